@@ -1,0 +1,107 @@
+"""Errors that name what was wrong and what to do about it."""
+
+from typing import ClassVar
+
+
+class WaguardError(Exception):
+    """Something that a person or a program outside can act on.
+
+    ``field`` is the key, argument or column that was wrong, ``value`` what it held, ``remedy`` the
+    next step in one sentence. ``code`` is the exit code of the command line, ``status`` the HTTP
+    status of the API, ``retry_after`` seconds after which the same request may succeed.
+    """
+
+    code: ClassVar[int] = 1
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        remedy: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+        self.retry_after = retry_after
+
+    def line(self) -> str:
+        """One line for a terminal or a log: what, where, what to do."""
+        where = f"{self.field}: " if self.field else ""
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{where}{self.message}{remedy}"
+
+
+class ConfigError(WaguardError):
+    """A configuration key is unknown or has a wrong value."""
+
+    code = 2
+
+
+class InstanceHeldError(WaguardError):
+    """Another daemon holds the instance lock."""
+
+    code = 3
+
+
+class PortInUseError(WaguardError):
+    """The API's port belongs to another process."""
+
+    code = 4
+
+
+class InvalidInputError(WaguardError):
+    """A request that can never succeed as it is."""
+
+    status = 400
+
+
+class UnauthorizedError(WaguardError):
+    """No key, or a wrong one."""
+
+    status = 401
+
+
+class NotFoundError(WaguardError):
+    """There is no such session."""
+
+    status = 404
+
+
+class ConflictError(WaguardError):
+    """The request contradicts the state; it would be right in another one."""
+
+    status = 409
+
+
+class NotYetError(WaguardError):
+    """Asked too early; try again after ``retry_after`` seconds."""
+
+    status = 425
+
+
+class RefusedError(WaguardError):
+    """WhatsApp refused it; sending the same again will be refused too."""
+
+    status = 422
+
+
+class UnavailableError(WaguardError):
+    """Something needed is down or not ready; try again after ``retry_after`` seconds."""
+
+    status = 503
+
+
+class UncertainError(WaguardError):
+    """It may have been done: the answer never came. Never repeat it blindly."""
+
+    status = 202
+
+
+class SessionIdTakenError(ConflictError):
+    """The id belongs to a session of another workspace."""

@@ -1,0 +1,70 @@
+"""The link to WhatsApp, judged from what the page says.
+
+wa-js's ``isReady`` flags are true on the QR screen too and never reset; the stream's mode, the
+socket's state and ``isAuthenticated`` together tell the truth.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Final
+
+
+class Link(StrEnum):
+    """How a session stands with WhatsApp."""
+
+    UNKNOWN = auto()
+    QR_PENDING = auto()
+    PAIRING = auto()
+    SYNCING = auto()
+    CONNECTED = auto()
+    OFFLINE = auto()
+    CONFLICT = auto()
+    LOGGED_OUT = auto()
+    BLOCKED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """One reading of the page: wa-js's words, None where it did not say."""
+
+    authenticated: bool | None = None
+    mode: str | None = None
+    info: str | None = None
+    socket: str | None = None
+    has_code: bool = False
+
+
+BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", "DEPRECATED_VERSION"})
+
+
+def judge(facts: PageFacts) -> Link:
+    """Name the link; first match wins."""
+    words = {facts.mode, facts.socket}
+    if words & BLOCKED_WORDS:
+        return Link.BLOCKED
+    if "CONFLICT" in words:
+        return Link.CONFLICT
+    if facts.authenticated is None:
+        return Link.UNKNOWN
+    if facts.authenticated:
+        return _judge_authenticated(facts)
+    if facts.info == "PAIRING" and not facts.has_code:
+        return Link.PAIRING
+    if facts.has_code or facts.mode == "QR" or facts.socket in {"UNPAIRED", "UNPAIRED_IDLE"}:
+        return Link.QR_PENDING
+    return Link.UNKNOWN
+
+
+def _judge_authenticated(facts: PageFacts) -> Link:
+    if facts.mode == "MAIN" and facts.socket == "CONNECTED":
+        return Link.CONNECTED
+    if facts.mode == "SYNCING" or facts.info == "SYNCING":
+        return Link.SYNCING
+    if facts.mode == "QR":  # the code was taken, the stream has not moved on yet
+        return Link.PAIRING
+    return Link.OFFLINE
+
+
+def blocked_because(facts: PageFacts) -> str | None:
+    """WhatsApp's own word for why the session is blocked."""
+    return next((word for word in (facts.mode, facts.socket) if word in BLOCKED_WORDS), None)

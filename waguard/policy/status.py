@@ -1,0 +1,104 @@
+"""The status in the database: derived, never set by hand. First match wins."""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+
+
+class Status(StrEnum):
+    """``whatsapp_accounts.status``: the only five values that ever leave waguard."""
+
+    QR_SCANNING = auto()
+    AUTHENTICATED = auto()
+    CONNECTED = auto()
+    DISCONNECTED = auto()
+    FAILED = auto()
+
+
+class Reason(StrEnum):
+    """``whatsapp_accounts.disconnect_reason``."""
+
+    USER_INITIATED = auto()
+    INSTANCE_RESTART = auto()
+    TIMEOUT = auto()
+    ERROR = auto()
+    QR_EXPIRED = auto()
+    UNKNOWN = auto()
+
+
+class ParkCause(StrEnum):
+    """Why a session waits for a person."""
+
+    RESTART_BUDGET = auto()
+    CONFLICT = auto()
+    BLOCKED = auto()
+    NEEDS_UPDATE = auto()
+    QR_EXPIRED = auto()
+    PROFILE_MISSING = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the supervisor knows of one session."""
+
+    state: State
+    link: Link = Link.UNKNOWN
+    parked: ParkCause | None = None
+    daemon_stopping: bool = False
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the row should say. ``reason`` and ``details`` are None while the session is well."""
+
+    status: Status
+    reason: Reason | None = None
+    details: str | None = None
+
+
+def derive(standing: Standing) -> Verdict | None:
+    """The row's status, or None: nothing is known that could correct the row."""
+    if standing.daemon_stopping and standing.state is not State.PARKED:
+        return Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    match standing.state:
+        case State.STOPPED | State.STOPPING:
+            return Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, standing.details)
+        case State.PARKED | State.PARKING:
+            return _parked(standing)
+        case State.STARTING | State.BACKOFF | State.RECYCLING:
+            details = standing.details or f"the worker is {standing.state}"
+            return Verdict(Status.DISCONNECTED, Reason.ERROR, details)
+        case State.RUNNING:
+            return _linked(standing)
+
+
+def _parked(standing: Standing) -> Verdict:
+    match standing.parked:
+        case ParkCause.QR_EXPIRED:
+            details = standing.details or "no one scanned the QR code"
+            return Verdict(Status.DISCONNECTED, Reason.QR_EXPIRED, details)
+        case ParkCause.PROFILE_MISSING:
+            return Verdict(Status.DISCONNECTED, Reason.ERROR, standing.details)
+        case cause:
+            details = standing.details or str(cause)
+            return Verdict(Status.FAILED, Reason.ERROR, details)
+
+
+def _linked(standing: Standing) -> Verdict | None:
+    match standing.link:
+        case Link.CONNECTED:
+            return Verdict(Status.CONNECTED)
+        case Link.PAIRING | Link.SYNCING:
+            return Verdict(Status.AUTHENTICATED)
+        case Link.QR_PENDING | Link.LOGGED_OUT:
+            return Verdict(Status.QR_SCANNING)
+        case Link.OFFLINE:
+            details = standing.details or "the phone or the network is away"
+            return Verdict(Status.DISCONNECTED, Reason.TIMEOUT, details)
+        case Link.CONFLICT | Link.BLOCKED:
+            return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
+        case Link.UNKNOWN:
+            return None

@@ -1,0 +1,239 @@
+"""The seams: what supervision and the API need from the outside world."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from waguard.policy.status import Verdict
+from waguard.wire.protocol import Call, QrCode, Sent, Value, WorkerRecord, WorkerSpec
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def wall(self) -> float:
+        """Unix time in seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+
+
+class Process(Protocol):
+    """A worker's process. It may be a child, or adopted from a daemon that died."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its process group."""
+
+    def terminate(self) -> None:
+        """Ask it to stop (SIGTERM to the worker alone); harmless when it is gone."""
+
+    def kill(self) -> None:
+        """End the worker's whole process group; harmless when it is gone."""
+
+    async def wait(self) -> int | None:
+        """Exit code (negative: signal), None where the kernel does not tell (adopted)."""
+
+
+class Spawn(Protocol):
+    """Starts workers, and finds those that a dead daemon left."""
+
+    async def spawn(self, spec: WorkerSpec) -> Process:
+        """Start a worker. Raises ``WaguardError`` where the system refuses."""
+
+    def adopt(self, record: WorkerRecord) -> Process | None:
+        """The living process of ``record``, or None: gone, or the pid is another's now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A session as the database knows it. Times are UTC."""
+
+    session_id: str
+    workspace_id: int
+    status: str
+    desired_up: bool
+    generation: int
+    phone_number: str | None = None
+    disconnect_reason: str | None = None
+    disconnect_details: str | None = None
+    connected_at: datetime | None = None
+    last_activity: datetime | None = None
+    account_id: int | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that waguard did or saw, for ``waguard why``."""
+
+    session_id: str | None
+    kind: str
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    at: float | None = None
+    """Unix time; None: now."""
+
+
+class Store(Protocol):
+    """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
+    unknown is never an empty answer."""
+
+    async def open(self) -> None:
+        """Connect and migrate, once. Raises ``DatabaseUnavailableError``; may be called again."""
+
+    async def close(self) -> None:
+        """Release every connection."""
+
+    async def ping(self) -> None:
+        """Prove that the database answers."""
+
+    async def sessions(self) -> list[SessionRow]:
+        """Every session of waguard's (provider webjs, not deleted)."""
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        """One of them; None: there is none."""
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> SessionRow:
+        """Insert, or take over an existing row, desired up, with a new generation.
+
+        Raises ``SessionIdTakenError`` when it belongs to another workspace.
+        """
+
+    async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
+        """Change the desired state, with a new generation when it changes to up."""
+
+    async def write_status(
+        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+    ) -> bool:
+        """Write the derived status; False: an older generation may not write, or no such row."""
+
+    async def touch(self, session_id: str) -> None:
+        """The session was active now."""
+
+    async def soft_delete(self, session_id: str) -> None:
+        """Mark the row deleted; it is never listed again."""
+
+    async def metadata(self, session_id: str) -> dict[str, Any]:
+        """The application's own JSON object on the row ({} when none)."""
+
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Replace it."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append to the audit trail."""
+
+    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
+        """The newest entries of a session, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusEvent:
+    """Something that happened, as everybody outside sees it. ``at`` is unix time."""
+
+    id: int
+    event: str
+    session_id: str | None
+    workspace_id: int | None
+    at: float
+    data: Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Takes events for delivery; the durable queue fills the same port later."""
+
+    async def put(self, event: BusEvent) -> None:
+        """Accept ``event``; when it returns, delivery is the sink's business."""
+
+
+class Notifier(Protocol):
+    """The service manager."""
+
+    def ready(self, status: str) -> None: ...
+    def status(self, text: str) -> None: ...
+    def alive(self) -> None: ...
+    def stopping(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session as the API shows it. ``status`` is one of the five values of the row's enum."""
+
+    session_id: str
+    workspace_id: int
+    status: str
+    phone_number: str | None
+    connected_at: datetime | None
+    last_activity: datetime | None
+    disconnect_reason: str | None
+    disconnect_details: str | None
+    account_id: int | None
+    priority: int
+    desired_up: bool
+    lifecycle: str
+    link: str
+    worker_pid: int | None
+    browser_pid: int | None
+    restarts: int
+    """Unplanned restarts since the daemon started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What the supervisor knows of itself; counts are of sessions."""
+
+    supervising: bool
+    database: bool
+    restored: bool
+    """The restore at start is through."""
+    total: int
+    connected: int
+    disconnected: int
+    problems: tuple[str, ...]
+    """Sentences; empty when all is well."""
+
+
+class Sessions(Protocol):
+    """What the API asks of supervision.
+
+    Every call with a session id raises ``NotFoundError`` ("Session not found") for an unknown one
+    and ``UnavailableError`` while the database is down and the session is not in memory.
+    """
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> tuple[SessionView, bool]:
+        """The session, and whether it is new. Returns at once: the QR comes later."""
+
+    async def views(self) -> list[SessionView]:
+        """All sessions, by id."""
+
+    async def view(self, session_id: str) -> SessionView:
+        """One session."""
+
+    async def start(self, session_id: str, *, restart: bool) -> SessionView:
+        """Want it up; ``restart``: also replace its worker (a planned recycle)."""
+
+    async def logout(self, session_id: str) -> SessionView:
+        """Unlink at WhatsApp and stop; the row stays, disconnected / user_initiated."""
+
+    async def delete(self, session_id: str) -> None:
+        """Unlink, stop, move the profile to quarantine, soft-delete the row."""
+
+    async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
+        """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""
+
+    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
+        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready.
+
+        Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
+        ``RefusedError``, ``UncertainError`` where the answer never came.
+        """
+
+    def health(self) -> Health:
+        """A cheap look at memory; no I/O."""

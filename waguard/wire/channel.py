@@ -1,0 +1,68 @@
+"""Messages over a stream: four bytes of length, then MessagePack."""
+
+import asyncio
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from waguard.errors import WaguardError
+
+# a message carries at most one media file (16 MiB) and a little around it
+FRAME_LIMIT: Final = 24 << 20
+_HEADER: Final = 4
+
+Incoming = TypeVar("Incoming")
+
+
+class ChannelError(WaguardError):
+    """The peer sent something that is no message of the protocol."""
+
+
+class Channel(Generic[Incoming]):
+    """One connection; ``incoming`` is the union of what the peer may say."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: Any
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    async def receive(self) -> Incoming:
+        """Raises ``EOFError`` when the peer is gone, ``ChannelError`` when it talks nonsense."""
+        try:
+            size = int.from_bytes(await self._reader.readexactly(_HEADER))
+            if size > FRAME_LIMIT:
+                raise ChannelError(f"a message of {size} bytes is over the limit of {FRAME_LIMIT}")
+            frame = await self._reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise EOFError("the peer hung up") from error
+        try:
+            message: Incoming = self._decoder.decode(frame)
+        except msgspec.DecodeError as error:
+            raise ChannelError(f"not a message of this protocol: {error}") from error
+        return message
+
+    def post(self, message: msgspec.Struct) -> None:
+        """Queue without waiting; what a dead peer does not take is lost with it."""
+        if self._writer.is_closing():
+            return
+        frame = self._encoder.encode(message)
+        if len(frame) > FRAME_LIMIT:
+            raise ChannelError(
+                f"a message of {len(frame)} bytes is over the limit of {FRAME_LIMIT}"
+            )
+        self._writer.write(len(frame).to_bytes(_HEADER) + frame)
+
+    async def send(self, message: msgspec.Struct) -> None:
+        """Queue and wait until the peer keeps up. Raises ``EOFError`` when it is gone."""
+        self.post(message)
+        try:
+            await self._writer.drain()
+        except ConnectionError as error:
+            raise EOFError("the peer hung up") from error
+
+    def close(self) -> None:
+        """Hang up; idempotent."""
+        self._writer.close()

@@ -1,0 +1,266 @@
+"""What the daemon and a worker say to each other.
+
+The worker listens, the daemon connects and says ``Hello``. On connect and on every change the
+worker sends its whole ``Report``; events are numbered and sent again until they are ``Stored``.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+PROTOCOL: Final = 1
+
+
+class WorkerSpec(Struct, frozen=True, kw_only=True):
+    """All that a worker is told at its start (on stdin, as JSON)."""
+
+    instance: str
+    session: str
+    generation: int
+    profile: str
+    """The Chromium profile: an absolute path."""
+    socket: str
+    """Unix socket to listen on: an absolute path, at most 107 bytes."""
+    record: str
+    """Where to write the worker's record: an absolute path."""
+    temporary: str
+    """A folder for Chromium's own temporary files; its path is short."""
+    url: str
+    wajs: str | None
+    """wa-js to inject; None: the packed one, whose sha256 is checked."""
+    takeover: bool
+    executable: str | None
+    flavour: str
+    extra_args: tuple[str, ...]
+    launch_timeout: float
+    orphan_grace: float
+    heartbeat: float
+    log_level: str = "INFO"
+
+
+class WorkerRecord(Struct, frozen=True, kw_only=True):
+    """``<runtime>/workers/<key>.json``: how a worker is known, also to the next daemon."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot: field 22 of /proc/PID/stat."""
+    boot_id: str
+    instance: str
+    session: str
+    generation: int
+    profile: str
+    socket: str
+
+
+# daemon → worker
+
+
+class Hello(Struct, tag="hello", frozen=True, kw_only=True):
+    """The first message; a worker of another protocol, session or generation hangs up."""
+
+    protocol: int
+    instance: str
+    session: str
+    generation: int
+
+
+class SendText(Struct, tag="text", frozen=True, kw_only=True):
+    """Send ``text``; ``message_id`` (``true_<wid>_<ID>``) was chosen before."""
+
+    chat: str
+    text: str
+    message_id: str
+    timeout: float
+
+
+class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
+    """Send a file; ``kind`` is image, video, audio or document."""
+
+    chat: str
+    content: bytes
+    mimetype: str
+    kind: str
+    message_id: str
+    timeout: float
+    filename: str | None = None
+    caption: str | None = None
+
+
+class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
+    """Ask WhatsApp for a code that is typed on the phone with this number (digits)."""
+
+    phone: str
+
+
+class RefreshQr(Struct, tag="refresh_qr", frozen=True, kw_only=True):
+    """Show a new QR code."""
+
+
+class Unlink(Struct, tag="unlink", frozen=True, kw_only=True):
+    """Log out at WhatsApp: the phone forgets this device."""
+
+
+class Screenshot(Struct, tag="screenshot", frozen=True, kw_only=True):
+    """A picture of the page."""
+
+
+class Exists(Struct, tag="exists", frozen=True, kw_only=True):
+    """Whether a number has WhatsApp."""
+
+    chat: str
+
+
+Call = SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists
+
+
+class Request(Struct, tag="request", frozen=True, kw_only=True):
+    """Answered by one ``Reply`` with the same ``id``."""
+
+    id: int
+    call: Call
+
+
+class Stored(Struct, tag="stored", frozen=True, kw_only=True):
+    """Every event up to ``seq`` is safe with the daemon."""
+
+    seq: int
+
+
+class Stop(Struct, tag="stop", frozen=True, kw_only=True):
+    """Close Chromium and exit 0."""
+
+
+FromDaemon = Hello | Request | Stored | Stop
+
+
+# worker → daemon
+
+
+class QrCode(Struct, frozen=True, kw_only=True):
+    """The code on the screen. ``expires_at`` is unix time in seconds; ``count`` starts at 1."""
+
+    raw: str
+    count: int
+    expires_at: float
+
+
+class Report(Struct, tag="report", frozen=True, kw_only=True):
+    """The worker's whole state."""
+
+    session: str
+    generation: int
+    phase: str
+    """launching, loading, ready or closing."""
+    link: str
+    """A value of ``policy.link.Link``."""
+    browser_pid: int | None = None
+    phone: str | None = None
+    """Digits of the linked account, once known."""
+    qr: QrCode | None = None
+    qr_idle: bool = False
+    """WhatsApp has stopped showing codes: nobody scanned."""
+    details: str | None = None
+
+
+class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
+    """Sent every ``heartbeat`` seconds; round trips in seconds, None: no answer in time."""
+
+    devtools: float | None
+    page: float | None
+
+
+class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
+    """A message as the page showed it; ``timestamp`` is unix time in seconds."""
+
+    id: str
+    chat: str
+    sender: str
+    to: str
+    body: str
+    timestamp: int
+    from_me: bool
+    type: str
+    sender_name: str | None = None
+    group_name: str | None = None
+    caption: str | None = None
+    mimetype: str | None = None
+    filename: str | None = None
+    size: int | None = None
+    quoted_id: str | None = None
+    media: bytes | None = None
+    media_error: str | None = None
+
+
+class Ack(Struct, tag="ack", frozen=True, kw_only=True):
+    """WhatsApp's ack: -1 error, 0 pending, 1 server, 2 device, 3 read, 4 played."""
+
+    ids: tuple[str, ...]
+    chat: str
+    ack: int
+
+
+class LoggedOut(Struct, tag="logged_out", frozen=True, kw_only=True):
+    """The account was unlinked, by the phone or by ``Unlink``."""
+
+    reason: str | None = None
+
+
+class Event(Struct, tag="event", frozen=True, kw_only=True):
+    """Sent again after a reconnect until ``Stored(seq)``."""
+
+    seq: int
+    at: float
+    body: InboundMessage | Ack | LoggedOut
+
+
+class Sent(Struct, tag="sent", frozen=True, kw_only=True):
+    """Outcome of a send. ``outcome``: sent (server ack), refused, uncertain (no answer)."""
+
+    outcome: str
+    message_id: str
+    timestamp: int
+    error: str | None = None
+
+
+class Value(Struct, tag="value", frozen=True, kw_only=True):
+    """Outcome of the other calls: the pairing code, whether a number exists, a PNG."""
+
+    text: str | None = None
+    flag: bool | None = None
+    content: bytes | None = None
+
+
+class Failed(Struct, tag="failed", frozen=True, kw_only=True):
+    """The call was not done; ``kind`` is not_ready, refused, timeout or error."""
+
+    kind: str
+    error: str
+
+
+class Reply(Struct, tag="reply", frozen=True, kw_only=True):
+    """The answer to ``Request(id)``."""
+
+    id: int
+    outcome: Sent | Value | Failed
+
+
+FromWorker = Report | Heartbeat | Event | Reply
+
+
+# How a worker ended: its exit codes beside 0 (was told to).
+EXIT_BROWSER_NOT_STARTED: Final = 10
+EXIT_PROFILE_LOCKED: Final = 11
+EXIT_PAGE_NOT_READY: Final = 12
+EXIT_BROWSER_GONE: Final = 13
+EXIT_ORPHANED: Final = 14
+EXIT_BAD_SPEC: Final = 15
+
+EXIT_MEANINGS: Final = {
+    0: "stopped as told",
+    EXIT_BROWSER_NOT_STARTED: "Chromium did not start",
+    EXIT_PROFILE_LOCKED: "the profile is in use by another process",
+    EXIT_PAGE_NOT_READY: "WhatsApp's page did not become ready",
+    EXIT_BROWSER_GONE: "Chromium died",
+    EXIT_ORPHANED: "its daemon was gone for too long",
+    EXIT_BAD_SPEC: "it could not read its instructions",
+}
