@@ -97,6 +97,10 @@ class UnavailableError(WaguardError):
     status = 503
 
 
+class DatabaseUnavailableError(UnavailableError):
+    """The database does not answer: what it holds is unknown, which is never empty."""
+
+
 class UncertainError(WaguardError):
     """It may have been done: the answer never came. Never repeat it blindly."""
 

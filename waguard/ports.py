@@ -26,6 +26,9 @@ class Process(Protocol):
     def pid(self) -> int:
         """Its process id, which is also its process group."""
 
+    async def listening(self) -> None:
+        """Wait until its socket can be connected to, or it is gone."""
+
     def terminate(self) -> None:
         """Ask it to stop (SIGTERM to the worker alone); harmless when it is gone."""
 

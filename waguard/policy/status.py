@@ -47,6 +47,8 @@ class Standing:
     link: Link = Link.UNKNOWN
     parked: ParkCause | None = None
     daemon_stopping: bool = False
+    expects_qr: bool = False
+    """It has no credentials yet: while it starts, a QR code is what comes next."""
     details: str | None = None
 
 
@@ -69,6 +71,8 @@ def derive(standing: Standing) -> Verdict | None:
         case State.PARKED | State.PARKING:
             return _parked(standing)
         case State.STARTING | State.BACKOFF | State.RECYCLING:
+            if standing.expects_qr and standing.state is State.STARTING:
+                return Verdict(Status.QR_SCANNING)
             details = standing.details or f"the worker is {standing.state}"
             return Verdict(Status.DISCONNECTED, Reason.ERROR, details)
         case State.RUNNING:

@@ -179,7 +179,8 @@ class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
     body: str
     timestamp: int
     from_me: bool
-    type: str
+    kind: str
+    """WhatsApp's word: chat, image, ptt, document, …"""
     sender_name: str | None = None
     group_name: str | None = None
     caption: str | None = None

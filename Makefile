@@ -1,0 +1,48 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
+SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
+ARGS   ?=
+
+.PHONY: demo test run setup system lint wheel clean
+
+demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
+	$(BIN)/waguard demo $(ARGS)
+
+test: setup lint ## everything that CI runs
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+run: setup ## the real thing, on web.whatsapp.com
+	$(BIN)/waguard run $(ARGS)
+
+setup: system $(VENV)/.installed $(WAJS)
+	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet
+
+# Chromium comes from Debian; without root and without Chromium the one line says what to do.
+system:
+	@.ci/system-packages
+
+$(VENV)/.installed: .ci/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r .ci/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(WAJS): waguard/wajs/package-lock.json
+	cd waguard/wajs && npm ci --silent --ignore-scripts --no-audit --no-fund
+	touch $@
+
+lint: setup ## style, types, layers, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the migrations
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,104 @@
+"""One suite, many databases: ``bench`` is a store and the application beside it."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.store import servers, tables
+from tests.store.application import Application, MemoryApplication, SqlApplication
+from tests.store.memory import MemoryStore
+from waguard.ports import Store
+from waguard.store.sql import SqlStore
+
+_NUMBERS = count(1)
+
+
+class Wall:
+    """A clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.time = 1_732_233_600.75
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A database that is ready for a test."""
+
+    store: Store
+    app: Application
+    wall: Wall
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[servers.Server]:
+    with servers.postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.Server]:
+    with servers.mariadb() as server:
+        yield server
+
+
+BACKENDS = ("sqlite", "postgresql", "mariadb")
+
+# the tables that the contract is held on: waguard's own, and the application's
+SHAPES = (
+    "memory",
+    "sqlite",
+    "sqlite-older",
+    "postgresql",
+    "postgresql-enums",
+    "postgresql-older",
+    "mariadb",
+    "mariadb-enums",
+    "mariadb-older",
+)
+_TABLES: dict[str, dict[str, Sequence[str]]] = {
+    "": dict.fromkeys(BACKENDS, ()),
+    "older": dict.fromkeys(BACKENDS, (tables.OLDER,)),
+    "enums": {"postgresql": tables.POSTGRESQL_ENUMS, "mariadb": (tables.MYSQL_ENUMS,)},
+}
+
+
+@pytest.fixture
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty database; parametrized indirectly with one of ``BACKENDS``."""
+    return await _new_database(request.param, request, tmp_path)
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """An open store; parametrized indirectly with one of ``SHAPES``."""
+    wall = Wall()
+    if request.param == "memory":
+        memory = MemoryStore(wall=wall)
+        await memory.open()
+        yield Bench(memory, MemoryApplication(memory), wall)
+        return
+    backend, _, shape = request.param.partition("-")
+    url = await _new_database(backend, request, tmp_path)
+    app = SqlApplication(url)
+    await app.run(*_TABLES[shape][backend])
+    store = SqlStore(url, wall=wall)
+    await store.open()
+    try:
+        yield Bench(store, app, wall)
+    finally:
+        await store.close()
+
+
+async def _new_database(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    if backend == "sqlite":
+        return f"sqlite+aiosqlite:///{folder / 'waguard.db'}"
+    server: servers.Server = request.getfixturevalue(backend)
+    name = f"test_{next(_NUMBERS)}"
+    await SqlApplication(server.url(server.maintenance)).run_alone(f"CREATE DATABASE {name}")
+    return server.url(name)

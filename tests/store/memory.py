@@ -1,0 +1,178 @@
+"""``ports.Store`` in memory, for tests of supervision; it passes the same contract suite."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
+from waguard.policy.status import Status, Verdict
+from waguard.ports import AuditEntry, SessionRow
+
+
+@dataclass
+class Account:
+    """A row of the application's table. Tests change it as the application would."""
+
+    session_id: str
+    workspace_id: int
+    status: str = Status.QR_SCANNING.value
+    phone_number: str | None = None
+    provider_type: str = "webjs"
+    disconnect_reason: str | None = None
+    disconnect_details: str | None = None
+    disconnected_at: datetime | None = None
+    last_connected_at: datetime | None = None
+    last_activity_at: datetime | None = None
+    deleted_at: datetime | None = None
+    metadata: Any = None
+
+
+@dataclass
+class _Own:
+    desired_up: bool
+    generation: int = 0
+    account_id: int | None = None
+    priority: int = 0
+
+
+@dataclass
+class MemoryStore:
+    """Set ``down`` and every call raises ``DatabaseUnavailableError``, as before ``open``."""
+
+    wall: Callable[[], float] = time.time
+    down: bool = False
+    accounts: dict[str, Account] = field(default_factory=dict)
+    entries: list[AuditEntry] = field(default_factory=list)
+    _own: dict[str, _Own] = field(default_factory=dict)
+    _opened: bool = False
+
+    async def open(self) -> None:
+        self._opened = True
+        self._reach()
+
+    async def close(self) -> None:
+        self._opened = False
+
+    async def ping(self) -> None:
+        self._reach()
+
+    async def sessions(self) -> list[SessionRow]:
+        self._reach()
+        return [
+            self._row(account) for _, account in sorted(self.accounts.items()) if _lives(account)
+        ]
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        account = self._find(session_id)
+        return self._row(account) if account else None
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> SessionRow:
+        self._reach()
+        account = self.accounts.setdefault(session_id, Account(session_id, workspace_id))
+        if account.provider_type == "meta" or account.workspace_id != workspace_id:
+            raise SessionIdTakenError("the id belongs to another workspace", field="session_id")
+        if account.deleted_at is not None:
+            account.deleted_at = account.disconnect_reason = account.disconnect_details = None
+            account.status = Status.QR_SCANNING.value
+        own = self._keep(account)
+        own.desired_up, own.generation, own.priority = True, own.generation + 1, priority
+        own.account_id = own.account_id if account_id is None else account_id
+        return self._row(account)
+
+    async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
+        account = self._find(session_id)
+        if account is None:
+            return None
+        own = self._keep(account)
+        own.generation += up and not own.desired_up
+        own.desired_up = up
+        return self._row(account)
+
+    async def write_status(
+        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+    ) -> bool:
+        account = self._find(session_id)
+        if account is None or generation < self._row(account).generation:
+            return False
+        self._keep(account)
+        changed = account.status != verdict.status
+        account.status = verdict.status.value
+        account.disconnect_reason = verdict.reason.value if verdict.reason else None
+        account.disconnect_details = verdict.details
+        account.phone_number = phone_number or account.phone_number
+        if verdict.status is Status.CONNECTED and (changed or account.last_connected_at is None):
+            account.last_connected_at = account.last_activity_at = self._now()
+        elif verdict.status in {Status.DISCONNECTED, Status.FAILED} and changed:
+            account.disconnected_at = self._now()
+        return True
+
+    async def touch(self, session_id: str) -> None:
+        if account := self._find(session_id):
+            self._keep(account)
+            account.last_activity_at = self._now()
+
+    async def soft_delete(self, session_id: str) -> None:
+        if account := self._find(session_id):
+            account.deleted_at = self._now()
+            self._keep(account).desired_up = False
+
+    async def metadata(self, session_id: str) -> dict[str, Any]:
+        account = self._find(session_id)
+        return dict(account.metadata) if account and isinstance(account.metadata, dict) else {}
+
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        if account := self._find(session_id):
+            account.metadata = dict(metadata)
+
+    async def record(self, entry: AuditEntry) -> None:
+        self._reach()
+        self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
+
+    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
+        self._reach()
+        mine = [entry for entry in self.entries if entry.session_id == session_id]
+        return mine[max(0, len(mine) - max(0, limit)) :]
+
+    def _reach(self) -> None:
+        if self.down or not self._opened:
+            raise DatabaseUnavailableError("the database in memory is down", retry_after=5.0)
+
+    def _find(self, session_id: str) -> Account | None:
+        self._reach()
+        account = self.accounts.get(session_id)
+        return account if account and _lives(account) else None
+
+    def _keep(self, account: Account) -> _Own:
+        return self._own.setdefault(account.session_id, _first(account))
+
+    def _row(self, account: Account) -> SessionRow:
+        own = self._own.get(account.session_id) or _first(account)
+        return SessionRow(
+            session_id=account.session_id,
+            workspace_id=account.workspace_id,
+            status=account.status,
+            desired_up=own.desired_up,
+            generation=own.generation,
+            phone_number=account.phone_number,
+            disconnect_reason=account.disconnect_reason,
+            disconnect_details=account.disconnect_details,
+            connected_at=account.last_connected_at,
+            last_activity=account.last_activity_at,
+            account_id=own.account_id,
+            priority=own.priority,
+        )
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(int(self.wall()), UTC)
+
+
+def _lives(account: Account) -> bool:
+    return account.provider_type != "meta" and account.deleted_at is None
+
+
+def _first(account: Account) -> _Own:
+    return _Own(desired_up=account.status in {Status.CONNECTED, Status.AUTHENTICATED})

@@ -1,0 +1,128 @@
+"""Throw-away database servers: as an unprivileged user, on Unix sockets, in a temporary folder."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+_PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+)
+_ACCOUNT = "nobody"  # PostgreSQL refuses to run as root
+
+
+@dataclass(frozen=True)
+class Server:
+    """``base`` is the URL up to the database's name, ``options`` what follows it."""
+
+    base: str
+    options: str
+    maintenance: str
+    pid: int
+
+    def url(self, database: str) -> str:
+        return f"{self.base}/{database}?{self.options}"
+
+    def processes(self) -> list[int]:
+        """The server and its children (PostgreSQL has one for each connection)."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        return [self.pid, *(child.pid for child in children)]
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """Skips where PostgreSQL is not installed."""
+    initdb, postgres = _programs("postgresql", "initdb", "postgres")
+    with _folder() as folder:
+        data = folder / "data"
+        _run(initdb, "-D", data, "-U", "waguard", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
+        command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
+        with _served(command, folder / ".s.PGSQL.5432", folder) as pid:
+            yield Server("postgresql+asyncpg://waguard@", f"host={folder}", "postgres", pid)
+
+
+@contextmanager
+def mariadb() -> Iterator[Server]:
+    """Skips where MariaDB is not installed."""
+    install, mariadbd = _programs("mariadb-server", "mariadb-install-db", "mariadbd")
+    with _folder() as folder:
+        socket, data = folder / "socket", f"--datadir={folder / 'data'}"
+        normal = "--auth-root-authentication-method=normal"
+        _run(install, "--no-defaults", data, normal, "--skip-test-db", "--skip-name-resolve")
+        command = [mariadbd, "--no-defaults", data, "--skip-networking", f"--socket={socket}"]
+        with _served([*command, f"--pid-file={folder / 'pid'}"], socket, folder) as pid:
+            options = f"unix_socket={socket}&charset=utf8mb4"
+            yield Server("mysql+asyncmy://root@localhost", options, "mysql", pid)
+
+
+def _programs(package: str, *names: str) -> list[str]:
+    found = [shutil.which(name, path=_PATH) for name in names]
+    if None in found:
+        pytest.skip(f"no {' and '.join(names)} here: apt-get install {package}")
+    return [path for path in found if path]
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run(
+        list(map(str, command)), **_unprivileged(), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def _served(command: Sequence[object], socket: Path, folder: Path) -> Iterator[int]:
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            list(map(str, command)), **_unprivileged(), stdout=log, stderr=log, cwd=folder
+        )
+    try:
+        _wait_for(socket, process, folder / "log")
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        if socket.exists():
+            return
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    pytest.fail(f"the database server did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # not pytest's: that one is closed to other users, and too long for a socket
+    folder = Path(tempfile.mkdtemp(prefix="wgdb"))
+    try:
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(_ACCOUNT)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    account = pwd.getpwnam(_ACCOUNT)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

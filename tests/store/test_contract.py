@@ -1,0 +1,271 @@
+"""What every store promises, on waguard's own table and on the application's."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+
+from tests.store.conftest import SHAPES, Bench
+from waguard.errors import SessionIdTakenError
+from waguard.policy.status import Reason, Status, Verdict
+from waguard.ports import AuditEntry, SessionRow
+
+pytestmark = pytest.mark.parametrize("bench", SHAPES, indirect=True)
+
+CONNECTED = Verdict(Status.CONNECTED)
+TIMEOUT = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
+ODD_IDS = (
+    "'; DROP TABLE whatsapp_accounts; --",
+    'a" OR "1"="1',
+    "%",
+    "_",
+    "webjs_1\\_2:x",
+    "Übung 🙂",
+    "{}",
+)
+
+
+def second(bench: Bench) -> datetime:
+    return datetime.fromtimestamp(int(bench.wall.time), UTC)
+
+
+async def connected(bench: Bench, session_id: str = "a") -> SessionRow:
+    row = await bench.store.create(session_id, 1, account_id=None, priority=0)
+    assert await bench.store.write_status(session_id, row.generation, CONNECTED, phone_number="49")
+    found = await bench.store.session(session_id)
+    assert found is not None
+    return found
+
+
+async def test_an_empty_database_has_no_sessions(bench: Bench) -> None:
+    await bench.store.ping()
+    assert await bench.store.sessions() == []
+    assert await bench.store.session("a") is None
+    assert await bench.store.audit("a") == []
+    assert await bench.store.metadata("a") == {}
+
+
+async def test_what_does_not_exist_is_not_written(bench: Bench) -> None:
+    assert await bench.store.set_desired("a", up=True) is None
+    assert not await bench.store.write_status("a", 1, CONNECTED)
+    await bench.store.touch("a")
+    await bench.store.soft_delete("a")
+    await bench.store.set_metadata("a", {"x": 1})
+    assert await bench.store.sessions() == []
+
+
+async def test_a_new_session_is_wanted_up_and_shows_a_qr(bench: Bench) -> None:
+    row = await bench.store.create("a", 7, account_id=12, priority=3)
+    wanted = SessionRow(
+        session_id="a",
+        workspace_id=7,
+        status="qr_scanning",
+        desired_up=True,
+        generation=1,
+        account_id=12,
+        priority=3,
+    )
+    assert row == wanted
+    assert await bench.store.session("a") == wanted
+    assert await bench.store.sessions() == [wanted]
+
+
+async def test_creating_again_counts_the_generation_up(bench: Bench) -> None:
+    await bench.store.create("a", 7, account_id=12, priority=3)
+    row = await bench.store.create("a", 7, account_id=None, priority=4)
+    assert (row.generation, row.account_id, row.priority) == (2, 12, 4)
+
+
+async def test_another_workspace_cannot_take_an_id(bench: Bench) -> None:
+    before = await bench.store.create("a", 7, account_id=None, priority=0)
+    with pytest.raises(SessionIdTakenError):
+        await bench.store.create("a", 8, account_id=None, priority=0)
+    assert await bench.store.sessions() == [before]
+
+
+async def test_a_row_that_the_application_made_first_is_taken_over(bench: Bench) -> None:
+    await bench.app.insert("a", 7, status="disconnected", phone_number="49")
+    row = await bench.store.create("a", 7, account_id=None, priority=0)
+    assert (row.status, row.phone_number, row.desired_up) == ("disconnected", "49", True)
+    assert row.generation == 1
+
+
+async def test_at_take_over_the_status_says_what_is_wanted(bench: Bench) -> None:
+    for status in Status:
+        await bench.app.insert(status, 7, status=status)
+    rows = await bench.store.sessions()
+    assert {row.session_id for row in rows if row.desired_up} == {"authenticated", "connected"}
+    assert {row.generation for row in rows} == {0}
+
+
+async def test_what_was_wanted_at_take_over_survives_the_first_status(bench: Bench) -> None:
+    await bench.app.insert("a", 7, status="connected")
+    assert await bench.store.write_status("a", 0, TIMEOUT)
+    row = await bench.store.session("a")
+    assert row is not None
+    assert (row.status, row.desired_up, row.generation) == ("disconnected", True, 0)
+
+
+async def test_desired_up_is_a_new_generation_only_when_it_changes(bench: Bench) -> None:
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    history = [await bench.store.set_desired("a", up=up) for up in (True, False, False, True, True)]
+    assert [(row.desired_up, row.generation) for row in history if row] == [
+        (True, 1),
+        (False, 1),
+        (False, 1),
+        (True, 2),
+        (True, 2),
+    ]
+
+
+async def test_an_older_generation_may_not_write(bench: Bench) -> None:
+    before = await connected(bench)
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    assert not await bench.store.write_status("a", before.generation, TIMEOUT)
+    after = await bench.store.session("a")
+    assert after == replace(before, generation=2)
+
+
+async def test_a_change_by_the_application_is_seen(bench: Bench) -> None:
+    await connected(bench)
+    await bench.app.update("a", status="failed", phone_number="50")
+    row = await bench.store.session("a")
+    assert row is not None
+    assert (row.status, row.phone_number) == ("failed", "50")
+
+
+async def test_every_status_and_reason_can_be_written(bench: Bench) -> None:
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    for status, reason in product(Status, [None, *Reason]):
+        assert await bench.store.write_status("a", 1, Verdict(status, reason, reason and "why"))
+        row = await bench.store.session("a")
+        assert row is not None
+        assert (row.status, row.disconnect_reason) == (status, reason)
+        assert (await bench.app.read("a"))["status"] == status
+
+
+async def test_a_session_that_is_well_has_no_reason(bench: Bench) -> None:
+    await connected(bench)
+    await bench.store.write_status("a", 1, TIMEOUT)
+    row = await bench.store.session("a")
+    assert row is not None
+    assert (row.disconnect_reason, row.disconnect_details) == ("timeout", TIMEOUT.details)
+    await bench.store.write_status("a", 1, CONNECTED)
+    row = await bench.store.session("a")
+    assert row is not None
+    assert (row.disconnect_reason, row.disconnect_details) == (None, None)
+    assert row.phone_number == "49"
+
+
+async def test_connected_at_is_the_time_of_the_change(bench: Bench) -> None:
+    row = await connected(bench)
+    assert (row.connected_at, row.last_activity) == (second(bench), second(bench))
+    bench.wall.time += 60
+    await bench.store.write_status("a", 1, CONNECTED)
+    assert await bench.store.session("a") == row
+    await bench.store.write_status("a", 1, TIMEOUT)
+    await bench.store.write_status("a", 1, CONNECTED)
+    row = await bench.store.session("a") or row
+    assert row.connected_at == second(bench)
+
+
+async def test_activity(bench: Bench) -> None:
+    row = await connected(bench)
+    bench.wall.time += 60
+    await bench.store.touch("a")
+    assert await bench.store.session("a") == replace(row, last_activity=second(bench))
+
+
+async def test_a_deleted_session_does_not_exist(bench: Bench) -> None:
+    await connected(bench)
+    await bench.store.soft_delete("a")
+    assert await bench.store.sessions() == []
+    assert await bench.store.session("a") is None
+    assert await bench.store.set_desired("a", up=True) is None
+    assert not await bench.store.write_status("a", 1, TIMEOUT)
+    assert (await bench.app.read("a"))["status"] == "connected"
+
+
+async def test_a_deleted_session_comes_back_as_a_new_one(bench: Bench) -> None:
+    await connected(bench)
+    await bench.store.soft_delete("a")
+    with pytest.raises(SessionIdTakenError):
+        await bench.store.create("a", 2, account_id=None, priority=0)
+    row = await bench.store.create("a", 1, account_id=None, priority=0)
+    assert (row.status, row.desired_up, row.generation) == ("qr_scanning", True, 2)
+    assert await bench.store.sessions() == [row]
+
+
+async def test_metadata_is_replaced(bench: Bench) -> None:
+    await connected(bench)
+    assert await bench.store.metadata("a") == {}
+    nested = {"tags": ["ä", None, 1.5, True], "deep": {"x": {"y": []}}, "quote": "'\"\\"}
+    await bench.store.set_metadata("a", nested)
+    assert await bench.store.metadata("a") == nested
+    await bench.store.set_metadata("a", {})
+    assert await bench.store.metadata("a") == {}
+
+
+async def test_the_audit_trail_is_in_order_and_its_newest_end_is_shown(bench: Bench) -> None:
+    for number in range(5):
+        await bench.store.record(AuditEntry(session_id="a", kind=f"k{number}", at=float(number)))
+    await bench.store.record(AuditEntry(session_id="b", kind="other"))
+    await bench.store.record(AuditEntry(session_id=None, kind="daemon"))
+    assert [entry.kind for entry in await bench.store.audit("a")] == ["k0", "k1", "k2", "k3", "k4"]
+    assert [entry.kind for entry in await bench.store.audit("a", limit=2)] == ["k3", "k4"]
+    assert await bench.store.audit("a", limit=0) == []
+
+
+async def test_an_audit_entry_comes_back_whole(bench: Bench) -> None:
+    entry = AuditEntry(
+        session_id="a",
+        kind="status",
+        before="connected",
+        after="disconnected",
+        reason="the worker is gone: signal 9",
+        evidence={"pid": 17, "seen": [1, None], "details": {"ä": "🙂"}},
+        at=1_732_233_600.123456,
+    )
+    await bench.store.record(entry)
+    await bench.store.record(replace(entry, at=None))
+    assert await bench.store.audit("a") == [entry, replace(entry, at=bench.wall.time)]
+
+
+async def test_an_id_is_data(bench: Bench) -> None:
+    other = await connected(bench, "other")
+    for session_id in ODD_IDS:
+        row = await bench.store.create(session_id, 1, account_id=None, priority=0)
+        assert row.session_id == session_id
+        assert await bench.store.write_status(session_id, 1, TIMEOUT)
+        await bench.store.set_metadata(session_id, {"id": session_id})
+        assert await bench.store.metadata(session_id) == {"id": session_id}
+        await bench.store.record(AuditEntry(session_id=session_id, kind=session_id))
+        assert len(await bench.store.audit(session_id)) == 1
+        await bench.store.soft_delete(session_id)
+        assert await bench.store.sessions() == [other]
+
+
+async def test_an_id_is_found_only_exactly(bench: Bench) -> None:
+    await connected(bench, "webjs_a")
+    for near in ("WEBJS_A", "webjs_ä", "webjs_a ", "webjs_a\0", "webjs_%", ""):
+        assert await bench.store.session(near) is None
+        assert not await bench.store.write_status(near, 9, TIMEOUT)
+
+
+async def test_many_tasks_write_at_once(bench: Bench) -> None:
+    ids = [f"s{number:02}" for number in range(20)]
+    async with asyncio.TaskGroup() as tasks:
+        for session_id in ids * 2:
+            tasks.create_task(bench.store.create(session_id, 1, account_id=None, priority=0))
+    rows = await bench.store.sessions()
+    assert [(row.session_id, row.generation) for row in rows] == [(name, 2) for name in ids]
+    async with asyncio.TaskGroup() as tasks:
+        for session_id in ids:
+            tasks.create_task(bench.store.write_status(session_id, 2, CONNECTED))
+            tasks.create_task(bench.store.touch(session_id))
+            tasks.create_task(bench.store.record(AuditEntry(session_id="s00", kind=session_id)))
+            tasks.create_task(bench.store.sessions())
+    assert {row.status for row in await bench.store.sessions()} == {"connected"}
+    assert sorted(entry.kind for entry in await bench.store.audit("s00")) == ids

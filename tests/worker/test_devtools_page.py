@@ -1,0 +1,225 @@
+"""Driving a page of a real Chromium: values, events, transfers, identity, storage."""
+
+import asyncio
+import json
+import math
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
+from tests.worker.browser_fixtures import LONG, SHORT, Web, wait_until
+from waguard.worker import browser_page, browser_pipe
+from waguard.worker.chromium import Chromium, Flavour
+from waguard.worker.devtools import (
+    DevToolsError,
+    DevToolsTimeoutError,
+    EvaluationError,
+    PageSession,
+    flush_storage,
+)
+
+pytestmark = pytest.mark.chromium
+
+
+async def test_values_come_as_they_are(page: PageSession) -> None:
+    for expression, value in (
+        ("(async () => ({a: [1, 'é\\u{1F600}', null]}))()", {"a": [1, "é😀", None]}),
+        ("undefined", None),
+        ("1/0", math.inf),
+        ("12345678901234567890n", 12345678901234567890),
+        ("'x => function'", "x => function"),
+    ):
+        assert await page.evaluate(expression, timeout=LONG) == value
+    assert await page.evaluate("Promise.resolve(1)", timeout=LONG, await_promise=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("(() => { throw new TypeError('why') })()", "TypeError: why"),
+        ("Promise.reject('a string')", "a string"),
+        ("no such syntax", "SyntaxError"),
+    ],
+)
+async def test_what_the_page_throws_is_told(page: PageSession, expression: str, text: str) -> None:
+    with pytest.raises(EvaluationError, match=text) as thrown:
+        await page.evaluate(expression, timeout=LONG)
+    assert thrown.value.text.startswith(text)
+
+
+async def test_every_call_has_its_own_deadline(page: PageSession) -> None:
+    with pytest.raises(DevToolsTimeoutError):
+        await page.evaluate("new Promise(() => {})", timeout=SHORT)
+    await page.ping(LONG)
+
+
+async def test_a_refused_call_names_its_method(page: PageSession) -> None:
+    with pytest.raises(DevToolsError, match=r"No\.such was refused") as refused:
+        await page.send("No.such", timeout=LONG)
+    assert refused.value.method == "No.such"
+
+
+async def test_a_binding_survives_navigations(
+    flavour: Flavour, page: PageSession, web: Web
+) -> None:
+    told: list[str] = []
+    await page.add_binding("tell", told.append)
+    await page.on_new_document("tell('start')")
+    await page.evaluate("tell('before')", timeout=LONG)
+    await page.navigate(web.url, timeout=LONG)
+    await page.evaluate("tell('after')", timeout=LONG)
+    assert told == ["before", "start", "after"]
+
+
+async def test_events_reach_their_listener(page: PageSession, web: Web) -> None:
+    loaded = asyncio.Event()
+
+    def note(_: dict[str, Any]) -> None:
+        loaded.set()
+
+    page.on("Page.loadEventFired", note)
+    await page.navigate(web.url, timeout=LONG)
+    async with asyncio.timeout(LONG):
+        await loaded.wait()
+    page.off("Page.loadEventFired", note)
+
+
+async def test_a_listener_that_raises_is_reported_and_nothing_else(
+    page: PageSession, reports: list[dict[str, Any]]
+) -> None:
+    heard: list[str] = []
+
+    def broken(text: str) -> None:
+        heard.append(text)
+        raise LookupError(text)
+
+    await page.add_binding("tell", broken)
+    await page.evaluate("tell('one'), tell('two')", timeout=LONG)
+    assert heard == ["one", "two"]
+    assert [str(report["exception"]) for report in reports] == ["one", "two"]
+    reports.clear()
+    await page.ping(LONG)
+
+
+async def test_an_answer_that_is_too_long_fails_its_call_only(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[..., Awaitable[Chromium]]
+) -> None:
+    monkeypatch.setattr(browser_pipe, "MAX_MESSAGE", 1 << 20)
+    page = await (await start()).devtools.open_page(LONG)
+    with pytest.raises(DevToolsError, match="more than the limit"):
+        await page.evaluate("'x'.repeat(3 << 20)", timeout=LONG)
+    assert len(await page.evaluate("'x'.repeat(1 << 19)", timeout=LONG)) == 1 << 19
+
+
+async def test_a_message_that_is_too_long_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[..., Awaitable[Chromium]]
+) -> None:
+    monkeypatch.setattr(browser_pipe, "MAX_MESSAGE", 1 << 20)
+    page = await (await start()).devtools.open_page(LONG)
+    with pytest.raises(DevToolsError, match="over the limit") as refused:
+        await page.evaluate(f"'{'x' * (2 << 20)}'", timeout=LONG)
+    assert refused.value.remedy
+    await page.ping(LONG)
+
+
+async def test_a_large_text_arrives_whole(page: PageSession) -> None:
+    text = 'é"\\\n\u2028😀' * 500_000
+    await page.put_large("large", text, timeout=LONG)
+    assert await page.evaluate("large.length", timeout=LONG) == len(text.encode("utf-16-le")) // 2
+    assert await page.evaluate("large.slice(0, 7) + large.slice(-7)", timeout=LONG) == text[:6] * 2
+    assert (
+        await page.evaluate("Object.keys(globalThis).filter(k => /parts/.test(k))", timeout=LONG)
+        == []
+    )
+
+
+async def test_what_the_page_logs_is_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch, page: PageSession
+) -> None:
+    monkeypatch.setattr(browser_page, "CONSOLE_LIMIT", 10)
+    seen: list[dict[str, Any]] = []
+    page.on("Runtime.consoleAPICalled", seen.append)
+    await page.evaluate("for (let i = 0; i < 25; i++) console.log({i})", timeout=LONG)
+    await page.ping(LONG)
+    ids = [event["args"][0]["objectId"] for event in seen]
+    with pytest.raises(DevToolsError):
+        await page.send("Runtime.getProperties", {"objectId": ids[0]}, timeout=LONG)
+
+
+async def test_a_screenshot_is_a_png(flavour: Flavour, page: PageSession, web: Web) -> None:
+    await page.navigate(web.url, timeout=LONG)
+    assert (await page.screenshot(LONG)).startswith(b"\x89PNG\r\n")
+
+
+async def test_no_headless_anywhere(
+    flavour: Flavour, chromium: Chromium, page: PageSession, web: Web
+) -> None:
+    await page.navigate(web.url, timeout=LONG)
+    agent, hints = await page.evaluate(
+        "(async () => [navigator.userAgent, await navigator.userAgentData.getHighEntropyValues("
+        "['architecture', 'bitness', 'uaFullVersion', 'fullVersionList', 'formFactors'])])()",
+        timeout=LONG,
+    )
+    assert agent == chromium.user_agent()
+    product = (await chromium.devtools.version(LONG))["product"].split("/")[1]
+    assert f"Chrome/{product.split('.')[0]}.0.0.0" in agent
+    assert hints["uaFullVersion"] == product
+    assert {"brand": "Chromium", "version": product} in hints["fullVersionList"]
+    assert hints["bitness"]
+    from_worker = await page.evaluate(
+        "(async () => { await navigator.serviceWorker.register('/sw.js');"
+        "const {active} = await navigator.serviceWorker.ready;"
+        "return await new Promise((done) => { navigator.serviceWorker.onmessage = "
+        "(e) => done(e.data); active.postMessage('') }) })()",
+        timeout=LONG,
+    )
+    assert from_worker == agent
+    assert any(" /from-worker " in request for request in web.requests)
+    seen = json.dumps([agent, hints, from_worker, web.requests])
+    assert "headless" not in seen.lower()
+
+
+async def test_flushed_storage_survives_kill_9(
+    flavour: Flavour, start: Callable[..., Awaitable[Chromium]], web: Web
+) -> None:
+    first = await start()
+    page = await first.devtools.open_page(LONG)
+    await page.navigate(web.url, timeout=LONG)
+    await page.evaluate("localStorage.setItem('key', 'secret')", timeout=LONG)
+    await flush_storage(first.devtools, page)
+    assert page.ended.is_set()
+    again = await first.devtools.open_page(LONG)
+    assert again.target_id != page.target_id
+    await again.navigate(web.url, timeout=LONG)
+    assert await again.evaluate("localStorage.getItem('key')", timeout=LONG) == "secret"
+    os.killpg(first.pid, signal.SIGKILL)
+    await first.close()
+
+    second = await start()
+    page = await second.devtools.open_page(LONG)
+    await page.navigate(web.url, timeout=LONG)
+    assert await page.evaluate("localStorage.getItem('key')", timeout=LONG) == "secret"
+
+
+async def test_pyppeteers_own_objects_work(chromium: Chromium, web: Web) -> None:
+    browser = chromium.devtools.browser
+    first = (await browser.pages())[0]
+    session = await first.target.createCDPSession()
+    assert (await session.send("Runtime.evaluate", {"expression": "1"}))["result"]["value"] == 1
+    await session.detach()
+    page = await browser.newPage()
+    await page.goto(web.url)
+    assert await page.title() == "here"
+    answer = await page.evaluate(
+        "new Promise((done) => { const w = new Worker('/worker.js');"
+        "w.onmessage = (e) => done(e.data); w.postMessage(41) })",
+        force_expr=True,
+    )
+    assert answer == 42
+    assert len(page.workers) == 1
+    await page.close()
+    await wait_until(lambda: len(browser.targets()) == 1, "the page is gone")

@@ -1,0 +1,7 @@
+"""``python -m waguard``."""
+
+import sys
+
+from waguard.cli import main
+
+sys.exit(main())

@@ -1,0 +1,312 @@
+"""argv → exit code.
+
+0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
+lock · 4 port in use. Anything heavy is imported inside its command: a refused second instance
+must cost a tenth of a second.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from waguard.config import Config, load
+from waguard.errors import WaguardError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; errors are one line, never a traceback."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        return command(arguments)
+    except WaguardError as error:
+        sys.stderr.write(f"waguard: {error.line()}\n")
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `waguard status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="waguard",
+        description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run the daemon in the foreground")
+    _with_config(run)
+
+    demo = _command(commands, "demo", _demo, "see a session live, on a stand-in of WhatsApp Web")
+    demo.add_argument(
+        "--once", action="store_true", help="end after the tour; non-zero where a step failed"
+    )
+    demo.add_argument("--port", type=int, default=0, help="the API's port (any free one)")
+
+    standin = _command(commands, "standin", _standin, "run the stand-in of WhatsApp Web alone")
+    standin.add_argument("--port", type=int, default=8443, help="port of the page (%(default)s)")
+    standin.add_argument(
+        "--phone-port", type=int, default=8444, help="port of its phone (%(default)s)"
+    )
+
+    phone = _command(commands, "phone", _phone, "play the phone of the stand-in", add_help=False)
+    phone.add_argument("arguments", nargs=argparse.REMAINDER, help="see `waguard phone --help`")
+
+    status = _command(commands, "status", _status, "what runs, and how it is")
+    status.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(status)
+
+    _add_sessions(commands)
+
+    qr = _command(
+        commands, "qr", _qr, "show a session's QR code in the terminal, until it is scanned"
+    )
+    qr.add_argument("session")
+    qr.add_argument("--once", action="store_true", help="show the code of the moment and end")
+    _with_config(qr)
+
+    send = _command(commands, "send", _send, "send a text message")
+    send.add_argument("session")
+    send.add_argument("recipient", help="phone number in international form, or a chat id")
+    send.add_argument("text")
+    _with_config(send)
+    return parser
+
+
+def _add_sessions(commands: Any) -> None:
+    sessions = commands.add_parser("sessions", help="create, list, delete and log out sessions")
+    verbs = sessions.add_subparsers(required=True, metavar="VERB")
+    create = _command(verbs, "create", _create, "create a session; then show its QR code")
+    create.add_argument("session", help="letters, digits, _ and -; at most 128")
+    create.add_argument("--workspace", type=int, default=1, help="(%(default)s)")
+    _with_config(create)
+    listing = _command(verbs, "list", _list, "all sessions")
+    listing.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(listing)
+    delete = _command(
+        verbs, "delete", _delete, "unlink it; its profile is put aside, its row marked deleted"
+    )
+    delete.add_argument("session")
+    _with_config(delete)
+    logout = _command(verbs, "logout", _logout, "unlink it; its row stays")
+    logout.add_argument("session")
+    _with_config(logout)
+
+
+def _command(
+    commands: Any, name: str, command: Command, about: str, *, add_help: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=about.capitalize() + ".", add_help=add_help
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _with_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults")
+
+
+def _version() -> str:
+    return "waguard 0.1.0"
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    return load(arguments.config, os.environ)
+
+
+# ---- the daemon and its stand-in ----
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from waguard.host.listen import base_url, listen  # noqa: PLC0415
+    from waguard.host.lock import acquire  # noqa: PLC0415
+
+    os.umask(0o077)
+    config = _config(arguments)
+    lock = acquire(config.paths.runtime)
+    try:
+        listener = listen(config.api.host, config.api.port)
+        lock.publish(base_url(listener))
+
+        from waguard import daemon  # noqa: PLC0415 - only the instance that runs pays for it
+
+        return daemon.run(config, lock.instance, listener, arguments.config)
+    finally:
+        lock.release()
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from waguard import demo  # noqa: PLC0415
+
+    return demo.run(once=arguments.once, port=arguments.port)
+
+
+def _standin(arguments: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from waguard.standin import serve  # noqa: PLC0415
+
+    asyncio.run(serve(arguments.port, arguments.phone_port))
+    return 0
+
+
+def _phone(arguments: argparse.Namespace) -> int:
+    from waguard.standin.phone_cli import phone_main  # noqa: PLC0415
+
+    return phone_main(arguments.arguments)
+
+
+# ---- a client of the running daemon ----
+
+
+def _client(arguments: argparse.Namespace) -> Any:
+    from waguard.client import ApiClient  # noqa: PLC0415
+
+    return ApiClient.of(_config(arguments))
+
+
+def _print_json(value: Any) -> None:
+    import json  # noqa: PLC0415
+
+    print(json.dumps(value, indent=2))
+
+
+def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    texts = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    for line in [[column.upper() for column in columns], *texts]:
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    health = client.call("GET", "/health/detailed")
+    listed = client.call("GET", "/api/sessions")["sessions"]
+    sessions = [client.call("GET", client.session(row["session_id"], "/status")) for row in listed]
+    if arguments.json:
+        _print_json({"health": health, "sessions": sessions})
+        return 0
+    counts = health["sessions"]
+    print(
+        f"waguard at {client.base}: {health['status']}, {counts['connected']} of {counts['total']} connected"
+    )
+    for problem in health.get("problems", []):
+        print(f"  ! {problem}")
+    if sessions:
+        _print_table(
+            sessions,
+            (
+                "session_id",
+                "status",
+                "phone_number",
+                "lifecycle",
+                "link",
+                "restarts",
+                "worker_pid",
+                "disconnect_reason",
+            ),
+        )
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    listed = _client(arguments).call("GET", "/api/sessions")
+    if arguments.json:
+        _print_json(listed)
+    elif listed["sessions"]:
+        _print_table(
+            listed["sessions"],
+            ("session_id", "workspace_id", "status", "phone_number", "connected_at"),
+        )
+    else:
+        print("no sessions: create one with `waguard sessions create NAME`")
+    return 0
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    body = {"session_id": arguments.session, "workspace_id": arguments.workspace}
+    answer = client.call("POST", "/api/sessions", body)
+    print(f"{answer['session_id']}: {answer['status']}; next: waguard qr {answer['session_id']}")
+    return 0
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    client.call("DELETE", client.session(arguments.session))
+    print(f"{arguments.session}: deleted; its profile lies in the quarantine folder")
+    return 0
+
+
+def _logout(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    client.call("POST", client.session(arguments.session, "/logout"), {})
+    print(f"{arguments.session}: logged out")
+    return 0
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    body = {
+        "session_id": arguments.session,
+        "recipient_phone": arguments.recipient,
+        "message": arguments.text,
+        "type": "text",
+    }
+    answer = client.call("POST", "/api/messages/send", body, timeout=90.0)
+    if answer.get("success"):
+        print(f"sent: {answer['message_id']}")
+        return 0
+    print(
+        f"uncertain: WhatsApp did not answer; do not send it again blindly ({answer.get('message_id')})"
+    )
+    return 1
+
+
+def _qr(arguments: argparse.Namespace) -> int:
+    from waguard.client import ApiCallError  # noqa: PLC0415
+    from waguard.wire import qr  # noqa: PLC0415
+
+    client = _client(arguments)
+    shown = ""
+    while True:
+        try:
+            code = client.call("GET", client.session(arguments.session, "/qr?wait=20"))
+        except ApiCallError as error:
+            if error.answered == 425:  # noqa: PLR2004 - Too Early: not yet there
+                continue
+            if error.answered == 409 and shown:  # noqa: PLR2004 - Conflict: linked meanwhile
+                print(f"{arguments.session}: scanned")
+                return 0
+            raise
+        if code["raw"] != shown:
+            shown = code["raw"]
+            print(qr.terminal(shown))
+            print(
+                f"WhatsApp on the phone: Linked devices → Link a device. Valid for {code['expires_in']} s."
+            )
+        if arguments.once:
+            return 0
+        # the next look is due when this code is about to change, or was scanned
+        time.sleep(min(2.0, max(0.5, code["expires_in"])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""The composition root: knows everyone, decides nothing.
+
+Start order: configuration → lock → port (``cli``), then everything heavy here: API, database,
+restore, ticks. Stop order: the reverse, sessions all in parallel.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from loguru import logger
+
+from waguard import config as configuration
+from waguard.api import ApiDeps, create_app, serve
+from waguard.api.auth import load_or_create_keys
+from waguard.config import Config
+from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.host import logs
+from waguard.host.children import ExecSpawn, read_records
+from waguard.host.clock import SystemClock
+from waguard.host.listen import base_url
+from waguard.host.lock import private_folder
+from waguard.host.systemd import SystemdNotifier
+from waguard.host.ticker import Ticker
+from waguard.messaging.outbox import Outbox
+from waguard.messaging.webhook import WebhookSink
+from waguard.ports import BusEvent, Process, Sink
+from waguard.store import SqlStore
+from waguard.supervision.bus import Bus
+from waguard.supervision.session import Surroundings
+from waguard.supervision.supervisor import Supervisor
+from waguard.wire.protocol import WorkerRecord
+
+WATCH_INTERVAL: Final = 1.0  # s
+DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
+DRAIN: Final = 3.0  # s for webhooks at the end
+# what a running daemon can take over from a configuration that is read again
+RELOADABLE: Final = frozenset(
+    {"restore", "restart", "send", "browser", "worker", "whatsapp", "log"}
+)
+
+
+def run(config: Config, instance: str, listener: socket.socket, path: Path | None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. ``path``: what SIGHUP reads again."""
+    logs.configure(config.log.level, config.log.format)
+    return asyncio.run(Daemon(config, instance, listener, path).run())
+
+
+class Daemon:
+    """One run of the daemon."""
+
+    def __init__(
+        self, config: Config, instance: str, listener: socket.socket, path: Path | None
+    ) -> None:
+        self._config = config
+        self._path = path
+        self._listener = listener
+        self._notifier = SystemdNotifier()
+        self._clock = SystemClock()
+        self._bus = Bus(self._clock)
+        self._store = SqlStore(config.database.url)
+        self._spawn = ExecSpawn()
+        self._supervisor = Supervisor(
+            Surroundings(
+                config=lambda: self._config,
+                instance=instance,
+                store=self._store,
+                spawn=self._spawn,
+                bus=self._bus,
+                clock=self._clock,
+            )
+        )
+        self._ticker = Ticker()
+        self._stop = asyncio.Event()
+        self._signals = 0
+
+    async def run(self) -> int:
+        """The exit code."""
+        self._listen_to_signals()
+        for folder in ("workers", "t"):
+            private_folder(self._config.paths.runtime / folder)
+        private_folder(self._config.paths.sessions)
+        private_folder(self._config.paths.state)
+        api = base_url(self._listener)
+        app = create_app(
+            ApiDeps(
+                config=lambda: self._config,
+                keys=load_or_create_keys(self._config.api.key_file),
+                sessions=self._supervisor,
+                store=self._store,
+                events=self._bus,
+                outbox=Outbox(self._supervisor, lambda: self._config.send),
+            )
+        )
+        runner = await serve(app, self._listener)
+        logger.info("waguard is up", api=api, pid=os.getpid())
+        self._notifier.ready("waiting for the database")
+        try:
+            async with self._webhooks(api):
+                await self._work()
+        finally:
+            self._bus.close()
+            await runner.cleanup()
+            await self._store.close()
+            logger.info("waguard has stopped")
+        return 0
+
+    async def _work(self) -> None:
+        """Restore, then tick until told to stop; then stop every session."""
+        self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
+        self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
+        self._ticker.start()
+        beginning = asyncio.create_task(self._begin(), name="beginning")
+        try:
+            await self._stop.wait()
+        finally:
+            self._notifier.stopping()
+            logger.info("stopping: every session is closed in order")
+            self._ticker.stop()
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+            await self._supervisor.stop()
+
+    async def _begin(self) -> None:
+        try:
+            await self._open_database()
+            self._notifier.status("restoring sessions")
+            summary = await self._supervisor.restore(self._left_behind())
+        except WaguardError as error:
+            logger.critical("cannot begin", why=error.line())
+            return
+        logger.info("restore finished: {}", summary)
+        self._notifier.status(summary)
+
+    async def _open_database(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._store.open()
+            except DatabaseUnavailableError as error:
+                delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
+                attempt += 1
+                logger.error("database not open, trying again", why=error.line(), delay=delay)
+                self._notifier.status(f"the database does not answer ({error.message})")
+                await asyncio.sleep(delay)
+            else:
+                return
+
+    def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
+        """Living workers of an earlier daemon; records of dead ones are removed."""
+        workers = self._config.paths.runtime / "workers"
+        living: list[tuple[WorkerRecord, Process]] = []
+        for path, record in read_records(workers):
+            process = self._spawn.adopt(record)
+            if process is None:
+                path.unlink(missing_ok=True)
+            else:
+                living.append((record, process))
+        return living
+
+    async def _watch(self) -> None:
+        await self._supervisor.watch()
+        # only here: the watchdog is told that supervision moves, not that a timer fires
+        self._notifier.alive()
+
+    @contextlib.asynccontextmanager
+    async def _webhooks(self, api: str) -> AsyncIterator[None]:
+        """Feed the bus to the webhook while the body runs."""
+        url = self._config.webhook.url
+        if url is None:
+            yield
+            return
+        sink = WebhookSink(url, _secret(self._config.webhook.secret_file), instance_url=api)
+        async with sink, self._bus.subscribe() as events:
+            feeding = asyncio.create_task(_feed(events, sink), name="webhook feed")
+            try:
+                yield
+            finally:
+                self._bus.close()
+                await feeding
+                await sink.drain(DRAIN)
+
+    # ---- signals ----
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def _on_stop(self, number: signal.Signals) -> None:
+        self._signals += 1
+        if self._signals > 1 and number == signal.SIGINT:
+            logger.warning("second interrupt: workers are killed")
+            self._supervisor.kill()
+        self._stop.set()
+
+    def _on_reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            fresh = configuration.load(self._path, os.environ)
+        except WaguardError as error:
+            logger.error("configuration kept as it was: {}", error.line())
+        else:
+            self._take(fresh)
+        self._notifier.ready("configuration read again")
+
+    def _take(self, fresh: Config) -> None:
+        changed = {
+            name
+            for name in configuration.SECTIONS
+            if getattr(fresh, name) != getattr(self._config, name)
+        }
+        taken = {name: getattr(fresh, name) for name in changed & RELOADABLE}
+        self._config = msgspec.structs.replace(self._config, **taken)
+        logs.configure(self._config.log.level, self._config.log.format)
+        logger.info("configuration read again", changed=sorted(taken))
+        if later := sorted(changed - RELOADABLE):
+            logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
+
+
+async def _feed(events: AsyncIterator[BusEvent], sink: Sink) -> None:
+    async for event in events:
+        await sink.put(event)
+
+
+def _secret(path: Path | None) -> bytes | None:
+    return path.read_text().strip().encode() if path else None

@@ -1,0 +1,145 @@
+"""Worker processes: started by exec, or adopted from a daemon that died.
+
+An exit is seen through a pidfd on the event loop: no thread, no polling, and no confusion with a
+later process that got the same pid.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from waguard.errors import WaguardError
+from waguard.host import procfs
+from waguard.wire.protocol import WorkerRecord, WorkerSpec
+
+
+class PidfdProcess:
+    """Fills ``ports.Process``. Must be made on the loop that waits for it."""
+
+    def __init__(self, pid: int, pidfd: int, *, stdout: int | None) -> None:
+        """``stdout``: read end of a child's standard output; None: adopted, it listens already."""
+        self._pid = pid
+        self._pidfd = pidfd
+        self._child = stdout is not None
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int | None] = self._loop.create_future()
+        self._listening: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(pidfd, self._on_exit)
+        if stdout is None:
+            self._listening.set_result(None)
+        else:
+            self._loop.add_reader(stdout, self._on_listening, stdout)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its process group."""
+        return self._pid
+
+    async def listening(self) -> None:
+        """Wait until the worker says that it listens, or is gone."""
+        await asyncio.shield(self._listening)
+
+    def terminate(self) -> None:
+        """SIGTERM to the worker, which closes its Chromium itself."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group; Chromium follows its worker."""
+        if not self._exit.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+
+    async def wait(self) -> int | None:
+        """Exit code, negative signal, or None (adopted: the kernel tells its parent only)."""
+        return await asyncio.shield(self._exit)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self._exit.done():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _on_listening(self, stdout: int) -> None:
+        # closed or written to: either way there is nothing more to wait for
+        self._loop.remove_reader(stdout)
+        os.close(stdout)
+        if not self._listening.done():
+            self._listening.set_result(None)
+
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        code = self._reap() if self._child else None
+        os.close(self._pidfd)
+        if not self._exit.done():
+            self._exit.set_result(code)
+
+    def _reap(self) -> int | None:
+        try:
+            result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        except ChildProcessError:
+            return None
+        if result is None:
+            return None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+class ExecSpawn:
+    """Fills ``ports.Spawn``: a fresh Python for each worker."""
+
+    async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
+        """Start ``python -m waguard.worker`` in a session and process group of its own."""
+        environment = os.environ | {
+            "WAGUARD_INSTANCE": spec.instance,
+            "WAGUARD_SESSION": spec.session,
+            "WAGUARD_GENERATION": str(spec.generation),
+        }
+        # the service manager's socket is the daemon's alone
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            environment.pop(name, None)
+        try:
+            child = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; returns in 1 ms
+                [sys.executable, "-P", "-m", "waguard.worker", spec.session],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise WaguardError(
+                f"no worker could be started: {error.strerror}",
+                remedy="look at TasksMax, ulimit -u and free memory",
+            ) from None
+        assert child.stdin  # noqa: S101 - asked for above
+        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+            pipe.write(msgspec.json.encode(spec))
+        assert child.stdout  # noqa: S101 - asked for above
+        stdout = os.dup(child.stdout.fileno())
+        child.stdout.close()
+        process = PidfdProcess(child.pid, os.pidfd_open(child.pid), stdout=stdout)
+        child.returncode = 0  # reaped through the pidfd, not by Popen
+        return process
+
+    def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
+        """The pidfd first, then the identity: in between the pid cannot change hands."""
+        try:
+            pidfd = os.pidfd_open(record.pid)
+        except OSError:
+            return None
+        if not procfs.is_same(record.pid, record.start_time, record.boot_id):
+            os.close(pidfd)
+            return None
+        return PidfdProcess(record.pid, pidfd, stdout=None)
+
+
+def read_records(workers: Path) -> list[tuple[Path, WorkerRecord]]:
+    """Every worker record in the folder, with its file; what cannot be read is no record."""
+    found = []
+    for path in sorted(workers.glob("*.json")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found.append((path, msgspec.json.decode(path.read_bytes(), type=WorkerRecord)))
+    return found

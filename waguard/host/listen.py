@@ -1,0 +1,66 @@
+"""Takes the API's port before anything heavy is imported."""
+
+import errno
+import socket
+
+from waguard.errors import ConfigError, PortInUseError
+from waguard.host import procfs
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises ``PortInUseError`` that names the process which has it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError):
+        raise _bad_host(host, "it is no address of this machine") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _in_use(port) from None
+        if error.errno == errno.EACCES:
+            raise ConfigError(
+                f"{port} is not allowed for this user",
+                field="api.port",
+                value=port,
+                remedy="use a port of 1024 or above",
+            ) from None
+        raise _bad_host(host, error.strerror or "it cannot be bound") from None
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return listener
+
+
+def base_url(listener: socket.socket) -> str:
+    """``http://host:port`` of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _in_use(port: int) -> PortInUseError:
+    pid = procfs.listener(port)
+    who = (
+        f"pid {pid} ({' '.join(procfs.command_line(pid))[:120]})"
+        if pid
+        else "a process not visible to this user"
+    )
+    return PortInUseError(
+        f"port {port} is in use by {who}",
+        field="api.port",
+        value=port,
+        remedy="stop that process, or set another api.port",
+    )
+
+
+def _bad_host(host: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{host!r}: {why}",
+        field="api.host",
+        value=host,
+        remedy="use 127.0.0.1, ::1 or an address of this machine",
+    )

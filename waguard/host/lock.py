@@ -1,0 +1,104 @@
+"""One daemon per runtime directory: a flock for life, and a pid file that tells who has it.
+
+The flock alone decides; the pid file only informs, so a stale one is no obstacle. Stdlib and
+msgspec only: a refused second instance must cost a tenth of a second.
+"""
+
+import fcntl
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from waguard.errors import ConfigError, InstanceHeldError
+from waguard.host import procfs
+
+
+class PidFile(msgspec.Struct, frozen=True, kw_only=True):
+    """``waguard.pid``, one JSON line. ``start_time`` in clock ticks, ``api`` a base URL."""
+
+    pid: int
+    start_time: int
+    boot_id: str
+    api: str
+    instance: str
+
+
+def read_pid_file(runtime: Path) -> PidFile | None:
+    """The pid file of a living daemon; None: there is none, or its process is gone."""
+    try:
+        found = msgspec.json.decode((runtime / "waguard.pid").read_bytes(), type=PidFile)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if procfs.is_same(found.pid, found.start_time, found.boot_id) else None
+
+
+class InstanceLock:
+    """Held until the process ends, however it ends."""
+
+    def __init__(self, runtime: Path, descriptor: int) -> None:
+        self._runtime = runtime
+        self._descriptor = descriptor
+        self.instance = secrets.token_hex(8)
+
+    def publish(self, api: str) -> None:
+        """Write the pid file, whole or not at all."""
+        pid = os.getpid()
+        content = PidFile(
+            pid=pid,
+            start_time=procfs.start_time(pid) or 0,
+            boot_id=procfs.boot_id(),
+            api=api,
+            instance=self.instance,
+        )
+        draft = self._runtime / "waguard.pid.new"
+        draft.write_bytes(msgspec.json.encode(content) + b"\n")
+        draft.replace(self._runtime / "waguard.pid")
+
+    def release(self) -> None:
+        """At the end of an orderly stop; a crash releases the lock just as well."""
+        (self._runtime / "waguard.pid").unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def acquire(runtime: Path) -> InstanceLock:
+    """Raises ``InstanceHeldError`` that tells who holds it, since when and where its API is."""
+    path = runtime / "waguard.lock"
+    try:
+        private_folder(runtime)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{runtime} cannot be used: {error.strerror}",
+            field="paths.runtime",
+            value=str(runtime),
+            remedy="name a folder that this user can create and write",
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InstanceHeldError(_held_by(runtime, path)) from None
+    return InstanceLock(runtime, descriptor)
+
+
+def private_folder(path: Path) -> None:
+    """Create ``path`` for this user alone; an existing folder keeps its mode."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _held_by(runtime: Path, path: Path) -> str:
+    holder = read_pid_file(runtime)
+    pid = holder.pid if holder else procfs.flock_holder(path)
+    if pid is None:
+        return f"another instance holds {path} (its process is not visible to this user)"
+    ticks = procfs.start_time(pid)
+    since = (
+        f" since {datetime.fromtimestamp(procfs.started_at(ticks), UTC):%Y-%m-%dT%H:%M:%SZ}"
+        if ticks
+        else ""
+    )
+    where = f", API at {holder.api}" if holder else ", API not up yet"
+    return f"another instance holds {path}: pid {pid}{since}{where}"

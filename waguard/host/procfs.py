@@ -1,0 +1,94 @@
+"""What /proc says about processes. Stdlib only: it is read before anything heavy is imported."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
+_STATE: Final = 0
+
+
+def boot_id() -> str:
+    """A text that changes with each boot of this machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _fields(pid: int) -> list[str] | None:
+    try:
+        # the command name may hold spaces and brackets: count from the last one
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks after boot at which ``pid`` started; None: no such process, or a zombie."""
+    fields = _fields(pid)
+    if fields is None or fields[_STATE] == "Z":
+        return None
+    return int(fields[_START_TIME])
+
+
+def is_same(pid: int, started: int, booted: str) -> bool:
+    """Whether ``pid`` is still the process that a record tells of: a pid is soon reused."""
+    return booted == boot_id() and start_time(pid) == started
+
+
+def started_at(ticks: int) -> float:
+    """Unix time in seconds of a start time in clock ticks."""
+    with Path("/proc/uptime").open() as file:
+        uptime = float(file.read().split()[0])
+    return time.time() - uptime + ticks / _TICKS
+
+
+def command_line(pid: int) -> list[str]:
+    """The arguments of ``pid``; empty where it is gone or hidden."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def flock_holder(path: Path) -> int | None:
+    """The pid that holds a flock on ``path``; None: nobody, or not visible to us."""
+    stat = path.stat()
+    wanted = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == wanted:  # noqa: PLR2004 - proc(5)
+            return int(words[4]) if int(words[4]) > 0 else None
+    return None
+
+
+def listener(port: int) -> int | None:
+    """The pid that listens on TCP ``port``; None where it is not visible to us."""
+    inodes = _listening_inodes(port)
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            links = {str(entry.readlink()) for entry in folder.iterdir()}
+        except OSError:
+            continue
+        if links & inodes:
+            return int(folder.parent.name)
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    listening = "0A"
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            words = row.split()
+            if words[3] == listening and int(words[1].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{words[9]}]")
+    return found

@@ -1,0 +1,67 @@
+"""Where profiles lie, and how one is put aside. Nothing is ever deleted here."""
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from waguard.host.lock import private_folder
+
+TEMPORARY_LIMIT: Final = 63  # characters; Chromium aborts above
+KEY_DIGITS: Final = 12  # Unix socket paths end at 107 bytes
+
+
+def key(session_id: str) -> str:
+    """A short name for files of a session: 12 hex digits."""
+    return sha256(session_id.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def path(sessions: Path, workspace_id: int, session_id: str) -> Path:
+    """Where the profile of a session is written."""
+    return sessions / f"workspace_{workspace_id}" / f"session-{session_id}"
+
+
+def temporary(runtime: Path, name: str) -> Path:
+    """A folder for Chromium's own temporary files; its path is shorter than 64 characters."""
+    wanted = runtime / "t" / name
+    if len(str(wanted)) <= TEMPORARY_LIMIT:
+        return wanted
+    instance = sha256(str(runtime).encode()).hexdigest()[:KEY_DIGITS]
+    return Path(tempfile.gettempdir()) / f"waguard-{instance}" / name
+
+
+def exists(profile: Path) -> bool:
+    """Whether Chromium has ever stored anything here."""
+    return (profile / "Default").is_dir()
+
+
+def settle(sessions: Path, workspace_id: int, session_id: str) -> Path:
+    """The profile's place, after moving it there from where the old service looked for it."""
+    wanted = path(sessions, workspace_id, session_id)
+    legacy = sessions / str(workspace_id) / session_id
+    if not wanted.exists() and exists(legacy):
+        private_folder(wanted.parent)
+        legacy.rename(wanted)
+    return wanted
+
+
+def quarantine(sessions: Path, workspace_id: int, session_id: str, *, why: str) -> Path | None:
+    """Move the profile aside with a note; None: there was none."""
+    profile = path(sessions, workspace_id, session_id)
+    if not profile.exists():
+        return None
+    now = datetime.now(UTC)
+    folder = sessions / "quarantine"
+    private_folder(folder)
+    aside = folder / f"{session_id}-{now:%Y%m%dT%H%M%S.%f}"
+    profile.rename(aside)
+    note = {
+        "session_id": session_id,
+        "workspace_id": workspace_id,
+        "at": now.isoformat(),
+        "why": why,
+    }
+    (aside / "waguard-quarantine.json").write_text(json.dumps(note) + "\n")
+    return aside

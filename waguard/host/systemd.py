@@ -1,0 +1,47 @@
+"""sd_notify(3): what the service manager is told. Nothing happens without NOTIFY_SOCKET."""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class SystemdNotifier:
+    """Fills ``ports.Notifier``; a manager that is gone is no reason to stop working."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        usec = environ.get("WATCHDOG_USEC", "")
+        mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self.watchdog: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
+        """Seconds within which ``alive`` is expected; None: nobody watches."""
+
+    def ready(self, status: str) -> None:
+        """The daemon serves."""
+        self._tell(f"READY=1\nSTATUS={status}")
+
+    def status(self, text: str) -> None:
+        """A line for ``systemctl status``."""
+        self._tell(f"STATUS={text}")
+
+    def alive(self) -> None:
+        """Supervision moves."""
+        self._tell("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """An orderly stop has begun."""
+        self._tell("STOPPING=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; ``ready`` ends it."""
+        self._tell("RELOADING=1")
+
+    def _tell(self, text: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            try:
+                notify.connect(self._address)
+                notify.send(text.encode())
+            except OSError:
+                return

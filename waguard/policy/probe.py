@@ -1,0 +1,40 @@
+"""From how long a layer has been silent to what is wrong, and whether to act."""
+
+from dataclasses import dataclass
+
+from waguard.policy.lifecycle import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds of silence that a layer is allowed."""
+
+    start: float = 60.0
+    """From the spawn to a ready page."""
+    worker: float = 10.0
+    """Between two heartbeats of a worker."""
+    page: float = 30.0
+    """Between two answers of a page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Seconds since each layer was heard; None: never, or it does not apply."""
+
+    state: State
+    in_state: float
+    worker: float | None
+    page: float | None
+
+
+def diagnose(limits: Limits, silence: Silence) -> str | None:
+    """What is wrong in words, or None. Starting gates the other two."""
+    match silence.state:
+        case State.STARTING if silence.in_state > limits.start:
+            return f"not ready {limits.start:g} s after its start"
+        case State.RUNNING if silence.worker is not None and silence.worker > limits.worker:
+            return f"the worker has been silent for {silence.worker:.0f} s"
+        case State.RUNNING if silence.page is not None and silence.page > limits.page:
+            return f"the page has not answered for {silence.page:.0f} s"
+        case _:
+            return None

@@ -1,0 +1,50 @@
+"""A self-signed certificate for one run, and the key pin by which Chromium is told to trust it and no other."""
+
+import base64
+import datetime as dt
+import hashlib
+import ssl
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+LIFETIME = dt.timedelta(
+    days=30
+)  # a demo may run long; the key never leaves memory for longer than a load
+
+
+def make_certificate(host: str) -> tuple[ssl.SSLContext, str]:
+    """A server context for `host`, and the base64 sha256 of its public key (SPKI)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    spki = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # ssl reads certificates from files only
+    with tempfile.TemporaryDirectory(prefix="waguard-standin-") as folder:
+        path = Path(folder, "standin.pem")
+        path.write_bytes(pem)
+        context.load_cert_chain(path)
+    return context, base64.b64encode(hashlib.sha256(spki).digest()).decode()

@@ -1,0 +1,61 @@
+// A module runtime in the manner of Meta's: __d registers, require runs a factory once.
+// wa-js finds modules through require('__debug').modulesMap and importNamespace.
+(() => {
+  'use strict';
+  const config = JSON.parse(document.getElementById('standin').textContent);
+  const modulesMap = Object.create(null);
+  let late = 0;
+  let whenComplete = null;
+
+  // What a cold load of the real page registers last: without these wa-js is injected but never ready.
+  const REST = new Set(['WAWebBuildConstants', 'WAWebUserPrefsMeUser', 'WAWebNetworkStatus']);
+  const EARLY = new Set(['WAWebEventEmitter', 'WAWebModel', 'WAWebWid', 'WAWebWidFactory']);
+
+  const isLate = (id) =>
+    config.slow_modules > 0 && (config.slow_part === 'rest' ? REST.has(id) : !EARLY.has(id));
+
+  const require = (id) => {
+    if (id === '__debug') return { modulesMap };
+    const entry = modulesMap[id];
+    if (!entry) throw new Error(`Requiring unknown module "${id}".`);
+    if (!entry.module) {
+      entry.module = { exports: {} };
+      const { module } = entry;
+      try {
+        entry.factory(window, require, require, require, null, module, module.exports);
+      } catch (error) {
+        entry.module = null; // what it needs is not registered yet: the next one who asks tries again
+        throw error;
+      }
+    }
+    return entry.module.exports;
+  };
+
+  window.__d = (id, dependencies, factory) => {
+    const register = () => {
+      modulesMap[id] = { id, dependencies, factory, module: null };
+    };
+    if (!isLate(id)) {
+      register();
+      return;
+    }
+    late += 1;
+    setTimeout(() => {
+      register();
+      late -= 1;
+      if (late === 0) whenComplete?.();
+    }, config.slow_modules * 1000);
+  };
+  window.require = require;
+  window.importNamespace = require;
+  window.importDefault = (id) => require(id).default;
+  window.ErrorGuard = { skipGuardGlobal() {}, applyWithGuard: (f, self, args) => f.apply(self, args) };
+  window.__standin = {
+    config,
+    define: (id, factory) => window.__d(id, [], (g, r, d, n, l, module, exports) => factory(exports, r)),
+    onceComplete(boot) {
+      if (late === 0) boot();
+      else whenComplete = boot;
+    },
+  };
+})();

@@ -1,0 +1,297 @@
+"""The human with the phone: scans codes, writes and reads messages, unlinks browsers, breaks things. By HTTP."""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from waguard.standin.refusal import Refusal, refusal_of
+from waguard.standin.whatsapp import Device, WhatsApp
+
+PHONE = "6281180001"  # the number of the person who scans, when nothing else is said
+
+Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,15}$")]
+Block = Literal["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"]
+
+
+class Media(msgspec.Struct, forbid_unknown_fields=True):
+    mimetype: str
+    base64: str
+    filename: str = ""
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    """What every request may say: whose phone."""
+
+    phone: Number = PHONE
+
+
+class Scan(Request, kw_only=True):
+    code: str
+
+
+class Pair(Request, kw_only=True):
+    phone: Number
+    code: str
+
+
+class Incoming(Request, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    body: str = ""
+    name: str = ""
+    type: str = ""
+    media: Media | None = None
+    author: str = ""
+    chat: str = ""
+    timestamp: int | None = None
+
+
+class Receipt(Request, kw_only=True):
+    id: str
+    ack: Literal[2, 3, 4]
+
+
+class Unlink(Request, kw_only=True):
+    reason: Literal["unknown_companion", "account_locked"] = "unknown_companion"
+
+
+class Drop(Request, kw_only=True):
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class BlockAccount(Request, kw_only=True):
+    kind: Block = "TOS_BLOCK"
+
+
+R = TypeVar("R", bound=Request)
+
+
+def _convert(body: dict[str, Any], kind: type[R]) -> R:
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise refusal_of(error, body) from None
+
+
+def _wid(text: str, field: str) -> str:
+    """`text` as a chat or user id: a bare number is a person."""
+    wid = f"{text}@c.us" if text.isdigit() else text
+    user, _, server = wid.partition("@")
+    if not user or "_" in user or server not in ("c.us", "g.us", "lid"):
+        raise Refusal(
+            400, f"{text!r} is not a WhatsApp id", "give a number, or …@c.us, …@g.us", field, text
+        )
+    return wid
+
+
+class Phone:
+    """What the person can do; each method is one POST. Raises Refusal with a remedy."""
+
+    def __init__(self, whatsapp: WhatsApp) -> None:
+        self.whatsapp = whatsapp
+
+    def scan(self, code: str, phone: str = PHONE) -> dict[str, Any]:
+        return self.whatsapp.scan(code, phone).to_json()
+
+    def pair(self, phone: str, code: str) -> dict[str, Any]:
+        return self.whatsapp.pair(phone, code).to_json()
+
+    def incoming(self, phone: str = PHONE, **fields: Any) -> dict[str, str]:
+        """A message to the account; `fields` as in `Incoming` (from_, body, …)."""
+        request = {"phone": phone} | {k.rstrip("_"): v for k, v in fields.items()}
+        return self._incoming(_convert(request, Incoming))
+
+    def _incoming(self, request: Incoming) -> dict[str, str]:
+        self.whatsapp.linked(request.phone)
+        sender = _wid(request.author or request.from_, "author" if request.author else "from")
+        chat = _wid(request.chat or request.from_, "chat" if request.chat else "from")
+        attributes: dict[str, Any] = {
+            "type": request.type or "chat",
+            "body": request.body,
+            "t": int(time.time()) if request.timestamp is None else request.timestamp,
+            "notifyName": request.name,
+        }
+        if request.media is not None:
+            attributes |= self._file(request.media, request)
+        name = request.name if chat == sender else ""
+        return {"id": self.whatsapp.incoming(request.phone, sender, chat, attributes, name)}
+
+    def _file(self, media: Media, request: Incoming) -> dict[str, Any]:
+        try:
+            data = base64.b64decode(media.base64, validate=True)
+        except ValueError:
+            raise Refusal(
+                400, "media.base64 is not base64", "encode the file's bytes", "media"
+            ) from None
+        name = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        self.whatsapp.media[name] = data
+        family = media.mimetype.split("/")[0]
+        file = {
+            "type": request.type
+            or (family if family in ("image", "video", "audio") else "document"),
+            "mimetype": media.mimetype,
+            "size": len(data),
+            "filehash": name,
+            "body": "",
+        }
+        return (
+            file
+            | ({"caption": request.body} if request.body else {})
+            | ({"filename": media.filename} if media.filename else {})
+        )
+
+    def receipt(self, id: str, ack: int, phone: str = PHONE) -> dict[str, Any]:  # noqa: A002 - the field's name
+        known = self.whatsapp.messages.get(phone, {})
+        matches = [
+            m for m in known.values() if id in (m.id, m.id.split("_")[2]) and m.direction == "out"
+        ]
+        if not matches:
+            raise Refusal(
+                409, f"{phone} never sent a message {id}", "see GET /messages for the ids", "id", id
+            )
+        self.whatsapp.receipt(phone, matches[0].id, ack)
+        return matches[0].to_json()
+
+    def unlink(self, phone: str = PHONE, reason: str = "unknown_companion") -> dict[str, Any]:
+        def unlink(device: Device) -> None:
+            device.is_linked = False
+            device.queue.clear()
+            if device.page is not None:
+                device.page.send({"type": "logged_out", "reason": reason})
+
+        return self._each(phone, unlink)
+
+    def conflict(self, phone: str = PHONE) -> dict[str, Any]:
+        """Another client takes the stream; the page gets it back by taking over, or by starting anew."""
+
+        def take(device: Device) -> None:
+            page, device.page, device.conflict = device.page, None, True
+            if page is not None:
+                page.send({"type": "conflict"})
+
+        return self._each(phone, take)
+
+    def drop(self, phone: str = PHONE, seconds: float = 0.0) -> dict[str, Any]:
+        def drop(device: Device) -> None:
+            device.refused_until = time.monotonic() + seconds
+            page, device.page = device.page, None
+            if page is not None:
+                page.close()
+
+        return self._each(phone, drop)
+
+    def needs_update(self, phone: str = PHONE) -> dict[str, Any]:
+        def ask(device: Device) -> None:
+            if device.page is not None:
+                device.page.send({"type": "needs_update"})
+
+        return self._each(phone, ask)
+
+    def block(self, phone: str = PHONE, kind: str = "TOS_BLOCK") -> dict[str, Any]:
+        """From now on the account's browsers are turned away; kind NONE ends it."""
+
+        def block(device: Device) -> None:
+            device.block = "" if kind == "NONE" else kind
+            page, device.page = device.page, None
+            if page is not None and device.block:
+                page.send({"type": "block", "kind": kind})
+
+        return self._each(phone, block)
+
+    def _each(self, phone: str, act: Callable[[Device], None]) -> dict[str, Any]:
+        devices = self.whatsapp.linked(phone)
+        for device in devices:
+            act(device)
+        return {"devices": [d.to_json() for d in devices]}
+
+    def state(self) -> dict[str, Any]:
+        accounts = {
+            phone: [d.to_json() for d in devices]
+            for phone, devices in self.whatsapp.devices.items()
+        }
+        return {
+            "accounts": accounts,
+            "codes": len(self.whatsapp.refs),
+            "lost": list(self.whatsapp.lost),
+        }
+
+    def messages(self, phone: str = PHONE) -> list[dict[str, Any]]:
+        return [m.to_json() for m in self.whatsapp.messages.get(phone, {}).values()]
+
+
+_POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] = {
+    "scan": (Scan, lambda p, r: p.scan(r.code, r.phone)),
+    "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
+    "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
+    "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone)),
+    "unlink": (Unlink, lambda p, r: p.unlink(r.phone, r.reason)),
+    "conflict": (Request, lambda p, r: p.conflict(r.phone)),
+    "drop": (Drop, lambda p, r: p.drop(r.phone, r.seconds)),
+    "needs-update": (Request, lambda p, r: p.needs_update(r.phone)),
+    "block": (BlockAccount, lambda p, r: p.block(r.phone, r.kind)),
+}
+
+
+def phone_app(phone: Phone) -> web.Application:
+    """POST each action with a JSON body; GET /state, /messages?phone=, /policy; PUT /policy. Errors are JSON."""
+    policy = phone.whatsapp.policy
+
+    async def post(request: web.Request) -> web.Response:
+        kind, act = _POSTS[request.path[1:]]
+        body = await _body(request)
+        return web.json_response(act(phone, _convert(body, kind)))
+
+    async def state(_request: web.Request) -> web.Response:
+        return web.json_response(phone.state())
+
+    async def messages(request: web.Request) -> web.Response:
+        for name, value in request.query.items():
+            if name != "phone":
+                raise Refusal(400, f"unknown parameter {name!r}", "only phone=", name, value)
+        return web.json_response(phone.messages(request.query.get("phone", PHONE)))
+
+    async def show_policy(_request: web.Request) -> web.Response:
+        return web.json_response(asdict(policy))
+
+    async def put_policy(request: web.Request) -> web.Response:
+        policy.update(await _body(request))
+        return web.json_response(asdict(policy))
+
+    app = web.Application(middlewares=[_say_refusals], client_max_size=1 << 28)
+    app.add_routes([web.post(f"/{name}", post) for name in _POSTS])
+    app.add_routes([web.get("/state", state), web.get("/messages", messages)])
+    app.add_routes([web.get("/policy", show_policy), web.put("/policy", put_policy)])
+    return app
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    text = await request.text()
+    try:
+        body = json.loads(text or "{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refusal(400, "the body is not a JSON object", 'send one, as {"phone": "…"}')
+    return body
+
+
+@web.middleware
+async def _say_refusals(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.json_response(refusal.to_json(), status=refusal.status)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        ways = [*(f"POST /{n}" for n in _POSTS), "GET /state", "GET /messages", "GET|PUT /policy"]
+        answer = Refusal(
+            error.status, f"no {request.method} {request.path}", f"one of: {', '.join(ways)}"
+        )
+        return web.json_response(answer.to_json(), status=error.status)

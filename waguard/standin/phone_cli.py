@@ -1,0 +1,181 @@
+"""`waguard phone …`: the person with the phone, as a command. A client of the stand-in's phone side, nothing more."""
+
+import argparse
+import base64
+import json
+import mimetypes
+import os
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+DEFAULT_PORT = 8443
+DEFAULT_PHONE_PORT = 8480
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PHONE_PORT}"
+TIMEOUT = 30.0  # s; a file on its way is the longest there is
+ACKS = {"delivered": 2, "read": 3, "played": 4, "2": 2, "3": 3, "4": 4}
+
+
+class PhoneError(Exception):
+    """One line that says what is wrong and what to do."""
+
+
+def phone_main(argv: Sequence[str]) -> int:
+    """Run one command; 0 done, 1 refused or unreachable (one line on stderr), 2 wrong usage."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        answer = _carry_out(args)
+    except PhoneError as error:
+        sys.stderr.write(f"waguard phone: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="waguard phone", description=__doc__)
+    common = _Parser(add_help=False)
+    common.add_argument(
+        "--standin",
+        metavar="URL",
+        default=os.environ.get("WAGUARD_STANDIN", DEFAULT_URL),
+        help="address of the phone side (default: %(default)s, or $WAGUARD_STANDIN)",
+    )
+    common.add_argument("--phone", metavar="NUMBER", help="whose phone (default: 6281180001)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common])
+
+    command("scan", "scan a QR code").add_argument("code", help="its text, - to read it from stdin")
+    command("pair", "enter a pairing code").add_argument("code", help="the 8 characters")
+    incoming = command("incoming", "write to the account")
+    incoming.add_argument("sender", metavar="FROM", help="number or id of who writes")
+    incoming.add_argument("body", nargs="?", default="")
+    incoming.add_argument("--name", help="the sender's name")
+    incoming.add_argument("--type", help="message type (default: chat, or by the file)")
+    incoming.add_argument("--file", type=Path, help="send this file")
+    incoming.add_argument("--mimetype", help="the file's type (default: by its name)")
+    incoming.add_argument("--chat", help="the group that it is written in")
+    incoming.add_argument("--timestamp", type=int, help="Unix time (default: now)")
+    receipt = command("receipt", "the recipient got, read or played a message")
+    receipt.add_argument("id")
+    receipt.add_argument("ack", choices=list(ACKS))
+    unlink = command("unlink", "log all browsers of the account out")
+    unlink.add_argument("--reason", choices=["unknown_companion", "account_locked"])
+    command("conflict", "another client takes the stream")
+    command("drop", "cut the connection").add_argument(
+        "--seconds", type=float, help="refuse new ones for this long"
+    )
+    command("needs-update", "ask the page to update")
+    block = command("block", "turn the account's browsers away, NONE to end it")
+    block.add_argument(
+        "kind",
+        nargs="?",
+        choices=["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"],
+    )
+    policy = command("policy", "show the policies, or change some")
+    policy.add_argument("changes", nargs="*", metavar="NAME=VALUE")
+    command("state", "accounts, their browsers, queues")
+    command("messages", "every message that the server saw")
+    return parser
+
+
+def _carry_out(args: argparse.Namespace) -> Any:
+    url, phone = args.standin.rstrip("/"), args.phone
+    match args.command:
+        case "state":
+            return _ask("GET", f"{url}/state")
+        case "messages":
+            query = f"?{urllib.parse.urlencode({'phone': phone})}" if phone else ""
+            return _ask("GET", f"{url}/messages{query}")
+        case "policy" if args.changes:
+            return _ask("PUT", f"{url}/policy", dict(map(_change, args.changes)))
+        case "policy":
+            return _ask("GET", f"{url}/policy")
+        case "pair" if not phone:
+            raise PhoneError("whose phone? add --phone NUMBER")
+        case command:
+            return _ask("POST", f"{url}/{command}", _body(args))
+
+
+def _body(args: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        k: v for k, v in vars(args).items() if k not in ("standin", "command", "file", "mimetype")
+    }
+    if args.command == "scan" and args.code == "-":
+        given["code"] = sys.stdin.read().strip()
+    if args.command == "incoming":
+        given["from"] = given.pop("sender")
+        if args.chat:
+            given |= {"author": given["from"]}
+        if args.file:
+            given["media"] = _file(args.file, args.mimetype)
+    if args.command == "receipt":
+        given["ack"] = ACKS[args.ack]
+    return {k: v for k, v in given.items() if v is not None}
+
+
+def _file(path: Path, mimetype: str | None) -> dict[str, str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PhoneError(f"cannot read {path}: {error.strerror}") from None
+    guessed = mimetype or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return {
+        "mimetype": guessed,
+        "filename": path.name,
+        "base64": base64.b64encode(data).decode(),
+    }
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise PhoneError(f"{text!r}: write NAME=VALUE, as ack_delay=2")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _ask(method: str, url: str, body: dict[str, Any] | None = None) -> Any:
+    if not url.startswith(("http://", "https://")):
+        raise PhoneError(f"{url!r} is no address: write --standin http://127.0.0.1:PORT")
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - http checked above
+    # never through a proxy: the stand-in is on loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise PhoneError(_explain(error)) from None
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise PhoneError(
+            f"no stand-in at {url}: {reason} (start one: waguard standin; or pass --standin URL)"
+        ) from None
+
+
+def _explain(error: urllib.error.HTTPError) -> str:
+    with error:
+        try:
+            told = json.load(error)
+            named = f"{told['field']}: " if told.get("field") else ""
+            return f"{named}{told['error']}; {told['remedy']}"
+        except (ValueError, KeyError, TypeError):
+            return f"{error.code} {error.reason}"

@@ -1,0 +1,71 @@
+"""How the stand-in behaves: every field can be changed while it runs."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from waguard.standin.refusal import Refusal, refusal_of
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+SendError = Literal[
+    "", "ERROR_NETWORK", "ERROR_EXPIRED", "ERROR_CANCELLED", "ERROR_UPLOAD", "ERROR_UNKNOWN"
+]
+
+
+@dataclass
+class Policy:
+    """The defaults are a healthy WhatsApp that answers at once."""
+
+    send_error: SendError = ""
+    """Refuse every send with this result (the send resolves with ack -1)."""
+    never_answer: Literal["", "recorded", "lost", "drop"] = ""
+    """Sends get no answer: the server recorded them, never got them, or recorded them and dropped the socket."""
+    ack_delay: Seconds = 0.0
+    auto_receipt: Literal[0, 2, 3] = 0
+    """After the server's ack the recipient's receipt follows by itself: 2 delivered, 3 read."""
+    slow_modules: Seconds = 0.0
+    """Page modules appear this much later than the rest (a cold load)."""
+    slow_part: Literal["core", "rest"] = "core"
+    """core: nearly all are late. rest: Socket, Stream, Conn, Cmd, Msg exist, others that wa-js needs are late."""
+    block_headless: bool = True
+    """A user agent with HeadlessChrome gets the unsupported-browser page."""
+    qr_first_lifetime: Seconds = 60.0
+    qr_lifetime: Seconds = 20.0
+    qr_count: Annotated[int, msgspec.Meta(ge=1)] = 6
+    """Codes until the page goes idle (UNPAIRED_IDLE)."""
+    csp: bool = True
+    """Content-Security-Policy with a nonce, as WhatsApp's: no inline script, no eval."""
+    sync: Seconds = 0.3
+    """How long the stream is SYNCING after a pairing."""
+    history: bool = True
+    """A newly paired device gets the account's earlier messages (stored, not announced)."""
+    exists: dict[str, bool] = field(default_factory=dict)
+    """Phone number → is it on WhatsApp; numbers that are not here are."""
+    exists_error: bool = False
+    """The server fails at the question whether a number exists."""
+    page: Literal["ok", "hang", "error", "broken"] = "ok"
+    """The document: served, never answered, answered 500, or served without its scripts."""
+    refuse_sockets: bool = False
+    """New connections of pages are refused (live ones stay: see the phone's drop)."""
+    media_gone: bool = False
+    """Files cannot be downloaded any more."""
+    reconnect_delay: Seconds = 0.2
+    """The page's first wait before it connects again; it doubles up to reconnect_max."""
+    reconnect_max: Seconds = 5.0
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """Change the given fields, all or none; raises Refusal naming the field that is wrong."""
+        known = [f.name for f in fields(self)]
+        for name, value in changes.items():
+            if name not in known:
+                raise Refusal(
+                    400, f"unknown policy {name!r}", f"one of: {', '.join(known)}", name, value
+                )
+        try:
+            checked = msgspec.convert(asdict(self) | changes, Policy)
+        except msgspec.ValidationError as error:
+            raise refusal_of(error, changes) from None
+        for name in changes:
+            setattr(self, name, getattr(checked, name))

@@ -1,0 +1,370 @@
+"""What would be WhatsApp's servers: accounts, linked devices, their queues, and every message that was seen.
+
+In memory and without I/O: pages are what takes stanzas (`Page`). A device's queue holds what the device has not
+acknowledged; all of it is sent again on the device's next connection, under the same ids.
+"""
+
+import base64
+import itertools
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from waguard.standin.policy import Policy
+from waguard.standin.refusal import Refusal
+
+Stanza = dict[str, Any]
+
+ACK_FAILED, ACK_SENT, ACK_READ = -1, 1, 3
+CODE_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"  # what WhatsApp draws pairing codes from
+CODE_LENGTH = 8
+
+
+class Page(Protocol):
+    """One connection of one page."""
+
+    def send(self, stanza: Stanza) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Message:
+    """A message as the server knows it, once per id, however often it was transmitted."""
+
+    id: str
+    chat: str
+    from_: str
+    to: str
+    direction: str  # "out" of a linked device, "in" to it
+    attributes: dict[str, Any]
+    name: str = ""
+    times_transmitted: int = 0
+    ack: int = 0
+    sender: "Device | None" = None
+
+    def to_json(self) -> dict[str, Any]:
+        shown = (
+            "body",
+            "type",
+            "t",
+            "caption",
+            "mimetype",
+            "filename",
+            "size",
+            "filehash",
+            "author",
+        )
+        return {
+            "id": self.id,
+            "from": self.from_,
+            "to": self.to,
+            "direction": self.direction,
+            "times_transmitted": self.times_transmitted,
+            "ack": self.ack,
+        } | {name: self.attributes[name] for name in shown if name in self.attributes}
+
+    def to_stanza(self) -> Stanza:
+        fields = {"id": self.id, "chat": self.chat, "attributes": self.attributes}
+        return fields | ({"name": self.name} if self.name else {})
+
+
+@dataclass
+class Device:
+    """A browser that is linked to an account."""
+
+    id: str
+    phone: str
+    secret: str
+    public_key: bytes
+    page: Page | None = None
+    is_synced: bool = False
+    is_linked: bool = True
+    block: str = ""
+    conflict: bool = False
+    refused_until: float = 0.0  # time.monotonic
+    queue: dict[int, Stanza] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def link(self) -> str:
+        """connected, syncing, conflict, blocked, offline or unlinked."""
+        if not self.is_linked:
+            return "unlinked"
+        if self.block:
+            return "blocked"
+        if self.page is None:
+            return "conflict" if self.conflict else "offline"
+        return "connected" if self.is_synced else "syncing"
+
+    def enqueue(self, stanza: Stanza) -> None:
+        """Deliver now if it can be, and again until it is acknowledged."""
+        number = next(self.numbers)
+        self.queue[number] = stanza | {"number": number}
+        if self.page is not None and self.is_synced:
+            self.page.send(self.queue[number])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "device": self.id,
+            "phone": self.phone,
+            "link": self.link,
+            "queued": len(self.queue),
+            "block": self.block,
+        }
+
+
+class WhatsApp:
+    """The accounts and what happens to them. `scan`, `pair`, … raise Refusal with a remedy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.devices: dict[str, list[Device]] = {}  # by phone number
+        self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
+        self.media: dict[str, bytes] = {}
+        self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
+        self.refs: dict[str, Page] = {}  # live codes
+        self.expired_refs: set[str] = set()
+        self.pairing_codes: dict[str, tuple[str, Page]] = {}  # by phone number
+        self._device_numbers = itertools.count(1)
+
+    # --- linking
+
+    def show_ref(self, page: Page) -> str:
+        """A new code for this page; its previous one is dead."""
+        self.forget_page(page)
+        ref = f"2@{secrets.token_urlsafe(24)}"
+        self.refs[ref] = page
+        return ref
+
+    def forget_page(self, page: Page) -> None:
+        for ref in [r for r, p in self.refs.items() if p is page]:
+            self.expired_refs.add(ref)
+            del self.refs[ref]
+
+    def make_pairing_code(self, phone: str, page: Page) -> str:
+        code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+        self.pairing_codes[phone] = (code, page)
+        return code
+
+    def scan(self, code: str, phone: str) -> Device:
+        parts = code.strip().split(",")
+        if len(parts) != 4:  # noqa: PLR2004 - ref, noise key, identity key, secret
+            raise Refusal(
+                409,
+                "that is not a code of WhatsApp Web",
+                "pass the text of the QR code: four parts, separated by commas",
+                "code",
+                code,
+            )
+        page = self.refs.get(parts[0])
+        if page is None:
+            error = "that code has expired" if parts[0] in self.expired_refs else "unknown code"
+            raise Refusal(409, error, "scan the code that the page shows now", "code", code)
+        try:
+            noise_key = base64.b64decode(parts[1], validate=True)
+        except ValueError:
+            raise Refusal(
+                409, "that code is damaged", "pass the whole text", "code", code
+            ) from None
+        return self._link(page, phone, noise_key)
+
+    def pair(self, phone: str, code: str) -> Device:
+        expected, page = self.pairing_codes.get(phone, ("", None))
+        if page is None or page not in self.refs.values():
+            raise Refusal(
+                409,
+                f"no page waits for a pairing code of {phone}",
+                "ask the page for a code for that phone number first",
+                "phone",
+                phone,
+            )
+        if code.replace("-", "").upper() != expected:
+            raise Refusal(
+                409, "wrong pairing code", "enter the code that was last shown", "code", code
+            )
+        del self.pairing_codes[phone]
+        return self._link(page, phone, b"")
+
+    def _link(self, page: Page, phone: str, noise_key: bytes) -> Device:
+        device = Device(
+            id=f"{phone}:{next(self._device_numbers)}@c.us",
+            phone=phone,
+            secret=secrets.token_urlsafe(16),
+            public_key=noise_key,
+        )
+        self.devices.setdefault(phone, []).append(device)
+        self.forget_page(page)
+        linked = {"wid": f"{phone}@c.us", "device": device.id, "secret": device.secret}
+        page.send({"type": "paired", "linked": linked})
+        return device
+
+    # --- a page's connection
+
+    def log_in(self, device_id: str, secret: str, verify: "Proof") -> Device | None:
+        """The linked device that these credentials belong to, or None (it was unlinked, or never was)."""
+        for device in self.devices.get(device_id.split(":", 1)[0], []):
+            if device.id == device_id and device.is_linked and device.secret == secret:
+                # A scanned code carries the key; a pairing code does not, there the first login brings it.
+                device.public_key = device.public_key or verify.public_key
+                return device if verify.is_by(device.public_key) else None
+        return None
+
+    def attach(self, device: Device, page: Page) -> None:
+        """The newest connection of a device wins; the one before is told so."""
+        if device.page is not None:
+            device.page.send({"type": "conflict"})
+            device.page.close()
+        device.page, device.conflict = page, False
+
+    def detach(self, page: Page) -> None:
+        self.forget_page(page)
+        for device in itertools.chain(*self.devices.values()):
+            if device.page is page:
+                device.page = None
+
+    def history(self, device: Device) -> list[Stanza]:
+        if device.is_synced or not self.policy.history:
+            return []
+        queued = {stanza.get("id") for stanza in device.queue.values()}
+        past = self.messages.get(device.phone, {}).values()
+        return [m.to_stanza() for m in past if m.id not in queued and m.ack != ACK_FAILED]
+
+    def deliver_queue(self, device: Device) -> None:
+        if device.page is not None:
+            for stanza in list(device.queue.values()):
+                device.page.send(stanza)
+
+    def acknowledge(self, device: Device, number: int) -> None:
+        stanza = device.queue.pop(number, None)
+        message = self.messages.get(device.phone, {}).get((stanza or {}).get("id", ""))
+        if message and message.direction == "in" and message.sender:
+            self.receipt(message.sender.phone, self._twin(message), 2)
+
+    def read(self, device: Device, chat: str) -> None:
+        for message in self.messages.get(device.phone, {}).values():
+            if message.direction == "in" and message.chat == chat:
+                message.ack = ACK_READ
+
+    # --- messages
+
+    def accept(self, device: Device, message_id: str, attributes: dict[str, Any]) -> Message:
+        """Record a transmission; the same id is the same message."""
+        messages = self.messages.setdefault(device.phone, {})
+        message = messages.get(message_id)
+        if message is None:
+            chat = message_id.split("_")[1]
+            kept = {k: v for k, v in attributes.items() if k not in ("ack", "from", "to", "self")}
+            own = f"{device.phone}@c.us"
+            message = Message(
+                message_id, chat, own, chat, "out", kept | {"from": own, "to": chat}, sender=device
+            )
+            messages[message_id] = message
+        message.times_transmitted += 1
+        return message
+
+    def carry(self, device: Device, message: Message) -> None:
+        """Take an accepted message to the account's other devices, and to its recipient if that one lives here."""
+        message.ack = max(message.ack, ACK_SENT)
+        message.attributes["ack"] = message.ack
+        for other in self.devices[device.phone]:
+            if other is not device and other.is_linked:
+                other.enqueue({"type": "message"} | message.to_stanza())
+        recipient = message.chat.removesuffix("@c.us")
+        if recipient in self.devices and recipient != device.phone:
+            twin = self._incoming(
+                recipient, message.from_, message.from_, message.attributes, self._twin(message)
+            )
+            twin.sender = device
+
+    @staticmethod
+    def _twin(message: Message) -> str:
+        """The id of the same message at its other end."""
+        stem = message.id.split("_")[2]
+        if message.direction == "out":
+            return f"false_{message.from_}_{stem}"
+        return f"true_{message.to}_{stem}"
+
+    def incoming(
+        self, phone: str, sender: str, chat: str, attributes: dict[str, Any], name: str = ""
+    ) -> str:
+        """A message for an account; every linked device gets it, now or when it connects. Returns its id."""
+        author = f"_{sender}" if chat != sender else ""
+        message_id = f"false_{chat}_{secrets.token_hex(10).upper()}{author}"
+        self._incoming(phone, sender, chat, attributes, message_id, name)
+        return message_id
+
+    def _incoming(
+        self,
+        phone: str,
+        sender: str,
+        chat: str,
+        attributes: dict[str, Any],
+        message_id: str,
+        name: str = "",
+    ) -> Message:
+        me = f"{phone}@c.us"
+        kept = {k: v for k, v in attributes.items() if k not in ("ack", "self")}
+        kept |= {"from": chat, "to": me, "ack": ACK_SENT, "self": "in"}
+        if chat != sender:
+            kept["author"] = sender
+        message = Message(message_id, chat, sender, me, "in", kept, name)
+        self.messages.setdefault(phone, {})[message_id] = message
+        for device in self.devices.get(phone, []):
+            if device.is_linked:
+                message.times_transmitted += 1
+                device.enqueue({"type": "message"} | message.to_stanza())
+        return message
+
+    def receipt(self, phone: str, message_id: str, ack: int) -> None:
+        """The recipient's phone got (2), read (3) or played (4) a message of this account."""
+        message = self.messages.get(phone, {}).get(message_id)
+        if message is None or message.direction != "out" or message.ack >= ack:
+            return
+        message.ack = ack
+        stanza = {
+            "type": "receipt",
+            "chat": message.chat,
+            "ids": [message.id.split("_")[2]],
+            "ack": ack,
+            "t": int(time.time()),
+        }
+        for device in self.devices.get(phone, []):
+            if device.is_linked:
+                device.enqueue(stanza)
+
+    def linked(self, phone: str) -> list[Device]:
+        """The linked devices of an account; refused if there are none."""
+        devices = [d for d in self.devices.get(phone, []) if d.is_linked]
+        if not devices:
+            known = ", ".join(p for p, ds in self.devices.items() if any(d.is_linked for d in ds))
+            raise Refusal(
+                409,
+                f"no browser is linked to {phone}",
+                f"scan a code first; linked accounts: {known or 'none'}",
+                "phone",
+                phone,
+            )
+        return devices
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A page's answer to a challenge."""
+
+    challenge: str
+    signature: bytes
+    public_key: bytes
+
+    def is_by(self, public_key: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(
+                self.signature, self.challenge.encode()
+            )
+        except (InvalidSignature, ValueError):
+            return False
+        return True

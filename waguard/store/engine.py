@@ -1,0 +1,133 @@
+"""Connections: which databases are taken, and how each is made durable and impatient."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from waguard.errors import ConfigError
+
+DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
+_EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Where to read and where to write; the same engine but for SQLite.
+
+    SQLite has one writer at a time: ours queue for one connection, in turn, instead of racing
+    for the file's lock. Readers see the last commit meanwhile (WAL).
+    """
+
+    reader: AsyncEngine
+    writer: AsyncEngine
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+def parse(text: str) -> URL:
+    """The URL, with one of our drivers. Raises ``ConfigError``, which never shows a password."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise _refused("this is no database URL") from None
+    if url.drivername not in DRIVERS:
+        raise _refused(f"the driver {url.drivername} is not supported")
+    if url.drivername == "sqlite+aiosqlite" and url.database in {None, "", ":memory:"}:
+        raise _refused("a database in memory would be forgotten")
+    return url
+
+
+def name_of(url: URL) -> str:
+    """The database for messages: no user, no password, no options."""
+    place = f"{url.host or 'local'}:{url.port}" if url.port else url.host or ""
+    return f"{url.get_backend_name()} {place}/{url.database or ''}".replace(" //", " /")
+
+
+def connect(url: URL, *, busy_timeout: float) -> Engines:
+    """Engines for ``url``, nothing connected yet; a new SQLite file is made private.
+
+    Raises ``OSError`` where the file cannot be, ``ConfigError`` where the driver is missing.
+    """
+    try:
+        if url.get_backend_name() == "sqlite":
+            _make_file(url)
+            return _sqlite(url, busy_timeout)
+        engine = _server(url, busy_timeout)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(str(error.name), "")
+        raise _refused(
+            f"the driver {error.name} is not installed", f"pip install 'waguard[{extra}]'"
+        ) from None
+    return Engines(engine, engine)
+
+
+def _server(url: URL, busy_timeout: float) -> AsyncEngine:
+    options: dict[str, Any] = {}
+    if url.get_backend_name() == "postgresql":
+        options["connect_args"] = {"timeout": busy_timeout}
+    else:
+        options["connect_args"] = {"connect_timeout": busy_timeout}
+        # REPEATABLE READ locks gaps: two new sessions at once would deadlock
+        options["isolation_level"] = "READ COMMITTED"
+    # pre-ping: connections that a restarted server closed are replaced unseen
+    return create_async_engine(url, pool_pre_ping=True, pool_timeout=busy_timeout, **options)
+
+
+def _sqlite(url: URL, busy_timeout: float) -> Engines:
+    common: dict[str, Any] = {
+        "pool_timeout": busy_timeout,
+        "connect_args": {"timeout": busy_timeout},
+    }
+    reader = create_async_engine(url, **common)
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, **common)
+    for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _beginner(begin))
+    return Engines(reader, writer)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:
+    del record
+    # BEGIN is ours, as a writer that upgrades a read lock late fails at once instead of waiting
+    connection.isolation_level = None
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits with the power
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+    except BaseException:
+        connection.close()  # the pool forgets a connection whose preparation failed
+        raise
+
+
+def _beginner(statement: str) -> Callable[[Connection], None]:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    return begin
+
+
+def _make_file(url: URL) -> None:
+    if url.database is None or url.database.startswith("file:"):
+        return
+    path = Path(url.database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its -wal and -shm files the same mode
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _refused(message: str, remedy: str | None = None) -> ConfigError:
+    return ConfigError(
+        message, field="database.url", remedy=remedy or f"use one of {', '.join(DRIVERS)}"
+    )

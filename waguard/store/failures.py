@@ -1,0 +1,85 @@
+"""Which errors mean that the database does not answer, and which are mistakes of ours."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError
+from sqlalchemy.exc import OperationalError as DatabaseOperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from waguard.errors import DatabaseUnavailableError
+
+RETRY_AFTER = 5.0  # s
+
+# SQLSTATE classes of PostgreSQL that say "not now" or "not this server": connection, wrong
+# database or credentials, deadlock, resources, lock not available, operator, system, corruption
+_POSTGRESQL_OUTAGES = {"08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"}
+_POSTGRESQL_READ_ONLY = "25006"  # a primary that became a standby
+
+# MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
+# MariaDB's); unknown column, duplicate key name, wrong number of values
+_MYSQL_REFUSALS = {1364, 3819, 4025}
+_MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
+
+
+@asynccontextmanager
+async def answering(database: str, *, within: float) -> AsyncIterator[None]:
+    """Turn every outage inside into ``DatabaseUnavailableError``, also ``within`` s of silence.
+
+    Mistakes of the program (syntax, a missing column, a violated constraint) pass through.
+    """
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except DBAPIError as error:
+        if not _is_outage(error):
+            raise
+        raise unavailable(database, error.orig or error) from error
+    except (OSError, PoolTimeoutError) as error:
+        raise unavailable(database, error) from error
+
+
+def unavailable(database: str, cause: BaseException | str) -> DatabaseUnavailableError:
+    """The error, with the first line of its cause; ``database`` names it without a password."""
+    lines = str(cause).splitlines() or [type(cause).__name__]
+    return DatabaseUnavailableError(
+        f"the database {database} does not answer: {lines[0]}",
+        field="database.url",
+        remedy="check that it runs, can be reached and written, and is intact",
+        retry_after=RETRY_AFTER,
+    )
+
+
+def is_refusal(error: DBAPIError) -> bool:
+    """Whether a constraint of the table refuses the row."""
+    return isinstance(error, IntegrityError) or _mysql_code(error.orig) in _MYSQL_REFUSALS
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    if isinstance(error, IntegrityError):
+        return False
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return _is_sqlite_outage(cause)
+    state = getattr(cause, "pgcode", None)
+    if state is not None:
+        return state[:2] in _POSTGRESQL_OUTAGES or state == _POSTGRESQL_READ_ONLY
+    if isinstance(error, DatabaseOperationalError | InterfaceError | InternalError):
+        return _mysql_code(cause) not in _MYSQL_MISTAKES
+    return False
+
+
+def _is_sqlite_outage(cause: sqlite3.Error) -> bool:
+    """Busy, full, corrupt, read-only, no database…: all but SQLITE_ERROR, which is a mistake."""
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:  # raised by the module, not by the library
+        return isinstance(cause, sqlite3.OperationalError)
+    return bool(code != sqlite3.SQLITE_ERROR)
+
+
+def _mysql_code(cause: BaseException | None) -> object:
+    return cause.args[0] if cause is not None and cause.args else None

@@ -1,0 +1,126 @@
+"""The application's table as it really is, and where each value lives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    cast,
+    false,
+    literal,
+    or_,
+)
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.schema import MetaData
+from sqlalchemy.types import JSON, DateTime, LargeBinary, TypeEngine
+
+from waguard.errors import WaguardError
+from waguard.store.models import ACCOUNTS, SESSIONS, Provider
+from waguard.store.types import JsonText, NativeEnum, UtcDateTime, length_of, storable
+
+NEEDED = ("session_id", "workspace_id", "phone_number", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """``whatsapp_accounts`` with the columns that this installation has."""
+
+    accounts: Table
+    bytewise: bool
+    """The database compares text by collation (MySQL); an id must match byte by byte."""
+
+    def has(self, name: str) -> bool:
+        """Whether the application's table has the column ``name``."""
+        return name in self.accounts.c
+
+    def home(self, name: str) -> Column[Any]:
+        """The column that holds ``name``: the application's, else its stand-in."""
+        return (self.accounts if self.has(name) else SESSIONS).c[name]
+
+    def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """``values`` for the application's row and for waguard's, each cut to what fits.
+
+        What neither has a column for (an older table without ``is_active``) is left out.
+        """
+        shared = {name: value for name, value in values.items() if self.has(name)}
+        own = {n: v for n, v in values.items() if n not in shared and n in SESSIONS.c}
+        return fit(self.accounts, shared), fit(SESSIONS, own)
+
+    def is_session(self, session_id: str) -> ColumnElement[bool]:
+        """The application's row of exactly ``session_id``."""
+        if storable(session_id) != session_id:
+            return false()
+        column = self.accounts.c.session_id
+        if not self.bytewise:
+            return column == session_id
+        exact = cast(column, LargeBinary) == cast(literal(session_id), LargeBinary)
+        return and_(column == session_id, exact)  # the first finds it by index
+
+    def is_ours(self) -> ColumnElement[bool]:
+        """Rows that waguard may touch: everything that is not another provider's."""
+        accounts = self.accounts.c
+        sessions = and_(accounts.session_id.is_not(None), accounts.workspace_id.is_not(None))
+        if not self.has("provider_type"):
+            return sessions
+        provider = accounts.provider_type
+        return and_(sessions, or_(provider.is_(None), provider == Provider.WEBJS.value))
+
+    def is_deleted(self) -> ColumnElement[bool]:
+        """Deleted here or there: an application that gains the column keeps our deletions."""
+        ours = SESSIONS.c.deleted_at.is_not(None)
+        return ours | self.accounts.c.deleted_at.is_not(None) if self.has("deleted_at") else ours
+
+
+def fit(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with every text as its column can hold it."""
+    return {
+        name: storable(value, length_of(table.c[name].type)) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def reflect(connection: Connection) -> Layout:
+    """Read the table's columns. Raises ``WaguardError`` where it cannot serve."""
+    try:
+        accounts = Table(
+            ACCOUNTS.name,
+            MetaData(),
+            autoload_with=connection,
+            resolve_fks=False,
+            listeners=[("column_reflect", _portable)],
+        )
+    except NoSuchTableError:
+        raise WaguardError("there is no such table") from None
+    for name in NEEDED:
+        if name not in accounts.c:
+            raise WaguardError(
+                f"the table has no column {name}",
+                field=f"{ACCOUNTS.name}.{name}",
+                remedy="run the application's migrations, or name another database in database.url",
+            )
+    return Layout(accounts, bytewise=connection.dialect.name in {"mysql", "mariadb"})
+
+
+def _portable(inspector: object, table: Table, column: dict[str, Any]) -> None:
+    del inspector, table
+    column["type"] = _portable_type(column["name"], column["type"])
+
+
+def _portable_type(name: str, found: TypeEngine[Any]) -> TypeEngine[Any]:
+    match found:
+        case postgresql.ENUM(name=str() as enum):
+            return NativeEnum(enum, found.schema)
+        case mysql.ENUM():
+            return ACCOUNTS.c[name].type if name in ACCOUNTS.c else found
+        case DateTime():
+            return UtcDateTime(timezone=found.timezone)
+        case postgresql.JSON():
+            return JSON(none_as_null=True)
+        case _:
+            return JsonText() if name == "metadata" else found

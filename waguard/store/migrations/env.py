@@ -1,0 +1,16 @@
+"""Alembic's entry: migrates over the connection that ``waguard.store.migrate`` hands in."""
+
+from alembic import context
+
+from waguard.store.migrate import VERSION_TABLE
+from waguard.store.models import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    version_table=VERSION_TABLE,
+    # on SQLite too: BEGIN is ours (see ``engine``), so half a migration never stays
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

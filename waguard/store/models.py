@@ -1,0 +1,126 @@
+"""The tables, as the newest migration leaves them.
+
+``ACCOUNTS`` is what waguard creates where the application has made none; at run time the table
+that is really there is used (see ``layout``).
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    true,
+)
+from sqlalchemy.dialects import mysql
+
+from waguard.policy.status import Reason, Status
+from waguard.store.types import JsonText, UtcDateTime
+
+METADATA = MetaData()
+
+# SQLite counts up only a column that is exactly INTEGER PRIMARY KEY
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+# MySQL compares by collation: without this "A" and "a" would be one session
+SESSION_ID = String(255).with_variant(
+    mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+
+
+class Provider(StrEnum):
+    """``whatsapp_accounts.provider_type``: only webjs is ours."""
+
+    META = "meta"
+    WEBJS = "webjs"
+
+
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """A CHECK that holds a plain string column to the values of an enum."""
+    allowed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=f"whatsapp_accounts_{column}_check")
+
+
+ACCOUNTS = Table(
+    "whatsapp_accounts",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("uuid", String(36), unique=True),
+    Column("workspace_id", BigInteger, nullable=False),
+    Column("session_id", SESSION_ID, nullable=False, unique=True),
+    Column("phone_number", String(50)),
+    Column("provider_type", String(16), nullable=False, server_default=Provider.WEBJS),
+    Column("status", String(16), nullable=False, server_default=Status.QR_SCANNING),
+    Column("is_primary", Boolean, nullable=False, server_default=false()),
+    Column("is_active", Boolean, nullable=False, server_default=true()),
+    Column("qr_code", Text),
+    Column("session_data", Text),
+    Column("metadata", JSON),
+    Column("last_activity_at", UtcDateTime),
+    Column("last_connected_at", UtcDateTime),
+    Column("disconnected_at", UtcDateTime),
+    Column("disconnect_reason", String(32)),
+    Column("disconnect_details", Text),
+    Column("health_score", Integer, nullable=False, server_default="100"),
+    Column("session_restore_count", Integer, nullable=False, server_default="0"),
+    Column("last_cleanup_at", UtcDateTime),
+    Column("assigned_instance_index", Integer),
+    Column("assigned_instance_url", String(255)),
+    Column("session_storage_path", String(500)),
+    Column("session_file_size_bytes", BigInteger),
+    Column("created_by", BigInteger),
+    Column("created_at", UtcDateTime),
+    Column("updated_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    one_of("provider_type", Provider),
+    one_of("status", Status),
+    one_of("disconnect_reason", Reason),
+)
+
+SESSIONS = Table(
+    "waguard_sessions",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("workspace_id", BigInteger, nullable=False),
+    Column("desired", String(4), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("account_id", BigInteger),
+    Column("priority", Integer, nullable=False),
+    # the number that a unique index of the application's left no room for (see ``Work.put``)
+    Column("displaced_phone", String(50)),
+    # stand-ins for columns that the application's table may lack, under the same names
+    Column("disconnect_reason", String(32)),
+    Column("disconnect_details", Text),
+    Column("disconnected_at", UtcDateTime),
+    Column("last_connected_at", UtcDateTime),
+    Column("last_activity_at", UtcDateTime),
+    Column("metadata", JsonText),
+    Column("deleted_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("desired IN ('up', 'down')", name="waguard_sessions_desired_check"),
+)
+
+EVENTS = Table(
+    "waguard_events",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),  # unix time
+    Column("session_id", SESSION_ID),
+    Column("kind", String(64), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("reason", Text),
+    Column("evidence", JsonText, nullable=False),
+    Index("waguard_events_session", "session_id", "id"),
+)

@@ -1,0 +1,81 @@
+"""Reading sessions: the application's row joined with waguard's own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from waguard.policy.status import Status
+from waguard.ports import SessionRow
+from waguard.store.layout import Layout
+from waguard.store.models import SESSIONS
+
+# without a row of ours (the database was the old service's until now) these want to be up
+UP_AT_TAKEOVER = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A session's row, locked until the transaction ends."""
+
+    row: SessionRow
+    ours: bool
+    deleted: bool
+    displaced: str | None
+    """The phone number that the application's row has no room for."""
+
+
+def rows(layout: Layout) -> Select[Any]:
+    """Every row with an id and a workspace, whoever's it is; ``ours`` and ``deleted`` say."""
+    accounts = layout.accounts
+    return select(
+        accounts.c.session_id,
+        accounts.c.workspace_id,
+        accounts.c.status,
+        accounts.c.phone_number,
+        layout.is_ours().label("ours"),
+        layout.is_deleted().label("deleted"),
+        layout.home("disconnect_reason").label("disconnect_reason"),
+        layout.home("disconnect_details").label("disconnect_details"),
+        layout.home("last_connected_at").label("connected_at"),
+        layout.home("last_activity_at").label("last_activity"),
+        SESSIONS.c.desired,
+        func.coalesce(SESSIONS.c.generation, 0).label("generation"),
+        SESSIONS.c.account_id,
+        func.coalesce(SESSIONS.c.priority, 0).label("priority"),
+        SESSIONS.c.displaced_phone,
+    ).select_from(accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == accounts.c.session_id))
+
+
+def listed(layout: Layout) -> Select[Any]:
+    """Those that exist for the world: ours, and not deleted."""
+    return rows(layout).where(layout.is_ours(), ~layout.is_deleted())
+
+
+def held(row: Row[Any]) -> Held:
+    """What was read under the lock."""
+    return Held(
+        row=session_row(row),
+        ours=bool(row.ours),
+        deleted=bool(row.deleted),
+        displaced=row.displaced_phone,
+    )
+
+
+def session_row(row: Row[Any]) -> SessionRow:
+    """The port's value. A status outside the enum is passed on: the reconciler corrects it."""
+    status = row.status or Status.DISCONNECTED.value
+    return SessionRow(
+        session_id=row.session_id,
+        workspace_id=int(row.workspace_id),
+        status=status,
+        desired_up=row.desired == "up" if row.desired else status in UP_AT_TAKEOVER,
+        generation=row.generation,
+        phone_number=row.phone_number or row.displaced_phone,
+        disconnect_reason=row.disconnect_reason,
+        disconnect_details=row.disconnect_details,
+        connected_at=row.connected_at,
+        last_activity=row.last_activity,
+        account_id=row.account_id,
+        priority=row.priority,
+    )

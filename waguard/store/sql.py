@@ -1,0 +1,256 @@
+"""The store over SQLAlchemy: SQLite, PostgreSQL, MySQL and MariaDB."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
+from waguard.policy.status import Verdict
+from waguard.ports import AuditEntry, SessionRow
+from waguard.store.engine import Engines, connect, name_of, parse
+from waguard.store.failures import answering, is_refusal, unavailable
+from waguard.store.layout import Layout, reflect
+from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.rows import listed, session_row
+from waguard.store.types import length_of, storable
+from waguard.store.work import Work
+
+BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
+
+
+class SqlStore:
+    """``ports.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
+
+    Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up
+    a silent connection, with an answer or with ``DatabaseUnavailableError``. Raises ``ConfigError`` for a URL that is not supported.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout: float = BUSY_TIMEOUT,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = parse(url)
+        self._name = name_of(self._url)
+        self._busy_timeout = busy_timeout
+        self._wall = wall
+        self._engines: Engines | None = None
+        self._layout: Layout | None = None
+
+    async def open(self) -> None:
+        """Connect, migrate, and read what columns the application's table has.
+
+        Raises ``WaguardError`` for a table that cannot serve; nothing to do when open.
+        """
+        # Alembic takes a fifth of a second to import
+        from waguard.store.migrate import upgrade  # noqa: PLC0415
+
+        if self._layout is not None:
+            return
+        try:
+            async with self._answering():
+                self._engines = connect(self._url, busy_timeout=self._busy_timeout)
+                async with self._engines.writer.begin() as connection:
+                    await connection.run_sync(upgrade)
+                    layout = await connection.run_sync(reflect)
+        except BaseException:
+            await self.close()
+            raise
+        self._layout = layout
+
+    async def close(self) -> None:
+        engines, self._engines, self._layout = self._engines, None, None
+        if engines is not None:
+            await engines.dispose()
+
+    async def ping(self) -> None:
+        async with self._reading() as (connection, _):
+            await connection.execute(text("SELECT 1"))
+
+    async def sessions(self) -> list[SessionRow]:
+        """By id. Rows without an id or a workspace are no sessions."""
+        async with self._reading() as (connection, layout):
+            query = listed(layout).order_by(layout.accounts.c.session_id)
+            return [session_row(row) for row in await connection.execute(query)]
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        async with self._reading() as (connection, layout):
+            query = listed(layout).where(layout.is_session(session_id))
+            row = (await connection.execute(query)).first()
+            return session_row(row) if row is not None else None
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> SessionRow:
+        """As the port says. A deleted session comes back as a new one.
+
+        The status of a row that the application made stays as it is. Raises
+        ``InvalidInputError`` for an id that the table cannot hold, ``SessionIdTakenError`` also
+        for another provider's, ``WaguardError`` where the application's table refuses the row.
+        """
+        try:
+            return await self._create(session_id, workspace_id, account_id, priority)
+        except IntegrityError:
+            # most likely somebody else inserted it a moment ago: now it can be taken over
+            pass
+        except DBAPIError as error:
+            raise _refused(session_id, error) from error
+        try:
+            return await self._create(session_id, workspace_id, account_id, priority)
+        except DBAPIError as error:
+            raise _refused(session_id, error) from error
+
+    async def _create(
+        self, session_id: str, workspace_id: int, account_id: int | None, priority: int
+    ) -> SessionRow:
+        async with self._writing() as work:
+            _require_storable(session_id, work.layout)
+            session = await work.take(session_id)
+            if session is None and not await work.resembles(session_id):
+                await work.insert(session_id, workspace_id)
+                # again: an older row of ours may know its generation
+                session = await work.take(session_id)
+            if session is None or not session.ours or session.row.workspace_id != workspace_id:
+                raise SessionIdTakenError(
+                    "the id belongs to another workspace", field="session_id", value=session_id
+                )
+            if session.deleted:
+                await work.revive(session)
+            own = {"priority": priority} | (
+                {} if account_id is None else {"account_id": account_id}
+            )
+            await work.want(session, up=True, generation=session.row.generation + 1, **own)
+            return await _read(work, session_id)
+
+    async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
+        async with self._writing() as work:
+            session = await work.take_ours(session_id)
+            if session is None:
+                return None
+            newer = session.row.generation + (up and not session.row.desired_up)
+            await work.want(session, up=up, generation=newer)
+            return await _read(work, session_id)
+
+    async def write_status(
+        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+    ) -> bool:
+        """As the port says; ``phone_number`` None keeps the row's."""
+        async with self._writing() as work:
+            session = await work.take_ours(session_id)
+            if session is None or generation < session.row.generation:
+                return False
+            await work.judge(session, verdict, phone_number)
+            return True
+
+    async def touch(self, session_id: str) -> None:
+        async with self._writing() as work:
+            if session := await work.take_ours(session_id):
+                await work.update(session, {"last_activity_at": work.now})
+
+    async def soft_delete(self, session_id: str) -> None:
+        async with self._writing() as work:
+            if session := await work.take_ours(session_id):
+                await work.delete(session)
+
+    async def metadata(self, session_id: str) -> dict[str, Any]:
+        async with self._reading() as (connection, layout):
+            query = listed(layout).where(layout.is_session(session_id))
+            value = await connection.scalar(query.with_only_columns(layout.home("metadata")))
+            return value if isinstance(value, dict) else {}  # PHP writes an empty one as []
+
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        async with self._writing() as work:
+            if session := await work.take_ours(session_id):
+                await work.update(session, {"metadata": dict(metadata), "updated_at": work.now})
+
+    async def record(self, entry: AuditEntry) -> None:
+        values = {
+            "at": self._wall() if entry.at is None else entry.at,
+            "session_id": _cut("session_id", entry.session_id),
+            "kind": _cut("kind", entry.kind),
+            "before": _cut("before", entry.before),
+            "after": _cut("after", entry.after),
+            "reason": _cut("reason", entry.reason),
+            "evidence": dict(entry.evidence),
+        }
+        async with self._writing() as work:
+            await work.connection.execute(insert(EVENTS).values(values))
+
+    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
+        newest = (
+            select(EVENTS)
+            .where(EVENTS.c.session_id == _cut("session_id", session_id))
+            .order_by(EVENTS.c.id.desc())
+            .limit(max(0, limit))
+        )
+        async with self._reading() as (connection, _):
+            found = (await connection.execute(newest)).all()
+        return [_audit_entry(row._asdict()) for row in reversed(found)]
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
+        engines, layout = self._opened()
+        async with self._answering(), engines.reader.connect() as connection:
+            yield connection, layout
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Work]:
+        engines, layout = self._opened()
+        now = datetime.fromtimestamp(int(self._wall()), UTC)
+        async with self._answering(), engines.writer.begin() as connection:
+            yield Work(connection, layout, now)
+
+    def _answering(self) -> AbstractAsyncContextManager[None]:
+        return answering(self._name, within=2 * self._busy_timeout)
+
+    def _opened(self) -> tuple[Engines, Layout]:
+        if self._engines is None or self._layout is None:
+            raise unavailable(self._name, "it was never reached")
+        return self._engines, self._layout
+
+
+def _refused(session_id: str, error: DBAPIError) -> Exception:
+    """What to raise for ``error``: only a refusal of the row is anything but itself."""
+    if not is_refusal(error):
+        return error
+    return WaguardError(
+        f"the application's table refuses the session: {error.orig}",
+        field=ACCOUNTS.name,
+        value=session_id,
+        remedy="create the account in the application first",
+    )
+
+
+async def _read(work: Work, session_id: str) -> SessionRow:
+    query = listed(work.layout).where(work.layout.is_session(session_id))
+    return session_row((await work.connection.execute(query)).one())
+
+
+def _require_storable(session_id: str, layout: Layout) -> None:
+    limit = min(
+        length_of(column.type) or 255
+        for column in (layout.accounts.c.session_id, EVENTS.c.session_id)
+    )
+    if not session_id or storable(session_id, limit) != session_id:
+        raise InvalidInputError(
+            f"a session id has 1 to {limit} characters, none of them NUL",
+            field="session_id",
+            value=session_id,
+        )
+
+
+def _cut(column: str, value: str | None) -> str | None:
+    return None if value is None else storable(value, length_of(EVENTS.c[column].type))
+
+
+def _audit_entry(row: dict[str, Any]) -> AuditEntry:
+    del row["id"]
+    return AuditEntry(**row)

@@ -1,0 +1,184 @@
+"""Writing sessions: one transaction, the session's row locked first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy.status import Status, Verdict
+from waguard.store.layout import Layout, fit
+from waguard.store.models import EVENTS, SESSIONS, Provider
+from waguard.store.rows import Held, held, rows
+
+# a row that we insert into a table with these columns says the same as one of the application's
+_NEW_ACCOUNT: Mapping[str, Any] = {
+    "status": Status.QR_SCANNING.value,
+    "provider_type": Provider.WEBJS.value,
+    "is_primary": False,
+    "is_active": True,
+    "health_score": 100,
+    "session_restore_count": 0,
+}
+
+# how a deleted session comes back: as a new one that waits for its QR
+_REVIVED: Mapping[str, Any] = {
+    "status": Status.QR_SCANNING.value,
+    "is_active": True,
+    "disconnect_reason": None,
+    "disconnect_details": None,
+    "deleted_at": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One write transaction. ``now`` is whole seconds: MySQL would round the rest up."""
+
+    connection: AsyncConnection
+    layout: Layout
+    now: datetime
+
+    async def take(self, session_id: str) -> Held | None:
+        """Lock the row and read it, whoever's it is; None: there is none."""
+        accounts = self.layout.accounts
+        same = self.layout.is_session(session_id)
+        # the lock apart from the read: PostgreSQL locks no outer join, MariaDB knows no OF
+        await self.connection.execute(select(accounts.c.status).where(same).with_for_update())
+        found = (await self.connection.execute(rows(self.layout).where(same))).first()
+        return held(found) if found is not None else None
+
+    async def take_ours(self, session_id: str) -> Held | None:
+        """``take``, but another provider's and deleted rows do not exist."""
+        found = await self.take(session_id)
+        return found if found and found.ours and not found.deleted else None
+
+    async def resembles(self, session_id: str) -> bool:
+        """Whether the database takes another row's id for this one (MySQL: "A" for "a")."""
+        accounts = self.layout.accounts
+        query = select(accounts.c.session_id).where(accounts.c.session_id == session_id)
+        return (await self.connection.execute(query)).first() is not None
+
+    async def insert(self, session_id: str, workspace_id: int) -> None:
+        """A new row in the application's table. Its constraints may refuse it."""
+        new = {
+            **_NEW_ACCOUNT,
+            "session_id": session_id,
+            "workspace_id": workspace_id,
+            "uuid": str(uuid4()),
+            "created_at": self.now,
+            "updated_at": self.now,
+        }
+        shared, _ = self.layout.split(new)
+        await self.connection.execute(insert(self.layout.accounts).values(shared))
+
+    async def revive(self, session: Held) -> None:
+        """Undo the deletion."""
+        await self.put(session, {**_REVIVED, "updated_at": self.now})
+        await self._remember(session, {"deleted_at": None})
+
+    async def delete(self, session: Held) -> None:
+        """Mark it deleted, and down."""
+        await self.update(session, {"deleted_at": self.now, "updated_at": self.now})
+        await self._remember(session, {"desired": "down"})
+
+    async def want(self, session: Held, *, up: bool, **own: Any) -> None:
+        """Set the desired state, and further columns of our own row."""
+        await self._remember(session, {"desired": _desired(up=up), **own})
+
+    async def judge(self, session: Held, verdict: Verdict, phone_number: str | None) -> None:
+        """Write the status and what belongs to it.
+
+        The times are those of the change: a status that is only confirmed moves none of them.
+        """
+        changed = session.row.status != verdict.status
+        values: dict[str, Any] = {
+            "status": verdict.status.value,
+            "disconnect_reason": verdict.reason.value if verdict.reason else None,
+            "disconnect_details": verdict.details,
+            "updated_at": self.now,
+        }
+        match verdict.status:
+            case Status.CONNECTED if changed or session.row.connected_at is None:
+                values |= {"last_connected_at": self.now, "last_activity_at": self.now}
+            case Status.DISCONNECTED | Status.FAILED if changed:
+                values["disconnected_at"] = self.now
+            case _:
+                pass
+        await self.put(session, values, phone_number)
+
+    async def put(
+        self, session: Held, values: Mapping[str, Any], phone_number: str | None = None
+    ) -> None:
+        """``update`` with a status, which is never lost to a unique index.
+
+        An installation may have one on (phone_number, workspace_id, status), and another row
+        of the same number with this status. Then the number gives way: the row's becomes NULL,
+        which no index refuses, we remember it, show it, say so in the audit trail, and put it
+        back with the first status that has room for it.
+        """
+        number = phone_number or session.displaced
+        full = {**values, "phone_number": number} if number else values
+        try:
+            async with self.connection.begin_nested():
+                await self.update(session, full)
+        except IntegrityError:
+            number = number or session.row.phone_number
+            if number is None:  # then it was not the number
+                raise
+            await self.update(session, {**values, "phone_number": None})
+            await self._displace(session, number)
+        else:
+            if session.displaced:
+                await self._remember(session, {"displaced_phone": None})
+
+    async def update(self, session: Held, values: Mapping[str, Any]) -> None:
+        """Write each value to the application's row, or to its stand-in in ours."""
+        shared, own = self.layout.split(values)
+        await self._remember(session, own)
+        if shared:
+            same = self.layout.is_session(session.row.session_id)
+            await self.connection.execute(update(self.layout.accounts).where(same).values(shared))
+
+    async def _displace(self, session: Held, number: str) -> None:
+        await self._remember(session, fit(SESSIONS, {"displaced_phone": number}))
+        if session.displaced == number:
+            return
+        await self.connection.execute(
+            insert(EVENTS).values(
+                at=self.now.timestamp(),
+                session_id=session.row.session_id,
+                kind="phone_number_displaced",
+                before=number,
+                reason="another row of this workspace has the same number and status, and a unique index allows one",
+                evidence={"workspace_id": session.row.workspace_id},
+            )
+        )
+
+    async def _remember(self, session: Held, own: Mapping[str, Any]) -> None:
+        """Write to our row, and make it first where there is none yet.
+
+        A row that is made now keeps the desired state of the status before this transaction.
+        """
+        row = session.row
+        values = {"workspace_id": row.workspace_id, **own, "updated_at": self.now}
+        same = SESSIONS.c.session_id == row.session_id
+        written = await self.connection.execute(update(SESSIONS).where(same).values(values))
+        if written.rowcount:
+            return
+        new = {
+            "session_id": row.session_id,
+            "desired": _desired(up=row.desired_up),
+            "generation": row.generation,
+            "priority": row.priority,
+            "created_at": self.now,
+        }
+        await self.connection.execute(insert(SESSIONS).values({**new, **values}))
+
+
+def _desired(*, up: bool) -> str:
+    return "up" if up else "down"

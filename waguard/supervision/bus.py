@@ -1,0 +1,81 @@
+"""Everything that happens, in order, for whoever listens: the event stream and the webhooks."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from waguard.ports import BusEvent, Clock
+
+REPLAYED: Final = 2_000  # events; the contract promises 1,000
+QUEUE_LIMIT: Final = 4_000  # events that a slow listener may lag behind
+_IDS_PER_MS: Final = 1_000
+
+
+class Bus:
+    """Ids are integers that grow, also over a restart: they begin at the time of the start."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # microseconds of unix time stay below 2**53, so that JavaScript can read them
+        self._next = int(clock.wall() * 1000) * _IDS_PER_MS
+        self._past: deque[BusEvent] = deque(maxlen=REPLAYED)
+        self._listeners: set[asyncio.Queue[BusEvent | None]] = set()
+
+    def publish(
+        self,
+        event: str,
+        session_id: str | None,
+        workspace_id: int | None,
+        data: Mapping[str, Any],
+    ) -> BusEvent:
+        """Tell every listener; never waits."""
+        self._next += 1
+        happened = BusEvent(
+            id=self._next,
+            event=event,
+            session_id=session_id,
+            workspace_id=workspace_id,
+            at=self._clock.wall(),
+            data=data,
+        )
+        self._past.append(happened)
+        for queue in list(self._listeners):
+            try:
+                queue.put_nowait(happened)
+            except asyncio.QueueFull:
+                self._cut_off(queue)
+        return happened
+
+    def _cut_off(self, queue: asyncio.Queue[BusEvent | None]) -> None:
+        """A listener that lags too far is ended; it can come back with its last id."""
+        self._listeners.discard(queue)
+        queue.get_nowait()
+        queue.put_nowait(None)
+
+    def close(self) -> None:
+        """End every subscription after what it still has to read."""
+        for queue in list(self._listeners):
+            self._listeners.discard(queue)
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(None)
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, last_id: int | None = None) -> AsyncIterator[AsyncIterator[BusEvent]]:
+        """Events after ``last_id`` that are still known, then what comes; None: only what comes."""
+        queue: asyncio.Queue[BusEvent | None] = asyncio.Queue(QUEUE_LIMIT)
+        past = [] if last_id is None else [event for event in self._past if event.id > last_id]
+        self._listeners.add(queue)
+        try:
+            yield self._read(past, queue)
+        finally:
+            self._listeners.discard(queue)
+
+    async def _read(
+        self, past: list[BusEvent], queue: asyncio.Queue[BusEvent | None]
+    ) -> AsyncIterator[BusEvent]:
+        for event in past:
+            yield event
+        while (come := await queue.get()) is not None:
+            yield come

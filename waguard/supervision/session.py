@@ -1,0 +1,556 @@
+"""One session: its lifecycle, its worker, and what the row and the world are told of it.
+
+Everything here happens on the event loop, so a fact is taken and ``step`` is applied without a
+gap; what takes time (a spawn, a stop, a write) is a task of its own that comes back with a fact.
+The row is written by one task that always writes the newest verdict, and never gives up.
+"""
+
+import asyncio
+import base64
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.errors import UnavailableError, WaguardError
+from waguard.host import profiles
+from waguard.policy.announcements import announce
+from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
+from waguard.policy.link import Link
+from waguard.policy.restart import GiveUp, RestartPolicy, decide
+from waguard.policy.status import ParkCause, Reason, Standing, Status, Verdict, derive
+from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
+from waguard.supervision import shutdown, translate
+from waguard.supervision.bus import Bus
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire import protocol
+from waguard.wire.protocol import (
+    EXIT_MEANINGS,
+    PROTOCOL,
+    Ack,
+    Heartbeat,
+    Hello,
+    InboundMessage,
+    LoggedOut,
+    Report,
+    WorkerRecord,
+    WorkerSpec,
+)
+
+STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
+ROW_RETRY: Final = 2.0  # s between attempts to write a row while the database is down
+
+_LIVE_STATUSES: Final = frozenset({Status.CONNECTED, Status.AUTHENTICATED, Status.QR_SCANNING})
+
+
+def describe_exit(code: int | None) -> str:
+    """A worker's exit code in words."""
+    if code is None:
+        return "its exit code is unknown (adopted)"
+    if code < 0:
+        return f"the worker was ended by {signal.Signals(-code).name}"
+    return EXIT_MEANINGS.get(code, f"the worker failed with exit code {code}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What every session shares. ``config`` is read at each use: a reload reaches all."""
+
+    config: Callable[[], Config]
+    instance: str
+    store: Store
+    spawn: Spawn
+    bus: Bus
+    clock: Clock
+    chance: random.Random = field(default_factory=random.Random)
+
+
+class Session:
+    """A session in memory."""
+
+    def __init__(self, row: SessionRow, around: Surroundings) -> None:
+        self.row = row
+        self._around = around
+        self._log = logger.bind(session=row.session_id)
+        self.state = State.STOPPED
+        self.parked: ParkCause | None = None
+        self.report: Report | None = None
+        self.heard_at: float | None = None
+        """Monotonic time of the worker's last heartbeat or report."""
+        self.page_seen_at: float | None = None
+        """Monotonic time at which the page last answered."""
+        self.restarts = 0
+        self.process: Process | None = None
+        self._link: WorkerLink | None = None
+        self._details: str | None = None
+        self._crashes: list[float] = []
+        self._connected_since: float | None = None
+        self._planned = False
+        self._expects_qr = row.status == Status.QR_SCANNING
+        self._daemon_stopping = False
+        self._verdict = Verdict(
+            Status(row.status),
+            Reason(row.disconnect_reason) if row.disconnect_reason else None,
+            row.disconnect_details,
+        )
+        self._unwritten = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._backoff: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._task(self._write_row(), "row")
+
+    # ---- what others ask ----
+
+    @property
+    def link(self) -> Link:
+        """How it stands with WhatsApp, as far as a ready worker says."""
+        if self.state is State.RUNNING and self.report:
+            return Link(self.report.link)
+        return Link.UNKNOWN
+
+    @property
+    def verdict(self) -> Verdict:
+        """The status as it is, or will be as soon as the database takes it, in the row."""
+        return self._verdict
+
+    @property
+    def row_pending(self) -> bool:
+        """Whether the newest verdict is still on its way to the row."""
+        return self._unwritten.is_set()
+
+    @property
+    def details(self) -> str | None:
+        """Why it is not well."""
+        return self._details
+
+    @property
+    def profile(self) -> Path:
+        """The profile's folder."""
+        sessions = self._around.config().paths.sessions
+        return profiles.path(sessions, self.row.workspace_id, self.row.session_id)
+
+    def start(self, *, restart: bool = False) -> None:
+        """Want it up; ``restart`` also replaces a living worker, which counts as no crash."""
+        self._daemon_stopping = False
+        self._planned = restart or self.state in {State.STOPPING, State.PARKING}
+        if self.state in {State.STOPPED, State.PARKED, State.BACKOFF}:
+            self._details = None
+            self._crashes.clear()
+            self._expects_qr = not profiles.exists(self.profile) or self._expects_qr
+        self.parked = None
+        self._happen(Event.RESTART_REQUESTED if restart else Event.START_REQUESTED)
+
+    def adopt(self, process: Process, record: WorkerRecord) -> None:
+        """Take over a worker that an earlier daemon started."""
+        self.process = process
+        self._log.info("worker adopted", worker=process.pid)
+        self._happen(Event.ADOPTED)
+        self._task(self._await_exit(process), "exit")
+        self._task(self._converse(process, record), "worker")
+
+    async def stop(self, *, daemon_stopping: bool = False) -> None:
+        """Stop it in order and wait until worker and browser are gone."""
+        self._daemon_stopping = daemon_stopping
+        if not daemon_stopping:
+            self._details, self.parked = None, None
+        if not daemon_stopping or self.state not in {State.STOPPED, State.PARKED}:
+            self._happen(Event.STOP_REQUESTED)
+        while self.state in HAS_PROCESS:
+            await self.moved()
+
+    def park(self, cause: ParkCause, details: str) -> None:
+        """Give up until a person acts."""
+        self.parked, self._details = cause, details
+        self._log.error("session parked", cause=str(cause), details=details)
+        self._audit("parked", reason=str(cause), evidence={"details": details})
+        self._happen(Event.PARK)
+
+    def unhealthy(self, why: str) -> None:
+        """Replace the worker: it hangs, or did not become ready."""
+        if Event.BECAME_UNHEALTHY in TRANSITIONS[self.state]:
+            self._details = why
+            self._log.error("session unhealthy", why=why, state=str(self.state))
+            self._happen(Event.BECAME_UNHEALTHY)
+
+    async def moved(self) -> None:
+        """Wait for the next change of anything here."""
+        await self._moved.wait()
+
+    async def settle(self, settled: Callable[["Session"], bool], *, timeout: float) -> bool:
+        """Wait until ``settled`` or the deadline; whether it was."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not settled(self):
+                    await self.moved()
+        except TimeoutError:
+            return settled(self)
+        return True
+
+    async def call(self, call: protocol.Call) -> protocol.Sent | protocol.Value:
+        """Have the worker do it now. Raises ``UnavailableError`` when there is none."""
+        if self._link is None:
+            raise UnavailableError(f"Session not ready: it is {self.state}", retry_after=2)
+        return await self._link.call(call)
+
+    async def row_written(self) -> None:
+        """Wait until the database has the newest verdict."""
+        while self.row_pending:
+            await self.moved()
+
+    async def forget(self) -> None:
+        """End every task of this session; call after ``stop``."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- the machine ----
+
+    def _happen(self, event: Event) -> None:
+        before = self.state
+        self.state, effects = step(before, event)
+        if self.state is not before:
+            self._log.debug(
+                "lifecycle", before=str(before), after=str(self.state), because=str(event)
+            )
+            self._publish("lifecycle", {"from": before, "to": self.state, "because": event})
+        for effect in effects:
+            self._apply(effect)
+        self._judge()
+
+    def _apply(self, effect: Effect) -> None:
+        match effect:
+            case Effect.SPAWN:
+                self.report = None
+                self._task(self._run_worker(), "spawn")
+            case Effect.TERMINATE:
+                if self.process:
+                    self._task(self._end(self.process), "stop")
+            case Effect.KILL:
+                if self.process:
+                    self.process.kill()
+            case Effect.ARM_BACKOFF:
+                # after this step: the decision may be another event
+                asyncio.get_running_loop().call_soon(self._arm_backoff)
+            case Effect.DISARM_BACKOFF:
+                if self._backoff:
+                    self._backoff.cancel()
+                    self._backoff = None
+
+    def _arm_backoff(self) -> None:
+        if self.state is not State.BACKOFF:
+            return
+        loop = asyncio.get_running_loop()
+        if self._planned:
+            self._planned = False
+            self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
+            return
+        settings = self._around.config().restart
+        policy = RestartPolicy(
+            intensity=settings.intensity,
+            period=settings.period,
+            base_delay=settings.base_delay,
+            max_delay=settings.max_delay,
+        )
+        now = self._around.clock.monotonic()
+        verdict = decide(policy, self._crashes, now=now, jitter=self._around.chance.random())
+        if isinstance(verdict, GiveUp):
+            details = f"{verdict.restarts} restarts in {settings.period:g} s did not help: {self._details}"
+            self.park(ParkCause.RESTART_BUDGET, details)
+            return
+        self._crashes.append(now)
+        self.restarts += 1
+        self._log.warning("restarting", delay=round(verdict.delay, 2), why=self._details)
+        self._audit("restart", reason=self._details, evidence={"delay": verdict.delay})
+        self._backoff = loop.call_later(verdict.delay, self._happen_if, Event.BACKOFF_ELAPSED)
+
+    def _happen_if(self, event: Event) -> None:
+        """For timers: the state may have moved on."""
+        self._backoff = None
+        if event in TRANSITIONS[self.state]:
+            self._happen(event)
+
+    def _judge(self) -> None:
+        """Derive the row's status, and tell the world when it changed."""
+        standing = Standing(
+            state=self.state,
+            link=self.link,
+            parked=self.parked,
+            daemon_stopping=self._daemon_stopping,
+            expects_qr=self._expects_qr,
+            details=self._details or (self.report.details if self.report else None),
+        )
+        verdict = derive(standing)
+        if verdict is not None and verdict != self._verdict:
+            before, self._verdict = self._verdict, verdict
+            self._unwritten.set()
+            if before.status != verdict.status or before.reason != verdict.reason:
+                self._log.info(
+                    "status",
+                    before=str(before.status),
+                    after=str(verdict.status),
+                    why=verdict.details,
+                )
+                self._audit(
+                    "status",
+                    before=str(before.status),
+                    after=str(verdict.status),
+                    reason=verdict.details,
+                )
+            for event, data in announce(before, verdict, phone=self.phone):
+                self._publish(event, data)
+        self._move()
+
+    def correct_row(self) -> None:
+        """Write the row again: somebody else changed it, or it promises what is not so."""
+        if self.state is State.STOPPED and self._verdict.status in _LIVE_STATUSES:
+            self._verdict = Verdict(
+                Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs, and none is wanted"
+            )
+        self._unwritten.set()
+
+    def _move(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    @property
+    def phone(self) -> str | None:
+        """Digits of the linked number, from the worker or else from the row."""
+        return (self.report and self.report.phone) or self.row.phone_number
+
+    # ---- the worker ----
+
+    def _spec(self) -> WorkerSpec:
+        config = self._around.config()
+        name = profiles.key(self.row.session_id)
+        workers = config.paths.runtime / "workers"
+        return WorkerSpec(
+            instance=self._around.instance,
+            session=self.row.session_id,
+            generation=self.row.generation,
+            profile=str(self.profile),
+            socket=str(workers / f"{name}.sock"),
+            record=str(workers / f"{name}.json"),
+            temporary=str(profiles.temporary(config.paths.runtime, name)),
+            url=config.whatsapp.url,
+            wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
+            takeover=config.whatsapp.on_conflict == "takeover",
+            executable=config.browser.executable,
+            flavour=config.browser.flavour,
+            extra_args=config.browser.extra_args,
+            launch_timeout=config.browser.launch_timeout,
+            orphan_grace=config.worker.orphan_grace,
+            heartbeat=config.worker.heartbeat,
+            log_level=config.log.level,
+        )
+
+    async def _run_worker(self) -> None:
+        spec = self._spec()
+        try:
+            profiles.settle(
+                self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
+            )
+            process = await self._around.spawn.spawn(spec)
+        except (WaguardError, OSError) as error:
+            self._details = error.line() if isinstance(error, WaguardError) else str(error)
+            self._happen(Event.EXITED)
+            return
+        self.process = process
+        self.heard_at = self.page_seen_at = self._around.clock.monotonic()
+        self._log.info("worker started", worker=process.pid)
+        self._task(self._await_exit(process), "exit")
+        if self.state is not State.STARTING:  # stopped while it was being started
+            self._task(self._end(process), "stop")
+        await process.listening()
+        await self._converse(process, spec)
+
+    async def _converse(self, process: Process, worker: WorkerSpec | WorkerRecord) -> None:
+        hello = Hello(
+            protocol=PROTOCOL,
+            instance=self._around.instance,
+            session=worker.session,
+            generation=worker.generation,
+        )
+        try:
+            link = await WorkerLink.connect(Path(worker.socket), hello, self._take)
+        except WaguardError as error:
+            if self.process is process:
+                self._log.warning("worker does not listen", worker=process.pid, why=str(error))
+                self.unhealthy(f"the worker does not listen: {error}")
+            return
+        self._link = link
+        self._move()
+        try:
+            await link.listen()
+        finally:
+            if self._link is link:
+                self._link = None
+
+    async def _await_exit(self, process: Process) -> None:
+        code = await process.wait()
+        if self.process is not process:
+            return
+        self.process, self._link = None, None
+        if not self._planned and self.state in {State.STARTING, State.RUNNING}:
+            told = self.report.details if self.report else None
+            self._details = told or describe_exit(code)
+        self._log.info("worker exited", worker=process.pid, code=code, meaning=describe_exit(code))
+        self.report = None
+        self._connected_since = None
+        self._happen(Event.EXITED)
+
+    async def _end(self, process: Process) -> None:
+        code = await shutdown.stop(process, grace=STOP_GRACE)
+        self._log.debug("worker stopped", worker=process.pid, code=code)
+
+    # ---- what the worker tells ----
+
+    def _take(self, message: Report | Heartbeat | protocol.Event) -> None:
+        self.heard_at = self._around.clock.monotonic()
+        match message:
+            case Heartbeat(page=page):
+                if page is not None:
+                    self.page_seen_at = self.heard_at
+                self._forgive()
+            case Report():
+                self._take_report(message)
+            case protocol.Event():
+                self._take_event(message)
+
+    def _take_report(self, report: Report) -> None:
+        link_before, qr_before = self.link, self.report.qr if self.report else None
+        self.report = report
+        if report.phase == "ready" and self.state is State.STARTING:
+            self.page_seen_at = self.heard_at
+            self._happen(Event.BECAME_READY)
+        if self.link is not link_before:
+            self._on_link(link_before)
+        if report.qr is not None and report.qr != qr_before:
+            self._publish(
+                "qr_code_generated", translate.qr_code(report.qr, self._around.clock.wall())
+            )
+        self._judge()
+        self._park_where_a_restart_cures_nothing(report)
+
+    def _on_link(self, before: Link) -> None:
+        self._log.info("link", before=str(before), after=str(self.link))
+        self._publish("link", {"from": before, "to": self.link})
+        self._connected_since = None
+        if self.link is Link.CONNECTED:
+            self._connected_since = self._around.clock.monotonic()
+            self._details, self._expects_qr = None, False
+        if self.link is Link.QR_PENDING:
+            self._details, self._expects_qr = None, True
+
+    def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
+        if self.state is not State.RUNNING:
+            return
+        on_conflict = self._around.config().whatsapp.on_conflict
+        if self.link is Link.CONFLICT and on_conflict == "park":
+            self.park(ParkCause.CONFLICT, "WhatsApp Web is open elsewhere with this device")
+        elif self.link is Link.BLOCKED:
+            self.park(ParkCause.BLOCKED, report.details or "WhatsApp blocks this session")
+        elif report.qr_idle:
+            self.park(ParkCause.QR_EXPIRED, "no one scanned the QR codes that were shown")
+
+    def _forgive(self) -> None:
+        """Old crashes no longer count after a long time connected."""
+        stable_after = self._around.config().restart.stable_after
+        since = self._connected_since
+        if (
+            self._crashes
+            and since is not None
+            and self._around.clock.monotonic() - since > stable_after
+        ):
+            self._crashes.clear()
+
+    def _take_event(self, event: protocol.Event) -> None:
+        match event.body:
+            case InboundMessage() as message:
+                encoded = base64.b64encode(message.media).decode() if message.media else None
+                self._publish("message_received", translate.inbound(message, encoded))
+                self._task(self._touch(), "touch")
+            case Ack() as ack:
+                for name, data in translate.acks(ack, event.at):
+                    self._publish(name, data)
+            case LoggedOut(reason=reason):
+                self._log.warning("logged out", reason=reason)
+                self._audit("logged_out", reason=reason)
+        if self._link:
+            self._link.stored(event.seq)
+
+    async def _touch(self) -> None:
+        try:
+            await self._around.store.touch(self.row.session_id)
+        except WaguardError as error:
+            self._log.debug("activity not noted", why=str(error))
+
+    # ---- the row and the world ----
+
+    async def _write_row(self) -> None:
+        while True:
+            await self._unwritten.wait()
+            verdict, phone = self._verdict, self.phone
+            try:
+                written = await self._around.store.write_status(
+                    self.row.session_id, self.row.generation, verdict, phone_number=phone
+                )
+                fresh = await self._around.store.session(self.row.session_id)
+            except WaguardError as error:
+                self._log.error(
+                    "row not written, trying again", status=str(verdict.status), why=error.line()
+                )
+                await asyncio.sleep(ROW_RETRY)
+                continue
+            if not written:
+                self._log.warning("row refused the status", status=str(verdict.status))
+            if fresh is not None and fresh.generation >= self.row.generation:
+                self.row = fresh
+            if verdict == self._verdict:
+                self._unwritten.clear()
+            self._move()
+
+    def _publish(self, event: str, data: Any) -> None:
+        self._around.bus.publish(event, self.row.session_id, self.row.workspace_id, data)
+
+    def _audit(
+        self,
+        kind: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        reason: str | None = None,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        entry = AuditEntry(
+            session_id=self.row.session_id,
+            kind=kind,
+            before=before,
+            after=after,
+            reason=reason,
+            evidence=evidence or {},
+            at=self._around.clock.wall(),
+        )
+        self._task(self._record(entry), "audit")
+
+    async def _record(self, entry: AuditEntry) -> None:
+        try:
+            await self._around.store.record(entry)
+        except WaguardError as error:
+            self._log.error(
+                "audit entry lost", kind=entry.kind, reason=entry.reason, why=error.line()
+            )
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.row.session_id}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.opt(exception=error).critical("a bug in waguard", task=task.get_name())

@@ -1,0 +1,461 @@
+"""All sessions of this host: fills ``ports.Sessions``, restores, watches, reconciles, stops."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from loguru import logger
+
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    NotYetError,
+    SessionIdTakenError,
+    UnavailableError,
+    WaguardError,
+)
+from waguard.host import profiles
+from waguard.policy import probe
+from waguard.policy.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.policy.link import Link
+from waguard.policy.reconcile import (
+    Action,
+    Add,
+    CorrectRow,
+    Observed,
+    Remove,
+    Start,
+    Stop,
+    Wanted,
+    plan,
+)
+from waguard.policy.status import ParkCause, Status
+from waguard.ports import Health, Process, SessionRow, SessionView
+from waguard.supervision.session import Session, Surroundings
+from waguard.wire.protocol import (
+    Call,
+    Exists,
+    PairingCode,
+    QrCode,
+    RefreshQr,
+    SendMedia,
+    SendText,
+    Sent,
+    Unlink,
+    Value,
+    WorkerRecord,
+)
+
+UNLINK_DEADLINE: Final = 15.0  # s
+QR_RETRY_AFTER: Final = 2.0  # s
+
+# on their way to "connected": worth waiting for
+_COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
+
+
+class Supervisor:
+    """Knows every session that has a row."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._sessions: dict[str, Session] = {}
+        self._restored = False
+        self._database = False
+        self._stopping = False
+        self._places = asyncio.Semaphore(around.config().restore.concurrency)
+        self._since: dict[str, tuple[State, float]] = {}
+
+    # ---- start and stop of the daemon ----
+
+    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:
+        """Bring up the sessions that should run, and only those; returns the summary.
+
+        ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
+        adopted, the rest is stopped.
+        """
+        rows = await self._around.store.sessions()
+        self._database = True
+        for row in rows:
+            self._sessions[row.session_id] = Session(row, self._around)
+        await self._take_over(records)
+        wanted = [s for s in self._sessions.values() if s.row.desired_up]
+        wanted.sort(key=_priority)
+        outcomes = await asyncio.gather(*(self._restore_one(session) for session in wanted))
+        for session in self._sessions.values():
+            if not session.row.desired_up:
+                session.correct_row()
+        self._restored = True
+        return summary(outcomes)
+
+    async def _take_over(self, records: list[tuple[WorkerRecord, Process]]) -> None:
+        for record, process in records:
+            session = self._sessions.get(record.session)
+            fits = (
+                session and session.row.desired_up and session.row.generation == record.generation
+            )
+            if session and fits and session.process is None:
+                session.adopt(process, record)
+                continue
+            logger.warning(
+                "worker of an earlier daemon stopped", session=record.session, worker=record.pid
+            )
+            process.terminate()
+            await process.wait()
+
+    async def _restore_one(self, session: Session) -> str:
+        config = self._around.config()
+        async with self._places:
+            if self._stopping:
+                return "interrupted"
+            if session.state is State.STOPPED:
+                profiles.settle(
+                    config.paths.sessions, session.row.workspace_id, session.row.session_id
+                )
+                if not profiles.exists(session.profile):
+                    session.park(ParkCause.PROFILE_MISSING, f"profile missing: {session.profile}")
+                    return "missing profile"
+                session.start()
+            if not await session.settle(_settled, timeout=config.restore.timeout):
+                session.unhealthy(f"not restored within {config.restore.timeout:g} s")
+                return "failed"
+        return _outcome(session)
+
+    async def stop(self) -> None:
+        """Stop every session, all in parallel, and have their rows written."""
+        self._stopping = True
+        sessions = list(self._sessions.values())
+        await asyncio.gather(*(session.stop(daemon_stopping=True) for session in sessions))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await asyncio.gather(*(session.row_written() for session in sessions))
+        await asyncio.gather(*(session.forget() for session in sessions))
+
+    def kill(self) -> None:
+        """A second Ctrl-C: end every worker now."""
+        for session in self._sessions.values():
+            if session.process:
+                session.process.kill()
+
+    # ---- ticks ----
+
+    async def watch(self) -> None:
+        """Look for silent layers in every session."""
+        now = self._around.clock.monotonic()
+        config = self._around.config()
+        limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
+        for name, session in self._sessions.items():
+            state, since = self._since.get(name, (None, now))
+            if state is not session.state:
+                since = now
+                self._since[name] = (session.state, now)
+            silence = probe.Silence(
+                state=session.state,
+                in_state=now - since,
+                worker=None if session.heard_at is None else now - session.heard_at,
+                page=None if session.page_seen_at is None else now - session.page_seen_at,
+            )
+            if why := probe.diagnose(limits, silence):
+                session.unhealthy(why)
+
+    async def reconcile(self) -> None:
+        """Compare the rows with memory and carry out the plan; a failed read changes nothing."""
+        if not self._restored or self._stopping:
+            return
+        try:
+            rows = {row.session_id: row for row in await self._around.store.sessions()}
+        except WaguardError as error:
+            self._database = False
+            logger.error("reconcile left out: the database did not answer", why=error.line())
+            return
+        self._database = True
+        for action in plan(_wanted(rows), self._observed()):
+            logger.warning("reconcile", action=type(action).__name__, session=action.session)
+            await self._carry_out(action, rows)
+
+    def _observed(self) -> Mapping[str, Observed]:
+        return {
+            name: Observed(
+                state=session.state,
+                generation=session.row.generation,
+                status=str(session.verdict.status),
+                row_pending=session.row_pending,
+            )
+            for name, session in self._sessions.items()
+        }
+
+    async def _carry_out(self, action: Action, rows: Mapping[str, SessionRow]) -> None:
+        match action:
+            case Add(name):
+                session = self._sessions[name] = Session(rows[name], self._around)
+                if session.row.desired_up:
+                    session.start()
+            case Remove(name):
+                await self._sessions[name].stop()
+                await self._sessions.pop(name).forget()
+            case Start(name):
+                self._sessions[name].row = rows[name]
+                self._sessions[name].start()
+            case Stop(name):
+                self._sessions[name].row = rows[name]
+                await self._sessions[name].stop()
+            case CorrectRow(name):
+                self._sessions[name].correct_row()
+
+    # ---- ports.Sessions ----
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> tuple[SessionView, bool]:
+        """See ``ports.Sessions``."""
+        self._refuse_while_stopping()
+        known = self._sessions.get(session_id)
+        if known and known.row.workspace_id != workspace_id:
+            raise SessionIdTakenError(
+                f"session {session_id} belongs to another workspace",
+                field="workspace_id",
+                value=workspace_id,
+                remedy="use another session_id",
+            )
+        if known and known.state in WANTED_UP:
+            return self._view(known), False
+        row = await self._around.store.create(
+            session_id, workspace_id, account_id=account_id, priority=priority
+        )
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(row, self._around)
+        session.row = row
+        session.start()
+        return self._view(session), known is None
+
+    async def views(self) -> list[SessionView]:
+        """See ``ports.Sessions``."""
+        self._refuse_before_restore()
+        return [self._view(session) for _, session in sorted(self._sessions.items())]
+
+    async def view(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        return self._view(await self._find(session_id))
+
+    async def start(self, session_id: str, *, restart: bool) -> SessionView:
+        """See ``ports.Sessions``."""
+        self._refuse_while_stopping()
+        session = await self._find(session_id)
+        session.row = await self._desire(session, up=True)
+        session.start(restart=restart)
+        return self._view(session)
+
+    async def logout(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        session.row = await self._desire(session, up=False)
+        await self._unlink(session, why="logged out by the API")
+        return self._view(session)
+
+    async def delete(self, session_id: str) -> None:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        session.row = await self._desire(session, up=False)
+        await self._unlink(session, why="deleted by the API")
+        await session.row_written()
+        await self._around.store.soft_delete(session_id)
+        self._sessions.pop(session_id, None)
+        await session.forget()
+
+    async def _desire(self, session: Session, *, up: bool) -> SessionRow:
+        row = await self._around.store.set_desired(session.row.session_id, up=up)
+        if row is None:
+            raise NotFoundError("Session not found")
+        return row
+
+    async def _unlink(self, session: Session, *, why: str) -> None:
+        """Log out at WhatsApp where that can be done; the profile never comes back by itself."""
+        if session.link is Link.CONNECTED:
+            try:
+                async with asyncio.timeout(UNLINK_DEADLINE):
+                    await session.call(Unlink())
+            except (WaguardError, TimeoutError) as error:
+                logger.warning(
+                    "not unlinked: remove the device on the phone",
+                    session=session.row.session_id,
+                    why=str(error),
+                )
+        await session.stop()
+        row, sessions = session.row, self._around.config().paths.sessions
+        aside = profiles.quarantine(sessions, row.workspace_id, row.session_id, why=why)
+        if aside:
+            logger.info("profile put aside", session=row.session_id, folder=str(aside))
+
+    async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        if refresh and session.state not in WANTED_UP:
+            await self.start(session_id, restart=False)
+        elif refresh and session.link is Link.QR_PENDING:
+            await session.call(RefreshQr())
+        await session.settle(lambda s: _qr(s) is not None or _no_qr_will_come(s), timeout=wait)
+        if code := _qr(session):
+            return code
+        if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
+            raise ConflictError(
+                "the session is already linked", remedy="log it out to link it anew"
+            )
+        if session.state not in WANTED_UP:
+            raise ConflictError(
+                f"the session is {session.state}: {session.details or 'it is not wanted up'}",
+                remedy=f"POST /api/sessions/{session_id}/regenerate-qr",
+            )
+        raise NotYetError(
+            "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER
+        )
+
+    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        usable, hopeless = _needs(call)
+        await session.settle(lambda s: usable(s) or hopeless(s), timeout=wait)
+        if not usable(session):
+            raise _not_ready(session, hopeless=hopeless(session))
+        return await session.call(call)
+
+    def health(self) -> Health:
+        """See ``ports.Sessions``."""
+        sessions = self._sessions.values()
+        connected = sum(s.verdict.status is Status.CONNECTED for s in sessions)
+        return Health(
+            supervising=not self._stopping,
+            database=self._database,
+            restored=self._restored,
+            total=len(sessions),
+            connected=connected,
+            disconnected=len(sessions) - connected,
+            problems=tuple(self._problems()),
+        )
+
+    def _problems(self) -> list[str]:
+        problems = []
+        if not self._database:
+            problems.append("the database does not answer")
+        if not self._restored:
+            problems.append("sessions are still being restored")
+        for name, session in sorted(self._sessions.items()):
+            if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
+                why = session.details or session.verdict.details or str(session.link)
+                problems.append(f"{name} is {session.verdict.status}: {why}")
+        return problems
+
+    # ---- small things ----
+
+    async def _find(self, session_id: str) -> Session:
+        if session := self._sessions.get(session_id):
+            return session
+        self._refuse_before_restore()
+        # the application may have written the row itself a moment ago
+        row = await self._around.store.session(session_id)
+        if row is None:
+            raise NotFoundError("Session not found")
+        return self._sessions.setdefault(session_id, Session(row, self._around))
+
+    def _refuse_before_restore(self) -> None:
+        if not self._database:
+            raise UnavailableError("the database does not answer yet", retry_after=5)
+
+    def _refuse_while_stopping(self) -> None:
+        if self._stopping:
+            raise UnavailableError("waguard is stopping", retry_after=10)
+        self._refuse_before_restore()
+
+    def _view(self, session: Session) -> SessionView:
+        row, verdict, report = session.row, session.verdict, session.report
+        return SessionView(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            status=str(verdict.status),
+            phone_number=session.phone,
+            connected_at=row.connected_at,
+            last_activity=row.last_activity,
+            disconnect_reason=str(verdict.reason) if verdict.reason else None,
+            disconnect_details=verdict.details,
+            account_id=row.account_id,
+            priority=row.priority,
+            desired_up=row.desired_up,
+            lifecycle=str(session.state),
+            link=str(session.link),
+            worker_pid=session.process.pid if session.process else None,
+            browser_pid=report.browser_pid if report else None,
+            restarts=session.restarts,
+        )
+
+
+def _priority(session: Session) -> tuple[int, float, str]:
+    active = session.row.last_activity
+    return (-session.row.priority, -active.timestamp() if active else 0.0, session.row.session_id)
+
+
+def _settled(session: Session) -> bool:
+    """Whether there is something to say about a start."""
+    if session.state is State.RUNNING:
+        return session.link in {Link.CONNECTED, Link.QR_PENDING, Link.CONFLICT, Link.BLOCKED}
+    return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
+
+
+def _outcome(session: Session) -> str:
+    if session.link is Link.CONNECTED:
+        return "restored"
+    return "needs QR" if session.link is Link.QR_PENDING else "failed"
+
+
+def summary(outcomes: list[str]) -> str:
+    """ "restored 3, needs QR 1, missing profile 1": each outcome that occurred, with its count."""
+    order = ["restored", "needs QR", "missing profile", "failed", "interrupted"]
+    counted = [f"{name} {outcomes.count(name)}" for name in order if name in outcomes]
+    return ", ".join(counted) or "no session to restore"
+
+
+def _wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
+    return {
+        name: Wanted(up=row.desired_up, generation=row.generation, status=row.status)
+        for name, row in rows.items()
+    }
+
+
+def _qr(session: Session) -> QrCode | None:
+    return session.report.qr if session.report and session.link is Link.QR_PENDING else None
+
+
+def _no_qr_will_come(session: Session) -> bool:
+    return session.state not in WANTED_UP or session.link in {
+        Link.CONNECTED,
+        Link.SYNCING,
+        Link.PAIRING,
+    }
+
+
+def _needs(call: Call) -> tuple[Callable[[Session], bool], Callable[[Session], bool]]:
+    """When a call can be done, and when waiting for that is vain."""
+    match call:
+        case SendText() | SendMedia() | Exists():
+            return (
+                lambda s: s.link is Link.CONNECTED,
+                lambda s: s.state not in WANTED_UP or s.link not in _COMING,
+            )
+        case PairingCode() | RefreshQr():
+            return (
+                lambda s: s.link is Link.QR_PENDING,
+                lambda s: s.state not in WANTED_UP or s.link is Link.CONNECTED,
+            )
+        case _:
+            return (lambda s: s.state is State.RUNNING, lambda s: s.state not in HAS_PROCESS)
+
+
+def _not_ready(session: Session, *, hopeless: bool) -> WaguardError:
+    now = session.link if session.state is State.RUNNING else session.state
+    why = f": {session.details}" if session.details else ""
+    if hopeless:
+        return ConflictError(
+            f"Session not connected: it is {now}{why}",
+            remedy="see its status; a QR code has to be scanned, or the cause removed",
+            retry_after=30,
+        )
+    return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)

@@ -1,0 +1,73 @@
+"""From the worker's words to the events that the application knows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from waguard.wire import qr
+from waguard.wire.protocol import Ack, InboundMessage, QrCode
+
+# WhatsApp's ack -1…4; the application's ack_level is one more
+_STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
+_OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
+
+
+def _phone(wid: str) -> str | None:
+    digits = wid.partition("@")[0].partition(":")[0]
+    return digits if wid.endswith("@c.us") and digits.isdigit() else None
+
+
+def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, Any]:
+    """Data of ``message_received``; ``encoded_media`` is base64."""
+    group = message.chat.endswith("@g.us")
+    media = message.mimetype and {
+        "mimetype": message.mimetype,
+        "filename": message.filename,
+        "size": message.size,
+        "data": encoded_media,
+        "error": message.media_error,
+    }
+    return {
+        "message": {
+            "id": message.id,
+            "from": message.chat if group else message.sender,
+            "to": message.to,
+            "body": message.caption or message.body if message.mimetype else message.body,
+            "timestamp": message.timestamp,
+            "from_me": message.from_me,
+            "type": message.kind,
+            "has_media": bool(message.mimetype),
+            "chat_type": "group" if group else "private",
+            "group_id": message.chat if group else None,
+            "group_name": message.group_name,
+            "sender_phone": _phone(message.sender),
+            "sender_name": message.sender_name,
+            "quoted_id": message.quoted_id,
+            "media": media or None,
+        }
+    }
+
+
+def acks(ack: Ack, at: float) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Events for each message whose ack changed."""
+    status = _STATUS.get(ack.ack, "unknown")
+    for message_id in ack.ids:
+        data = {
+            "message_id": message_id,
+            "status": status,
+            "ack_level": ack.ack + 1,
+            "timestamp": int(at),
+        }
+        yield "message_status_updated", data
+        if ack.ack in _OWN_EVENT:
+            yield _OWN_EVENT[ack.ack], data
+
+
+def qr_code(code: QrCode, now: float) -> Mapping[str, Any]:
+    """Data of ``qr_code_generated``."""
+    return {
+        "qr_code": qr.data_url(code.raw),
+        "raw": code.raw,
+        "expires_in": max(0, round(code.expires_at - now)),
+        "qr_count": code.count,
+        "is_regeneration": code.count > 1,
+    }

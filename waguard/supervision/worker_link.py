@@ -1,0 +1,126 @@
+"""The daemon's end of the line to one worker."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from waguard.errors import (
+    RefusedError,
+    UnavailableError,
+    UncertainError,
+    WaguardError,
+)
+from waguard.wire.channel import Channel, ChannelError
+from waguard.wire.protocol import (
+    Call,
+    Event,
+    Failed,
+    FromWorker,
+    Heartbeat,
+    Hello,
+    Reply,
+    Report,
+    Request,
+    SendMedia,
+    SendText,
+    Sent,
+    Stored,
+    Value,
+)
+
+Take = Callable[[Report | Heartbeat | Event], None]
+# beyond the call's own deadline inside the worker: it looks a silent send up before it answers
+REPLY_MARGIN = 10.0  # s
+DEFAULT_DEADLINE = 30.0  # s
+
+
+class WorkerLink:
+    """One connection. ``take`` gets what the worker tells; replies go to their callers."""
+
+    def __init__(self, channel: Channel[FromWorker], take: Take) -> None:
+        self._channel = channel
+        self._take = take
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Sent | Value | Failed]] = {}
+
+    @classmethod
+    async def connect(cls, path: Path, hello: Hello, take: Take) -> "WorkerLink":
+        """Raises ``WaguardError`` when nobody listens there."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+        except OSError as error:
+            raise WaguardError(f"{path}: {error.strerror}") from None
+        channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
+        channel.post(hello)
+        return cls(channel, take)
+
+    async def listen(self) -> None:
+        """Read until the worker hangs up; then every open call has failed."""
+        try:
+            while True:
+                self._dispatch(await self._channel.receive())
+        except (EOFError, ChannelError):
+            return
+        finally:
+            self._channel.close()
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(EOFError("the worker is gone"))
+            self._waiting.clear()
+
+    def _dispatch(self, message: FromWorker) -> None:
+        if not isinstance(message, Reply):
+            self._take(message)
+            return
+        waiting = self._waiting.pop(message.id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message.outcome)
+
+    def stored(self, seq: int) -> None:
+        """Every event up to ``seq`` is safe."""
+        self._channel.post(Stored(seq=seq))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+    async def call(self, call: Call) -> Sent | Value:
+        """Have it done. Raises ``RefusedError``, ``UncertainError``, ``UnavailableError``."""
+        number = next(self._ids)
+        waiting: asyncio.Future[Sent | Value | Failed] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = waiting
+        own = call.timeout if isinstance(call, SendText | SendMedia) else DEFAULT_DEADLINE
+        try:
+            self._channel.post(Request(id=number, call=call))
+            async with asyncio.timeout(own + REPLY_MARGIN):
+                outcome = await waiting
+        except (EOFError, TimeoutError) as error:
+            raise _lost(call, str(error) or "the worker did not answer") from None
+        finally:
+            self._waiting.pop(number, None)
+        return _result(call, outcome)
+
+
+def _lost(call: Call, why: str) -> WaguardError:
+    if isinstance(call, SendText | SendMedia):
+        return UncertainError(f"{why}; it may have been sent", value=call.message_id)
+    return UnavailableError(why, retry_after=5)
+
+
+def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
+    match outcome:
+        case Sent(outcome="sent") | Value():
+            return outcome
+        case Sent(outcome="refused", error=error):
+            raise RefusedError(f"WhatsApp refused the message: {error}")
+        case Sent(message_id=message_id, error=error):
+            raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
+        case Failed(kind="not_ready", error=error):
+            raise UnavailableError(f"Session not ready: {error}", retry_after=5)
+        case Failed(kind="refused", error=error):
+            raise RefusedError(f"WhatsApp's page refused: {error}")
+        case Failed(kind="timeout", error=error):
+            raise _lost(call, error)
+        case Failed(error=error):
+            raise WaguardError(error)

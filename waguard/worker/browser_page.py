@@ -1,0 +1,203 @@
+"""One page, driven by DevTools. Every call has its own deadline and may be cancelled at any point."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from waguard.worker.browser_connection import PipeSession
+from waguard.worker.browser_errors import (
+    DevToolsError,
+    DevToolsTimeoutError,
+    EvaluationError,
+    NavigationError,
+)
+from waguard.worker.browser_identity import UserAgent
+
+LARGE_CHUNK = 1 << 20  # characters; 16 MB in one message took 5 s, 64 MB never arrived
+CONSOLE_LIMIT = 500  # messages; what the page logs, with all that it refers to, is kept until told
+
+UNSERIALIZABLE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@contextlib.asynccontextmanager
+async def deadline(what: str, seconds: float) -> AsyncIterator[None]:
+    """``DevToolsTimeoutError``, naming what was waited for, when the body takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DevToolsTimeoutError(
+            f"{what} had no answer within {seconds:g} s", method=what
+        ) from None
+
+
+class PageSession:
+    """A page (tab) and our session with it.
+
+    ``crashed`` is set while its renderer is dead, ``ended`` for good when the page or the browser is
+    gone. All calls raise ``DevToolsError`` or one of its kinds.
+    """
+
+    def __init__(self, session: PipeSession, target_id: str) -> None:
+        self._session = session
+        self.target_id = target_id
+        self.crashed = session.crashed
+        self.ended = session.ended
+        self._bindings: dict[str, Callable[[str], object]] = {}
+        self._console = 0
+
+    async def prepare(self, user_agent: UserAgent, *, timeout: float) -> None:
+        """Before the first navigation: events on, identity set."""
+        self.on("Runtime.bindingCalled", self._on_binding)
+        self.on("Runtime.consoleAPICalled", self._on_console)
+        async with deadline("preparing the page", timeout):
+            await self.send("Emulation.setUserAgentOverride", user_agent.override, timeout=timeout)
+            await self.send("Page.enable", timeout=timeout)
+            # without it a binding does not survive a navigation
+            await self.send("Runtime.enable", timeout=timeout)
+
+    async def send(
+        self, method: str, params: dict[str, Any] | None = None, *, timeout: float
+    ) -> dict[str, Any]:
+        """Any DevTools method of a page."""
+        async with deadline(method, timeout):
+            return await self._session.send(method, params)
+
+    async def evaluate(self, expression: str, *, timeout: float, await_promise: bool = True) -> Any:
+        """The value of a JavaScript expression, by way of JSON; ``undefined`` is ``None``.
+
+        A promise is waited for unless told otherwise. What the page throws is an
+        ``EvaluationError``. After a time-out or a cancellation the page goes on with it.
+        """
+        return _value(
+            await self.send(
+                "Runtime.evaluate",
+                {
+                    "expression": expression,
+                    "returnByValue": True,
+                    "awaitPromise": await_promise,
+                },
+                timeout=timeout,
+            )
+        )
+
+    async def ping(self, timeout: float) -> None:
+        """Prove that the renderer runs JavaScript."""
+        if await self.evaluate("1", timeout=timeout, await_promise=False) != 1:
+            raise DevToolsError("the page does not know what 1 is", method="Runtime.evaluate")
+
+    async def navigate(self, url: str, *, timeout: float) -> None:
+        """Go to a URL and be there: committed, of the URL's origin. Not: loaded.
+
+        Raises ``NavigationError`` when Chromium shows something else (a dead server, a redirect to
+        another origin), ``DevToolsTimeoutError`` when the server does not answer; then the attempt
+        is stopped.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        try:
+            result = await self.send("Page.navigate", {"url": url}, timeout=timeout)
+        except DevToolsTimeoutError:
+            self._session.send("Page.stopLoading")  # its answer matters to nobody
+            raise
+        if reason := result.get("errorText"):
+            raise NavigationError(url, reason)
+        wanted = _origin(url)
+        if wanted is None:
+            return
+        left = max(until - loop.time(), 0.0)
+        shown = await self.evaluate("location.origin", timeout=left, await_promise=False)
+        if shown != wanted:
+            raise NavigationError(url, f"the page shows {shown}")
+
+    async def add_binding(
+        self, name: str, callback: Callable[[str], object], *, timeout: float = 10.0
+    ) -> None:
+        """Give the page a function ``name(text)`` that calls ``callback(text)`` here.
+
+        It survives navigations. A callback that raises is reported and nothing else happens.
+        """
+        self._bindings[name] = callback
+        await self.send("Runtime.addBinding", {"name": name}, timeout=timeout)
+
+    async def on_new_document(self, source: str, *, timeout: float = 10.0) -> None:
+        """Run JavaScript in each document from the next one on, before the page's own."""
+        await self.send(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": source}, timeout=timeout
+        )
+
+    def on(self, event: str, callback: Callable[[dict[str, Any]], object]) -> None:
+        """Call back for each DevTools event of that name, such as ``Page.loadEventFired``."""
+        self._session.on(event, callback)
+
+    def off(self, event: str, callback: Callable[[dict[str, Any]], object]) -> None:
+        """Undo ``on``."""
+        self._session.remove_listener(event, callback)
+
+    async def terminate_execution(self, *, timeout: float = 5.0) -> None:
+        """Stop the JavaScript that runs now; works on a page that is caught in a loop."""
+        await self.send("Runtime.terminateExecution", timeout=timeout)
+
+    async def screenshot(self, timeout: float) -> bytes:
+        """What the page shows, as PNG."""
+        result = await self.send("Page.captureScreenshot", {"format": "png"}, timeout=timeout)
+        return base64.b64decode(result["data"])
+
+    async def put_large(
+        self, name: str, text: str, *, timeout: float, chunk: int = LARGE_CHUNK
+    ) -> None:
+        """Make ``globalThis[name]`` of the page the string ``text``, however long it is.
+
+        ``timeout`` is for the whole. Until all of it has arrived the variable keeps what it held.
+        """
+        parts = f"globalThis[{json.dumps(f'__parts_of_{name}')}]"
+        async with deadline(f"the transfer of {len(text)} characters", timeout):
+            await self.evaluate(f"void ({parts} = [])", timeout=timeout)
+            for start in range(0, len(text), chunk):
+                part = json.dumps(text[start : start + chunk])
+                await self.evaluate(f"void {parts}.push({part})", timeout=timeout)
+            await self.evaluate(
+                f"void (globalThis[{json.dumps(name)}] = {parts}.join(''), delete {parts})",
+                timeout=timeout,
+            )
+
+    def _on_binding(self, params: dict[str, Any]) -> None:
+        if callback := self._bindings.get(params.get("name", "")):
+            callback(params.get("payload", ""))
+
+    def _on_console(self, params: dict[str, Any]) -> None:
+        del params
+        self._console += 1
+        if self._console >= CONSOLE_LIMIT:
+            self._console = 0
+            self._session.send("Runtime.discardConsoleEntries")
+
+
+def _value(result: dict[str, Any]) -> Any:
+    if details := result.get("exceptionDetails"):
+        thrown = details.get("exception", {})
+        text = thrown.get("description", thrown.get("value", details.get("text", "?")))
+        raise EvaluationError(str(text))
+    remote = result["result"]
+    if (text := remote.get("unserializableValue")) is None:
+        return remote.get("value")
+    if text in UNSERIALIZABLE:
+        return UNSERIALIZABLE[text]
+    return int(text.removesuffix("n"))  # a BigInt
+
+
+def _origin(url: str) -> str | None:
+    """As ``location.origin`` shows it; ``None`` for what has none to compare."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or parts.hostname is None:
+        return None
+    port = parts.port
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port in {None, DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"

@@ -1,0 +1,172 @@
+"""The worker's end of the line: it listens, the daemon connects, also a later daemon.
+
+Events are kept until the daemon says ``Stored``. While nobody listens they wait in a bounded
+buffer; acks are dropped before messages, and what was dropped is said in the log.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.wire.channel import Channel
+from waguard.wire.protocol import (
+    Ack,
+    Event,
+    FromDaemon,
+    Heartbeat,
+    Hello,
+    InboundMessage,
+    LoggedOut,
+    Reply,
+    Report,
+    Request,
+    Stop,
+    Stored,
+)
+
+BUFFER_LIMIT: Final = 10_000
+HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
+_UCRED: Final = struct.Struct("3i")
+
+Answer = Callable[[Request], Awaitable[Reply]]
+
+
+class DaemonLink:
+    """One daemon at a time; the newest one that greets properly wins."""
+
+    def __init__(self, hello: Hello, answer: Answer) -> None:
+        self._expected = hello
+        self._answer = answer
+        self._channel: Channel[FromDaemon] | None = None
+        self._report: Report | None = None
+        self._pending: deque[Event] = deque()
+        self._seq = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._progress = asyncio.Event()
+        self.stop_asked = asyncio.Event()
+        self.alone_since: float | None = time.monotonic()
+        """Monotonic time since which no daemon is connected; None: one is."""
+
+    async def listen(self, path: Path) -> asyncio.Server:
+        """Serve on ``path`` (folder 0700), replacing what a dead worker left there."""
+        path.unlink(missing_ok=True)
+        return await asyncio.start_unix_server(self._serve, path)
+
+    def report(self, report: Report) -> None:
+        """Tell the whole state, when it differs from what was told."""
+        if report != self._report:
+            self._report = report
+            self._post(report)
+
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Tell that the worker lives, and how quickly the layers below it answer."""
+        self._post(heartbeat)
+
+    def event(self, body: InboundMessage | Ack | LoggedOut) -> None:
+        """Keep and tell; sent again on the next connection until it is stored."""
+        self._seq += 1
+        event = Event(seq=self._seq, at=time.time(), body=body)
+        if len(self._pending) >= BUFFER_LIMIT:
+            self._drop_one()
+        self._pending.append(event)
+        self._post(event)
+
+    async def flushed(self) -> None:
+        """Wait until every event is stored; returns at once when no daemon is there."""
+        while self._pending and self._channel is not None:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def close(self) -> None:
+        """Hang up, and wait until what was said is on its way."""
+        if self._channel is not None:
+            self._channel.close()
+        await asyncio.gather(*self._connections)
+
+    def _drop_one(self) -> None:
+        victim = next((e for e in self._pending if isinstance(e.body, Ack)), self._pending[0])
+        self._pending.remove(victim)
+        logger.error("event dropped: no daemon stored it", kind=type(victim.body).__name__)
+
+    def _post(self, message: Report | Heartbeat | Event) -> None:
+        if self._channel is not None:
+            self._channel.post(message)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
+        connection = asyncio.current_task()
+        assert connection  # noqa: S101 - the server runs each connection as a task
+        self._connections.add(connection)
+        try:
+            _refuse_strangers(writer)
+            async with asyncio.timeout(HELLO_DEADLINE):
+                hello = await channel.receive()
+            self._refuse_others(hello)
+            self._greet(channel)
+            while True:
+                self._take(channel, await channel.receive())
+        except EOFError:
+            pass
+        except (WaguardError, TimeoutError) as error:
+            logger.warning("daemon connection refused", error=str(error))
+        finally:
+            self._connections.discard(connection)
+            channel.close()
+            if self._channel is channel:
+                self._channel, self.alone_since = None, time.monotonic()
+            self._progress.set()
+
+    def _refuse_others(self, hello: FromDaemon) -> None:
+        """Any daemon of this user may adopt; it must mean this session and speak this protocol."""
+        ours = self._expected
+        if not isinstance(hello, Hello) or (hello.protocol, hello.session, hello.generation) != (
+            ours.protocol,
+            ours.session,
+            ours.generation,
+        ):
+            raise WaguardError(f"not this worker's daemon: {hello!r}")
+
+    def _greet(self, channel: Channel[FromDaemon]) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel, self.alone_since = channel, None
+        for message in (self._report, *self._pending):
+            if message is not None:
+                channel.post(message)
+
+    def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
+        match message:
+            case Request():
+                task = asyncio.create_task(self._reply(channel, message), name=f"call-{message.id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case Stored(seq=seq):
+                while self._pending and self._pending[0].seq <= seq:
+                    self._pending.popleft()
+                self._progress.set()
+            case Stop():
+                self.stop_asked.set()
+            case Hello():
+                raise WaguardError("greeted twice")
+
+    async def _reply(self, channel: Channel[FromDaemon], request: Request) -> None:
+        channel.post(await self._answer(request))
+
+
+def _refuse_strangers(writer: asyncio.StreamWriter) -> None:
+    """The folder is 0700 already; a wrong umask must not hand a session over."""
+    peer = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(raw)
+    if uid not in {0, os.getuid()}:
+        raise WaguardError(f"uid {uid} is not the daemon's")

@@ -1,0 +1,61 @@
+"""What the page reports of messages, in the wire's words, in order, each once."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.wire.protocol import Ack, InboundMessage
+from waguard.worker.page import WhatsAppPage
+
+MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
+REMEMBERED: Final = 5_000  # message ids; wa-js can report one twice within seconds
+# a status is no message to this account; a flood of them once drowned the real ones
+IGNORED_CHATS: Final = frozenset({"status@broadcast"})
+
+
+class Inbound:
+    """One task reads the queue, so that a slow file does not let a later text overtake it."""
+
+    def __init__(self, emit: Callable[[InboundMessage | Ack], None]) -> None:
+        self._emit = emit
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._queue: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
+
+    def message(self, told: Any) -> None:
+        """Take what the hook projected."""
+        message = msgspec.convert(told, InboundMessage)
+        if message.chat in IGNORED_CHATS or message.id in self._seen:
+            return
+        self._seen[message.id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        self._queue.put_nowait(message)
+
+    def ack(self, told: Any) -> None:
+        """Take an ack; it queues behind the messages."""
+        self._queue.put_nowait(msgspec.convert(told, Ack))
+
+    async def run(self, page: WhatsAppPage) -> None:
+        """Emit for ever."""
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, InboundMessage) and item.mimetype:
+                item = await _with_media(page, item)
+            self._emit(item)
+
+
+async def _with_media(page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
+    if message.size is not None and message.size > MEDIA_LIMIT:
+        error = f"the file has {message.size} bytes, the limit is {MEDIA_LIMIT}"
+        return msgspec.structs.replace(message, media_error=error)
+    try:
+        content = await page.media(message.id)
+    except WaguardError as error:
+        logger.warning("a file could not be fetched", message=message.id, why=str(error))
+        return msgspec.structs.replace(message, media_error=str(error))
+    return msgspec.structs.replace(message, media=content)

@@ -1,0 +1,61 @@
+"""From readings of the page to the report that the daemon gets."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from waguard.policy.link import Link, PageFacts, blocked_because, judge
+from waguard.wire.protocol import QrCode
+from waguard.worker.page import Reading
+
+QR_FIRST_LIFETIME: Final = 60.0  # s; WhatsApp shows the first code longer
+QR_LIFETIME: Final = 20.0  # s
+
+
+@dataclass(slots=True, kw_only=True)
+class LinkWatch:
+    """What is known of the link at this moment."""
+
+    link: Link = Link.UNKNOWN
+    phone: str | None = None
+    qr: QrCode | None = None
+    qr_idle: bool = False
+    details: str | None = None
+    paired_here: bool = False
+    """A QR or pairing code was on the screen since this browser started: the credentials are new."""
+    needs_update: bool = False
+
+    def take(self, reading: Reading) -> None:
+        """Fold one reading in."""
+        self.link = self._judge(reading.facts)
+        self.details = blocked_because(reading.facts) or (
+            "WhatsApp Web asks for an update" if self.needs_update else None
+        )
+        if reading.me:
+            self.phone = reading.me.partition("@")[0].partition(":")[0]
+        if self.link is Link.QR_PENDING:
+            self.paired_here = True
+            self._take_code(reading.code)
+        else:
+            self.qr, self.qr_idle = None, False
+
+    def _judge(self, facts: PageFacts) -> Link:
+        return Link.BLOCKED if self.needs_update else judge(facts)
+
+    def _take_code(self, code: str | None) -> None:
+        if code is None or self.qr_idle:
+            self.qr = None
+            return
+        if self.qr is None or self.qr.raw != code:
+            count = self.qr.count + 1 if self.qr else 1
+            lifetime = QR_FIRST_LIFETIME if count == 1 else QR_LIFETIME
+            self.qr = QrCode(raw=code, count=count, expires_at=time.time() + lifetime)
+        self.phone = None
+
+    def idle(self) -> None:
+        """WhatsApp stopped showing codes."""
+        self.qr, self.qr_idle = None, True
+
+    def refreshed(self) -> None:
+        """A new code was asked for."""
+        self.qr_idle = False

@@ -1,0 +1,438 @@
+"""One worker: one session, one profile, one Chromium, one page.
+
+It starts Chromium, keeps WhatsApp's page ready, tells the daemon what it sees and does what the
+daemon asks. It repairs nothing by itself: when Chromium or the page is lost it says so, closes
+what is left and exits with a code that tells why (``wire.protocol.EXIT_MEANINGS``).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.host import logs, procfs
+from waguard.policy.link import Link
+from waguard.wire.protocol import (
+    EXIT_BAD_SPEC,
+    EXIT_BROWSER_GONE,
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_MEANINGS,
+    EXIT_ORPHANED,
+    EXIT_PAGE_NOT_READY,
+    EXIT_PROFILE_LOCKED,
+    PROTOCOL,
+    Call,
+    Exists,
+    Failed,
+    Heartbeat,
+    Hello,
+    LoggedOut,
+    PairingCode,
+    RefreshQr,
+    Reply,
+    Report,
+    Request,
+    Screenshot,
+    SendMedia,
+    SendText,
+    Sent,
+    Unlink,
+    Value,
+    WorkerRecord,
+    WorkerSpec,
+)
+from waguard.worker import sending, wajs
+from waguard.worker.chromium import (
+    Chromium,
+    ChromiumSpec,
+    ProfileLockedError,
+    find_executable,
+    launch,
+)
+from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.devtools import (
+    DevToolsError,
+    DevToolsTimeoutError,
+    EvaluationError,
+    PageSession,
+    flush_storage,
+)
+from waguard.worker.inbound import Inbound
+from waguard.worker.link_watch import LinkWatch
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.profile import ProfileInUseError, ProfileLock
+
+PAGE_DEADLINE: Final = 10.0  # s; for the first page of a new browser
+READ_DEADLINE: Final = 10.0  # s
+STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
+
+Answer = Sent | Value | Failed
+
+
+class WorkerEndError(Exception):
+    """The worker must end with this exit code."""
+
+    def __init__(self, code: int, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+
+
+class SessionWorker:
+    """Runs until it is told to stop, or cannot go on."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+        hello = Hello(
+            protocol=PROTOCOL,
+            instance=spec.instance,
+            session=spec.session,
+            generation=spec.generation,
+        )
+        self._daemon = DaemonLink(hello, self._answer)
+        self._watch = LinkWatch()
+        self._inbound = Inbound(self._daemon.event)
+        self._phase: Literal["launching", "loading", "ready", "closing"] = "launching"
+        self._details: str | None = None
+        self._chromium: Chromium | None = None
+        self._session: PageSession | None = None
+        self._page: WhatsAppPage | None = None
+        self._changed = asyncio.Event()
+        self._page_opened = asyncio.Event()
+        self._logout_reason: str | None = None
+        self.stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """The exit code."""
+        spec = self._spec
+        server = await self._daemon.listen(Path(spec.socket))
+        _write_record(spec)
+        os.write(sys.stdout.fileno(), b"listening\n")
+        self._report()
+        try:
+            return await self._until_the_end()
+        finally:
+            self._phase = "closing"
+            self._report()
+            await self._close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_FLUSH):
+                    await self._daemon.flushed()
+            server.close()
+            await self._daemon.close()
+            Path(spec.record).unlink(missing_ok=True)
+            Path(spec.socket).unlink(missing_ok=True)
+
+    async def _until_the_end(self) -> int:
+        """Live until the first reason to end."""
+        try:
+            await _first_of(
+                self._live(), self.stop.wait(), self._daemon.stop_asked.wait(), self._orphaned()
+            )
+        except WorkerEndError as end:
+            self._details = str(end)
+            logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[end.code])
+            return end.code
+        return 0
+
+    async def _orphaned(self) -> None:
+        """Return never; raise when no daemon was there for ``orphan_grace`` seconds."""
+        while True:
+            alone = self._daemon.alone_since
+            left = self._spec.orphan_grace - (time.monotonic() - alone if alone else 0.0)
+            if left <= 0:
+                raise WorkerEndError(EXIT_ORPHANED, "no daemon")
+            await asyncio.sleep(left)
+
+    async def _live(self) -> None:
+        lock = self._lock_profile()
+        chromium = self._chromium = await self._launch(lock)
+        self._phase = "loading"
+        self._report()
+        await self._open_page(await self._first_page(chromium))
+        self._phase = "ready"
+        await _first_of(
+            self._end_with_the_browser(chromium),
+            self._follow_the_link(),
+            self._beat(chromium),
+            self._pump(),
+        )
+
+    def _lock_profile(self) -> ProfileLock:
+        try:
+            return ProfileLock(Path(self._spec.profile))
+        except ProfileInUseError as error:
+            raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+
+    async def _launch(self, lock: ProfileLock) -> Chromium:
+        spec = self._spec
+        try:
+            flavour: Any = spec.flavour
+            executable = find_executable(spec.executable, flavour)
+            return await launch(
+                ChromiumSpec(
+                    executable=executable,
+                    flavour=flavour,
+                    profile=Path(spec.profile),
+                    tmpdir=Path(spec.temporary),
+                    extra_args=spec.extra_args,
+                    sandbox=os.getuid() != 0,
+                    marks={
+                        "WAGUARD_INSTANCE": spec.instance,
+                        "WAGUARD_SESSION": spec.session,
+                        "WAGUARD_GENERATION": str(spec.generation),
+                    },
+                    inherited_fds=(lock.descriptor,),
+                ),
+                timeout=spec.launch_timeout,
+            )
+        except ProfileLockedError as error:
+            raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+
+    async def _first_page(self, chromium: Chromium) -> PageSession:
+        try:
+            return await chromium.devtools.open_page(PAGE_DEADLINE)
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+
+    async def _open_page(self, session: PageSession) -> None:
+        wajs_path = Path(self._spec.wajs) if self._spec.wajs else None
+        try:
+            self._page = WhatsAppPage(
+                session,
+                url=self._spec.url,
+                bundle=wajs.bundle(wajs_path),
+                tell=self._on_page_event,
+            )
+            await self._page.open()
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+        self._session = session
+        self._page_opened.set()
+
+    async def _end_with_the_browser(self, chromium: Chromium) -> None:
+        """Raise when the browser or the page of the moment is lost."""
+        while True:
+            self._page_opened.clear()
+            assert self._session  # noqa: S101 - opened before
+            await _first_of(
+                chromium.devtools.closed.wait(),
+                self._session.crashed.wait(),
+                self._page_opened.wait(),
+            )
+            if chromium.devtools.closed.is_set():
+                raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
+            if self._session.crashed.is_set():
+                raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
+
+    async def _follow_the_link(self) -> None:
+        """Read the page at each change and at each heartbeat: events alone are not to be trusted."""
+        while True:
+            await self._read()
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._spec.heartbeat):
+                    await self._changed.wait()
+
+    async def _read(self) -> None:
+        assert self._page  # noqa: S101 - opened before
+        try:
+            reading = await self._page.read(timeout=READ_DEADLINE)
+        except (DevToolsError, EvaluationError):
+            return  # unknown is not a change; the heartbeat tells that the page is silent
+        self._watch.take(reading)
+        if self._watch.link is Link.CONNECTED and self._watch.paired_here:
+            await self._secure_credentials()
+        if self._watch.link is Link.CONFLICT and self._spec.takeover:
+            logger.warning("another client took the session, taking it back")
+            await self._page.takeover()
+        self._report()
+
+    async def _secure_credentials(self) -> None:
+        """Have the new credentials on disk before anybody is told "connected".
+
+        Chromium writes localStorage seconds later, or up to half a minute; a crash before that
+        loses the pairing. Closing the page writes it at once, so the page is opened anew.
+        """
+        assert self._chromium and self._session and self._page  # noqa: S101, PT018
+        self._watch.paired_here = False
+        self._watch.link = Link.SYNCING
+        self._report()
+        self._page.close()
+        try:
+            await flush_storage(self._chromium.devtools, self._session)
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
+        await self._open_page(await self._first_page(self._chromium))
+        self._changed.set()
+        logger.info("credentials are on disk")
+
+    async def _beat(self, chromium: Chromium) -> None:
+        while True:
+            began = time.monotonic()
+            devtools, page = await asyncio.gather(
+                self._round_trip(chromium.devtools.version), self._round_trip(self._ping_page)
+            )
+            self._daemon.heartbeat(Heartbeat(devtools=devtools, page=page))
+            await asyncio.sleep(max(0.0, self._spec.heartbeat - (time.monotonic() - began)))
+
+    async def _round_trip(self, ask: Any) -> float | None:
+        began = time.monotonic()
+        try:
+            await ask(timeout=self._spec.heartbeat)
+        except (DevToolsError, EvaluationError):
+            return None
+        return time.monotonic() - began
+
+    async def _ping_page(self, *, timeout: float) -> None:
+        assert self._session  # noqa: S101 - opened before
+        await self._session.ping(timeout=timeout)
+
+    async def _pump(self) -> None:
+        assert self._page  # noqa: S101 - opened before
+        await self._inbound.run(self._page)
+
+    def _on_page_event(self, kind: str, told: Any) -> None:
+        try:
+            self._take_page_event(kind, told)
+        except msgspec.ValidationError as error:
+            logger.error("the page told something odd", kind=kind, why=str(error))
+
+    def _take_page_event(self, kind: str, told: Any) -> None:
+        match kind:
+            case "message":
+                self._inbound.message(told)
+            case "ack":
+                self._inbound.ack(told)
+            case "logout_reason":
+                self._logout_reason = told
+            case "logout":
+                self._daemon.event(LoggedOut(reason=self._logout_reason))
+                self._logout_reason = None
+                self._changed.set()
+            case "qr_idle":
+                self._watch.idle()
+                self._report()
+            case "needs_update":
+                self._watch.needs_update = True
+                self._changed.set()
+            case _:
+                self._changed.set()
+
+    def _report(self) -> None:
+        ready = self._phase == "ready"
+        watch = self._watch
+        self._daemon.report(
+            Report(
+                session=self._spec.session,
+                generation=self._spec.generation,
+                phase=self._phase,
+                link=watch.link if ready else Link.UNKNOWN,
+                browser_pid=self._chromium.pid if self._chromium else None,
+                phone=watch.phone,
+                qr=watch.qr if ready else None,
+                qr_idle=watch.qr_idle,
+                details=self._details or watch.details,
+            )
+        )
+
+    async def _answer(self, request: Request) -> Reply:
+        try:
+            outcome = await self._do(request.call)
+        except DevToolsTimeoutError as error:
+            outcome = Failed(kind="timeout", error=str(error))
+        except WaguardError as error:
+            outcome = Failed(kind="error", error=str(error))
+        return Reply(id=request.id, outcome=outcome)
+
+    async def _do(self, call: Call) -> Answer:
+        if self._page is None or self._session is None or self._phase != "ready":
+            return Failed(kind="not_ready", error=f"the page is {self._phase}")
+        match call:
+            case SendText() | SendMedia():
+                if self._watch.link is not Link.CONNECTED:
+                    return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
+                return await sending.send(self._page, call)
+            case PairingCode(phone=phone):
+                return Value(text=await self._page.pairing_code(phone))
+            case RefreshQr():
+                self._watch.refreshed()
+                await self._page.refresh_qr()
+                await self._read()
+                return Value()
+            case Unlink():
+                await self._page.unlink()
+                return Value()
+            case Screenshot():
+                return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
+            case Exists(chat=chat):
+                return Value(flag=await self._page.exists(chat))
+
+    async def _close(self) -> None:
+        if self._page:
+            self._page.close()
+        if self._chromium:
+            await self._chromium.close()
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    """Run all until the first ends, by returning or raising; the others are cancelled."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write_record(spec: WorkerSpec) -> None:
+    pid = os.getpid()
+    record = WorkerRecord(
+        pid=pid,
+        start_time=procfs.start_time(pid) or 0,
+        boot_id=procfs.boot_id(),
+        instance=spec.instance,
+        session=spec.session,
+        generation=spec.generation,
+        profile=spec.profile,
+        socket=spec.socket,
+    )
+    draft = Path(spec.record + ".new")
+    draft.write_bytes(msgspec.json.encode(record))
+    draft.replace(spec.record)
+
+
+async def _run(spec: WorkerSpec) -> int:
+    worker = SessionWorker(spec)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop.set)
+    return await worker.run()
+
+
+def main() -> int:
+    """``python -m waguard.worker SESSION < spec.json``: exit code."""
+    os.umask(0o077)
+    try:
+        spec = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerSpec)
+    except msgspec.DecodeError as error:
+        sys.stderr.write(f"waguard.worker: its instructions (JSON on stdin) are wrong: {error}\n")
+        return EXIT_BAD_SPEC
+    logs.configure(spec.log_level, "auto")
+    with logger.contextualize(session=spec.session, worker=os.getpid()):
+        return asyncio.run(_run(spec))

@@ -1,0 +1,110 @@
+// Evaluated in WhatsApp's page after wa-js. It forwards what happens to the binding `waguardTell`
+// as JSON, and gives the worker the few calls it makes. It owns no state that a reload would lose.
+(() => {
+  const W = window.WPP;
+  if (!W || !W.conn) return false;
+  if (window.__waguard && window.__waguard.wpp === W) return true;
+  const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
+  const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }));
+  const text = (value) => (value === null || value === undefined ? null : String(value));
+  const wid = (value) => text(value && value._serialized ? value._serialized : value);
+
+  const project = (message) => {
+    const get = (key) => attempt(() => message[key]);
+    const id = message.id;
+    const chat = wid(id.remote);
+    const media = get('mimetype') !== null;
+    return {
+      id: String(id),
+      chat,
+      from_me: Boolean(id.fromMe),
+      sender: wid(get('author')) || wid(get('from')) || chat,
+      to: wid(get('to')) || '',
+      // the body of a media message is its thumbnail
+      body: media ? '' : text(get('body')) || '',
+      timestamp: Number(get('t')) || 0,
+      kind: text(get('type')) || 'unknown',
+      sender_name: text(get('notifyName')),
+      group_name: chat.endsWith('@g.us') ? attempt(() => text(W.whatsapp.ChatStore.get(id.remote).formattedTitle)) : null,
+      caption: text(get('caption')),
+      mimetype: text(get('mimetype')),
+      filename: text(get('filename')),
+      size: Number(get('size')) || null,
+      quoted_id: text(get('quotedStanzaID')),
+    };
+  };
+
+  const outcome = async (sent) => {
+    const result = await sent.sendMsgResult;
+    return {
+      ack: attempt(() => sent.ack),
+      result: attempt(() => text(result.messageSendResult)) ?? text(result),
+      at: attempt(() => Number(result.t)),
+    };
+  };
+
+  const base64 = (blob) => new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onerror = () => reject(reader.error);
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1));
+    reader.readAsDataURL(blob);
+  });
+
+  window.__waguard = {
+    wpp: W,
+    async facts() {
+      const stream = attempt(() => W.conn.getStreamData()) || {};
+      const authenticated = attempt(() => W.conn.isAuthenticated());
+      const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
+      return {
+        ready: Boolean(W.isReady),
+        authenticated,
+        mode: text(stream.mode),
+        info: text(stream.info),
+        socket: text(attempt(() => W.whatsapp.Socket.state)),
+        code: text(code && code.fullCode),
+        me: authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null,
+      };
+    },
+    async sendText(chat, body, messageId) {
+      return outcome(await W.chat.sendTextMessage(chat, body, {
+        waitForAck: true, linkPreview: false, markIsRead: false, messageId,
+      }));
+    },
+    async sendFile(chat, dataUrl, options) {
+      return outcome(await W.chat.sendFileMessage(chat, dataUrl, {
+        waitForAck: true, markIsRead: false, ...options,
+      }));
+    },
+    async ackOf(messageId) {
+      const message = await W.chat.getMessageById(messageId).catch(() => null);
+      return message ? attempt(() => message.ack) : null;
+    },
+    async media(messageId) {
+      return base64(await W.chat.downloadMedia(messageId));
+    },
+    async exists(chat) {
+      return Boolean(await W.contact.queryWidExists(chat));
+    },
+    pairingCode: (phone) => W.conn.genLinkDeviceCodeForPhoneNumber(phone),
+    refreshQr: () => W.conn.refreshQR(),
+    unlink: () => W.conn.logout(),
+    takeover: () => W.whatsapp.Socket.takeover(),
+  };
+
+  for (const name of ['auth_code_change', 'authenticated', 'main_ready', 'require_auth', 'stream_mode_changed',
+    'stream_info_changed', 'online']) {
+    W.on(`conn.${name}`, () => tell('changed', name));
+  }
+  W.on('conn.qrcode_idle', () => tell('qr_idle', null));
+  W.on('conn.needs_update', () => tell('needs_update', null));
+  W.on('conn.logout', () => tell('logout', null));
+  W.on('conn.logout_reason', (reason) => tell('logout_reason', text(reason)));
+  W.on('chat.new_message', (message) => {
+    if (!message.id.fromMe) tell('message', project(message));
+  });
+  W.on('chat.msg_ack_change', (change) => tell('ack', {
+    ack: change.ack, chat: wid(change.chat), ids: change.ids.map(String),
+  }));
+  return true;
+})()

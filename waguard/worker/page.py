@@ -1,0 +1,242 @@
+"""WhatsApp's page with wa-js in it: how it is made ready, and what it is asked.
+
+Theory of operation. ``load event`` proves nothing: wa-js injected while only some of the page's
+modules exist says *injected* and never *ready*. So after each load event: wait until the core
+modules exist (or a deadline), evaluate wa-js and the hook; not ready after a while → evaluate
+again, which recovers it → reload → give up. WhatsApp reloads itself on a logout, hence after
+*each* load event.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.policy.link import PageFacts
+from waguard.worker.devtools import (
+    DevToolsError,
+    DevToolsTimeoutError,
+    EvaluationError,
+    NavigationError,
+    PageSession,
+)
+
+HOOK: Final = (Path(__file__).parent / "page.js").read_text()
+BINDING: Final = "waguardTell"
+# the defaults send a beacon to an analytics host, and links found in messages to third parties
+WPP_CONFIG: Final = """window.WPPConfig = {
+  disableGoogleAnalytics: true, linkPreviewApiServers: [], deviceName: false, poweredBy: 'waguard'
+};"""
+
+NAVIGATION_DEADLINE: Final = 30.0  # s
+MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's, or changed
+READY_DEADLINE: Final = 8.0  # s; wa-js itself needs about 1 s after the modules are there
+CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
+MEDIA_DEADLINE: Final = 15.0  # s
+INJECTIONS: Final = 2
+LOADS: Final = 2
+
+_LOOK_EVERY: Final = 20  # ms, inside the page
+_WAIT: Final = """new Promise((done) => {
+  const end = Date.now() + %d;
+  const look = () => (%s) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, %d);
+  look();
+})"""
+_MODULES: Final = """(() => { try {
+  const ids = Object.keys(require('__debug').modulesMap);
+  return ['Socket', 'Stream', 'Conn', 'Cmd', 'Msg'].every((word) => ids.some((id) => id.includes(word)));
+} catch { return false; } })()"""
+
+
+class PageNotReadyError(WaguardError):
+    """WhatsApp's page did not become usable; the message says how far it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One look at the page."""
+
+    facts: PageFacts
+    code: str | None
+    me: str | None
+    """The linked account as a wid (``<digits>@c.us``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOutcome:
+    """wa-js's answer to a send: the ack, its word for the result, unix time."""
+
+    ack: int | None
+    result: str | None
+    at: int | None
+
+
+class WhatsAppPage:
+    """Drives one page. ``tell(kind, data)`` is called for everything that the hook reports."""
+
+    def __init__(
+        self, session: PageSession, *, url: str, bundle: str, tell: Callable[[str, Any], None]
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._bundle = bundle
+        self._tell = tell
+        self._injection: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        """Navigate and wait until wa-js is ready. Raises ``PageNotReadyError``."""
+        await self._session.on_new_document(WPP_CONFIG)
+        await self._session.add_binding(BINDING, self._on_binding)
+        self._session.on("Page.loadEventFired", lambda _: self._on_load())
+        for load in range(1, LOADS + 1):
+            try:
+                await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
+                async with asyncio.timeout(NAVIGATION_DEADLINE + MODULES_DEADLINE):
+                    await asyncio.shield(self._ready)
+            except (
+                PageNotReadyError,
+                NavigationError,
+                DevToolsTimeoutError,
+                TimeoutError,
+            ) as error:
+                if load == LOADS:
+                    raise PageNotReadyError(
+                        str(error) or f"{self._url} did not finish loading"
+                    ) from None
+                logger.warning("page not ready, loading it again", why=str(error))
+                self._ready = asyncio.get_running_loop().create_future()
+            else:
+                return
+
+    async def ready(self) -> None:
+        """Wait until the page of this moment is injected (it reloads itself on a logout)."""
+        await asyncio.shield(self._ready)
+
+    def close(self) -> None:
+        """Stop injecting."""
+        if self._injection:
+            self._injection.cancel()
+
+    def _on_binding(self, payload: str) -> None:
+        message = json.loads(payload)
+        self._tell(message["kind"], message["data"])
+
+    def _on_load(self) -> None:
+        if self._ready.done():
+            self._ready = asyncio.get_running_loop().create_future()
+        if self._injection:
+            self._injection.cancel()
+        self._injection = asyncio.create_task(self._inject(self._ready), name="inject")
+
+    async def _inject(self, ready: asyncio.Future[None]) -> None:
+        try:
+            await self._wait(_MODULES, MODULES_DEADLINE)
+            for injection in range(1, INJECTIONS + 1):
+                await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
+                await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+                if await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE):
+                    # again: only a ready wa-js has every part that the hook needs
+                    await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+                    ready.set_result(None)
+                    self._tell("changed", "injected")
+                    return
+                logger.warning("wa-js injected but not ready", injection=injection)
+            where = await self._session.evaluate("location.href", timeout=CALL_DEADLINE)
+            raise PageNotReadyError(f"wa-js did not become ready on {where}")  # noqa: TRY301
+        except (DevToolsError, EvaluationError, PageNotReadyError) as error:
+            if not ready.done():
+                ready.set_exception(PageNotReadyError(str(error)))
+                ready.exception()  # whoever waits has seen it; nobody may wait
+
+    async def _wait(self, condition: str, deadline: float) -> bool:
+        expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)
+        return bool(await self._session.evaluate(expression, timeout=deadline + CALL_DEADLINE))
+
+    async def read(self, *, timeout: float) -> Reading:
+        """Look at the page once."""
+        told = await self._session.evaluate(
+            "window.__waguard ? window.__waguard.facts() : null", timeout=timeout
+        )
+        told = told or {}
+        facts = PageFacts(
+            authenticated=told.get("authenticated"),
+            mode=told.get("mode"),
+            info=told.get("info"),
+            socket=told.get("socket"),
+            has_code=told.get("code") is not None,
+        )
+        return Reading(facts=facts, code=told.get("code"), me=told.get("me"))
+
+    async def send_text(
+        self, chat: str, text: str, message_id: str, *, timeout: float
+    ) -> SendOutcome:
+        """Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome."""
+        return _outcome(await self._call("sendText", chat, text, message_id, timeout=timeout))
+
+    async def send_file(
+        self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
+    ) -> SendOutcome:
+        """As ``send_text``; ``options`` are wa-js's (type, mimetype, filename, caption, messageId)."""
+        url = f"data:{options['mimetype']};base64,{base64.b64encode(content).decode()}"
+        variable = f"__waguard_file_{abs(hash(options['messageId']))}"
+        await self._session.put_large(variable, url, timeout=timeout)
+        arguments = f"{json.dumps(chat)}, window.{variable}, {json.dumps(options)}"
+        expression = (
+            f"window.__waguard.sendFile({arguments}).finally(() => {{ delete window.{variable}; }})"
+        )
+        return _outcome(await self._session.evaluate(expression, timeout=timeout))
+
+    async def ack_of(self, message_id: str, *, timeout: float = CALL_DEADLINE) -> int | None:
+        """The ack of a message in its chat; None: it is not there, which proves nothing."""
+        ack = await self._call("ackOf", message_id, timeout=timeout)
+        return None if ack is None else int(ack)
+
+    async def media(self, message_id: str) -> bytes:
+        """Download and decrypt a message's file."""
+        return base64.b64decode(await self._call("media", message_id, timeout=MEDIA_DEADLINE))
+
+    async def exists(self, chat: str) -> bool:
+        """Whether WhatsApp knows the number; False also when its server failed to say."""
+        return bool(await self._call("exists", chat))
+
+    async def pairing_code(self, phone: str) -> str:
+        """Eight characters to be typed on the phone."""
+        return str(await self._call("pairingCode", phone))
+
+    async def refresh_qr(self) -> None:
+        """Have a new code shown."""
+        await self._call("refreshQr")
+
+    async def unlink(self) -> None:
+        """Log out at WhatsApp."""
+        await self._call("unlink")
+
+    async def takeover(self) -> None:
+        """Use WhatsApp here although another client of this device took the stream."""
+        await self._call("takeover")
+
+    async def _call(self, name: str, *arguments: Any, timeout: float = CALL_DEADLINE) -> Any:
+        listed = ", ".join(json.dumps(argument) for argument in arguments)
+        # nothing of what wa-js resolves to but plain values may cross: models are cyclic
+        return await self._session.evaluate(
+            f"(async () => {{ const it = await window.__waguard.{name}({listed});"
+            " return it === null || typeof it !== 'object' || it.constructor === Object ? it : null;"
+            " })()",
+            timeout=timeout,
+        )
+
+
+def _outcome(told: Any) -> SendOutcome:
+    ack, at = told.get("ack"), told.get("at")
+    return SendOutcome(
+        ack=None if ack is None else int(ack),
+        result=told.get("result"),
+        at=int(at) if at else None,
+    )

@@ -1,0 +1,49 @@
+"""The Chromium profile on disk: who may use it."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from waguard.errors import WaguardError
+
+LOCK_NAME: Final = "waguard.lock"
+
+
+class ProfileInUseError(WaguardError):
+    """Another worker, or its browser, still holds the profile."""
+
+
+class ProfileLock:
+    """A flock for the life of worker *and* browser: the browser inherits the descriptor.
+
+    Chromium's own SingletonLock is no substitute: headless-shell has none, and a stopped owner
+    is killed by the second one.
+    """
+
+    def __init__(self, profile: Path) -> None:
+        """Raises ``ProfileInUseError``; ``WaguardError`` where the folder cannot be made."""
+        path = profile / LOCK_NAME
+        try:
+            profile.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise WaguardError(
+                f"{profile} cannot be used: {error.strerror}",
+                field="paths.sessions",
+                value=str(profile),
+                remedy="give this user write permission on the folder",
+            ) from None
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self.descriptor)
+            raise ProfileInUseError(
+                f"{profile} is in use by another process",
+                value=str(profile),
+                remedy=f"see who holds it: fuser -v {path}",
+            ) from None
+
+    def release(self) -> None:
+        """Let go; the browser's copy, if any lives, still holds it."""
+        os.close(self.descriptor)
