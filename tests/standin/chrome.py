@@ -17,17 +17,43 @@ CHROMIUM = "/usr/lib/chromium/chromium"
 BUNDLE = (
     Path(__file__).parents[2] / "waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
 )
-BUNDLE_SOURCE = f"{BUNDLE.read_text(encoding='utf-8')}\n;0"  # ;0 is a value that DevTools can return
+BUNDLE_SOURCE = (
+    f"{BUNDLE.read_text(encoding='utf-8')}\n;0"  # ;0 is a value that DevTools can return
+)
 USER_AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/156.0.0.0 Safari/537.36"
 )
-FLAGS = ["--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage", "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess,Translate,BackForwardCache,MediaRouter,OptimizationHints"]
+FLAGS = [
+    "--headless=new",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess,Translate,BackForwardCache,MediaRouter,OptimizationHints",
+]
 BEFORE = (
     "window.WPPConfig = {disableGoogleAnalytics: true, linkPreviewApiServers: [], "
     "deviceName: false, poweredBy: 'waguard'}; window.seen = [];"
 )
-EVENTS = ["conn.auth_code_change", "conn.authenticated", "conn.main_ready", "conn.logout", "conn.logout_reason", "conn.require_auth", "conn.needs_update", "conn.qrcode_idle", "conn.stream_mode_changed", "conn.stream_info_changed", "conn.online", "chat.new_message", "chat.msg_ack_change"]
+EVENTS = [
+    "conn.auth_code_change",
+    "conn.authenticated",
+    "conn.main_ready",
+    "conn.logout",
+    "conn.logout_reason",
+    "conn.require_auth",
+    "conn.needs_update",
+    "conn.qrcode_idle",
+    "conn.stream_mode_changed",
+    "conn.stream_info_changed",
+    "conn.online",
+    "chat.new_message",
+    "chat.msg_ack_change",
+]
 HOOK = """
 (() => {
   const plain = (v) => v && v.attributes ? {id: String(v.id), body: v.body, from: String(v.from),

@@ -71,21 +71,23 @@ async def test_a_refusal_resolves_with_ack_minus_one(
     assert seen(standin, chosen)["times_transmitted"] == 2
 
 
-@pytest.mark.parametrize(("policy_value", "is_recorded"), [("recorded", True), ("lost", False)])
+@pytest.mark.parametrize(("case", "times"), [("recorded", 2), ("lost", 1)])
 async def test_a_send_without_an_answer_never_settles(
-    standin: StandIn, shared: Chrome, policy: Policy, policy_value: str, is_recorded: bool
+    standin: StandIn, shared: Chrome, policy: Policy, case: str, times: int
 ) -> None:
-    policy.update({"never_answer": policy_value})
-    chosen = f"true_{CHAT}_3EB0{policy_value.upper()}"
-    await shared.js(f"window.settled = false, {send('?', chosen)}.then(() => {{ settled = true }}), 0")
+    policy.update({"never_answer": case})
+    chosen = f"true_{CHAT}_3EB0{case.upper()}"
+    await shared.js(
+        f"window.settled = false, {send('?', chosen)}.then(() => {{ settled = true }}), 0"
+    )
     await eventually(lambda: seen(standin, chosen) or chosen in standin.whatsapp.lost)
     policy.never_answer = ""
     await shared.js(send("one that is answered, after it"))
     assert await shared.js("settled") is False
-    assert bool(seen(standin, chosen)) is is_recorded
+    assert bool(seen(standin, chosen)) is (case == "recorded")
     standin.phone.drop()
     await shared.until_js("settled")
-    assert seen(standin, chosen)["times_transmitted"] == 1 + is_recorded
+    assert seen(standin, chosen)["times_transmitted"] == times
 
 
 async def test_a_slow_ack(standin: StandIn, shared: Chrome, policy: Policy) -> None:
@@ -99,9 +101,9 @@ async def test_a_slow_ack(standin: StandIn, shared: Chrome, policy: Policy) -> N
 async def test_an_incoming_message_is_announced_once_and_stored(
     standin: StandIn, shared: Chrome, policy: Policy
 ) -> None:
-    message = standin.phone.incoming(from_="62812", body="hi there", name="Ani", timestamp=1700000000)[
-        "id"
-    ]
+    message = standin.phone.incoming(
+        from_="62812", body="hi there", name="Ani", timestamp=1700000000
+    )["id"]
     told = await shared.event("chat.new_message", id=message)
     assert (told["body"], told["from"], told["isNewMsg"]) == ("hi there", "62812@c.us", True)
     fields = await shared.js(
@@ -110,6 +112,17 @@ async def test_an_incoming_message_is_announced_once_and_stored(
     assert fields == [1700000000, "Ani", "chat", "6281180001@c.us"]
     await eventually(lambda: standin.phone.state()["accounts"]["6281180001"][0]["queued"] == 0)
     assert sum(v["id"] == message for n, v in shared.events if n == "chat.new_message") == 1
+
+
+async def test_a_reply_quotes_what_it_answers(
+    standin: StandIn, shared: Chrome, policy: Policy
+) -> None:
+    asked = standin.phone.incoming(from_=CHAT, body="how much?")["id"]
+    await shared.event("chat.new_message", id=asked)
+    sent = (await shared.js(send("ten", options=f"{OPTIONS}, quotedMsg: '{asked}'")))["id"]
+    await shared.event("chat.new_message", id=sent)
+    quoted = f"WPP.chat.getMessageById('{sent}').then((m) => m.quotedStanzaID)"
+    assert await shared.js(quoted) == asked.split("_")[2]
 
 
 async def test_a_group_message_has_an_author(
@@ -122,9 +135,7 @@ async def test_a_group_message_has_an_author(
     assert await shared.js(author) == "62813@c.us"
 
 
-async def test_history_in_both_directions(
-    standin: StandIn, shared: Chrome, policy: Policy
-) -> None:
+async def test_history_in_both_directions(standin: StandIn, shared: Chrome, policy: Policy) -> None:
     ids = [standin.phone.incoming(from_="62814", body=f"m{n}")["id"] for n in range(6)]
     await shared.event("chat.new_message", id=ids[-1])
 
@@ -135,7 +146,12 @@ async def test_history_in_both_directions(
 
     assert await bodies("count: 3") == ["m3", "m4", "m5"]
     assert await bodies(f"count: 2, direction: 'after', id: '{ids[1]}'") == ["m2", "m3"]
-    assert await bodies(f"count: -1, direction: 'after', id: '{ids[1]}'") == ["m2", "m3", "m4", "m5"]
+    assert await bodies(f"count: -1, direction: 'after', id: '{ids[1]}'") == [
+        "m2",
+        "m3",
+        "m4",
+        "m5",
+    ]
     assert await bodies(f"count: 2, direction: 'before', id: '{ids[4]}'") == ["m2", "m3"]
     assert await bodies(f"count: 2, direction: 'after', id: '{ids[5]}'") == []
 
@@ -188,7 +204,11 @@ async def test_a_file_goes_out(standin: StandIn, shared: Chrome, policy: Policy)
 
 async def test_a_file_comes_in(standin: StandIn, shared: Chrome, policy: Policy) -> None:
     data = b"\x89PNG" + bytes(range(200))
-    media = {"mimetype": "image/png", "filename": "p.png", "base64": base64.b64encode(data).decode()}
+    media = {
+        "mimetype": "image/png",
+        "filename": "p.png",
+        "base64": base64.b64encode(data).decode(),
+    }
     message = standin.phone.incoming(from_="62816", body="look", media=media)["id"]
     await shared.event("chat.new_message", id=message)
     get = (
@@ -196,7 +216,9 @@ async def test_a_file_comes_in(standin: StandIn, shared: Chrome, policy: Policy)
         "[b.type, b.size, btoa(String.fromCharCode(...new Uint8Array(await b.arrayBuffer())))])"
     )
     assert await shared.js(get) == ["image/png", len(data), media["base64"]]
-    described = f"WPP.chat.getMessageById('{message}').then((m) => [m.type, m.caption, m.mimetype, m.size])"
+    described = (
+        f"WPP.chat.getMessageById('{message}').then((m) => [m.type, m.caption, m.mimetype, m.size])"
+    )
     assert await shared.js(described) == ["image", "look", "image/png", len(data)]
 
 

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +33,22 @@ class Server:
     def url(self, database: str) -> str:
         return f"{self.base}/{database}?{self.options}"
 
-    def processes(self) -> list[int]:
-        """The server and its children (PostgreSQL has one for each connection)."""
-        children = psutil.Process(self.pid).children(recursive=True)
-        return [self.pid, *(child.pid for child in children)]
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It keeps its sockets and answers nothing: the server and its children are stopped."""
+        server = psutil.Process(self.pid)
+        processes = [server, *server.children(recursive=True)]
+        try:
+            for process in processes:
+                process.suspend()
+            # every thread: one that is not stopped yet could still answer
+            threads = [thread.id for process in processes for thread in process.threads()]
+            while any(psutil.Process(t).status() != psutil.STATUS_STOPPED for t in threads):
+                time.sleep(0.01)
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """A database that does not answer is unknown, never empty; and it is said within a deadline."""
 
 import asyncio
-import os
-import signal
 import socket
 import sqlite3
 import time
@@ -201,15 +199,9 @@ async def test_wrong_credentials_and_a_missing_database(database: str) -> None:
 async def test_a_server_that_hangs(database: str, request: pytest.FixtureRequest) -> None:
     async with opened(database) as store:
         server: Server = request.getfixturevalue(request.node.callspec.params["database"])
-        pids = server.processes()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with server.frozen():
             await assert_unavailable(store.sessions(), within=2 * PATIENCE + 5)
             await assert_unavailable(store.touch("a"), within=2 * PATIENCE + 5)
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
         assert len(await store.sessions()) == 1
 
 

@@ -142,6 +142,19 @@ def test_a_configured_executable_that_cannot_run_is_an_error(tmp_path: Path, kin
     assert missing.value.remedy
 
 
+def test_a_binary_of_the_other_flavour_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = runnable(tmp_path / "shell")
+    monkeypatch.setattr(
+        "waguard.worker.browser_arguments.BINARIES",
+        {"headless-shell": (str(binary),), "chromium": ()},
+    )
+    assert find_executable(str(binary), "headless-shell") == binary
+    with pytest.raises(BrowserNotFoundError, match="not of the flavour chromium"):
+        find_executable(str(binary), "chromium")
+
+
 def test_without_a_browser_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "waguard.worker.browser_arguments.BINARIES", {"headless-shell": ("/nowhere/at-all",)}

@@ -174,6 +174,15 @@ async def test_a_wrapper_that_drops_the_profile_is_found_out(
     assert live_processes(other, spec.tmpdir) == []
 
 
+async def test_a_wrapper_that_does_not_exec_is_found_out(
+    flavour: Flavour, spec: ChromiumSpec, tmp_path: Path
+) -> None:
+    fake = script(tmp_path / "fake", f'{spec.executable} "$@"')
+    with pytest.raises(BrowserStartError, match="does not use the profile"):
+        await launch(replace(spec, executable=fake), timeout=LONG)
+    assert live_processes(spec.profile, spec.tmpdir) == []
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 async def test_second_chromium_on_a_profile_is_prevented_by_our_lock(
     flavour: Flavour, spec: ChromiumSpec, start: Start, *, stopped: bool

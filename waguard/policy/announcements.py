@@ -9,8 +9,11 @@ Announcement = tuple[str, Mapping[str, Any]]
 
 
 def announce(before: Verdict | None, after: Verdict, *, phone: str | None) -> list[Announcement]:
-    """The webhook events for a change of status; QR codes are announced one by one elsewhere."""
-    if before is not None and before.status == after.status and before.reason == after.reason:
+    """The webhook events for a change of status; QR codes are announced one by one elsewhere.
+
+    A new reason for the same status is no news to the application.
+    """
+    if before is not None and before.status == after.status:
         return []
     match after.status:
         case Status.AUTHENTICATED:

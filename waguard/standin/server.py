@@ -191,8 +191,6 @@ class StandIn:
         return web.Response(body=data, content_type="application/octet-stream")
 
 
-
-
 @web.middleware
 async def _only_for_whatsapp(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]

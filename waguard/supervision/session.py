@@ -87,6 +87,7 @@ class Session:
         self.restarts = 0
         self.process: Process | None = None
         self._link: WorkerLink | None = None
+        self._link_told = Link.UNKNOWN
         self._details: str | None = None
         self._crashes: list[float] = []
         self._connected_since: float | None = None
@@ -275,7 +276,9 @@ class Session:
             self._happen(event)
 
     def _judge(self) -> None:
-        """Derive the row's status, and tell the world when it changed."""
+        """Derive link and status, and tell the world what changed."""
+        if self.link is not self._link_told:
+            self._on_link(self._link_told)
         standing = Standing(
             state=self.state,
             link=self.link,
@@ -422,13 +425,11 @@ class Session:
                 self._take_event(message)
 
     def _take_report(self, report: Report) -> None:
-        link_before, qr_before = self.link, self.report.qr if self.report else None
+        qr_before = self.report.qr if self.report else None
         self.report = report
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
-        if self.link is not link_before:
-            self._on_link(link_before)
         if report.qr is not None and report.qr != qr_before:
             self._publish(
                 "qr_code_generated", translate.qr_code(report.qr, self._around.clock.wall())
@@ -437,6 +438,7 @@ class Session:
         self._park_where_a_restart_cures_nothing(report)
 
     def _on_link(self, before: Link) -> None:
+        self._link_told = self.link
         self._log.info("link", before=str(before), after=str(self.link))
         self._publish("link", {"from": before, "to": self.link})
         self._connected_since = None

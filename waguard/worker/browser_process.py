@@ -34,7 +34,9 @@ if os.getppid() == parent:
 """
 FIRST_FREE_FD = 10  # above 3 and 4, which Chromium reads and writes
 POLL = 0.01  # s; there is no event for "the last process of a group is gone"
+UNKNOWN_EXIT = 255  # somebody else reaped it
 STRAGGLERS = 1.0  # s that the storage service has to write what it holds when the browser has ended
+UNKILLABLE = 10.0  # s; a process that waits for a dead disk cannot be waited for
 
 
 async def version_of(executable: Path, timeout: float) -> str | None:
@@ -155,32 +157,39 @@ class BrowserProcess:
 
     def _on_exit(self) -> None:
         # WNOWAIT: while the zombie holds the number, no stranger's group can have it
-        found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if found is None:
-            return
+        code = UNKNOWN_EXIT
+        with suppress(ChildProcessError):  # someone else's wait took it
+            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            by_itself = found.si_code == os.CLD_EXITED
+            code = found.si_status if by_itself else -found.si_status
         self._loop.remove_reader(self._pidfd)
-        by_itself = found.si_code == os.CLD_EXITED
         if not self.exited.done():
-            self.exited.set_result(found.si_status if by_itself else -found.si_status)
+            self.exited.set_result(code)
         self._sweep = self._loop.create_task(
             self._sweep_group(), name=f"the end of Chromium {self.pid}"
         )
 
     async def _sweep_group(self) -> None:
-        deadline = self._loop.time() + STRAGGLERS
+        ended = self._loop.time()
         try:
             while left := [*group_members(self.pid), *crash_handlers(self._tmpdir)]:
-                if self._loop.time() > deadline:
+                waited = self._loop.time() - ended
+                if waited > UNKILLABLE:
+                    break
+                if waited > STRAGGLERS:
                     for pid in left:
                         kill_if(pid, self.pid, self._tmpdir)
                 await asyncio.sleep(POLL)
         finally:
             # also when cancelled: nothing of the group may stay
             self.signal_group(signal.SIGKILL)
-            found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # does not wait
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222
             os.close(self._pidfd)
             # we reaped it ourselves: Popen must not try
-            self._process.returncode = self.exited.result() if found else -signal.SIGKILL
+            self._process.returncode = self.exited.result()
 
 
 def _high(fd: int) -> int:

@@ -201,8 +201,11 @@ def _prepare_folders(spec: ChromiumSpec) -> None:
 
 
 def _verify_profile(pid: int, spec: ChromiumSpec) -> None:
-    """The running browser was told our profile, and a desktop one has locked it."""
-    told = f"--user-data-dir={spec.profile}" in command_line(pid)
+    """What runs is the browser, it was told our profile, and a desktop one has locked it."""
+    argv = command_line(pid)
+    told = f"--user-data-dir={spec.profile}" in argv
+    # an interpreter in front of it: a script that did not exec, killing it would leave the browser
+    told = told and str(spec.executable) not in argv[1:2]
     locked = True
     if spec.flavour == "chromium":
         try:

@@ -240,8 +240,8 @@ class SessionWorker:
     async def _follow_the_link(self) -> None:
         """Read the page at each change and at each heartbeat: events alone are not to be trusted."""
         while True:
-            await self._read()
             self._changed.clear()
+            await self._read()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._spec.heartbeat):
                     await self._changed.wait()

@@ -85,6 +85,16 @@
     exports.default = ContactModel;
   });
 
+  // wa-js listens to these at its start and throws if they are not there; nothing ever happens in them here.
+  for (const name of ['BlocklistCollection', 'StatusV3Collection', 'PresenceCollection']) {
+    define(`WAWeb${name}`, (exports, require) => {
+      const { BaseCollection } = require('WAWebModel');
+      class EmptyCollection extends BaseCollection {}
+      exports[name] = new EmptyCollection();
+      if (name === 'StatusV3Collection') exports.StatusV3CollectionImpl = EmptyCollection;
+    });
+  }
+
   define('WAWebGroupMetadataCollection', (exports, require) => {
     const { BaseCollection } = require('WAWebModel');
     class GroupMetadataCollection extends BaseCollection {
@@ -148,6 +158,10 @@
       unreadCount: chat.unreadCount,
       last: chat.lastReceivedKey && String(chat.lastReceivedKey),
     });
+  });
+
+  define('WAWebMsgReply', (exports) => {
+    exports.canReplyMsg = () => true;
   });
 
   define('WAWebGetEphemeralFields', (exports) => {

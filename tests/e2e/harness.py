@@ -1,0 +1,256 @@
+"""The whole thing on real parts: a stand-in, the daemon as its own process, a webhook receiver."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from waguard.host import procfs
+from waguard.host.lock import read_pid_file
+from waguard.standin import StandIn
+
+DEADLINE = 45.0  # s; nothing here waits that long unless it is broken
+SECRET = b"a secret of the tests"
+
+
+class Receiver:
+    """The application: takes webhooks with a good signature, and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.refusals: list[int] = []
+        """Statuses to answer with, one a delivery, before it takes deliveries again."""
+        self._news = asyncio.Event()
+
+    async def take(self, request: web.Request) -> web.Response:
+        """The route."""
+        body = await request.read()
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0))
+        stamp = request.headers["X-Timestamp"]
+        wanted = hmac.new(SECRET, stamp.encode() + body, hashlib.sha256).hexdigest()
+        if wanted != request.headers["X-HMAC-Signature"]:
+            return web.Response(status=401)
+        self.received.append(json.loads(body))
+        self._news.set()
+        return web.Response()
+
+    async def wait_for(
+        self, event: str, *, after: int = 0, where: Callable[[dict[str, Any]], bool] = lambda _: True
+    ) -> dict[str, Any]:
+        """Data of the first such delivery."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                self._news.clear()
+                for delivery in self.received[after:]:
+                    data: dict[str, Any] = delivery["data"]
+                    if delivery["event"] == event and where(data):
+                        return data
+                await self._news.wait()
+
+    def count(self, event: str) -> int:
+        """How many were delivered."""
+        return sum(delivery["event"] == event for delivery in self.received)
+
+
+@dataclass
+class Daemon:
+    """One folder in which daemons run, one after the other."""
+
+    folder: Path
+    settings: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
+    process: asyncio.subprocess.Process | None = None
+    base: str = ""
+    key: str = ""
+    http: aiohttp.ClientSession = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        self.http = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+        await self.http.close()
+        left = self.left_behind()
+        assert not left, f"processes left behind: {left}"
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Run it, and wait until it is ready."""
+        with self.log_path.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.prefix,
+                *(sys.executable, "-P", "-m", "waguard", "run"),
+                cwd=self.folder,
+                env=os.environ | dict(self.settings),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        async with asyncio.timeout(DEADLINE):
+            while not (holder := read_pid_file(self.folder / "run")) or holder.pid != await self._pid():
+                assert self.process.returncode is None, self.log()
+                await asyncio.sleep(0.02)
+            self.base = holder.api
+            await self.until(lambda: self._answers("/health/live"))
+            self.key = (self.folder / "state/api-key").read_text().split()[-1]
+            if ready:
+                await self.until(lambda: self._answers("/health/ready"))
+
+    async def _pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
+    async def _answers(self, path: str) -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with self.http.get(self.base + path) as response:
+                return response.status == 200
+        return False
+
+    async def until(self, condition: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:
+        """Ask again until it is true; the value. Fails with the daemon's log."""
+        try:
+            async with asyncio.timeout(deadline):
+                while not (value := await condition()):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not within {deadline} s; the log:\n{self.log()[-6000:]}") from None
+        return value
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+        """End it; its exit code."""
+        if self.process is None:
+            return None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(DEADLINE):
+            return await self.process.wait()
+
+    @property
+    def log_path(self) -> Path:
+        """Where it logs."""
+        return self.folder / "waguard.log"
+
+    def log(self) -> str:
+        """What it logged so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def left_behind(self) -> list[str]:
+        """Processes that still carry this folder in their command line."""
+        mine = str(self.folder / "sessions")
+        lines = [
+            " ".join(procfs.command_line(int(path.name))) for path in Path("/proc").glob("[0-9]*")
+        ]
+        return [line for line in lines if mine in line]
+
+    async def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, key: bool = True
+    ) -> tuple[int, Any]:
+        """Status and decoded body."""
+        headers = {"X-Api-Key": self.key} if key else {}
+        async with self.http.request(method, self.base + path, json=body, headers=headers) as response:
+            content = await response.read()
+            if response.content_type == "application/json":
+                return response.status, json.loads(content)
+            return response.status, content
+
+    async def status(self, session: str) -> dict[str, Any]:
+        """A session's status as the API tells it."""
+        code, told = await self.call("GET", f"/api/sessions/{session}/status")
+        assert code == 200, told
+        result: dict[str, Any] = told
+        return result
+
+    async def wait_status(self, session: str, wanted: str, **more: Any) -> dict[str, Any]:
+        """Wait until the session has this status (and these fields)."""
+
+        async def look() -> dict[str, Any] | None:
+            told = await self.status(session)
+            fits = told["status"] == wanted and all(told[key] == value for key, value in more.items())
+            return told if fits else None
+
+        result: dict[str, Any] = await self.until(look)
+        return result
+
+    async def create(self, session: str) -> str:
+        """Create it; the text of its QR code."""
+        code, told = await self.call(
+            "POST", "/api/sessions", {"session_id": session, "workspace_id": 1}
+        )
+        assert code in {200, 201}, told
+        return await self.qr(session)
+
+    async def qr(self, session: str) -> str:
+        """The text of its QR code."""
+
+        async def look() -> str | None:
+            code, told = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
+            return str(told["raw"]) if code == 200 else None
+
+        return str(await self.until(look))
+
+    async def pair(self, standin: StandIn, session: str, phone: str) -> dict[str, Any]:
+        """Create it, scan its code, wait until it is connected."""
+        standin.phone.scan(await self.create(session), phone=phone)
+        return await self.wait_status(session, "connected")
+
+    async def send(self, session: str, to: str, text: str) -> tuple[int, Any]:
+        """POST /api/messages/send."""
+        body = {"session_id": session, "recipient_phone": to, "message": text, "type": "text"}
+        return await self.call("POST", "/api/messages/send", body)
+
+
+@contextlib.asynccontextmanager
+async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
+    """A receiver and its address."""
+    receiver = Receiver()
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_post("/hook", receiver.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield receiver, f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.contextmanager
+def short_folder(owner: int | None = None) -> Any:
+    """A temporary folder whose path is short enough for sockets; given to uid ``owner``."""
+    folder = Path(tempfile.mkdtemp(prefix="wg-e2e-"))
+    if owner is not None:
+        os.chown(folder, owner, owner)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict[str, str]:
+    """The daemon's environment."""
+    secret = folder / "webhook-secret"
+    secret.write_bytes(SECRET)
+    secret.chmod(0o644)
+    return {
+        "WAGUARD_API__PORT": "0",
+        "WAGUARD_WHATSAPP__URL": standin.url,
+        "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
+        "WAGUARD_WEBHOOK__URL": hook,
+        "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),
+        "WAGUARD_LOG__LEVEL": "DEBUG",
+        **more,
+    }

@@ -1,0 +1,209 @@
+"""A session's life: paired, a message out, one in, restarts, an unlink."""
+
+import base64
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+
+
+def transmitted(world: World, body: str) -> list[dict[str, object]]:
+    return [m for m in world.standin.phone.messages(PHONE) if m["body"] == body]
+
+
+async def test_pair_by_qr_send_and_receive(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    told = await daemon.pair(world.standin, "s1", PHONE)
+    assert told["phone_number"] == PHONE
+    assert (told["lifecycle"], told["link"]) == ("running", "connected")
+    ready = await world.receiver.wait_for("session_ready")
+    assert ready == {
+        "workspace_id": 1,
+        "session_id": "s1",
+        "phone_number": PHONE,
+        "status": "connected",
+    }
+
+    code, sent = await daemon.send("s1", f"+{FRIEND}", "hello")
+    assert code == 200, sent
+    assert sent["success"] is True
+    assert sent["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    assert len(transmitted(world, "hello")) == 1
+    out = await world.receiver.wait_for("message_sent")
+    assert out["message_id"] == sent["message_id"]
+
+    world.standin.phone.receipt(sent["message_id"], 3)
+    read = await world.receiver.wait_for("message_read")
+    assert (read["message_id"], read["ack_level"]) == (sent["message_id"], 4)
+
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="hi", name="Ani")
+    message = (await world.receiver.wait_for("message_received"))["message"]
+    assert message["body"] == "hi"
+    assert message["sender_phone"] == FRIEND
+    assert message["sender_name"] == "Ani"
+    assert message["from_me"] is False
+    assert "hi" not in daemon.log().split("hello")[0] or "body" not in daemon.log()
+
+
+async def test_pair_by_code(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.create("s1")
+    code, told = await daemon.call(
+        "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
+    )
+    assert code == 200, told
+    world.standin.phone.pair(PHONE, told["code"])
+    assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
+
+
+async def test_refused_and_unanswered_sends(world: World) -> None:
+    daemon = world.daemon
+    world.daemon.settings = {**daemon.settings, "WAGUARD_SEND__TIMEOUT": "2"}
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+
+    world.standin.policy.send_error = "ERROR_UNKNOWN"
+    code, told = await daemon.send("s1", FRIEND, "refuse me")
+    assert (code, told["success"], told["outcome"]) == (422, False, "refused")
+    world.standin.policy.send_error = ""
+
+    world.standin.policy.never_answer = "transmitted"
+    code, told = await daemon.send("s1", FRIEND, "never answered")
+    assert (code, told["success"], told["outcome"]) == (202, False, "uncertain")
+    assert told["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    assert len(transmitted(world, "never answered")) == 1
+    # unsure is not "send again": the daemon is unharmed and the next send goes out
+    world.standin.policy.never_answer = ""
+    code, told = await daemon.send("s1", FRIEND, "after that")
+    assert code == 200, told
+
+
+async def test_media_both_ways(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    content = os.urandom(50_000)
+    media = {
+        "mimetype": "application/pdf",
+        "filename": "in.pdf",
+        "base64": base64.b64encode(content).decode(),
+    }
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="", type="document", media=media)
+    message = (await world.receiver.wait_for("message_received"))["message"]
+    assert message["has_media"] is True
+    assert message["media"]["filename"] == "in.pdf"
+    assert base64.b64decode(message["media"]["data"]) == content
+
+    url = "data:application/pdf;base64," + base64.b64encode(content).decode()
+    code, told = await daemon.call(
+        "POST",
+        "/api/messages/send-media",
+        {
+            "session_id": "s1",
+            "recipient_phone": FRIEND,
+            "media_url": url,
+            "caption": "a file",
+            "filename": "out.pdf",
+        },
+    )
+    assert code == 200, told
+    assert told["message_id"].startswith(f"true_{FRIEND}@c.us_")
+
+
+async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    assert await daemon.stop() == 0
+    assert daemon.left_behind() == []
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="while you were away")
+    await daemon.start()
+    assert "restore finished: restored 1" in daemon.log()
+    assert (await daemon.status("s1"))["status"] == "connected"
+    message = await world.receiver.wait_for("message_received")
+    assert message["message"]["body"] == "while you were away"
+    assert world.receiver.count("qr_code_generated") == 1
+
+
+async def test_a_killed_browser_comes_back(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    seen = len(world.receiver.received)
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    await world.receiver.wait_for("session_ready", after=seen)
+    after = await daemon.wait_status("s1", "connected")
+    assert after["browser_pid"] != before["browser_pid"]
+    assert after["restarts"] == 1
+
+
+async def test_a_killed_worker_comes_back(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    seen = len(world.receiver.received)
+    os.kill(before["worker_pid"], signal.SIGKILL)
+    await world.receiver.wait_for("session_ready", after=seen)
+    after = await daemon.wait_status("s1", "connected")
+    assert after["worker_pid"] != before["worker_pid"]
+
+
+async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.stop(signal.SIGKILL)
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="nobody home")
+    await daemon.start()
+    after = await daemon.wait_status("s1", "connected")
+    assert after["browser_pid"] == before["browser_pid"]
+    message = await world.receiver.wait_for("message_received")
+    assert message["message"]["body"] == "nobody home"
+
+
+async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.unlink(PHONE)
+    told = await daemon.wait_status("s1", "qr_scanning")
+    assert told["link"] == "qr_pending"
+    code, refused = await daemon.send("s1", FRIEND, "too late")
+    assert code == 409, refused
+    world.standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
+    await daemon.wait_status("s1", "connected")
+
+
+async def test_logout_and_delete(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    code, told = await daemon.call("POST", "/api/sessions/s1/logout", {})
+    assert code == 200, told
+    told = await daemon.status("s1")
+    assert (told["status"], told["disconnect_reason"]) == ("disconnected", "user_initiated")
+    assert told["worker_pid"] is None
+    code, told = await daemon.call("DELETE", "/api/sessions/s1")
+    assert code == 200, told
+    assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 404
+    assert list((daemon.folder / "sessions/quarantine").iterdir())
+
+
+async def test_a_conflict_parks_the_session(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.conflict(PHONE)
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert told["disconnect_reason"] == "error"
+    code, told = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
+    assert code == 200, told
+    await daemon.wait_status("s1", "connected")
