@@ -45,7 +45,7 @@ async def test_while_it_is_refused_messages_wait_on_both_sides(
     )
     assert link(standin) == "offline"
     assert standin.phone.state()["accounts"][PHONE][0]["queued"] == 3
-    assert await shared.js(f"WPP.chat.getMessageById('{chosen}').then((m) => m.ack)") == 0
+    await shared.until_js(f"WPP.chat.getMessageById('{chosen}').then((m) => m.ack === 0)")
 
     standin.phone.drop(seconds=0)  # from now on it may connect again
 
