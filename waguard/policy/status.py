@@ -106,3 +106,11 @@ def _linked(standing: Standing) -> Verdict | None:
             return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
         case Link.UNKNOWN:
             return None
+
+
+def understood(status: str, reason: str | None, details: str | None) -> Verdict:
+    """A row's own words; what no version of waguard writes is read as disconnected, unknown."""
+    if status not in {str(known) for known in Status}:
+        return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
+    known = {str(known) for known in Reason}
+    return Verdict(Status(status), Reason(reason) if reason in known else None, details)

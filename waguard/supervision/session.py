@@ -23,7 +23,7 @@ from waguard.policy.announcements import announce
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
 from waguard.policy.restart import GiveUp, RestartPolicy, decide
-from waguard.policy.status import ParkCause, Reason, Standing, Status, Verdict, derive
+from waguard.policy.status import ParkCause, Reason, Standing, Status, Verdict, derive, understood
 from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
 from waguard.supervision import shutdown, translate
 from waguard.supervision.bus import Bus
@@ -94,11 +94,7 @@ class Session:
         self._planned = False
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
-        self._verdict = Verdict(
-            Status(row.status),
-            Reason(row.disconnect_reason) if row.disconnect_reason else None,
-            row.disconnect_details,
-        )
+        self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
         self._unwritten = asyncio.Event()
         self._moved = asyncio.Event()
         self._backoff: asyncio.TimerHandle | None = None
