@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
     except WaguardError as error:
         sys.stderr.write(f"waguard: {error.line()}\n")
         return error.code
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `waguard status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    else:
+        return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,10 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     standin = _command(commands, "standin", _standin, "run the stand-in of WhatsApp Web alone")
     standin.add_argument("--port", type=int, default=8443, help="port of the page (%(default)s)")
     standin.add_argument(
-        "--phone-port", type=int, default=8444, help="port of its phone (%(default)s)"
+        "--phone-port", type=int, default=8480, help="port of its phone (%(default)s)"
     )
 
-    phone = _command(commands, "phone", _phone, "play the phone of the stand-in", add_help=False)
+    # all that follows is the phone's own: no prefix makes any of it an option of this parser
+    phone = _command(
+        commands, "phone", _phone, "play the phone of the stand-in", add_help=False, prefix="\0"
+    )
     phone.add_argument("arguments", nargs=argparse.REMAINDER, help="see `waguard phone --help`")
 
     status = _command(commands, "status", _status, "what runs, and how it is")
@@ -104,10 +110,20 @@ def _add_sessions(commands: Any) -> None:
 
 
 def _command(
-    commands: Any, name: str, command: Command, about: str, *, add_help: bool = True
+    commands: Any,
+    name: str,
+    command: Command,
+    about: str,
+    *,
+    add_help: bool = True,
+    prefix: str = "-",
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=about, description=about.capitalize() + ".", add_help=add_help
+        name,
+        help=about,
+        description=about.capitalize() + ".",
+        add_help=add_help,
+        prefix_chars=prefix,
     )
     parser.set_defaults(command=command)
     return parser
@@ -292,7 +308,7 @@ def _qr(arguments: argparse.Namespace) -> int:
         except ApiCallError as error:
             if error.answered == 425:  # noqa: PLR2004 - Too Early: not yet there
                 continue
-            if error.answered == 409 and shown:  # noqa: PLR2004 - Conflict: linked meanwhile
+            if shown and _is_linked(client, arguments.session):
                 print(f"{arguments.session}: scanned")
                 return 0
             raise
@@ -306,6 +322,12 @@ def _qr(arguments: argparse.Namespace) -> int:
             return 0
         # the next look is due when this code is about to change, or was scanned
         time.sleep(min(2.0, max(0.5, code["expires_in"])))
+
+
+def _is_linked(client: Any, session: str) -> bool:
+    """There is no code any more: either it was scanned, or nobody came in time."""
+    status = client.call("GET", client.session(session, "/status"))["status"]
+    return status in {"authenticated", "connected"}
 
 
 if __name__ == "__main__":

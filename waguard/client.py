@@ -17,7 +17,7 @@ from waguard.host.lock import read_pid_file
 
 
 class ApiCallError(WaguardError):
-    """The API answered with an error, or not at all. ``status`` is 0 when it did not."""
+    """The API answered with an error, or not at all. ``answered``: its HTTP status, else 0."""
 
     def __init__(self, message: str, *, answered: int, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -58,7 +58,9 @@ class ApiClient:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise ApiCallError(
-                f"{self.base} does not answer: {error}", answered=0, remedy="see its log"
+                f"{self.base} does not answer: {error or type(error).__name__}",
+                answered=0,
+                remedy="see its log",
             ) from None
         finally:
             connection.close()
@@ -70,7 +72,7 @@ class ApiClient:
 
 
 def _decode(status: int, kind: str, content: bytes) -> Any:
-    answer = json.loads(content) if kind.startswith("application/json") else content
+    answer = _json(status, content) if kind.startswith("application/json") else content
     if status < http.client.MULTIPLE_CHOICES:
         return answer
     told = answer if isinstance(answer, dict) else {}
@@ -82,13 +84,28 @@ def _decode(status: int, kind: str, content: bytes) -> Any:
     )
 
 
+def _json(status: int, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise ApiCallError(
+            f"HTTP {status} with an answer that is not JSON",
+            answered=status,
+            remedy="is something between this machine and waguard?",
+        ) from None
+
+
 def _first_key(path: Path) -> str:
     try:
-        lines = path.read_text().splitlines()
+        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
     except OSError as error:
         raise ApiCallError(
             f"{path} cannot be read: {os.strerror(error.errno or 0)}",
             answered=0,
             remedy="run this as the daemon's user, or as root",
         ) from None
-    return next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
+    except UnicodeDecodeError:
+        raise ApiCallError(
+            f"{path} holds something that is no key", answered=0, remedy="keys are ASCII text"
+        ) from None
+    return next((line for line in lines if line and not line.startswith("#")), "")

@@ -7,10 +7,12 @@ list there is JSON. Relative paths are relative to the working folder.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -144,7 +146,9 @@ SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     field.name: field.type for field in msgspec.structs.fields(Config)
 }
 ENV_PREFIX = "WAGUARD_"
-_SECRET_KEYS = {"database.url"}
+_SECRET_SECTIONS: Final = frozenset({"database"})
+_HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
+_SHOWN: Final = 200  # characters of a value in a message
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -162,7 +166,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def _from_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}",
@@ -170,14 +174,19 @@ def _from_file(path: Path) -> dict[str, dict[str, Any]]:
             value=str(path),
             remedy="name a readable TOML file, or leave --config out for the defaults",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # syntax, encoding, endless numbers or nesting
         raise ConfigError(
-            f"{path} is not TOML: {error}", field="--config", remedy="see etc/waguard.toml"
+            f"{path} is not TOML: {error}",
+            field="--config",
+            value=str(path),
+            remedy="see etc/waguard.toml",
         ) from None
     checked: dict[str, dict[str, Any]] = {}
     for section, keys in document.items():
-        if section not in SECTIONS or not isinstance(keys, dict):
+        if section not in SECTIONS:
             raise _unknown(section, keys, SECTIONS, "section")
+        if not isinstance(keys, dict):
+            raise _refused(section, keys, "it is a section", f"write [{section}] on its own line")
         checked[section] = {
             key: _value(section, key, value, strict=True) for key, value in keys.items()
         }
@@ -206,36 +215,57 @@ def _value(section: str, key: str, value: Any, *, strict: bool) -> Any:
             value = msgspec.json.decode(value)
         if not strict and value == "" and fields[key].default is None:
             return None
-        return msgspec.convert(value, wanted, strict=strict, dec_hook=_path)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        shown = "(not shown)" if name in _SECRET_KEYS else f"{value!r}"
-        raise ConfigError(
-            f"{shown} is not allowed: {error}",
-            field=name,
-            value=value,
-            remedy="etc/waguard.toml lists every key with its default",
+        converted = msgspec.convert(value, wanted, strict=strict, dec_hook=_path)
+        _check_text(converted)
+    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+        raise _refused(
+            name, value, str(error), "etc/waguard.toml lists every key with its default"
         ) from None
+    return converted
 
 
 def _path(wanted: type, value: Any) -> Any:
-    if wanted is Path and isinstance(value, str) and value and "\0" not in value:
+    if wanted is Path and isinstance(value, str) and value:
         return Path(value)
     raise msgspec.ValidationError("Expected a path")
 
 
+def _check_text(value: Any) -> None:
+    """No system call takes a NUL; only a path may be something else than UTF-8."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str | Path) and "\0" in str(text):
+            raise ValueError("it holds a NUL character")
+        if isinstance(text, str):
+            text.encode()  # a byte of the environment that is no UTF-8 fails here
+
+
 def _unknown(name: str, value: Any, known: Any, kind: str) -> ConfigError:
-    shown = "(not shown)" if isinstance(value, dict) else f"{value!r}"
+    shown, kept = _shown(name, value)
     return ConfigError(
         f"unknown {kind} (value {shown})",
         field=name,
-        value=value,
+        value=kept,
         remedy=f"known: {', '.join(sorted(known))}",
     )
 
 
+def _refused(name: str, value: Any, why: str, remedy: str) -> ConfigError:
+    shown, kept = _shown(name, value)
+    return ConfigError(f"{shown} is not allowed: {why}", field=name, value=kept, remedy=remedy)
+
+
+def _shown(name: str, value: Any) -> tuple[str, Any]:
+    """``value`` for a message, and for the error itself; a secret goes into neither."""
+    text = repr(value)
+    secret = name.partition(".")[0] in _SECRET_SECTIONS or _HAS_PASSWORD.search(text)
+    if secret or isinstance(value, dict):
+        return "(not shown)", None
+    return (text if len(text) <= _SHOWN else text[:_SHOWN] + "…"), value
+
+
 def _complete(config: Config, given: Mapping[str, Mapping[str, Any]]) -> Config:
     """Make paths absolute, and let the defaults that lie in the state folder follow it."""
-    here = Path.cwd()
+    here = _working_folder()
     paths = Paths(
         **{key: here / value for key, value in msgspec.structs.asdict(config.paths).items()}
     )
@@ -262,6 +292,17 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]]) -> Config:
     )
 
 
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the working folder cannot be used: {error.strerror}",
+            field="paths",
+            remedy="start waguard in a folder that exists",
+        ) from None
+
+
 def _cross_check(config: Config) -> None:
     runtime = os.fsencode(config.paths.runtime)
     if len(runtime) + _SOCKET_NAME > _SOCKET_PATH_LIMIT:
@@ -272,9 +313,9 @@ def _cross_check(config: Config) -> None:
             remedy=f"use a folder of at most {_SOCKET_PATH_LIMIT - _SOCKET_NAME} bytes, e.g. /run/waguard",
         )
     for name, url in (("whatsapp.url", config.whatsapp.url), ("webhook.url", config.webhook.url)):
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"{url!r} is no address", field=name, value=url, remedy="use http:// or https://"
+        if url is not None and not _is_address(url):
+            raise _refused(
+                name, url, "it is no address", "use http://host/… or https://host/…"
             )
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
@@ -283,12 +324,14 @@ def _cross_check(config: Config) -> None:
             value=config.restart.max_delay,
             remedy="use at least restart.base_delay",
         )
+    if not config.api.host.strip():
+        raise _refused("api.host", config.api.host, "it is empty", "use 127.0.0.1 or ::1")
     if not is_loopback(config.api.host) and not _has_own_key(config.api.key_file):
-        raise ConfigError(
-            f"{config.api.host} can be reached from other machines, and there is no key of your own",
-            field="api.host",
-            value=config.api.host,
-            remedy=f"write a key of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
+        raise _refused(
+            "api.host",
+            config.api.host,
+            "it can be reached from other machines, and there is no safe key of your own",
+            f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
         )
 
 
@@ -302,11 +345,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _has_own_key(path: Path) -> bool:
+def _is_address(url: str) -> bool:
     try:
-        lines = path.read_text().split("\n")
+        parts = urlsplit(url)
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0  # raises above 65535
+            and not any(c.isspace() or not c.isprintable() for c in url)
+        )
+    except ValueError:
+        return False
+
+
+def _has_own_key(path: Path) -> bool:
+    """Whether there is a key, none was generated, and none is so short that it could be guessed."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError):
         return False
-    return GENERATED_KEY_MARK not in lines and any(
-        len(line.strip()) >= KEY_LENGTH for line in lines if not line.startswith("#")
+    keys = [line for line in lines if line and not line.startswith("#")]
+    return (
+        GENERATED_KEY_MARK not in lines
+        and bool(keys)
+        and all(len(key) >= KEY_LENGTH for key in keys)
     )

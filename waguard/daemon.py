@@ -31,7 +31,7 @@ from waguard.host.ticker import Ticker
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import WebhookSink
 from waguard.ports import BusEvent, Process, Sink
-from waguard.store import SqlStore
+from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 from waguard.supervision.session import Surroundings
 from waguard.supervision.supervisor import Supervisor

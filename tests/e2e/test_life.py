@@ -49,7 +49,8 @@ async def test_pair_by_qr_send_and_receive(world: World) -> None:
     assert message["sender_phone"] == FRIEND
     assert message["sender_name"] == "Ani"
     assert message["from_me"] is False
-    assert "hi" not in daemon.log().split("hello")[0] or "body" not in daemon.log()
+    for body in ("hello", "'hi'"):
+        assert body not in daemon.log(), "a message body in the log"
 
 
 async def test_pair_by_code(world: World) -> None:
@@ -75,7 +76,7 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
     assert (code, told["success"], told["outcome"]) == (422, False, "refused")
     world.standin.policy.send_error = ""
 
-    world.standin.policy.never_answer = "transmitted"
+    world.standin.policy.never_answer = "recorded"
     code, told = await daemon.send("s1", FRIEND, "never answered")
     assert (code, told["success"], told["outcome"]) == (202, False, "uncertain")
     assert told["message_id"].startswith(f"true_{FRIEND}@c.us_")
@@ -124,12 +125,9 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     await daemon.pair(world.standin, "s1", PHONE)
     assert await daemon.stop() == 0
     assert daemon.left_behind() == []
-    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="while you were away")
     await daemon.start()
     assert "restore finished: restored 1" in daemon.log()
     assert (await daemon.status("s1"))["status"] == "connected"
-    message = await world.receiver.wait_for("message_received")
-    assert message["message"]["body"] == "while you were away"
     assert world.receiver.count("qr_code_generated") == 1
 
 

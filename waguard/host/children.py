@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from waguard.config import ENV_PREFIX
 from waguard.errors import WaguardError
 from waguard.host import procfs
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
@@ -30,11 +31,12 @@ class PidfdProcess:
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int | None] = self._loop.create_future()
         self._listening: asyncio.Future[None] = self._loop.create_future()
+        self._stdout = stdout
         self._loop.add_reader(pidfd, self._on_exit)
         if stdout is None:
             self._listening.set_result(None)
         else:
-            self._loop.add_reader(stdout, self._on_listening, stdout)
+            self._loop.add_reader(stdout, self._on_listening)
 
     @property
     def pid(self) -> int:
@@ -64,10 +66,12 @@ class PidfdProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def _on_listening(self, stdout: int) -> None:
+    def _on_listening(self) -> None:
         # closed or written to: either way there is nothing more to wait for
-        self._loop.remove_reader(stdout)
-        os.close(stdout)
+        if self._stdout is not None:
+            self._loop.remove_reader(self._stdout)
+            os.close(self._stdout)
+            self._stdout = None
         if not self._listening.done():
             self._listening.set_result(None)
 
@@ -75,6 +79,7 @@ class PidfdProcess:
         self._loop.remove_reader(self._pidfd)
         code = self._reap() if self._child else None
         os.close(self._pidfd)
+        self._on_listening()  # a child of its own may hold its output open for long
         if not self._exit.done():
             self._exit.set_result(code)
 
@@ -93,47 +98,72 @@ class ExecSpawn:
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Start ``python -m waguard.worker`` in a session and process group of its own."""
-        environment = os.environ | {
-            "WAGUARD_INSTANCE": spec.instance,
-            "WAGUARD_SESSION": spec.session,
-            "WAGUARD_GENERATION": str(spec.generation),
-        }
-        # the service manager's socket is the daemon's alone
-        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
-            environment.pop(name, None)
         try:
             child = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; returns in 1 ms
                 [sys.executable, "-P", "-m", "waguard.worker", spec.session],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
-                env=environment,
+                env=_environment(spec),
             )
         except OSError as error:
-            raise WaguardError(
-                f"no worker could be started: {error.strerror}",
-                remedy="look at TasksMax, ulimit -u and free memory",
-            ) from None
-        assert child.stdin  # noqa: S101 - asked for above
-        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-            pipe.write(msgspec.json.encode(spec))
-        assert child.stdout  # noqa: S101 - asked for above
-        stdout = os.dup(child.stdout.fileno())
-        child.stdout.close()
-        process = PidfdProcess(child.pid, os.pidfd_open(child.pid), stdout=stdout)
-        child.returncode = 0  # reaped through the pidfd, not by Popen
+            raise _not_started(error) from None
+        with child:  # closes both pipes
+            process = _watched(child)
+            assert child.stdin  # noqa: S101 - asked for above
+            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+                pipe.write(msgspec.json.encode(spec))
         return process
 
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """The pidfd first, then the identity: in between the pid cannot change hands."""
         try:
             pidfd = os.pidfd_open(record.pid)
-        except OSError:
+        except (OSError, OverflowError):
             return None
         if not procfs.is_same(record.pid, record.start_time, record.boot_id):
             os.close(pidfd)
             return None
         return PidfdProcess(record.pid, pidfd, stdout=None)
+
+
+def _environment(spec: WorkerSpec) -> dict[str, str]:
+    """The daemon's, without what is its own: its configuration, which may hold the database's
+    password, and the service manager's socket."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+        and not (name.startswith(ENV_PREFIX) and "__" in name)
+    }
+    return kept | {
+        "WAGUARD_INSTANCE": spec.instance,
+        "WAGUARD_SESSION": spec.session,
+        "WAGUARD_GENERATION": str(spec.generation),
+    }
+
+
+def _watched(child: "subprocess.Popen[bytes]") -> PidfdProcess:
+    """A child that cannot be watched, for want of descriptors, is ended: nobody would miss it."""
+    assert child.stdout  # noqa: S101 - it was started with a pipe
+    with contextlib.ExitStack() as undo:
+        undo.callback(child.kill)
+        try:
+            pidfd = os.pidfd_open(child.pid)
+            undo.callback(os.close, pidfd)
+            stdout = os.dup(child.stdout.fileno())
+        except OSError as error:
+            raise _not_started(error) from None
+        undo.pop_all()
+    child.returncode = 0  # reaped through the pidfd, not by Popen
+    return PidfdProcess(child.pid, pidfd, stdout=stdout)
+
+
+def _not_started(error: OSError) -> WaguardError:
+    return WaguardError(
+        f"no worker could be started: {error.strerror}",
+        remedy="look at TasksMax, ulimit -u, ulimit -n and free memory",
+    )
 
 
 def read_records(workers: Path) -> list[tuple[Path, WorkerRecord]]:

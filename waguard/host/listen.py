@@ -15,13 +15,15 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except (socket.gaierror, UnicodeError):
         raise _bad_host(host, "it is no address of this machine") from None
-    listener = socket.socket(family, kind, protocol)
+    listener: socket.socket | None = None
     try:
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
-        listener.close()
+        if listener:
+            listener.close()
         if error.errno == errno.EADDRINUSE:
             raise _in_use(port) from None
         if error.errno == errno.EACCES:

@@ -81,6 +81,14 @@ def acquire(runtime: Path) -> InstanceLock:
     except BlockingIOError:
         os.close(descriptor)
         raise InstanceHeldError(_held_by(runtime, path)) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            f"{path} cannot be locked: {error.strerror}",
+            field="paths.runtime",
+            value=str(runtime),
+            remedy="name a folder on a local disk",
+        ) from None
     return InstanceLock(runtime, descriptor)
 
 

@@ -36,35 +36,48 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
             level=level,
             format="{message}",
             catch=True,
+            diagnose=False,
         )
     else:
-        journal = form == "auto" and "JOURNAL_STREAM" in os.environ
+        journal = form == "auto" and _is_journal(stream)
         logger.add(
             stream, level=level, format=_journal if journal else _text, catch=True, diagnose=False
         )
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.WARNING, force=True)
 
 
-def _identity(record: "Record") -> str:
-    return "".join(f" {key}={value}" for key, value in record["extra"].items())
+# what a format function returns is a template: values reach it as arguments, so that braces and
+# tags in them stay text
+_IDENTITY: Final = "identity of the line"
+_TAIL: Final = f"{{message}}{{extra[{_IDENTITY}]}}\n{{exception}}"
+
+
+def _identify(record: "Record") -> None:
+    extra = record["extra"]
+    extra[_IDENTITY] = "".join(f" {key}={_one_line(value)}" for key, value in extra.items())
+
+
+def _one_line(value: object) -> str:
+    return str(value).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _text(record: "Record") -> str:
-    return (
-        "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {message}"
-        + _escape(_identity(record))
-        + "\n{exception}"
-    )
+    _identify(record)
+    return "{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} " + _TAIL
 
 
 def _journal(record: "Record") -> str:
-    prefix = f"\\<{_PRIORITIES.get(record['level'].name, 6)}>"
-    return prefix + "{message}" + _escape(_identity(record)) + "\n{exception}"
+    _identify(record)
+    return f"\\<{_PRIORITIES.get(record['level'].name, 6)}>" + _TAIL
 
 
-def _escape(text: str) -> str:
-    # what a format function returns is a template: braces and tags in values are text
-    return text.replace("{", "{{").replace("}", "}}").replace("<", "\\<")
+def _is_journal(stream: TextIO) -> bool:
+    """systemd.exec(5): the variable is inherited, so it is true only of the stream that it names."""
+    try:
+        stat = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
 
 
 def _json(message: "Message") -> str:

@@ -1,7 +1,9 @@
 """What /proc says about processes. Stdlib only: it is read before anything heavy is imported."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +19,8 @@ def boot_id() -> str:
 
 def _fields(pid: int) -> list[str] | None:
     try:
-        # the command name may hold spaces and brackets: count from the last one
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # the command name may hold spaces, brackets and half a character: count from the last one
+        return Path(f"/proc/{pid}/stat").read_bytes().decode("latin-1").rpartition(")")[2].split()
     except OSError:
         return None
 
@@ -70,13 +72,20 @@ def listener(port: int) -> int | None:
     """The pid that listens on TCP ``port``; None where it is not visible to us."""
     inodes = _listening_inodes(port)
     for folder in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            links = {str(entry.readlink()) for entry in folder.iterdir()}
-        except OSError:
-            continue
-        if links & inodes:
+        if not inodes.isdisjoint(_open_files(folder)):
             return int(folder.parent.name)
     return None
+
+
+def _open_files(folder: Path) -> Iterator[str]:
+    """What the descriptors in ``/proc/PID/fd`` point to; some close while one looks."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            yield str(entry.readlink())
 
 
 def _listening_inodes(port: int) -> set[str]:

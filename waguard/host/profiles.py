@@ -1,6 +1,7 @@
 """Where profiles lie, and how one is put aside. Nothing is ever deleted here."""
 
 import json
+import os
 import tempfile
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,8 +29,9 @@ def temporary(runtime: Path, name: str) -> Path:
     wanted = runtime / "t" / name
     if len(str(wanted)) <= TEMPORARY_LIMIT:
         return wanted
-    instance = sha256(str(runtime).encode()).hexdigest()[:KEY_DIGITS]
-    return Path(tempfile.gettempdir()) / f"waguard-{instance}" / name
+    instance = sha256(os.fsencode(runtime)).hexdigest()[:KEY_DIGITS]
+    short = Path(tempfile.gettempdir()) / f"waguard-{instance}" / name
+    return short if len(str(short)) <= TEMPORARY_LIMIT else Path("/tmp") / short.parent.name / name  # noqa: S108 - private folder
 
 
 def exists(profile: Path) -> bool:

@@ -18,11 +18,11 @@ class SystemdNotifier:
 
     def ready(self, status: str) -> None:
         """The daemon serves."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._tell(f"READY=1\nSTATUS={_line(status)}")
 
     def status(self, text: str) -> None:
         """A line for ``systemctl status``."""
-        self._tell(f"STATUS={text}")
+        self._tell(f"STATUS={_line(text)}")
 
     def alive(self) -> None:
         """Supervision moves."""
@@ -42,6 +42,11 @@ class SystemdNotifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
             try:
                 notify.connect(self._address)
-                notify.send(text.encode())
+                notify.send(text.encode(errors="replace"))
             except OSError:
                 return
+
+
+def _line(text: str) -> str:
+    """Each line is an assignment of its own: a text with several would assign what it likes."""
+    return " ".join(text.splitlines())

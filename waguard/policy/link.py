@@ -32,6 +32,8 @@ class PageFacts:
     info: str | None = None
     socket: str | None = None
     has_code: bool = False
+    events_wired: bool = True
+    """False: the page works, but what happens in it would be missed."""
 
 
 BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", "DEPRECATED_VERSION"})
@@ -57,11 +59,13 @@ def judge(facts: PageFacts) -> Link:
 
 def _judge_authenticated(facts: PageFacts) -> Link:
     if facts.mode == "MAIN" and facts.socket == "CONNECTED":
-        return Link.CONNECTED
+        return Link.CONNECTED if facts.events_wired else Link.SYNCING
     if facts.mode == "SYNCING" or facts.info == "SYNCING":
         return Link.SYNCING
     if facts.mode == "QR":  # the code was taken, the stream has not moved on yet
         return Link.PAIRING
+    if facts.mode is None or facts.socket is None:
+        return Link.UNKNOWN
     return Link.OFFLINE
 
 

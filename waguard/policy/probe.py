@@ -15,6 +15,8 @@ class Limits:
     """Between two heartbeats of a worker."""
     page: float = 30.0
     """Between two answers of a page."""
+    link: float = 60.0
+    """A page that answers but does not say how it stands with WhatsApp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,12 @@ class Silence:
     in_state: float
     worker: float | None
     page: float | None
+    link: float | None = None
+    """Since the link is unknown."""
 
 
 def diagnose(limits: Limits, silence: Silence) -> str | None:
-    """What is wrong in words, or None. Starting gates the other two."""
+    """What is wrong in words, or None. Starting gates the others."""
     match silence.state:
         case State.STARTING if silence.in_state > limits.start:
             return f"not ready {limits.start:g} s after its start"
@@ -36,5 +40,7 @@ def diagnose(limits: Limits, silence: Silence) -> str | None:
             return f"the worker has been silent for {silence.worker:.0f} s"
         case State.RUNNING if silence.page is not None and silence.page > limits.page:
             return f"the page has not answered for {silence.page:.0f} s"
+        case State.RUNNING if silence.link is not None and silence.link > limits.link:
+            return f"the page has not said for {silence.link:.0f} s how it stands with WhatsApp"
         case _:
             return None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from waguard.policy.lifecycle import WANTED_UP, State
+from waguard.policy.status import LIVE_STATUSES
 
 _SETTLED = WANTED_UP | {State.PARKED, State.PARKING}
 
@@ -67,7 +68,11 @@ Action = Add | Remove | Start | Stop | CorrectRow
 
 
 def plan(wanted: Mapping[str, Wanted], observed: Mapping[str, Observed]) -> list[Action]:
-    """List what to do, stops first, in a stable order."""
+    """List what to do, stops first, in a stable order.
+
+    At most one action on a session itself; ``CorrectRow`` may follow it, since what it starts or
+    stops need not change the status, and a lie must not stand until the next comparison.
+    """
     both = sorted(wanted.keys() & observed.keys())
     return [
         *(Remove(s) for s in sorted(observed.keys() - wanted.keys())),
@@ -79,4 +84,7 @@ def plan(wanted: Mapping[str, Wanted], observed: Mapping[str, Observed]) -> list
 
 
 def _lies(row: Wanted, session: Observed) -> bool:
-    return row.status != session.status and not session.row_pending
+    if session.row_pending:
+        return False
+    promises = session.state is State.STOPPED and not row.up and row.status in LIVE_STATUSES
+    return promises or row.status != session.status

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 class RestartPolicy:
     """At most ``intensity`` restarts within ``period`` seconds, then give up.
 
-    The first restart is at once; the n-th after it waits uniformly in
-    [0, min(max_delay, base_delay · 2ⁿ)] seconds ("full jitter").
+    The first restart is at once; after n restarts that still count, the next waits uniformly in
+    [0, min(max_delay, base_delay · 2ⁿ⁻¹)) seconds ("full jitter").
     """
 
     intensity: int = 5

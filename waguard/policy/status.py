@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from typing import Final
 
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
@@ -15,6 +16,10 @@ class Status(StrEnum):
     CONNECTED = auto()
     DISCONNECTED = auto()
     FAILED = auto()
+
+
+LIVE_STATUSES: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED, Status.CONNECTED})
+"""What a row may say only while a worker runs."""
 
 
 class Reason(StrEnum):
@@ -50,6 +55,8 @@ class Standing:
     expects_qr: bool = False
     """It has no credentials yet: while it starts, a QR code is what comes next."""
     details: str | None = None
+    link_overdue: bool = False
+    """The link has been unknown for so long that the row's old word is no promise any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,10 @@ def _linked(standing: Standing) -> Verdict | None:
         case Link.CONFLICT | Link.BLOCKED:
             return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
         case Link.UNKNOWN:
-            return None
+            if not standing.link_overdue:
+                return None
+            details = standing.details or "the page does not say how it stands with WhatsApp"
+            return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, details)
 
 
 def understood(status: str, reason: str | None, details: str | None) -> Verdict:

@@ -21,7 +21,9 @@ class Bus:
         # microseconds of unix time stay below 2**53, so that JavaScript can read them
         self._next = int(clock.wall() * 1000) * _IDS_PER_MS
         self._past: deque[BusEvent] = deque(maxlen=REPLAYED)
+        # unbounded, so that the end always fits; the limit is kept by ``publish``
         self._listeners: set[asyncio.Queue[BusEvent | None]] = set()
+        self._closed = False
 
     def publish(
         self,
@@ -42,31 +44,31 @@ class Bus:
         )
         self._past.append(happened)
         for queue in list(self._listeners):
-            try:
+            if queue.qsize() < QUEUE_LIMIT:
                 queue.put_nowait(happened)
-            except asyncio.QueueFull:
-                self._cut_off(queue)
+            else:
+                self._end(queue)
         return happened
 
-    def _cut_off(self, queue: asyncio.Queue[BusEvent | None]) -> None:
-        """A listener that lags too far is ended; it can come back with its last id."""
+    def _end(self, queue: asyncio.Queue[BusEvent | None]) -> None:
+        """No gap before the end: one that lagged too far can come back with its last id."""
         self._listeners.discard(queue)
-        queue.get_nowait()
         queue.put_nowait(None)
 
     def close(self) -> None:
-        """End every subscription after what it still has to read."""
+        """End every subscription, also later ones, after what it still has to read."""
+        self._closed = True
         for queue in list(self._listeners):
-            self._listeners.discard(queue)
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(None)
+            self._end(queue)
 
     @contextlib.asynccontextmanager
     async def subscribe(self, last_id: int | None = None) -> AsyncIterator[AsyncIterator[BusEvent]]:
         """Events after ``last_id`` that are still known, then what comes; None: only what comes."""
-        queue: asyncio.Queue[BusEvent | None] = asyncio.Queue(QUEUE_LIMIT)
+        queue: asyncio.Queue[BusEvent | None] = asyncio.Queue()
         past = [] if last_id is None else [event for event in self._past if event.id > last_id]
         self._listeners.add(queue)
+        if self._closed:
+            self._end(queue)
         try:
             yield self._read(past, queue)
         finally:

@@ -7,8 +7,10 @@ The row is written by one task that always writes the newest verdict, and never 
 
 import asyncio
 import base64
+import contextlib
 import random
 import signal
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.config import Config
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.host import profiles
 from waguard.policy.announcements import announce
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
@@ -43,7 +45,10 @@ from waguard.wire.protocol import (
 )
 
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
-ROW_RETRY: Final = 2.0  # s between attempts to write a row while the database is down
+ROW_RETRY: Final = 2.0  # s between attempts to write while the database is down
+AUDIT_LIMIT: Final = 1_000  # entries that wait for the database, per session
+LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
+LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
 
 _LIVE_STATUSES: Final = frozenset({Status.CONNECTED, Status.AUTHENTICATED, Status.QR_SCANNING})
 
@@ -84,6 +89,8 @@ class Session:
         """Monotonic time of the worker's last heartbeat or report."""
         self.page_seen_at: float | None = None
         """Monotonic time at which the page last answered."""
+        self.in_state_since = around.clock.monotonic()
+        self.link_since = around.clock.monotonic()
         self.restarts = 0
         self.process: Process | None = None
         self._link: WorkerLink | None = None
@@ -97,9 +104,12 @@ class Session:
         self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
         self._unwritten = asyncio.Event()
         self._moved = asyncio.Event()
+        self._unrecorded: deque[AuditEntry] = deque()
+        self._to_record = asyncio.Event()
         self._backoff: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._task(self._write_row(), "row")
+        self._task(self._write_audit(), "audit")
 
     # ---- what others ask ----
 
@@ -134,8 +144,12 @@ class Session:
     def start(self, *, restart: bool = False) -> None:
         """Want it up; ``restart`` also replaces a living worker, which counts as no crash."""
         self._daemon_stopping = False
-        self._planned = restart or self.state in {State.STOPPING, State.PARKING}
-        if self.state in {State.STOPPED, State.PARKED, State.BACKOFF}:
+        self._planned = (
+            restart
+            or self.state in {State.STOPPING, State.PARKING}
+            or (self._planned and self.state is State.RECYCLING)
+        )
+        if self.state not in {State.STARTING, State.RUNNING, State.RECYCLING}:
             self._details = None
             self._crashes.clear()
             self._expects_qr = not profiles.exists(self.profile) or self._expects_qr
@@ -194,13 +208,15 @@ class Session:
             raise UnavailableError(f"Session not ready: it is {self.state}", retry_after=2)
         return await self._link.call(call)
 
-    async def row_written(self) -> None:
-        """Wait until the database has the newest verdict."""
-        while self.row_pending:
+    async def written(self) -> None:
+        """Wait until the database has the newest verdict and every audit entry."""
+        while self.row_pending or self._unrecorded:
             await self.moved()
 
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
+        if self._unrecorded:
+            self._log.error("audit entries lost", count=len(self._unrecorded))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -211,6 +227,7 @@ class Session:
         before = self.state
         self.state, effects = step(before, event)
         if self.state is not before:
+            self.in_state_since = self._around.clock.monotonic()
             self._log.debug(
                 "lifecycle", before=str(before), after=str(self.state), because=str(event)
             )
@@ -223,6 +240,7 @@ class Session:
         match effect:
             case Effect.SPAWN:
                 self.report = None
+                self._planned = False  # whatever was planned for the one before
                 self._task(self._run_worker(), "spawn")
             case Effect.TERMINATE:
                 if self.process:
@@ -282,6 +300,7 @@ class Session:
             daemon_stopping=self._daemon_stopping,
             expects_qr=self._expects_qr,
             details=self._details or (self.report.details if self.report else None),
+            link_overdue=self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
         if verdict is not None and verdict != self._verdict:
@@ -304,12 +323,34 @@ class Session:
                 self._publish(event, data)
         self._move()
 
-    def correct_row(self) -> None:
+    @property
+    def link_unknown_for(self) -> float:
+        """Seconds since which a ready worker has not said how it stands with WhatsApp."""
+        if self.state is not State.RUNNING or self.link is not Link.UNKNOWN:
+            return 0.0
+        return self._around.clock.monotonic() - max(self.link_since, self.in_state_since)
+
+    def look_at_link(self) -> None:
+        """A tick: unknown is no change, but it has a deadline."""
+        if self.link_unknown_for > LINK_DEADLINE:
+            self._judge()
+
+    def correct_row(self, said: SessionRow) -> None:
         """Write the row again: somebody else changed it, or it promises what is not so."""
         if self.state is State.STOPPED and self._verdict.status in _LIVE_STATUSES:
             self._verdict = Verdict(
                 Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs, and none is wanted"
             )
+        self._audit(
+            "row_corrected",
+            before=said.status,
+            after=str(self._verdict.status),
+            reason=self._verdict.details or "the row said something else than what is so",
+            evidence={"lifecycle": str(self.state), "link": str(self.link)},
+        )
+        if self._verdict.status is Status.CONNECTED:
+            for event, data in announce(None, self._verdict, phone=self.phone):
+                self._publish(event, data)
         self._unwritten.set()
 
     def _move(self) -> None:
@@ -354,8 +395,9 @@ class Session:
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
             )
             process = await self._around.spawn.spawn(spec)
-        except (WaguardError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
             self._details = error.line() if isinstance(error, WaguardError) else str(error)
+            self._log.opt(exception=error).error("worker not started", why=self._details)
             self._happen(Event.EXITED)
             return
         self.process = process
@@ -375,8 +417,14 @@ class Session:
             generation=worker.generation,
         )
         try:
-            link = await WorkerLink.connect(Path(worker.socket), hello, self._take)
+            link = await WorkerLink.connect(
+                Path(worker.socket), hello, lambda message: self._take(process, message)
+            )
         except WaguardError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await process.wait()  # its exit code tells more
+                    return
             if self.process is process:
                 self._log.warning("worker does not listen", worker=process.pid, why=str(error))
                 self.unhealthy(f"the worker does not listen: {error}")
@@ -391,6 +439,10 @@ class Session:
 
     async def _await_exit(self, process: Process) -> None:
         code = await process.wait()
+        if self._link:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._link.ended.wait()
         if self.process is not process:
             return
         self.process, self._link = None, None
@@ -408,7 +460,18 @@ class Session:
 
     # ---- what the worker tells ----
 
-    def _take(self, message: Report | Heartbeat | protocol.Event) -> None:
+    def _take(self, process: Process, message: Report | Heartbeat | protocol.Event) -> None:
+        try:
+            self._take_from(process, message)
+        except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
+            self._log.opt(exception=error).critical("a bug in waguard", told=type(message).__name__)
+
+    def _take_from(self, process: Process, message: Report | Heartbeat | protocol.Event) -> None:
+        if isinstance(message, protocol.Event):
+            self._take_event(message)
+            return
+        if self.process is not process:  # the last words of one that is gone
+            return
         self.heard_at = self._around.clock.monotonic()
         match message:
             case Heartbeat(page=page):
@@ -417,8 +480,6 @@ class Session:
                 self._forgive()
             case Report():
                 self._take_report(message)
-            case protocol.Event():
-                self._take_event(message)
 
     def _take_report(self, report: Report) -> None:
         qr_before = self.report.qr if self.report else None
@@ -426,15 +487,18 @@ class Session:
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
-        if report.qr is not None and report.qr != qr_before:
+        if report.qr is not None and report.qr != qr_before and self.link is Link.QR_PENDING:
             self._publish(
                 "qr_code_generated", translate.qr_code(report.qr, self._around.clock.wall())
             )
+        if report.phone and report.phone != self.row.phone_number and self.link is Link.CONNECTED:
+            self._unwritten.set()
         self._judge()
         self._park_where_a_restart_cures_nothing(report)
 
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link
+        self.link_since = self._around.clock.monotonic()
         self._log.info("link", before=str(before), after=str(self.link))
         self._publish("link", {"from": before, "to": self.link})
         self._connected_since = None
@@ -504,11 +568,15 @@ class Session:
                 )
                 await asyncio.sleep(ROW_RETRY)
                 continue
+            except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
+                self._log.opt(exception=error).critical("a bug in waguard", task="row")
+                await asyncio.sleep(ROW_RETRY)
+                continue
             if not written:
                 self._log.warning("row refused the status", status=str(verdict.status))
             if fresh is not None and fresh.generation >= self.row.generation:
                 self.row = fresh
-            if verdict == self._verdict:
+            if (verdict, phone) == (self._verdict, self.phone):
                 self._unwritten.clear()
             self._move()
 
@@ -533,15 +601,28 @@ class Session:
             evidence=evidence or {},
             at=self._around.clock.wall(),
         )
-        self._task(self._record(entry), "audit")
+        if len(self._unrecorded) >= AUDIT_LIMIT:
+            self._log.error("audit entry lost", kind=entry.kind, reason=entry.reason)
+            return
+        self._unrecorded.append(entry)
+        self._to_record.set()
 
-    async def _record(self, entry: AuditEntry) -> None:
-        try:
-            await self._around.store.record(entry)
-        except WaguardError as error:
-            self._log.error(
-                "audit entry lost", kind=entry.kind, reason=entry.reason, why=error.line()
-            )
+    async def _write_audit(self) -> None:
+        """One after the other, so that the trail tells the story in order."""
+        while True:
+            await self._to_record.wait()
+            try:
+                await self._around.store.record(self._unrecorded[0])
+            except DatabaseUnavailableError as error:
+                self._log.debug("audit entry not written, trying again", why=error.line())
+                await asyncio.sleep(ROW_RETRY)
+                continue
+            except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
+                self._log.opt(exception=error).critical("audit entry lost")
+            self._unrecorded.popleft()
+            if not self._unrecorded:
+                self._to_record.clear()
+                self._move()
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.row.session_id}: {name}")

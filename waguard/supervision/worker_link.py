@@ -43,6 +43,8 @@ class WorkerLink:
         self._take = take
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Sent | Value | Failed]] = {}
+        self.ended = asyncio.Event()
+        """The worker hung up, and everything that it said before has been taken."""
 
     @classmethod
     async def connect(cls, path: Path, hello: Hello, take: Take) -> "WorkerLink":
@@ -68,6 +70,7 @@ class WorkerLink:
                 if not waiting.done():
                     waiting.set_exception(EOFError("the worker is gone"))
             self._waiting.clear()
+            self.ended.set()
 
     def _dispatch(self, message: FromWorker) -> None:
         if not isinstance(message, Reply):
@@ -87,6 +90,8 @@ class WorkerLink:
 
     async def call(self, call: Call) -> Sent | Value:
         """Have it done. Raises ``RefusedError``, ``UncertainError``, ``UnavailableError``."""
+        if self.ended.is_set():
+            raise UnavailableError("the worker is gone", retry_after=5)
         number = next(self._ids)
         waiting: asyncio.Future[Sent | Value | Failed] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
@@ -123,4 +128,6 @@ def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
         case Failed(kind="timeout", error=error):
             raise _lost(call, error)
         case Failed(error=error):
+            if isinstance(call, SendText | SendMedia):
+                raise _lost(call, error)  # a 5xx would have it sent again, and it may have left
             raise WaguardError(error)

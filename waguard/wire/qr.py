@@ -20,7 +20,7 @@ def data_url(raw: str) -> str:
 def svg(raw: str) -> bytes:
     """A complete SVG document."""
     out = io.BytesIO()
-    _make(raw).save(out, kind="svg", scale=6, border=4)
+    _make(raw).save(out, kind="svg", scale=6, border=4, light="#fff")
     return out.getvalue()
 
 

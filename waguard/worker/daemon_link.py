@@ -21,6 +21,7 @@ from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     Ack,
     Event,
+    Failed,
     FromDaemon,
     Heartbeat,
     Hello,
@@ -35,6 +36,7 @@ from waguard.wire.protocol import (
 
 BUFFER_LIMIT: Final = 10_000
 HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
+CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
 _UCRED: Final = struct.Struct("3i")
 
 Answer = Callable[[Request], Awaitable[Reply]]
@@ -51,7 +53,7 @@ class DaemonLink:
         self._pending: deque[Event] = deque()
         self._seq = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: set[asyncio.Task[Any]] = set()
+        self._connections: dict[asyncio.Task[Any], Channel[FromDaemon]] = {}
         self._progress = asyncio.Event()
         self.stop_asked = asyncio.Event()
         self.alone_since: float | None = time.monotonic()
@@ -88,10 +90,17 @@ class DaemonLink:
             await self._progress.wait()
 
     async def close(self) -> None:
-        """Hang up, and wait until what was said is on its way."""
-        if self._channel is not None:
-            self._channel.close()
-        await asyncio.gather(*self._connections)
+        """Hang up on everybody, and wait until what was said is on its way, or nobody takes it."""
+        if self._pending:
+            logger.error("events lost: no daemon stored them", count=len(self._pending))
+        for channel in self._connections.values():
+            channel.close()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=CLOSE_DEADLINE)
+        left = [*self._connections, *self._tasks]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _drop_one(self) -> None:
         victim = next((e for e in self._pending if isinstance(e.body, Ack)), self._pending[0])
@@ -106,7 +115,7 @@ class DaemonLink:
         channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
         connection = asyncio.current_task()
         assert connection  # noqa: S101 - the server runs each connection as a task
-        self._connections.add(connection)
+        self._connections[connection] = channel
         try:
             _refuse_strangers(writer)
             async with asyncio.timeout(HELLO_DEADLINE):
@@ -120,7 +129,7 @@ class DaemonLink:
         except (WaguardError, TimeoutError) as error:
             logger.warning("daemon connection refused", error=str(error))
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             channel.close()
             if self._channel is channel:
                 self._channel, self.alone_since = None, time.monotonic()
@@ -160,7 +169,15 @@ class DaemonLink:
                 raise WaguardError("greeted twice")
 
     async def _reply(self, channel: Channel[FromDaemon], request: Request) -> None:
-        channel.post(await self._answer(request))
+        try:
+            reply = await self._answer(request)
+        except Exception as error:  # noqa: BLE001 - the caller must not wait for ever
+            logger.opt(exception=error).critical(
+                "a bug in waguard", call=type(request.call).__name__
+            )
+            outcome = Failed(kind="error", error=f"{type(error).__name__}: {error}")
+            reply = Reply(id=request.id, outcome=outcome)
+        channel.post(reply)
 
 
 def _refuse_strangers(writer: asyncio.StreamWriter) -> None:

@@ -40,22 +40,33 @@ class Inbound:
         """Take an ack; it queues behind the messages."""
         self._queue.put_nowait(msgspec.convert(told, Ack))
 
-    async def run(self, page: WhatsAppPage) -> None:
-        """Emit for ever."""
+    async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
+        """Emit for ever. ``page``: the one of the moment, it is opened anew after a pairing."""
         while True:
             item = await self._queue.get()
             if isinstance(item, InboundMessage) and item.mimetype:
-                item = await _with_media(page, item)
+                item = await _with_media(page(), item)
             self._emit(item)
 
 
-async def _with_media(page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
+async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> InboundMessage:
     if message.size is not None and message.size > MEDIA_LIMIT:
-        error = f"the file has {message.size} bytes, the limit is {MEDIA_LIMIT}"
-        return msgspec.structs.replace(message, media_error=error)
+        return _without_media(message, _too_large(message.size))
+    if page is None:
+        return _without_media(message, "the page is not open")
     try:
         content = await page.media(message.id)
-    except WaguardError as error:
+    except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
         logger.warning("a file could not be fetched", message=message.id, why=str(error))
-        return msgspec.structs.replace(message, media_error=str(error))
+        return _without_media(message, str(error))
+    if len(content) > MEDIA_LIMIT:  # the page did not say its size, or a wrong one
+        return _without_media(message, _too_large(len(content)))
     return msgspec.structs.replace(message, media=content)
+
+
+def _too_large(size: int) -> str:
+    return f"the file has {size} bytes, the limit is {MEDIA_LIMIT}"
+
+
+def _without_media(message: InboundMessage, why: str) -> InboundMessage:
+    return msgspec.structs.replace(message, media_error=why)

@@ -24,6 +24,8 @@ class LinkWatch:
     paired_here: bool = False
     """A QR or pairing code was on the screen since this browser started: the credentials are new."""
     needs_update: bool = False
+    _codes: int = 0
+    """How many codes were shown since the last pause."""
 
     def take(self, reading: Reading) -> None:
         """Fold one reading in."""
@@ -31,30 +33,30 @@ class LinkWatch:
         self.details = blocked_because(reading.facts) or (
             "WhatsApp Web asks for an update" if self.needs_update else None
         )
-        if reading.me:
+        if reading.me and reading.me.endswith("@c.us"):  # a @lid is no phone number
             self.phone = reading.me.partition("@")[0].partition(":")[0]
         if self.link is Link.QR_PENDING:
             self.paired_here = True
             self._take_code(reading.code)
         else:
-            self.qr, self.qr_idle = None, False
+            self.qr, self.qr_idle, self._codes = None, False, 0
 
     def _judge(self, facts: PageFacts) -> Link:
         return Link.BLOCKED if self.needs_update else judge(facts)
 
     def _take_code(self, code: str | None) -> None:
+        self.phone = None
         if code is None or self.qr_idle:
-            self.qr = None
+            self.qr = None  # between two codes there is none for a moment
             return
         if self.qr is None or self.qr.raw != code:
-            count = self.qr.count + 1 if self.qr else 1
-            lifetime = QR_FIRST_LIFETIME if count == 1 else QR_LIFETIME
-            self.qr = QrCode(raw=code, count=count, expires_at=time.time() + lifetime)
-        self.phone = None
+            self._codes += 1
+            lifetime = QR_FIRST_LIFETIME if self._codes == 1 else QR_LIFETIME
+            self.qr = QrCode(raw=code, count=self._codes, expires_at=time.time() + lifetime)
 
     def idle(self) -> None:
         """WhatsApp stopped showing codes."""
-        self.qr, self.qr_idle = None, True
+        self.qr, self.qr_idle, self._codes = None, True, 0
 
     def refreshed(self) -> None:
         """A new code was asked for."""

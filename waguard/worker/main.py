@@ -301,8 +301,7 @@ class SessionWorker:
         await self._session.ping(timeout=timeout)
 
     async def _pump(self) -> None:
-        assert self._page  # noqa: S101 - opened before
-        await self._inbound.run(self._page)
+        await self._inbound.run(lambda: self._page)
 
     def _on_page_event(self, kind: str, told: Any) -> None:
         try:

@@ -57,7 +57,8 @@
       const authenticated = attempt(() => W.conn.isAuthenticated());
       const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
       return {
-        ready: Boolean(W.isReady),
+        // before this wa-js has not wired its events: a message or a logout would be missed
+        full: Boolean(W.isFullReady),
         authenticated,
         mode: text(stream.mode),
         info: text(stream.info),

@@ -171,6 +171,7 @@ class WhatsAppPage:
             info=told.get("info"),
             socket=told.get("socket"),
             has_code=told.get("code") is not None,
+            events_wired=bool(told.get("full")),
         )
         return Reading(facts=facts, code=told.get("code"), me=told.get("me"))
 

@@ -43,6 +43,14 @@ class ProfileLock:
                 value=str(profile),
                 remedy=f"see who holds it: fuser -v {path}",
             ) from None
+        except OSError as error:
+            os.close(self.descriptor)
+            raise WaguardError(
+                f"{path} cannot be locked: {error.strerror}",
+                field="paths.sessions",
+                value=str(profile),
+                remedy="use a folder on a local disk",
+            ) from None
 
     def release(self) -> None:
         """Let go; the browser's copy, if any lives, still holds it."""

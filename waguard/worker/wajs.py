@@ -30,4 +30,12 @@ def bundle(override: Path | None) -> str:
             field="whatsapp.wajs",
             remedy="run `make setup` again, or name another bundle on purpose",
         )
-    return content.decode()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path} is no JavaScript: it is not UTF-8",
+            field="whatsapp.wajs",
+            value=str(path),
+            remedy="name a readable wa-js bundle",
+        ) from None

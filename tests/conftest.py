@@ -1,0 +1,52 @@
+"""For every test: the event loop, and fixtures that see what a test leaves behind."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import psutil
+import pytest
+
+from tests.virtual_time import VirtualTimeLoop
+
+ENDING: Final = 5.0  # s that a process which was told to end may take
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The marker ``virtual_time`` chooses the loop whose clock jumps."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualTimeLoop}
+    return {"real": asyncio.SelectorEventLoop}
+
+
+@pytest.fixture
+def no_child_left() -> Iterator[None]:
+    """Fails a test that leaves a process of its own, or one that nobody reaped.
+
+    Ask for it before the fixtures that start processes: it looks after they have cleaned up.
+    """
+    before = _descendants()
+    yield
+    end = time.monotonic() + ENDING
+    while (left := _descendants() - before) and time.monotonic() < end:
+        time.sleep(0.01)
+    told = [_describe(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert not told, f"left behind: {', '.join(told)}"
+
+
+def _descendants() -> set[psutil.Process]:
+    # psutil's own ways to wait would reap a zombie, and hide that the test did not
+    return set(psutil.Process().children(recursive=True))
+
+
+def _describe(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"pid {process.pid} {process.status()}: {' '.join(process.cmdline())[:120]}"
+    return f"pid {process.pid}"

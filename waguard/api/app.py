@@ -1,0 +1,145 @@
+"""Routes, and what every request passes: host, body, key, deadline."""
+
+import asyncio
+import json
+import socket
+from typing import Any, Final
+
+from aiohttp import web
+from loguru import logger
+
+from waguard.api import auth, events, health, messages, page, qr, sessions
+from waguard.api.deps import BODY, DEPS, ApiDeps
+from waguard.api.problems import Handler, problems
+from waguard.config import is_loopback
+from waguard.errors import InvalidInputError, WaguardError
+
+BODY_LIMIT: Final = 1 << 20  # bytes
+MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
+BODY_DEADLINE: Final = 30.0  # s to send a body
+REQUEST_DEADLINE: Final = 90.0  # s; the event stream and the sends have their own ends
+
+_MEDIA_PATH: Final = "/api/messages/send-media"
+_NO_DEADLINE: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
+_OPEN: Final = frozenset({"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"})
+_KEYLESS: Final = frozenset(
+    {("GET", "/sessions/{session_id}/status"), ("POST", "/sessions/{session_id}/logout")}
+)
+
+
+class HostNotAllowedError(WaguardError):
+    """A page of another site made the browser call us by a name of its own (DNS rebinding)."""
+
+    status = 403
+
+
+@web.middleware
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what is too large, malformed or without a key, before any handler sees it."""
+    if request.match_info.http_exception is not None and request.path not in _OPEN:
+        raise request.match_info.http_exception
+    body = await _body(request)
+    request[BODY] = body
+    deps = request.app[DEPS]
+    if not _is_open(request, deps):
+        auth.require_key(deps.keys, request, body)
+    elif not any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
+        _check_host(request, deps)
+    if request.path in _NO_DEADLINE:
+        return await handler(request)
+    async with asyncio.timeout(REQUEST_DEADLINE):
+        return await handler(request)
+
+
+def _is_open(request: web.Request, deps: ApiDeps) -> bool:
+    if request.method == "GET" and request.path in _OPEN:
+        return True
+    resource = request.match_info.route.resource
+    route = (request.method, resource.canonical if resource else "")
+    return deps.config().api.keyless_loopback and route in _KEYLESS and auth.from_loopback(request)
+
+
+def _check_host(request: web.Request, deps: ApiDeps) -> None:
+    name = request.url.host or ""
+    if is_loopback(deps.config().api.host) and not is_loopback(name):
+        raise HostNotAllowedError(
+            f"this API is not called {name[:60]!r}",
+            field="Host",
+            remedy="use 127.0.0.1 or localhost",
+        )
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
+    if (request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+    if not request.can_read_body:
+        return {}
+    async with asyncio.timeout(BODY_DEADLINE):
+        raw = await request.read()
+    if len(raw) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(raw))
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"the body is not JSON: {error}"[:200],
+            field="body",
+            remedy="send a JSON object in UTF-8",
+        ) from None
+    if not isinstance(body, dict):
+        raise InvalidInputError(
+            f"the body is a JSON {type(body).__name__}", field="body", remedy="send a JSON object"
+        )
+    return body
+
+
+def create_app(deps: ApiDeps) -> web.Application:
+    """The application; ``serve`` runs it."""
+    app = web.Application(middlewares=[problems, gate], client_max_size=MEDIA_BODY_LIMIT)
+    app[DEPS] = deps
+    one = "/api/sessions/{session_id}"
+    app.add_routes(
+        [
+            web.get("/", page.html),
+            web.get("/page.js", page.script),
+            web.get("/page.css", page.style),
+            web.get("/health", health.health),
+            web.get("/health/live", health.live),
+            web.get("/health/ready", health.ready),
+            web.get("/health/detailed", health.detailed),
+            web.get("/api/events", events.stream, allow_head=False),
+            web.post("/api/sessions", sessions.create),
+            web.get("/api/sessions", sessions.listing),
+            web.get(f"{one}/status", sessions.status),
+            web.get(f"{one}/qr", qr.show),
+            web.post(f"{one}/qr", qr.show),
+            web.post(f"{one}/regenerate-qr", qr.regenerate),
+            web.post(f"{one}/pairing-code", sessions.pairing_code),
+            web.post(f"{one}/restore", sessions.restore),
+            web.post(f"{one}/reconnect", sessions.reconnect),
+            web.post(f"{one}/logout", sessions.logout),
+            web.get(f"{one}/metadata", sessions.metadata),
+            web.put(f"{one}/metadata", sessions.set_metadata),
+            web.get(f"{one}/screenshot", sessions.screenshot),
+            web.delete(one, sessions.delete),
+            web.get("/sessions/{session_id}/status", sessions.status),
+            web.post("/sessions/{session_id}/logout", sessions.logout),
+            web.post("/api/messages/send", messages.send),
+            web.post(_MEDIA_PATH, messages.send_media),
+            web.get("/api/messages/{session_id}/validate", messages.validate),
+        ]
+    )
+    return app
+
+
+async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
+    """Run on a socket that listens already; ``runner.cleanup()`` ends it."""
+    # aiohttp's own access log would write the query, and with it the key
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    logger.debug("API serves")
+    return runner

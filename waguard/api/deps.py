@@ -1,0 +1,47 @@
+"""What the API is given."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from waguard.api.auth import Keys
+from waguard.config import Config
+from waguard.messaging.outbox import Outbox
+from waguard.ports import BusEvent, Sessions, Store
+
+
+class Events(Protocol):
+    """The bus, as far as the API uses it."""
+
+    def subscribe(
+        self, last_id: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[BusEvent]]:
+        """What happened after ``last_id``, then what happens."""
+
+    def publish(
+        self,
+        event: str,
+        session_id: str | None,
+        workspace_id: int | None,
+        data: Mapping[str, Any],
+    ) -> BusEvent:
+        """Tell every listener."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDeps:
+    """Everything outside the API; ``config`` is read at each use, a reload reaches it."""
+
+    config: Callable[[], Config]
+    keys: Keys
+    sessions: Sessions
+    store: Store
+    events: Events
+    outbox: Outbox
+
+
+DEPS = web.AppKey("deps", ApiDeps)
+BODY = web.RequestKey("body", dict[str, Any])

@@ -1,0 +1,116 @@
+"""Fields of a request, checked before they are used; each error names the field and the remedy."""
+
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from waguard.errors import InvalidInputError
+
+SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_CHAT_ID: Final = re.compile(r"[0-9A-Za-z._-]{1,64}@(c\.us|g\.us|lid|s\.whatsapp\.net)")
+_PHONE: Final = re.compile(r"\d{5,15}")
+TEXT_LIMIT: Final = 65_536  # characters; WhatsApp's own limit
+PRIORITY_LIMIT: Final = 1_000_000
+_SHOWN: Final = 60
+
+
+def bad(field: str, value: Any, message: str, remedy: str) -> InvalidInputError:
+    """An error that shows the value, shortened."""
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+    return InvalidInputError(f"{message} (got {shown})", field=field, value=value, remedy=remedy)
+
+
+def session_id(value: Any) -> str:
+    """Before it touches a path or the database."""
+    if isinstance(value, str) and SESSION_ID.fullmatch(value):
+        return value
+    raise bad("session_id", value, "invalid session id", "1 to 128 letters, digits, _ and -")
+
+
+def path_session(request: web.Request) -> str:
+    """The session id of the path."""
+    return session_id(request.match_info["session_id"])
+
+
+def workspace_id(value: Any) -> int:
+    """An integer of at least 1, or its digits."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"[0-9]{1,18}", text) and int(text) >= 1:
+        return int(text)
+    raise bad("workspace_id", value, "invalid workspace id", "an integer of at least 1")
+
+
+def optional_integer(body: dict[str, Any], field: str, *, least: int, most: int) -> int | None:
+    """An integer, its digits, or nothing."""
+    value = body.get(field)
+    if value is None or value == "":
+        return None
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"-?[0-9]{1,18}", text) and least <= int(text) <= most:
+        return int(text)
+    raise bad(
+        field, value, f"invalid {field}", f"an integer from {least} to {most}, or leave it out"
+    )
+
+
+def phone(body: dict[str, Any], field: str) -> str:
+    """Digits of a phone number in international form."""
+    value = body.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    digits = re.sub(r"[\s()+.-]", "", value) if isinstance(value, str) else ""
+    if _PHONE.fullmatch(digits) and digits.isascii():
+        return digits
+    raise bad(
+        field,
+        value,
+        "invalid phone number",
+        "5 to 15 digits with the country code, e.g. +6281234567890",
+    )
+
+
+def chat(body: dict[str, Any]) -> str:
+    """The chat id of ``recipient_phone``: a number, or a chat id as WhatsApp writes it."""
+    value = body.get("recipient_phone")
+    if isinstance(value, str) and "@" in value:
+        if not _CHAT_ID.fullmatch(value):
+            raise bad(
+                "recipient_phone", value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid"
+            )
+        return value.replace("@s.whatsapp.net", "@c.us")
+    return f"{phone(body, 'recipient_phone')}@c.us"
+
+
+def text(body: dict[str, Any], field: str) -> str:
+    """A text that is not empty."""
+    value = body.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise bad(field, value, f"{field} is missing or empty", "send a text")
+    if len(value) > TEXT_LIMIT:
+        raise bad(field, value, f"{field} has {len(value)} characters", f"at most {TEXT_LIMIT}")
+    return value
+
+
+def optional_text(body: dict[str, Any], field: str, *, most: int) -> str | None:
+    """A text, or nothing."""
+    value = body.get(field)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > most:
+        raise bad(
+            field,
+            value,
+            f"invalid {field}",
+            f"a text of at most {most} characters, or leave it out",
+        )
+    return value
+
+
+def seconds(request: web.Request, name: str, *, most: float) -> float:
+    """A duration of the query; 0 when it is not there."""
+    given = request.query.get(name, "0")
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", given) and float(given) <= most:
+        return float(given)
+    raise bad(name, given, f"invalid {name}", f"seconds from 0 to {most:g}")

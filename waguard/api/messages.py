@@ -1,0 +1,180 @@
+"""/api/messages: send a text or a file, and whether a session can."""
+
+import base64
+import binascii
+import mimetypes
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from waguard.api import fields, problems
+from waguard.api.deps import BODY, DEPS
+from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
+from waguard.messaging.outbox import Media, Ticket
+from waguard.wire.protocol import Sent, Value
+
+MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
+CAPTION_LIMIT: Final = 1_024
+FILENAME_LIMIT: Final = 255
+_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
+_KINDS: Final = {"image", "video", "audio", "document"}
+
+
+async def send(request: web.Request) -> web.StreamResponse:
+    """POST /api/messages/send."""
+    body = request[BODY]
+    session_id = fields.session_id(body.get("session_id"))
+    kind = body.get("type", "text")
+    if kind != "text":
+        raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
+    chat, text = fields.chat(body), fields.text(body, "message")
+    await _check_workspace(request, session_id, body)
+    ticket = request.app[DEPS].outbox.send_text(session_id, chat, text)
+    return await _reply(request, session_id, ticket, chat, kind="text")
+
+
+async def send_media(request: web.Request) -> web.StreamResponse:
+    """POST /api/messages/send-media."""
+    body = request[BODY]
+    session_id = fields.session_id(body.get("session_id"))
+    chat, media = fields.chat(body), _media(body)
+    await _check_workspace(request, session_id, body)
+    ticket = request.app[DEPS].outbox.send_media(session_id, chat, media)
+    return await _reply(request, session_id, ticket, chat, kind=media.kind)
+
+
+async def validate(request: web.Request) -> web.Response:
+    """GET /api/messages/:session_id/validate."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    can_send = view.status == "connected"
+    advice = {
+        "connected": [],
+        "authenticated": ["wait: it is being paired"],
+        "qr_scanning": ["scan its QR code"],
+    }.get(view.status, [view.disconnect_details or "reconnect it"])
+    return web.json_response(
+        {
+            "success": True,
+            "session_id": view.session_id,
+            "can_send": can_send,
+            "is_healthy": can_send,
+            "status": view.status,
+            "recommendations": advice,
+        }
+    )
+
+
+async def _check_workspace(request: web.Request, session_id: str, body: dict[str, Any]) -> None:
+    """A session of another workspace does not exist for this caller."""
+    view = await request.app[DEPS].sessions.view(session_id)
+    given = body.get("workspace_id")
+    if given is not None and fields.workspace_id(given) != view.workspace_id:
+        raise NotFoundError("Session not found")
+
+
+async def _reply(
+    request: web.Request, session_id: str, ticket: Ticket, chat: str, *, kind: str
+) -> web.StreamResponse:
+    """Write the reply here, to know whether it could be written; then tell the world."""
+    outbox = request.app[DEPS].outbox
+    outcome: Sent | Value | WaguardError
+    try:
+        outcome = await outbox.result(ticket)
+    except WaguardError as error:
+        outcome = error
+    response = _response(ticket, outcome)
+    try:
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        outbox.unanswered(ticket)
+        raise
+    first = outbox.answered(ticket)
+    if first and isinstance(outcome, Sent):
+        view = await request.app[DEPS].sessions.view(session_id)
+        # after the reply: the application would store a second row otherwise
+        request.app[DEPS].events.publish(
+            "message_sent",
+            session_id,
+            view.workspace_id,
+            {
+                "message_id": outcome.message_id,
+                "to": chat,
+                "type": kind,
+                "status": "sent",
+                "timestamp": outcome.timestamp,
+            },
+        )
+    return response
+
+
+def _response(ticket: Ticket, outcome: Any) -> web.Response:
+    match outcome:
+        case Sent(message_id=message_id, timestamp=timestamp):
+            told = {"success": True, "message_id": message_id, "timestamp": timestamp}
+            return web.json_response(told)
+        case RefusedError() as error:
+            told = {"success": False, "outcome": "refused", "error": error.message}
+            return web.json_response(told, status=422)
+        case UncertainError() as error:
+            told = {
+                "success": False,
+                "outcome": "uncertain",
+                "message_id": ticket.message_id,
+                "error": error.message,
+                "remedy": "do not send it again; look at the chat on the phone",
+            }
+            return web.json_response(told, status=202)
+        case error:
+            return problems.answer(error)
+
+
+def _media(body: dict[str, Any]) -> Media:
+    given, field = body.get("media"), "media"
+    if given is None:
+        given, field = body.get("media_url"), "media_url"
+    if not isinstance(given, str) or not given:
+        raise fields.bad(field, given, "no file", "a data: URL in media_url, or base64 in media")
+    if given.startswith(("http://", "https://")):
+        raise fields.bad(
+            field,
+            given,
+            "files are not fetched from addresses",
+            "send it as a data: URL or as base64 in media",
+        )
+    header = _DATA_URL.match(given)
+    if field == "media_url" and not header:
+        raise fields.bad(
+            field, given, "not a data: URL with base64", "data:<type>;base64,<content>"
+        )
+    try:
+        content = base64.b64decode(given[header.end() :] if header else given, validate=True)
+    except binascii.Error:
+        raise fields.bad(field, given, "not base64", "encode the file as standard base64") from None
+    if not 0 < len(content) <= MEDIA_LIMIT:
+        raise fields.bad(
+            field, len(content), f"the file has {len(content)} bytes", f"1 to {MEDIA_LIMIT} bytes"
+        )
+    filename = fields.optional_text(body, "filename", most=FILENAME_LIMIT)
+    mimetype = (header and header[1]) or fields.optional_text(body, "mimetype", most=100)
+    mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or "application/octet-stream"
+    return Media(
+        content=content,
+        mimetype=mimetype,
+        kind=_kind(body, mimetype),
+        filename=filename,
+        caption=fields.optional_text(body, "caption", most=CAPTION_LIMIT),
+    )
+
+
+def _kind(body: dict[str, Any], mimetype: str) -> str:
+    given = body.get("type")
+    if given is None or given == "media":
+        family = mimetype.partition("/")[0]
+        return family if family in _KINDS else "document"
+    if given not in _KINDS:
+        raise fields.bad("type", given, "unknown type", "image, video, audio or document")
+    return str(given)

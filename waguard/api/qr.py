@@ -1,0 +1,70 @@
+"""/api/sessions/:id/qr: the code to be scanned, as JSON, PNG, SVG or text."""
+
+import time
+from typing import Final
+
+from aiohttp import web
+
+from waguard.api import fields
+from waguard.api.deps import DEPS
+from waguard.wire import qr
+from waguard.wire.protocol import QrCode
+
+LONGEST_WAIT: Final = 60.0  # s
+REGENERATE_WAIT: Final = 20.0  # s; the application waits 30
+_FORMATS: Final = {"json", "png", "svg", "raw"}
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET, POST …/qr."""
+    session_id = fields.path_session(request)
+    form = _format(request)
+    wait = fields.seconds(request, "wait", most=LONGEST_WAIT)
+    code = await request.app[DEPS].sessions.qr(session_id, wait=wait)
+    # a code is a credential: no cache may keep it
+    headers = {"Cache-Control": "no-store"}
+    match form:
+        case "png":
+            return web.Response(body=qr.png(code.raw), content_type="image/png", headers=headers)
+        case "svg":
+            return web.Response(
+                body=qr.svg(code.raw), content_type="image/svg+xml", headers=headers
+            )
+        case "raw":
+            return web.Response(text=code.raw, content_type="text/plain", headers=headers)
+        case _:
+            return web.json_response(_shown(code), headers=headers)
+
+
+async def regenerate(request: web.Request) -> web.Response:
+    """POST …/regenerate-qr: a new code; starts a session that had given up."""
+    session_id = fields.path_session(request)
+    code = await request.app[DEPS].sessions.qr(session_id, wait=REGENERATE_WAIT, refresh=True)
+    return web.json_response(
+        {"success": True, **_shown(code)}, headers={"Cache-Control": "no-store"}
+    )
+
+
+def _shown(code: QrCode) -> dict[str, object]:
+    return {
+        "qr_code": qr.data_url(code.raw),
+        "raw": code.raw,
+        "expires_in": max(0, round(code.expires_at - time.time())),
+    }
+
+
+def _format(request: web.Request) -> str:
+    given = request.query.get("format")
+    if given is None:
+        accepted = request.headers.get("Accept", "")
+        return next(
+            (
+                f
+                for f, kind in (("png", "image/png"), ("svg", "image/svg"))
+                if accepted.startswith(kind)
+            ),
+            "json",
+        )
+    if given not in _FORMATS:
+        raise fields.bad("format", given, "unknown format", "json, png, svg or raw")
+    return given

@@ -1,0 +1,138 @@
+"""/api/sessions: create, list, status, start and stop, metadata, screenshot, pairing code."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from waguard.api import fields
+from waguard.api.deps import BODY, DEPS
+from waguard.errors import NotFoundError, WaguardError
+from waguard.ports import SessionView
+from waguard.wire.protocol import PairingCode, Screenshot, Value
+
+ID_LIMIT: Final = 2**63 - 1
+READY_WAIT: Final = 20.0  # s for a call that needs a ready page
+
+
+def _time(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def listed(view: SessionView) -> dict[str, Any]:
+    """A session in the list, as the application reads it."""
+    return {
+        "session_id": view.session_id,
+        "workspace_id": view.workspace_id,
+        "status": view.status,
+        "phone_number": view.phone_number,
+        "connected_at": _time(view.connected_at),
+    }
+
+
+def shown(view: SessionView) -> dict[str, Any]:
+    """A session alone, with what ops want to know."""
+    return {
+        **listed(view),
+        "last_activity": _time(view.last_activity),
+        "lifecycle": view.lifecycle,
+        "link": view.link,
+        "disconnect_reason": view.disconnect_reason,
+        "disconnect_details": view.disconnect_details,
+        "worker_pid": view.worker_pid,
+        "browser_pid": view.browser_pid,
+        "restarts": view.restarts,
+    }
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /api/sessions."""
+    body = request[BODY]
+    view, is_new = await request.app[DEPS].sessions.create(
+        fields.session_id(body.get("session_id")),
+        fields.workspace_id(body.get("workspace_id")),
+        account_id=fields.optional_integer(body, "account_id", least=0, most=ID_LIMIT),
+        priority=fields.optional_integer(
+            body, "priority", least=-fields.PRIORITY_LIMIT, most=fields.PRIORITY_LIMIT
+        )
+        or 0,
+    )
+    answer = {"success": True, "session_id": view.session_id, "status": view.status}
+    return web.json_response(answer, status=201 if is_new else 200)
+
+
+async def listing(request: web.Request) -> web.Response:
+    """GET /api/sessions."""
+    views = await request.app[DEPS].sessions.views()
+    return web.json_response(
+        {"success": True, "sessions": [listed(view) for view in views], "total": len(views)}
+    )
+
+
+async def status(request: web.Request) -> web.Response:
+    """GET /api/sessions/:id/status."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    return web.json_response(shown(view))
+
+
+async def restore(request: web.Request) -> web.Response:
+    """POST …/restore: want it up."""
+    view = await request.app[DEPS].sessions.start(fields.path_session(request), restart=False)
+    return web.json_response({"success": True, **shown(view)})
+
+
+async def reconnect(request: web.Request) -> web.Response:
+    """POST …/reconnect: replace its worker."""
+    view = await request.app[DEPS].sessions.start(fields.path_session(request), restart=True)
+    return web.json_response({"success": True, **shown(view)})
+
+
+async def logout(request: web.Request) -> web.Response:
+    """POST …/logout: unlink, the row stays."""
+    view = await request.app[DEPS].sessions.logout(fields.path_session(request))
+    return web.json_response({"success": True, **shown(view)})
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE: unlink, the profile to quarantine, the row soft-deleted."""
+    session_id = fields.path_session(request)
+    await request.app[DEPS].sessions.delete(session_id)
+    return web.json_response({"success": True, "session_id": session_id})
+
+
+async def metadata(request: web.Request) -> web.Response:
+    """GET …/metadata."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    found = await request.app[DEPS].store.metadata(view.session_id)
+    return web.json_response({"success": True, "session_id": view.session_id, "metadata": found})
+
+
+async def set_metadata(request: web.Request) -> web.Response:
+    """PUT …/metadata: ``{"metadata": {…}}``, or the object itself."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    body = request[BODY]
+    wanted = body.get("metadata", {k: v for k, v in body.items() if k != "api_key"})
+    if not isinstance(wanted, dict):
+        raise fields.bad("metadata", wanted, "metadata is no object", "send a JSON object")
+    await request.app[DEPS].store.set_metadata(view.session_id, wanted)
+    return web.json_response({"success": True, "session_id": view.session_id, "metadata": wanted})
+
+
+async def pairing_code(request: web.Request) -> web.Response:
+    """POST …/pairing-code: a code to type on the phone instead of a scan."""
+    session_id = fields.path_session(request)
+    call = PairingCode(phone=fields.phone(request[BODY], "phone_number"))
+    outcome = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
+    code = outcome.text if isinstance(outcome, Value) else None
+    if not code:
+        raise WaguardError("WhatsApp gave no code", remedy="try again, or scan the QR code")
+    return web.json_response({"success": True, "code": code})
+
+
+async def screenshot(request: web.Request) -> web.Response:
+    """GET …/screenshot: a PNG of the page."""
+    session_id = fields.path_session(request)
+    outcome = await request.app[DEPS].sessions.call(session_id, Screenshot(), wait=0)
+    content = outcome.content if isinstance(outcome, Value) else None
+    if not content:
+        raise NotFoundError("there is no picture", remedy="try again when the session is running")
+    return web.Response(body=content, content_type="image/png")
