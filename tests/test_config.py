@@ -170,16 +170,17 @@ def test_a_path_need_not_be_utf_8() -> None:
 
 
 def test_the_file_is_utf_8_whatever_the_locale() -> None:
-    code = "from waguard.config import load; from pathlib import Path; import os, sys\n"
-    code += "sys.stdout.buffer.write(os.fsencode(load(Path('given.toml'), {}).paths.state))"
+    code = "from waguard.config import load; from pathlib import Path\n"
+    code += "print(ascii(str(load(Path('given.toml'), {}).paths.state)))"
     Path("given.toml").write_text("[paths]\nstate = '/srv/café'", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code],
         env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
         capture_output=True,
+        text=True,
         check=True,
     )
-    assert done.stdout == "/srv/café".encode()
+    assert done.stdout.strip() == ascii("/srv/café")
 
 
 @pytest.mark.parametrize("length", [80, 81])
@@ -334,7 +335,7 @@ BAD: Final = {
         "paths.runtime", "é" * 41, "81 bytes", f"[paths]\nruntime = '/{'é' * 41}'"
     ),
     "no TOML": Bad("--config", "given.toml", "line 1", "port 3001"),
-    "a key twice": Bad("--config", "given.toml", "line 3", "[api]\nport = 1\nport = 2"),
+    "a key twice": Bad("--config", "given.toml", "overwrite", "[api]\nport = 1\nport = 2"),
     "not UTF-8": Bad("--config", "given.toml", "0xff", b"[log]\nlevel = '\xff'"),
     "UTF-16": Bad("--config", "given.toml", "utf-8", "[log]".encode("utf-16")),
     "more digits than Python reads": Bad(
@@ -357,7 +358,7 @@ BAD: Final = {
         "browser.extra_args", "'--x'", "JSON", environ={"WAGUARD_BROWSER__EXTRA_ARGS": "--x"}
     ),
     "JSON that is no list": Bad(
-        "browser.extra_args", "{", "array", environ={"WAGUARD_BROWSER__EXTRA_ARGS": '"--x"'}
+        "browser.extra_args", "'--x'", "array", environ={"WAGUARD_BROWSER__EXTRA_ARGS": '"--x"'}
     ),
     "a yes": Bad(
         "api.keyless_loopback", "'yes'", "bool", environ={"WAGUARD_API__KEYLESS_LOOPBACK": "yes"}
@@ -381,9 +382,6 @@ BAD: Final = {
         environ={"WAGUARD_BROWSER__EXTRA_ARGS": '["\udcff"]'},
     ),
 }
-BAD["JSON that is no list"] = Bad(
-    "browser.extra_args", "'--x'", "array", environ={"WAGUARD_BROWSER__EXTRA_ARGS": '"--x"'}
-)
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())

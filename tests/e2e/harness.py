@@ -49,7 +49,11 @@ class Receiver:
         return web.Response()
 
     async def wait_for(
-        self, event: str, *, after: int = 0, where: Callable[[dict[str, Any]], bool] = lambda _: True
+        self,
+        event: str,
+        *,
+        after: int = 0,
+        where: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> dict[str, Any]:
         """Data of the first such delivery."""
         async with asyncio.timeout(DEADLINE):
@@ -73,6 +77,7 @@ class Daemon:
     folder: Path
     settings: Mapping[str, str]
     prefix: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     process: asyncio.subprocess.Process | None = None
     base: str = ""
     key: str = ""
@@ -93,7 +98,7 @@ class Daemon:
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix,
-                *(sys.executable, "-P", "-m", "waguard", "run"),
+                *(sys.executable, "-P", "-m", "waguard", "run", *self.arguments),
                 cwd=self.folder,
                 env=os.environ | dict(self.settings),
                 stdout=log,
@@ -101,7 +106,10 @@ class Daemon:
                 start_new_session=True,
             )
         async with asyncio.timeout(DEADLINE):
-            while not (holder := read_pid_file(self.folder / "run")) or holder.pid != await self._pid():
+            while (
+                not (holder := read_pid_file(self.folder / "run"))
+                or holder.pid != await self._pid()
+            ):
                 assert self.process.returncode is None, self.log()
                 await asyncio.sleep(0.02)
             self.base = holder.api
@@ -127,7 +135,9 @@ class Daemon:
                 while not (value := await condition()):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise AssertionError(f"not within {deadline} s; the log:\n{self.log()[-6000:]}") from None
+            raise AssertionError(
+                f"not within {deadline} s; the log:\n{self.log()[-6000:]}"
+            ) from None
         return value
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
@@ -161,7 +171,9 @@ class Daemon:
     ) -> tuple[int, Any]:
         """Status and decoded body."""
         headers = {"X-Api-Key": self.key} if key else {}
-        async with self.http.request(method, self.base + path, json=body, headers=headers) as response:
+        async with self.http.request(
+            method, self.base + path, json=body, headers=headers
+        ) as response:
             content = await response.read()
             if response.content_type == "application/json":
                 return response.status, json.loads(content)
@@ -179,7 +191,9 @@ class Daemon:
 
         async def look() -> dict[str, Any] | None:
             told = await self.status(session)
-            fits = told["status"] == wanted and all(told[key] == value for key, value in more.items())
+            fits = told["status"] == wanted and all(
+                told[key] == value for key, value in more.items()
+            )
             return told if fits else None
 
         result: dict[str, Any] = await self.until(look)

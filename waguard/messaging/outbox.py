@@ -3,23 +3,33 @@
 The application repeats an identical request when a reply does not reach it. So identical sends
 are one while the first is in flight, and share its result when the reply could not be written.
 Once a reply was written, the same text again is a new message: a person may say "ok" twice.
+
+A send that certainly did not happen (the session was not ready) is never shared after its end:
+the repetition is its second chance. One that may have happened is: anything unexpected counts
+as uncertain, because a 5xx would make the application send it again.
 """
 
 import asyncio
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loguru import logger
+
 from waguard.config import Send
+from waguard.errors import RefusedError, UncertainError, WaguardError
 from waguard.ports import Sessions
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 KEPT_FOR: Final = 600.0  # s; the application gives up long before
 KEPT_AT_MOST: Final = 1_000
+# beyond the waiting and the send itself; supervision has an end of its own well before
+MARGIN: Final = 30.0  # s
+
+UNCERTAIN: Final = "it is not known whether the message was sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +43,17 @@ class Media:
     caption: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
-    """One send. Say ``answered`` or ``unanswered`` after writing its reply."""
+    """One send. Say ``answered`` or ``unanswered`` after trying to write its reply."""
 
-    key: str
+    key: bytes
     message_id: str
-    task: "asyncio.Task[Sent | Value]"
+    task: "asyncio.Task[Sent]"
+    told: bool = False
+    """A reply was written."""
     kept_since: float | None = None
+    """When a reply could not be written; None: it is still to be tried, or was written."""
 
 
 def new_message_id(chat: str) -> str:
@@ -49,85 +62,147 @@ def new_message_id(chat: str) -> str:
 
 
 class Outbox:
-    """Sends through ``sessions``. ``settings`` is read at each send."""
+    """Sends through ``sessions``. ``settings`` is read at each send; ``clock`` is monotonic."""
 
-    def __init__(self, sessions: Sessions, settings: Callable[[], Send]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        settings: Callable[[], Send],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sessions = sessions
         self._settings = settings
-        self._tickets: OrderedDict[str, Ticket] = OrderedDict()
+        self._clock = clock
+        self._tickets: dict[bytes, Ticket] = {}
 
     def send_text(self, session_id: str, chat: str, text: str) -> Ticket:
         """Begin to send, or join the identical send whose reply is still owed."""
-        return self._ticket(
-            _key(session_id, chat, text.encode()),
-            chat,
-            lambda message_id: self._send_text(session_id, chat, text, message_id),
-        )
+
+        def call(message_id: str, timeout: float) -> SendText:
+            return SendText(chat=chat, text=text, message_id=message_id, timeout=timeout)
+
+        return self._ticket(_key("text", session_id, chat, text.encode()), session_id, chat, call)
 
     def send_media(self, session_id: str, chat: str, media: Media) -> Ticket:
         """As ``send_text``."""
-        what = (media.caption or "").encode() + b"\0" + media.content
+
+        def call(message_id: str, timeout: float) -> SendMedia:
+            return SendMedia(
+                chat=chat,
+                content=media.content,
+                mimetype=media.mimetype,
+                kind=media.kind,
+                filename=media.filename,
+                caption=media.caption,
+                message_id=message_id,
+                timeout=timeout,
+            )
+
+        about = repr((media.kind, media.filename, media.caption))
         return self._ticket(
-            _key(session_id, chat, what),
-            chat,
-            lambda message_id: self._send_media(session_id, chat, media, message_id),
+            _key("media", session_id, chat, about.encode(), media.content), session_id, chat, call
         )
 
-    async def result(self, ticket: Ticket) -> Sent | Value:
-        """Wait for the outcome; a caller that is cancelled does not cancel the send."""
+    async def result(self, ticket: Ticket) -> Sent:
+        """Wait for the outcome; a caller that is cancelled does not cancel the send.
+
+        Raises what ``ports.Sessions.call`` raises, and ``UncertainError`` for all the rest.
+        """
         return await asyncio.shield(ticket.task)
 
     def answered(self, ticket: Ticket) -> bool:
-        """The reply was written; whether this was the first reply for the message."""
-        return self._tickets.pop(ticket.key, None) is ticket
+        """A reply was written; whether it was the first one for this message."""
+        if self._tickets.get(ticket.key) is ticket:
+            del self._tickets[ticket.key]
+        first, ticket.told = not ticket.told, True
+        return first
 
     def unanswered(self, ticket: Ticket) -> None:
-        """The reply could not be written: an identical request gets this result."""
-        ticket.kept_since = time.monotonic()
+        """The reply could not be written: an identical request gets this result for a while."""
+        ticket.kept_since = self._clock()
+        self._forget()
+
+    def owed(self) -> int:
+        """Sends whose reply is still to be written, those that wait for a repetition included."""
+        return len(self._tickets)
 
     def _ticket(
-        self, key: str, chat: str, send: Callable[[str], Coroutine[Any, Any, Sent | Value]]
+        self,
+        key: bytes,
+        session_id: str,
+        chat: str,
+        call: Callable[[str, float], SendText | SendMedia],
     ) -> Ticket:
-        self._forget_old()
-        if known := self._tickets.get(key):
+        self._forget()
+        known = self._tickets.get(key)
+        if known and (not known.task.done() or _may_have_happened(known.task)):
             return known
         message_id = new_message_id(chat)
-        task = asyncio.create_task(send(message_id), name=f"send {message_id}")
+        task = asyncio.create_task(
+            self._send(session_id, message_id, call), name=f"send {session_id}"
+        )
         # a result that nobody waits for any more is no "exception was never retrieved"
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         ticket = self._tickets[key] = Ticket(key, message_id, task)
         return ticket
 
-    async def _send_text(
-        self, session_id: str, chat: str, text: str, message_id: str
-    ) -> Sent | Value:
+    def _send(
+        self, session_id: str, message_id: str, call: Callable[[str, float], SendText | SendMedia]
+    ) -> Coroutine[Any, Any, Sent]:
         settings = self._settings()
-        call = SendText(chat=chat, text=text, message_id=message_id, timeout=settings.timeout)
-        return await self._sessions.call(session_id, call, wait=settings.wait)
 
-    async def _send_media(
-        self, session_id: str, chat: str, media: Media, message_id: str
-    ) -> Sent | Value:
-        settings = self._settings()
-        call = SendMedia(
-            chat=chat,
-            content=media.content,
-            mimetype=media.mimetype,
-            kind=media.kind,
-            filename=media.filename,
-            caption=media.caption,
-            message_id=message_id,
-            timeout=settings.timeout,
+        async def send() -> Sent:
+            try:
+                async with asyncio.timeout(settings.wait + settings.timeout + MARGIN):
+                    outcome = await self._sessions.call(
+                        session_id, call(message_id, settings.timeout), wait=settings.wait
+                    )
+            except WaguardError:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it was, the message may have left
+                logger.bind(session=session_id).exception("send ended in a bug")
+                raise UncertainError(UNCERTAIN, value=message_id) from None
+            return _sent(outcome, message_id)
+
+        return send()
+
+    def _forget(self) -> None:
+        """Results that were kept for too long, and the oldest of too many."""
+        kept = sorted(
+            (ticket.kept_since, key)
+            for key, ticket in self._tickets.items()
+            if ticket.kept_since is not None and ticket.task.done()
         )
-        return await self._sessions.call(session_id, call, wait=settings.wait)
-
-    def _forget_old(self) -> None:
-        old = time.monotonic() - KEPT_FOR
-        for key, ticket in list(self._tickets.items()):
-            over = ticket.kept_since is not None and ticket.kept_since < old
-            if ticket.task.done() and (over or len(self._tickets) > KEPT_AT_MOST):
+        too_old = self._clock() - KEPT_FOR
+        too_many = len(kept) - KEPT_AT_MOST
+        for index, (since, key) in enumerate(kept):
+            if since < too_old or index < too_many:
                 del self._tickets[key]
 
 
-def _key(session_id: str, chat: str, content: bytes) -> str:
-    return f"{session_id}\0{chat}\0{hashlib.sha256(content).hexdigest()}"
+def _sent(outcome: Sent | Value, message_id: str) -> Sent:
+    match outcome:
+        case Sent(outcome="sent"):
+            return outcome
+        case Sent(outcome="refused", error=error):
+            raise RefusedError(error or "WhatsApp refused the message")
+        case _:
+            raise UncertainError(UNCERTAIN, value=message_id)
+
+
+def _may_have_happened(task: "asyncio.Task[Sent]") -> bool:
+    """A repetition of it must get its result; of any other end it is a second chance."""
+    if task.cancelled():
+        return False
+    error = task.exception()
+    return error is None or isinstance(error, RefusedError | UncertainError)
+
+
+def _key(*parts: str | bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.digest()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from loguru import logger
@@ -32,7 +32,8 @@ from waguard.policy.reconcile import (
 )
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import Health, Process, SessionRow, SessionView
-from waguard.supervision.session import Session, Surroundings
+from waguard.supervision import shutdown
+from waguard.supervision.session import STOP_GRACE, Session, Surroundings
 from waguard.wire.protocol import (
     Call,
     Exists,
@@ -49,6 +50,8 @@ from waguard.wire.protocol import (
 
 UNLINK_DEADLINE: Final = 15.0  # s
 QR_RETRY_AFTER: Final = 2.0  # s
+WRITE_DEADLINE: Final = 5.0  # s; for the last words to the database
+STALL: Final = 5.0  # s between two ticks: this process stood still, so nobody could be heard
 
 # on their way to "connected": worth waiting for
 _COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
@@ -64,7 +67,8 @@ class Supervisor:
         self._database = False
         self._stopping = False
         self._places = asyncio.Semaphore(around.config().restore.concurrency)
-        self._since: dict[str, tuple[State, float]] = {}
+        self._leaving: set[str] = set()
+        self._watched_at: float | None = None
 
     # ---- start and stop of the daemon ----
 
@@ -83,12 +87,13 @@ class Supervisor:
         wanted.sort(key=_priority)
         outcomes = await asyncio.gather(*(self._restore_one(session) for session in wanted))
         for session in self._sessions.values():
-            if not session.row.desired_up:
-                session.correct_row()
+            if _promises(session):
+                session.correct_row(session.row)
         self._restored = True
         return summary(outcomes)
 
     async def _take_over(self, records: list[tuple[WorkerRecord, Process]]) -> None:
+        unwanted: list[Process] = []
         for record, process in records:
             session = self._sessions.get(record.session)
             fits = (
@@ -100,26 +105,37 @@ class Supervisor:
             logger.warning(
                 "worker of an earlier daemon stopped", session=record.session, worker=record.pid
             )
-            process.terminate()
-            await process.wait()
+            unwanted.append(process)
+        # one that hangs must not keep the others from being restored
+        await asyncio.gather(*(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted))
 
     async def _restore_one(self, session: Session) -> str:
         config = self._around.config()
         async with self._places:
             if self._stopping:
                 return "interrupted"
-            if session.state is State.STOPPED:
-                profiles.settle(
-                    config.paths.sessions, session.row.workspace_id, session.row.session_id
-                )
-                if not profiles.exists(session.profile):
-                    session.park(ParkCause.PROFILE_MISSING, f"profile missing: {session.profile}")
-                    return "missing profile"
-                session.start()
+            if session.state is State.STOPPED and (refusal := self._begin(session)):
+                return refusal
             if not await session.settle(_settled, timeout=config.restore.timeout):
                 session.unhealthy(f"not restored within {config.restore.timeout:g} s")
                 return "failed"
         return _outcome(session)
+
+    def _begin(self, session: Session) -> str | None:
+        """Start it, or say why not."""
+        row, sessions = session.row, self._around.config().paths.sessions
+        try:
+            profile = profiles.settle(sessions, row.workspace_id, row.session_id)
+            found = profiles.exists(profile)
+        except OSError as error:
+            session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
+            return "failed"
+        # one that still waits for its first scan has none to lose
+        if not found and row.status != Status.QR_SCANNING:
+            session.park(ParkCause.PROFILE_MISSING, f"profile missing: {profile}")
+            return "missing profile"
+        session.start()
+        return None
 
     async def stop(self) -> None:
         """Stop every session, all in parallel, and have their rows written."""
@@ -127,8 +143,8 @@ class Supervisor:
         sessions = list(self._sessions.values())
         await asyncio.gather(*(session.stop(daemon_stopping=True) for session in sessions))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5.0):
-                await asyncio.gather(*(session.row_written() for session in sessions))
+            async with asyncio.timeout(WRITE_DEADLINE):
+                await asyncio.gather(*(session.written() for session in sessions))
         await asyncio.gather(*(session.forget() for session in sessions))
 
     def kill(self) -> None:
@@ -142,18 +158,20 @@ class Supervisor:
     async def watch(self) -> None:
         """Look for silent layers in every session."""
         now = self._around.clock.monotonic()
+        before, self._watched_at = self._watched_at, now
+        if before is not None and now - before > STALL:
+            logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
+            return
         config = self._around.config()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
-        for name, session in self._sessions.items():
-            state, since = self._since.get(name, (None, now))
-            if state is not session.state:
-                since = now
-                self._since[name] = (session.state, now)
+        for session in list(self._sessions.values()):
+            session.look_at_link()
             silence = probe.Silence(
                 state=session.state,
-                in_state=now - since,
+                in_state=now - session.in_state_since,
                 worker=None if session.heard_at is None else now - session.heard_at,
                 page=None if session.page_seen_at is None else now - session.page_seen_at,
+                link=session.link_unknown_for,
             )
             if why := probe.diagnose(limits, silence):
                 session.unhealthy(why)
@@ -162,6 +180,8 @@ class Supervisor:
         """Compare the rows with memory and carry out the plan; a failed read changes nothing."""
         if not self._restored or self._stopping:
             return
+        # memory follows the rows: what is looked at before them is never ahead of them
+        before = self._observed()
         try:
             rows = {row.session_id: row for row in await self._around.store.sessions()}
         except WaguardError as error:
@@ -169,9 +189,22 @@ class Supervisor:
             logger.error("reconcile left out: the database did not answer", why=error.line())
             return
         self._database = True
-        for action in plan(_wanted(rows), self._observed()):
-            logger.warning("reconcile", action=type(action).__name__, session=action.session)
-            await self._carry_out(action, rows)
+        for action in plan(_wanted(rows), before):
+            if self._still_meant(action, before):
+                logger.warning("reconcile", action=type(action).__name__, session=action.session)
+                await self._carry_out(action, rows)
+
+    def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
+        """Whether nobody else has moved the session since the plan was made."""
+        name = action.session
+        if self._stopping or name in self._leaving:
+            return False
+        was, now = before.get(name), self._observed().get(name)
+        if isinstance(action, CorrectRow):
+            return now is not None
+        if was is None or now is None:
+            return was is now
+        return (was.state, was.generation) == (now.state, now.generation)
 
     def _observed(self) -> Mapping[str, Observed]:
         return {
@@ -191,8 +224,9 @@ class Supervisor:
                 if session.row.desired_up:
                     session.start()
             case Remove(name):
-                await self._sessions[name].stop()
-                await self._sessions.pop(name).forget()
+                with self._leave(name):
+                    await self._sessions[name].stop()
+                    await self._sessions.pop(name).forget()
             case Start(name):
                 self._sessions[name].row = rows[name]
                 self._sessions[name].start()
@@ -200,7 +234,18 @@ class Supervisor:
                 self._sessions[name].row = rows[name]
                 await self._sessions[name].stop()
             case CorrectRow(name):
-                self._sessions[name].correct_row()
+                await self._correct(self._sessions[name])
+
+    async def _correct(self, session: Session) -> None:
+        """The plan may be older than the newest write: look again before saying that it lies."""
+        try:
+            row = await self._around.store.session(session.row.session_id)
+        except WaguardError as error:
+            logger.error("row not corrected", session=session.row.session_id, why=error.line())
+            return
+        lies = row is not None and row.status != session.verdict.status
+        if row and not session.row_pending and (lies or _promises(session)):
+            session.correct_row(row)
 
     # ---- ports.Sessions ----
 
@@ -208,7 +253,7 @@ class Supervisor:
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
     ) -> tuple[SessionView, bool]:
         """See ``ports.Sessions``."""
-        self._refuse_while_stopping()
+        self._refuse_change(session_id)
         known = self._sessions.get(session_id)
         if known and known.row.workspace_id != workspace_id:
             raise SessionIdTakenError(
@@ -222,12 +267,17 @@ class Supervisor:
         row = await self._around.store.create(
             session_id, workspace_id, account_id=account_id, priority=priority
         )
-        session = self._sessions.get(session_id)
-        if session is None:
-            session = self._sessions[session_id] = Session(row, self._around)
+        self._refuse_change(session_id)  # much may have happened meanwhile
+        session = self._take_in(row)
         session.row = row
         session.start()
         return self._view(session), known is None
+
+    def _take_in(self, row: SessionRow) -> Session:
+        """The session of a row, which may have come to memory a moment ago."""
+        if row.session_id not in self._sessions:
+            self._sessions[row.session_id] = Session(row, self._around)
+        return self._sessions[row.session_id]
 
     async def views(self) -> list[SessionView]:
         """See ``ports.Sessions``."""
@@ -240,28 +290,44 @@ class Supervisor:
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """See ``ports.Sessions``."""
-        self._refuse_while_stopping()
+        self._refuse_change(session_id)
         session = await self._find(session_id)
-        session.row = await self._desire(session, up=True)
+        row = await self._desire(session, up=True)
+        self._refuse_change(session_id)
+        session.row = row
         session.start(restart=restart)
         return self._view(session)
 
     async def logout(self, session_id: str) -> SessionView:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
-        session.row = await self._desire(session, up=False)
-        await self._unlink(session, why="logged out by the API")
+        with self._leave(session_id):
+            session.row = await self._desire(session, up=False)
+            await self._unlink(session, why="logged out by the API")
         return self._view(session)
 
     async def delete(self, session_id: str) -> None:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
-        session.row = await self._desire(session, up=False)
-        await self._unlink(session, why="deleted by the API")
-        await session.row_written()
-        await self._around.store.soft_delete(session_id)
-        self._sessions.pop(session_id, None)
-        await session.forget()
+        with self._leave(session_id):
+            session.row = await self._desire(session, up=False)
+            await self._unlink(session, why="deleted by the API")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_DEADLINE):
+                    await session.written()
+            await self._around.store.soft_delete(session_id)
+            self._sessions.pop(session_id, None)
+            await session.forget()
+
+    @contextlib.contextmanager
+    def _leave(self, session_id: str) -> Iterator[None]:
+        """While it is taken down for good nobody else may start it, or take it down too."""
+        self._refuse_leaving(session_id)
+        self._leaving.add(session_id)
+        try:
+            yield
+        finally:
+            self._leaving.discard(session_id)
 
     async def _desire(self, session: Session, *, up: bool) -> SessionRow:
         row = await self._around.store.set_desired(session.row.session_id, up=up)
@@ -283,6 +349,7 @@ class Supervisor:
                 )
         await session.stop()
         row, sessions = session.row, self._around.config().paths.sessions
+        profiles.settle(sessions, row.workspace_id, row.session_id)
         aside = profiles.quarantine(sessions, row.workspace_id, row.session_id, why=why)
         if aside:
             logger.info("profile put aside", session=row.session_id, folder=str(aside))
@@ -315,6 +382,8 @@ class Supervisor:
         session = await self._find(session_id)
         usable, hopeless = _needs(call)
         await session.settle(lambda s: usable(s) or hopeless(s), timeout=wait)
+        if self._stopping:  # for now, which is no answer for ever
+            raise UnavailableError("waguard is stopping", retry_after=10)
         if not usable(session):
             raise _not_ready(session, hopeless=hopeless(session))
         return await session.call(call)
@@ -355,16 +424,21 @@ class Supervisor:
         row = await self._around.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
-        return self._sessions.setdefault(session_id, Session(row, self._around))
+        return self._take_in(row)
 
     def _refuse_before_restore(self) -> None:
         if not self._database:
             raise UnavailableError("the database does not answer yet", retry_after=5)
 
-    def _refuse_while_stopping(self) -> None:
+    def _refuse_change(self, session_id: str) -> None:
         if self._stopping:
             raise UnavailableError("waguard is stopping", retry_after=10)
+        self._refuse_leaving(session_id)
         self._refuse_before_restore()
+
+    def _refuse_leaving(self, session_id: str) -> None:
+        if session_id in self._leaving:
+            raise ConflictError("the session is being logged out or deleted", retry_after=5)
 
     def _view(self, session: Session) -> SessionView:
         row, verdict, report = session.row, session.verdict, session.report
@@ -386,6 +460,15 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
         )
+
+
+def _promises(session: Session) -> bool:
+    """Its row speaks of a worker, and there is none and will be none."""
+    return (
+        session.state is State.STOPPED
+        and not session.row.desired_up
+        and session.row.status not in {Status.DISCONNECTED, Status.FAILED}
+    )
 
 
 def _priority(session: Session) -> tuple[int, float, str]:

@@ -40,7 +40,7 @@ class Channel(Generic[Incoming]):
             raise EOFError("the peer hung up") from error
         try:
             message: Incoming = self._decoder.decode(frame)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ChannelError(f"not a message of this protocol: {error}") from error
         return message
 

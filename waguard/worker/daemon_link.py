@@ -56,6 +56,8 @@ class DaemonLink:
         self._connections: dict[asyncio.Task[Any], Channel[FromDaemon]] = {}
         self._progress = asyncio.Event()
         self.stop_asked = asyncio.Event()
+        self.greeted = asyncio.Event()
+        """A daemon has ever connected."""
         self.alone_since: float | None = time.monotonic()
         """Monotonic time since which no daemon is connected; None: one is."""
 
@@ -149,6 +151,7 @@ class DaemonLink:
         if self._channel is not None:
             self._channel.close()
         self._channel, self.alone_since = channel, None
+        self.greeted.set()
         for message in (self._report, *self._pending):
             if message is not None:
                 channel.post(message)

@@ -58,7 +58,7 @@ from waguard.worker.chromium import (
     find_executable,
     launch,
 )
-from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
@@ -125,6 +125,8 @@ class SessionWorker:
             await self._close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_FLUSH):
+                    if self._details:  # a start that failed at once has to be told to somebody
+                        await self._daemon.greeted.wait()
                     await self._daemon.flushed()
             server.close()
             await self._daemon.close()
@@ -147,7 +149,8 @@ class SessionWorker:
         """Return never; raise when no daemon was there for ``orphan_grace`` seconds."""
         while True:
             alone = self._daemon.alone_since
-            left = self._spec.orphan_grace - (time.monotonic() - alone if alone else 0.0)
+            grace = max(self._spec.orphan_grace, HELLO_DEADLINE)  # 0 would end it at its start
+            left = grace - (time.monotonic() - alone if alone else 0.0)
             if left <= 0:
                 raise WorkerEndError(EXIT_ORPHANED, "no daemon")
             await asyncio.sleep(left)
@@ -257,7 +260,8 @@ class SessionWorker:
             await self._secure_credentials()
         if self._watch.link is Link.CONFLICT and self._spec.takeover:
             logger.warning("another client took the session, taking it back")
-            await self._page.takeover()
+            with contextlib.suppress(WaguardError):  # the next reading tries again
+                await self._page.takeover()
         self._report()
 
     async def _secure_credentials(self) -> None:

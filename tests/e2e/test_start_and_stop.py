@@ -1,0 +1,224 @@
+"""What ops do: start, start twice, stop, interrupt, another user, missing things."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon, receiving, settings_for, short_folder
+from waguard.host import procfs
+from waguard.standin import Policy, StandIn
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+NOBODY = 65534
+BECOME_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+def others_can_run_this_python() -> bool:
+    if os.getuid() != 0:
+        return False
+    command = [*BECOME_NOBODY, sys.executable, "-P", "-c", "import waguard"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def waguard(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "waguard", *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def run_waguard(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(waguard, daemon.folder, *arguments, **dict(daemon.settings))
+
+
+async def test_a_second_instance_is_refused_and_told_who_has_it(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    second = await run_waguard(daemon, "run")
+    assert second.returncode == 3
+    assert second.stdout == ""
+    line = second.stderr.strip()
+    assert "\n" not in line
+    assert daemon.process
+    assert f"pid {daemon.process.pid}" in line
+    assert daemon.base in line
+    assert (await daemon.call("GET", "/health"))[0] == 200
+
+
+async def test_a_port_in_use_is_told_with_the_process_that_has_it(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    port = daemon.base.rpartition(":")[2]
+    with short_folder() as other:
+        settings = {**daemon.settings, "WAGUARD_API__PORT": port}
+        second = await asyncio.to_thread(waguard, other, "run", **settings)
+    assert second.returncode == 4
+    assert daemon.process
+    assert f"pid {daemon.process.pid}" in second.stderr
+    assert second.stderr.count("\n") == 1
+
+
+async def test_the_command_line_of_a_running_daemon(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    created = await run_waguard(daemon, "sessions", "create", "s1")
+    assert (created.returncode, created.stderr) == (0, "")
+    raw = await daemon.qr("s1")
+    shown = await run_waguard(daemon, "qr", "s1", "--once")
+    assert shown.returncode == 0
+    assert "█" in shown.stdout
+    world.standin.phone.scan(raw, phone="6281180001")
+    await daemon.wait_status("s1", "connected")
+    sent = await run_waguard(daemon, "send", "s1", "+6281180002", "from the terminal")
+    assert sent.returncode == 0, sent.stderr
+    assert sent.stdout.startswith("sent: true_6281180002@c.us_")
+    status = await run_waguard(daemon, "status")
+    assert "1 of 1 connected" in status.stdout
+    listed = await run_waguard(daemon, "sessions", "list")
+    assert "6281180001" in listed.stdout
+    wrong = await run_waguard(daemon, "send", "nobody", "+6281180002", "x")
+    assert (wrong.returncode, wrong.stderr) == (1, "waguard: Session not found\n")
+    gone = await run_waguard(daemon, "sessions", "delete", "s1")
+    assert gone.returncode == 0, gone.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signals) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", "6281180001")
+    assert await daemon.stop(number) == 0
+    assert daemon.left_behind() == []
+    assert not (daemon.folder / "run/waguard.pid").exists()
+    assert not list((daemon.folder / "run/workers").iterdir())
+    with sqlite3.connect(daemon.folder / "state/waguard.db") as database:
+        row = database.execute("SELECT status, disconnect_reason FROM whatsapp_accounts").fetchone()
+    assert row == ("disconnected", "instance_restart")
+
+
+async def test_a_stop_while_sessions_start_leaves_nothing(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
+    assert await daemon.stop() == 0
+    assert daemon.left_behind() == []
+
+
+async def test_a_second_interrupt_insists(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    told = await daemon.pair(world.standin, "s1", "6281180001")
+    # a worker that cannot obey: only SIGKILL ends it
+    os.kill(told["worker_pid"], signal.SIGSTOP)
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGINT)
+    await daemon.until(lambda: _logged(daemon, "stopping"))
+    assert await daemon.stop(signal.SIGINT) == 0
+    await daemon.until(lambda: _nothing_left(daemon))
+
+
+async def _logged(daemon: Daemon, text: str) -> bool:
+    return text in daemon.log()
+
+
+async def _nothing_left(daemon: Daemon) -> bool:
+    return daemon.left_behind() == []
+
+
+async def test_restore_tells_the_truth(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "good", "6281180001")
+    await daemon.pair(world.standin, "gone", "6281180002")
+    await daemon.create("fresh")
+    await daemon.stop()
+    shutil.rmtree(daemon.folder / "sessions/workspace_1/session-gone")
+    await daemon.start()
+    assert "restore finished: restored 1, needs QR 1, missing profile 1" in daemon.log()
+    told = await daemon.status("gone")
+    assert (told["status"], told["disconnect_reason"]) == ("disconnected", "error")
+    assert "profile missing" in told["disconnect_details"]
+    assert told["worker_pid"] is None
+    assert (await daemon.status("fresh"))["status"] == "qr_scanning"
+    code, refused = await daemon.send("gone", "6281180003", "x")
+    assert code == 409, refused
+    code, health = await daemon.call("GET", "/health", key=False)
+    assert (code, health["status"]) == (200, "degraded")
+    assert health["sessions"] == {"total": 3, "connected": 1, "disconnected": 2}
+
+
+async def test_the_incident(world: World) -> None:
+    """The database says connected, nobody has the session: it is restored, and sends work."""
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", "6281180001")
+    await daemon.stop()
+    with sqlite3.connect(daemon.folder / "state/waguard.db") as database:
+        database.execute("UPDATE whatsapp_accounts SET status='connected', disconnect_reason=NULL")
+    await daemon.start()
+    assert (await daemon.status("s1"))["status"] == "connected"
+    assert (await daemon.send("s1", "6281180002", "no more"))[0] == 200
+
+
+async def test_a_reload_takes_what_it_can(world: World) -> None:
+    daemon = world.daemon
+    config = daemon.folder / "waguard.toml"
+    config.write_text("[send]\ntimeout = 5.0\n")
+    daemon.arguments = ("--config", str(config))
+    await daemon.start()
+    assert daemon.process
+    config.write_text("[send]\ntimeout = 6.0\n[reconcile]\ninterval = 10.0\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.until(
+        lambda: _logged(daemon, "these sections need a restart of waguard: reconcile")
+    )
+    config.write_text("[send]\ntimeout = 'soon'\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.until(lambda: _logged(daemon, "configuration kept as it was: send.timeout"))
+    assert (await daemon.call("GET", "/health"))[0] == 200
+
+
+async def test_without_chromium_the_session_says_so(world: World) -> None:
+    daemon = world.daemon
+    daemon.settings = {
+        **daemon.settings,
+        "WAGUARD_BROWSER__EXECUTABLE": "/nowhere/chromium",
+        "WAGUARD_RESTART__INTENSITY": "1",
+    }
+    await daemon.start()
+    await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "/nowhere/chromium" in told["disconnect_details"]
+
+
+@pytest.mark.skipif(
+    not others_can_run_this_python(),
+    reason="needs root, and a Python that other users may run (not below a closed home)",
+)
+@pytest.mark.parametrize("flavour", ["chromium", "headless-shell"])
+async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
+    with short_folder(owner=NOBODY) as folder:
+        async with StandIn(policy=Policy(sync=0.1)) as standin, receiving() as (_, hook):
+            settings = settings_for(standin, hook, folder, HOME=str(folder))
+            settings["WAGUARD_BROWSER__FLAVOUR"] = flavour
+            async with Daemon(folder, settings, BECOME_NOBODY) as daemon:
+                await daemon.start()
+                told = await daemon.pair(standin, "s1", "6281180001")
+                assert "--no-sandbox" not in procfs.command_line(told["browser_pid"])
+                assert Path(f"/proc/{told['browser_pid']}").stat().st_uid == NOBODY
+                code, sent = await daemon.send("s1", "6281180002", "from nobody")
+                assert code == 200, sent

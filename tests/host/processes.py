@@ -1,0 +1,50 @@
+"""Small programs of the tests' own, that always end with the test."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+OWN: Final = "WAGUARD_"
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The test's, without what configures waguard."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    return plain | dict(more or {})
+
+
+def waguard(
+    *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``waguard`` as a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "waguard", *arguments],
+        cwd=folder,
+        env=clean_environment(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def program(code: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Python code that has printed its first line; killed at the end, whatever it does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout
+        try:
+            assert running.stdout.readline(), "it ended before it was ready"
+            yield running
+        finally:
+            running.kill()

@@ -1,0 +1,147 @@
+import json
+import os
+import stat
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.host import profiles
+
+
+def stored(profile: Path, word: str = "credentials") -> Path:
+    """A profile that Chromium has written to."""
+    (profile / "Default").mkdir(parents=True)
+    (profile / "Default" / "Local State").write_text(word)
+    return profile
+
+
+def word_in(profile: Path) -> str:
+    return (profile / "Default" / "Local State").read_text()
+
+
+def test_the_layout_is_the_old_services() -> None:
+    wanted = Path("/s/workspace_7/session-webjs_7_1732233600_ab12cd34")
+    assert profiles.path(Path("/s"), 7, "webjs_7_1732233600_ab12cd34") == wanted
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=50, unique=True))
+def test_keys_are_short_safe_and_different(sessions: list[str]) -> None:
+    keys = [profiles.key(session) for session in sessions]
+    assert all(len(key) == 12 and set(key) <= set("0123456789abcdef") for key in keys)
+    assert len(set(keys)) == len(keys)
+    assert keys == [profiles.key(session) for session in sessions]
+
+
+def test_a_profile_exists_when_chromium_stored_something(tmp_path: Path) -> None:
+    assert not profiles.exists(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "waguard.lock").touch()
+    assert not profiles.exists(tmp_path / "empty")
+    assert profiles.exists(stored(tmp_path / "full"))
+
+
+def test_a_profile_is_moved_from_where_the_old_service_looked(tmp_path: Path) -> None:
+    stored(tmp_path / "7" / "abc")
+    settled = profiles.settle(tmp_path, 7, "abc")
+    assert settled == tmp_path / "workspace_7" / "session-abc"
+    assert word_in(settled) == "credentials"
+    assert not (tmp_path / "7" / "abc").exists()
+    assert stat.S_IMODE((tmp_path / "workspace_7").stat().st_mode) == 0o700
+    assert profiles.settle(tmp_path, 7, "abc") == settled
+    assert word_in(settled) == "credentials"
+
+
+def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
+    stored(tmp_path / "7" / "abc", "old")
+    stored(profiles.path(tmp_path, 7, "abc"), "new")
+    assert word_in(profiles.settle(tmp_path, 7, "abc")) == "new"
+    assert word_in(tmp_path / "7" / "abc") == "old"
+
+
+def test_an_empty_folder_of_the_old_service_is_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "7" / "abc").mkdir(parents=True)
+    assert not profiles.settle(tmp_path, 7, "abc").exists()
+    assert (tmp_path / "7" / "abc").exists()
+
+
+def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
+    assert not profiles.settle(tmp_path, 7, "abc").exists()
+    assert profiles.quarantine(tmp_path, 7, "abc", why="x") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_is_put_aside_with_a_note(tmp_path: Path) -> None:
+    stored(profiles.path(tmp_path, 7, "abc"))
+    aside = profiles.quarantine(tmp_path, 7, "abc", why="deleted by the API")
+    assert aside
+    assert aside.parent == tmp_path / "quarantine"
+    assert word_in(aside) == "credentials"
+    assert not profiles.path(tmp_path, 7, "abc").exists()
+    assert stat.S_IMODE(aside.parent.stat().st_mode) == 0o700
+    note = json.loads((aside / "waguard-quarantine.json").read_text())
+    at = datetime.fromisoformat(note.pop("at"))
+    assert at.tzinfo
+    assert note == {"session_id": "abc", "workspace_id": 7, "why": "deleted by the API"}
+
+
+def test_the_quarantine_keeps_everything(tmp_path: Path) -> None:
+    words = [f"generation {n}" for n in range(5)]
+    for word in words:
+        stored(profiles.path(tmp_path, 7, "abc"), word)
+        assert profiles.quarantine(tmp_path, 7, "abc", why=word)
+    stored(profiles.path(tmp_path, 8, "abc"), "of another workspace")
+    profiles.quarantine(tmp_path, 8, "abc", why="")
+    kept = sorted(word_in(aside) for aside in (tmp_path / "quarantine").iterdir())
+    assert kept == sorted([*words, "of another workspace"])
+
+
+def test_two_at_the_same_instant_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was set back may show a time twice: better no move than a lost profile."""
+
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> "Standing":
+            return cls(2024, 11, 22, tzinfo=UTC)
+
+    monkeypatch.setattr(profiles, "datetime", Standing)
+    stored(profiles.path(tmp_path, 7, "abc"), "first")
+    first = profiles.quarantine(tmp_path, 7, "abc", why="")
+    assert first
+    second = stored(profiles.path(tmp_path, 7, "abc"), "second")
+    with pytest.raises(OSError, match="not empty"):
+        profiles.quarantine(tmp_path, 7, "abc", why="")
+    assert word_in(first) == "first"
+    assert word_in(second) == "second"
+
+
+@pytest.mark.parametrize("length", [1, 40, 48, 49, 50, 81])
+def test_chromiums_temporary_folder_has_a_short_name(length: int) -> None:
+    runtime = Path("/" + "r" * (length - 1))
+    folder = profiles.temporary(runtime, profiles.key("abc"))
+    assert len(str(folder)) < 64
+    assert folder.is_absolute()
+    assert folder.name == profiles.key("abc")
+    if length <= 48:
+        assert folder.is_relative_to(runtime)
+
+
+def test_two_instances_and_two_sessions_have_folders_of_their_own() -> None:
+    long = "/" + "r" * 60
+    folders = {
+        profiles.temporary(Path(runtime), profiles.key(session))
+        for runtime in (long, long + "2", "/run/waguard")
+        for session in ("a", "b")
+    }
+    assert len(folders) == 6
+
+
+def test_a_long_tmpdir_and_a_name_that_is_no_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * 60)
+    runtime = Path("/" + "r" * 60 + os.fsdecode(b"\xff"))
+    assert len(str(profiles.temporary(runtime, profiles.key("abc")))) < 64

@@ -1,0 +1,104 @@
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from waguard.host.systemd import SystemdNotifier
+
+Told = Callable[[], list[str]]
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Told]]:
+    """A service manager's socket: its address as NOTIFY_SOCKET has it, and what it was told."""
+    path = str(tmp_path / "notify")
+    name = path if request.param == "path" else f"@waguard-test-{os.getpid()}-{id(request)}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(name.replace("@", "\0") if request.param == "abstract" else name)
+        server.setblocking(False)
+
+        def told() -> list[str]:
+            messages = []
+            while True:
+                try:
+                    messages.append(server.recv(4096).decode())
+                except BlockingIOError:
+                    return messages
+
+        yield name, told
+
+
+def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told]) -> None:
+    address, told = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    notifier.ready("waiting for the database")
+    notifier.status("restored 3")
+    notifier.alive()
+    notifier.reloading()
+    notifier.ready("configuration read again")
+    notifier.stopping()
+    assert told() == [
+        "READY=1\nSTATUS=waiting for the database",
+        "STATUS=restored 3",
+        "WATCHDOG=1",
+        "RELOADING=1",
+        "READY=1\nSTATUS=configuration read again",
+        "STOPPING=1",
+    ]
+
+
+def test_a_status_cannot_say_anything_else(manager: tuple[str, Told]) -> None:
+    """A database's error has several lines; each would be an assignment of its own."""
+    address, told = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    notifier.status("no answer\nSTOPPING=1\r\nMAINPID=1")
+    notifier.ready("a\nWATCHDOG=trigger")
+    assert told() == ["STATUS=no answer STOPPING=1 MAINPID=1", "READY=1\nSTATUS=a WATCHDOG=trigger"]
+
+
+def test_a_status_of_any_text(manager: tuple[str, Told]) -> None:
+    address, told = manager
+    SystemdNotifier({"NOTIFY_SOCKET": address}).status("é 👋 \udcff")
+    assert told() == ["STATUS=é 👋 ?"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "/" + "x" * 200}],
+    ids=["none", "empty", "another kind", "too long"],
+)
+def test_nobody_to_tell(environ: dict[str, str]) -> None:
+    notifier = SystemdNotifier(environ)
+    notifier.ready("up")
+    notifier.alive()
+    assert notifier.watchdog is None
+
+
+def test_a_manager_that_comes_and_goes(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": path})
+    notifier.alive()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        notifier.alive()
+        assert server.recv(100) == b"WATCHDOG=1"
+    notifier.alive()  # the socket's file is still there, and refuses
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": str(os.getpid())}, 2.5),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "-1"}, None),
+    ],
+)
+def test_how_often_the_manager_wants_to_hear(
+    environ: dict[str, str], seconds: float | None
+) -> None:
+    assert SystemdNotifier(environ).watchdog == seconds

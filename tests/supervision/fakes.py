@@ -1,0 +1,419 @@
+"""A worker without a browser, and what else supervision needs around it.
+
+The worker lives in this process, but speaks the real protocol over a real Unix socket. Tests say
+what it tells, and how it ends.
+"""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.store.memory import MemoryStore
+from tests.waiting import DEADLINE, wait_until
+from waguard.config import Config, Paths
+from waguard.errors import WaguardError
+from waguard.host import profiles
+from waguard.ports import BusEvent, Process
+from waguard.supervision.bus import Bus
+from waguard.supervision.session import Session, Surroundings
+from waguard.wire.channel import Channel
+from waguard.wire.protocol import (
+    Ack,
+    Call,
+    Event,
+    Failed,
+    FromDaemon,
+    Heartbeat,
+    Hello,
+    InboundMessage,
+    LoggedOut,
+    QrCode,
+    Reply,
+    Report,
+    Request,
+    Sent,
+    Stored,
+    Value,
+    WorkerRecord,
+    WorkerSpec,
+)
+
+START: Final = 1_732_233_600.0  # s, unix time
+TERMINATED: Final = 0
+KILLED: Final = -9
+
+Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
+
+
+class FakeClock:
+    """Stands until it is moved; both clocks together."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def wall(self) -> float:
+        return START + self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class NoChance(random.Random):
+    """Draws what it is told to."""
+
+    drawn = 0.5
+
+    def random(self) -> float:
+        return self.drawn
+
+
+async def _sent(call: Call) -> Sent | Value:
+    message_id = getattr(call, "message_id", None)
+    if message_id is None:
+        return Value()
+    return Sent(outcome="sent", message_id=message_id, timestamp=int(START))
+
+
+@dataclass(kw_only=True)
+class Script:
+    """How the workers to come behave. Each test changes its own copy."""
+
+    reports: tuple[dict[str, Any], ...] = (
+        {"phase": "ready", "link": "connected", "phone": "4915112345678"},
+    )
+    """What it reports, one after the other, when its daemon has greeted it."""
+    listens: bool = True
+    """False: it dies, or hangs, before anybody can connect."""
+    obeys: bool = True
+    """Whether it ends on TERM."""
+    exits: int | None = None
+    """Its exit code, when it ends by itself at its start."""
+    refuses: str | None = None
+    """Why the system does not start it at all."""
+    answer: Answer = _sent
+    held: asyncio.Event | None = None
+    """Its start takes until this is set."""
+
+
+class FakeProcess:
+    """One worker: ``ports.Process``, with a server behind it."""
+
+    def __init__(self, pid: int, spec: WorkerSpec | WorkerRecord, script: Script) -> None:
+        self._pid = pid
+        self.spec = spec
+        self.script = script
+        self.signals: list[str] = []
+        self.greeting: Hello | None = None
+        self.calls: list[Call] = []
+        self.stored: list[int] = []
+        self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._channels: set[Channel[FromDaemon]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seq = 0
+
+    # ---- ports.Process ----
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    async def listening(self) -> None:
+        await self._listening.wait()
+
+    def terminate(self) -> None:
+        self.signals.append("TERM")
+        if self.script.obeys:
+            self.exit(TERMINATED)
+
+    def kill(self) -> None:
+        self.signals.append("KILL")
+        self.exit(KILLED)
+
+    async def wait(self) -> int | None:
+        return await asyncio.shield(self._exit)
+
+    # ---- what a test has it do ----
+
+    @property
+    def alive(self) -> bool:
+        return not self._exit.done()
+
+    @property
+    def connected(self) -> bool:
+        """Whether its daemon has greeted it and is there."""
+        return self.greeting is not None and bool(self._channels)
+
+    async def begin(self) -> None:
+        if self.script.listens:
+            socket = Path(self.spec.socket)
+            socket.parent.mkdir(parents=True, exist_ok=True)
+            socket.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, socket)
+            self._listening.set()
+        if self.script.exits is not None:
+            self.exit(self.script.exits)
+
+    def exit(self, code: int | None) -> None:
+        """End as a process does: what was said is still read, then the line is dead."""
+        if self._exit.done():
+            return
+        if self._server:
+            self._server.close()
+            Path(self.spec.socket).unlink(missing_ok=True)
+        self.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        self._listening.set()
+        self._exit.set_result(code)
+
+    def hang_up(self) -> None:
+        """The line dies, the process does not."""
+        for channel in self._channels:
+            channel.close()
+
+    def report(self, link: str = "connected", *, phase: str = "ready", **fields: Any) -> None:
+        report = Report(
+            session=self.spec.session,
+            generation=self.spec.generation,
+            phase=phase,
+            link=link,
+            browser_pid=self._pid + 1,
+            **fields,
+        )
+        self.tell(report)
+
+    def beat(self, page: float | None = 0.01) -> None:
+        self.tell(Heartbeat(devtools=0.01, page=page))
+
+    def event(self, body: InboundMessage | Ack | LoggedOut) -> int:
+        self._seq += 1
+        self.tell(Event(seq=self._seq, at=START, body=body))
+        return self._seq
+
+    def tell(self, message: msgspec.Struct) -> None:
+        for channel in self._channels:
+            channel.post(message)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
+        try:
+            hello = await channel.receive()
+            assert isinstance(hello, Hello)
+            self.greeting = hello
+            self._channels.add(channel)
+            for told in self.script.reports:
+                self.report(**told)
+            while True:
+                self._take(channel, await channel.receive())
+        except EOFError:
+            return
+        finally:
+            self._channels.discard(channel)
+            channel.close()
+
+    def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
+        match message:
+            case Request(id=number, call=call):
+                self.calls.append(call)
+                task = asyncio.create_task(self._reply(channel, number, call))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case Stored(seq=seq):
+                self.stored.append(seq)
+            case _:
+                raise AssertionError(message)
+
+    async def _reply(self, channel: Channel[FromDaemon], number: int, call: Call) -> None:
+        if (outcome := await self.script.answer(call)) is not None:
+            channel.post(Reply(id=number, outcome=outcome))
+
+
+class FakeSpawn:
+    """``ports.Spawn``. ``scripts`` are for sessions by id; ``script`` for all others."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.scripts: dict[str, Script] = {}
+        self.started: list[FakeProcess] = []
+        self.starting = 0
+        self._pids = 4_000
+
+    async def spawn(self, spec: WorkerSpec) -> Process:
+        script = self.scripts.get(spec.session, self.script)
+        if script.held:
+            self.starting += 1
+            await script.held.wait()
+            self.starting -= 1
+        if script.refuses:
+            raise WaguardError(script.refuses)
+        return await self.begin(spec, script)
+
+    def adopt(self, record: WorkerRecord) -> Process | None:
+        return next((p for p in self.started if p.pid == record.pid and p.alive), None)
+
+    async def begin(self, spec: WorkerSpec | WorkerRecord, script: Script) -> FakeProcess:
+        self._pids += 10
+        process = FakeProcess(self._pids, spec, script)
+        self.started.append(process)
+        await process.begin()
+        return process
+
+    def of(self, session: str) -> list[FakeProcess]:
+        return [process for process in self.started if process.spec.session == session]
+
+    @property
+    def alive(self) -> list[FakeProcess]:
+        return [process for process in self.started if process.alive]
+
+
+@dataclass
+class World:
+    """All around a session. Its folder has a short name: Unix sockets need one."""
+
+    folder: Path
+    config: Config
+    store: MemoryStore
+    spawn: FakeSpawn = field(default_factory=FakeSpawn)
+    clock: FakeClock = field(default_factory=FakeClock)
+    chance: NoChance = field(default_factory=NoChance)
+    told: list[BusEvent] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bus = Bus(self.clock)
+        self.around = Surroundings(
+            config=lambda: self.config,
+            instance="test",
+            store=self.store,
+            spawn=self.spawn,
+            bus=self.bus,
+            clock=self.clock,
+            chance=self.chance,
+        )
+
+    def change(self, section: str, **keys: Any) -> None:
+        """Change the configuration."""
+        old = getattr(self.config, section)
+        new = msgspec.structs.replace(old, **keys)
+        self.config = msgspec.structs.replace(self.config, **{section: new})
+
+    def profile(self, session_id: str, workspace_id: int = 7) -> Path:
+        """Give the session a profile with credentials."""
+        path = profiles.path(self.config.paths.sessions, workspace_id, session_id)
+        (path / "Default").mkdir(parents=True)
+        return path
+
+    def record(self, session_id: str, *, generation: int = 1, pid: int = 0) -> WorkerRecord:
+        """What a worker writes about itself."""
+        name = profiles.key(session_id)
+        return WorkerRecord(
+            pid=pid,
+            start_time=1,
+            boot_id="boot",
+            instance="earlier",
+            session=session_id,
+            generation=generation,
+            profile=str(profiles.path(self.config.paths.sessions, 7, session_id)),
+            socket=str(self.folder / f"old-{name}.sock"),
+        )
+
+    async def left_behind(self, session_id: str, *, generation: int = 1) -> "LeftBehind":
+        """A living worker of an earlier daemon."""
+        record = self.record(session_id, generation=generation)
+        script = self.spawn.scripts.get(session_id, self.spawn.script)
+        process = await self.spawn.begin(record, script)
+        return LeftBehind(msgspec.structs.replace(record, pid=process.pid), process)
+
+    def events(self, *names: str, session: str | None = None) -> list[BusEvent]:
+        """What the bus told so far, of these kinds."""
+        return [
+            event
+            for event in self.told
+            if (not names or event.event in names) and session in {None, event.session_id}
+        ]
+
+    def names(self, *names: str) -> list[str]:
+        return [event.event for event in self.events(*names)]
+
+    def row_status(self, session_id: str) -> tuple[str, str | None]:
+        account = self.store.accounts[session_id]
+        return account.status, account.disconnect_reason
+
+    def audited(self, kind: str) -> list[tuple[str | None, str | None, str | None]]:
+        """(before, after, reason) of the entries of a kind."""
+        return [(e.before, e.after, e.reason) for e in self.store.entries if e.kind == kind]
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """A worker that an earlier daemon started."""
+
+    record: WorkerRecord
+    process: FakeProcess
+
+
+@contextlib.asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """Everything, with a listener on the bus; ends with no worker alive and no task left."""
+    before = _others()
+    folder = Path(tempfile.mkdtemp(prefix="wg-"))
+    paths = Paths(sessions=folder / "sessions", runtime=folder / "run", state=folder / "state")
+    store = MemoryStore()
+    await store.open()
+    made = World(folder, Config(paths=paths), store)
+    (folder / "run" / "workers").mkdir(parents=True)
+    async with made.bus.subscribe() as events:
+        listening = asyncio.create_task(_listen(events, made.told))
+        try:
+            yield made
+        finally:
+            for process in made.spawn.alive:
+                process.exit(KILLED)
+            made.bus.close()
+            await listening
+            shutil.rmtree(folder)
+    await wait_until(lambda: not _others() - before, "every task has ended")
+
+
+def _others() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+async def _listen(events: AsyncIterator[BusEvent], told: list[BusEvent]) -> None:
+    async for event in events:
+        told.append(event)  # noqa: PERF401 - as it comes
+
+
+async def until(session: Session, condition: Callable[[Session], bool]) -> None:
+    """Wait for something of a session."""
+    assert await session.settle(condition, timeout=DEADLINE), (session.state, session.details)
+
+
+def message(number: int = 1, **fields: Any) -> InboundMessage:
+    told: dict[str, Any] = {
+        "id": f"false_49170@c.us_{number}",
+        "chat": "49170@c.us",
+        "sender": "49170@c.us",
+        "to": "49151@c.us",
+        "body": f"text {number}",
+        "timestamp": int(START),
+        "from_me": False,
+        "kind": "chat",
+    }
+    return InboundMessage(**(told | fields))
+
+
+def qr(raw: str = "a,b,c,d", count: int = 1) -> QrCode:
+    return QrCode(raw=raw, count=count, expires_at=START + 2_000.0)

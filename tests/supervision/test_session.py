@@ -1,0 +1,870 @@
+"""One session: what it does with its worker, what the row says, what the world is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
+from tests.waiting import DEADLINE, wait_until
+from waguard.errors import UnavailableError, WaguardError
+from waguard.policy.lifecycle import HAS_PROCESS, State
+from waguard.policy.link import Link
+from waguard.policy.status import ParkCause, Status
+from waguard.ports import SessionRow
+from waguard.supervision import session as under_test
+from waguard.supervision.session import Session, describe_exit
+from waguard.wire.protocol import EXIT_PROFILE_LOCKED, Ack, LoggedOut, SendText
+
+Make = Callable[..., Awaitable[Session]]
+PHONE = "4915112345678"
+TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
+
+
+@pytest.fixture
+async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Sessions with a row and a profile; all are stopped at the end."""
+    monkeypatch.setattr(under_test, "ROW_RETRY", 0.01)
+    made: list[Session] = []
+
+    async def one(name: str = "s", *, profile: bool = True) -> Session:
+        row = await world.store.create(name, 7, account_id=None, priority=0)
+        if profile:
+            world.profile(name)
+        made.append(Session(row, world.around))
+        return made[-1]
+
+    yield one
+    for process in world.spawn.started:
+        process.script.obeys = True
+    for session in made:
+        await session.stop(daemon_stopping=True)
+        await session.forget()
+
+
+def running(session: Session) -> bool:
+    return session.state is State.RUNNING and session.call is not None
+
+
+def connected(session: Session) -> bool:
+    return session.link is Link.CONNECTED
+
+
+def parked(session: Session) -> bool:
+    return session.state is State.PARKED
+
+
+async def up(session: Session) -> FakeProcess:
+    session.start()
+    await until(session, connected)
+    process = session.process
+    assert isinstance(process, FakeProcess)
+    return process
+
+
+async def written(session: Session) -> None:
+    async with asyncio.timeout(DEADLINE):
+        await session.written()
+
+
+async def test_from_start_to_connected_and_down_again(world: World, make: Make) -> None:
+    """The whole story, in order, as everybody outside sees it."""
+    world.spawn.script.reports = (
+        {"phase": "launching", "link": "unknown"},
+        {"phase": "loading", "link": "unknown"},
+        {"phase": "ready", "link": "qr_pending", "qr": qr()},
+        {"phase": "ready", "link": "pairing"},
+        {"phase": "ready", "link": "syncing", "phone": PHONE},
+        {"phase": "ready", "link": "connected", "phone": PHONE},
+    )
+    session = await make(profile=False)
+    await up(session)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    assert world.store.accounts["s"].phone_number == PHONE
+    assert session.row.phone_number == PHONE
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+    await wait_until(lambda: world.events("session_disconnected"), "the end was told")
+    story = [
+        event.data.get("to", event.event) if event.event in {"lifecycle", "link"} else event.event
+        for event in world.told
+    ]
+    assert story == [
+        "starting",
+        "running",
+        "qr_pending",
+        "qr_code_generated",
+        "pairing",
+        "session_authenticated",
+        "syncing",
+        "connected",
+        "session_ready",
+        "stopping",
+        "unknown",
+        "session_disconnected",
+        "stopped",
+    ]
+    assert {event.session_id for event in world.told} == {"s"}
+    assert {event.workspace_id for event in world.told} == {7}
+    (ready,) = world.events("session_ready")
+    assert ready.data == {"phone_number": PHONE, "status": "connected"}
+    (down,) = world.events("session_disconnected")
+    assert down.data["reason"] == "user_initiated"
+    assert [(b, a) for b, a, _ in world.audited("status")] == [
+        ("qr_scanning", "authenticated"),
+        ("authenticated", "connected"),
+        ("connected", "disconnected"),
+    ]
+    assert world.spawn.alive == []
+
+
+async def test_what_the_worker_is_told_at_its_start(world: World, make: Make) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await make()
+    process = await up(session)
+    assert process.greeting
+    assert process.greeting.generation == session.row.generation == process.spec.generation
+    assert process.spec.profile == str(session.profile)
+    assert process.spec.instance == "test"
+    assert getattr(process.spec, "takeover") is True  # noqa: B009 - a record has none
+
+
+async def test_ready_is_not_connected(world: World, make: Make) -> None:
+    """Fault 4: initialised, possibly showing a QR."""
+    world.spawn.script.reports = ({"phase": "ready", "link": "offline"},)
+    session = await make()
+    session.start()
+    await until(session, running)
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "timeout")
+    assert world.events("session_ready") == []
+
+
+async def test_a_phone_number_that_comes_late_reaches_the_row(world: World, make: Make) -> None:
+    world.spawn.script.reports = ({"phase": "ready", "link": "connected"},)
+    session = await make()
+    process = await up(session)
+    await written(session)
+    assert world.store.accounts["s"].phone_number is None
+    process.report("connected", phone=PHONE)
+    await until(session, lambda s: s.row.phone_number == PHONE)
+    assert world.store.accounts["s"].phone_number == PHONE
+
+
+async def test_only_new_codes_are_announced_and_only_while_they_count(
+    world: World, make: Make
+) -> None:
+    world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr("1")},)
+    session = await make(profile=False)
+    session.start()
+    await until(session, running)
+    assert isinstance(session.process, FakeProcess)
+    process = session.process
+    process.report("qr_pending", qr=qr("1"))
+    process.report("qr_pending", qr=qr("2", count=2))
+    process.report("connected", qr=qr("3", count=3))
+    await until(session, connected)
+    told = [(e.data["raw"], e.data["qr_count"]) for e in world.events("qr_code_generated")]
+    assert told == [("1", 1), ("2", 2)]
+    first, second = world.events("qr_code_generated")
+    assert (first.data["is_regeneration"], second.data["is_regeneration"]) == (False, True)
+    assert first.data["expires_in"] == 1_000
+    assert first.data["qr_code"].startswith("data:image/png;base64,")
+
+
+# ---- crashes, restarts ----
+
+
+async def crash(session: Session, code: int = -11) -> None:
+    process = session.process
+    assert isinstance(process, FakeProcess)
+    process.exit(code)
+    await until(session, lambda s: s.process is not process)
+
+
+async def test_the_first_restart_is_at_once_the_next_after_a_while(
+    world: World, make: Make
+) -> None:
+    world.change("restart", base_delay=600.0, max_delay=3600.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    assert session.restarts == 1
+    assert len(world.spawn.started) == 2
+    await crash(session)
+    await until(session, lambda s: s.state is State.BACKOFF)
+    await written(session)
+    assert [e.evidence["delay"] for e in world.store.entries if e.kind == "restart"] == [0.0, 300.0]
+    assert session.restarts == 2
+    assert world.row_status("s") == ("disconnected", "error")
+    assert world.store.accounts["s"].disconnect_details == "the worker was ended by SIGSEGV"
+    async with asyncio.timeout(DEADLINE):  # a stop does not wait for the backoff
+        await session.stop()
+    assert session.state is State.STOPPED
+    assert len(world.spawn.started) == 2
+
+
+async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) -> None:
+    world.change("restart", base_delay=600.0, max_delay=3600.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    await crash(session)
+    await until(session, lambda s: s.state is State.BACKOFF)
+    await up(session)
+    assert len(world.spawn.alive) == 1
+
+
+async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, make: Make) -> None:
+    world.change("restart", intensity=3, base_delay=0.0, max_delay=0.0)
+    world.spawn.script = Script(exits=EXIT_PROFILE_LOCKED)
+    session = await make()
+    session.start()
+    await until(session, parked)
+    await written(session)
+    assert len(world.spawn.started) == 4  # the start and three restarts
+    assert session.restarts == 3
+    assert session.parked is ParkCause.RESTART_BUDGET
+    assert world.row_status("s") == ("failed", "error")
+    ((_, _, cause),) = world.audited("parked")
+    assert cause == "restart_budget"
+    assert "the profile is in use by another process" in str(session.details)
+    # a person acts: the count begins anew
+    world.spawn.script = Script()
+    await up(session)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    assert session.parked is None
+
+
+async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, period=86_000.0, stable_after=300.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    world.clock.advance(301)
+    assert isinstance(session.process, FakeProcess)
+    session.process.beat()
+    await until(session, lambda s: s.heard_at == world.clock.monotonic())
+    await crash(session)
+    await until(session, connected)
+    assert session.restarts == 2
+
+
+async def test_crashes_do_not_count_for_ever(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, period=300.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    await crash(session)
+    await until(session, parked)
+
+
+async def test_a_planned_restart_is_no_crash(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, base_delay=600.0, max_delay=600.0)
+    session = await make()
+    for _ in range(4):
+        before = await up(session)
+        session.start(restart=True)
+        assert session.state is State.RECYCLING
+        await until(session, lambda s, old=before: s.process is not old and connected(s))  # type: ignore[misc]
+    assert session.restarts == 0
+    assert world.audited("restart") == []
+    assert len(world.spawn.alive) == 1
+
+
+async def test_a_start_during_a_planned_restart_does_not_make_it_a_crash(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    before = await up(session)
+    session.start(restart=True)
+    session.start()
+    await until(session, lambda s: s.process is not before and connected(s))
+    assert session.restarts == 0
+
+
+async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    session.start(restart=True)
+    await until(session, connected)
+    await crash(session)
+    await until(session, connected)
+    assert session.restarts == 1
+    assert world.audited("restart") == [(None, None, "the worker was ended by SIGSEGV")]
+
+
+async def test_a_worker_that_hangs_is_replaced_and_that_counts(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "STOP_GRACE", 0.05)
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    session.unhealthy("the page has not answered for 31 s")
+    await until(session, lambda s: s.process is not process and connected(s))
+    assert process.signals == ["TERM", "KILL"]
+    assert session.restarts == 1
+    await written(session)
+    assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
+
+
+async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.report("unknown", phase="closing", details="Chromium is gone")
+    process.exit(13)
+    await until(session, lambda s: s.restarts == 1)
+    await written(session)
+    assert world.audited("restart") == [(None, None, "Chromium is gone")]
+
+
+async def test_an_early_death_is_told_by_its_exit_code(world: World, make: Make) -> None:
+    """Not by the socket that nobody could connect to."""
+    world.change("restart", base_delay=600.0, max_delay=600.0)
+    world.spawn.script = Script(listens=False, exits=EXIT_PROFILE_LOCKED)
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.restarts == 2)
+    await written(session)
+    reasons = {reason for _, _, reason in world.audited("restart")}
+    assert reasons == {"the profile is in use by another process"}
+
+
+async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
+    world.spawn.script = Script(refuses="no worker could be started: out of pids")
+    session = await make()
+    session.start()
+    await until(session, parked)
+    assert "out of pids" in str(session.details)
+
+
+async def test_a_bug_in_the_spawn_does_not_leave_it_starting_for_ever(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(spec: object) -> FakeProcess:
+        raise KeyError("what nobody foresaw")
+
+    world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
+    monkeypatch.setattr(world.spawn, "spawn", broken)
+    session = await make()
+    session.start()
+    await until(session, parked)
+
+
+# ---- stopping ----
+
+
+async def test_a_stop_while_it_is_being_started_leaves_no_process(world: World, make: Make) -> None:
+    world.spawn.script.held = asyncio.Event()
+    session = await make()
+    session.start()
+    await wait_until(lambda: world.spawn.starting, "the spawn is under way")
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.state is State.STOPPING)
+    world.spawn.script.held.set()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    assert session.state is State.STOPPED
+    assert len(world.spawn.started) == 1
+    assert world.spawn.alive == []
+
+
+async def test_a_stop_while_its_worker_is_not_listening_yet(world: World, make: Make) -> None:
+    world.spawn.script.listens = False
+    session = await make()
+    session.start()
+    await wait_until(lambda: world.spawn.started, "it was spawned")
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert world.spawn.alive == []
+    assert session.restarts == 0
+
+
+async def test_the_last_request_wins(world: World, make: Make) -> None:
+    session = await make()
+    first = await up(session)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.state is State.STOPPING)
+    session.start()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    await until(session, connected)
+    assert world.spawn.alive == [session.process]
+    assert session.process is not first
+    assert session.restarts == 0
+
+
+async def test_a_stubborn_worker_is_killed(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "STOP_GRACE", 0.05)
+    world.spawn.script.obeys = False
+    session = await make()
+    process = await up(session)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM", "KILL"]
+    assert session.state is State.STOPPED
+
+
+async def test_a_stop_of_what_is_down_says_who_wanted_it(world: World, make: Make) -> None:
+    session = await make()
+    await session.stop()
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+
+
+async def test_the_daemon_stops(world: World, make: Make) -> None:
+    session = await make()
+    await up(session)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop(daemon_stopping=True)
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "instance_restart")
+    assert world.store.accounts["s"].disconnect_details == "waguard was stopped"
+
+
+async def test_what_was_stopped_or_parked_before_keeps_its_reason(world: World, make: Make) -> None:
+    stopped, waiting = await make("stopped"), await make("parked")
+    await up(stopped)
+    await stopped.stop()
+    await up(waiting)
+    waiting.park(ParkCause.BLOCKED, "TOS_BLOCK")
+    await until(waiting, parked)
+    for session in (stopped, waiting):
+        await session.stop(daemon_stopping=True)
+        await written(session)
+    assert world.row_status("stopped") == ("disconnected", "user_initiated")
+    assert world.row_status("parked") == ("failed", "error")
+
+
+# ---- WhatsApp's word ----
+
+
+@pytest.mark.parametrize("on_conflict", ["park", "takeover"])
+async def test_conflict_parks_unless_it_is_to_be_taken_back(
+    world: World, make: Make, on_conflict: str
+) -> None:
+    world.change("whatsapp", on_conflict=on_conflict)
+    session = await make()
+    process = await up(session)
+    process.report("conflict")
+    if on_conflict == "park":
+        await until(session, parked)
+        assert session.parked is ParkCause.CONFLICT
+        assert world.spawn.alive == []
+    else:
+        await until(session, lambda s: s.link is Link.CONFLICT)
+        assert session.state is State.RUNNING
+    await written(session)
+    assert world.row_status("s") == ("failed", "error")
+
+
+async def test_blocked_parks_with_whatsapps_word_and_no_restart(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.report("blocked", details="TOS_BLOCK")
+    await until(session, parked)
+    await written(session)
+    assert session.parked is ParkCause.BLOCKED
+    assert world.row_status("s") == ("failed", "error")
+    assert world.store.accounts["s"].disconnect_details == "TOS_BLOCK"
+    assert len(world.audited("parked")) == 1
+    assert session.restarts == 0
+    assert len(world.spawn.started) == 1
+
+
+async def test_nobody_scans(world: World, make: Make) -> None:
+    world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr()},)
+    session = await make(profile=False)
+    session.start()
+    await until(session, running)
+    await written(session)
+    assert world.row_status("s") == ("qr_scanning", None)
+    assert isinstance(session.process, FakeProcess)
+    session.process.report("qr_pending", qr_idle=True)
+    await until(session, parked)
+    await written(session)
+    assert session.parked is ParkCause.QR_EXPIRED
+    assert world.row_status("s") == ("disconnected", "qr_expired")
+    session.start()  # a person asks for a new code
+    await until(session, lambda s: s.link is Link.QR_PENDING)
+    await written(session)
+    assert world.row_status("s") == ("qr_scanning", None)
+
+
+async def test_unlinked_on_the_phone(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    seq = process.event(LoggedOut(reason="phone"))
+    process.report("qr_pending", qr=qr())
+    await until(session, lambda s: s.link is Link.QR_PENDING)
+    await wait_until(lambda: process.stored == [seq], "the event is acknowledged")
+    await written(session)
+    assert world.row_status("s") == ("qr_scanning", None)
+    assert world.audited("logged_out") == [(None, None, "phone")]
+    assert session.restarts == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "status", "reason"),
+    [
+        ("offline", "disconnected", "timeout"),
+        ("syncing", "authenticated", None),
+        ("pairing", "authenticated", None),
+        ("qr_pending", "qr_scanning", None),
+    ],
+)
+async def test_a_link_becomes_a_status(
+    world: World, make: Make, link: str, status: str, reason: str | None
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.report(link)
+    await until(session, lambda s: s.link is Link(link))
+    await written(session)
+    assert world.row_status("s") == (status, reason)
+
+
+async def test_unknown_keeps_the_row_until_its_deadline(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.report("unknown")
+    await until(session, lambda s: s.link is Link.UNKNOWN)
+    world.clock.advance(under_test.LINK_DEADLINE)
+    session.look_at_link()
+    assert session.verdict.status is Status.CONNECTED
+    world.clock.advance(1)
+    session.look_at_link()
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "unknown")
+    process.report("connected", phone=PHONE)
+    await until(session, connected)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+
+
+# ---- messages ----
+
+
+async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.event(message(1))
+    process.event(message(2, media=b"\x00\x01", mimetype="image/png", caption="look"))
+    process.event(Ack(ids=("true_c_1", "true_c_2"), chat="c", ack=3))
+    await wait_until(lambda: process.stored == [1, 2, 3], "all is acknowledged")
+    names = [n for n in world.names() if n.startswith("message_")]
+    assert names == [
+        "message_received",
+        "message_received",
+        "message_status_updated",
+        "message_read",
+        "message_status_updated",
+        "message_read",
+    ]
+    first, second = (e.data["message"] for e in world.events("message_received"))
+    assert (first["id"], first["body"], first["media"]) == ("false_49170@c.us_1", "text 1", None)
+    assert (second["body"], second["media"]["data"], second["has_media"]) == ("look", "AAE=", True)
+    levels = {e.data["ack_level"] for e in world.events("message_status_updated")}
+    assert levels == {4}
+    await wait_until(lambda: world.store.accounts["s"].last_activity_at, "activity was noted")
+
+
+@pytest.mark.parametrize(
+    ("ack", "level", "status"),
+    [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 5, "played")],
+)
+async def test_ack_levels_are_one_more_than_whatsapps(
+    world: World, make: Make, ack: int, level: int, status: str
+) -> None:
+    """Fault 12."""
+    process = await up(await make())
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=ack))
+    await wait_until(lambda: process.stored, "it is acknowledged")
+    (told,) = world.events("message_status_updated")
+    assert (told.data["ack_level"], told.data["status"]) == (level, status)
+
+
+async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    for number in range(20):
+        process.event(message(number))
+    process.exit(-9)
+    await until(session, lambda s: s.restarts == 1)
+    assert len(world.events("message_received")) == 20
+
+
+async def test_one_odd_message_does_not_cost_the_session(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await make()
+    process = await up(session)
+    real = under_test.translate.inbound
+
+    def odd(told: Any, media: str | None) -> Any:
+        if told.body == "text 1":
+            raise ValueError(told)
+        return real(told, media)
+
+    monkeypatch.setattr(under_test.translate, "inbound", odd)
+    process.event(message(1))
+    process.event(message(2))
+    await wait_until(lambda: world.events("message_received"), "the second came")
+    assert session.process is process
+    assert session.link is Link.CONNECTED
+
+
+async def test_calls_reach_the_worker_while_there_is_one(world: World, make: Make) -> None:
+    session = await make()
+    with pytest.raises(UnavailableError, match="stopped"):
+        await session.call(TEXT)
+    process = await up(session)
+    await session.call(TEXT)
+    assert process.calls == [TEXT]
+    await session.stop()
+    with pytest.raises(UnavailableError):
+        await session.call(TEXT)
+
+
+# ---- the row ----
+
+
+async def test_the_newest_status_wins_while_the_database_is_down(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    seen: list[str] = []
+    real = world.store.write_status
+
+    async def write(session_id: str, generation: int, verdict: Any, **rest: Any) -> bool:
+        done = await real(session_id, generation, verdict, **rest)
+        seen.append(str(verdict.status))
+        return done
+
+    world.store.write_status = write  # type: ignore[method-assign]
+    world.store.down = True
+    for link in ("offline", "connected", "offline", "syncing"):
+        process.report(link, phone=PHONE)
+        await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
+    assert session.row_pending
+    assert session.verdict.status is Status.AUTHENTICATED  # memory is right all the time
+    assert world.row_status("s") == ("connected", None)
+    world.store.down = False
+    await written(session)
+    assert seen == ["authenticated"]
+    assert world.row_status("s") == ("authenticated", None)
+    # and nothing of the story is lost, nor out of order
+    after = [a for _, a, _ in world.audited("status")]
+    assert after[-4:] == ["disconnected", "connected", "disconnected", "authenticated"]
+
+
+async def test_a_row_that_changes_while_it_is_written_is_written_again(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    gate, entered = asyncio.Event(), asyncio.Event()
+    real = world.store.write_status
+    order: list[str] = []
+
+    async def slow(session_id: str, generation: int, verdict: Any, **rest: Any) -> bool:
+        entered.set()
+        await gate.wait()
+        order.append(str(verdict.status))
+        return await real(session_id, generation, verdict, **rest)
+
+    world.store.write_status = slow  # type: ignore[method-assign]
+    process.report("offline")
+    await entered.wait()
+    process.report("connected", phone=PHONE)
+    await until(session, connected)
+    gate.set()
+    await written(session)
+    assert order == ["disconnected", "connected"]
+    assert world.row_status("s") == ("connected", None)
+
+
+async def test_a_bug_in_the_store_does_not_end_the_writing(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    real, failures = world.store.write_status, iter([TypeError("a bug"), WaguardError("refused")])
+
+    async def flaky(*args: Any, **rest: Any) -> bool:
+        if error := next(failures, None):
+            raise error
+        return await real(*args, **rest)
+
+    world.store.write_status = flaky  # type: ignore[method-assign]
+    process.report("offline")
+    await until(session, lambda s: s.link is Link.OFFLINE)
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "timeout")
+
+
+async def test_an_older_generation_may_not_write(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    newer = await world.store.create("s", 7, account_id=None, priority=0)  # another daemon's
+    assert newer.generation == session.row.generation + 1
+    process.report("offline")
+    await until(session, lambda s: s.link is Link.OFFLINE)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+
+
+async def test_a_deleted_row_ends_the_attempts_to_write_it(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    await world.store.soft_delete("s")
+    process.report("offline")
+    await until(session, lambda s: s.link is Link.OFFLINE)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+
+
+async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Make) -> None:
+    """The incident."""
+    session = await make()
+    world.store.accounts["s"].status = "connected"
+    stale = await world.store.set_desired("s", up=False)
+    assert stale
+    again = Session(stale, world.around)
+    assert again.verdict.status is Status.CONNECTED
+    again.correct_row(stale)
+    await written(again)
+    assert world.row_status("s") == ("disconnected", "unknown")
+    ((before, after, _),) = world.audited("row_corrected")
+    assert (before, after) == ("connected", "disconnected")
+    await again.forget()
+    assert session.state is State.STOPPED
+
+
+async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_told_again(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    await up(session)
+    await written(session)
+    world.store.accounts["s"].status = "disconnected"
+    row = await world.store.session("s")
+    assert row
+    session.correct_row(row)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    await wait_until(lambda: len(world.events("session_ready")) == 2, "ready was told again")
+    ((before, after, _),) = world.audited("row_corrected")
+    assert (before, after) == ("disconnected", "connected")
+
+
+@pytest.mark.parametrize("status", ["error", "", "CONNECTED"])
+async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: str) -> None:
+    """Fault 9."""
+    row = SessionRow(
+        session_id="s",
+        workspace_id=7,
+        status=status,
+        desired_up=True,
+        generation=1,
+        disconnect_reason="because",
+    )
+    session = Session(row, world.around)
+    assert session.verdict.status is Status.DISCONNECTED
+    await session.forget()
+
+
+# ---- workers of an earlier daemon ----
+
+
+async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
+    session = await make()
+    left = await world.left_behind("s", generation=session.row.generation)
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    assert left.process.greeting
+    assert left.process.greeting.generation == session.row.generation
+    assert world.spawn.started == [left.process]
+    assert left.process.signals == []
+    await session.call(TEXT)
+    assert left.process.calls == [TEXT]
+
+
+async def test_an_adopted_worker_ends_and_nobody_knows_how(world: World, make: Make) -> None:
+    session = await make()
+    left = await world.left_behind("s", generation=session.row.generation)
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    left.process.exit(None)
+    await until(session, lambda s: s.restarts == 1)
+    await until(session, connected)
+    assert world.audited("restart") == [(None, None, "its exit code is unknown (adopted)")]
+    assert session.process is not left.process
+
+
+async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "LAST_WORDS", 0.05)
+    session = await make()
+    world.spawn.scripts["s"] = Script(listens=False)
+    left = await world.left_behind("s", generation=session.row.generation)
+    del world.spawn.scripts["s"]
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    assert left.process.signals == ["TERM"]
+    assert session.process is not left.process
+
+
+async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: Make) -> None:
+    session = await make()
+    left = await world.left_behind("s", generation=session.row.generation)
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert left.process.signals == ["TERM"]
+    assert not left.process.alive
+
+
+# ---- words ----
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, "its exit code is unknown (adopted)"),
+        (0, "stopped as told"),
+        (-9, "the worker was ended by SIGKILL"),
+        (13, "Chromium died"),
+        (77, "the worker failed with exit code 77"),
+        (-77, "the worker was ended by signal 77"),
+    ],
+)
+def test_an_exit_in_words(code: int | None, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+def test_every_state_with_a_process_can_be_stopped() -> None:
+    assert State.PARKED not in HAS_PROCESS
+    assert State.BACKOFF not in HAS_PROCESS
