@@ -1,5 +1,6 @@
 # Two commands: `make demo` and `make test`. Each sets up what it needs first.
-PYTHON ?= python3
+# Debian's own Python where it will do: every user can run it, one below a closed home only its owner
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
@@ -12,7 +13,7 @@ demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once e
 	$(BIN)/waguard demo $(ARGS)
 
 test: setup lint ## everything that CI runs
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 run: setup ## the real thing, on web.whatsapp.com
 	$(BIN)/waguard run $(ARGS)
@@ -25,7 +26,9 @@ system:
 	@.ci/system-packages
 
 $(VENV)/.installed: .ci/requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: name another one, PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv is missing: run as root: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r .ci/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

@@ -1,0 +1,356 @@
+"""The commands that talk to a daemon, against an API of the test's own."""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.host.processes import clean_environment
+from waguard.cli import main
+from waguard.host import procfs
+
+KEY: Final = "k" * 32
+HEALTH: Final = {
+    "status": "degraded",
+    "sessions": {"total": 2, "connected": 1, "disconnected": 1},
+    "problems": ["b is failed: TOS_BLOCK"],
+}
+LISTED: Final = [
+    {"session_id": "a", "workspace_id": 1, "status": "connected", "phone_number": "62811"},
+    {"session_id": "b", "workspace_id": 1, "status": "failed", "phone_number": None},
+]
+
+
+@dataclass
+class Answer:
+    """What the API says to one request, or to every one of its kind."""
+
+    status: int
+    body: Any
+    kind: str = "application/json; charset=utf-8"
+
+
+@dataclass
+class Api:
+    """Answers by method and path; what it was asked is kept."""
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    keys: set[str | None] = field(default_factory=set)
+    url: str = ""
+
+    def says(self, request: str, *answers: Answer) -> None:
+        """In this order; the last one repeats."""
+        self.answers[request] = list(answers)
+
+    def answer(self, request: str, body: Any) -> Answer:
+        self.asked.append((request, body))
+        known = self.answers.get(request, [Answer(404, {"error": "Session not found"})])
+        return known.pop(0) if len(known) > 1 else known[0]
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A daemon as its clients see it: a pid file, a key file and an API. This process is it."""
+    told = Api()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def respond(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size)) if size else None
+            told.keys.add(self.headers.get("X-Api-Key"))
+            answer = told.answer(f"{self.command} {self.path}", body)
+            content = (
+                answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            )
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815  # the base's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        told.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        (tmp_path / "run").mkdir()
+        (tmp_path / "state").mkdir()
+        write_pid_file(tmp_path, told.url)
+        (tmp_path / "state" / "api-key").write_text(f"# generated\n\n  {KEY}\nanother\n")
+        monkeypatch.chdir(tmp_path)
+        yield told
+        server.shutdown()
+        thread.join()
+
+
+def write_pid_file(folder: Path, url: str) -> None:
+    me = os.getpid()
+    content = {
+        "pid": me,
+        "start_time": procfs.start_time(me),
+        "boot_id": procfs.boot_id(),
+        "api": url,
+        "instance": "f00d",
+    }
+    (folder / "run" / "waguard.pid").write_text(json.dumps(content))
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
+    told = capsys.readouterr()
+    return told.out.splitlines(), told.err.splitlines()
+
+
+def is_well(api: Api) -> None:
+    api.says("GET /health/detailed", Answer(200, HEALTH))
+    api.says("GET /api/sessions", Answer(200, {"sessions": LISTED}))
+    for row in LISTED:
+        api.says(
+            f"GET /api/sessions/{row['session_id']}/status",
+            Answer(200, {**row, "lifecycle": "running", "restarts": 0}),
+        )
+
+
+def test_status_shows_what_runs_and_what_is_wrong(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_well(api)
+    assert main(["status"]) == 0
+    out, err = said(capsys)
+    assert err == []
+    assert out[0] == f"waguard at {api.url}: degraded, 1 of 2 connected"
+    assert out[1] == "  ! b is failed: TOS_BLOCK"
+    assert out[2].split()[:2] == ["SESSION_ID", "STATUS"]
+    assert out[3].split()[:3] == ["a", "connected", "62811"]
+    assert out[4].split()[:3] == ["b", "failed", "-"]
+    assert api.keys == {KEY}
+
+
+def test_status_for_a_machine(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    is_well(api)
+    assert main(["status", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["health"] == HEALTH
+    assert [row["session_id"] for row in told["sessions"]] == ["a", "b"]
+
+
+def test_no_sessions_and_what_to_do(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("GET /api/sessions", Answer(200, {"sessions": []}))
+    assert main(["sessions", "list"]) == 0
+    assert said(capsys)[0] == ["no sessions: create one with `waguard sessions create NAME`"]
+
+
+def test_sessions_are_made_and_ended(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("POST /api/sessions", Answer(201, {"session_id": "c", "status": "qr_scanning"}))
+    api.says("POST /api/sessions/c/logout", Answer(200, {"success": True}))
+    api.says("DELETE /api/sessions/c", Answer(200, {"success": True}))
+    assert main(["sessions", "create", "c", "--workspace", "7"]) == 0
+    assert main(["sessions", "logout", "c"]) == 0
+    assert main(["sessions", "delete", "c"]) == 0
+    assert api.asked == [
+        ("POST /api/sessions", {"session_id": "c", "workspace_id": 7}),
+        ("POST /api/sessions/c/logout", {}),
+        ("DELETE /api/sessions/c", None),
+    ]
+    assert said(capsys)[0][0] == "c: qr_scanning; next: waguard qr c"
+
+
+def test_a_name_cannot_lead_to_another_address(api: Api) -> None:
+    assert main(["sessions", "delete", "../x?y#z/é"]) == 1
+    assert api.asked[0][0] == "DELETE /api/sessions/..%2Fx%3Fy%23z%2F%C3%A9"
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            Answer(404, {"error": "Session not found"}),
+            "waguard: Session not found",
+        ),
+        (
+            Answer(401, {"error": "Invalid API key", "remedy": "see api.key_file"}),
+            "waguard: Invalid API key (see api.key_file)",
+        ),
+        (
+            Answer(400, {"error": "it is empty", "field": "message", "remedy": "write something"}),
+            "waguard: message: it is empty (write something)",
+        ),
+        (Answer(500, {}), "waguard: HTTP 500"),
+        (Answer(502, b"<h1>Bad\nGateway</h1>", "text/html"), "waguard: HTTP 502"),
+        (Answer(500, ["odd"]), "waguard: HTTP 500"),
+        (Answer(302, b"", "text/plain"), "waguard: HTTP 302"),
+        (Answer(503, {"error": "two\nlines"}), r"waguard: two\nlines"),
+        (
+            Answer(200, b"<html>", "application/json"),
+            "waguard: HTTP 200 with an answer that is not JSON"
+            " (is something between this machine and waguard?)",
+        ),
+    ],
+)
+def test_an_error_of_the_api_is_one_line(
+    api: Api, capsys: pytest.CaptureFixture[str], answer: Answer, line: str
+) -> None:
+    api.says("POST /api/messages/send", answer)
+    assert main(["send", "a", "6281", "hello"]) == 1
+    assert said(capsys) == ([], [line])
+
+
+def test_what_is_sent(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(
+        "POST /api/messages/send",
+        Answer(200, {"success": True, "message_id": "true_6281@c.us_3EB0", "timestamp": 1}),
+    )
+    assert main(["send", "a", "+6281", "hé\n👋"]) == 0
+    assert said(capsys)[0] == ["sent: true_6281@c.us_3EB0"]
+    assert api.asked[0][1] == {
+        "session_id": "a",
+        "recipient_phone": "+6281",
+        "message": "hé\n👋",
+        "type": "text",
+    }
+
+
+def test_an_uncertain_send_is_no_success(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(
+        "POST /api/messages/send",
+        Answer(202, {"success": False, "outcome": "uncertain", "message_id": "true_x"}),
+    )
+    assert main(["send", "a", "6281", "hello"]) == 1
+    (line,) = said(capsys)[0]
+    assert line.startswith("uncertain: ")
+    assert "true_x" in line
+
+
+def test_a_daemon_that_does_not_answer(
+    api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pid_file(tmp_path, "http://127.0.0.1:9")
+    assert main(["status"]) == 1
+    (line,) = said(capsys)[1]
+    assert line.startswith("waguard: http://127.0.0.1:9 does not answer: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "cannot be read"), (b"k\xff", "no key"), ("schlüssel".encode(), "no key")],
+)
+def test_a_key_file_that_is_of_no_use(
+    api: Api,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    why: str,
+) -> None:
+    path = tmp_path / "state" / "api-key"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["status"]) == 1
+    (line,) = said(capsys)[1]
+    assert str(path) in line
+    assert why in line
+    assert api.asked == []
+
+
+def test_the_daemon_of_another_folder(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says("GET /api/sessions", Answer(200, {"sessions": []}))
+    config = tmp_path / "w.toml"
+    config.write_text(f"[paths]\nruntime = '{tmp_path}/run'\nstate = '{tmp_path}/state'")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["sessions", "list"]) == 1
+    assert main(["sessions", "list", "--config", str(config)]) == 0
+
+
+# ---- the QR code ----
+
+CODE: Final = Answer(200, {"raw": "2@abc", "qr_code": "data:", "expires_in": 0})
+TOO_EARLY: Final = Answer(425, {"error": "no QR code yet"})
+GONE: Final = Answer(409, {"error": "the session is parked: no one scanned"})
+QR: Final = "GET /api/sessions/a/qr?wait=20"
+STATUS: Final = "GET /api/sessions/a/status"
+
+
+def test_a_code_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(QR, TOO_EARLY, TOO_EARLY, CODE)
+    assert main(["qr", "a", "--once"]) == 0
+    out, _ = said(capsys)
+    assert len([line for line in out if set(line) <= set("█▀▄ ") and line]) > 10
+    assert out[-1].endswith("Valid for 0 s.")
+
+
+def test_a_code_until_it_was_scanned(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(QR, CODE, GONE)
+    api.says(STATUS, Answer(200, {"status": "authenticated"}))
+    assert main(["qr", "a"]) == 0
+    assert said(capsys)[0][-1] == "a: scanned"
+
+
+def test_a_code_that_nobody_scanned_is_no_success(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says(QR, CODE, GONE)
+    api.says(STATUS, Answer(200, {"status": "disconnected"}))
+    assert main(["qr", "a"]) == 1
+    out, err = said(capsys)
+    assert "scanned" not in out[-1]
+    assert err == ["waguard: the session is parked: no one scanned"]
+
+
+def test_a_session_that_is_linked_already_has_no_code(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says(QR, Answer(409, {"error": "the session is already linked"}))
+    assert main(["qr", "a"]) == 1
+    assert said(capsys) == ([], ["waguard: the session is already linked"])
+
+
+# ---- a reader that goes away ----
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(api: Api, tmp_path: Path) -> None:
+    """``waguard sessions list | head``. The pid file names this process: the API is its own."""
+    api.says("GET /api/sessions", Answer(200, {"sessions": LISTED * 5000}))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen(
+        [sys.executable, "-m", "waguard", "sessions", "list"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    ) as asking:
+        os.close(writer)
+        _, err = asking.communicate(timeout=45)
+    assert (asking.returncode, err) == (0, b"")
+
+
+def test_also_when_what_it_says_is_short(api: Api, tmp_path: Path) -> None:
+    """So short that it is written only at the end."""
+    api.says("GET /api/sessions", Answer(200, {"sessions": []}))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen(
+        [sys.executable, "-m", "waguard", "sessions", "list"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    ) as asking:
+        os.close(writer)
+        _, err = asking.communicate(timeout=45)
+    assert (asking.returncode, err) == (0, b"")

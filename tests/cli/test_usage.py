@@ -1,0 +1,133 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.host.processes import clean_environment, waguard
+from waguard.cli import main
+
+COMMANDS = [
+    *("run", "demo", "standin", "phone", "status", "sessions", "qr", "send"),
+    *("sessions create", "sessions list", "sessions delete", "sessions logout"),
+]
+
+
+def code_of(*arguments: str) -> object:
+    """The exit code, also where argparse ends the program itself."""
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        return ended.code
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(*command.split(), "--help") == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("usage: ")
+    assert len(told.out) > 100
+    assert told.err == ""
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    told = capsys.readouterr().out
+    for command in COMMANDS[:8]:
+        assert re.search(rf"(?m)^\s+{command}\s", told), command
+    assert "Exit codes" in told
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert code_of("--version") == 0
+    assert capsys.readouterr().out == f"waguard {project['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "COMMAND"),
+        (["nonsense"], "'nonsense'"),
+        (["sessions"], "VERB"),
+        (["sessions", "nonsense"], "'nonsense'"),
+        (["sessions", "create"], "session"),
+        (["sessions", "create", "a", "--workspace", "one"], "'one'"),
+        (["send", "a", "6281"], "text"),
+        (["qr"], "session"),
+        (["run", "--nonsense"], "--nonsense"),
+        (["run", "--config"], "--config"),
+        (["status", "extra"], "extra"),
+        (["demo", "--port", "x"], "'x'"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: waguard")
+    assert told in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["sessions", "list", "--json"],
+        ["sessions", "create", "a"],
+        ["sessions", "delete", "a"],
+        ["sessions", "logout", "a"],
+        ["qr", "a"],
+        ["send", "a", "6281", "hello"],
+    ],
+    ids=" ".join,
+)
+def test_where_no_daemon_runs(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert code_of(*arguments) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = told.err.splitlines()
+    assert line.startswith("waguard: no waguard runs here")
+    assert str(tmp_path / "run") in line
+    assert "waguard run" in line
+    assert list(tmp_path.iterdir()) == []  # a question leaves nothing behind
+
+
+def test_the_same_as_a_process(tmp_path: Path) -> None:
+    asked = waguard("status", folder=tmp_path)
+    assert asked.returncode == 1
+    assert asked.stdout == ""
+    assert len(asked.stderr.splitlines()) == 1
+
+
+def test_a_client_command_with_a_wrong_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text("[api]\nprot = 1")
+    assert code_of("status", "--config", str(path)) == 2
+    assert capsys.readouterr().err.startswith("waguard: api.prot: unknown key (value 1)")
+    assert code_of("status", "--config", str(tmp_path / "missing")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be read" in line
+
+
+def test_the_installed_program_is_the_same_one() -> None:
+    program = Path(sys.executable).parent / "waguard"
+    if not program.exists():
+        pytest.skip("waguard is not installed beside this interpreter")
+    asked = subprocess.run(
+        [program, "nonsense"], env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert asked.returncode == 2
+    assert "nonsense" in asked.stderr

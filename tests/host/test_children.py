@@ -1,0 +1,418 @@
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psutil
+import pytest
+
+from tests.waiting import DEADLINE, wait_until
+from waguard.errors import WaguardError
+from waguard.host import procfs
+from waguard.host.children import ExecSpawn, PidfdProcess, read_records
+from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED, WorkerRecord, WorkerSpec
+
+Start = Callable[[str], Awaitable[PidfdProcess]]
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+SAYS_READY: Final = "import os, signal, sys, time\nprint('ready', flush=True)\n"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> WorkerSpec:
+    return WorkerSpec(
+        instance="f00d",
+        session="a session",
+        generation=7,
+        profile=str(tmp_path / "profile"),
+        socket=str(tmp_path / "w.sock"),
+        record=str(tmp_path / "w.json"),
+        temporary=str(tmp_path / "t"),
+        url="http://127.0.0.1:9/",
+        wajs=None,
+        takeover=False,
+        executable=str(tmp_path / "no-such-chromium"),
+        flavour="chromium",
+        extra_args=(),
+        launch_timeout=5.0,
+        orphan_grace=1.0,
+        heartbeat=1.0,
+    )
+
+
+@pytest.fixture
+async def start(
+    tmp_path: Path, spec: WorkerSpec, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Start]:
+    """Spawns a program of the test's in the place of Python with a worker; all end with it."""
+    script = tmp_path / "worker"
+    started: list[PidfdProcess] = []
+
+    async def spawn(code: str) -> PidfdProcess:
+        script.write_text(f"#!{python}\n{code}")
+        script.chmod(0o700)
+        process = await ExecSpawn().spawn(spec)
+        started.append(process)
+        return process
+
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(script))
+    yield spawn
+    for process in started:
+        process.kill()
+        await ended(process)
+
+
+async def ended(process: PidfdProcess) -> int | None:
+    async with asyncio.timeout(DEADLINE):
+        return await process.wait()
+
+
+async def listening(process: PidfdProcess) -> None:
+    async with asyncio.timeout(DEADLINE):
+        await process.listening()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+# ---- how it ends ----
+
+
+@pytest.mark.parametrize("code", [0, 1, 10, 255])
+async def test_an_exit_code(start: Start, code: int) -> None:
+    process = await start(f"import sys; sys.exit({code})")
+    assert await ended(process) == code
+    assert await ended(process) == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+async def test_a_signal(start: Start, number: signal.Signals) -> None:
+    process = await start(
+        f"import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        f"os.kill(os.getpid(), {number:d})"
+    )
+    assert await ended(process) == -number
+
+
+async def test_terminate_asks_the_worker_alone(start: Start, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    process = await start(
+        "import subprocess, signal, sys, time\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "def stop(*_):\n"
+        f"    open({str(told)!r}, 'w').write(str(child.poll()))\n"
+        "    child.kill(); child.wait(); sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(600)\n"
+    )
+    await listening(process)
+    process.terminate()
+    assert await ended(process) == 3
+    assert told.read_text() == "None"  # its own child had been left to it
+
+
+async def test_kill_ends_the_whole_group(start: Start, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    process = await start(
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    await listening(process)
+    child = int(note.read_text())
+    assert alive(child)
+    process.terminate()
+    process.kill()
+    assert await ended(process) == -signal.SIGKILL
+    await wait_until(lambda: not alive(child), "its child is gone too")
+
+
+async def test_a_stopped_process_can_be_killed(start: Start) -> None:
+    process = await start(SAYS_READY + "time.sleep(600)")
+    await listening(process)
+    os.kill(process.pid, signal.SIGSTOP)
+    process.kill()
+    assert await ended(process) == -signal.SIGKILL
+
+
+async def test_after_its_end_nothing_is_sent_to_its_pid(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await start("")
+    await ended(process)
+
+    def refuse(*_: object) -> None:
+        pytest.fail("a signal to a pid that may be another's by now")
+
+    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    process.terminate()
+    process.kill()
+
+
+async def test_between_its_end_and_the_loops_notice_signals_are_harmless(start: Start) -> None:
+    process = await start("")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    process.terminate()
+    process.kill()
+    assert await ended(process) == 0
+
+
+async def test_many_may_wait_and_one_may_give_up(start: Start) -> None:
+    process = await start(SAYS_READY + "time.sleep(600)")
+    waiting = [asyncio.create_task(process.wait()) for _ in range(3)]
+    await listening(process)
+    waiting[0].cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting[0]
+    process.kill()
+    assert await asyncio.gather(*waiting[1:]) == [-signal.SIGKILL] * 2
+
+
+# ---- how it begins ----
+
+
+async def test_it_listens_when_it_says_so(start: Start) -> None:
+    process = await start("import sys; sys.stdin.read(); " + SAYS_READY + "time.sleep(600)")
+    await listening(process)
+    assert alive(process.pid)
+
+
+async def test_nobody_waits_for_a_worker_that_died_before_it_listened(start: Start) -> None:
+    process = await start("import sys; sys.exit(15)")
+    await listening(process)
+    assert await ended(process) == 15
+
+
+async def test_nor_for_one_whose_output_lives_on_in_a_child(start: Start, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    process = await start(
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+    )
+    try:
+        assert await ended(process) == 0
+        await listening(process)
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+async def test_what_a_worker_is_given(
+    start: Start, spec: WorkerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its instructions, its marks, a group of its own; nothing of the daemon's configuration."""
+    secrets = {
+        "WAGUARD_DATABASE__URL": "mysql://me:sesame@db/wa",
+        "WAGUARD_API__PORT": "1",
+        "NOTIFY_SOCKET": "/run/notify",
+        "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "1",
+    }
+    for name, value in {**secrets, "WAGUARD_TEST_MARK": "kept"}.items():
+        monkeypatch.setenv(name, value)
+    told = tmp_path / "told"
+    process = await start(
+        "import json, os, sys\n"
+        "told = {'argv': sys.argv[1:], 'stdin': sys.stdin.read(), 'environ': dict(os.environ),\n"
+        "        'pid': os.getpid(), 'sid': os.getsid(0), 'pgid': os.getpgid(0),\n"
+        "        'fds': sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1]}\n"
+        f"json.dump(told, open({str(told)!r}, 'w'))"
+    )
+    assert await ended(process) == 0
+    seen: dict[str, Any] = json.loads(told.read_text())
+    assert seen["argv"] == ["-P", "-m", "waguard.worker", "a session"]
+    assert msgspec.json.decode(seen["stdin"], type=WorkerSpec) == spec
+    assert process.pid == seen["pid"] == seen["sid"] == seen["pgid"]
+    assert seen["fds"] == [0, 1, 2]
+    environ = seen["environ"]
+    assert environ["WAGUARD_INSTANCE"] == "f00d"
+    assert environ["WAGUARD_SESSION"] == "a session"
+    assert environ["WAGUARD_GENERATION"] == "7"
+    assert environ["WAGUARD_TEST_MARK"] == "kept"
+    assert not environ.keys() & secrets.keys()
+    assert "sesame" not in json.dumps(environ)
+
+
+async def test_nothing_is_kept_open(start: Start) -> None:
+    await ended(await start(""))
+    before = descriptors()
+    for _ in range(3):
+        process = await start(SAYS_READY)
+        await listening(process)
+        await ended(process)
+    assert descriptors() == before
+
+
+async def test_a_worker_that_reads_nothing(start: Start) -> None:
+    """It closed its end before it was told anything."""
+    process = await start("import os; os.close(0); os._exit(4)")
+    assert await ended(process) == 4
+
+
+async def test_where_no_process_can_be_started(
+    spec: WorkerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    before = descriptors()
+    with pytest.raises(WaguardError, match="no worker could be started: No such file") as refused:
+        await ExecSpawn().spawn(spec)
+    assert refused.value.remedy
+    assert descriptors() == before
+
+
+async def test_a_worker_that_cannot_be_watched_is_not_left_running(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no descriptor left it could never be stopped: the next one would find its profile."""
+    started: list[int] = []
+
+    def no_descriptor(pid: int) -> int:
+        started.append(pid)
+        raise OSError(24, "Too many open files")
+
+    before = descriptors()
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    with pytest.raises(WaguardError, match="Too many open files"):
+        await start("import time; time.sleep(600)")
+    assert not psutil.pid_exists(started[0])
+    assert descriptors() == before
+
+
+async def test_with_too_few_descriptors_nothing_is_left_either(start: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    children = len(psutil.Process().children())
+    before = descriptors()
+    refused = 0
+    for spare in range(12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + spare, hard))
+        try:
+            process = await start("")
+        except (WaguardError, OSError) as error:
+            assert isinstance(error, WaguardError) or spare < 2
+            refused += 1
+        else:
+            break
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert len(psutil.Process().children()) == children
+        assert descriptors() == before
+    assert refused
+    assert await ended(process) == 0
+
+
+async def test_the_real_worker_says_why_it_ended(spec: WorkerSpec) -> None:
+    process = await ExecSpawn().spawn(spec)
+    assert await ended(process) == EXIT_BROWSER_NOT_STARTED
+
+
+# ---- adoption ----
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator["subprocess.Popen[bytes]"]:
+    """A process that nobody here started by ``ExecSpawn``."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def record(pid: int, **changes: Any) -> WorkerRecord:
+    plain = WorkerRecord(
+        pid=pid,
+        start_time=procfs.start_time(pid) or 0,
+        boot_id=procfs.boot_id(),
+        instance="f00d",
+        session="a",
+        generation=1,
+        profile="/p",
+        socket="/s",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+async def test_an_adopted_worker_is_told_to_stop_and_its_code_is_unknown(
+    stranger: "subprocess.Popen[bytes]",
+) -> None:
+    process = ExecSpawn().adopt(record(stranger.pid))
+    assert process
+    assert process.pid == stranger.pid
+    await listening(process)  # it does already
+    process.terminate()
+    assert await ended(process) is None
+    assert stranger.wait() == -signal.SIGTERM
+
+
+async def test_an_adopted_worker_is_killed_with_its_group(
+    stranger: "subprocess.Popen[bytes]",
+) -> None:
+    process = ExecSpawn().adopt(record(stranger.pid))
+    assert process
+    process.kill()
+    assert await ended(process) is None
+    assert stranger.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"start_time": 1}, {"boot_id": "another"}, {"pid": 2**22 + 1}, {"pid": 2**40}, {"pid": -1}],
+    ids=str,
+)
+async def test_what_is_not_the_worker_is_not_adopted(
+    stranger: "subprocess.Popen[bytes]", changes: dict[str, Any]
+) -> None:
+    before = descriptors()
+    assert ExecSpawn().adopt(record(stranger.pid, **changes)) is None
+    assert descriptors() == before
+    assert stranger.poll() is None
+
+
+async def test_a_zombie_counts_as_gone(stranger: "subprocess.Popen[bytes]") -> None:
+    known = record(stranger.pid)
+    stranger.kill()
+    os.waitid(os.P_PID, stranger.pid, os.WEXITED | os.WNOWAIT)
+    assert ExecSpawn().adopt(known) is None
+
+
+async def test_a_stopped_worker_is_alive(stranger: "subprocess.Popen[bytes]") -> None:
+    stranger.send_signal(signal.SIGSTOP)
+    process = ExecSpawn().adopt(record(stranger.pid))
+    assert process
+    process.kill()
+    assert await ended(process) is None
+
+
+# ---- records ----
+
+
+def test_records_are_read_in_order_and_what_is_none_is_passed_over(tmp_path: Path) -> None:
+    assert read_records(tmp_path / "missing") == []
+    known = record(1)
+    for name in ("b.json", "a.json"):
+        (tmp_path / name).write_bytes(msgspec.json.encode(known))
+    (tmp_path / "half.json").write_bytes(msgspec.json.encode(known)[:-3])
+    (tmp_path / "other.json").write_text('{"pid": "1"}')
+    (tmp_path / "binary.json").write_bytes(b'{"pid": "\xff"}')
+    (tmp_path / "empty.json").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "a.sock").touch()
+    assert read_records(tmp_path) == [(tmp_path / "a.json", known), (tmp_path / "b.json", known)]
