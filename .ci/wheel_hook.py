@@ -1,6 +1,8 @@
-"""Refuses to build a wheel without the pinned wa-js, so that no wheel lacks it."""
+"""Puts the pinned wa-js where the wheel packs it, and refuses to build a wheel without it."""
 
 import hashlib
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,12 @@ class PinnedBundle(BuildHookInterface[Any]):
         bundle = Path(self.root) / BUNDLE
         if version == "editable":
             return
+        if not bundle.is_file() and (npm := shutil.which("npm")):
+            command = [npm, "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+            subprocess.run(command, cwd=Path(self.root) / "waguard/wajs", check=True)
         if not bundle.is_file():
-            raise SystemExit(f"{BUNDLE} is missing: run `make setup` (or `npm ci` in waguard/wajs) first")
+            raise SystemExit(f"{BUNDLE} is missing: install npm, or run `make setup` first")
         if hashlib.sha256(bundle.read_bytes()).hexdigest() != SHA256:
-            raise SystemExit(f"{BUNDLE} is not the pinned build (sha256 {SHA256}): run `npm ci` in waguard/wajs")
+            raise SystemExit(
+                f"{BUNDLE} is not the pinned build (sha256 {SHA256}): run `npm ci` in waguard/wajs"
+            )

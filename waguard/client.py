@@ -58,7 +58,7 @@ class ApiClient:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise ApiCallError(
-                f"{self.base} does not answer: {error or type(error).__name__}",
+                f"{self.base} does not answer: {str(error) or type(error).__name__}",
                 answered=0,
                 remedy="see its log",
             ) from None

@@ -314,9 +314,7 @@ def _cross_check(config: Config) -> None:
         )
     for name, url in (("whatsapp.url", config.whatsapp.url), ("webhook.url", config.webhook.url)):
         if url is not None and not _is_address(url):
-            raise _refused(
-                name, url, "it is no address", "use http://host/… or https://host/…"
-            )
+            raise _refused(name, url, "it is no address", "use http://host/… or https://host/…")
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
             f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",

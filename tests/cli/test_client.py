@@ -194,8 +194,10 @@ def test_a_name_cannot_lead_to_another_address(api: Api) -> None:
         (Answer(503, {"error": "two\nlines"}), r"waguard: two\nlines"),
         (
             Answer(200, b"<html>", "application/json"),
-            "waguard: HTTP 200 with an answer that is not JSON"
-            " (is something between this machine and waguard?)",
+            (
+                "waguard: HTTP 200 with an answer that is not JSON"
+                " (is something between this machine and waguard?)"
+            ),
         ),
     ],
 )

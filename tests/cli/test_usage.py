@@ -64,9 +64,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     ],
     ids=" ".join,
 )
-def test_wrong_usage(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(*arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("usage: waguard")

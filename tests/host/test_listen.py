@@ -66,7 +66,7 @@ def test_a_port_of_a_daemon_that_just_died_is_free() -> None:
     with listening("127.0.0.1") as listener:
         address = listener.getsockname()
         client = socket.create_connection(address)
-        listener.setblocking(True)
+        listener.settimeout(5)
         server, _ = listener.accept()
         server.close()
         client.close()

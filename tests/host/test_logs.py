@@ -176,9 +176,7 @@ def test_the_journal_gets_priorities(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "journal_stream"), [("auto", None), ("auto", "another"), ("text", "this")]
 )
-def test_only_the_journal_gets_them(
-    tmp_path: Path, form: str, journal_stream: str | None
-) -> None:
+def test_only_the_journal_gets_them(tmp_path: Path, form: str, journal_stream: str | None) -> None:
     """The variable is inherited by everything that a service starts, with output elsewhere too."""
     lines = said_to(tmp_path, form, journal_stream)
     assert [line[24:] for line in lines] == [

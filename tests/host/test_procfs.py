@@ -85,9 +85,7 @@ def test_the_boot_has_a_name() -> None:
 
 def test_who_holds_a_flock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX)\n" + WAITS
-    )
+    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX)\n" + WAITS
     path.touch()
     assert procfs.flock_holder(path) is None
     with program(code, str(path)) as holder:

@@ -17,7 +17,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
     name = path if request.param == "path" else f"@waguard-test-{os.getpid()}-{id(request)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(name.replace("@", "\0") if request.param == "abstract" else name)
-        server.setblocking(False)
+        server.settimeout(0)
 
         def told() -> list[str]:
             messages = []

@@ -37,7 +37,7 @@ def test_asking_twice_is_asking_once(state: State, event: Event) -> None:
     assert step(target, event) == Transition(target)
 
 
-@pytest.mark.parametrize("state", HAS_PROCESS)
+@pytest.mark.parametrize("state", sorted(HAS_PROCESS))
 def test_a_worker_may_die_at_any_moment(state: State) -> None:
     expected = {
         State.STOPPING: State.STOPPED,

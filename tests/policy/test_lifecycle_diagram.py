@@ -6,7 +6,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs/architecture.md"
 
 
 def test_the_diagram_in_the_docs_is_the_table() -> None:
-    shown = DOCUMENT.read_text().partition("<!-- lifecycle -->")[2].partition("<!-- /lifecycle -->")[0]
+    shown = (
+        DOCUMENT.read_text().partition("<!-- lifecycle -->")[2].partition("<!-- /lifecycle -->")[0]
+    )
     assert shown.strip() == f"```mermaid\n{diagram()}\n```", (
         "docs/architecture.md is out of date: replace the block by `diagram()`'s output"
     )

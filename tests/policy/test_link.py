@@ -22,6 +22,9 @@ EVERY_READING: Final = [
 ]
 
 
+IN, OUT, SILENT = True, False, None  # whether wa-js says that the account is linked
+
+
 def facts(
     authenticated: bool | None,  # noqa: FBT001  # a column of the table
     mode: str | None,
@@ -35,52 +38,52 @@ def facts(
 
 
 STORY: Final = {
-    "the page loads": (facts(None, None, None, None), Link.UNKNOWN),
+    "the page loads": (facts(SILENT, None, None, None), Link.UNKNOWN),
     "it has a stream, but no word on the account": (
-        facts(None, "QR", "OPENING", "OPENING"),
+        facts(SILENT, "QR", "OPENING", "OPENING"),
         Link.UNKNOWN,
     ),
-    "a code is on the screen": (facts(False, "QR", "NORMAL", "UNPAIRED", "code"), Link.QR_PENDING),
-    "the codes ran out": (facts(False, "QR", "NORMAL", "UNPAIRED_IDLE"), Link.QR_PENDING),
+    "a code is on the screen": (facts(OUT, "QR", "NORMAL", "UNPAIRED", "code"), Link.QR_PENDING),
+    "the codes ran out": (facts(OUT, "QR", "NORMAL", "UNPAIRED_IDLE"), Link.QR_PENDING),
     "a code is shown before the stream says so": (
-        facts(False, None, None, None, "code"),
+        facts(OUT, None, None, None, "code"),
         Link.QR_PENDING,
     ),
-    "the phone scanned": (facts(False, "QR", "PAIRING", "PAIRING"), Link.PAIRING),
+    "the phone scanned": (facts(OUT, "QR", "PAIRING", "PAIRING"), Link.PAIRING),
     "a pairing code is waited for while the QR code stays": (
-        facts(False, "QR", "PAIRING", "UNPAIRED", "code"),
+        facts(OUT, "QR", "PAIRING", "UNPAIRED", "code"),
         Link.QR_PENDING,
     ),
     "the phone agreed, the stream has not moved": (
-        facts(True, "QR", "PAIRING", "PAIRING"),
+        facts(IN, "QR", "PAIRING", "PAIRING"),
         Link.PAIRING,
     ),
-    "chats come in": (facts(True, "SYNCING", "SYNCING", "CONNECTED"), Link.SYNCING),
-    "chats still come in": (facts(True, "MAIN", "SYNCING", "OPENING"), Link.SYNCING),
-    "all is well": (facts(True, "MAIN", "NORMAL", "CONNECTED"), Link.CONNECTED),
-    "all is well and it catches up": (facts(True, "MAIN", "RESUMING", "CONNECTED"), Link.CONNECTED),
-    "the cable is out": (facts(True, "MAIN", "OFFLINE", "TIMEOUT"), Link.OFFLINE),
-    "the stream says offline": (facts(True, "OFFLINE", "OFFLINE", "CONNECTED"), Link.OFFLINE),
-    "it connects again": (facts(True, "MAIN", "CONNECTING", "OPENING"), Link.OFFLINE),
-    "wa-js cannot read the stream": (facts(True, None, None, "CONNECTED"), Link.UNKNOWN),
-    "wa-js cannot read the socket": (facts(True, "MAIN", "NORMAL", None), Link.UNKNOWN),
-    "opened elsewhere, says the socket": (facts(True, "MAIN", "NORMAL", "CONFLICT"), Link.CONFLICT),
+    "chats come in": (facts(IN, "SYNCING", "SYNCING", "CONNECTED"), Link.SYNCING),
+    "chats still come in": (facts(IN, "MAIN", "SYNCING", "OPENING"), Link.SYNCING),
+    "all is well": (facts(IN, "MAIN", "NORMAL", "CONNECTED"), Link.CONNECTED),
+    "all is well and it catches up": (facts(IN, "MAIN", "RESUMING", "CONNECTED"), Link.CONNECTED),
+    "the cable is out": (facts(IN, "MAIN", "OFFLINE", "TIMEOUT"), Link.OFFLINE),
+    "the stream says offline": (facts(IN, "OFFLINE", "OFFLINE", "CONNECTED"), Link.OFFLINE),
+    "it connects again": (facts(IN, "MAIN", "CONNECTING", "OPENING"), Link.OFFLINE),
+    "wa-js cannot read the stream": (facts(IN, None, None, "CONNECTED"), Link.UNKNOWN),
+    "wa-js cannot read the socket": (facts(IN, "MAIN", "NORMAL", None), Link.UNKNOWN),
+    "opened elsewhere, says the socket": (facts(IN, "MAIN", "NORMAL", "CONFLICT"), Link.CONFLICT),
     "opened elsewhere, says the stream": (
-        facts(None, "CONFLICT", "NORMAL", "CONNECTED"),
+        facts(SILENT, "CONFLICT", "NORMAL", "CONNECTED"),
         Link.CONFLICT,
     ),
-    "banned": (facts(True, "TOS_BLOCK", "NORMAL", "CONNECTED"), Link.BLOCKED),
+    "banned": (facts(IN, "TOS_BLOCK", "NORMAL", "CONNECTED"), Link.BLOCKED),
     "banned and opened elsewhere": (
-        facts(True, "CONFLICT", "NORMAL", "SMB_TOS_BLOCK"),
+        facts(IN, "CONFLICT", "NORMAL", "SMB_TOS_BLOCK"),
         Link.BLOCKED,
     ),
     "too old, even before the login": (
-        facts(False, "QR", "NORMAL", "DEPRECATED_VERSION", "code"),
+        facts(OUT, "QR", "NORMAL", "DEPRECATED_VERSION", "code"),
         Link.BLOCKED,
     ),
-    "the network is not allowed": (facts(None, "PROXYBLOCK", None, None), Link.BLOCKED),
-    "unlinked on the phone": (facts(False, "QR", "OPENING", "UNPAIRED"), Link.QR_PENDING),
-    "logged out and offline": (facts(False, "OFFLINE", "OFFLINE", "TIMEOUT"), Link.UNKNOWN),
+    "the network is not allowed": (facts(SILENT, "PROXYBLOCK", None, None), Link.BLOCKED),
+    "unlinked on the phone": (facts(OUT, "QR", "OPENING", "UNPAIRED"), Link.QR_PENDING),
+    "logged out and offline": (facts(OUT, "OFFLINE", "OFFLINE", "TIMEOUT"), Link.UNKNOWN),
 }
 
 
@@ -128,5 +131,5 @@ def test_a_logout_shows_a_new_code_and_is_not_a_link_of_its_own_here() -> None:
 
 
 def test_words_that_nobody_knows_yet_are_no_connection() -> None:
-    assert judge(facts(True, "NEW_MODE", "NEW", "NEW")) is Link.OFFLINE
-    assert judge(facts(False, "NEW_MODE", "NEW", "NEW")) is Link.UNKNOWN
+    assert judge(facts(IN, "NEW_MODE", "NEW", "NEW")) is Link.OFFLINE
+    assert judge(facts(OUT, "NEW_MODE", "NEW", "NEW")) is Link.UNKNOWN

@@ -168,6 +168,7 @@ async def test_only_new_codes_are_announced_and_only_while_they_count(
     process.report("qr_pending", qr=qr("2", count=2))
     process.report("connected", qr=qr("3", count=3))
     await until(session, connected)
+    await wait_until(lambda: world.events("session_ready"), "all before it was told")
     told = [(e.data["raw"], e.data["qr_count"]) for e in world.events("qr_code_generated")]
     assert told == [("1", 1), ("2", 2)]
     first, second = world.events("qr_code_generated")

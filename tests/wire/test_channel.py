@@ -14,6 +14,7 @@ from waguard.wire import channel, protocol
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
+    Call,
     Event,
     Exists,
     Failed,
@@ -41,7 +42,9 @@ from waguard.wire.protocol import (
     WorkerSpec,
 )
 
-TEXT: Final = SendText(chat="6281@c.us", text="hé\0llo 👋", message_id="true_6281@c.us_3EB0", timeout=30)
+TEXT: Final = SendText(
+    chat="6281@c.us", text="hé\0llo 👋", message_id="true_6281@c.us_3EB0", timeout=30
+)
 MEDIA: Final = SendMedia(
     chat="6281@c.us",
     content=bytes(range(256)) * 300,
@@ -63,7 +66,7 @@ MESSAGE: Final = InboundMessage(
     media=b"\x89PNG",
     size=4,
 )
-CALLS: Final = (
+CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
 )
@@ -152,7 +155,7 @@ async def test_what_the_worker_says_arrives(pair: Pair, message: FromWorker) -> 
 
 
 def test_nothing_that_can_be_said_is_left_out_above() -> None:
-    said = {type(message) for message in (*TO_WORKER, *TO_DAEMON, *CALLS)}
+    said: set[type] = {type(message) for message in (*TO_WORKER, *TO_DAEMON, *CALLS)}
     for message in TO_DAEMON:
         said.update({type(getattr(message, name, None)) for name in ("body", "outcome")})
     unions: list[Any] = [FromDaemon, FromWorker]
@@ -188,9 +191,7 @@ async def test_a_large_file_in_both_directions_at_once(pair: Pair) -> None:
     await sending
 
 
-async def test_the_limit_is_for_both_sides(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_limit_is_for_both_sides(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     message = TO_DAEMON[0]
     size = len(msgspec.msgpack.encode(message))
     monkeypatch.setattr(channel, "FRAME_LIMIT", size)
@@ -249,10 +250,15 @@ async def test_nonsense_is_named_and_the_next_message_is_still_read(
     assert await pair.daemon.receive() == TO_DAEMON[0]
 
 
-@given(st.binary(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "id", "seq"]), inner),
-).map(msgspec.msgpack.encode))
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["type", "id", "seq"]), inner)
+        ),
+    ).map(msgspec.msgpack.encode)
+)
 def test_whatever_comes_is_a_message_or_named_as_none(content: bytes) -> None:
     async def read() -> None:
         async with connected() as pair:
@@ -289,10 +295,13 @@ async def test_sending_to_a_peer_that_is_gone(pair: Pair) -> None:
     pair.daemon.close()
     with pytest.raises(EOFError):
         await pair.worker.receive()
+
+    async def keep_talking() -> None:
+        while True:  # the kernel notices with the first or the second write
+            await pair.worker.send(TO_DAEMON[0])
+
     with pytest.raises(EOFError):
-        async with asyncio.timeout(10):
-            while True:  # the kernel notices with the first or the second write
-                await pair.worker.send(TO_DAEMON[0])
+        await asyncio.wait_for(keep_talking(), 10)
 
 
 async def test_posting_after_closing_is_lost_in_silence_and_closing_twice_is_fine(

@@ -58,7 +58,8 @@ def describe_exit(code: int | None) -> str:
     if code is None:
         return "its exit code is unknown (adopted)"
     if code < 0:
-        return f"the worker was ended by {signal.Signals(-code).name}"
+        named = {number.value: number.name for number in signal.Signals}
+        return f"the worker was ended by {named.get(-code, f'signal {-code}')}"
     return EXIT_MEANINGS.get(code, f"the worker failed with exit code {code}")
 
 
