@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -21,6 +23,13 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
     return {"real": asyncio.SelectorEventLoop}
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder with a short name: pytest's own are too long for a socket below them."""
+    with tempfile.TemporaryDirectory(prefix="wg-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

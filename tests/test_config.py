@@ -19,10 +19,10 @@ LONG_KEY: Final = "k" * KEY_LENGTH
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, which relative paths start from."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.chdir(short_path)
+    return short_path
 
 
 def loaded(text: str | bytes = "", environ: Mapping[str, str] | None = None) -> Config:

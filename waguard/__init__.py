@@ -1,0 +1,3 @@
+"""Keeps WhatsApp Web sessions alive."""
+
+__version__ = "0.1.0"

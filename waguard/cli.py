@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from waguard import __version__
 from waguard.config import Config, load
 from waguard.errors import WaguardError
 
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
         epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=f"waguard {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = _command(commands, "run", _run, "run the daemon in the foreground")
@@ -131,10 +132,6 @@ def _command(
 
 def _with_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults")
-
-
-def _version() -> str:
-    return "waguard 0.1.0"
 
 
 def _config(arguments: argparse.Namespace) -> Config:

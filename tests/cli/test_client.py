@@ -58,7 +58,7 @@ class Api:
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """A daemon as its clients see it: a pid file, a key file and an API. This process is it."""
     told = Api()
 
@@ -86,11 +86,11 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         told.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        (tmp_path / "run").mkdir()
-        (tmp_path / "state").mkdir()
-        write_pid_file(tmp_path, told.url)
-        (tmp_path / "state" / "api-key").write_text(f"# generated\n\n  {KEY}\nanother\n")
-        monkeypatch.chdir(tmp_path)
+        (short_path / "run").mkdir()
+        (short_path / "state").mkdir()
+        write_pid_file(short_path, told.url)
+        (short_path / "state" / "api-key").write_text(f"# generated\n\n  {KEY}\nanother\n")
+        monkeypatch.chdir(short_path)
         yield told
         server.shutdown()
         thread.join()
@@ -236,9 +236,9 @@ def test_an_uncertain_send_is_no_success(api: Api, capsys: pytest.CaptureFixture
 
 
 def test_a_daemon_that_does_not_answer(
-    api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    api: Api, short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pid_file(tmp_path, "http://127.0.0.1:9")
+    write_pid_file(short_path, "http://127.0.0.1:9")
     assert main(["status"]) == 1
     (line,) = said(capsys)[1]
     assert line.startswith("waguard: http://127.0.0.1:9 does not answer: ")
@@ -250,12 +250,12 @@ def test_a_daemon_that_does_not_answer(
 )
 def test_a_key_file_that_is_of_no_use(
     api: Api,
-    tmp_path: Path,
+    short_path: Path,
     capsys: pytest.CaptureFixture[str],
     content: bytes | None,
     why: str,
 ) -> None:
-    path = tmp_path / "state" / "api-key"
+    path = short_path / "state" / "api-key"
     path.unlink()
     if content is not None:
         path.write_bytes(content)
@@ -267,13 +267,13 @@ def test_a_key_file_that_is_of_no_use(
 
 
 def test_the_daemon_of_another_folder(
-    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    api: Api, short_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": []}))
-    config = tmp_path / "w.toml"
-    config.write_text(f"[paths]\nruntime = '{tmp_path}/run'\nstate = '{tmp_path}/state'")
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = short_path / "w.toml"
+    config.write_text(f"[paths]\nruntime = '{short_path}/run'\nstate = '{short_path}/state'")
+    (short_path / "elsewhere").mkdir()
+    monkeypatch.chdir(short_path / "elsewhere")
     assert main(["sessions", "list"]) == 1
     assert main(["sessions", "list", "--config", str(config)]) == 0
 
@@ -324,14 +324,14 @@ def test_a_session_that_is_linked_already_has_no_code(
 # ---- a reader that goes away ----
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(api: Api, tmp_path: Path) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error(api: Api, short_path: Path) -> None:
     """``waguard sessions list | head``. The pid file names this process: the API is its own."""
     api.says("GET /api/sessions", Answer(200, {"sessions": LISTED * 5000}))
     reader, writer = os.pipe()
     os.close(reader)
     with subprocess.Popen(
         [sys.executable, "-m", "waguard", "sessions", "list"],
-        cwd=tmp_path,
+        cwd=short_path,
         env=clean_environment(),
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -341,14 +341,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(api: Api, tmp_path: Path) -> 
     assert (asking.returncode, err) == (0, b"")
 
 
-def test_also_when_what_it_says_is_short(api: Api, tmp_path: Path) -> None:
+def test_also_when_what_it_says_is_short(api: Api, short_path: Path) -> None:
     """So short that it is written only at the end."""
     api.says("GET /api/sessions", Answer(200, {"sessions": []}))
     reader, writer = os.pipe()
     os.close(reader)
     with subprocess.Popen(
         [sys.executable, "-m", "waguard", "sessions", "list"],
-        cwd=tmp_path,
+        cwd=short_path,
         env=clean_environment(),
         stdout=writer,
         stderr=subprocess.PIPE,

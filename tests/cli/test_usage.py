@@ -86,36 +86,36 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
 )
 def test_where_no_daemon_runs(
     arguments: list[str],
-    tmp_path: Path,
+    short_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(short_path)
     assert code_of(*arguments) == 1
     told = capsys.readouterr()
     assert told.out == ""
     (line,) = told.err.splitlines()
     assert line.startswith("waguard: no waguard runs here")
-    assert str(tmp_path / "run") in line
+    assert str(short_path / "run") in line
     assert "waguard run" in line
-    assert list(tmp_path.iterdir()) == []  # a question leaves nothing behind
+    assert list(short_path.iterdir()) == []  # a question leaves nothing behind
 
 
-def test_the_same_as_a_process(tmp_path: Path) -> None:
-    asked = waguard("status", folder=tmp_path)
+def test_the_same_as_a_process(short_path: Path) -> None:
+    asked = waguard("status", folder=short_path)
     assert asked.returncode == 1
     assert asked.stdout == ""
     assert len(asked.stderr.splitlines()) == 1
 
 
 def test_a_client_command_with_a_wrong_configuration(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "w.toml"
+    path = short_path / "w.toml"
     path.write_text("[api]\nprot = 1")
     assert code_of("status", "--config", str(path)) == 2
     assert capsys.readouterr().err.startswith("waguard: api.prot: unknown key (value 1)")
-    assert code_of("status", "--config", str(tmp_path / "missing")) == 2
+    assert code_of("status", "--config", str(short_path / "missing")) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "cannot be read" in line
 

@@ -1,6 +1,7 @@
 """What ops do: start, start twice, stop, interrupt, another user, missing things."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -203,6 +204,25 @@ async def test_without_chromium_the_session_says_so(world: World) -> None:
     await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
     told = await daemon.wait_status("s1", "failed", lifecycle="parked")
     assert "/nowhere/chromium" in told["disconnect_details"]
+
+
+async def test_a_network_that_is_away_parks_nobody(world: World) -> None:
+    daemon = world.daemon
+    away = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    daemon.settings = {**daemon.settings, "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(away)}
+    await daemon.start()
+    await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
+    told = await daemon.wait_status("s1", "disconnected", link="offline")
+    assert told["disconnect_reason"] == "timeout"
+    assert "ERR_NAME_NOT_RESOLVED" in told["disconnect_details"]
+    # it keeps trying in the same browser, and counts no restart
+    await daemon.until(lambda: _logged_times(daemon, "WhatsApp cannot be reached", 3))
+    told = await daemon.status("s1")
+    assert (told["lifecycle"], told["restarts"]) == ("running", 0)
+
+
+async def _logged_times(daemon: Daemon, text: str, times: int) -> bool:
+    return daemon.log().count(text) >= times
 
 
 @pytest.mark.skipif(

@@ -86,6 +86,15 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def fill_the_gaps() -> list[int]:
+    """The limit is for the number of a descriptor: what is free below the highest would not count."""
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+    filling = [os.open("/dev/null", os.O_RDONLY)]
+    while filling[-1] < highest:
+        filling.append(os.dup(filling[0]))
+    return filling
+
+
 def has_ended(pid: int) -> None:
     """Wait without the loop, which must not notice, and leave the zombie there."""
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -306,10 +315,11 @@ async def test_a_worker_that_cannot_be_watched_is_not_left_running(
 async def test_with_too_few_descriptors_nothing_is_left_either(start: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     children = len(psutil.Process().children())
+    filling = fill_the_gaps()
     before = descriptors()
     refused, spare = 0, 2  # two for the test's own script
     while True:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before + spare, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filling[-1] + 1 + spare, hard))
         try:
             process = await start("")
             break
@@ -321,6 +331,8 @@ async def test_with_too_few_descriptors_nothing_is_left_either(start: Start) -> 
         assert descriptors() == before
     assert refused >= 3
     assert await ended(process) == 0
+    for descriptor in filling:
+        os.close(descriptor)
 
 
 async def test_the_real_worker_says_why_it_ended(spec: WorkerSpec) -> None:

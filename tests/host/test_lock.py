@@ -207,11 +207,11 @@ def test_the_pid_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 # ---- a real second process ----
 
 
-def test_a_second_instance_is_refused_in_one_line(tmp_path: Path) -> None:
-    runtime = tmp_path / "run"
+def test_a_second_instance_is_refused_in_one_line(short_path: Path) -> None:
+    runtime = short_path / "run"
     with program(HOLDER, str(runtime), API) as holder:
         begin = time.monotonic()
-        second = waguard("run", folder=tmp_path)
+        second = waguard("run", folder=short_path)
         took = time.monotonic() - begin
     print(f"a refused second instance took {took * 1000:.0f} ms")
     assert second.returncode == 3
@@ -222,15 +222,15 @@ def test_a_second_instance_is_refused_in_one_line(tmp_path: Path) -> None:
     assert f"API at {API}" in line
 
 
-def test_a_refused_second_instance_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_a_refused_second_instance_imports_nothing_heavy(short_path: Path) -> None:
     code = (
         "import sys\nfrom waguard.cli import main\ncode = main(['run'])\n"
         "print(*sys.modules)\nsys.exit(code)"
     )
-    with program(HOLDER, str(tmp_path / "run"), API):
+    with program(HOLDER, str(short_path / "run"), API):
         second = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=tmp_path,
+            cwd=short_path,
             env=clean_environment(),
             capture_output=True,
             text=True,
@@ -242,44 +242,44 @@ def test_a_refused_second_instance_imports_nothing_heavy(tmp_path: Path) -> None
     assert not modules & HEAVY
 
 
-def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
-    with program(HOLDER, str(tmp_path), API) as holder:
-        assert read_pid_file(tmp_path)
+def test_a_killed_holder_frees_the_lock(short_path: Path) -> None:
+    with program(HOLDER, str(short_path), API) as holder:
+        assert read_pid_file(short_path)
         holder.kill()
         holder.wait()
-    assert (tmp_path / "waguard.pid").exists()
-    assert read_pid_file(tmp_path) is None
-    lock: InstanceLock = acquire(tmp_path)
+    assert (short_path / "waguard.pid").exists()
+    assert read_pid_file(short_path) is None
+    lock: InstanceLock = acquire(short_path)
     lock.release()
 
 
-def test_configuration_then_lock_then_port(tmp_path: Path) -> None:
+def test_configuration_then_lock_then_port(short_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = {"WAGUARD_API__PORT": str(taken.getsockname()[1])}
         wrong = {"WAGUARD_API__PROT": "1"}
-        with program(HOLDER, str(tmp_path / "run"), API):
-            first = waguard("run", folder=tmp_path, environ=port | wrong)
-            second = waguard("run", folder=tmp_path, environ=port)
-        third = waguard("run", folder=tmp_path, environ=port)
+        with program(HOLDER, str(short_path / "run"), API):
+            first = waguard("run", folder=short_path, environ=port | wrong)
+            second = waguard("run", folder=short_path, environ=port)
+        third = waguard("run", folder=short_path, environ=port)
     assert (first.returncode, second.returncode, third.returncode) == (2, 3, 4)
     assert first.stderr.startswith("waguard: api.prot: ")
     assert f"pid {os.getpid()} (" in third.stderr
     assert len(third.stderr.splitlines()) == 1
 
 
-def test_a_stale_pid_file_does_not_stop_the_real_thing(tmp_path: Path) -> None:
+def test_a_stale_pid_file_does_not_stop_the_real_thing(short_path: Path) -> None:
     """The port that is in use proves that the lock was taken; then nothing is left of it."""
-    write_pid_file(tmp_path / "run", start_time=1)
+    write_pid_file(short_path / "run", start_time=1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = {"WAGUARD_API__PORT": str(taken.getsockname()[1])}
-        assert waguard("run", folder=tmp_path, environ=port).returncode == 4
-    assert is_free(tmp_path / "run")
-    assert not (tmp_path / "run" / "waguard.pid").exists()
+        assert waguard("run", folder=short_path, environ=port).returncode == 4
+    assert is_free(short_path / "run")
+    assert not (short_path / "run" / "waguard.pid").exists()
 
 
-def test_a_wrong_configuration_touches_nothing(tmp_path: Path) -> None:
-    (tmp_path / "w.toml").write_text("[api]\nport = 'x'")
-    refused = waguard("run", "--config", "w.toml", folder=tmp_path)
+def test_a_wrong_configuration_touches_nothing(short_path: Path) -> None:
+    (short_path / "w.toml").write_text("[api]\nport = 'x'")
+    refused = waguard("run", "--config", "w.toml", folder=short_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("waguard: api.port: 'x' is not allowed")
-    assert [path.name for path in tmp_path.iterdir()] == ["w.toml"]
+    assert [path.name for path in short_path.iterdir()] == ["w.toml"]

@@ -1,26 +1,25 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
-import asyncio
-import json
 import socket
-from typing import Any, Final
+from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from loguru import logger
 
 from waguard.api import auth, events, health, messages, page, qr, sessions
+from waguard.api.body import read_object
+from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
 from waguard.api.problems import Handler, problems
 from waguard.config import is_loopback
-from waguard.errors import InvalidInputError, WaguardError
+from waguard.errors import WaguardError
 
 BODY_LIMIT: Final = 1 << 20  # bytes
 MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
-BODY_DEADLINE: Final = 30.0  # s to send a body
-REQUEST_DEADLINE: Final = 90.0  # s; the event stream and the sends have their own ends
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
-_NO_DEADLINE: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
+_OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
 _OPEN: Final = frozenset({"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"})
 _KEYLESS: Final = frozenset(
     {("GET", "/sessions/{session_id}/status"), ("POST", "/sessions/{session_id}/logout")}
@@ -36,70 +35,55 @@ class HostNotAllowedError(WaguardError):
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what is too large, malformed or without a key, before any handler sees it."""
-    if request.match_info.http_exception is not None and request.path not in _OPEN:
+    if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
-    body = await _body(request)
-    request[BODY] = body
+    limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
+    body = request[BODY] = await read_object(request, limit=limit)
     deps = request.app[DEPS]
-    if not _is_open(request, deps):
-        auth.require_key(deps.keys, request, body)
-    elif not any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
+    if not any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
         _check_host(request, deps)
-    if request.path in _NO_DEADLINE:
+        if not _is_open(request, deps):
+            raise auth.refused()
+    if request.path in _OWN_END:
         return await handler(request)
-    async with asyncio.timeout(REQUEST_DEADLINE):
-        return await handler(request)
+    return await within_deadline(request, handler)
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
-    if request.method == "GET" and request.path in _OPEN:
+    if request.path in _OPEN:
         return True
     resource = request.match_info.route.resource
     route = (request.method, resource.canonical if resource else "")
-    return deps.config().api.keyless_loopback and route in _KEYLESS and auth.from_loopback(request)
+    return deps.config().api.keyless_loopback and route in _KEYLESS and auth.is_local(request)
 
 
 def _check_host(request: web.Request, deps: ApiDeps) -> None:
-    name = request.url.host or ""
-    if is_loopback(deps.config().api.host) and not is_loopback(name):
+    if not is_loopback(deps.config().api.host):
+        return
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        name = ""
+    if not is_loopback(name):
         raise HostNotAllowedError(
             f"this API is not called {name[:60]!r}",
             field="Host",
-            remedy="use 127.0.0.1 or localhost",
+            remedy="use 127.0.0.1 or localhost, or send a key",
         )
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
-    limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    if (request.content_length or 0) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
-    if not request.can_read_body:
-        return {}
-    async with asyncio.timeout(BODY_DEADLINE):
-        raw = await request.read()
-    if len(raw) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, len(raw))
-    if not raw.strip():
-        return {}
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(
-            f"the body is not JSON: {error}"[:200],
-            field="body",
-            remedy="send a JSON object in UTF-8",
-        ) from None
-    if not isinstance(body, dict):
-        raise InvalidInputError(
-            f"the body is a JSON {type(body).__name__}", field="body", remedy="send a JSON object"
-        )
-    return body
+async def _protect(_: web.Request, response: web.StreamResponse) -> None:
+    """Nothing here may be guessed at or kept by a browser or a proxy."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
     app = web.Application(middlewares=[problems, gate], client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
+    app[CHANGES] = set()
+    app.on_response_prepare.append(_protect)
     one = "/api/sessions/{session_id}"
     app.add_routes(
         [

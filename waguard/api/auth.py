@@ -13,7 +13,9 @@ from aiohttp import web
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
 from waguard.errors import ConfigError, UnauthorizedError
 
-_READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
+_OPEN_TO_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH
+# what a browser adds to a call of a page, and a proxy to a call of somebody else
+_NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,41 +26,44 @@ class Keys:
 
     def accept(self, given: str) -> bool:
         """Compare with every key in constant time, whichever fits."""
-        offered = given.encode()
+        offered = given.encode(errors="surrogateescape")
         return any([hmac.compare_digest(offered, key) for key in self.values])  # noqa: C419 - no early end
 
 
 def load_or_create_keys(path: Path) -> Keys:
-    """Read the key file, one key a line; generate it (0600) when it is missing."""
+    """Read the key file, one key a line; generate it (0600) when it is missing.
+
+    Raises ``ConfigError`` for a file that others can read, and for one without a good key.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _generate(path)
-        text, mode = path.read_text(), path.stat().st_mode
+        text, mode = path.read_text(encoding="ascii"), path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} cannot be used: {error}",
-            field="api.key_file",
-            value=str(path),
-            remedy="name a text file that this user can read, or a folder that it can write",
-        ) from None
-    if mode & _READABLE_BY_OTHERS:
-        raise ConfigError(
-            f"{path} can be read by others",
-            field="api.key_file",
-            value=str(path),
-            remedy=f"chmod 600 {path}",
+        why = (
+            (error.strerror or str(error)) if isinstance(error, OSError) else "it is no ASCII text"
         )
-    lines = [line.strip() for line in text.splitlines() if not line.startswith("#")]
-    keys = [line for line in lines if line]
+        raise _bad_file(
+            path,
+            f"cannot be used: {why}",
+            "name a text file that this user can read, or a folder that it can write",
+        ) from None
+    if mode & _OPEN_TO_OTHERS:
+        raise _bad_file(path, "is open to other users", f"chmod 600 {path}")
+    lines = [line.strip() for line in text.splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
     if not keys or any(len(key) < KEY_LENGTH for key in keys):
-        raise ConfigError(
-            f"{path} holds no key, or one of fewer than {KEY_LENGTH} characters",
-            field="api.key_file",
-            value=str(path),
-            remedy="write one key a line, or delete the file to have one generated",
+        raise _bad_file(
+            path,
+            f"holds no key, or one of fewer than {KEY_LENGTH} characters",
+            "write one key a line, or delete the file to have one generated",
         )
     return Keys(frozenset(key.encode() for key in keys))
+
+
+def _bad_file(path: Path, why: str, remedy: str) -> ConfigError:
+    return ConfigError(f"{path} {why}", field="api.key_file", value=str(path), remedy=remedy)
 
 
 def _generate(path: Path) -> None:
@@ -79,17 +84,22 @@ def offered_keys(request: web.Request, body: dict[str, object]) -> list[str]:
     return [key for key in candidates if isinstance(key, str) and key]
 
 
-def require_key(keys: Keys, request: web.Request, body: dict[str, object]) -> None:
-    """Raises ``UnauthorizedError``."""
-    if not any(keys.accept(key) for key in offered_keys(request, body)):
-        raise UnauthorizedError(
-            "Invalid API key",
-            field="api_key",
-            remedy="send a key of api.key_file as X-Api-Key, bearer token, api_key in body or query",
-        )
+def refused() -> UnauthorizedError:
+    """What a call without a good key gets."""
+    return UnauthorizedError(
+        "Invalid API key",
+        field="api_key",
+        remedy="send a key of api.key_file as X-Api-Key, bearer token, api_key in body or query",
+    )
 
 
-def from_loopback(request: web.Request) -> bool:
-    """Whether the connection itself comes from this machine; headers are not asked."""
+def is_local(request: web.Request) -> bool:
+    """Whether a program on this machine calls, by itself.
+
+    The connection tells where it comes from, never a header; but a header can tell that it was
+    made for somebody else: a page in a browser, or a client of a proxy.
+    """
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    return isinstance(peer, tuple) and is_loopback(str(peer[0]))
+    if not isinstance(peer, tuple) or any(h in request.headers for h in _NOT_OF_THE_APPLICATION):
+        return False
+    return is_loopback(str(peer[0]).removeprefix("::ffff:"))

@@ -1,18 +1,21 @@
 """GET /api/events: everything that happens, as server-sent events."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from aiohttp import web
+from loguru import logger
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.ports import BusEvent
 
 COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
+WRITE_DEADLINE: Final = 30.0  # s; a listener that does not read holds up to 4,000 events in memory
+ID_LIMIT: Final = 2**63
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -27,14 +30,37 @@ async def stream(request: web.Request) -> web.StreamResponse:
     )
     async with request.app[DEPS].events.subscribe(last_id) as events:
         await response.prepare(request)
-        await response.write(b": waguard\n\n")
-        async for chunk in _with_comments(events):
-            await response.write(chunk)
+        await _feed(request, response, events)
     return response
 
 
-async def _with_comments(events: AsyncIterator[BusEvent]) -> AsyncIterator[bytes]:
+async def _feed(
+    request: web.Request, response: web.StreamResponse, events: AsyncIterator[BusEvent]
+) -> None:
+    """What goes wrong here cannot become an answer any more: the headers are out."""
+    try:
+        async with contextlib.aclosing(_chunks(events)) as chunks:
+            async for chunk in chunks:
+                async with asyncio.timeout(WRITE_DEADLINE):
+                    await response.write(chunk)
+    except TimeoutError:
+        logger.info("a listener of the event stream does not read, and was dropped")
+        _hang_up(request)
+    except ConnectionError:
+        pass  # it left
+    except Exception:  # noqa: BLE001 - the boundary of this stream
+        logger.exception("the event stream ended in a bug")
+        _hang_up(request)
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
+
+
+async def _chunks(events: AsyncIterator[BusEvent]) -> AsyncGenerator[bytes]:
     """Events as text, and a comment whenever nothing happened for a while."""
+    yield b"retry: 2000\n: waguard\n\n"
     upcoming: asyncio.Task[BusEvent] | None = None
     try:
         while True:
@@ -44,13 +70,17 @@ async def _with_comments(events: AsyncIterator[BusEvent]) -> AsyncIterator[bytes
                 yield b": still here\n\n"
                 continue
             try:
-                yield encode(upcoming.result())
+                happened = upcoming.result()
             except StopAsyncIteration:
+                # waguard stops, or this listener lagged too far behind
+                yield b": the end; come back with Last-Event-ID\n\n"
                 return
             upcoming = None
+            yield encode(happened)
     finally:
         if upcoming:
             upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
 
 
 def encode(event: BusEvent) -> bytes:
@@ -59,7 +89,7 @@ def encode(event: BusEvent) -> bytes:
         "id": event.id,
         "event": event.event,
         "session_id": event.session_id,
-        "at": datetime.fromtimestamp(event.at, UTC).isoformat().replace("+00:00", "Z"),
+        "at": fields.iso(event.at),
         "data": {"workspace_id": event.workspace_id, **event.data},
     }
     return f"id: {event.id}\nevent: {event.event}\ndata: {json.dumps(data)}\n\n".encode()
@@ -67,9 +97,9 @@ def encode(event: BusEvent) -> bytes:
 
 def _last_id(request: web.Request) -> int | None:
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
-    if given is None:
+    if not given:
         return None
-    if given.isascii() and given.isdigit() and len(given) < 20:  # noqa: PLR2004 - below 2**63
+    if given.isascii() and given.isdigit() and int(given[:20]) < ID_LIMIT:
         return int(given)
     raise fields.bad(
         "Last-Event-ID", given, "invalid event id", "the id of an event of this stream"

@@ -1,6 +1,7 @@
 """Fields of a request, checked before they are used; each error names the field and the remedy."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -8,18 +9,30 @@ from aiohttp import web
 from waguard.errors import InvalidInputError
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_CHAT_ID: Final = re.compile(r"[0-9A-Za-z._-]{1,64}@(c\.us|g\.us|lid|s\.whatsapp\.net)")
-_PHONE: Final = re.compile(r"\d{5,15}")
+_CHAT_ID: Final = re.compile(
+    r"[0-9]{5,15}@(c\.us|s\.whatsapp\.net)|[0-9]{5,20}@lid|[0-9]{5,25}(-[0-9]{5,15})?@g\.us"
+)
+_PHONE: Final = re.compile(r"[0-9]{5,15}")
 TEXT_LIMIT: Final = 65_536  # characters; WhatsApp's own limit
 PRIORITY_LIMIT: Final = 1_000_000
 _SHOWN: Final = 60
 
 
+def iso(moment: datetime | float) -> str:
+    """ISO 8601 in UTC with a Z; a datetime without a zone is UTC, a number is unix time."""
+    if not isinstance(moment, datetime):
+        moment = datetime.fromtimestamp(moment, UTC)
+    elif moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def bad(field: str, value: Any, message: str, remedy: str) -> InvalidInputError:
     """An error that shows the value, shortened."""
-    shown = repr(value)
-    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
-    return InvalidInputError(f"{message} (got {shown})", field=field, value=value, remedy=remedy)
+    shown = repr(value[:_SHOWN] if isinstance(value, str) else value)
+    cut = len(shown) > _SHOWN or (isinstance(value, str) and len(value) > _SHOWN)
+    told = f"{message} (got {shown[:_SHOWN]}{'…' if cut else ''})"
+    return InvalidInputError(told, field=field, value=value, remedy=remedy)
 
 
 def session_id(value: Any) -> str:
@@ -60,8 +73,8 @@ def phone(body: dict[str, Any], field: str) -> str:
     value = body.get(field)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    digits = re.sub(r"[\s()+.-]", "", value) if isinstance(value, str) else ""
-    if _PHONE.fullmatch(digits) and digits.isascii():
+    digits = re.sub(r"[\s().-]", "", value).removeprefix("+") if isinstance(value, str) else ""
+    if _PHONE.fullmatch(digits):
         return digits
     raise bad(
         field,
@@ -79,7 +92,7 @@ def chat(body: dict[str, Any]) -> str:
             raise bad(
                 "recipient_phone", value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid"
             )
-        return value.replace("@s.whatsapp.net", "@c.us")
+        return value.replace("@s.whatsapp.net", "@c.us")  # as WhatsApp's page calls it
     return f"{phone(body, 'recipient_phone')}@c.us"
 
 

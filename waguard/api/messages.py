@@ -1,7 +1,6 @@
 """/api/messages: send a text or a file, and whether a session can."""
 
 import base64
-import binascii
 import mimetypes
 import re
 from typing import Any, Final
@@ -11,12 +10,15 @@ from aiohttp import web
 from waguard.api import fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
-from waguard.messaging.outbox import Media, Ticket
-from waguard.wire.protocol import Sent, Value
+from waguard.messaging.outbox import Media, Outbox, Ticket
+from waguard.ports import SessionView
+from waguard.wire.protocol import Sent
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 CAPTION_LIMIT: Final = 1_024
 FILENAME_LIMIT: Final = 255
+MIMETYPE_LIMIT: Final = 100
+_MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _KINDS: Final = {"image", "video", "audio", "document"}
 
@@ -25,13 +27,13 @@ async def send(request: web.Request) -> web.StreamResponse:
     """POST /api/messages/send."""
     body = request[BODY]
     session_id = fields.session_id(body.get("session_id"))
-    kind = body.get("type", "text")
-    if kind != "text":
+    kind = body.get("type")
+    if kind is not None and kind != "text":
         raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
     chat, text = fields.chat(body), fields.text(body, "message")
-    await _check_workspace(request, session_id, body)
+    view = await _session(request, session_id, body)
     ticket = request.app[DEPS].outbox.send_text(session_id, chat, text)
-    return await _reply(request, session_id, ticket, chat, kind="text")
+    return await _reply(request, view, ticket, chat, kind="text")
 
 
 async def send_media(request: web.Request) -> web.StreamResponse:
@@ -39,9 +41,9 @@ async def send_media(request: web.Request) -> web.StreamResponse:
     body = request[BODY]
     session_id = fields.session_id(body.get("session_id"))
     chat, media = fields.chat(body), _media(body)
-    await _check_workspace(request, session_id, body)
+    view = await _session(request, session_id, body)
     ticket = request.app[DEPS].outbox.send_media(session_id, chat, media)
-    return await _reply(request, session_id, ticket, chat, kind=media.kind)
+    return await _reply(request, view, ticket, chat, kind=media.kind)
 
 
 async def validate(request: web.Request) -> web.Response:
@@ -65,60 +67,74 @@ async def validate(request: web.Request) -> web.Response:
     )
 
 
-async def _check_workspace(request: web.Request, session_id: str, body: dict[str, Any]) -> None:
+async def _session(request: web.Request, session_id: str, body: dict[str, Any]) -> SessionView:
     """A session of another workspace does not exist for this caller."""
-    view = await request.app[DEPS].sessions.view(session_id)
     given = body.get("workspace_id")
-    if given is not None and fields.workspace_id(given) != view.workspace_id:
+    wanted = None if given is None else fields.workspace_id(given)
+    view = await request.app[DEPS].sessions.view(session_id)
+    if wanted not in {None, view.workspace_id}:
         raise NotFoundError("Session not found")
+    return view
 
 
 async def _reply(
-    request: web.Request, session_id: str, ticket: Ticket, chat: str, *, kind: str
+    request: web.Request, view: SessionView, ticket: Ticket, chat: str, *, kind: str
 ) -> web.StreamResponse:
     """Write the reply here, to know whether it could be written; then tell the world."""
     outbox = request.app[DEPS].outbox
-    outcome: Sent | Value | WaguardError
+    written = False
     try:
-        outcome = await outbox.result(ticket)
-    except WaguardError as error:
-        outcome = error
-    response = _response(ticket, outcome)
-    try:
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError
-        await response.prepare(request)
-        await response.write_eof()
-    except ConnectionError:
-        outbox.unanswered(ticket)
-        raise
-    first = outbox.answered(ticket)
-    if first and isinstance(outcome, Sent):
-        view = await request.app[DEPS].sessions.view(session_id)
+        outcome = await _outcome(outbox, ticket)
+        response = _response(ticket, outcome)
+        await _write(request, response)
+        written = True
+    finally:  # however this ends, also by a cancellation
+        if not written:
+            outbox.unanswered(ticket)
+    if outbox.answered(ticket) and isinstance(outcome, Sent):
         # after the reply: the application would store a second row otherwise
-        request.app[DEPS].events.publish(
-            "message_sent",
-            session_id,
-            view.workspace_id,
-            {
-                "message_id": outcome.message_id,
-                "to": chat,
-                "type": kind,
-                "status": "sent",
-                "timestamp": outcome.timestamp,
-            },
-        )
+        _announce(request, view, outcome, chat, kind)
     return response
 
 
-def _response(ticket: Ticket, outcome: Any) -> web.Response:
+async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError:
+    try:
+        return await outbox.result(ticket)
+    except WaguardError as error:
+        return error
+
+
+async def _write(request: web.Request, response: web.StreamResponse) -> None:
+    """Raises ``ConnectionError`` where nobody is left to read it."""
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionResetError
+    await response.prepare(request)
+    await response.write_eof()
+
+
+def _announce(request: web.Request, view: SessionView, sent: Sent, chat: str, kind: str) -> None:
+    request.app[DEPS].events.publish(
+        "message_sent",
+        view.session_id,
+        view.workspace_id,
+        {
+            "message_id": sent.message_id,
+            "to": chat,
+            "type": kind,
+            "status": "sent",
+            "timestamp": sent.timestamp,
+        },
+    )
+
+
+def _response(ticket: Ticket, outcome: Sent | WaguardError) -> web.Response:
     match outcome:
         case Sent(message_id=message_id, timestamp=timestamp):
             told = {"success": True, "message_id": message_id, "timestamp": timestamp}
             return web.json_response(told)
         case RefusedError() as error:
             told = {"success": False, "outcome": "refused", "error": error.message}
-            return web.json_response(told, status=422)
+            return web.json_response(told | _remedy(error), status=422)
         case UncertainError() as error:
             told = {
                 "success": False,
@@ -130,6 +146,10 @@ def _response(ticket: Ticket, outcome: Any) -> web.Response:
             return web.json_response(told, status=202)
         case error:
             return problems.answer(error)
+
+
+def _remedy(error: WaguardError) -> dict[str, str]:
+    return {"remedy": error.remedy or "change the message or the recipient; do not repeat it"}
 
 
 def _media(body: dict[str, Any]) -> Media:
@@ -152,15 +172,18 @@ def _media(body: dict[str, Any]) -> Media:
         )
     try:
         content = base64.b64decode(given[header.end() :] if header else given, validate=True)
-    except binascii.Error:
+    except ValueError:  # also of text that is not ASCII
         raise fields.bad(field, given, "not base64", "encode the file as standard base64") from None
     if not 0 < len(content) <= MEDIA_LIMIT:
         raise fields.bad(
             field, len(content), f"the file has {len(content)} bytes", f"1 to {MEDIA_LIMIT} bytes"
         )
     filename = fields.optional_text(body, "filename", most=FILENAME_LIMIT)
-    mimetype = (header and header[1]) or fields.optional_text(body, "mimetype", most=100)
-    mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or "application/octet-stream"
+    if filename and not filename.isprintable():
+        raise fields.bad(
+            "filename", filename, "invalid filename", "a name without control characters"
+        )
+    mimetype = (header and header[1]) or _mimetype(body, filename)
     return Media(
         content=content,
         mimetype=mimetype,
@@ -170,11 +193,18 @@ def _media(body: dict[str, Any]) -> Media:
     )
 
 
+def _mimetype(body: dict[str, Any], filename: str | None) -> str:
+    given = fields.optional_text(body, "mimetype", most=MIMETYPE_LIMIT)
+    if given and not _MIMETYPE.fullmatch(given):
+        raise fields.bad("mimetype", given, "invalid mimetype", "such as image/png")
+    return given or mimetypes.guess_type(filename or "")[0] or "application/octet-stream"
+
+
 def _kind(body: dict[str, Any], mimetype: str) -> str:
     given = body.get("type")
     if given is None or given == "media":
         family = mimetype.partition("/")[0]
         return family if family in _KINDS else "document"
-    if given not in _KINDS:
+    if not isinstance(given, str) or given not in _KINDS:
         raise fields.bad("type", given, "unknown type", "image, video, audio or document")
-    return str(given)
+    return given

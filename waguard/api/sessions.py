@@ -1,12 +1,13 @@
 """/api/sessions: create, list, status, start and stop, metadata, screenshot, pairing code."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
-from waguard.errors import NotFoundError, WaguardError
+from waguard.errors import UnavailableError
 from waguard.ports import SessionView
 from waguard.wire.protocol import PairingCode, Screenshot, Value
 
@@ -14,8 +15,8 @@ ID_LIMIT: Final = 2**63 - 1
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
-def _time(moment: Any) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else fields.iso(moment)
 
 
 def listed(view: SessionView) -> dict[str, Any]:
@@ -124,7 +125,9 @@ async def pairing_code(request: web.Request) -> web.Response:
     outcome = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
     code = outcome.text if isinstance(outcome, Value) else None
     if not code:
-        raise WaguardError("WhatsApp gave no code", remedy="try again, or scan the QR code")
+        raise UnavailableError(
+            "WhatsApp gave no code", remedy="try again, or scan the QR code", retry_after=10
+        )
     return web.json_response({"success": True, "code": code})
 
 
@@ -134,5 +137,7 @@ async def screenshot(request: web.Request) -> web.Response:
     outcome = await request.app[DEPS].sessions.call(session_id, Screenshot(), wait=0)
     content = outcome.content if isinstance(outcome, Value) else None
     if not content:
-        raise NotFoundError("there is no picture", remedy="try again when the session is running")
+        raise UnavailableError(
+            "there is no picture", remedy="try again when the session is running", retry_after=5
+        )
     return web.Response(body=content, content_type="image/png")

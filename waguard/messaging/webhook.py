@@ -61,9 +61,10 @@ class _Lane:
         self.waiting: deque[_Waiting] = deque()
         self.task: asyncio.Task[None] | None = None
 
-    def outdated(self, position: int = 0) -> bool:
-        later = itertools.islice(self.waiting, position + 1, None)
-        return delivery.outdated(self.waiting[position].event, (item.event for item in later))
+    def outdated(self) -> bool:
+        """Whether what is being delivered says nothing any more."""
+        later = itertools.islice(self.waiting, 1, None)
+        return delivery.outdated(self.waiting[0].event, (item.event for item in later))
 
 
 class WebhookSink:
@@ -121,9 +122,9 @@ class WebhookSink:
         while self._count and not self._fits(body):
             self._drop_oldest()
         lane = self._lanes.setdefault(event.session_id, _Lane())
+        self._leave_out_outdated(lane, event.event)
         lane.waiting.append(_Waiting(event.id, event.event, body))
         self._account(1, len(body))
-        self._leave_out_outdated(lane)
         if lane.task is None:
             lane.task = asyncio.create_task(
                 self._work(event.session_id, lane), name=f"webhook {event.session_id}"
@@ -151,12 +152,12 @@ class WebhookSink:
         self._count += count
         self._bytes += size
 
-    def _leave_out_outdated(self, lane: _Lane) -> None:
+    def _leave_out_outdated(self, lane: _Lane, newest: str) -> None:
         # the first is in delivery: its task sees before the next attempt that it is outdated
-        for position in reversed(range(1, len(lane.waiting))):
-            if lane.outdated(position):
-                self._account(-1, -len(lane.waiting[position].body))
-                del lane.waiting[position]
+        for item in list(lane.waiting)[1:]:
+            if delivery.outdated(item.event, (newest,)):
+                lane.waiting.remove(item)
+                self._account(-1, -len(item.body))
 
     def _drop_oldest(self) -> None:
         """From the longest lane, and not the one in delivery unless it is alone."""
@@ -165,7 +166,9 @@ class WebhookSink:
         dropped = lane.waiting[position]
         del lane.waiting[position]
         self._account(-1, -len(dropped.body))
-        logger.error("webhook queue full: an event was dropped", what=dropped.event, session=session_id)
+        logger.error(
+            "webhook queue full: an event was dropped", what=dropped.event, session=session_id
+        )
 
     # ---- delivery ----
 
@@ -185,8 +188,7 @@ class WebhookSink:
         log = logger.bind(session=session_id, what=item.event, id=item.id)
         for attempt in itertools.count(1):
             async with self._places:
-                while (pause := self._quiet_until - asyncio.get_running_loop().time()) > 0:
-                    await asyncio.sleep(pause)
+                await self._quiet_is_over()
                 if not lane.waiting or lane.waiting[0] is not item or lane.outdated():
                     log.debug("webhook left out: outdated")
                     return
@@ -211,6 +213,11 @@ class WebhookSink:
                     if everyone:
                         self._be_quiet(delay)
                     await asyncio.sleep(delay)
+
+    async def _quiet_is_over(self) -> None:
+        now = asyncio.get_running_loop().time
+        while self._quiet_until > now():  # noqa: ASYNC110 - it can move on meanwhile
+            await asyncio.sleep(self._quiet_until - now())
 
     def _be_quiet(self, delay: float) -> None:
         until = asyncio.get_running_loop().time() + delay

@@ -68,10 +68,11 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile import ProfileInUseError, ProfileLock
 
-PAGE_DEADLINE: Final = 10.0  # s; for the first page of a new browser
+PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
+UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 READ_DEADLINE: Final = 10.0  # s
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
@@ -160,14 +161,15 @@ class SessionWorker:
         chromium = self._chromium = await self._launch(lock)
         self._phase = "loading"
         self._report()
-        await self._open_page(await self._first_page(chromium))
-        self._phase = "ready"
+        self._session = await self._first_page(chromium)
         await _first_of(
-            self._end_with_the_browser(chromium),
-            self._follow_the_link(),
-            self._beat(chromium),
-            self._pump(),
+            self._end_with_the_browser(chromium), self._beat(chromium), self._serve(self._session)
         )
+
+    async def _serve(self, session: PageSession) -> None:
+        await self._open_page(session)
+        self._phase = "ready"
+        await _first_of(self._follow_the_link(), self._pump())
 
     def _lock_profile(self) -> ProfileLock:
         try:
@@ -219,11 +221,31 @@ class SessionWorker:
                 bundle=wajs.bundle(wajs_path),
                 tell=self._on_page_event,
             )
-            await self._page.open()
+            self._session = session
+            self._page_opened.set()
+            await self._reach(self._page)
         except WaguardError as error:
             raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
-        self._session = session
-        self._page_opened.set()
+
+    async def _reach(self, page: WhatsAppPage) -> None:
+        """Open the page; while the network does not lead to it, say "offline" and try again."""
+        load, attempt = page.open, 0
+        while True:
+            try:
+                await load()
+            except PageUnreachableError as error:
+                delay = UNREACHABLE_RETRY[min(attempt, len(UNREACHABLE_RETRY) - 1)]
+                load, attempt = page.load, attempt + 1
+                logger.warning("WhatsApp cannot be reached", why=error.message, again_in=delay)
+                self._phase, self._watch.link, self._watch.details = (
+                    "ready",
+                    Link.OFFLINE,
+                    error.message,
+                )
+                self._report()
+                await asyncio.sleep(delay)
+            else:
+                return
 
     async def _end_with_the_browser(self, chromium: Chromium) -> None:
         """Raise when the browser or the page of the moment is lost."""

@@ -58,6 +58,10 @@ class PageNotReadyError(WaguardError):
     """WhatsApp's page did not become usable; the message says how far it came."""
 
 
+class PageUnreachableError(WaguardError):
+    """The network does not lead to WhatsApp: nothing here is broken, and a restart cures nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One look at the page."""
@@ -91,21 +95,27 @@ class WhatsAppPage:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
-        """Navigate and wait until wa-js is ready. Raises ``PageNotReadyError``."""
+        """Navigate and wait until wa-js is ready; once on each object, ``load`` after it.
+
+        Raises ``PageNotReadyError``, ``PageUnreachableError``.
+        """
         await self._session.on_new_document(WPP_CONFIG)
         await self._session.add_binding(BINDING, self._on_binding)
         self._session.on("Page.loadEventFired", lambda _: self._on_load())
+        await self.load()
+
+    async def load(self) -> None:
+        """Navigate, and again where it did not become ready; raises as ``open``."""
         for load in range(1, LOADS + 1):
             try:
                 await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
                 async with asyncio.timeout(NAVIGATION_DEADLINE + MODULES_DEADLINE):
                     await asyncio.shield(self._ready)
-            except (
-                PageNotReadyError,
-                NavigationError,
-                DevToolsTimeoutError,
-                TimeoutError,
-            ) as error:
+            except NavigationError as error:
+                if error.reason.startswith("net::"):
+                    raise PageUnreachableError(error.message) from None
+                raise PageNotReadyError(error.message) from None
+            except (PageNotReadyError, DevToolsTimeoutError, TimeoutError) as error:
                 if load == LOADS:
                     raise PageNotReadyError(
                         str(error) or f"{self._url} did not finish loading"

@@ -1,0 +1,104 @@
+"""The API on a real socket, on scripted sessions, the real bus and a store in memory."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from tests.api.fake_sessions import FakeSessions
+from tests.store.memory import Account, MemoryStore
+from waguard.api import ApiDeps, create_app, serve
+from waguard.api.auth import Keys
+from waguard.config import Config
+from waguard.host.clock import SystemClock
+from waguard.host.listen import base_url, listen
+from waguard.messaging.outbox import Outbox
+from waguard.supervision.bus import Bus
+
+KEY, SECOND_KEY = "key-of-the-sessions-0001", "key-of-the-messages-0002"
+
+
+@dataclass
+class Answer:
+    """A whole response."""
+
+    status: int
+    headers: Any
+    content: bytes
+
+    def json(self) -> Any:
+        """The decoded body; it must say that it is JSON."""
+        assert self.headers["Content-Type"].startswith("application/json"), self.content
+        return json.loads(self.content)
+
+
+@dataclass
+class Api:
+    """A served API, and everything behind it."""
+
+    http: aiohttp.ClientSession
+    sessions: FakeSessions
+    store: MemoryStore
+    bus: Bus
+    outbox: Outbox
+    config: Config = field(default_factory=Config)
+    base: str = ""
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        data: Any = None,
+        key: str | None = KEY,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request, with a good key where nothing else is said."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent["X-Api-Key"] = key
+        if body is not None:
+            data = json.dumps(body)
+            sent.setdefault("Content-Type", "application/json")
+        async with self.http.request(
+            method, self.base + path, data=data, headers=sent, allow_redirects=False
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    def configure(self, section: str, **changes: Any) -> None:
+        """As a reload of the configuration would."""
+        replaced = msgspec.structs.replace(getattr(self.config, section), **changes)
+        self.config = msgspec.structs.replace(self.config, **{section: replaced})
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
+    await store.open()
+    for view in sessions.known.values():
+        store.accounts[view.session_id] = Account(view.session_id, view.workspace_id)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        outbox = Outbox(sessions, lambda: world.config.send)
+        world = Api(http, sessions, store, bus, outbox)
+        deps = ApiDeps(
+            config=lambda: world.config,
+            keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
+            sessions=sessions,
+            store=store,
+            events=bus,
+            outbox=outbox,
+        )
+        listener = listen("127.0.0.1", 0)
+        world.base = base_url(listener)
+        runner = await serve(create_app(deps), listener)
+        try:
+            yield world
+        finally:
+            bus.close()
+            sessions.free.set()
+            await runner.cleanup()

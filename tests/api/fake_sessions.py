@@ -1,0 +1,152 @@
+"""``ports.Sessions`` that does what a test says."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from waguard.errors import NotFoundError, SessionIdTakenError, WaguardError
+from waguard.ports import Health, SessionView
+from waguard.wire.protocol import Call, QrCode, SendMedia, SendText, Sent, Value
+
+SESSION = "webjs_1_1732240000_abcdefgh"
+WORKSPACE = 1
+MOMENT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
+RAW = "2@abcDEF0123456789,key+/=,identity,secret,1"
+HEALTHY = Health(
+    supervising=True,
+    database=True,
+    restored=True,
+    total=1,
+    connected=1,
+    disconnected=0,
+    problems=(),
+)
+
+
+def a_view(**changes: Any) -> SessionView:
+    """A connected session."""
+    connected = SessionView(
+        session_id=SESSION,
+        workspace_id=WORKSPACE,
+        status="connected",
+        phone_number="6281180001",
+        connected_at=MOMENT,
+        last_activity=MOMENT,
+        disconnect_reason=None,
+        disconnect_details=None,
+        account_id=7,
+        priority=0,
+        desired_up=True,
+        lifecycle="running",
+        link="connected",
+        worker_pid=4711,
+        browser_pid=4712,
+        restarts=2,
+    )
+    return replace(connected, **changes)
+
+
+@dataclass
+class FakeSessions:
+    """Knows one connected session. ``fail`` is raised by every call that names a session."""
+
+    known: dict[str, SessionView] = field(default_factory=lambda: {SESSION: a_view()})
+    fail: BaseException | None = None
+    code: QrCode | None = None
+    status: Health = HEALTHY
+    calls: list[tuple[str, Call, float]] = field(default_factory=list)
+    """What was asked of the worker: session, call, wait."""
+    done: list[str] = field(default_factory=list)
+    """Names of the changes that were carried out to their end."""
+    outcomes: deque[Sent | Value | BaseException] = field(default_factory=deque)
+    """Of the next calls, in turn; then every send is sent."""
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    """While it is clear, calls and changes do not end."""
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    def _find(self, session_id: str) -> SessionView:
+        if self.fail:
+            raise self.fail
+        if session_id not in self.known:
+            raise NotFoundError("Session not found")
+        return self.known[session_id]
+
+    async def _change(self, session_id: str, what: str, **changes: Any) -> SessionView:
+        view = self._find(session_id)
+        await self.free.wait()
+        self.known[session_id] = replace(view, **changes)
+        self.done.append(what)
+        return self.known[session_id]
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> tuple[SessionView, bool]:
+        if self.fail:
+            raise self.fail
+        if known := self.known.get(session_id):
+            if known.workspace_id != workspace_id:
+                raise SessionIdTakenError(
+                    "taken", field="session_id", value=session_id, remedy="use another id"
+                )
+            return known, False
+        view = a_view(
+            session_id=session_id,
+            workspace_id=workspace_id,
+            status="qr_scanning",
+            account_id=account_id,
+            priority=priority,
+        )
+        self.known[session_id] = view
+        return view, True
+
+    async def views(self) -> list[SessionView]:
+        if self.fail:
+            raise self.fail
+        return [self.known[name] for name in sorted(self.known)]
+
+    async def view(self, session_id: str) -> SessionView:
+        return self._find(session_id)
+
+    async def start(self, session_id: str, *, restart: bool) -> SessionView:
+        return await self._change(session_id, "restart" if restart else "start", desired_up=True)
+
+    async def logout(self, session_id: str) -> SessionView:
+        return await self._change(
+            session_id, "logout", status="disconnected", disconnect_reason="user_initiated"
+        )
+
+    async def delete(self, session_id: str) -> None:
+        await self._change(session_id, "delete")
+        del self.known[session_id]
+
+    async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
+        self._find(session_id)
+        self.done.append(f"qr wait={wait:g} refresh={refresh}")
+        return self.code or QrCode(raw=RAW, count=1, expires_at=time.time() + 20)
+
+    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
+        self._find(session_id)
+        self.calls.append((session_id, call, wait))
+        await self.free.wait()
+        outcome = self.outcomes.popleft() if self.outcomes else self._usual(call)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _usual(self, call: Call) -> Sent | Value:
+        if isinstance(call, SendText | SendMedia):
+            return Sent(outcome="sent", message_id=call.message_id, timestamp=1_732_240_100)
+        return Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
+
+    def health(self) -> Health:
+        return self.status
+
+    def sends(self) -> list[SendText | SendMedia]:
+        """Every send that the worker was asked for."""
+        return [call for _, call, _ in self.calls if isinstance(call, SendText | SendMedia)]

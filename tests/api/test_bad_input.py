@@ -1,0 +1,235 @@
+"""What a client can get wrong: each answer names what was wrong and what to do, and nothing breaks."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.api.fake_sessions import SESSION
+
+SEND, MEDIA, ONE = "/api/messages/send", "/api/messages/send-media", f"/api/sessions/{SESSION}"
+PICTURE = base64.b64encode(b"picture").decode()
+
+
+def sending(**changes: Any) -> dict[str, Any]:
+    good = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi"}
+    return good | {"type": "text"} | changes
+
+
+def file(**changes: Any) -> dict[str, Any]:
+    good = {"session_id": SESSION, "recipient_phone": "6281234567890", "media": PICTURE}
+    return good | changes
+
+
+def creating(**changes: Any) -> dict[str, Any]:
+    return {"session_id": "new_one", "workspace_id": 1} | changes
+
+
+@dataclass
+class Case:
+    """One bad request and what it must be told."""
+
+    name: str
+    method: str
+    path: str
+    body: Any = None
+    status: int = 400
+    field: str | None = None
+    error: str = ""
+    raw: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+JSON = {"Content-Type": "application/json"}
+POST_CREATE = ("POST", "/api/sessions")
+CASES = [
+    Case("no session id", *POST_CREATE, {"workspace_id": 1}, field="session_id", error="None"),
+    Case("empty id", *POST_CREATE, creating(session_id=""), field="session_id"),
+    Case(
+        "a path", *POST_CREATE, creating(session_id="../../etc"), field="session_id", error="../.."
+    ),
+    Case("id with a line end", *POST_CREATE, creating(session_id="a\n"), field="session_id"),
+    Case(
+        "id too long", *POST_CREATE, creating(session_id="x" * 129), field="session_id", error="…"
+    ),
+    Case("id is a list", *POST_CREATE, creating(session_id=["a"]), field="session_id"),
+    Case("no workspace", *POST_CREATE, {"session_id": "a"}, field="workspace_id"),
+    Case("workspace 0", *POST_CREATE, creating(workspace_id=0), field="workspace_id", error="0"),
+    Case("workspace -1", *POST_CREATE, creating(workspace_id="-1"), field="workspace_id"),
+    Case("workspace true", *POST_CREATE, creating(workspace_id=True), field="workspace_id"),
+    Case("workspace 1.5", *POST_CREATE, creating(workspace_id=1.5), field="workspace_id"),
+    Case("workspace huge", *POST_CREATE, creating(workspace_id=10**30), field="workspace_id"),
+    Case("workspace ٣", *POST_CREATE, creating(workspace_id="٣"), field="workspace_id"),
+    Case("account text", *POST_CREATE, creating(account_id="x"), field="account_id"),
+    Case("priority text", *POST_CREATE, creating(priority="high"), field="priority"),
+    Case(
+        "another workspace's",
+        *POST_CREATE,
+        creating(session_id=SESSION, workspace_id=2),
+        status=409,
+        field="session_id",
+    ),
+    Case("not JSON", *POST_CREATE, raw=b"{", headers=JSON, field="body", error="not JSON"),
+    Case("a JSON list", *POST_CREATE, [1], field="body", error="list"),
+    Case("a JSON null", *POST_CREATE, raw=b"null", headers=JSON, field="body", error="NoneType"),
+    Case("NaN", *POST_CREATE, raw=b'{"a": NaN}', headers=JSON, field="body", error="NaN"),
+    Case("not UTF-8", *POST_CREATE, raw=b'{"a": "\xff"}', headers=JSON, field="body"),
+    Case("UTF-16", *POST_CREATE, raw='{"a":1}'.encode("utf-16"), headers=JSON, field="body"),
+    Case(
+        "raw half character", *POST_CREATE, raw=b'{"a":"\xed\xa0\x80"}', headers=JSON, field="body"
+    ),
+    Case("nested deeply", *POST_CREATE, raw=b'{"a":' + b"[" * 5000, headers=JSON, field="body"),
+    Case(
+        "nested as deeply as JSON reads",
+        *POST_CREATE,
+        raw=b'{"a":' + b"[" * 300 + b"]" * 300 + b"}",
+        headers=JSON,
+        field="body",
+        error="nested",
+    ),
+    Case(
+        "half a character",
+        *POST_CREATE,
+        raw=b'{"session_id": "\\ud800"}',
+        headers=JSON,
+        field="body",
+        error="surrogate",
+    ),
+    Case(
+        "endless number",
+        *POST_CREATE,
+        raw=b'{"workspace_id": ' + b"9" * 5000 + b"}",
+        headers=JSON,
+        field="body",
+    ),
+    Case("a form", *POST_CREATE, raw=b"a=1", headers={"Content-Type": "text/plain"}, status=415),
+    Case("1 MiB and more", *POST_CREATE, raw=b" " * (1 << 20) + b"{}", headers=JSON, status=413),
+    Case(
+        "says gzip, is none",
+        *POST_CREATE,
+        raw=b"{}",
+        headers=JSON | {"Content-Encoding": "gzip"},
+        field="body",
+    ),
+    Case("no such route", "GET", "/api/nothing", status=404, error="Not found"),
+    Case("bulk-send", "POST", "/api/messages/bulk-send", {}, status=404, error="Not found"),
+    Case("wrong method", "PATCH", "/api/sessions", status=405, error="Method not allowed"),
+    Case("status, bad id", "GET", "/api/sessions/a%20b/status", field="session_id", error="a b"),
+    Case("status, a path", "GET", "/api/sessions/..%2F..%2Fetc/status", field="session_id"),
+    Case("qr format", "GET", f"{ONE}/qr?format=gif", field="format", error="gif"),
+    Case("qr wait", "GET", f"{ONE}/qr?wait=forever", field="wait", error="forever"),
+    Case("qr wait too long", "GET", f"{ONE}/qr?wait=999", field="wait", error="999"),
+    Case("qr wait nan", "GET", f"{ONE}/qr?wait=nan", field="wait"),
+    Case("pairing without", "POST", f"{ONE}/pairing-code", {}, field="phone_number"),
+    Case(
+        "pairing letters",
+        "POST",
+        f"{ONE}/pairing-code",
+        {"phone_number": "12ab"},
+        field="phone_number",
+        error="12ab",
+    ),
+    Case("metadata list", "PUT", f"{ONE}/metadata", {"metadata": [1]}, field="metadata"),
+    Case("last id", "GET", "/api/events", headers={"Last-Event-ID": "x"}, field="Last-Event-ID"),
+    Case("last id huge", "GET", f"/api/events?last_event_id={10**25}", field="Last-Event-ID"),
+    Case("send, no session", "POST", SEND, sending(session_id=None), field="session_id"),
+    Case(
+        "send, no recipient", "POST", SEND, sending(recipient_phone=None), field="recipient_phone"
+    ),
+    Case("phone short", "POST", SEND, sending(recipient_phone="123"), field="recipient_phone"),
+    Case("phone long", "POST", SEND, sending(recipient_phone="1" * 16), field="recipient_phone"),
+    Case("phone text", "POST", SEND, sending(recipient_phone="Bob"), field="recipient_phone"),
+    Case("phone ٣", "POST", SEND, sending(recipient_phone="٣" * 10), field="recipient_phone"),
+    Case("phone true", "POST", SEND, sending(recipient_phone=True), field="recipient_phone"),
+    Case("phone list", "POST", SEND, sending(recipient_phone=[1]), field="recipient_phone"),
+    Case("chat id", "POST", SEND, sending(recipient_phone="x@c.us"), field="recipient_phone"),
+    Case(
+        "everybody",
+        "POST",
+        SEND,
+        sending(recipient_phone="status@broadcast"),
+        field="recipient_phone",
+    ),
+    Case("no message", "POST", SEND, sending(message=None), field="message"),
+    Case("empty message", "POST", SEND, sending(message=""), field="message"),
+    Case("blank message", "POST", SEND, sending(message=" \n"), field="message"),
+    Case("message a number", "POST", SEND, sending(message=5), field="message"),
+    Case(
+        "message long", "POST", SEND, sending(message="x" * 65_537), field="message", error="65537"
+    ),
+    Case("type image", "POST", SEND, sending(type="image"), field="type", error="image"),
+    Case("type list", "POST", SEND, sending(type=["text"]), field="type"),
+    Case("workspace x", "POST", SEND, sending(workspace_id="x"), field="workspace_id"),
+    Case("no file", "POST", MEDIA, file(media=None), field="media_url"),
+    Case("file not base64", "POST", MEDIA, file(media="%%%"), field="media"),
+    Case("file not ASCII", "POST", MEDIA, file(media="ü"), field="media"),
+    Case("empty file", "POST", MEDIA, file(media="data:image/png;base64,"), field="media"),
+    Case(
+        "an address",
+        "POST",
+        MEDIA,
+        file(media=None, media_url="https://example.org/a.png"),
+        field="media_url",
+        error="not fetched",
+    ),
+    Case("not a data URL", "POST", MEDIA, file(media=None, media_url="x"), field="media_url"),
+    Case("type of a file", "POST", MEDIA, file(type="sticker"), field="type", error="sticker"),
+    Case("type of a file, list", "POST", MEDIA, file(type=[]), field="type"),
+    Case("filename", "POST", MEDIA, file(filename="a\0b"), field="filename"),
+    Case("mimetype", "POST", MEDIA, file(mimetype="png"), field="mimetype"),
+    Case("caption long", "POST", MEDIA, file(caption="x" * 1025), field="caption"),
+    Case(
+        "file too large",
+        "POST",
+        MEDIA,
+        file(media=base64.b64encode(bytes((16 << 20) + 1)).decode()),
+        field="media",
+        error=str((16 << 20) + 1),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_says_what_was_wrong_and_what_to_do(api: Api, case: Case) -> None:
+    answer = await api.call(case.method, case.path, case.body, data=case.raw, headers=case.headers)
+    told = answer.json()
+    assert answer.status == case.status, told
+    assert told["error"]
+    assert case.error in told["error"]
+    assert len(told["error"]) < 300
+    assert told.get("field") == case.field
+    assert told["remedy"]
+    assert not api.sessions.calls
+    assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
+
+
+UNKNOWN = [
+    ("GET", "/api/sessions/nobody/status", None),
+    ("GET", "/api/sessions/nobody/qr", None),
+    ("POST", "/api/sessions/nobody/qr", None),
+    ("POST", "/api/sessions/nobody/regenerate-qr", None),
+    ("POST", "/api/sessions/nobody/restore", {}),
+    ("POST", "/api/sessions/nobody/reconnect", {}),
+    ("POST", "/api/sessions/nobody/logout", {}),
+    ("POST", "/api/sessions/nobody/pairing-code", {"phone_number": "6281234567890"}),
+    ("GET", "/api/sessions/nobody/metadata", None),
+    ("PUT", "/api/sessions/nobody/metadata", {"metadata": {}}),
+    ("GET", "/api/sessions/nobody/screenshot", None),
+    ("DELETE", "/api/sessions/nobody", {}),
+    ("GET", "/sessions/nobody/status", None),
+    ("POST", "/sessions/nobody/logout", {}),
+    ("POST", SEND, sending(session_id="nobody")),
+    ("POST", SEND, sending(workspace_id=2)),
+    ("POST", MEDIA, file(session_id="nobody")),
+    ("GET", "/api/messages/nobody/validate", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), UNKNOWN)
+async def test_an_unknown_session_is_told_in_the_words_of_the_old_service(
+    api: Api, method: str, path: str, body: Any
+) -> None:
+    answer = await api.call(method, path, body)
+    assert (answer.status, answer.json()) == (404, {"error": "Session not found"})

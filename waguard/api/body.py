@@ -1,0 +1,96 @@
+"""The JSON object of a request, read under a limit and checked before anything else sees it."""
+
+import asyncio
+import json
+from typing import Any, Final
+
+from aiohttp import web
+
+from waguard.errors import InvalidInputError
+
+DEADLINE: Final = 30.0  # s to send a body
+DEPTH_LIMIT: Final = 64  # nested objects and arrays; what writes them again recurses
+_NO_TYPE: Final = "application/octet-stream"  # what aiohttp says where the client said nothing
+
+
+async def read_object(request: web.Request, *, limit: int) -> dict[str, Any]:
+    """The object; {} where there is no body. ``limit`` is in bytes, after decompression."""
+    declared = request.content_length or 0
+    if declared > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, declared)
+    if not request.can_read_body:
+        return {}
+    try:
+        async with asyncio.timeout(DEADLINE):
+            raw = await _read(request, limit)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    if not raw.strip():
+        return {}
+    if not _is_json(request):
+        raise web.HTTPUnsupportedMediaType
+    return _decode(raw)
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    raw = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            raw += chunk
+            if len(raw) > limit:
+                raise web.HTTPRequestEntityTooLarge(limit, len(raw))
+    except web.RequestPayloadError as error:
+        raise _bad(
+            f"the body cannot be read: {error}", "send it whole, as its headers say"
+        ) from None
+    return bytes(raw)
+
+
+def _is_json(request: web.Request) -> bool:
+    kind = request.content_type
+    return kind in {"application/json", "text/json", _NO_TYPE} or kind.endswith("+json")
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"the body is not JSON: {error}"[:200], "send a JSON object in UTF-8") from None
+    if not isinstance(body, dict):
+        raise _bad(f"the body is a JSON {type(body).__name__}", "send a JSON object")
+    if _deeper_than(body, DEPTH_LIMIT):
+        raise _bad("the body is nested too deeply", f"nest at most {DEPTH_LIMIT} levels")
+    if b"\\u" in raw and _has_half_a_character(body):
+        raise _bad("the body holds half a surrogate pair", "send complete characters")
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    inside = [value]
+    for _ in range(levels):
+        inside = [
+            child
+            for container in inside
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+        if not inside:
+            return False
+    return True
+
+
+def _has_half_a_character(body: dict[str, Any]) -> bool:
+    """No database, worker or socket takes such a text; JSON can write it as an escape."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _bad(message: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(message, field="body", remedy=remedy)

@@ -1,0 +1,50 @@
+"""An end to every request; a change goes on behind it, because half of one is worse than a wait."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from loguru import logger
+
+from waguard.api.problems import Handler
+from waguard.errors import UnavailableError, WaguardError
+
+REQUEST_DEADLINE: Final = 60.0  # s; the event stream and the sends have their own ends
+_READS: Final = frozenset({"GET", "HEAD"})
+
+CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
+
+
+async def within_deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's response. Raises ``UnavailableError`` when it takes too long.
+
+    A read is cancelled then. A change is not: cancelled in the middle, a session would be neither
+    deleted nor there.
+    """
+    task = asyncio.ensure_future(handler(request))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=REQUEST_DEADLINE)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if done:
+        return task.result()
+    if request.method in _READS:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise UnavailableError("the request took too long", remedy="try again", retry_after=5)
+    request.app[CHANGES].add(task)
+    task.add_done_callback(request.app[CHANGES].discard)
+    task.add_done_callback(_tell)
+    raise UnavailableError(
+        "this takes longer than expected; it goes on",
+        remedy="ask for the session's status in a while",
+        retry_after=10,
+    )
+
+
+def _tell(task: "asyncio.Task[web.StreamResponse]") -> None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    why = error.line() if isinstance(error, WaguardError) else repr(error)
+    logger.error("a change failed after its request had ended", why=why)
