@@ -1,5 +1,6 @@
 """The API on a real socket, on scripted sessions, the real bus and a store in memory."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -63,8 +64,10 @@ class Api:
         if key is not None:
             sent["X-Api-Key"] = key
         if body is not None:
-            data = json.dumps(body)
+            data = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
+        if isinstance(data, bytes):
+            data = io.BytesIO(data)  # aiohttp warns of large bytes
         async with self.http.request(
             method, self.base + path, data=data, headers=sent, allow_redirects=False
         ) as response:

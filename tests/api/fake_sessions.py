@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from waguard.errors import NotFoundError, SessionIdTakenError, WaguardError
+from waguard.errors import NotFoundError, SessionIdTakenError
 from waguard.ports import Health, SessionView
 from waguard.wire.protocol import Call, QrCode, SendMedia, SendText, Sent, Value
 

@@ -1,7 +1,7 @@
 """What a client can get wrong: each answer names what was wrong and what to do, and nothing breaks."""
 
 import base64
-from dataclasses import dataclass, field
+import dataclasses
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ def creating(**changes: Any) -> dict[str, Any]:
     return {"session_id": "new_one", "workspace_id": 1} | changes
 
 
-@dataclass
+@dataclasses.dataclass
 class Case:
     """One bad request and what it must be told."""
 
@@ -39,7 +39,7 @@ class Case:
     field: str | None = None
     error: str = ""
     raw: bytes | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 JSON = {"Content-Type": "application/json"}

@@ -1,12 +1,12 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.host.processes import clean_environment, waguard
+from waguard import __version__
 from waguard.cli import main
 
 COMMANDS = [
@@ -41,9 +41,9 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert code_of("--version") == 0
-    assert capsys.readouterr().out == f"waguard {project['version']}\n"
+    assert capsys.readouterr().out == f"waguard {__version__}\n"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
 
 
 @pytest.mark.parametrize(

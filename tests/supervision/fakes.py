@@ -120,6 +120,7 @@ class FakeProcess:
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._lines: set[Channel[FromDaemon]] = set()
         self._channels: set[Channel[FromDaemon]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seq = 0
@@ -171,7 +172,6 @@ class FakeProcess:
         if self._exit.done():
             return
         if self._server:
-            self._server.close()
             Path(self.spec.socket).unlink(missing_ok=True)
         self.hang_up()
         for task in self._tasks:
@@ -179,9 +179,14 @@ class FakeProcess:
         self._listening.set()
         self._exit.set_result(code)
 
+    def close(self) -> None:
+        """At the end of a test. Not in ``exit``: asyncio loses a connection that it accepts then."""
+        if self._server:
+            self._server.close()
+
     def hang_up(self) -> None:
         """The line dies, the process does not."""
-        for channel in self._channels:
+        for channel in self._lines:
             channel.close()
 
     def report(self, link: str = "connected", *, phase: str = "ready", **fields: Any) -> None:
@@ -209,6 +214,9 @@ class FakeProcess:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
+        self._lines.add(channel)
+        if not self.alive:
+            channel.close()
         try:
             hello = await channel.receive()
             assert isinstance(hello, Hello)
@@ -222,6 +230,7 @@ class FakeProcess:
             return
         finally:
             self._channels.discard(channel)
+            self._lines.discard(channel)
             channel.close()
 
     def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
@@ -326,7 +335,7 @@ class World:
             session=session_id,
             generation=generation,
             profile=str(profiles.path(self.config.paths.sessions, 7, session_id)),
-            socket=str(self.folder / f"old-{name}.sock"),
+            socket=str(self.folder / f"old-{name}-{len(self.spawn.started)}.sock"),
         )
 
     async def left_behind(self, session_id: str, *, generation: int = 1) -> "LeftBehind":
@@ -383,6 +392,8 @@ async def world() -> AsyncIterator[World]:
                 process.exit(KILLED)
             made.bus.close()
             await listening
+            for process in made.spawn.started:
+                process.close()
             shutil.rmtree(folder)
     await wait_until(lambda: not _others() - before, "every task has ended")
 

@@ -69,6 +69,7 @@ async def line(world: World) -> AsyncIterator[Line]:
     process.exit(0)
     async with asyncio.timeout(5):
         await made.listening
+    process.close()
 
 
 async def never(call: Call) -> None:

@@ -9,6 +9,7 @@ bounded and in memory; a durable one fills the same port ``Sink`` later.
 import asyncio
 import hashlib
 import hmac
+import io
 import itertools
 import random
 import time
@@ -228,7 +229,10 @@ class WebhookSink:
         assert self._http  # noqa: S101 - entered
         try:
             async with self._http.post(
-                self._url, data=item.body, headers=self._headers(item), allow_redirects=False
+                self._url,
+                data=io.BytesIO(item.body),  # written in pieces: a file may be inside
+                headers=self._headers(item),
+                allow_redirects=False,
             ) as response:
                 return response.status, self._seconds(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError):

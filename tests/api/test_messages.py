@@ -1,0 +1,267 @@
+"""Sends as the application makes and repeats them: what its status codes mean, no double, order."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import KEY, Api
+from tests.api.fake_sessions import SESSION
+from tests.waiting import wait_until
+from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
+from waguard.messaging.outbox import Ticket
+from waguard.ports import BusEvent
+from waguard.wire.protocol import SendMedia, SendText
+
+SEND = "/api/messages/send"
+BODY: dict[str, Any] = {
+    "session_id": SESSION,
+    "workspace_id": "1",
+    "recipient_phone": "+62 812-3456-7890",
+    "message": "hello 😀",
+    "type": "text",
+}
+CHAT = "6281234567890@c.us"
+
+
+async def test_sent_is_200_with_the_id_that_was_chosen_before(api: Api) -> None:
+    answer = await api.call("POST", SEND, BODY)
+    [call] = api.sessions.sends()
+    assert isinstance(call, SendText)
+    assert (call.chat, call.text, call.timeout) == (CHAT, "hello 😀", 30.0)
+    assert api.sessions.calls[0][2] == 20.0
+    assert answer.status == 200
+    assert answer.json() == {
+        "success": True,
+        "message_id": call.message_id,
+        "timestamp": 1_732_240_100,
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipient", "chat"),
+    [
+        ("6281234567890", CHAT),
+        (6281234567891, "6281234567891@c.us"),
+        ("+62 (812) 345-678.90", CHAT),
+        (CHAT, CHAT),
+        ("6281234567890@s.whatsapp.net", CHAT),
+        ("120363041234567890@g.us", "120363041234567890@g.us"),
+        ("6281234567890-1612345678@g.us", "6281234567890-1612345678@g.us"),
+        ("123456789012345@lid", "123456789012345@lid"),
+    ],
+)
+async def test_recipients(api: Api, recipient: Any, chat: str) -> None:
+    assert (await api.call("POST", SEND, BODY | {"recipient_phone": recipient})).status == 200
+    assert api.sessions.sends()[0].chat == chat
+
+
+async def test_refused_is_422_and_final(api: Api) -> None:
+    api.sessions.outcomes.append(RefusedError("not on WhatsApp"))
+    answer = await api.call("POST", SEND, BODY)
+    told = answer.json()
+    assert answer.status == 422
+    assert (told["success"], told["outcome"], told["error"]) == (
+        False,
+        "refused",
+        "not on WhatsApp",
+    )
+    assert told["remedy"]
+
+
+@pytest.mark.parametrize("error", [UncertainError("no answer"), RuntimeError("a bug"), OSError()])
+async def test_uncertain_is_202_so_that_it_is_not_sent_again(
+    api: Api, error: BaseException
+) -> None:
+    api.sessions.outcomes.append(error)
+    answer = await api.call("POST", SEND, BODY)
+    told = answer.json()
+    assert answer.status == 202
+    assert (told["success"], told["outcome"]) == (False, "uncertain")
+    assert told["message_id"] == api.sessions.sends()[0].message_id
+    assert (await api.call("POST", SEND, BODY)).status == 200  # told: an equal one is new
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConflictError("Session not connected: it is qr_pending"), 409),
+        (UnavailableError("Session not ready", retry_after=2), 503),
+    ],
+)
+async def test_not_ready(api: Api, error: BaseException, status: int) -> None:
+    api.sessions.outcomes.append(error)
+    answer = await api.call("POST", SEND, BODY)
+    assert (answer.status, answer.json()["error"]) == (status, str(error))
+    assert answer.headers.get("Retry-After") == ("2" if status == 503 else None)
+
+
+async def test_media(api: Api) -> None:
+    content = base64.b64encode(b"a picture").decode()
+    common = {"session_id": SESSION, "recipient_phone": "6281234567890"}
+    cases = [
+        ({"media_url": f"data:image/png;base64,{content}", "caption": "c"}, "image/png", "image"),
+        ({"media": content, "filename": "a.pdf"}, "application/pdf", "document"),
+        ({"media": content, "mimetype": "audio/ogg"}, "audio/ogg", "audio"),
+        ({"media": content}, "application/octet-stream", "document"),
+        ({"media": content, "type": "video", "mimetype": "video/mp4"}, "video/mp4", "video"),
+    ]
+    for more, _, _ in cases:
+        answer = await api.call("POST", "/api/messages/send-media", common | more)
+        assert answer.status == 200, answer.content
+    calls = [call for call in api.sessions.sends() if isinstance(call, SendMedia)]
+    assert [(call.mimetype, call.kind) for call in calls] == [case[1:] for case in cases]
+    assert {call.content for call in calls} == {b"a picture"}
+    assert (calls[0].caption, calls[1].filename) == ("c", "a.pdf")
+
+
+async def test_16_mib_pass(api: Api) -> None:
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890"}
+    body["media"] = base64.b64encode(bytes(16 << 20)).decode()
+    assert (await api.call("POST", "/api/messages/send-media", body)).status == 200
+
+
+# ---- the same request again ----
+
+
+@pytest.fixture
+def asked(api: Api) -> list[str]:
+    """The text of every send that reached the outbox."""
+    texts: list[str] = []
+    send_text = api.outbox.send_text
+
+    def noting(session_id: str, chat: str, text: str) -> Ticket:
+        texts.append(text)
+        return send_text(session_id, chat, text)
+
+    api.outbox.send_text = noting  # type: ignore[method-assign]
+    return texts
+
+
+def reply_was_lost(api: Api) -> bool:
+    return any(ticket.kept_since is not None for ticket in api.outbox._tickets.values())
+
+
+async def hang_up_after_sending(api: Api, body: dict[str, Any]) -> None:
+    """As an application that gives up while the send is in flight."""
+    _, writer = await asyncio.open_connection(*api.base.removeprefix("http://").split(":"))
+    content = json.dumps(body).encode()
+    head = f"POST {SEND} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write(head.encode() + content)
+    await writer.drain()
+    await wait_until(api.outbox.owed, "it began")
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.fixture
+async def announced(api: Api) -> AsyncIterator[list[BusEvent]]:
+    """Every ``message_sent``, as it is published."""
+    seen: list[BusEvent] = []
+
+    async def listen() -> None:
+        async with api.bus.subscribe() as events:
+            ready.set()
+            async for event in events:
+                seen.append(event)  # noqa: PERF401 - the test reads it meanwhile
+
+    ready = asyncio.Event()
+    listening = asyncio.create_task(listen())
+    await ready.wait()
+    yield seen
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_identical_requests_in_flight_are_one(
+    api: Api, announced: list[BusEvent], asked: list[str]
+) -> None:
+    api.sessions.free.clear()
+    sending = [asyncio.ensure_future(api.call("POST", SEND, BODY)) for _ in range(3)]
+    other = asyncio.ensure_future(api.call("POST", SEND, BODY | {"message": "other"}))
+    await wait_until(lambda: len(asked) == 4, "all are in")
+    await wait_until(lambda: len(api.sessions.sends()) == 2, "both began")
+    api.sessions.free.set()
+    answers = await asyncio.gather(*sending, other)
+    ids = [answer.json()["message_id"] for answer in answers]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+    assert len(api.sessions.sends()) == 2
+    await wait_until(lambda: len(announced) == 2, "each was announced once")
+    assert {event.data["message_id"] for event in announced} == set(ids)
+
+
+async def test_a_lost_reply_is_given_to_the_repetition(api: Api, announced: list[BusEvent]) -> None:
+    api.sessions.free.clear()
+    await hang_up_after_sending(api, BODY)
+    api.sessions.free.set()
+    await wait_until(lambda: reply_was_lost(api), "the reply was lost")
+    assert not announced  # nobody was told yet
+    again = (await api.call("POST", SEND, BODY)).json()
+    assert again["message_id"] == api.sessions.sends()[0].message_id
+    await wait_until(lambda: len(announced) == 1, "it was announced")
+    third = (await api.call("POST", SEND, BODY)).json()  # a person says it twice
+    assert third["message_id"] != again["message_id"]
+    assert len(api.sessions.sends()) == 2
+    assert api.outbox.owed() == 0
+
+
+async def test_the_repetition_joins_a_send_whose_client_has_left(
+    api: Api, asked: list[str]
+) -> None:
+    api.sessions.free.clear()
+    await hang_up_after_sending(api, BODY)
+    again = asyncio.ensure_future(api.call("POST", SEND, BODY))
+    await wait_until(lambda: len(asked) == 2, "the repetition is in")
+    api.sessions.free.set()
+    assert (await again).json()["message_id"] == api.sessions.sends()[0].message_id
+    assert len(api.sessions.sends()) == 1
+
+
+async def test_a_lost_refusal_that_was_only_not_ready_is_tried_again(api: Api) -> None:
+    api.sessions.outcomes.append(UnavailableError("Session not ready", retry_after=2))
+    api.sessions.free.clear()
+    await hang_up_after_sending(api, BODY)
+    api.sessions.free.set()
+    await wait_until(lambda: reply_was_lost(api), "the reply was lost")
+    assert (await api.call("POST", SEND, BODY)).status == 200
+    assert len(api.sessions.sends()) == 2
+
+
+async def test_message_sent_never_overtakes_the_reply(api: Api) -> None:
+    order: list[str] = []
+    publish = api.bus.publish
+
+    def noting(event: str, *rest: Any) -> BusEvent:
+        order.append(event)
+        return publish(event, *rest)
+
+    api.bus.publish = noting  # type: ignore[method-assign]
+    api.sessions.free.clear()
+    sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
+    await wait_until(api.sessions.sends, "the send began")
+    [ticket] = api.outbox._tickets.values()
+    answered = api.outbox.answered
+
+    def told(which: Any) -> bool:
+        order.append("reply written")
+        return answered(which)
+
+    api.outbox.answered = told  # type: ignore[method-assign]
+    api.sessions.free.set()
+    assert (await sending).status == 200
+    await wait_until(lambda: len(order) == 2, "it was announced")
+    assert order == ["reply written", "message_sent"]
+    assert ticket.told
+
+
+async def test_what_was_not_sent_is_not_announced(api: Api, announced: list[BusEvent]) -> None:
+    api.sessions.outcomes.extend([RefusedError("no"), UncertainError("?"), ConflictError("off")])
+    for _ in range(3):
+        await api.call("POST", SEND, BODY)
+    api.bus.publish("link", SESSION, 1, {})
+    await wait_until(lambda: announced, "the link event came")
+    assert [event.event for event in announced] == ["link"]

@@ -1,0 +1,303 @@
+"""The routes of sessions, health and codes, as the application and a person read them."""
+
+import asyncio
+import io
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import zxingcpp
+from loguru import logger
+from PIL import Image
+
+from tests.api.conftest import Api
+from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
+from tests.waiting import wait_until
+from waguard.api import deadline
+from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
+from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
+
+ONE = f"/api/sessions/{SESSION}"
+STATUS = {
+    "session_id": SESSION,
+    "workspace_id": 1,
+    "status": "connected",
+    "phone_number": "6281180001",
+    "connected_at": "2026-11-25T01:02:03Z",
+    "last_activity": "2026-11-25T01:02:03Z",
+    "lifecycle": "running",
+    "link": "connected",
+    "disconnect_reason": None,
+    "disconnect_details": None,
+    "worker_pid": 4711,
+    "browser_pid": 4712,
+    "restarts": 2,
+}
+
+
+async def test_create_is_201_then_200_then_409_for_another_workspace(api: Api) -> None:
+    body = {"session_id": "new-1", "workspace_id": "12", "account_id": 5, "priority": 3}
+    told = {"success": True, "session_id": "new-1", "status": "qr_scanning"}
+    first = await api.call("POST", "/api/sessions", body)
+    assert (first.status, first.json()) == (201, told)
+    again = await api.call("POST", "/api/sessions", body)
+    assert (again.status, again.json()) == (200, told)
+    view = api.sessions.known["new-1"]
+    assert (view.workspace_id, view.account_id, view.priority) == (12, 5, 3)
+    assert (await api.call("POST", "/api/sessions", body | {"workspace_id": 13})).status == 409
+
+
+async def test_list_and_status(api: Api) -> None:
+    told = (await api.call("GET", "/api/sessions")).json()
+    listed = ["session_id", "workspace_id", "status", "phone_number", "connected_at"]
+    assert told == {
+        "success": True,
+        "sessions": [{name: STATUS[name] for name in listed}],
+        "total": 1,
+    }
+    for path in (f"{ONE}/status", f"/sessions/{SESSION}/status"):
+        answer = await api.call("GET", path)
+        assert (answer.status, answer.json()) == (200, STATUS)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "done"),
+    [
+        ("POST", f"{ONE}/restore", "start"),
+        ("POST", f"{ONE}/reconnect", "restart"),
+        ("POST", f"{ONE}/logout", "logout"),
+        ("POST", f"/sessions/{SESSION}/logout", "logout"),
+        ("DELETE", ONE, "delete"),
+    ],
+)
+async def test_changes(api: Api, method: str, path: str, done: str) -> None:
+    answer = await api.call(method, path, {})
+    assert (answer.status, answer.json()["success"]) == (200, True)
+    assert api.sessions.done == [done]
+
+
+async def test_metadata_is_kept_in_the_store(api: Api) -> None:
+    wanted = {"a": [1, {"b": "ü😀"}]}
+    assert (await api.call("GET", f"{ONE}/metadata")).json()["metadata"] == {}
+    assert (await api.call("PUT", f"{ONE}/metadata", {"metadata": wanted})).status == 200
+    assert (await api.call("GET", f"{ONE}/metadata")).json()["metadata"] == wanted
+    assert (await api.call("PUT", f"{ONE}/metadata", {"x": 1, "api_key": "no"})).status == 200
+    assert await api.store.metadata(SESSION) == {"x": 1}
+
+
+async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None:
+    down = DatabaseUnavailableError("the database does not answer", retry_after=4.2)
+    api.sessions.fail = down
+    for method, path in (("GET", "/api/sessions"), ("GET", f"{ONE}/status"), ("DELETE", ONE)):
+        answer = await api.call(method, path)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.json() == {"error": "the database does not answer"}
+    api.store.down = True
+    told = (await api.call("GET", "/health/detailed")).json()
+    assert told["details"] is None
+    assert "answers" not in told["database"]
+    assert (await api.call("GET", "/health", key=None)).status == 200
+
+
+async def test_a_bug_is_logged_once_and_tells_nothing(api: Api) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="ERROR", format="{extra[request]} {message}\n{exception}")
+    try:
+        api.sessions.fail = RuntimeError("secret detail")
+        answer = await api.call("GET", f"{ONE}/status")
+    finally:
+        logger.remove(sink)
+    told = answer.json()
+    assert answer.status == 500
+    assert told["error"] == "unexpected error"
+    assert b"secret" not in answer.content
+    assert b"Traceback" not in answer.content
+    assert len(lines) == 1
+    assert told["request_id"] in lines[0]
+    assert "secret detail" in lines[0]
+    api.sessions.fail = None
+    assert (await api.call("GET", f"{ONE}/status")).status == 200
+
+
+class TestDeadline:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(deadline, "REQUEST_DEADLINE", 0.05)
+
+    async def test_a_change_goes_on_behind_it(self, api: Api) -> None:
+        api.sessions.free.clear()
+        answer = await api.call("DELETE", ONE)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+        assert "goes on" in answer.json()["error"]
+        assert not api.sessions.done
+        api.sessions.free.set()
+        await wait_until(lambda: api.sessions.done == ["delete"], "the delete ends")
+
+    async def test_a_read_is_given_up(self, api: Api) -> None:
+        api.sessions.free.clear()
+        answer = await api.call("GET", f"{ONE}/screenshot")
+        assert answer.status == 503
+        assert answer.json()["remedy"] == "try again"
+        assert (await api.call("GET", f"{ONE}/status")).status == 200
+
+    async def test_a_send_has_its_own(self, api: Api) -> None:
+        api.sessions.free.clear()
+        body = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi"}
+        sending = asyncio.ensure_future(api.call("POST", "/api/messages/send", body))
+        await wait_until(api.sessions.sends, "the send began")
+        assert (await api.call("GET", f"{ONE}/screenshot")).status == 503  # a deadline later
+        api.sessions.free.set()
+        assert (await sending).status == 200
+
+
+class TestCodes:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_json(self, api: Api, method: str) -> None:
+        api.sessions.code = QrCode(raw=RAW, count=1, expires_at=time.time() + 17)
+        told = (await api.call(method, f"{ONE}/qr")).json()
+        assert told["raw"] == RAW
+        assert 15 <= told["expires_in"] <= 17
+        head, _, content = told["qr_code"].partition(",")
+        assert head == "data:image/png;base64"
+        assert content
+
+    @pytest.mark.parametrize(
+        ("path", "headers"),
+        [
+            ("?format=png", {}),
+            ("", {"Accept": "image/png"}),
+            ("", {"Accept": "image/avif,image/png;q=0.8,*/*;q=0.5"}),
+        ],
+    )
+    async def test_a_phone_reads_the_picture(
+        self, api: Api, path: str, headers: dict[str, str]
+    ) -> None:
+        answer = await api.call("GET", f"{ONE}/qr{path}", headers=headers)
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.headers["Cache-Control"] == "no-store"
+        [read] = zxingcpp.read_barcodes(Image.open(io.BytesIO(answer.content)))
+        raw = await api.call("GET", f"{ONE}/qr?format=raw")
+        assert raw.headers["Content-Type"].startswith("text/plain")
+        assert read.text.encode() == raw.content == RAW.encode()
+
+    async def test_svg(self, api: Api) -> None:
+        answer = await api.call("GET", f"{ONE}/qr?format=svg")
+        assert answer.headers["Content-Type"].startswith("image/svg+xml")
+        assert b"<svg" in answer.content
+
+    async def test_wait_and_refresh_reach_supervision(self, api: Api) -> None:
+        await api.call("GET", f"{ONE}/qr?wait=12.5")
+        told = (await api.call("POST", f"{ONE}/regenerate-qr")).json()
+        assert api.sessions.done == ["qr wait=12.5 refresh=False", "qr wait=20 refresh=True"]
+        assert told["success"] is True
+        assert told["raw"] == RAW
+
+    @pytest.mark.parametrize(
+        ("error", "status", "retry_after"),
+        [
+            (ConflictError("already linked", remedy="log out"), 409, None),
+            (NotYetError("no QR code yet", retry_after=2), 425, "2"),
+        ],
+    )
+    async def test_there_is_none(
+        self, api: Api, error: Exception, status: int, retry_after: str | None
+    ) -> None:
+        api.sessions.fail = error
+        answer = await api.call("GET", f"{ONE}/qr")
+        assert (answer.status, answer.headers.get("Retry-After")) == (status, retry_after)
+        assert answer.json()["error"]
+
+    async def test_pairing_code(self, api: Api) -> None:
+        answer = await api.call(
+            "POST", f"{ONE}/pairing-code", {"phone_number": "+62 (812) 345-678"}
+        )
+        assert answer.json() == {"success": True, "code": "ABCD-1234"}
+        assert api.sessions.calls == [(SESSION, PairingCode(phone="62812345678"), 20.0)]
+
+    async def test_screenshot(self, api: Api) -> None:
+        answer = await api.call("GET", f"{ONE}/screenshot")
+        assert (answer.headers["Content-Type"], answer.content) == ("image/png", b"\x89PNG picture")
+        assert api.sessions.calls == [(SESSION, Screenshot(), 0)]
+
+    @pytest.mark.parametrize("path", ["/screenshot", "/pairing-code"])
+    async def test_an_empty_answer_is_not_passed_on(self, api: Api, path: str) -> None:
+        api.sessions.outcomes.append(Value())
+        method = "GET" if path == "/screenshot" else "POST"
+        body = None if path == "/screenshot" else {"phone_number": "6281234567890"}
+        answer = await api.call(method, ONE + path, body)
+        assert (answer.status, bool(answer.headers["Retry-After"])) == (503, True)
+
+
+class TestHealth:
+    async def test_is_200_while_it_supervises(self, api: Api) -> None:
+        answer = await api.call("GET", "/health", key=None)
+        told = answer.json()
+        assert answer.status == 200
+        assert told["status"] == "healthy"
+        assert told["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+        assert told["memory"]["unit"] == "MB"
+        assert 10 < told["memory"]["used"] < told["memory"]["total"]
+        assert told["uptime"] >= 0
+        assert told["timestamp"].endswith("Z")
+
+    async def test_degraded_is_still_200(self, api: Api) -> None:
+        api.sessions.status = replace(HEALTHY, database=False, problems=("a is failed: blocked",))
+        answer = await api.call("GET", "/health", key=None)
+        assert (answer.status, answer.json()["status"]) == (200, "degraded")
+
+    async def test_stopping_is_503(self, api: Api) -> None:
+        api.sessions.status = replace(HEALTHY, supervising=False)
+        assert (await api.call("GET", "/health", key=None)).status == 503
+        assert (await api.call("GET", "/health/live", key=None)).status == 200
+
+    @pytest.mark.parametrize(
+        ("missing", "told"),
+        [("database", "database"), ("restored", "restored"), ("supervising", "stopping")],
+    )
+    async def test_ready_says_what_is_missing(self, api: Api, missing: str, told: str) -> None:
+        changes: dict[str, Any] = {missing: False}
+        api.sessions.status = replace(HEALTHY, **changes)
+        answer = await api.call("GET", "/health/ready", key=None)
+        assert answer.status == 503
+        assert answer.json()["checks"][missing] is False
+        assert told in answer.json()["error"]
+        assert answer.headers["Retry-After"]
+        api.sessions.status = HEALTHY
+        assert (await api.call("GET", "/health/ready", key=None)).status == 200
+
+    async def test_detailed(self, api: Api) -> None:
+        api.sessions.status = replace(HEALTHY, problems=("a is failed: blocked",))
+        told = (await api.call("GET", "/health/detailed")).json()
+        assert told["problems"] == ["a is failed: blocked"]
+        assert told["database"] == "answers"
+        assert told["restored"] is True
+        assert told["details"] == [STATUS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "can_send", "advice"),
+    [
+        ({}, True, None),
+        ({"status": "qr_scanning"}, False, "scan"),
+        ({"status": "authenticated"}, False, "wait"),
+        ({"status": "failed", "disconnect_details": "blocked"}, False, "blocked"),
+        ({"status": "disconnected"}, False, "reconnect"),
+    ],
+)
+async def test_validate(
+    api: Api, changes: dict[str, Any], *, can_send: bool, advice: str | None
+) -> None:
+    api.sessions.known[SESSION] = a_view(**changes)
+    told = (await api.call("GET", f"/api/messages/{SESSION}/validate")).json()
+    assert (told["can_send"], told["is_healthy"]) == (can_send, can_send)
+    assert told["recommendations"] == [] if advice is None else advice in told["recommendations"][0]
+
+
+async def test_not_ready_carries_its_retry_after(api: Api) -> None:
+    api.sessions.outcomes.append(UnavailableError("Session not ready", retry_after=5))
+    answer = await api.call("GET", f"{ONE}/screenshot")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

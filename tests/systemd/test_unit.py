@@ -1,0 +1,160 @@
+"""The shipped unit under a real systemd, with a real Chromium and its own sandbox on."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.systemd.namespace import SystemdNamespace, missing, systemd_namespace
+from waguard.client import ApiCallError, ApiClient
+from waguard.standin import Policy, StandIn
+
+CHECKOUT = Path(__file__).parents[2]
+UNIT = "waguard.service"
+WRAPPER = """#!/bin/sh
+PYTHONPATH=/opt/checkout exec /opt/venv/bin/python3 -P -m waguard "$@"
+"""
+
+
+def why_not() -> str | None:
+    base = Path(sys.executable).resolve()
+    if base.is_relative_to("/root") or base.is_relative_to("/home"):
+        return "needs Debian's Python: the unit's ProtectHome hides one below a home"
+    return missing()
+
+
+pytestmark = [
+    pytest.mark.chromium,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+
+@pytest.fixture(scope="module")
+def systemd() -> Iterator[SystemdNamespace]:
+    binds = {CHECKOUT: "/opt/checkout", Path(sys.prefix): "/opt/venv"}
+    with systemd_namespace(binds) as namespace:
+        namespace.run("useradd", "--system", "--home-dir", "/var/lib/waguard", "waguard")
+        namespace.put("/opt/waguard/.venv/bin/waguard", WRAPPER, 0o755)
+        namespace.put("/opt/waguard/README.md", "")
+        unit = (CHECKOUT / "systemd/waguard.service").read_text()
+        namespace.put(f"/etc/systemd/system/{UNIT}", unit)
+        namespace.put("/etc/systemd/system/waguard-second.service", unit)
+        namespace.put(
+            f"/etc/systemd/system/{UNIT}.d/test.conf",
+            "[Service]\nWatchdogSec=3\nTimeoutAbortSec=3\nRestartSec=100ms\n",
+        )
+        namespace.put("/etc/waguard/waguard.toml", "[api]\nport = 0\n")
+        namespace.systemctl("daemon-reload")
+        yield namespace
+
+
+@pytest.fixture
+def running(systemd: SystemdNamespace) -> Iterator[SystemdNamespace]:
+    systemd.systemctl("reset-failed")
+    systemd.systemctl("start", UNIT)
+    yield systemd
+    systemd.systemctl("stop", UNIT)
+
+
+def api(systemd: SystemdNamespace) -> ApiClient:
+    told = json.loads((systemd.root / "run/waguard/waguard.pid").read_text())
+    key_file = systemd.root / "var/lib/waguard/state/api-key"
+    return ApiClient(told["api"], key_file.read_text().split()[-1])
+
+
+def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if found := look():
+                return found
+        except (ApiCallError, OSError):
+            pass
+        time.sleep(0.05)
+    raise AssertionError(systemd.journal(UNIT)[-5000:])
+
+
+def status(systemd: SystemdNamespace, wanted: str) -> Callable[[], dict[str, Any] | None]:
+    def look() -> dict[str, Any] | None:
+        client = api(systemd)
+        told: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
+        return told if told["status"] == wanted else None
+
+    return look
+
+
+def processes(systemd: SystemdNamespace) -> list[str]:
+    return systemd.run("pgrep", "-u", "waguard", "-a").stdout.splitlines()
+
+
+def test_systemd_finds_no_fault_in_the_unit(systemd: SystemdNamespace) -> None:
+    verified = systemd.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}")
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_it_says_when_it_is_ready_and_what_it_does(running: SystemdNamespace) -> None:
+    shown = running.wait(UNIT, ActiveState="active", StatusText="no session to restore")
+    assert shown["Type"] == "notify"
+    assert "waguard is up" in running.journal(UNIT)
+
+
+def test_a_second_instance_is_not_restarted(running: SystemdNamespace) -> None:
+    running.run("systemctl", "start", "waguard-second.service")
+    shown = running.wait("waguard-second.service", ActiveState="failed")
+    assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("3", "0")
+    running.wait(UNIT, ActiveState="active")
+
+
+def test_a_daemon_that_hangs_is_replaced(running: SystemdNamespace) -> None:
+    before = running.wait(UNIT, ActiveState="active", SubState="running")
+    running.systemctl("kill", "-s", "STOP", "--kill-whom=main", UNIT)
+    after = running.wait(
+        UNIT, ActiveState="active", SubState="running", NRestarts="[1-9]", deadline=60
+    )
+    assert after["MainPID"] != before["MainPID"]
+    assert "Watchdog timeout" in running.run("journalctl", "-o", "cat").stdout
+
+
+async def test_a_session_outlives_a_killed_daemon_and_an_orderly_stop_ends_all(
+    systemd: SystemdNamespace,
+) -> None:
+    async with StandIn(policy=Policy(sync=0.1)) as standin:
+        await _live(systemd, standin)
+
+
+async def _live(systemd: SystemdNamespace, standin: StandIn) -> None:
+    import asyncio  # noqa: PLC0415 - the blocking parts run beside the stand-in's loop
+
+    arguments = ", ".join(json.dumps(argument) for argument in standin.browser_args)
+    systemd.put(
+        "/etc/waguard/waguard.toml",
+        f"[api]\nport = 0\n[browser]\nextra_args = [{arguments}]\n",
+    )
+
+    def raw() -> str | None:
+        client = api(systemd)
+        return str(client.call("GET", client.session("s1", "/qr?wait=5"))["raw"])
+
+    await asyncio.to_thread(systemd.systemctl, "start", UNIT)
+    try:
+        create = ("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
+        await asyncio.to_thread(until, systemd, lambda: api(systemd).call(*create))
+        code = await asyncio.to_thread(until, systemd, raw)
+        standin.phone.scan(code, phone="6281180001")
+        before = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
+        commands = processes(systemd)
+        assert any("--user-data-dir=/var/lib/waguard/sessions/" in line for line in commands)
+        assert not any("--no-sandbox" in line for line in commands)
+
+        await asyncio.to_thread(systemd.systemctl, "kill", "-s", "KILL", "--kill-whom=main", UNIT)
+        await asyncio.to_thread(systemd.wait, UNIT, ActiveState="active", NRestarts="[1-9]")
+        after = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
+        assert after["browser_pid"] == before["browser_pid"], "adopted, not started anew"
+    finally:
+        await asyncio.to_thread(systemd.systemctl, "stop", UNIT)
+    assert processes(systemd) == []

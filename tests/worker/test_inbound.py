@@ -1,0 +1,207 @@
+"""What the page reports of messages: in order, each once, with its file."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from waguard.worker import inbound as under_test
+from waguard.worker.devtools import DevToolsTimeoutError
+from waguard.worker.inbound import Inbound
+from waguard.worker.page import WhatsAppPage
+from waguard.wire.protocol import Ack, InboundMessage
+
+
+class Page:
+    """Gives files; each waits until it is released where ``held`` is set."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes | Exception] = {}
+        self.asked: list[str] = []
+        self.held: asyncio.Event | None = None
+
+    async def media(self, message_id: str) -> bytes:
+        self.asked.append(message_id)
+        if self.held:
+            await self.held.wait()
+        found = self.files.get(message_id, b"file")
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.page: Page | None = Page()
+        self.emitted: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
+        self.it = Inbound(self.emitted.put_nowait)
+
+    def current(self) -> WhatsAppPage | None:
+        return cast("WhatsAppPage | None", self.page)
+
+    async def next(self) -> InboundMessage | Ack:
+        async with asyncio.timeout(10):
+            return await self.emitted.get()
+
+    async def message(self) -> InboundMessage:
+        told = await self.next()
+        assert isinstance(told, InboundMessage)
+        return told
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    running = asyncio.create_task(made.it.run(made.current))
+    yield made
+    assert not running.done()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def told(number: int, **fields: Any) -> dict[str, Any]:
+    """As the hook in the page projects it."""
+    return {
+        "id": f"false_49170@c.us_{number}",
+        "chat": "49170@c.us",
+        "sender": "49170@c.us",
+        "to": "49151@c.us",
+        "body": f"text {number}",
+        "timestamp": 1_732_233_600,
+        "from_me": False,
+        "kind": "chat",
+        "sender_name": None,
+        **fields,
+    }
+
+
+def picture(number: int, **fields: Any) -> dict[str, Any]:
+    return told(number, kind="image", mimetype="image/png", body="", **fields)
+
+
+async def test_a_text(bench: Bench) -> None:
+    bench.it.message(told(1, sender_name="Ann"))
+    got = await bench.message()
+    assert (got.id, got.body, got.sender_name, got.media) == (
+        "false_49170@c.us_1",
+        "text 1",
+        "Ann",
+        None,
+    )
+    assert bench.page
+    assert bench.page.asked == []
+
+
+async def test_each_once(bench: Bench) -> None:
+    for number in (1, 1, 2, 1, 3):
+        bench.it.message(told(number))
+    assert [(await bench.message()).body for _ in range(3)] == ["text 1", "text 2", "text 3"]
+    bench.it.message(told(1))
+    bench.it.message(told(4))
+    assert (await bench.message()).body == "text 4"
+
+
+async def test_memory_for_ids_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "REMEMBERED", 3)
+    for number in range(5):
+        bench.it.message(told(number))
+    assert len(bench.it._seen) == 3
+    bench.it.message(told(4))
+    assert len(bench.it._seen) == 3
+
+
+async def test_a_status_is_no_message(bench: Bench) -> None:
+    """Fault 14 began with a flood of them."""
+    bench.it.message(picture(1, chat="status@broadcast"))
+    bench.it.message(told(2))
+    assert (await bench.message()).body == "text 2"
+    assert bench.page
+    assert bench.page.asked == []
+
+
+async def test_a_slow_file_is_not_overtaken(bench: Bench) -> None:
+    assert bench.page
+    bench.page.held = asyncio.Event()
+    bench.it.message(picture(1))
+    bench.it.message(told(2))
+    bench.it.ack({"ids": ["true_c_1"], "chat": "c", "ack": 2})
+    async with asyncio.timeout(10):
+        while not bench.page.asked:
+            await asyncio.sleep(0)
+    assert bench.emitted.empty()
+    bench.page.held.set()
+    first, second, third = [await bench.next() for _ in range(3)]
+    assert isinstance(first, InboundMessage)
+    assert first.media == b"file"
+    assert isinstance(second, InboundMessage)
+    assert second.body == "text 2"
+    assert third == Ack(ids=("true_c_1",), chat="c", ack=2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DevToolsTimeoutError("no answer within 15 s"), ValueError("no base64"), TypeError("None")],
+)
+async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
+    bench: Bench, error: Exception
+) -> None:
+    assert bench.page
+    bench.page.files["false_49170@c.us_1"] = error
+    bench.it.message(picture(1, caption="look"))
+    bench.it.message(picture(2))
+    got = await bench.message()
+    assert (got.media, got.media_error, got.caption) == (None, str(error), "look")
+    assert (await bench.message()).media == b"file"
+
+
+async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
+    assert bench.page
+    bench.it.message(picture(1, size=under_test.MEDIA_LIMIT + 1))
+    bench.it.message(picture(2, size=under_test.MEDIA_LIMIT))
+    got = await bench.message()
+    assert got.media is None
+    assert str(under_test.MEDIA_LIMIT) in str(got.media_error)
+    assert (await bench.message()).media == b"file"
+    assert bench.page.asked == ["false_49170@c.us_2"]
+
+
+async def test_a_file_that_did_not_say_how_large_it_is(bench: Bench) -> None:
+    """One message of the protocol would not hold it, and the daemon would never get it."""
+    assert bench.page
+    bench.page.files["false_49170@c.us_1"] = b"\0" * (under_test.MEDIA_LIMIT + 1)
+    bench.it.message(picture(1))
+    got = await bench.message()
+    assert got.media is None
+    assert str(under_test.MEDIA_LIMIT) in str(got.media_error)
+
+
+async def test_files_come_from_the_page_of_the_moment(bench: Bench) -> None:
+    """After a pairing the page is opened anew."""
+    first = bench.page
+    assert first
+    bench.it.message(picture(1))
+    await bench.message()
+    second = bench.page = Page()
+    bench.it.message(picture(2))
+    await bench.message()
+    assert first.asked == ["false_49170@c.us_1"]
+    assert second.asked == ["false_49170@c.us_2"]
+    bench.page = None
+    bench.it.message(picture(3))
+    assert (await bench.message()).media_error == "the page is not open"
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, None, told(1) | {"id": None}, told(1) | {"timestamp": "soon"}, [told(1)]]
+)
+async def test_what_makes_no_sense_is_refused_and_the_rest_goes_on(bench: Bench, odd: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        bench.it.message(odd)
+    with pytest.raises(msgspec.ValidationError):
+        bench.it.ack(odd)
+    bench.it.message(told(1))
+    assert (await bench.message()).body == "text 1"

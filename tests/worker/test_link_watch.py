@@ -1,0 +1,138 @@
+"""From readings of the page to what the daemon is told."""
+
+import pytest
+
+from waguard.policy.link import Link, PageFacts
+from waguard.worker import link_watch
+from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
+from waguard.worker.page import Reading
+
+NOW = 1_732_233_600.0
+ME = "4915112345678@c.us"
+CONNECTED = PageFacts(authenticated=True, mode="MAIN", info="NORMAL", socket="CONNECTED")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_watch.time, "time", lambda: NOW)
+
+
+@pytest.fixture
+def watch() -> LinkWatch:
+    return LinkWatch()
+
+
+def on_screen(code: str | None) -> Reading:
+    facts = PageFacts(authenticated=False, mode="QR", socket="UNPAIRED", has_code=code is not None)
+    return Reading(facts=facts, code=code, me=None)
+
+
+def linked(facts: PageFacts = CONNECTED, me: str | None = ME) -> Reading:
+    return Reading(facts=facts, code=None, me=me)
+
+
+def test_nothing_is_known_at_first(watch: LinkWatch) -> None:
+    assert (watch.link, watch.phone, watch.qr, watch.qr_idle) == (Link.UNKNOWN, None, None, False)
+
+
+def test_connected_with_its_number(watch: LinkWatch) -> None:
+    watch.take(linked())
+    assert (watch.link, watch.phone, watch.details) == (Link.CONNECTED, "4915112345678", None)
+    assert not watch.paired_here
+
+
+@pytest.mark.parametrize(
+    ("me", "phone"),
+    [
+        ("4915112345678:12@c.us", "4915112345678"),
+        ("129038471029384@lid", None),  # no phone number at all
+        (None, None),
+    ],
+)
+def test_only_a_phone_number_is_one(watch: LinkWatch, me: str | None, phone: str | None) -> None:
+    watch.take(linked(me=me))
+    assert watch.phone == phone
+
+
+def test_a_number_once_known_stays_while_it_is_linked(watch: LinkWatch) -> None:
+    watch.take(linked())
+    watch.take(linked(PageFacts(authenticated=True, mode="OFFLINE", socket="TIMEOUT"), me=None))
+    assert (watch.link, watch.phone) == (Link.OFFLINE, "4915112345678")
+
+
+def test_codes_are_counted_and_the_first_lives_longer(watch: LinkWatch) -> None:
+    told = []
+    for code in ("a", "a", "b", "c"):
+        watch.take(on_screen(code))
+        assert watch.qr
+        told.append((watch.qr.raw, watch.qr.count, watch.qr.expires_at - NOW))
+    assert told == [
+        ("a", 1, QR_FIRST_LIFETIME),
+        ("a", 1, QR_FIRST_LIFETIME),
+        ("b", 2, QR_LIFETIME),
+        ("c", 3, QR_LIFETIME),
+    ]
+    assert watch.link is Link.QR_PENDING
+
+
+def test_a_moment_without_a_code_does_not_begin_the_count_anew(watch: LinkWatch) -> None:
+    for code in ("a", None, "b"):
+        watch.take(on_screen(code))
+    assert watch.qr
+    assert (watch.qr.raw, watch.qr.count) == ("b", 2)
+    assert watch.qr.expires_at - NOW == QR_LIFETIME
+
+
+def test_whatsapp_shows_no_more_codes(watch: LinkWatch) -> None:
+    watch.take(on_screen("a"))
+    watch.idle()
+    watch.take(on_screen("a"))  # it still stands behind the button
+    assert (watch.qr, watch.qr_idle) == (None, True)
+    watch.refreshed()
+    watch.take(on_screen("b"))
+    assert watch.qr
+    assert (watch.qr.raw, watch.qr.count, watch.qr_idle) == ("b", 1, False)
+    assert watch.qr.expires_at - NOW == QR_FIRST_LIFETIME
+
+
+def test_idle_is_over_when_it_is_linked(watch: LinkWatch) -> None:
+    watch.take(on_screen("a"))
+    watch.idle()
+    watch.take(linked())
+    assert (watch.qr, watch.qr_idle) == (None, False)
+
+
+def test_who_scans_here_has_new_credentials(watch: LinkWatch) -> None:
+    watch.take(on_screen("a"))
+    assert watch.paired_here
+    watch.take(linked(PageFacts(authenticated=True, mode="SYNCING")))
+    assert (watch.link, watch.qr, watch.paired_here) == (Link.SYNCING, None, True)
+    watch.take(linked())
+    assert watch.paired_here
+
+
+def test_an_unlinked_session_forgets_its_number(watch: LinkWatch) -> None:
+    watch.take(linked())
+    watch.take(on_screen(None))
+    assert (watch.link, watch.phone) == (Link.QR_PENDING, None)
+
+
+@pytest.mark.parametrize("word", ["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION"])
+def test_blocked_says_whatsapps_word(watch: LinkWatch, word: str) -> None:
+    watch.take(linked(PageFacts(authenticated=True, mode=word, socket="OPENING")))
+    assert (watch.link, watch.details) == (Link.BLOCKED, word)
+    watch.take(linked())
+    assert (watch.link, watch.details) == (Link.CONNECTED, None)
+
+
+def test_an_update_is_asked_for(watch: LinkWatch) -> None:
+    watch.take(linked())
+    watch.needs_update = True
+    watch.take(linked())
+    assert (watch.link, watch.details) == (Link.BLOCKED, "WhatsApp Web asks for an update")
+
+
+def test_a_page_that_says_nothing(watch: LinkWatch) -> None:
+    watch.take(linked())
+    watch.take(Reading(facts=PageFacts(), code=None, me=None))
+    assert watch.link is Link.UNKNOWN

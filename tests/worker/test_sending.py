@@ -1,0 +1,175 @@
+"""What came of a send: sent, refused, or uncertain. Never once more."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from waguard.worker.devtools import (
+    DevToolsClosedError,
+    DevToolsError,
+    DevToolsTimeoutError,
+    EvaluationError,
+    TargetCrashedError,
+)
+from waguard.worker.page import SendOutcome, WhatsAppPage
+from waguard.worker.sending import LOOK_UP_DEADLINE, judge, send
+from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
+
+ID = "true_49170@c.us_3EB0"
+NOW = 1_732_233_600
+TEXT = SendText(chat="49170@c.us", text="hi", message_id=ID, timeout=20.0)
+MEDIA = SendMedia(
+    chat="49170@c.us",
+    content=b"\x89PNG",
+    mimetype="image/png",
+    kind="image",
+    message_id=ID,
+    timeout=30.0,
+    caption="look",
+)
+
+
+@dataclass
+class Page:
+    """Answers a send, and a later look at the message's ack, as it is told to."""
+
+    answer: SendOutcome | Exception
+    ack: int | None | Exception = None
+    sent: list[Any] = field(default_factory=list)
+    looked: list[tuple[str, float]] = field(default_factory=list)
+
+    async def send_text(
+        self, chat: str, text: str, message_id: str, *, timeout: float
+    ) -> SendOutcome:
+        return self._send((chat, text, message_id, timeout))
+
+    async def send_file(
+        self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
+    ) -> SendOutcome:
+        return self._send((chat, content, options, timeout))
+
+    async def ack_of(self, message_id: str, *, timeout: float) -> int | None:
+        self.looked.append((message_id, timeout))
+        if isinstance(self.ack, Exception):
+            raise self.ack
+        return self.ack
+
+    def _send(self, what: Any) -> SendOutcome:
+        self.sent.append(what)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def do(page: Page, call: SendText | SendMedia = TEXT) -> Sent | Failed:
+    return await send(cast("WhatsAppPage", page), call)
+
+
+def outcome(ack: int | None, result: str | None, at: int | None = NOW) -> SendOutcome:
+    return SendOutcome(ack=ack, result=result, at=at)
+
+
+@pytest.mark.parametrize(
+    ("ack", "result", "expected"),
+    [
+        (1, "OK", "sent"),
+        (2, "OK", "sent"),
+        (3, None, "sent"),
+        (1, "ERROR_UNKNOWN", "sent"),  # the server has it, whatever the page thinks
+        (0, "OK", "sent"),
+        (None, "OK", "sent"),
+        (-1, "ERROR_UNKNOWN", "refused"),  # a refusal resolves too
+        (-1, "OK", "refused"),
+        (-1, None, "refused"),
+        (0, "ERROR_NETWORK", "uncertain"),  # it goes out by itself after a reconnect
+        (0, "ERROR_EXPIRED", "uncertain"),
+        (0, None, "uncertain"),
+        (None, None, "uncertain"),
+        (None, "ERROR_NETWORK", "uncertain"),
+    ],
+)
+def test_both_the_ack_and_the_result_count(
+    ack: int | None, result: str | None, expected: str
+) -> None:
+    said = judge(outcome(ack, result), ID, NOW + 9)
+    assert (said.outcome, said.message_id, said.timestamp) == (expected, ID, NOW)
+    assert (said.error is None) == (
+        expected == "sent" or (result is None and expected != "refused")
+    )
+
+
+def test_without_whatsapps_time_it_is_ours() -> None:
+    assert judge(outcome(1, "OK", None), ID, NOW).timestamp == NOW
+
+
+async def test_a_text_goes_out_with_its_id_and_deadline() -> None:
+    page = Page(outcome(1, "OK"))
+    assert await do(page) == Sent(outcome="sent", message_id=ID, timestamp=NOW)
+    assert page.sent == [("49170@c.us", "hi", ID, 20.0)]
+    assert page.looked == []
+
+
+async def test_a_file_goes_out_with_what_is_known_of_it() -> None:
+    page = Page(outcome(1, "OK"))
+    assert await do(page, MEDIA) == Sent(outcome="sent", message_id=ID, timestamp=NOW)
+    options = {"type": "image", "mimetype": "image/png", "caption": "look", "messageId": ID}
+    assert page.sent == [("49170@c.us", b"\x89PNG", options, 30.0)]
+
+
+async def test_a_refusal_is_one() -> None:
+    said = await do(Page(outcome(-1, "ERROR_UNKNOWN")))
+    assert said == Sent(outcome="refused", message_id=ID, timestamp=NOW, error="ERROR_UNKNOWN")
+
+
+SILENCE = [
+    DevToolsTimeoutError("no answer within 20 s"),
+    DevToolsClosedError("the browser ended"),
+    TargetCrashedError("the page crashed"),
+    DevToolsError("the execution context was destroyed"),
+]
+
+
+@pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("ack", "expected"),
+    [(1, "sent"), (3, "sent"), (-1, "refused"), (0, "uncertain"), (None, "uncertain")],
+)
+@pytest.mark.parametrize("call", [TEXT, MEDIA], ids=["text", "media"])
+async def test_without_an_answer_the_message_is_looked_up_and_never_sent_again(
+    call: SendText | SendMedia, ack: int | None, expected: str, error: DevToolsError
+) -> None:
+    page = Page(error, ack)
+    said = await do(page, call)
+    assert isinstance(said, Sent)
+    assert (said.outcome, said.message_id) == (expected, ID)
+    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+    assert len(page.sent) == 1
+
+
+@pytest.mark.parametrize("error", [*SILENCE, EvaluationError("TypeError: undefined")])
+async def test_where_it_cannot_be_looked_up_it_is_uncertain(error: Exception) -> None:
+    page = Page(DevToolsTimeoutError("no answer within 20 s"), error)
+    said = await do(page)
+    assert isinstance(said, Sent)
+    assert (said.outcome, said.error) == ("uncertain", "no answer within 20 s")
+
+
+async def test_what_wajs_throws_before_it_sends_is_a_refusal() -> None:
+    page = Page(EvaluationError("Error: chat not found"), None)
+    said = await do(page)
+    assert said == Failed(kind="refused", error="the page threw Error: chat not found")
+    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+
+
+@pytest.mark.parametrize(("ack", "expected"), [(1, "sent"), (0, "uncertain"), (-1, "refused")])
+async def test_what_it_throws_when_the_message_stands_in_its_chat(ack: int, expected: str) -> None:
+    said = await do(Page(EvaluationError("Error: odd"), ack))
+    assert isinstance(said, Sent)
+    assert said.outcome == expected
+
+
+async def test_thrown_and_the_page_is_gone() -> None:
+    said = await do(Page(EvaluationError("Error: odd"), DevToolsClosedError("gone")))
+    assert isinstance(said, Sent)
+    assert said.outcome == "uncertain"
