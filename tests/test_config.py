@@ -450,3 +450,17 @@ def test_a_configuration_cannot_be_changed() -> None:
     config: Any = load(None, {})
     with pytest.raises(AttributeError):
         config.api.port = 1
+
+
+def test_one_underscore_is_not_a_setting_that_does_nothing() -> None:
+    with pytest.raises(ConfigError, match="unknown variable") as caught:
+        load(None, {"WAGUARD_API_PORT": "3002"})
+    assert caught.value.field == "WAGUARD_API_PORT"
+    assert "WAGUARD_API__PORT" in (caught.value.remedy or "")
+
+
+def test_a_database_of_another_kind_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"WAGUARD_DATABASE__URL": "oracle://user:hunter2@host/db"})
+    assert "hunter2" not in caught.value.line()
+    assert caught.value.field == "database.url"

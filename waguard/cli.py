@@ -15,7 +15,7 @@ from typing import Any
 
 from waguard import __version__
 from waguard.config import Config, load
-from waguard.errors import WaguardError
+from waguard.errors import PortInUseError, WaguardError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -170,7 +170,13 @@ def _standin(arguments: argparse.Namespace) -> int:
 
     from waguard.standin import serve  # noqa: PLC0415
 
-    asyncio.run(serve(arguments.port, arguments.phone_port))
+    try:
+        asyncio.run(serve(arguments.port, arguments.phone_port))
+    except OSError as error:
+        raise PortInUseError(
+            f"the stand-in cannot listen: {error.strerror or error}",
+            remedy="name other ports: --port, --phone-port",
+        ) from None
     return 0
 
 

@@ -145,6 +145,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     field.name: field.type for field in msgspec.structs.fields(Config)
 }
+DATABASE_SCHEMES = (
+    "sqlite+aiosqlite://",
+    "mysql+asyncmy://",
+    "mariadb+asyncmy://",
+    "postgresql+asyncpg://",
+)
 ENV_PREFIX = "WAGUARD_"
 _SECRET_SECTIONS: Final = frozenset({"database"})
 _HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
@@ -196,12 +202,26 @@ def _from_file(path: Path) -> dict[str, dict[str, Any]]:
 def _merge_environment(given: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
     for name, text in environ.items():
         section, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
-        if not name.startswith(ENV_PREFIX) or not separator:
+        if not name.startswith(ENV_PREFIX):
+            continue
+        if not separator:
+            _refuse_single_underscore(name)
             continue
         section, key = section.lower(), key.lower()
         if section not in SECTIONS:
             raise _unknown(name, text, (f"{ENV_PREFIX}{s.upper()}__…" for s in SECTIONS), "key")
         given.setdefault(section, {})[key] = _value(section, key, text, strict=False)
+
+
+def _refuse_single_underscore(name: str) -> None:
+    """``WAGUARD_API_PORT`` would be a setting that silently does nothing."""
+    section, _, key = name.removeprefix(ENV_PREFIX).partition("_")
+    if section.lower() in SECTIONS and key:
+        raise ConfigError(
+            "unknown variable",
+            field=name,
+            remedy=f"two underscores after the section: {ENV_PREFIX}{section}__{key}",
+        )
 
 
 def _value(section: str, key: str, value: Any, *, strict: bool) -> Any:
@@ -311,6 +331,12 @@ def _cross_check(config: Config) -> None:
             field="paths.runtime",
             value=str(config.paths.runtime),
             remedy=f"use a folder of at most {_SOCKET_PATH_LIMIT - _SOCKET_NAME} bytes, e.g. /run/waguard",
+        )
+    if not config.database.url.startswith(DATABASE_SCHEMES):
+        raise ConfigError(
+            "this kind of database is not supported (value not shown)",
+            field="database.url",
+            remedy=f"begin with {', '.join(DATABASE_SCHEMES)}",
         )
     for name, url in (("whatsapp.url", config.whatsapp.url), ("webhook.url", config.webhook.url)):
         if url is not None and not _is_address(url):

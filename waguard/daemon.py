@@ -20,7 +20,7 @@ from waguard import config as configuration
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.config import Config
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
 from waguard.host import logs
 from waguard.host.children import ExecSpawn, read_records
 from waguard.host.clock import SystemClock
@@ -83,10 +83,11 @@ class Daemon:
     async def run(self) -> int:
         """The exit code."""
         self._listen_to_signals()
-        for folder in ("workers", "t"):
-            private_folder(self._config.paths.runtime / folder)
-        private_folder(self._config.paths.sessions)
-        private_folder(self._config.paths.state)
+        paths = self._config.paths
+        _make("paths.runtime", paths.runtime / "workers", paths.runtime / "t")
+        _make("paths.sessions", paths.sessions)
+        _make("paths.state", paths.state)
+        secret = _secret(self._config.webhook.secret_file)
         api = base_url(self._listener)
         app = create_app(
             ApiDeps(
@@ -102,7 +103,7 @@ class Daemon:
         logger.info("waguard is up", api=api, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
-            async with self._webhooks(api):
+            async with self._webhooks(api, secret):
                 await self._work()
         finally:
             self._bus.close()
@@ -170,13 +171,13 @@ class Daemon:
         self._notifier.alive()
 
     @contextlib.asynccontextmanager
-    async def _webhooks(self, api: str) -> AsyncIterator[None]:
+    async def _webhooks(self, api: str, secret: bytes | None) -> AsyncIterator[None]:
         """Feed the bus to the webhook while the body runs."""
         url = self._config.webhook.url
         if url is None:
             yield
             return
-        sink = WebhookSink(url, _secret(self._config.webhook.secret_file), instance_url=api)
+        sink = WebhookSink(url, secret, instance_url=api)
         async with sink, self._bus.subscribe() as events:
             feeding = asyncio.create_task(_feed(events, sink), name="webhook feed")
             try:
@@ -231,4 +232,27 @@ async def _feed(events: AsyncIterator[BusEvent], sink: Sink) -> None:
 
 
 def _secret(path: Path | None) -> bytes | None:
-    return path.read_text().strip().encode() if path else None
+    if path is None:
+        return None
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}",
+            field="webhook.secret_file",
+            value=str(path),
+            remedy="name a file that this user can read",
+        ) from None
+
+
+def _make(key: str, *folders: Path) -> None:
+    for folder in folders:
+        try:
+            private_folder(folder)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be used: {error.strerror}",
+                field=key,
+                value=str(folder),
+                remedy="name a folder that this user can create and write",
+            ) from None

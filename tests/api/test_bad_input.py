@@ -205,7 +205,7 @@ async def test_says_what_was_wrong_and_what_to_do(api: Api, case: Case) -> None:
     assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
 
 
-UNKNOWN = [
+UNKNOWN: list[tuple[str, str, Any]] = [
     ("GET", "/api/sessions/nobody/status", None),
     ("GET", "/api/sessions/nobody/qr", None),
     ("POST", "/api/sessions/nobody/qr", None),

@@ -128,7 +128,7 @@ async def test_16_mib_pass(api: Api) -> None:
 
 
 @pytest.fixture
-def asked(api: Api) -> list[str]:
+def asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The text of every send that reached the outbox."""
     texts: list[str] = []
     send_text = api.outbox.send_text
@@ -137,7 +137,7 @@ def asked(api: Api) -> list[str]:
         texts.append(text)
         return send_text(session_id, chat, text)
 
-    api.outbox.send_text = noting  # type: ignore[method-assign]
+    monkeypatch.setattr(api.outbox, "send_text", noting)
     return texts
 
 
@@ -231,7 +231,9 @@ async def test_a_lost_refusal_that_was_only_not_ready_is_tried_again(api: Api) -
     assert len(api.sessions.sends()) == 2
 
 
-async def test_message_sent_never_overtakes_the_reply(api: Api) -> None:
+async def test_message_sent_never_overtakes_the_reply(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
     publish = api.bus.publish
 
@@ -239,7 +241,7 @@ async def test_message_sent_never_overtakes_the_reply(api: Api) -> None:
         order.append(event)
         return publish(event, *rest)
 
-    api.bus.publish = noting  # type: ignore[method-assign]
+    monkeypatch.setattr(api.bus, "publish", noting)
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")
@@ -250,7 +252,7 @@ async def test_message_sent_never_overtakes_the_reply(api: Api) -> None:
         order.append("reply written")
         return answered(which)
 
-    api.outbox.answered = told  # type: ignore[method-assign]
+    monkeypatch.setattr(api.outbox, "answered", told)
     api.sessions.free.set()
     assert (await sending).status == 200
     await wait_until(lambda: len(order) == 2, "it was announced")

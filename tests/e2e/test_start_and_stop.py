@@ -26,7 +26,8 @@ BECOME_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-g
 def others_can_run_this_python() -> bool:
     if os.getuid() != 0:
         return False
-    command = [*BECOME_NOBODY, sys.executable, "-P", "-c", "import waguard"]
+    again = "import subprocess, sys, waguard; subprocess.run([sys.executable, '-c', ''], check=True)"
+    command = [*BECOME_NOBODY, sys.executable, "-P", "-c", again]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -242,3 +243,23 @@ async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
                 assert Path(f"/proc/{told['browser_pid']}").stat().st_uid == NOBODY
                 code, sent = await daemon.send("s1", "6281180002", "from nobody")
                 assert code == 200, sent
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("WAGUARD_PATHS__STATE", "paths.state"),
+        ("WAGUARD_PATHS__SESSIONS", "paths.sessions"),
+        ("WAGUARD_PATHS__RUNTIME", "paths.runtime"),
+        ("WAGUARD_WEBHOOK__SECRET_FILE", "webhook.secret_file"),
+        ("WAGUARD_API__KEY_FILE", "api.key_file"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_one_line(key: str, said: str) -> None:
+    with short_folder() as folder:
+        (folder / "file").write_text("")
+        done = waguard(folder, "run", WAGUARD_API__PORT="0", **{key: "file/below"})
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"waguard: {said}: ")
+    assert "Traceback" not in done.stderr

@@ -211,7 +211,7 @@ async def test_only_so_many_are_started_at_once_and_important_ones_first(
     while len(order) < len(names):
         expected = min(len(order) + 2, len(names))
         await wait_until(lambda n=expected: len(world.spawn.started) == n, "the next is started")  # type: ignore[misc]
-        fresh = [p for p in world.spawn.started if p.spec.session not in order][0]
+        fresh = next(p for p in world.spawn.started if p.spec.session not in order)
         await wait_until(lambda p=fresh: p.connected, "it is greeted")  # type: ignore[misc]
         assert len(world.spawn.started) == expected
         order.append(fresh.spec.session)
@@ -405,7 +405,7 @@ async def test_unknown_sessions(empty: Bench) -> None:
         empty.it.call("no", TEXT, wait=0),
     )
     for call in calls:
-        with pytest.raises(NotFoundError, match="^Session not found$"):
+        with pytest.raises(NotFoundError, match=r"^Session not found$"):
             await call
 
 
@@ -686,10 +686,10 @@ async def test_a_call_that_nothing_can_help_is_a_conflict(
     process.report("qr_pending", qr=qr())
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
     async with asyncio.timeout(DEADLINE / 2):
-        with pytest.raises(ConflictError, match="^Session not connected: it is qr_pending"):
+        with pytest.raises(ConflictError, match=r"^Session not connected: it is qr_pending"):
             await empty.it.call("s", call, wait=DEADLINE)
     await empty.it.logout("s")
-    with pytest.raises(ConflictError, match="^Session not connected: it is stopped"):
+    with pytest.raises(ConflictError, match=r"^Session not connected: it is stopped"):
         await empty.it.call("s", call, wait=DEADLINE)
 
 
@@ -760,7 +760,7 @@ async def test_all_stop_in_parallel_and_the_rows_say_why(
         process.script.obeys = False
     started = asyncio.get_running_loop().time()
     await empty.it.stop()
-    assert asyncio.get_running_loop().time() - started < 3 * under_test.STOP_GRACE
+    assert asyncio.get_running_loop().time() - started < 3 * session_module.STOP_GRACE
     assert {world.row_status(name) for name in names} == {("disconnected", "instance_restart")}
     assert world.spawn.alive == []
     last = [e for e in world.store.entries if e.kind == "status" and e.after == "disconnected"]

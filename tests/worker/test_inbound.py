@@ -8,11 +8,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from waguard.wire.protocol import Ack, InboundMessage
 from waguard.worker import inbound as under_test
 from waguard.worker.devtools import DevToolsTimeoutError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import WhatsAppPage
-from waguard.wire.protocol import Ack, InboundMessage
 
 
 class Page:

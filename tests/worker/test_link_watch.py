@@ -1,9 +1,10 @@
 """From readings of the page to what the daemon is told."""
 
+import time
+
 import pytest
 
 from waguard.policy.link import Link, PageFacts
-from waguard.worker import link_watch
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page import Reading
 
@@ -14,7 +15,7 @@ CONNECTED = PageFacts(authenticated=True, mode="MAIN", info="NORMAL", socket="CO
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_watch.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The lock on a profile: for one worker and its browser, and for as long as either lives."""
 
 import fcntl
-import os
 import stat
 import subprocess
 import sys
@@ -18,6 +17,10 @@ def profile(tmp_path: Path) -> Path:
     return tmp_path / "workspace_7" / "session-s"
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_it_makes_the_folder_for_this_user_alone(profile: Path) -> None:
     lock = ProfileLock(profile)
     assert stat.S_IMODE(profile.stat().st_mode) == 0o700
@@ -27,12 +30,12 @@ def test_it_makes_the_folder_for_this_user_alone(profile: Path) -> None:
 
 def test_a_second_one_is_told_who_to_ask(profile: Path) -> None:
     lock = ProfileLock(profile)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(ProfileInUseError) as raised:
         ProfileLock(profile)
     assert raised.value.value == str(profile)
     assert "fuser" in str(raised.value.remedy)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
     lock.release()
     ProfileLock(profile).release()
 
@@ -87,8 +90,8 @@ def test_a_disk_that_knows_no_locks(profile: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(WaguardError, match="No locks available") as raised:
         ProfileLock(profile)
     assert not isinstance(raised.value, ProfileInUseError)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import (
     DevToolsClosedError,
     DevToolsError,
@@ -14,7 +15,6 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.page import SendOutcome, WhatsAppPage
 from waguard.worker.sending import LOOK_UP_DEADLINE, judge, send
-from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -35,7 +35,7 @@ class Page:
     """Answers a send, and a later look at the message's ack, as it is told to."""
 
     answer: SendOutcome | Exception
-    ack: int | None | Exception = None
+    ack: int | Exception | None = None
     sent: list[Any] = field(default_factory=list)
     looked: list[tuple[str, float]] = field(default_factory=list)
 

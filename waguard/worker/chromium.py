@@ -189,6 +189,8 @@ def _prepare_folders(spec: ChromiumSpec) -> None:
             if not folder.is_absolute():
                 raise OSError("it is not an absolute path")  # noqa: TRY301  # one wording for all
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.geteuid() and os.geteuid() != 0:
+                raise OSError("it belongs to another user")  # noqa: TRY301  # as above
             with tempfile.TemporaryFile(dir=folder) as probe:
                 probe.write(b"waguard")
         except OSError as error:

@@ -2,125 +2,175 @@
 'use strict';
 const $ = (id) => document.getElementById(id);
 const KEY = 'waguard-key';
+const EVENTS_SHOWN = 50;
+const REFRESH_EVERY = 10000; // ms; what no event tells: uptime, memory, a code that ran out
+const REFRESH_GAP = 500; // ms between two looks, however many events come
+const codes = new Map(); // session → figure
 let refreshing = null;
+let lastId = null;
 
-const call = async (path) => {
-  const response = await fetch(path, { headers: { 'X-Api-Key': sessionStorage.getItem(KEY) || '' }, cache: 'no-store' });
+const call = async (path, headers = {}) => {
+  const key = sessionStorage.getItem(KEY) || '';
+  const response = await fetch(path, { headers: { 'X-Api-Key': key, ...headers }, cache: 'no-store' });
   if (response.status === 401) throw new Error('key');
   return response;
 };
 
-const cell = (text, kind) => {
-  const td = document.createElement('td');
-  td.textContent = text ?? '–';
-  if (kind) td.className = kind;
-  return td;
+const good = async (path) => {
+  const response = await call(path);
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  return response.json();
 };
+
+const element = (name, text, kind) => {
+  const made = document.createElement(name);
+  made.textContent = text ?? '–';
+  if (kind) made.className = kind;
+  return made;
+};
+
+const pause = (time) => new Promise((done) => setTimeout(done, time));
 
 function showHealth(health) {
   const { connected, total } = health.sessions;
-  $('health').textContent = `${health.status}: ${connected} of ${total} connected, up ${Math.round(health.uptime)} s, ${health.memory.used} MB`;
+  const minutes = Math.floor(health.uptime / 60);
+  const up = minutes < 1 ? `${Math.round(health.uptime)} s` : minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
+  $('health').textContent = `${health.status}: ${connected} of ${total} connected, up ${up}, ${health.memory.used} MB`;
   $('health').className = health.status;
-  $('problems').replaceChildren(...health.problems.map((text) => {
-    const li = document.createElement('li');
-    li.textContent = text;
-    return li;
-  }));
+  document.title = `${connected}/${total} waguard`;
+  $('problems').replaceChildren(...health.problems.map((text) => element('li', text)));
 }
 
 function showSessions(sessions) {
   $('sessions').hidden = sessions.length === 0;
   $('none').hidden = sessions.length !== 0;
-  $('sessions').tBodies[0].replaceChildren(...sessions.map((s) => {
+  $('rows').replaceChildren(...sessions.map((s) => {
     const row = document.createElement('tr');
-    row.append(cell(s.session_id), cell(s.status, s.status), cell(s.phone_number), cell(s.lifecycle), cell(s.link),
-      cell(s.restarts), cell([s.disconnect_reason, s.disconnect_details].filter(Boolean).join(': ')));
+    const name = element('th', s.session_id);
+    name.scope = 'row';
+    const why = [s.disconnect_reason, s.disconnect_details].filter(Boolean).join(': ');
+    row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
+      element('td', s.link), element('td', s.restarts, 'number'), element('td', why || '–'));
     return row;
   }));
 }
 
-async function showCodes(sessions) {
-  const figures = await Promise.all(sessions.filter((s) => s.link === 'qr_pending').map(async (s) => {
-    const response = await call(`/api/sessions/${encodeURIComponent(s.session_id)}/qr`);
-    if (!response.ok) return null;
-    const figure = document.createElement('figure');
-    const image = document.createElement('img');
-    image.src = (await response.json()).qr_code;
-    image.alt = `QR code of ${s.session_id}`;
-    const caption = document.createElement('figcaption');
-    caption.textContent = `${s.session_id}: scan it with the phone`;
-    figure.append(image, caption);
-    return figure;
-  }));
-  $('codes').replaceChildren(...figures.filter(Boolean));
+function figureFor(session) {
+  const figure = document.createElement('figure');
+  const image = document.createElement('img');
+  image.alt = `QR code of session ${session}`;
+  figure.append(image, element('figcaption', `${session}: scan it with the phone`));
+  $('codes').append(figure);
+  codes.set(session, figure);
+  return figure;
 }
 
-// one refresh at a time, and one more when something happened meanwhile
+// a picture is replaced only when its code changed: a phone may be looking at it
+async function showCode(session) {
+  const response = await call(`/api/sessions/${encodeURIComponent(session)}/qr`);
+  const figure = codes.get(session);
+  if (!response.ok) {
+    figure?.remove();
+    codes.delete(session);
+    return;
+  }
+  const { qr_code: code } = await response.json();
+  const image = (figure ?? figureFor(session)).firstChild;
+  if (image.src !== code) image.src = code;
+}
+
+async function showCodes(sessions) {
+  const wanted = new Set(sessions.filter((s) => s.link === 'qr_pending').map((s) => s.session_id));
+  for (const [session, figure] of codes) {
+    if (!wanted.has(session)) {
+      figure.remove();
+      codes.delete(session);
+    }
+  }
+  await Promise.all([...wanted].map(showCode));
+}
+
+// one look at a time, and one more when something happened meanwhile
 async function refresh() {
   if (refreshing) { refreshing.again = true; return; }
-  refreshing = { again: false };
+  const look = { again: false };
+  refreshing = look;
   try {
-    const health = await (await call('/health/detailed')).json();
-    showHealth(health);
-    showSessions(health.details);
-    await showCodes(health.details);
+    do {
+      look.again = false;
+      const health = await good('/health/detailed');
+      showHealth(health);
+      // null: the sessions are not known, so what was shown stays
+      if (health.details) {
+        showSessions(health.details);
+        await showCodes(health.details);
+      }
+      if (look.again) await pause(REFRESH_GAP);
+    } while (look.again);
   } finally {
-    const { again } = refreshing;
     refreshing = null;
-    if (again) await refresh();
   }
 }
 
+const refreshSoon = () => refresh().catch(() => {}); // the stream's own loop tells what is wrong
+
 function showEvent(event) {
-  const li = document.createElement('li');
-  const time = document.createElement('time');
-  time.dateTime = event.at;
-  time.textContent = new Date(event.at).toLocaleTimeString();
+  lastId = event.id;
   const { from, to, reason, status } = event.data;
   const what = from && to ? `${from} → ${to}` : reason || status || '';
-  li.append(time, `${event.session_id ?? ''} ${event.event} ${what}`);
-  $('events').prepend(li);
-  while ($('events').children.length > 50) $('events').lastChild.remove();
+  const time = element('time', new Date(event.at).toLocaleTimeString());
+  time.dateTime = event.at;
+  const line = document.createElement('li');
+  line.append(time, `${event.session_id ?? ''} ${event.event} ${what}`);
+  $('events').prepend(line);
+  while ($('events').children.length > EVENTS_SHOWN) $('events').lastChild.remove();
 }
 
 // EventSource cannot send a header, and a key in an address ends up in logs
 async function follow() {
-  const response = await call('/api/events');
+  const response = await call('/api/events', lastId ? { 'Last-Event-ID': String(lastId) } : {});
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   for (;;) {
     const { value, done } = await reader.read();
     if (done) throw new Error('the stream ended');
-    const parts = (text + value).split('\n\n');
-    text = parts.pop();
-    for (const part of parts) {
-      const data = part.split('\n').find((line) => line.startsWith('data: '));
-      if (data) { showEvent(JSON.parse(data.slice(6))); refresh().catch(() => {}); }
+    const blocks = (text + value).split('\n\n');
+    text = blocks.pop();
+    for (const block of blocks) {
+      const data = block.split('\n').find((line) => line.startsWith('data: '));
+      if (data) {
+        showEvent(JSON.parse(data.slice('data: '.length)));
+        refreshSoon();
+      }
     }
   }
 }
 
+function askForKey() {
+  if (sessionStorage.getItem(KEY)) $('login-error').textContent = 'This key is not accepted.';
+  sessionStorage.removeItem(KEY);
+  $('health').textContent = 'needs the API key';
+  $('health').className = '';
+  $('login').hidden = false;
+  $('key').focus();
+}
+
 async function run() {
-  let pause = 500;
+  let wait = 500;
   for (;;) {
     try {
       await refresh();
       $('login').hidden = true;
       $('news').hidden = false;
-      pause = 500;
+      wait = 500;
       await follow();
     } catch (error) {
-      if (error.message === 'key') {
-        if (sessionStorage.getItem(KEY)) $('login-error').textContent = 'This key is not accepted.';
-        sessionStorage.removeItem(KEY);
-        $('health').textContent = 'needs the API key';
-        $('login').hidden = false;
-        return;
-      }
+      if (error.message === 'key') return askForKey();
       $('health').textContent = 'waguard does not answer, trying again';
       $('health').className = 'down';
-      await new Promise((done) => setTimeout(done, pause));
-      pause = Math.min(pause * 2, 10000);
+      await pause(wait);
+      wait = Math.min(wait * 2, 10000);
     }
   }
 }
@@ -132,4 +182,5 @@ $('login').addEventListener('submit', (event) => {
   $('login-error').textContent = '';
   run();
 });
+setInterval(() => { if (!$('news').hidden && !document.hidden) refreshSoon(); }, REFRESH_EVERY);
 run();

@@ -1,0 +1,168 @@
+"""The status page: its headers, and what a person sees in a real browser."""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zxingcpp
+from PIL import Image
+
+from tests.api.conftest import KEY, Api
+from tests.api.fake_sessions import HEALTHY, RAW, a_view
+from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
+    LONG,
+    chromium,
+    page,
+    spec,
+    start,
+    tmpdir_short,
+)
+from waguard.worker.devtools import PageSession
+
+
+async def test_nothing_comes_from_elsewhere(api: Api) -> None:
+    answer = await api.call("GET", "/", key=None)
+    policy = dict(
+        part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
+    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
+        answer = await api.call("GET", path, key=None)
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(r"https?://|innerHTML\s*=|style=|onclick", answer.content.decode())
+
+
+@pytest.mark.chromium
+class TestInBrowser:
+    @pytest.fixture
+    async def shown(
+        self,
+        api: Api,
+        page: PageSession,  # noqa: F811 - the fixture
+    ) -> AsyncIterator["Page"]:
+        api.sessions.known = {
+            "shop_bandung": a_view(session_id="shop_bandung"),
+            "shop_jakarta": a_view(
+                session_id="shop_jakarta",
+                status="qr_scanning",
+                link="qr_pending",
+                phone_number=None,
+                restarts=0,
+            ),
+            "shop_medan": a_view(
+                session_id="shop_medan",
+                status="failed",
+                link="blocked",
+                lifecycle="parked",
+                disconnect_reason="error",
+                disconnect_details="WhatsApp blocked the number <b>for 24 h</b>",
+            ),
+        }
+        api.sessions.status = replace(
+            HEALTHY, total=3, disconnected=2, problems=("shop_medan is failed: blocked",)
+        )
+        told: list[dict[str, Any]] = []
+        page.on("Runtime.exceptionThrown", told.append)
+        page.on("Log.entryAdded", told.append)
+        await page.send("Log.enable", timeout=LONG)
+        await page.navigate(api.base + "/", timeout=LONG)
+        yield Page(page)
+        broken = [entry for entry in told if "401" not in json.dumps(entry)]
+        assert not broken
+
+    async def test_asks_for_the_key_and_then_shows_everything_live(
+        self, api: Api, shown: "Page", tmp_path: Path
+    ) -> None:
+        await shown.until("!login.hidden", "it asks for the key")
+        await shown.log_in("a wrong key, but a long one")
+        await shown.until("document.body.innerText.includes('not accepted')", "it says so")
+        await shown.picture(tmp_path / "login.png")
+        await shown.log_in(KEY)
+        await shown.until("rows.children.length === 3 && login.hidden", "the sessions are shown")
+        text = await shown.text()
+        assert "1 of 3 connected" in text
+        assert "shop_medan is failed: blocked" in text
+        assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
+        assert await shown.value("sessionStorage.getItem('waguard-key')") == KEY
+        assert await shown.value("document.cookie + location.search") == ""
+
+        await shown.until("codes.querySelector('img')?.complete", "the code is shown")
+        for scheme in ("dark", "light"):
+            await shown.scheme(scheme)
+            await shown.picture(tmp_path / f"{scheme}.png")
+            read = zxingcpp.read_barcodes(Image.open(tmp_path / f"{scheme}.png"))
+            assert [code.text for code in read] == [RAW]
+
+        api.sessions.known["shop_jakarta"] = a_view(session_id="shop_jakarta")
+        api.bus.publish("session_ready", "shop_jakarta", 1, {"status": "connected"})
+        await shown.until("codes.children.length === 0", "the code is gone")
+        assert "shop_jakarta session_ready connected" in await shown.text()
+
+    async def test_comes_back_when_the_stream_ends(self, api: Api, shown: "Page") -> None:
+        await shown.log_in(KEY)
+        api.bus.publish("link", "shop_medan", 1, {"from": "a", "to": "b"})
+        await shown.until("events.children.length === 1", "the event is shown")
+        for listener in list(api.bus._listeners):
+            api.bus._end(listener)
+        api.bus.publish("link", "shop_medan", 1, {"from": "b", "to": "c"})  # nobody listens
+        await shown.until("events.children.length === 2", "it was replayed")
+        assert "b → c" in await shown.text()
+
+    async def test_is_usable_without_eyes_and_on_a_phone(self, shown: "Page") -> None:
+        await shown.log_in(KEY)
+        await shown.until("rows.children.length === 3 && codes.firstChild", "all is shown")
+        assert await shown.value("document.documentElement.lang") == "en"
+        assert await shown.value("document.querySelectorAll('img:not([alt])').length") == 0
+        assert await shown.value("document.querySelectorAll('th:not([scope])').length") == 0
+        assert await shown.value("document.querySelector('label').control.id") == "key"
+        await shown.width(360)
+        assert await shown.value("document.documentElement.scrollWidth") <= 360
+
+
+class Page:
+    """What a person does with it, and sees."""
+
+    def __init__(self, session: PageSession) -> None:
+        self._session = session
+
+    async def value(self, expression: str) -> Any:
+        return await self._session.evaluate(expression, timeout=LONG)
+
+    async def text(self) -> str:
+        return str(await self.value("document.body.innerText"))
+
+    async def until(self, condition: str, what: str) -> None:
+        """By id: ``rows`` is the element with that id."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONG):
+                while not await self.value(f"Boolean({condition})"):
+                    await asyncio.sleep(0.02)
+                return
+        pytest.fail(f"never: {what}; the page says:\n{await self.text()}")
+
+    async def log_in(self, key: str) -> None:
+        await self.until("!login.hidden", "it asks for the key")
+        await self.value(f"key.value = {json.dumps(key)}; login.requestSubmit()")
+
+    async def scheme(self, name: str) -> None:
+        features = [{"name": "prefers-color-scheme", "value": name}]
+        await self._session.send("Emulation.setEmulatedMedia", {"features": features}, timeout=LONG)
+
+    async def width(self, pixels: int) -> None:
+        size = {"width": pixels, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        await self._session.send("Emulation.setDeviceMetricsOverride", size, timeout=LONG)
+
+    async def picture(self, path: Path) -> None:
+        content = await self._session.screenshot(LONG)
+        Image.open(io.BytesIO(content)).save(path)
