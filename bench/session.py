@@ -109,7 +109,12 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def browser(
-        self, profile: Path, name: str = "t", flavour: Flavour = "chromium"
+        self,
+        profile: Path,
+        name: str = "t",
+        flavour: Flavour = "chromium",
+        *,
+        hasty: bool = False,
     ) -> AsyncIterator[Callable[[], Awaitable[Browser]]]:
         """How to start the floor's browser; it is ended at the end."""
         temporary = self.folder / "thin" / name
@@ -119,7 +124,7 @@ class Bench:
         async def start() -> Browser:
             browser = await Browser.start(argv, temporary)
             started.append(browser)
-            await browser.load(self.standin.url, self.standin.wajs)
+            await browser.load(self.standin.url, self.standin.wajs, hasty=hasty)
             return browser
 
         try:
@@ -155,15 +160,13 @@ class Bench:
     async def qr(self) -> list[Figure]:
         """A new session's code: from the decision to have a session to the code in hand."""
         ours = Figure("create → QR", "s", [], goal="times", limit=1.25)
+        hasty = Figure("the same, floor asks before wa-js is ready", "s", ours.waguard)
         async with self.daemon("qr") as daemon:
             await daemon.start()
             await daemon.ready()
             for number in range(-1, self.rounds):
-                async with self.browser(self.folder / f"q{number}") as start:
-                    began = time.perf_counter()
-                    await (await start()).until(UNTIL_CODE)
-                    floor = time.perf_counter() - began
-                await asyncio.sleep(CALM)
+                floor = await self._qr_bare(f"q{number}", hasty=False)
+                early = await self._qr_bare(f"e{number}", hasty=True)
                 began = time.perf_counter()
                 await daemon.qr(f"q{number}")
                 waguard = time.perf_counter() - began
@@ -171,8 +174,17 @@ class Bench:
                 await asyncio.sleep(CALM)
                 if number >= 0:  # the first one warms the disk's cache
                     ours.floor.append(floor)
+                    hasty.floor.append(early)
                     ours.waguard.append(waguard)
-        return [ours]
+        return [ours, hasty]
+
+    async def _qr_bare(self, name: str, *, hasty: bool) -> float:
+        async with self.browser(self.folder / name, hasty=hasty) as start:
+            began = time.perf_counter()
+            await (await start()).until(UNTIL_CODE)
+            taken = time.perf_counter() - began
+        await asyncio.sleep(CALM)
+        return taken
 
     # ---- 2: restart ----
 

@@ -1,7 +1,7 @@
 """The floor: the thinnest script that drives WhatsApp Web. Nothing of it is waguard's but the flags.
 
 A bare Chromium, DevTools over its pipe with the standard library alone, wa-js injected by the cold-load
-recipe (load event → core modules exist → evaluate). No worker process, no repair, no deadline on any
+recipe (load event → core modules exist → evaluate → wa-js is ready). No worker process, no repair, no deadline on any
 call: what waguard does on top of this is what the ratios show.
 """
 
@@ -22,6 +22,7 @@ UNTIL_MODULES = """
   const ids = Object.keys(require('__debug').modulesMap);
   return ['Socket', 'Stream', 'Conn', 'Cmd', 'Msg'].every((word) => ids.some((id) => id.includes(word)));
 """
+UNTIL_READY = "return WPP.isReady;"
 UNTIL_CODE = "return (await WPP.conn.getAuthCode()).fullCode;"
 UNTIL_CONNECTED = """
   return WPP.conn.isAuthenticated() && WPP.conn.getStreamData().mode === 'MAIN'
@@ -123,8 +124,8 @@ class Browser:
             }} }})()"""
         )
 
-    async def load(self, url: str, wajs: str) -> None:
-        """Open the page and inject wa-js by the recipe."""
+    async def load(self, url: str, wajs: str, *, hasty: bool = False) -> None:
+        """Open the page and inject wa-js by the recipe. ``hasty``: do not wait until it is ready."""
         attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
         self._call("Target.setAutoAttach", attach, browser=True)
         await self._attached.wait()
@@ -135,6 +136,8 @@ class Browser:
         await self._loaded.wait()
         await self.until(UNTIL_MODULES)
         await self.evaluate(wajs)
+        if not hasty:
+            await self.until(UNTIL_READY)
 
     async def send(self, chat: str, text: str, message_id: str) -> None:
         """wa-js's send; raises where it was not acknowledged."""

@@ -184,6 +184,14 @@ async def test_the_names_of_this_machine_are_good(api: Api, host: str) -> None:
     assert (await api.call("GET", "/health", key=None, headers={"Host": host})).status == 200
 
 
+async def test_a_probe_by_http_1_0_names_nobody(api: Api) -> None:
+    reader, writer = await asyncio.open_connection(*api.base.removeprefix("http://").split(":"))
+    writer.write(b"GET /health HTTP/1.0\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_any_name_is_good_where_it_listens_to_others(api: Api) -> None:
     api.configure("api", host="0.0.0.0")
     headers = {"Host": "waguard.internal"}

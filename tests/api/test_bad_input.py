@@ -1,13 +1,16 @@
 """What a client can get wrong: each answer names what was wrong and what to do, and nothing breaks."""
 
+import asyncio
 import base64
 import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
+from waguard.api import body
 
 SEND, MEDIA, ONE = "/api/messages/send", "/api/messages/send-media", f"/api/sessions/{SESSION}"
 PICTURE = base64.b64encode(b"picture").decode()
@@ -203,6 +206,36 @@ async def test_says_what_was_wrong_and_what_to_do(api: Api, case: Case) -> None:
     assert told["remedy"]
     assert not api.sessions.calls
     assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
+
+
+async def test_a_body_that_never_comes_whole_disturbs_nobody(api: Api) -> None:
+    host, port = api.base.removeprefix("http://").split(":")
+    head = f"POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
+    head += 'Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"session_id": "half'
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    assert (await api.call("GET", f"{ONE}/status")).status == 200
+    assert list(api.sessions.known) == [SESSION]
+
+
+async def test_one_that_sends_its_body_too_slowly_is_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "DEADLINE", 0.05)
+    stopped = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await stopped.wait()
+
+    answer = await api.call("POST", "/api/sessions", data=slowly(), headers=JSON)
+    stopped.set()
+    assert answer.status == 408
+    assert answer.json()["remedy"]
 
 
 UNKNOWN: list[tuple[str, str, Any]] = [

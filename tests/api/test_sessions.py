@@ -61,6 +61,7 @@ async def test_list_and_status(api: Api) -> None:
         assert (answer.status, answer.json()) == (200, STATUS)
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Server"] == "waguard"
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 

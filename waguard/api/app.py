@@ -58,10 +58,11 @@ def _is_open(request: web.Request, deps: ApiDeps) -> bool:
 
 
 def _check_host(request: web.Request, deps: ApiDeps) -> None:
-    if not is_loopback(deps.config().api.host):
-        return
+    given = request.headers.get("Host")
+    if given is None or not is_loopback(deps.config().api.host):
+        return  # every browser sends one; an HTTP/1.0 probe may not
     try:
-        name = urlsplit(f"//{request.host}").hostname or ""
+        name = urlsplit(f"//{given}").hostname or ""
     except ValueError:
         name = ""
     if not is_loopback(name):
@@ -74,6 +75,7 @@ def _check_host(request: web.Request, deps: ApiDeps) -> None:
 
 async def _protect(_: web.Request, response: web.StreamResponse) -> None:
     """Nothing here may be guessed at or kept by a browser or a proxy."""
+    response.headers["Server"] = "waguard"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
 

@@ -86,7 +86,8 @@ async def _reply(
     try:
         outcome = await _outcome(outbox, ticket)
         response = _response(ticket, outcome)
-        await _write(request, response)
+        await response.prepare(request)
+        await response.write_eof()  # raises ConnectionError where nobody is left to read it
         written = True
     finally:  # however this ends, also by a cancellation
         if not written:
@@ -102,14 +103,6 @@ async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError:
         return await outbox.result(ticket)
     except WaguardError as error:
         return error
-
-
-async def _write(request: web.Request, response: web.StreamResponse) -> None:
-    """Raises ``ConnectionError`` where nobody is left to read it."""
-    if request.transport is None or request.transport.is_closing():
-        raise ConnectionResetError
-    await response.prepare(request)
-    await response.write_eof()
 
 
 def _announce(request: web.Request, view: SessionView, sent: Sent, chat: str, kind: str) -> None:

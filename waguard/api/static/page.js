@@ -130,6 +130,7 @@ function showEvent(event) {
 async function follow() {
   const response = await call('/api/events', lastId ? { 'Last-Event-ID': String(lastId) } : {});
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  refreshSoon(); // what happened before the stream was open
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   for (;;) {

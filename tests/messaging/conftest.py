@@ -1,0 +1,22 @@
+"""A receiver of webhooks, and what was logged."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from loguru import logger
+
+from tests.messaging.receiver import Receiver, receiving
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="TRACE", format="{level} {message} {extra}\n{exception}")
+    yield lines
+    logger.remove(sink)
