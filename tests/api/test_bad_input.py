@@ -180,8 +180,9 @@ CASES = [
     Case("not a data URL", "POST", MEDIA, file(media=None, media_url="x"), field="media_url"),
     Case("type of a file", "POST", MEDIA, file(type="sticker"), field="type", error="sticker"),
     Case("type of a file, list", "POST", MEDIA, file(type=[]), field="type"),
-    Case("filename", "POST", MEDIA, file(filename="a\0b"), field="filename"),
+    Case("filename", "POST", MEDIA, file(filename="a\nb"), field="filename"),
     Case("mimetype", "POST", MEDIA, file(mimetype="png"), field="mimetype"),
+    Case("NUL", "POST", MEDIA, file(caption="a\0b"), field="body", error="NUL"),
     Case("caption long", "POST", MEDIA, file(caption="x" * 1025), field="caption"),
     Case(
         "file too large",

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signa
     assert daemon.left_behind() == []
     assert not (daemon.folder / "run/waguard.pid").exists()
     assert not list((daemon.folder / "run/workers").iterdir())
-    with sqlite3.connect(daemon.folder / "state/waguard.db") as database:
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
         row = database.execute("SELECT status, disconnect_reason FROM whatsapp_accounts").fetchone()
     assert row == ("disconnected", "instance_restart")
 
@@ -169,7 +170,7 @@ async def test_the_incident(world: World) -> None:
     await daemon.start()
     await daemon.pair(world.standin, "s1", "6281180001")
     await daemon.stop()
-    with sqlite3.connect(daemon.folder / "state/waguard.db") as database:
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database, database:
         database.execute("UPDATE whatsapp_accounts SET status='connected', disconnect_reason=NULL")
     await daemon.start()
     assert (await daemon.status("s1"))["status"] == "connected"

@@ -118,4 +118,4 @@ class Applications(RuleBasedStateMachine):
 
 
 TestApplications = Applications.TestCase
-TestApplications.settings = settings(max_examples=1500, stateful_step_count=30, deadline=None)
+TestApplications.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -32,7 +32,7 @@ async def fresh(launcher: Launcher, browsers: list[Chrome], phone: str = PHONE) 
 async def test_codes_rotate_and_then_the_page_goes_idle_until_it_is_refreshed(
     standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy
 ) -> None:
-    policy.update({"qr_first_lifetime": 1.3, "qr_lifetime": 0.3, "qr_count": 3})
+    policy.update({"qr_first_lifetime": 5.0, "qr_lifetime": 0.3, "qr_count": 3})
     chrome = await fresh(launcher, browsers)
     await chrome.open(standin.url)
     first = await chrome.code()

@@ -1,5 +1,6 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
+import logging
 import socket
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from waguard.api import auth, events, health, messages, page, qr, sessions
 from waguard.api.body import read_object
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
-from waguard.api.problems import Handler, problems
+from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.errors import WaguardError
 
@@ -123,8 +124,15 @@ def create_app(deps: ApiDeps) -> web.Application:
 
 async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
     """Run on a socket that listens already; ``runner.cleanup()`` ends it."""
-    # aiohttp's own access log would write the query, and with it the key
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+    log = logging.getLogger("waguard.http")
+    log.addFilter(of_waguard)
+    runner = web.AppRunner(
+        app,
+        access_log=None,  # it would write the query, and with it the key
+        logger=log,
+        handle_signals=False,
+        shutdown_timeout=5.0,
+    )
     await runner.setup()
     await web.SockSite(runner, listener).start()
     logger.debug("API serves")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Any, Final
 
 from aiohttp import web
@@ -53,20 +54,29 @@ def _is_json(request: web.Request) -> bool:
 
 def _decode(raw: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        body = json.loads(
+            raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not JSON: {error}"[:200], "send a JSON object in UTF-8") from None
     if not isinstance(body, dict):
         raise _bad(f"the body is a JSON {type(body).__name__}", "send a JSON object")
     if _deeper_than(body, DEPTH_LIMIT):
         raise _bad("the body is nested too deeply", f"nest at most {DEPTH_LIMIT} levels")
-    if b"\\u" in raw and _has_half_a_character(body):
-        raise _bad("the body holds half a surrogate pair", "send complete characters")
+    if b"\\u" in raw:
+        _check_characters(body)
     return body
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    """1e999 would become infinity, which no JSON can hold on the way out."""
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
@@ -83,13 +93,16 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return True
 
 
-def _has_half_a_character(body: dict[str, Any]) -> bool:
-    """No database, worker or socket takes such a text; JSON can write it as an escape."""
+def _check_characters(body: dict[str, Any]) -> None:
+    """Half a pair is taken by no socket, NUL by no PostgreSQL; JSON can write both as escapes."""
+    text = json.dumps(body, ensure_ascii=False)
     try:
-        json.dumps(body, ensure_ascii=False).encode()
+        text.encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        raise _bad("the body holds half a surrogate pair", "send complete characters") from None
+    # an escaped backslash is no escape of what follows it
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise _bad("the body holds a NUL character", "leave it out")
 
 
 def _bad(message: str, remedy: str) -> InvalidInputError:

@@ -1,5 +1,6 @@
 """From an error to an answer: JSON with what, where, and what to do."""
 
+import logging
 import math
 import secrets
 import time
@@ -7,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from loguru import logger
 
 from waguard.errors import WaguardError
@@ -14,6 +16,8 @@ from waguard.errors import WaguardError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SERVER_ERROR: Final = 500
+# s; where an error that passes does not say when
+RETRY_AFTER: Final = {425: 2.0, 503: 5.0}
 
 
 def answer(error: WaguardError) -> web.Response:
@@ -24,8 +28,11 @@ def answer(error: WaguardError) -> web.Response:
     if error.remedy:
         body["remedy"] = error.remedy
     response = web.json_response(body, status=error.status)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(0, math.ceil(error.retry_after)))
+    retry_after = error.retry_after
+    if retry_after is None:
+        retry_after = RETRY_AFTER.get(error.status)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(max(0, math.ceil(retry_after)))
     return response
 
 
@@ -69,6 +76,15 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             },
             status=SERVER_ERROR,
         )
+
+
+def of_waguard(record: logging.LogRecord) -> bool:
+    """Log filter: what is no HTTP is its client's mistake, and its bytes may hold a key."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    logger.debug("a request that is no HTTP was refused: {}", type(error).__name__)
+    return False
 
 
 _TEXTS: Final = {

@@ -31,7 +31,9 @@ from waguard.ports import BusEvent
 QUEUE_LIMIT: Final = 10_000  # events that wait in all
 QUEUE_BYTES: Final = 256 << 20  # their bodies; a received file travels inside its event
 CONCURRENT: Final = 8  # deliveries at a time
-ATTEMPT_DEADLINE: Final = 10.0  # s
+# s; the application works within its answer, and does not notice a repetition: none too early
+ATTEMPT_DEADLINE: Final = 30.0
+CONNECT_DEADLINE: Final = 10.0  # s
 TOLD_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
 
 WEBHOOK_EVENTS: Final = delivery.EVENTS
@@ -95,7 +97,7 @@ class WebhookSink:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE),
+            timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE, sock_connect=CONNECT_DEADLINE),
             headers={"User-Agent": "waguard"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -154,6 +156,8 @@ class WebhookSink:
         self._bytes += size
 
     def _leave_out_outdated(self, lane: _Lane, newest: str) -> None:
+        if newest not in delivery.SESSION_EVENTS:
+            return  # without a look at what may be thousands
         # the first is in delivery: its task sees before the next attempt that it is outdated
         for item in list(lane.waiting)[1:]:
             if delivery.outdated(item.event, (newest,)):
