@@ -27,7 +27,9 @@ BECOME_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-g
 def others_can_run_this_python() -> bool:
     if os.getuid() != 0:
         return False
-    again = "import subprocess, sys, waguard; subprocess.run([sys.executable, '-c', ''], check=True)"
+    again = (
+        "import subprocess, sys, waguard; subprocess.run([sys.executable, '-c', ''], check=True)"
+    )
     command = [*BECOME_NOBODY, sys.executable, "-P", "-c", again]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 

@@ -137,8 +137,6 @@ class WorkerMachine(RuleBasedStateMachine):
                 assert self.processes, "nobody is there to be asked"
                 assert not self.terminated, "asked twice"
                 self.terminated = True
-            case Effect.KILL:
-                assert self.terminated, "killed without being asked first"
             case Effect.ARM_BACKOFF:
                 assert not self.backoff_armed, "armed twice"
                 self.backoff_armed = True
@@ -157,10 +155,6 @@ class WorkerMachine(RuleBasedStateMachine):
     @invariant()
     def a_process_was_asked_to_exit_exactly_while_it_must(self) -> None:
         assert self.terminated == (self.state in TOLD_TO_EXIT)
-
-    @invariant()
-    def a_process_that_was_asked_can_be_killed(self) -> None:
-        assert (Event.GRACE_ELAPSED in TRANSITIONS[self.state]) == self.terminated
 
     @invariant()
     def a_timer_is_armed_exactly_in_backoff(self) -> None:

@@ -31,7 +31,6 @@ class Event(StrEnum):
     ADOPTED = auto()
     BECAME_READY = auto()
     BECAME_UNHEALTHY = auto()
-    GRACE_ELAPSED = auto()
     EXITED = auto()
     BACKOFF_ELAPSED = auto()
 
@@ -41,7 +40,6 @@ class Effect(StrEnum):
 
     SPAWN = auto()
     TERMINATE = auto()
-    KILL = auto()
     ARM_BACKOFF = auto()
     DISARM_BACKOFF = auto()
 
@@ -87,7 +85,6 @@ TRANSITIONS: Final[dict[State, dict[Event, Transition]]] = {
     S.RECYCLING: {
         E.START_REQUESTED: T(S.RECYCLING),
         E.RESTART_REQUESTED: T(S.RECYCLING),
-        E.GRACE_ELAPSED: T(S.RECYCLING, (F.KILL,)),
         E.EXITED: T(S.BACKOFF, (F.ARM_BACKOFF,)),
         E.STOP_REQUESTED: T(S.STOPPING),
         E.PARK: T(S.PARKING),
@@ -102,7 +99,6 @@ TRANSITIONS: Final[dict[State, dict[Event, Transition]]] = {
     S.STOPPING: {
         E.START_REQUESTED: T(S.RECYCLING),
         E.RESTART_REQUESTED: T(S.RECYCLING),
-        E.GRACE_ELAPSED: T(S.STOPPING, (F.KILL,)),
         E.EXITED: T(S.STOPPED),
         E.STOP_REQUESTED: T(S.STOPPING),
         E.PARK: T(S.PARKING),
@@ -110,7 +106,6 @@ TRANSITIONS: Final[dict[State, dict[Event, Transition]]] = {
     S.PARKING: {
         E.START_REQUESTED: T(S.RECYCLING),
         E.RESTART_REQUESTED: T(S.RECYCLING),
-        E.GRACE_ELAPSED: T(S.PARKING, (F.KILL,)),
         E.EXITED: T(S.PARKED),
         E.STOP_REQUESTED: T(S.STOPPING),
         E.PARK: T(S.PARKING),

@@ -246,9 +246,6 @@ class Session:
             case Effect.TERMINATE:
                 if self.process:
                     self._task(self._end(self.process), "stop")
-            case Effect.KILL:
-                if self.process:
-                    self.process.kill()
             case Effect.ARM_BACKOFF:
                 # after this step: the decision may be another event
                 asyncio.get_running_loop().call_soon(self._arm_backoff)
