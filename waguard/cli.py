@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for a machine")
     _with_config(status)
 
+    why = _command(commands, "why", _why, "what went wrong with a session, and what waguard did")
+    why.add_argument("session")
+    why.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(why)
+
     _add_sessions(commands)
 
     qr = _command(
@@ -242,6 +247,22 @@ def _status(arguments: argparse.Namespace) -> int:
                 "disconnect_reason",
             ),
         )
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    told = client.call("GET", client.session(arguments.session, "/incidents"))
+    if arguments.json:
+        _print_json(told)
+        return 0
+    print(f"{told['session_id']} is {told['status']}")
+    if not told["incidents"]:
+        print("nothing has gone wrong with it")
+    for incident in told["incidents"]:
+        print(f"\n{incident['began']}")
+        for sentence in incident["sentences"]:
+            print(f"  {sentence}")
     return 0
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from loguru import logger
 
-from waguard.api import auth, events, health, messages, page, qr, sessions
+from waguard.api import auth, events, health, incidents, messages, page, qr, sessions
 from waguard.api.body import read_object
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
@@ -111,6 +111,7 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.get(f"{one}/metadata", sessions.metadata),
             web.put(f"{one}/metadata", sessions.set_metadata),
             web.get(f"{one}/screenshot", sessions.screenshot),
+            web.get(f"{one}/incidents", incidents.listing),
             web.delete(one, sessions.delete),
             web.get("/sessions/{session_id}/status", sessions.status),
             web.post("/sessions/{session_id}/logout", sessions.logout),

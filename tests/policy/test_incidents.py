@@ -1,0 +1,105 @@
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.policy.incidents import fold, sentences
+from waguard.policy.status import Status
+
+
+@dataclass
+class Line:
+    at: float | None
+    kind: str
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+
+
+def status(at: float, before: Status, after: Status, reason: str | None = None) -> Line:
+    return Line(at, "status", before, after, reason)
+
+
+PAIRED = [
+    status(0, Status.QR_SCANNING, Status.AUTHENTICATED),
+    status(1, Status.AUTHENTICATED, Status.CONNECTED),
+]
+
+
+def test_the_way_to_the_first_connection_is_no_incident() -> None:
+    assert fold(PAIRED) == []
+
+
+def test_a_crash_tells_cause_action_and_result() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(10, "restart", reason="Chromium is gone"),
+            status(11.5, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        "Cause: Chromium is gone.",
+        "Done: its worker was started again.",
+        "Result: connected again after 1.5 s.",
+    ]
+
+
+def test_a_parked_session_says_what_a_person_has_to_do() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium died"),
+            *(Line(10 + n, "restart", reason="Chromium died") for n in range(5)),
+            Line(20, "parked", reason="restart_budget"),
+            status(20, Status.DISCONNECTED, Status.FAILED, "5 restarts did not help"),
+        ]
+    )
+    told = sentences(incident)
+    assert told[1] == "Done: its worker was started again (5 times)."
+    assert told[-1].startswith("It goes on. It waits for a person")
+
+
+def test_two_crashes_are_two_incidents() -> None:
+    crash = [
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+        status(12, Status.DISCONNECTED, Status.CONNECTED),
+    ]
+    assert len(fold([*PAIRED, *crash, *crash])) == 2
+
+
+def test_an_unlink_goes_on_until_somebody_scans() -> None:
+    trail = [
+        *PAIRED,
+        Line(5, "logged_out", reason="unknown_companion"),
+        status(5, Status.CONNECTED, Status.QR_SCANNING),
+    ]
+    (incident,) = fold(trail)
+    assert incident.ended is None
+    assert "`waguard qr`" in sentences(incident)[-1]
+    (incident,) = fold([*trail, *PAIRED[1:]])
+    assert incident.result == "connected again"
+
+
+def test_a_session_that_was_stopped_on_purpose_is_no_open_incident() -> None:
+    (incident,) = fold([*PAIRED, status(5, Status.CONNECTED, Status.DISCONNECTED)])
+    assert incident.result == "stopped on purpose"
+
+
+lines = st.builds(
+    Line,
+    st.floats(0, 1e9),
+    st.sampled_from(["status", "restart", "parked", "logged_out", "other"]),
+    st.none() | st.sampled_from([str(s) for s in Status]),
+    st.none() | st.sampled_from([str(s) for s in Status]),
+    st.none() | st.text(max_size=10),
+)
+
+
+@given(st.lists(lines, max_size=30))
+def test_at_most_the_last_incident_is_open_and_each_can_be_told(trail: list[Line]) -> None:
+    incidents = fold(trail)
+    assert all(incident.ended is not None for incident in incidents[:-1])
+    for incident in incidents:
+        assert sentences(incident)[0].startswith("Cause: ")

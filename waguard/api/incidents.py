@@ -1,0 +1,33 @@
+"""GET /api/sessions/:id/incidents: what went wrong, what waguard did, how it ended."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from waguard.api import fields
+from waguard.api.deps import DEPS
+from waguard.policy.incidents import Incident, fold, sentences
+
+
+async def listing(request: web.Request) -> web.Response:
+    """The newest incidents of a session, oldest first, each also in sentences."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    trail = await request.app[DEPS].store.audit(view.session_id)
+    told = [_shown(incident) for incident in fold(trail)]
+    return web.json_response(
+        {"success": True, "session_id": view.session_id, "status": view.status, "incidents": told}
+    )
+
+
+def _shown(incident: Incident) -> dict[str, Any]:
+    return asdict(incident) | {
+        "began": _time(incident.began),
+        "ended": None if incident.ended is None else _time(incident.ended),
+        "sentences": list(sentences(incident)),
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,112 @@
+"""From the audit trail to incidents: cause, what was done, how it ended. Pure.
+
+An incident begins where a session leaves health (or is logged out, restarted or parked), and ends
+where it is connected again, or was stopped on purpose.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from waguard.policy.status import Status
+
+_HEALTHY: Final = frozenset({Status.CONNECTED})
+# the way to the first connection is no incident
+_ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
+_TROUBLE: Final = frozenset({"restart", "parked", "logged_out"})
+
+_ADVICE: Final = {
+    "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
+    "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
+    "blocked": "WhatsApp blocks it: look at the phone; a restart cures nothing.",
+    "needs_update": "WhatsApp Web needs a newer version: update waguard or wa-js.",
+    "qr_expired": "Nobody scanned the QR code: `waguard qr` shows a new one.",
+    "profile_missing": "Its profile is gone: restore it, or pair it anew by QR code.",
+}
+
+
+class Entry(Protocol):
+    """One line of the audit trail, as far as it matters here. ``at`` is unix time."""
+
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def before(self) -> str | None: ...
+    @property
+    def after(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+@dataclass(slots=True)
+class Incident:
+    """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
+
+    began: float
+    cause: str
+    actions: list[str] = field(default_factory=list)
+    result: str | None = None
+    ended: float | None = None
+    advice: str | None = None
+
+
+def fold(entries: Iterable[Entry]) -> list[Incident]:
+    """Incidents in the order in which they began; ``entries`` oldest first."""
+    incidents: list[Incident] = []
+    current: Incident | None = None
+    for entry in entries:
+        at = entry.at or 0.0
+        if current is None:
+            current = _begun(entry, at)
+            if current is not None:
+                incidents.append(current)
+        if current is not None and _goes_on(current, entry, at):
+            continue
+        current = None
+    return incidents
+
+
+def _begun(entry: Entry, at: float) -> Incident | None:
+    if entry.kind == "status" and entry.before in _HEALTHY and entry.after not in _HEALTHY:
+        return Incident(at, entry.reason or f"it became {entry.after}")
+    if entry.kind in _TROUBLE:
+        return Incident(at, entry.reason or entry.kind.replace("_", " "))
+    return None
+
+
+def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
+    """Add the entry; whether the incident is still open after it."""
+    match entry.kind:
+        case "restart":
+            incident.actions.append("its worker was started again")
+        case "parked":
+            incident.actions.append(f"it was parked ({entry.reason})")
+            incident.advice = _ADVICE.get(entry.reason or "")
+        case "logged_out":
+            incident.actions.append("WhatsApp logged it out; a QR code is shown")
+            incident.advice = "Scan the QR code: `waguard qr`."
+        case "status" if entry.after in _HEALTHY:
+            incident.result, incident.ended, incident.advice = "connected again", at, None
+            return False
+        case "status" if entry.after not in _ON_THE_WAY and entry.reason is None:
+            incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
+            return False
+        case _:
+            pass
+    return True
+
+
+def sentences(incident: Incident) -> Sequence[str]:
+    """What an op can act on: cause, actions, result."""
+    told = [f"Cause: {incident.cause}."]
+    counted = dict.fromkeys(incident.actions)
+    for action in counted:
+        times = incident.actions.count(action)
+        told.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+    if incident.ended is None:
+        told.append("It goes on." + (f" {incident.advice}" if incident.advice else ""))
+    else:
+        told.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
+    return told
