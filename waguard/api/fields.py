@@ -122,8 +122,8 @@ def optional_text(body: dict[str, Any], field: str, *, most: int) -> str | None:
 
 
 def seconds(request: web.Request, name: str, *, most: float) -> float:
-    """A duration of the query; 0 when it is not there."""
+    """A duration of the query; 0 when it is not there. A longer one than ``most`` is cut to it."""
     given = request.query.get(name, "0")
-    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", given) and float(given) <= most:
-        return float(given)
-    raise bad(name, given, f"invalid {name}", f"seconds from 0 to {most:g}")
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", given):
+        return min(float(given), most)
+    raise bad(name, given, f"invalid {name}", f"seconds; more than {most:g} wait no longer")
