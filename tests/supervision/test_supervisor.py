@@ -1106,6 +1106,51 @@ async def test_a_status_that_was_written_meanwhile_is_no_lie(empty: Bench, world
     assert world.audited("row_corrected") == []
 
 
+async def test_a_row_that_corrected_itself_meanwhile_is_no_lie(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    world.store.accounts["s"].status = "failed"
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconcile())
+    await gate.read.wait()
+    process.report("offline")
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await empty.settled()
+    gate.open.set()
+    await comparing
+    assert world.audited("row_corrected") == []
+
+
+async def test_a_session_that_was_taken_in_meanwhile_is_not_taken_in_twice(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s")
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconcile())
+    await gate.read.wait()
+    process = await empty.connected()
+    session = empty.session()
+    gate.open.set()
+    await comparing
+    assert empty.session() is session
+    assert world.spawn.alive == [process]
+
+
+async def test_the_newest_wish_counts_not_the_one_that_was_read(empty: Bench, world: World) -> None:
+    await empty.connected()
+    await empty.it.logout("s")
+    await empty.settled()
+    await world.store.set_desired("s", up=True)  # by somebody else, and read so
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconcile())
+    await gate.read.wait()
+    await empty.it.logout("s")
+    gate.open.set()
+    await comparing
+    assert world.spawn.alive == []
+    assert empty.session().state is State.STOPPED
+
+
 async def test_a_comparison_that_meets_the_stop_starts_nothing(empty: Bench, world: World) -> None:
     await empty.row("s")
     gate = Gate(world)

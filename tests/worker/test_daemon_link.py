@@ -226,24 +226,36 @@ async def test_who_greets_twice_is_no_daemon_of_ours(bench: Bench) -> None:
     await wait_until(lambda: bench.link.alone_since is not None, "it is alone again")
 
 
+GREET = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+line = socket.socket(socket.AF_UNIX)
+line.connect(sys.argv[1])
+try:
+    line.sendall(bytes.fromhex(sys.argv[3]))
+    print(len(line.recv(9)))
+except (ConnectionResetError, BrokenPipeError):
+    print(0)
+"""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else for a moment")
-async def test_a_stranger_is_refused_although_the_folder_lets_him_in(bench: Bench) -> None:
+@pytest.mark.parametrize(("uid", "heard"), [(NOBODY, 0), (0, 9)], ids=["stranger", "root"])
+async def test_a_stranger_is_refused_although_the_folder_lets_him_in(
+    bench: Bench, uid: int, heard: int
+) -> None:
+    """He even knows what to say."""
     bench.link.report(report())
+    greeting = msgspec.msgpack.encode(HELLO)
     bench.path.parent.chmod(0o755)
     bench.path.chmod(0o777)
-    stranger = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "import os, socket, sys; os.setuid(int(sys.argv[2]));"
-        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(9))",
-        str(bench.path),
-        str(NOBODY),
-        stdout=subprocess.PIPE,
+    said = (len(greeting).to_bytes(4) + greeting).hex()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", GREET, str(bench.path), str(uid), said, stdout=subprocess.PIPE
     )
     async with asyncio.timeout(DEADLINE):
-        said, _ = await stranger.communicate()
-    assert said == b"b''\n"
-    assert bench.link.alone_since is not None
+        out, _ = await process.communicate()
+    assert int(out) == heard
 
 
 async def test_only_our_own_uid_and_root_are_no_strangers(
@@ -439,7 +451,10 @@ async def test_the_end_delivers_what_was_said(bench: Bench) -> None:
     assert await daemon.refused()
 
 
-async def test_the_end_waits_neither_for_who_never_greeted_nor_for_calls(bench: Bench) -> None:
+async def test_the_end_waits_neither_for_who_never_greeted_nor_for_calls(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_link, "CLOSE_DEADLINE", DEADLINE)
     silent = await bench.daemon(None)
     daemon = await bench.greeted()
     daemon.channel.post(Request(id=1, call=Exists(chat="slow")))
