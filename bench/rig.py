@@ -198,6 +198,11 @@ class Daemon:
                     if event["event"] == "link" and event["data"]["to"] == "connected":
                         missing.discard(event["session_id"])
 
+    async def pids(self, sessions: Mapping[str, str]) -> tuple[list[int], list[int]]:
+        """The workers' and the browsers'."""
+        told = [await self.call("GET", f"/api/sessions/{session}/status") for session in sessions]
+        return [one["worker_pid"] for one in told], [one["browser_pid"] for one in told]
+
     def profile(self, session: str) -> Path:
         """Where it keeps a session's profile."""
         return self.folder / "sessions/workspace_1" / f"session-{session}"

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -262,14 +262,14 @@ class Bench:
 
     async def _memory(self, flavour: Flavour) -> list[Figure]:
         phones = self.phones()
-        daemon_mb = Figure(
-            f"daemon, {SESSIONS} sessions of {flavour}", "MB PSS", [], goal="at most"
-        )
-        worker_mb = Figure(f"each worker of {flavour}", "MB PSS", [], goal="at most")
-        browser_mb = Figure(f"each Chromium, {flavour}", "MB PSS", [])
-        daemon_mb.limit, worker_mb.limit = 60.0, 25.0
-        python_cpu = Figure(f"daemon and {SESSIONS} workers at rest, {flavour}", "% of a core", [])
-        browser_cpu = Figure(f"{SESSIONS} Chromiums at rest, {flavour}", "% of a core", [])
+        ours = {
+            "daemon": Figure(f"daemon, {flavour}", "MB PSS", [], goal="at most", limit=60.0),
+            "worker": Figure(f"each worker, {flavour}", "MB PSS", [], goal="at most", limit=25.0),
+            "browser": Figure(f"each browser, {flavour}", "MB PSS", []),
+            "other": Figure(f"other children of the daemon, {flavour}", "MB PSS", []),
+        }
+        python_cpu = Figure(f"daemon and all its Python at rest, {flavour}", "% of a core", [])
+        browser_cpu = Figure(f"{SESSIONS} browsers at rest, {flavour}", "% of a core", [])
         async with self.daemon(f"memory-{flavour}") as daemon:
             daemon.settings["WAGUARD_BROWSER__FLAVOUR"] = flavour
             await daemon.start()
@@ -279,34 +279,38 @@ class Bench:
             await daemon.start()
             await daemon.connected(phones)
             await daemon.ready()
-            await asyncio.sleep(IDLE / 4)
-            workers = children(daemon.pid)
-            browsers = [b for worker in workers for b in children(worker)]
-            if len(workers) != SESSIONS or len(browsers) != SESSIONS:
-                raise RuntimeError(f"workers {workers}, browsers {browsers}")
+            workers, browsers = await daemon.pids(phones)
             chromium = [pid for browser in browsers for pid in tree(browser)]
-            for _ in range(self.rounds):
-                before = [cpu([daemon.pid, *workers]), cpu(chromium)]
-                await asyncio.sleep(IDLE / self.rounds)
-                after = [cpu([daemon.pid, *workers]), cpu(chromium)]
-                for figure, used in zip(
-                    (python_cpu, browser_cpu), zip(before, after, strict=True), strict=True
-                ):
-                    figure.waguard.append(100 * (used[1] - used[0]) / (IDLE / self.rounds))
-                daemon_mb.waguard.append(pss([daemon.pid]))
-                worker_mb.waguard.append(pss(workers) / SESSIONS)
-                browser_mb.waguard.append(pss(chromium) / SESSIONS)
+            other = sorted({*children(daemon.pid)} - {*workers, *chromium})
+            python_cpu.waguard, browser_cpu.waguard = await self._at_rest(
+                {
+                    (ours["daemon"].waguard.append, 1): [daemon.pid],
+                    (ours["worker"].waguard.append, SESSIONS): workers,
+                    (ours["browser"].waguard.append, SESSIONS): chromium,
+                    (ours["other"].waguard.append, 1): other,
+                },
+                [daemon.pid, *workers, *other],
+                chromium,
+            )
         async with self.browsers([daemon.profile(session) for session in phones], flavour) as start:
-            bare = await start()
-            await asyncio.sleep(IDLE / 4)
-            chromium = [pid for browser in bare for pid in tree(browser.pid)]
-            for _ in range(self.rounds):
-                used_before = cpu(chromium)
-                await asyncio.sleep(IDLE / self.rounds)
-                used_now = cpu(chromium) - used_before
-                browser_cpu.floor.append(100 * used_now / (IDLE / self.rounds))
-                browser_mb.floor.append(pss(chromium) / SESSIONS)
-        return [daemon_mb, worker_mb, browser_mb, python_cpu, browser_cpu]
+            chromium = [pid for browser in await start() for pid in tree(browser.pid)]
+            (browser_cpu.floor,) = await self._at_rest(
+                {(ours["browser"].floor.append, SESSIONS): chromium}, chromium
+            )
+        return [*ours.values(), python_cpu, browser_cpu]
+
+    async def _at_rest(
+        self, memory: Mapping[tuple[Callable[[float], None], int], list[int]], *busy: list[int]
+    ) -> list[list[float]]:
+        """Note the memory of groups of processes several times, each by so many; the CPU of others."""
+        await asyncio.sleep(IDLE / 4)
+        began = [cpu(pids) for pids in busy]
+        for _ in range(self.rounds):
+            await asyncio.sleep(IDLE / self.rounds)
+            for (note, count), pids in memory.items():
+                note(pss(pids) / count)
+        used = [cpu(pids) - before for pids, before in zip(busy, began, strict=True)]
+        return [[100 * seconds / IDLE] for seconds in used]
 
     # ---- 5: a second instance ----
 

@@ -22,15 +22,16 @@ from waguard.api.auth import load_or_create_keys
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
 from waguard.host import logs
-from waguard.host.children import ExecSpawn, read_records
+from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
+from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url
 from waguard.host.lock import private_folder
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import WebhookSink
-from waguard.ports import BusEvent, Process, Sink
+from waguard.ports import Process, Sink
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 from waguard.supervision.session import Surroundings
@@ -65,7 +66,7 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = Bus(self._clock)
         self._store = SqlStore(config.database.url)
-        self._spawn = ExecSpawn()
+        self._spawn = ForkSpawn()
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -103,9 +104,11 @@ class Daemon:
         logger.info("waguard is up", api=api, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
+            self._spawn.start()
             async with self._webhooks(api, secret):
                 await self._work()
         finally:
+            await self._spawn.close()
             self._bus.close()
             await runner.cleanup()
             await self._store.close()
@@ -129,29 +132,30 @@ class Daemon:
             await self._supervisor.stop()
 
     async def _begin(self) -> None:
-        try:
-            await self._open_database()
-            self._notifier.status("restoring sessions")
-            summary = await self._supervisor.restore(self._left_behind())
-        except WaguardError as error:
-            logger.critical("cannot begin", why=error.line())
-            return
-        logger.info("restore finished: {}", summary)
-        self._notifier.status(summary)
-
-    async def _open_database(self) -> None:
-        attempt = 0
+        """Open the database and restore; whatever goes wrong is said, and tried again."""
+        left_behind, attempt = self._left_behind(), 0
         while True:
             try:
                 await self._store.open()
-            except DatabaseUnavailableError as error:
+                self._notifier.status("restoring sessions")
+                summary = await self._supervisor.restore(left_behind)
+            except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
                 delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                 attempt += 1
-                logger.error("database not open, trying again", why=error.line(), delay=delay)
-                self._notifier.status(f"the database does not answer ({error.message})")
+                self._say_not_begun(error, delay)
                 await asyncio.sleep(delay)
             else:
+                logger.info("restore finished: {}", summary)
+                self._notifier.status(summary)
                 return
+
+    def _say_not_begun(self, error: Exception, delay: float) -> None:
+        why = error.line() if isinstance(error, WaguardError) else repr(error)
+        if isinstance(error, DatabaseUnavailableError):
+            logger.error("database not open, trying again", why=why, delay=delay)
+        else:
+            logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
+        self._notifier.status(f"cannot begin yet: {why}")
 
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
@@ -178,8 +182,9 @@ class Daemon:
             yield
             return
         sink = WebhookSink(url, secret, instance_url=api)
-        async with sink, self._bus.subscribe() as events:
-            feeding = asyncio.create_task(_feed(events, sink), name="webhook feed")
+        async with sink:
+            feeding = asyncio.create_task(_feed(self._bus, sink), name="webhook feed")
+            await asyncio.sleep(0)  # it subscribes before anything is published
             try:
                 yield
             finally:
@@ -226,9 +231,17 @@ class Daemon:
             logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
 
 
-async def _feed(events: AsyncIterator[BusEvent], sink: Sink) -> None:
-    async for event in events:
-        await sink.put(event)
+async def _feed(bus: Bus, sink: Sink) -> None:
+    """Until the bus closes; one that was cut off for its slowness goes on where it was."""
+    last_id: int | None = None
+    while not bus.closed:
+        async with bus.subscribe(last_id) as events:
+            async for event in events:
+                last_id = event.id
+                try:
+                    await sink.put(event)
+                except Exception:  # noqa: BLE001 - one event is lost, not those after it
+                    logger.exception("an event was not queued", event=event.event, id=event.id)
 
 
 def _secret(path: Path | None) -> bytes | None:

@@ -113,16 +113,16 @@ class Daemon:
                 assert self.process.returncode is None, self.log()
                 await asyncio.sleep(0.02)
             self.base = holder.api
-            await self.until(lambda: self._answers("/health/live"))
+            await self.until(lambda: self.answers("/health/live"))
             self.key = (self.folder / "state/api-key").read_text().split()[-1]
             if ready:
-                await self.until(lambda: self._answers("/health/ready"))
+                await self.until(lambda: self.answers("/health/ready"))
 
     async def _pid(self) -> int:
         assert self.process
         return self.process.pid
 
-    async def _answers(self, path: str) -> bool:
+    async def answers(self, path: str) -> bool:
         with contextlib.suppress(aiohttp.ClientError):
             async with self.http.get(self.base + path) as response:
                 return response.status == 200

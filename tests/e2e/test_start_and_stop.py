@@ -266,3 +266,45 @@ def test_a_path_that_cannot_be_used_is_one_line(key: str, said: str) -> None:
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith(f"waguard: {said}: ")
     assert "Traceback" not in done.stderr
+
+
+async def test_a_database_that_is_locked_at_the_start_is_waited_for(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", "6281180001")
+    await daemon.stop()
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        await daemon.start(ready=False)
+        await daemon.until(lambda: _logged(daemon, "database not open, trying again"))
+        assert (await daemon.call("GET", "/health"))[0] == 200
+        code, told = await daemon.call("GET", "/health/ready")
+        assert (code, told["checks"]["database"]) == (503, False)
+        # unknown is not empty, and not "not found"
+        assert (await daemon.call("GET", "/api/sessions"))[0] == 503
+        assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 503
+        assert (await daemon.send("s1", "6281180002", "x"))[0] == 503
+        database.rollback()
+    await daemon.until(lambda: daemon.answers("/health/ready"))
+    await daemon.wait_status("s1", "connected")
+    assert "restore finished: restored 1" in daemon.log()
+
+
+async def test_a_database_that_goes_away_costs_no_session(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", "6281180001")
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        world.standin.phone.drop("6281180001", seconds=2)
+        await daemon.wait_status("s1", "disconnected", link="offline")
+        await daemon.wait_status("s1", "connected")
+        assert (await daemon.send("s1", "6281180002", "still works"))[0] == 200
+        database.rollback()
+
+    async def row() -> bool:
+        with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+            query = "SELECT status FROM whatsapp_accounts"
+            return bool(database.execute(query).fetchone() == ("connected",))
+
+    await daemon.until(row)

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
+
+from waguard.wire.protocol import WorkerSpec
 
 OWN: Final = "WAGUARD_"
 
@@ -48,3 +52,26 @@ def program(code: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
             yield running
         finally:
             running.kill()
+
+
+def worker_spec(folder: Path, **changes: Any) -> WorkerSpec:
+    """A worker that has no Chromium to start."""
+    plain = WorkerSpec(
+        instance="f00d",
+        session="a session",
+        generation=7,
+        profile=str(folder / "profile"),
+        socket=str(folder / "w.sock"),
+        record=str(folder / "w.json"),
+        temporary=str(folder / "t"),
+        url="http://127.0.0.1:9/",
+        wajs=None,
+        takeover=False,
+        executable=str(folder / "no-such-chromium"),
+        flavour="chromium",
+        extra_args=(),
+        launch_timeout=5.0,
+        orphan_grace=1.0,
+        heartbeat=1.0,
+    )
+    return msgspec.structs.replace(plain, **changes)

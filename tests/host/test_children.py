@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import WaguardError
 from waguard.host import procfs
@@ -29,24 +30,7 @@ SAYS_READY: Final = "import os, signal, sys, time\nprint('ready', flush=True)\n"
 
 @pytest.fixture
 def spec(tmp_path: Path) -> WorkerSpec:
-    return WorkerSpec(
-        instance="f00d",
-        session="a session",
-        generation=7,
-        profile=str(tmp_path / "profile"),
-        socket=str(tmp_path / "w.sock"),
-        record=str(tmp_path / "w.json"),
-        temporary=str(tmp_path / "t"),
-        url="http://127.0.0.1:9/",
-        wajs=None,
-        takeover=False,
-        executable=str(tmp_path / "no-such-chromium"),
-        flavour="chromium",
-        extra_args=(),
-        launch_timeout=5.0,
-        orphan_grace=1.0,
-        heartbeat=1.0,
-    )
+    return worker_spec(tmp_path)
 
 
 @pytest.fixture

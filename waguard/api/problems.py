@@ -16,6 +16,7 @@ from waguard.errors import WaguardError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SERVER_ERROR: Final = 500
+CLIENT_LEFT: Final = 499  # for the log; nobody reads it
 # s; where an error that passes does not say when
 RETRY_AFTER: Final = {425: 2.0, 503: 5.0}
 
@@ -61,9 +62,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return answer(error)
     except web.HTTPException as error:
         return _http(request, error)
-    except ConnectionError:  # nobody is left to answer
-        raise
-    except Exception:  # noqa: BLE001 - the one boundary of the API
+    except Exception as error:  # noqa: BLE001 - the one boundary of the API
+        if isinstance(error, ConnectionError) and _has_left(request):
+            return web.Response(status=CLIENT_LEFT)  # aiohttp sees that it cannot write it
         number = secrets.token_hex(6)
         logger.bind(request=number).exception(
             "a bug in waguard, method={} path={}", request.method, request.rel_url.raw_path
@@ -76,6 +77,10 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             },
             status=SERVER_ERROR,
         )
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def of_waguard(record: logging.LogRecord) -> bool:

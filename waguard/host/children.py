@@ -1,4 +1,4 @@
-"""Worker processes: started by exec, or adopted from a daemon that died.
+"""Worker processes: started by exec, or adopted from a daemon that died (``fork_server``: forked).
 
 An exit is seen through a pidfd on the event loop: no thread, no polling, and no confusion with a
 later process that got the same pid.
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,11 @@ class PidfdProcess:
     def pid(self) -> int:
         """Its process id, which is also its process group."""
         return self._pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end has been seen, and it is reaped where it was a child."""
+        return self._exit.done()
 
     async def listening(self) -> None:
         """Wait until the worker says that it listens, or is gone."""
@@ -98,22 +104,11 @@ class ExecSpawn:
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Start ``python -m waguard.worker`` in a session and process group of its own."""
+        argv = [sys.executable, "-P", "-m", "waguard.worker", spec.session]
         try:
-            child = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; returns in 1 ms
-                [sys.executable, "-P", "-m", "waguard.worker", spec.session],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-                env=_environment(spec),
-            )
+            return execute(argv, environment() | spec.marks(), told=msgspec.json.encode(spec))
         except OSError as error:
-            raise _not_started(error) from None
-        with child:  # closes both pipes
-            process = _watched(child)
-            assert child.stdin  # noqa: S101 - asked for above
-            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-                pipe.write(msgspec.json.encode(spec))
-        return process
+            raise not_started(error) from None
 
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """The pidfd first, then the identity: in between the pid cannot change hands."""
@@ -127,20 +122,42 @@ class ExecSpawn:
         return PidfdProcess(record.pid, pidfd, stdout=None)
 
 
-def _environment(spec: WorkerSpec) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The daemon's, without what is its own: its configuration, which may hold the database's
     password, and the service manager's socket."""
-    kept = {
+    return {
         name: value
         for name, value in os.environ.items()
         if name not in {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
         and not (name.startswith(ENV_PREFIX) and "__" in name)
     }
-    return kept | {
-        "WAGUARD_INSTANCE": spec.instance,
-        "WAGUARD_SESSION": spec.session,
-        "WAGUARD_GENERATION": str(spec.generation),
-    }
+
+
+def execute(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    told: bytes = b"",
+    pass_fds: Collection[int] = (),
+) -> PidfdProcess:
+    """Run a program in a session of its own, with ``told`` as its standard input.
+
+    It gets no other descriptor than those and our log. Raises ``OSError``.
+    """
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter; returns in 1 ms
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env=environ,
+        pass_fds=pass_fds,
+    )
+    with child:  # closes both pipes
+        process = _watched(child)
+        assert child.stdin  # noqa: S101 - asked for above
+        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+            pipe.write(told)
+    return process
 
 
 def _watched(child: "subprocess.Popen[bytes]") -> PidfdProcess:
@@ -148,18 +165,16 @@ def _watched(child: "subprocess.Popen[bytes]") -> PidfdProcess:
     assert child.stdout  # noqa: S101 - it was started with a pipe
     with contextlib.ExitStack() as undo:
         undo.callback(child.kill)
-        try:
-            pidfd = os.pidfd_open(child.pid)
-            undo.callback(os.close, pidfd)
-            stdout = os.dup(child.stdout.fileno())
-        except OSError as error:
-            raise _not_started(error) from None
+        pidfd = os.pidfd_open(child.pid)
+        undo.callback(os.close, pidfd)
+        stdout = os.dup(child.stdout.fileno())
         undo.pop_all()
     child.returncode = 0  # reaped through the pidfd, not by Popen
     return PidfdProcess(child.pid, pidfd, stdout=stdout)
 
 
-def _not_started(error: OSError) -> WaguardError:
+def not_started(error: OSError) -> WaguardError:
+    """What a spawner says when the system refuses."""
     return WaguardError(
         f"no worker could be started: {error.strerror}",
         remedy="look at TasksMax, ulimit -u, ulimit -n and free memory",

@@ -10,6 +10,8 @@ from typing import Final
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
 _STATE: Final = 0
+_PARENT: Final = 1
+_SESSION: Final = 3
 
 
 def boot_id() -> str:
@@ -36,6 +38,23 @@ def start_time(pid: int) -> int | None:
 def is_same(pid: int, started: int, booted: str) -> bool:
     """Whether ``pid`` is still the process that a record tells of: a pid is soon reused."""
     return booted == boot_id() and start_time(pid) == started
+
+
+def children(pid: int) -> list[int]:
+    """Living and dead children of ``pid``, those of its main thread where the kernel tells."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        return [p for p in pids if (fields := _fields(p)) and int(fields[_PARENT]) == pid]
+
+
+def is_foreign_zombie(pid: int, session: int) -> bool:
+    """Whether ``pid`` has ended, is not reaped yet and belongs to another session."""
+    fields = _fields(pid)
+    return fields is not None and fields[_STATE] == "Z" and int(fields[_SESSION]) != session
 
 
 def started_at(ticks: int) -> float:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from waguard.ports import BusEvent, Clock
@@ -42,13 +43,26 @@ class Bus:
             at=self._clock.wall(),
             data=data,
         )
-        self._past.append(happened)
+        self._remember(happened)
         for queue in list(self._listeners):
             if queue.qsize() < QUEUE_LIMIT:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)
         return happened
+
+    @property
+    def closed(self) -> bool:
+        """Nothing will be told any more."""
+        return self._closed
+
+    def _remember(self, event: BusEvent) -> None:
+        """For a replay; a file is kept by whoever was there, or memory would fill with files."""
+        message = event.data.get("message")
+        if isinstance(message, Mapping) and message.get("media"):
+            media = dict(message["media"]) | {"data": None, "error": "no longer kept"}
+            event = replace(event, data={**event.data, "message": {**message, "media": media}})
+        self._past.append(event)
 
     def _end(self, queue: asyncio.Queue[BusEvent | None]) -> None:
         """No gap before the end: one that lagged too far can come back with its last id."""

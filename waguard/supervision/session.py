@@ -28,6 +28,7 @@ from waguard.policy.restart import GiveUp, RestartPolicy, decide
 from waguard.policy.status import ParkCause, Reason, Standing, Status, Verdict, derive, understood
 from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
 from waguard.supervision import shutdown, translate
+from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.bus import Bus
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
@@ -100,6 +101,7 @@ class Session:
         self._crashes: list[float] = []
         self._connected_since: float | None = None
         self._planned = False
+        self._acks = AckOrder()
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
         self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
@@ -535,8 +537,9 @@ class Session:
                 self._publish("message_received", translate.inbound(message, encoded))
                 self._task(self._touch(), "touch")
             case Ack() as ack:
-                for name, data in translate.acks(ack, event.at):
-                    self._publish(name, data)
+                if news := self._acks.forward(ack):
+                    for name, data in translate.acks(news, event.at):
+                        self._publish(name, data)
             case LoggedOut(reason=reason):
                 self._log.warning("logged out", reason=reason)
                 self._audit("logged_out", reason=reason)

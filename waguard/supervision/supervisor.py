@@ -64,6 +64,7 @@ class Supervisor:
         self._around = around
         self._sessions: dict[str, Session] = {}
         self._restored = False
+        self._loaded = False
         self._database = False
         self._stopping = False
         self._places = asyncio.Semaphore(around.config().restore.concurrency)
@@ -79,9 +80,9 @@ class Supervisor:
         adopted, the rest is stopped.
         """
         rows = await self._around.store.sessions()
-        self._database = True
+        self._database = self._loaded = True
         for row in rows:
-            self._sessions[row.session_id] = Session(row, self._around)
+            self._take_in(row)
         await self._take_over(records)
         wanted = [s for s in self._sessions.values() if s.row.desired_up]
         wanted.sort(key=_priority)
@@ -337,7 +338,12 @@ class Supervisor:
 
     async def _unlink(self, session: Session, *, why: str) -> None:
         """Log out at WhatsApp where that can be done; the profile never comes back by itself."""
-        if session.link is Link.CONNECTED:
+        if session.link is not Link.CONNECTED:
+            logger.warning(
+                "not unlinked, it is not connected: remove the device on the phone",
+                session=session.row.session_id,
+            )
+        else:
             try:
                 async with asyncio.timeout(UNLINK_DEADLINE):
                     await session.call(Unlink())
@@ -427,7 +433,7 @@ class Supervisor:
         return self._take_in(row)
 
     def _refuse_before_restore(self) -> None:
-        if not self._database:
+        if not self._loaded:
             raise UnavailableError("the database does not answer yet", retry_after=5)
 
     def _refuse_change(self, session_id: str) -> None:

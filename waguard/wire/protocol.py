@@ -37,6 +37,14 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     heartbeat: float
     log_level: str = "INFO"
 
+    def marks(self) -> dict[str, str]:
+        """Environment variables by which the worker and its browser are known."""
+        return {
+            "WAGUARD_INSTANCE": self.instance,
+            "WAGUARD_SESSION": self.session,
+            "WAGUARD_GENERATION": str(self.generation),
+        }
+
 
 class WorkerRecord(Struct, frozen=True, kw_only=True):
     """``<runtime>/workers/<key>.json``: how a worker is known, also to the next daemon."""

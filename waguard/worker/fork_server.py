@@ -10,31 +10,48 @@ daemon, whose end of the socket closes.
 """
 
 import contextlib
+import errno
 import gc
 import os
 import signal
 import socket
 import sys
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from waguard.host.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
-from waguard.wire.protocol import EXIT_BAD_SPEC, WorkerSpec, marks
-from waguard.worker import main as worker
-
-_NO_REASON: Final = 5  # EIO; a worker that was killed before it could say its pid
+from waguard.wire.protocol import EXIT_BAD_SPEC, WorkerSpec
+from waguard.worker.main import work
 
 
-def serve(control: socket.socket) -> bool:
-    """Fork until the daemon is gone: False. True: this process is a worker now.
-
-    A worker has its standard descriptors and no other.
-    """
+def main(job: Callable[[WorkerSpec], int] = work) -> int:
+    """Serve until the daemon is gone; in each worker: the exit code of ``job``."""
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    title = Title.claim()
+    arguments = [sys.executable, "-P", "-m"]
+    title.show("waguard.forks", [*arguments, "waguard.worker.fork_server"], {})
+    control = socket.socket(fileno=int(sys.argv[1]))
     gc.collect()
     gc.disable()
     gc.freeze()
+    os.write(sys.stdout.fileno(), b"ready\n")
+    if not serve(control):
+        return 0
+    gc.enable()
+    try:
+        spec = msgspec.json.decode(_instructions(), type=WorkerSpec)
+    except msgspec.DecodeError:
+        return EXIT_BAD_SPEC  # the daemon gave up, or died: nobody wants this worker
+    sys.argv[:] = ["waguard.worker", spec.session]
+    title.show("waguard.worker", [*arguments, *sys.argv], spec.marks())
+    return job(spec)
+
+
+def serve(control: socket.socket) -> bool:
+    """Fork a worker for each request until the daemon is gone: False. In a worker: True."""
     while True:
         try:
             message, descriptors, *_ = socket.recv_fds(control, LIMIT, DESCRIPTORS)
@@ -45,14 +62,79 @@ def serve(control: socket.socket) -> bool:
         number = msgspec.json.decode(message, type=Fork).number
         try:
             pid = _fork(descriptors)
-            answer = Forked(number=number, pid=pid)
         except OSError as error:
-            answer = Forked(number=number, pid=0, error=error.errno or _NO_REASON)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        if pid == 0:
-            control.detach()
-            return True
+            answer = Forked(number=number, pid=0, error=error.errno or errno.EIO)
+        else:
+            if pid == 0:
+                control.detach()  # closed already; its number may be another's soon
+                return True
+            answer = Forked(number=number, pid=pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
         with contextlib.suppress(ConnectionError):
             control.send(msgspec.json.encode(answer))
+
+
+def _fork(descriptors: Sequence[int]) -> int:
+    """The pid of a worker that leads its own session and has gone to the subreaper; 0: in it."""
+    if len(descriptors) != DESCRIPTORS:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    told, tell = os.pipe()
+    try:
+        between = os.fork()
+    except OSError:
+        os.close(told)
+        os.close(tell)
+        raise
+    if between == 0:
+        _fork_again()
+        _become_worker(descriptors, tell)
+        return 0
+    os.close(tell)
+    with open(told, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        pid = pipe.read()
+    # when this returns the worker has its new parent
+    _, status = os.waitpid(between, 0)
+    if not pid:
+        error = os.waitstatus_to_exitcode(status)
+        raise OSError(error if error > 0 else errno.EIO, "no worker")
+    return int(pid)
+
+
+def _fork_again() -> None:
+    """Returns in the grandchild only."""
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError as error:
+        os._exit(error.errno or errno.EIO)
+
+
+def _become_worker(descriptors: Sequence[int], tell: int) -> None:
+    """A session and a process group of its own, three descriptors, nothing of the server's."""
+    try:
+        os.setsid()
+        for standard, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, standard)
+        os.write(tell, b"%d" % os.getpid())
+        # a lock of the daemon's that went on living here would keep the next daemon out for ever
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - read whole before any is closed
+            if int(name) >= DESCRIPTORS:
+                with contextlib.suppress(OSError):  # the listing's own
+                    os.close(int(name))
+    except BaseException:  # noqa: BLE001 - it must not go on as a second server
+        os._exit(errno.EIO)
+
+
+def _instructions() -> bytes:
+    """All of the standard input, which is /dev/null from then on."""
+    with open(os.dup(0), "rb") as pipe:  # noqa: PTH123 - a descriptor
+        content = pipe.read()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -73,6 +73,7 @@ from waguard.worker.profile import ProfileInUseError, ProfileLock
 
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
+PROBE_DEADLINE: Final = 5.0  # s
 READ_DEADLINE: Final = 10.0  # s
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
@@ -192,11 +193,7 @@ class SessionWorker:
                     tmpdir=Path(spec.temporary),
                     extra_args=spec.extra_args,
                     sandbox=os.getuid() != 0,
-                    marks={
-                        "WAGUARD_INSTANCE": spec.instance,
-                        "WAGUARD_SESSION": spec.session,
-                        "WAGUARD_GENERATION": str(spec.generation),
-                    },
+                    marks=spec.marks(),
                     inherited_fds=(lock.descriptor,),
                 ),
                 timeout=spec.launch_timeout,
@@ -306,21 +303,28 @@ class SessionWorker:
         logger.info("credentials are on disk")
 
     async def _beat(self, chromium: Chromium) -> None:
-        while True:
-            began = time.monotonic()
-            devtools, page = await asyncio.gather(
-                self._round_trip(chromium.devtools.version), self._round_trip(self._ping_page)
-            )
-            self._daemon.heartbeat(Heartbeat(devtools=devtools, page=page))
-            await asyncio.sleep(max(0.0, self._spec.heartbeat - (time.monotonic() - began)))
-
-    async def _round_trip(self, ask: Any) -> float | None:
-        began = time.monotonic()
+        """Tell each second which layer answers. A slow layer is asked once, not again and again,
+        and its late answer counts: on a busy host a page may need more than a heartbeat."""
+        asked: dict[str, asyncio.Task[float | None]] = {}
+        layers: dict[str, Callable[..., Awaitable[object]]] = {
+            "devtools": chromium.devtools.version,
+            "page": self._ping_page,
+        }
         try:
-            await ask(timeout=self._spec.heartbeat)
-        except (DevToolsError, EvaluationError):
-            return None
-        return time.monotonic() - began
+            while True:
+                for name, ask in layers.items():
+                    if name not in asked:
+                        asked[name] = asyncio.create_task(_round_trip(ask), name=f"probe {name}")
+                began = time.monotonic()
+                await asyncio.wait(asked.values(), timeout=self._spec.heartbeat)
+                told = {name: asked.pop(name).result() for name in layers if asked[name].done()}
+                self._daemon.heartbeat(
+                    Heartbeat(devtools=told.get("devtools"), page=told.get("page"))
+                )
+                await asyncio.sleep(max(0.0, self._spec.heartbeat - (time.monotonic() - began)))
+        finally:
+            for task in asked.values():
+                task.cancel()
 
     async def _ping_page(self, *, timeout: float) -> None:
         assert self._session  # noqa: S101 - opened before
@@ -412,6 +416,16 @@ class SessionWorker:
             await self._chromium.close()
 
 
+async def _round_trip(ask: Callable[..., Awaitable[object]]) -> float | None:
+    """Seconds until the layer answered; None: not before its deadline."""
+    began = time.monotonic()
+    try:
+        await ask(timeout=PROBE_DEADLINE)
+    except (DevToolsError, EvaluationError):
+        return None
+    return time.monotonic() - began
+
+
 async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
     """Run all until the first ends, by returning or raising; the others are cancelled."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -458,6 +472,11 @@ def main() -> int:
     except msgspec.DecodeError as error:
         sys.stderr.write(f"waguard.worker: its instructions (JSON on stdin) are wrong: {error}\n")
         return EXIT_BAD_SPEC
+    return work(spec)
+
+
+def work(spec: WorkerSpec) -> int:
+    """Serve one session to its end: the exit code."""
     logs.configure(spec.log_level, "auto")
     with logger.contextualize(session=spec.session, worker=os.getpid()):
         return asyncio.run(_run(spec))

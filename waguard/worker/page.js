@@ -9,6 +9,13 @@
   const text = (value) => (value === null || value === undefined ? null : String(value));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
+  // the application knows people by their phone numbers
+  const person = (value) => {
+    const id = wid(value);
+    if (!id || !id.endsWith('@lid')) return id;
+    return attempt(() => wid(W.whatsapp.lidPnCache.getPhoneNumber(value))) || id;
+  };
+
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const id = message.id;
@@ -18,7 +25,7 @@
       id: String(id),
       chat,
       from_me: Boolean(id.fromMe),
-      sender: wid(get('author')) || wid(get('from')) || chat,
+      sender: person(get('author')) || person(get('from')) || chat,
       to: wid(get('to')) || '',
       // the body of a media message is its thumbnail
       body: media ? '' : text(get('body')) || '',

@@ -10,6 +10,7 @@ again, which recovers it → reload → give up. WhatsApp reloads itself on a lo
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,10 @@ _MODULES: Final = """(() => { try {
 
 class PageNotReadyError(WaguardError):
     """WhatsApp's page did not become usable; the message says how far it came."""
+
+
+class NotTransmittedError(WaguardError):
+    """Nothing was sent: the same may safely be tried again."""
 
 
 class PageUnreachableError(WaguardError):
@@ -197,7 +202,12 @@ class WhatsAppPage:
         """As ``send_text``; ``options`` are wa-js's (type, mimetype, filename, caption, messageId)."""
         url = f"data:{options['mimetype']};base64,{base64.b64encode(content).decode()}"
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
-        await self._session.put_large(variable, url, timeout=timeout)
+        began = time.monotonic()
+        try:
+            await self._session.put_large(variable, url, timeout=timeout / 2)
+        except DevToolsError as error:
+            raise NotTransmittedError(f"the file did not reach the page: {error}") from None
+        timeout -= time.monotonic() - began
         arguments = f"{json.dumps(chat)}, window.{variable}, {json.dumps(options)}"
         expression = (
             f"window.__waguard.sendFile({arguments}).finally(() => {{ delete window.{variable}; }})"

@@ -8,7 +8,7 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import DevToolsError, EvaluationError
-from waguard.worker.page import SendOutcome, WhatsAppPage
+from waguard.worker.page import NotTransmittedError, SendOutcome, WhatsAppPage
 
 ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
@@ -34,6 +34,8 @@ async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:
     """Send with the call's deadline and its chosen id; look the id up when no answer comes."""
     try:
         outcome = await _transmit(page, call)
+    except NotTransmittedError as error:
+        return Failed(kind="not_ready", error=str(error))
     except EvaluationError as error:
         return await _after_exception(page, call, str(error))
     except DevToolsError as error:

@@ -1,0 +1,97 @@
+"""One browser on the stand-in's page, linked or not: what a worker has, without the worker."""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waguard.policy.link import Link, judge
+from waguard.standin import StandIn
+from waguard.worker import wajs
+from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
+from waguard.worker.devtools import DevToolsError, EvaluationError, PageSession
+from waguard.worker.page import Reading, WhatsAppPage
+
+LONG = 30.0  # s; for what works, on a machine that is busy with other things
+
+
+@dataclass
+class BrowserSession:
+    """``open`` launches and loads; ``told`` is what the page's hook reported."""
+
+    standin: StandIn
+    profile: Path
+    tmpdir: Path
+    flavour: Flavour = "chromium"
+    told: list[tuple[str, Any]] = field(default_factory=list)
+    chromium: Chromium = field(init=False)
+    session: PageSession = field(init=False)
+    page: WhatsAppPage = field(init=False)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open(self) -> None:
+        """Launch the browser and make WhatsApp's page ready."""
+        self.chromium = await launch(
+            ChromiumSpec(
+                executable=find_executable(None, self.flavour),
+                flavour=self.flavour,
+                profile=self.profile,
+                tmpdir=self.tmpdir,
+                extra_args=tuple(self.standin.browser_args),
+                sandbox=os.geteuid() != 0,
+            ),
+            timeout=LONG,
+        )
+        await self.load()
+
+    async def load(self) -> None:
+        """A page of this browser, ready."""
+        self.session = await self.chromium.devtools.open_page(LONG)
+        self.page = WhatsAppPage(
+            self.session, url=self.standin.url, bundle=wajs.bundle(None), tell=self._tell
+        )
+        await self.page.open()
+
+    def _tell(self, kind: str, data: Any) -> None:
+        self.told.append((kind, data))
+        self._changed.set()
+
+    async def reading(self) -> tuple[Link, Reading]:
+        """The first reading in which the link is settled: connected, or a code on the screen."""
+        async with asyncio.timeout(LONG):
+            while True:
+                self._changed.clear()
+                try:
+                    reading = await self.page.read(timeout=LONG)
+                except (DevToolsError, EvaluationError):
+                    pass  # it is just loading itself again
+                else:
+                    link = judge(reading.facts)
+                    if link is Link.CONNECTED or (link is Link.QR_PENDING and reading.code):
+                        return link, reading
+                try:
+                    async with asyncio.timeout(0.2):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+
+    async def link(self) -> Link:
+        """How it stands, once it is settled."""
+        return (await self.reading())[0]
+
+    async def pair(self, phone: str) -> None:
+        """Scan the code that is on the screen."""
+        link, reading = await self.reading()
+        assert link is Link.QR_PENDING
+        assert reading.code
+        self.standin.phone.scan(reading.code, phone=phone)
+        async with asyncio.timeout(LONG):
+            while await self.link() is not Link.CONNECTED:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """End the browser in order."""
+        self.page.close()
+        await self.chromium.close()
