@@ -25,7 +25,8 @@ Start = Callable[[str], Awaitable[PidfdProcess]]
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
-SAYS_READY: Final = "import os, signal, sys, time\nprint('ready', flush=True)\n"
+# one write: print makes two where Python is unbuffered, and the pipe is closed after the first
+SAYS_READY: Final = "import os, signal, sys, time\nos.write(1, b'ready')\n"
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ async def test_terminate_asks_the_worker_alone(start: Start, tmp_path: Path) -> 
         f"    open({str(told)!r}, 'w').write(str(child.poll()))\n"
         "    child.kill(); child.wait(); sys.exit(3)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
-        "print('ready', flush=True)\n"
+        "import os; os.write(1, b'ready')\n"
         "while True: time.sleep(600)\n"
     )
     await listening(process)
@@ -132,7 +133,7 @@ async def test_kill_ends_the_whole_group(start: Start, tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen(['sleep', '600'])\n"
         f"open({str(note)!r}, 'w').write(str(child.pid))\n"
-        "print('ready', flush=True)\n"
+        "import os; os.write(1, b'ready')\n"
         "time.sleep(600)\n"
     )
     await listening(process)

@@ -13,6 +13,7 @@ from waguard.policy.lifecycle import HAS_PROCESS, State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import SessionRow
+from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as under_test
 from waguard.supervision import translate
 from waguard.supervision.session import Session, describe_exit
@@ -26,7 +27,7 @@ TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 @pytest.fixture
 async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Sessions with a row and a profile; all are stopped at the end."""
-    monkeypatch.setattr(under_test, "ROW_RETRY", 0.01)
+    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
     made: list[Session] = []
 
     async def one(name: str = "s", *, profile: bool = True) -> Session:

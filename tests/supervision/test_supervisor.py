@@ -22,10 +22,12 @@ from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.ports import Process, SessionView
+from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as session_module
 from waguard.supervision import supervisor as under_test
+from waguard.supervision.readiness import summary
 from waguard.supervision.session import Session
-from waguard.supervision.supervisor import Supervisor, summary
+from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import (
     Call,
     Exists,
@@ -100,7 +102,7 @@ class Bench:
 @pytest.fixture
 async def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     """Nothing is restored yet."""
-    monkeypatch.setattr(session_module, "ROW_RETRY", 0.01)
+    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
     monkeypatch.setattr(session_module, "STOP_GRACE", 0.1)
     monkeypatch.setattr(under_test, "STOP_GRACE", 0.1)
     made = Bench(world)

@@ -207,6 +207,7 @@ class ForkSpawn:
             try:
                 process = await self._fork(server, spec)
             except _GoneError:
+                logger.warning("the fork server has ended")
                 self._drop(server)
             except _UselessError as error:
                 self._drop(server)
@@ -239,7 +240,7 @@ class ForkSpawn:
     def _living_server(self) -> _Server | None:
         """A new one where the last has ended; None: it is better to do without."""
         if self._server and self._server.ended:
-            logger.warning("the fork server has ended, another is started")
+            logger.warning("the fork server has ended")
             self._drop(self._server)
         if self._server is None and asyncio.get_running_loop().time() >= self._held_until:
             try:

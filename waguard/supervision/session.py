@@ -2,7 +2,7 @@
 
 Everything here happens on the event loop, so a fact is taken and ``step`` is applied without a
 gap; what takes time (a spawn, a stop, a write) is a task of its own that comes back with a fact.
-The row is written by one task that always writes the newest verdict, and never gives up.
+What the database is told is ``ledger.py``'s.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import base64
 import contextlib
 import random
 import signal
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +18,27 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.config import Config
-from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.host import profiles
 from waguard.policy.announcements import announce
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
 from waguard.policy.restart import GiveUp, RestartPolicy, decide
-from waguard.policy.status import ParkCause, Reason, Standing, Status, Verdict, derive, understood
-from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
+from waguard.policy.status import (
+    LIVE_STATUSES,
+    ParkCause,
+    Reason,
+    Standing,
+    Status,
+    Verdict,
+    derive,
+    understood,
+)
+from waguard.ports import Clock, Process, SessionRow, Spawn, Store
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.bus import Bus
+from waguard.supervision.ledger import Ledger
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
 from waguard.wire.protocol import (
@@ -46,12 +55,8 @@ from waguard.wire.protocol import (
 )
 
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
-ROW_RETRY: Final = 2.0  # s between attempts to write while the database is down
-AUDIT_LIMIT: Final = 1_000  # entries that wait for the database, per session
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
-
-_LIVE_STATUSES: Final = frozenset({Status.CONNECTED, Status.AUTHENTICATED, Status.QR_SCANNING})
 
 
 def describe_exit(code: int | None) -> str:
@@ -81,7 +86,6 @@ class Session:
     """A session in memory."""
 
     def __init__(self, row: SessionRow, around: Surroundings) -> None:
-        self.row = row
         self._around = around
         self._log = logger.bind(session=row.session_id)
         self.state = State.STOPPED
@@ -105,16 +109,29 @@ class Session:
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
         self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
-        self._unwritten = asyncio.Event()
         self._moved = asyncio.Event()
-        self._unrecorded: deque[AuditEntry] = deque()
-        self._to_record = asyncio.Event()
         self._backoff: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task(self._write_row(), "row")
-        self._task(self._write_audit(), "audit")
+        self._ledger = Ledger(
+            row,
+            around.store,
+            around.clock,
+            newest=lambda: (self._verdict, self.phone),
+            moved=self._move,
+        )
+        self._task(self._ledger.rows(), "row")
+        self._task(self._ledger.trail(), "trail")
 
     # ---- what others ask ----
+
+    @property
+    def row(self) -> SessionRow:
+        """The row as it was last read."""
+        return self._ledger.row
+
+    @row.setter
+    def row(self, row: SessionRow) -> None:
+        self._ledger.row = row
 
     @property
     def link(self) -> Link:
@@ -131,7 +148,7 @@ class Session:
     @property
     def row_pending(self) -> bool:
         """Whether the newest verdict is still on its way to the row."""
-        return self._unwritten.is_set()
+        return self._ledger.row_pending
 
     @property
     def details(self) -> str | None:
@@ -181,7 +198,7 @@ class Session:
         """Give up until a person acts."""
         self.parked, self._details = cause, details
         self._log.error("session parked", cause=str(cause), details=details)
-        self._audit("parked", reason=str(cause), evidence={"details": details})
+        self._ledger.record("parked", reason=str(cause), evidence={"details": details})
         self._happen(Event.PARK)
 
     def unhealthy(self, why: str) -> None:
@@ -213,13 +230,13 @@ class Session:
 
     async def written(self) -> None:
         """Wait until the database has the newest verdict and every audit entry."""
-        while self.row_pending or self._unrecorded:
+        while self.row_pending or self._ledger.unrecorded:
             await self.moved()
 
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
-        if self._unrecorded:
-            self._log.error("audit entries lost", count=len(self._unrecorded))
+        if self._ledger.unrecorded:
+            self._log.error("audit entries lost", count=self._ledger.unrecorded)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -280,7 +297,7 @@ class Session:
         self._crashes.append(now)
         self.restarts += 1
         self._log.warning("restarting", delay=round(verdict.delay, 2), why=self._details)
-        self._audit("restart", reason=self._details, evidence={"delay": verdict.delay})
+        self._ledger.record("restart", reason=self._details, evidence={"delay": verdict.delay})
         self._backoff = loop.call_later(verdict.delay, self._happen_if, Event.BACKOFF_ELAPSED)
 
     def _happen_if(self, event: Event) -> None:
@@ -305,7 +322,7 @@ class Session:
         verdict = derive(standing)
         if verdict is not None and verdict != self._verdict:
             before, self._verdict = self._verdict, verdict
-            self._unwritten.set()
+            self._ledger.write()
             if before.status != verdict.status or before.reason != verdict.reason:
                 self._log.info(
                     "status",
@@ -313,7 +330,7 @@ class Session:
                     after=str(verdict.status),
                     why=verdict.details,
                 )
-                self._audit(
+                self._ledger.record(
                     "status",
                     before=str(before.status),
                     after=str(verdict.status),
@@ -337,11 +354,11 @@ class Session:
 
     def correct_row(self, said: SessionRow) -> None:
         """Write the row again: somebody else changed it, or it promises what is not so."""
-        if self.state is State.STOPPED and self._verdict.status in _LIVE_STATUSES:
+        if self.state is State.STOPPED and self._verdict.status in LIVE_STATUSES:
             self._verdict = Verdict(
                 Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs, and none is wanted"
             )
-        self._audit(
+        self._ledger.record(
             "row_corrected",
             before=said.status,
             after=str(self._verdict.status),
@@ -351,7 +368,7 @@ class Session:
         if self._verdict.status is Status.CONNECTED:
             for event, data in announce(None, self._verdict, phone=self.phone):
                 self._publish(event, data)
-        self._unwritten.set()
+        self._ledger.write()
 
     def _move(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
@@ -492,7 +509,7 @@ class Session:
                 "qr_code_generated", translate.qr_code(report.qr, self._around.clock.wall())
             )
         if report.phone and report.phone != self.row.phone_number and self.link is Link.CONNECTED:
-            self._unwritten.set()
+            self._ledger.write()
         self._judge()
         self._park_where_a_restart_cures_nothing(report)
 
@@ -535,95 +552,21 @@ class Session:
             case InboundMessage() as message:
                 encoded = base64.b64encode(message.media).decode() if message.media else None
                 self._publish("message_received", translate.inbound(message, encoded))
-                self._task(self._touch(), "touch")
+                self._task(self._ledger.touch(), "touch")
             case Ack() as ack:
                 if news := self._acks.forward(ack):
                     for name, data in translate.acks(news, event.at):
                         self._publish(name, data)
             case LoggedOut(reason=reason):
                 self._log.warning("logged out", reason=reason)
-                self._audit("logged_out", reason=reason)
+                self._ledger.record("logged_out", reason=reason)
         if self._link:
             self._link.stored(event.seq)
 
-    async def _touch(self) -> None:
-        try:
-            await self._around.store.touch(self.row.session_id)
-        except WaguardError as error:
-            self._log.debug("activity not noted", why=str(error))
-
-    # ---- the row and the world ----
-
-    async def _write_row(self) -> None:
-        while True:
-            await self._unwritten.wait()
-            verdict, phone = self._verdict, self.phone
-            try:
-                written = await self._around.store.write_status(
-                    self.row.session_id, self.row.generation, verdict, phone_number=phone
-                )
-                fresh = await self._around.store.session(self.row.session_id)
-            except WaguardError as error:
-                self._log.error(
-                    "row not written, trying again", status=str(verdict.status), why=error.line()
-                )
-                await asyncio.sleep(ROW_RETRY)
-                continue
-            except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
-                self._log.opt(exception=error).critical("a bug in waguard", task="row")
-                await asyncio.sleep(ROW_RETRY)
-                continue
-            if not written:
-                self._log.warning("row refused the status", status=str(verdict.status))
-            if fresh is not None and fresh.generation >= self.row.generation:
-                self.row = fresh
-            if (verdict, phone) == (self._verdict, self.phone):
-                self._unwritten.clear()
-            self._move()
+    # ---- the world ----
 
     def _publish(self, event: str, data: Any) -> None:
         self._around.bus.publish(event, self.row.session_id, self.row.workspace_id, data)
-
-    def _audit(
-        self,
-        kind: str,
-        *,
-        before: str | None = None,
-        after: str | None = None,
-        reason: str | None = None,
-        evidence: dict[str, Any] | None = None,
-    ) -> None:
-        entry = AuditEntry(
-            session_id=self.row.session_id,
-            kind=kind,
-            before=before,
-            after=after,
-            reason=reason,
-            evidence=evidence or {},
-            at=self._around.clock.wall(),
-        )
-        if len(self._unrecorded) >= AUDIT_LIMIT:
-            self._log.error("audit entry lost", kind=entry.kind, reason=entry.reason)
-            return
-        self._unrecorded.append(entry)
-        self._to_record.set()
-
-    async def _write_audit(self) -> None:
-        """One after the other, so that the trail tells the story in order."""
-        while True:
-            await self._to_record.wait()
-            try:
-                await self._around.store.record(self._unrecorded[0])
-            except DatabaseUnavailableError as error:
-                self._log.debug("audit entry not written, trying again", why=error.line())
-                await asyncio.sleep(ROW_RETRY)
-                continue
-            except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
-                self._log.opt(exception=error).critical("audit entry lost")
-            self._unrecorded.popleft()
-            if not self._unrecorded:
-                self._to_record.clear()
-                self._move()
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.row.session_id}: {name}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from loguru import logger
@@ -17,7 +17,7 @@ from waguard.errors import (
 )
 from waguard.host import profiles
 from waguard.policy import probe
-from waguard.policy.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
 from waguard.policy.reconcile import (
     Action,
@@ -27,21 +27,28 @@ from waguard.policy.reconcile import (
     Remove,
     Start,
     Stop,
-    Wanted,
     plan,
 )
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import Health, Process, SessionRow, SessionView
 from waguard.supervision import shutdown
+from waguard.supervision.readiness import (
+    needs,
+    no_code_will_come,
+    not_ready,
+    outcome,
+    promises_too_much,
+    restore_order,
+    settled,
+    shown_code,
+    summary,
+    wanted,
+)
 from waguard.supervision.session import STOP_GRACE, Session, Surroundings
 from waguard.wire.protocol import (
     Call,
-    Exists,
-    PairingCode,
     QrCode,
     RefreshQr,
-    SendMedia,
-    SendText,
     Sent,
     Unlink,
     Value,
@@ -52,9 +59,6 @@ UNLINK_DEADLINE: Final = 15.0  # s
 QR_RETRY_AFTER: Final = 2.0  # s
 WRITE_DEADLINE: Final = 5.0  # s; for the last words to the database
 STALL: Final = 5.0  # s between two ticks: this process stood still, so nobody could be heard
-
-# on their way to "connected": worth waiting for
-_COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
 
 
 class Supervisor:
@@ -84,11 +88,11 @@ class Supervisor:
         for row in rows:
             self._take_in(row)
         await self._take_over(records)
-        wanted = [s for s in self._sessions.values() if s.row.desired_up]
-        wanted.sort(key=_priority)
-        outcomes = await asyncio.gather(*(self._restore_one(session) for session in wanted))
+        should_run = [s for s in self._sessions.values() if s.row.desired_up]
+        should_run.sort(key=restore_order)
+        outcomes = await asyncio.gather(*(self._restore_one(session) for session in should_run))
         for session in self._sessions.values():
-            if _promises(session):
+            if promises_too_much(session):
                 session.correct_row(session.row)
         self._restored = True
         return summary(outcomes)
@@ -117,10 +121,12 @@ class Supervisor:
                 return "interrupted"
             if session.state is State.STOPPED and (refusal := self._begin(session)):
                 return refusal
-            if not await session.settle(_settled, timeout=config.restore.timeout):
+            if not await session.settle(settled, timeout=config.restore.timeout):
+                if session.link is Link.OFFLINE:
+                    return "offline"  # the network is away; it goes on trying by itself
                 session.unhealthy(f"not restored within {config.restore.timeout:g} s")
                 return "failed"
-        return _outcome(session)
+        return outcome(session)
 
     def _begin(self, session: Session) -> str | None:
         """Start it, or say why not."""
@@ -190,7 +196,7 @@ class Supervisor:
             logger.error("reconcile left out: the database did not answer", why=error.line())
             return
         self._database = True
-        for action in plan(_wanted(rows), before):
+        for action in plan(wanted(rows), before):
             if self._still_meant(action, before):
                 logger.warning("reconcile", action=type(action).__name__, session=action.session)
                 await self._carry_out(action, rows)
@@ -245,7 +251,7 @@ class Supervisor:
             logger.error("row not corrected", session=session.row.session_id, why=error.line())
             return
         lies = row is not None and row.status != session.verdict.status
-        if row and not session.row_pending and (lies or _promises(session)):
+        if row and not session.row_pending and (lies or promises_too_much(session)):
             session.correct_row(row)
 
     # ---- ports.Sessions ----
@@ -367,8 +373,10 @@ class Supervisor:
             await self.start(session_id, restart=False)
         elif refresh and session.link is Link.QR_PENDING:
             await session.call(RefreshQr())
-        await session.settle(lambda s: _qr(s) is not None or _no_qr_will_come(s), timeout=wait)
-        if code := _qr(session):
+        await session.settle(
+            lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
+        )
+        if code := shown_code(session):
             return code
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
             raise ConflictError(
@@ -386,12 +394,12 @@ class Supervisor:
     async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
-        usable, hopeless = _needs(call)
+        usable, hopeless = needs(call)
         await session.settle(lambda s: usable(s) or hopeless(s), timeout=wait)
         if self._stopping:  # for now, which is no answer for ever
             raise UnavailableError("waguard is stopping", retry_after=10)
         if not usable(session):
-            raise _not_ready(session, hopeless=hopeless(session))
+            raise not_ready(session, hopeless=hopeless(session))
         return await session.call(call)
 
     def health(self) -> Health:
@@ -466,85 +474,3 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
         )
-
-
-def _promises(session: Session) -> bool:
-    """Its row speaks of a worker, and there is none and will be none."""
-    return (
-        session.state is State.STOPPED
-        and not session.row.desired_up
-        and session.row.status not in {Status.DISCONNECTED, Status.FAILED}
-    )
-
-
-def _priority(session: Session) -> tuple[int, float, str]:
-    active = session.row.last_activity
-    return (-session.row.priority, -active.timestamp() if active else 0.0, session.row.session_id)
-
-
-def _settled(session: Session) -> bool:
-    """Whether there is something to say about a start."""
-    if session.state is State.RUNNING:
-        return session.link in {Link.CONNECTED, Link.QR_PENDING, Link.CONFLICT, Link.BLOCKED}
-    return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
-
-
-def _outcome(session: Session) -> str:
-    if session.link is Link.CONNECTED:
-        return "restored"
-    return "needs QR" if session.link is Link.QR_PENDING else "failed"
-
-
-def summary(outcomes: list[str]) -> str:
-    """ "restored 3, needs QR 1, missing profile 1": each outcome that occurred, with its count."""
-    order = ["restored", "needs QR", "missing profile", "failed", "interrupted"]
-    counted = [f"{name} {outcomes.count(name)}" for name in order if name in outcomes]
-    return ", ".join(counted) or "no session to restore"
-
-
-def _wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
-    return {
-        name: Wanted(up=row.desired_up, generation=row.generation, status=row.status)
-        for name, row in rows.items()
-    }
-
-
-def _qr(session: Session) -> QrCode | None:
-    return session.report.qr if session.report and session.link is Link.QR_PENDING else None
-
-
-def _no_qr_will_come(session: Session) -> bool:
-    return session.state not in WANTED_UP or session.link in {
-        Link.CONNECTED,
-        Link.SYNCING,
-        Link.PAIRING,
-    }
-
-
-def _needs(call: Call) -> tuple[Callable[[Session], bool], Callable[[Session], bool]]:
-    """When a call can be done, and when waiting for that is vain."""
-    match call:
-        case SendText() | SendMedia() | Exists():
-            return (
-                lambda s: s.link is Link.CONNECTED,
-                lambda s: s.state not in WANTED_UP or s.link not in _COMING,
-            )
-        case PairingCode() | RefreshQr():
-            return (
-                lambda s: s.link is Link.QR_PENDING,
-                lambda s: s.state not in WANTED_UP or s.link is Link.CONNECTED,
-            )
-        case _:
-            return (lambda s: s.state is State.RUNNING, lambda s: s.state not in HAS_PROCESS)
-
-
-def _not_ready(session: Session, *, hopeless: bool) -> WaguardError:
-    now = session.link if session.state is State.RUNNING else session.state
-    why = f": {session.details}" if session.details else ""
-    if hopeless:
-        return ConflictError(
-            f"Session not connected: it is {now}{why}",
-            remedy="see its status; a QR code has to be scanned, or the cause removed",
-            retry_after=30,
-        )
-    return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)

@@ -1,0 +1,285 @@
+"""What is done with a profile before Chromium starts on it, and which copies are kept.
+
+The order of the actions is the order in which they are carried out, and the last one says how it
+ends: ``Use`` and ``ShowQr`` start Chromium, ``Hold`` does not. Nothing is deleted on the way: what is
+damaged is moved aside. Each snapshot is tried once; "tried" is forgotten when the session has been
+connected again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+GENERATIONS: Final = 2  # snapshots that are kept of a session
+SETTLED: Final = 60.0  # s connected, after which Chromium has written what was new at the start
+
+
+# ---- what is found ----
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """Nothing speaks against using it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Chromium has stored nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Chromium cannot use it, or would throw stored data away.
+
+    ``whole`` says that the credentials in it can be read: then the rest is to blame.
+    """
+
+    why: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsLost:
+    """It was paired, and what it holds does not connect any more, without a logout."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The disk is full: nothing can be moved or restored, and nothing need be broken."""
+
+    why: str
+
+
+Finding = Healthy | Missing | Damaged | CredentialsLost | NoRoom
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """No ``SingletonLock``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadOwner:
+    """``SingletonLock`` names a process that is no browser of this profile (any more)."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LivingOwner:
+    """A browser of this profile runs, or that cannot be ruled out."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherHost:
+    """``SingletonLock`` names a process of another host: the container was moved."""
+
+    host: str
+    pid: int
+
+
+Owner = Free | DeadOwner | LivingOwner | OtherHost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A copy of the credentials. ``taken_at`` is unix time; ``pairing`` the owner token."""
+
+    id: str
+    taken_at: float
+    pairing: str
+    intact: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """All that is known before a start. ``locked``: waguard's own lock on the profile is held."""
+
+    finding: Finding
+    owner: Owner = Free()
+    locked: bool = True
+    pairing: str | None = None
+    """The owner token in the profile; None: it was never connected, or it was logged out."""
+    snapshots: tuple[Snapshot, ...] = ()
+    tried: frozenset[str] = frozenset()
+    """Snapshots (and ``CARRIED``) that were put in place since it was connected last."""
+
+
+CARRIED: Final = "carried"
+
+
+# ---- what is done ----
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Start Chromium on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStaleLock:
+    """Remove ``SingletonLock`` and its two companions."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Move the profile aside with this note; a new, empty one takes its place."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CarryOver:
+    """Copy the credentials out of the profile that was just moved aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSnapshot:
+    """Put this snapshot's credentials in place."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowQr:
+    """Start Chromium, and expect that a person has to pair it anew."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do not start: a person, or time, has to remove the cause."""
+
+    why: str
+
+
+Action = Use | RemoveStaleLock | Quarantine | CarryOver | RestoreSnapshot | ShowQr | Hold
+
+
+def decide(found: Found) -> tuple[Action, ...]:
+    """What to do at a start."""
+    match found.owner:
+        case LivingOwner(pid):
+            return (Hold(f"Chromium {pid} still uses the profile"),)
+        case _ if not found.locked:
+            return (Hold("the profile's lock is not ours"),)
+        case DeadOwner(pid):
+            return (RemoveStaleLock(f"its owner {pid} is gone"), *_unlocked(found))
+        case OtherHost(host, pid):
+            return (RemoveStaleLock(f"its owner {pid} was on {host}"), *_unlocked(found))
+        case Free():
+            return _unlocked(found)
+
+
+def _unlocked(found: Found) -> tuple[Action, ...]:
+    candidate = _candidate(found)
+    match found.finding:
+        case Healthy():
+            return (Use(),)
+        case NoRoom(why):
+            return (Hold(why),)
+        case Missing():
+            if candidate is None:
+                return (ShowQr("there is no profile"),)
+            return (RestoreSnapshot(candidate.id), Use())
+        case Damaged(why, whole=True) if CARRIED not in found.tried:
+            return (Quarantine(why), CarryOver(), Use())
+        case Damaged(why):
+            if candidate is None:
+                return (Quarantine(why), ShowQr(why))
+            return (Quarantine(why), RestoreSnapshot(candidate.id), Use())
+        case CredentialsLost(why):
+            # without a snapshot nothing is won by moving it
+            if candidate is None:
+                return (ShowQr(why),)
+            return (Quarantine(why), RestoreSnapshot(candidate.id), Use())
+
+
+def _candidate(found: Found) -> Snapshot | None:
+    """The newest that may be tried: never one of another pairing over what is there."""
+    gone = isinstance(found.finding, Missing)
+    fitting = [
+        snapshot
+        for snapshot in found.snapshots
+        if snapshot.intact
+        and snapshot.id not in found.tried
+        and (snapshot.pairing == found.pairing or (gone and found.pairing is None))
+    ]
+    return max(fitting, key=_age_order, default=None)
+
+
+def _age_order(snapshot: Snapshot) -> tuple[float, str]:
+    return (snapshot.taken_at, snapshot.id)
+
+
+# ---- snapshots ----
+
+
+def is_due(*, connected_for: float, last_taken_ago: float | None, every: float) -> bool:
+    """Whether a connected session is to be copied now; seconds.
+
+    ``connected_for`` counts from the last time that this page became connected: a page that is
+    opened anew after a pairing (which makes Chromium write) starts it again.
+    """
+    if connected_for < SETTLED:
+        return False
+    return last_taken_ago is None or last_taken_ago >= min(every, connected_for)
+
+
+def superfluous(
+    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int = GENERATIONS
+) -> list[Snapshot]:
+    """Those to delete, oldest first: of this pairing the newest ``generations`` stay.
+
+    While no snapshot of this pairing is intact, everything stays.
+    """
+    ordered = sorted(snapshots, key=_age_order)
+    current = [s for s in ordered if s.pairing == pairing and s.intact]
+    if not current:
+        return []
+    kept = {snapshot.id for snapshot in current[-max(1, generations) :]}
+    return [snapshot for snapshot in ordered if snapshot.id not in kept]
+
+
+# ---- quarantine ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A profile that was moved aside.
+
+    ``at`` is unix time, ``size`` bytes. ``only`` says that the session has neither a paired profile
+    nor an intact snapshot beside its quarantined copies.
+    """
+
+    name: str
+    session: str
+    at: float
+    size: int
+    only: bool
+
+
+def expired(copies: Sequence[Copy], *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
+    """Those to delete, oldest first: too old, then as many as exceed ``size_limit`` bytes in all.
+
+    The newest copy of a session that has nothing else is never among them, whatever it weighs.
+    """
+    ordered = sorted(copies, key=lambda copy: (copy.at, copy.name))
+    newest = {copy.session: copy.name for copy in ordered}
+    deletable = [c for c in ordered if not (c.only and newest[c.session] == c.name)]
+    gone = [copy for copy in deletable if now - copy.at > keep_for]
+    left = sum(copy.size for copy in copies) - sum(copy.size for copy in gone)
+    for copy in deletable:
+        if left <= size_limit:
+            break
+        if copy not in gone:
+            gone.append(copy)
+            left -= copy.size
+    return sorted(gone, key=lambda copy: (copy.at, copy.name))

@@ -1,0 +1,139 @@
+"""What the database is told of one session: its row and its audit trail. It never gives up.
+
+The row always gets the newest verdict and only that: after an hour without a database the truth
+is wanted, not the history. The trail is written in order, one entry after the other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.policy.status import Verdict
+from waguard.ports import AuditEntry, Clock, SessionRow, Store
+
+RETRY: Final = 2.0  # s between attempts to write while the database is down
+TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
+
+
+class Ledger:
+    """``newest`` gives the verdict and the phone number to write, ``moved`` is called after each
+    write. ``rows`` and ``trail`` are run as tasks by the owner."""
+
+    def __init__(
+        self,
+        row: SessionRow,
+        store: Store,
+        clock: Clock,
+        *,
+        newest: Callable[[], tuple[Verdict, str | None]],
+        moved: Callable[[], None],
+    ) -> None:
+        self.row = row
+        self._store = store
+        self._clock = clock
+        self._newest = newest
+        self._moved = moved
+        self._log = logger.bind(session=row.session_id)
+        self._unwritten = asyncio.Event()
+        self._waiting: deque[AuditEntry] = deque()
+        self._to_record = asyncio.Event()
+
+    def write(self) -> None:
+        """The row is no longer what it should be."""
+        self._unwritten.set()
+
+    @property
+    def row_pending(self) -> bool:
+        """Whether the newest verdict is still on its way to the row."""
+        return self._unwritten.is_set()
+
+    @property
+    def unrecorded(self) -> int:
+        """Entries of the trail that are not written yet."""
+        return len(self._waiting)
+
+    def record(
+        self,
+        kind: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        reason: str | None = None,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        """Append to the trail."""
+        if len(self._waiting) >= TRAIL_LIMIT:
+            self._log.error("audit entry lost", kind=kind, reason=reason)
+            return
+        self._waiting.append(
+            AuditEntry(
+                session_id=self.row.session_id,
+                kind=kind,
+                before=before,
+                after=after,
+                reason=reason,
+                evidence=evidence or {},
+                at=self._clock.wall(),
+            )
+        )
+        self._to_record.set()
+
+    async def rows(self) -> None:
+        """Write the row for ever."""
+        while True:
+            await self._unwritten.wait()
+            meant = self._newest()
+            if not await self._write(*meant):
+                await asyncio.sleep(RETRY)
+                continue
+            if meant == self._newest():
+                self._unwritten.clear()
+            self._moved()
+
+    async def _write(self, verdict: Verdict, phone: str | None) -> bool:
+        row = self.row
+        try:
+            written = await self._store.write_status(
+                row.session_id, row.generation, verdict, phone_number=phone
+            )
+            fresh = await self._store.session(row.session_id)
+        except WaguardError as error:
+            status = str(verdict.status)
+            self._log.error("row not written, trying again", status=status, why=error.line())
+            return False
+        except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
+            self._log.opt(exception=error).critical("a bug in waguard", task="row")
+            return False
+        if not written:
+            self._log.warning("row refused the status", status=str(verdict.status))
+        if fresh is not None and fresh.generation >= self.row.generation:
+            self.row = fresh
+        return True
+
+    async def trail(self) -> None:
+        """Write the trail for ever."""
+        while True:
+            await self._to_record.wait()
+            try:
+                await self._store.record(self._waiting[0])
+            except DatabaseUnavailableError as error:
+                self._log.debug("audit entry not written, trying again", why=error.line())
+                await asyncio.sleep(RETRY)
+                continue
+            except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
+                self._log.opt(exception=error).critical("audit entry lost")
+            self._waiting.popleft()
+            if not self._waiting:
+                self._to_record.clear()
+                self._moved()
+
+    async def touch(self) -> None:
+        """The session was active now; not worth a second attempt."""
+        try:
+            await self._store.touch(self.row.session_id)
+        except WaguardError as error:
+            self._log.debug("activity not noted", why=str(error))

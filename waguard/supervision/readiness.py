@@ -1,0 +1,115 @@
+"""What the supervisor reads off a session: has it settled, can it do a call, what is left to say.
+
+Questions only; nothing here changes a session.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from waguard.errors import ConflictError, UnavailableError, WaguardError
+from waguard.policy.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.policy.link import Link
+from waguard.policy.reconcile import Wanted
+from waguard.policy.status import Status
+from waguard.ports import SessionRow
+from waguard.supervision.session import Session
+from waguard.wire.protocol import (
+    Call,
+    Exists,
+    PairingCode,
+    QrCode,
+    RefreshQr,
+    SendMedia,
+    SendText,
+)
+
+# on their way to "connected": worth waiting for
+COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
+
+
+def promises_too_much(session: Session) -> bool:
+    """Its row speaks of a worker, and there is none and will be none."""
+    return (
+        session.state is State.STOPPED
+        and not session.row.desired_up
+        and session.row.status not in {Status.DISCONNECTED, Status.FAILED}
+    )
+
+
+def restore_order(session: Session) -> tuple[int, float, str]:
+    """Sort key: priority first, then who was active last."""
+    active = session.row.last_activity
+    return (-session.row.priority, -active.timestamp() if active else 0.0, session.row.session_id)
+
+
+def settled(session: Session) -> bool:
+    """Whether there is something to say about a start."""
+    if session.state is State.RUNNING:
+        return session.link in {Link.CONNECTED, Link.QR_PENDING, Link.CONFLICT, Link.BLOCKED}
+    return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
+
+
+def outcome(session: Session) -> str:
+    """How its restore ended, in a word of ``summary``."""
+    if session.link is Link.CONNECTED:
+        return "restored"
+    return "needs QR" if session.link is Link.QR_PENDING else "failed"
+
+
+def summary(outcomes: list[str]) -> str:
+    """ "restored 3, needs QR 1, missing profile 1": each outcome that occurred, with its count."""
+    order = ["restored", "needs QR", "missing profile", "offline", "failed", "interrupted"]
+    counted = [f"{name} {outcomes.count(name)}" for name in order if name in outcomes]
+    return ", ".join(counted) or "no session to restore"
+
+
+def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
+    """The rows as the reconciler's plan reads them."""
+    return {
+        name: Wanted(up=row.desired_up, generation=row.generation, status=row.status)
+        for name, row in rows.items()
+    }
+
+
+def shown_code(session: Session) -> QrCode | None:
+    """The code on its screen."""
+    return session.report.qr if session.report and session.link is Link.QR_PENDING else None
+
+
+def no_code_will_come(session: Session) -> bool:
+    """Waiting for a code is vain: it is linked, or not wanted up."""
+    return session.state not in WANTED_UP or session.link in {
+        Link.CONNECTED,
+        Link.SYNCING,
+        Link.PAIRING,
+    }
+
+
+def needs(call: Call) -> tuple[Callable[[Session], bool], Callable[[Session], bool]]:
+    """When a call can be done, and when waiting for that is vain."""
+    match call:
+        case SendText() | SendMedia() | Exists():
+            return (
+                lambda s: s.link is Link.CONNECTED,
+                lambda s: s.state not in WANTED_UP or s.link not in COMING,
+            )
+        case PairingCode() | RefreshQr():
+            return (
+                lambda s: s.link is Link.QR_PENDING,
+                lambda s: s.state not in WANTED_UP or s.link is Link.CONNECTED,
+            )
+        case _:
+            return (lambda s: s.state is State.RUNNING, lambda s: s.state not in HAS_PROCESS)
+
+
+def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
+    """The error for a call that could not be done."""
+    now = session.link if session.state is State.RUNNING else session.state
+    why = f": {session.details}" if session.details else ""
+    if hopeless:
+        return ConflictError(
+            f"Session not connected: it is {now}{why}",
+            remedy="see its status; a QR code has to be scanned, or the cause removed",
+            retry_after=30,
+        )
+    return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)
