@@ -214,3 +214,45 @@ async def test_a_conflict_parks_the_session(world: World) -> None:
     code, told = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
     assert code == 200, told
     await daemon.wait_status("s1", "connected")
+
+
+async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
+    daemon = world.daemon
+    daemon.settings = {**daemon.settings, "WAGUARD_WHATSAPP__ON_CONFLICT": "takeover"}
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.conflict(PHONE)
+
+    async def taken_back() -> bool:
+        return "taking it back" in daemon.log()
+
+    await daemon.until(taken_back)
+    after = await daemon.wait_status("s1", "connected")
+    assert after["worker_pid"] == before["worker_pid"]
+    assert (await daemon.send("s1", FRIEND, "still here"))[0] == 200
+
+
+async def test_nobody_scans(world: World) -> None:
+    daemon = world.daemon
+    world.standin.policy.update({"qr_first_lifetime": 3.0, "qr_lifetime": 0.5, "qr_count": 3})
+    await daemon.start()
+    await daemon.create("s1")
+    told = await daemon.wait_status("s1", "disconnected", lifecycle="parked")
+    assert told["disconnect_reason"] == "qr_expired"
+    assert (await daemon.call("GET", "/api/sessions/s1/qr"))[0] == 409
+    world.standin.policy.update({"qr_first_lifetime": 60.0})
+    code, fresh = await daemon.call("POST", "/api/sessions/s1/regenerate-qr", {})
+    assert code == 200, fresh
+    world.standin.phone.scan(fresh["raw"], phone=PHONE)
+    await daemon.wait_status("s1", "connected")
+
+
+async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.block(PHONE, "TOS_BLOCK")
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "TOS_BLOCK" in told["disconnect_details"]
+    _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
+    assert answer["incidents"][-1]["advice"].startswith("WhatsApp blocks it")
