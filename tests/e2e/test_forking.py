@@ -19,8 +19,17 @@ def comm(pid: int) -> str:
         return ""
 
 
-def states(pids: list[int]) -> list[str]:
-    return [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in pids]
+def servers(daemon: int) -> list[int]:
+    return [child for child in procfs.children(daemon) if comm(child) == "waguard.forks"]
+
+
+async def no_zombie(daemon: int) -> bool:
+    # a zombie has no start time
+    return all(procfs.start_time(child) for child in procfs.children(daemon))
+
+
+async def ended(pid: int) -> bool:
+    return procfs.start_time(pid) is None
 
 
 async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> None:
@@ -29,7 +38,7 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
     first = await daemon.pair(world.standin, "s1", "6281180001")
     assert daemon.process
     pid = daemon.process.pid
-    [server] = [child for child in procfs.children(pid) if comm(child) == "waguard.forks"]
+    [server] = servers(pid)
     assert comm(first["worker_pid"]) == "waguard.worker"
     os.kill(server, signal.SIGKILL)
 
@@ -42,22 +51,13 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
 
     # a killed worker leaves its browser's processes to the daemon, which buries them
     os.kill(second["worker_pid"], signal.SIGKILL)
-    third = await daemon.wait_status("s2", "connected", restarts=1)
-    workers = {first["worker_pid"], third["worker_pid"]}
-
-    async def only_the_living() -> bool:
-        children = procfs.children(pid)
-        return len(children) == 3 and workers < set(children) and "Z" not in states(children)
-
-    await daemon.until(only_the_living)
-    [server] = set(procfs.children(pid)) - workers
+    await daemon.wait_status("s2", "connected", restarts=1)
+    await daemon.until(lambda: no_zombie(pid))
+    [server] = servers(pid)
 
     await daemon.stop(signal.SIGKILL)
 
-    async def server_gone() -> bool:
-        return comm(server) != "waguard.forks"
-
-    await daemon.until(server_gone)
+    await daemon.until(lambda: ended(server))
     await daemon.start()
     told = await daemon.wait_status("s1", "connected")
     assert told["worker_pid"] == first["worker_pid"]

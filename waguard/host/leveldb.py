@@ -16,11 +16,12 @@ from typing import Final
 
 BLOCK: Final = 32768  # bytes; a record never crosses the end of one
 HEADER: Final = 7  # bytes: masked CRC-32C, length, type
+BATCH_HEADER: Final = 12  # bytes of a record in a log: sequence, count
 FOOTER: Final = 48  # bytes at the end of a table
 TRAILER: Final = 5  # bytes behind each block of a table: type, masked CRC-32C
 MAGIC: Final = 0xDB4775248B80FB57
 
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_NOTHING, _FULL, _FIRST, _MIDDLE, _LAST = range(5)
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, reflected
 _MASK: Final = 0xA282EAD8
 _WORD: Final = 0xFFFFFFFF
@@ -34,6 +35,10 @@ _COMPARATOR, _LOG, _NEXT, _LAST_SEQUENCE, _POINTER, _DELETED, _NEW, _PREVIOUS_LO
 
 class DamageError(Exception):
     """Why LevelDB would refuse or lose what is in the folder."""
+
+
+class EmptyError(DamageError):
+    """A database that was just made, or lost its log: there is nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,13 @@ def parse(folder: Path, manifest: str, content: bytes | None) -> Contents:
         # LevelDB's own suffix, and the one that it had before
         name = f"{number:06}.ldb"
         tables[name if name in names else f"{number:06}.sst"] = size
-    logs = sorted(
-        name for name in names if name.endswith(".log") and name.removesuffix(".log").isdigit()
+    numbers = sorted(
+        int(digits)
+        for name in names
+        if name.endswith(".log") and (digits := name.removesuffix(".log")).isdigit()
     )
-    wanted = tuple(name for name in logs if int(name.removesuffix(".log")) >= version.log)
-    return Contents(manifest, tables, wanted)
+    logs = tuple(f"{number:06}.log" for number in numbers if number >= version.log)
+    return Contents(manifest, tables, logs)
 
 
 def check(folder: Path) -> None:
@@ -103,7 +110,8 @@ def check(folder: Path) -> None:
         _check_table(folder / name, size)
     logged = False
     for name in found.logs:
-        for _ in records((folder / name).read_bytes(), name):
+        for record in records((folder / name).read_bytes(), name):
+            _refuse(len(record) < BATCH_HEADER, f"{name}: a record that is too short")
             logged = True
     if not found.logs and found.tables:
         raise DamageError("its log is missing")
@@ -111,30 +119,19 @@ def check(folder: Path) -> None:
         raise EmptyError("it holds nothing")
 
 
-class EmptyError(DamageError):
-    """A database that was just made, or lost its log: there is nothing in it."""
-
-
 def records(content: bytes, name: str) -> Iterator[bytes]:
     """The records of a log; a tail that a crash cut off is passed over, as LevelDB does."""
-    begun: list[bytes] | None = None
+    begun = b""
     for kind, payload in _fragments(content, name):
-        match kind:
-            case 1:
-                # a begun record before it: its writer died, which LevelDB reports
-                _refuse(begun is not None and any(begun), f"{name}: a record without end")
-                begun = None
-                yield payload
-            case 2:
-                _refuse(begun is not None and any(begun), f"{name}: two starts of records")
-                begun = [payload]
-            case _:
-                _refuse(begun is None, f"{name}: a record without start")
-                assert begun is not None  # noqa: S101 - refused above
-                begun.append(payload)
-                if kind == _LAST:
-                    yield b"".join(begun)
-                    begun = None
+        if kind in {_MIDDLE, _LAST}:
+            _refuse(not begun, f"{name}: a record without start")
+            begun += payload
+        else:
+            _refuse(bool(begun), f"{name}: a record without end")
+            begun = payload
+        if kind in {_FULL, _LAST}:
+            yield begun
+            begun = b""
 
 
 def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
@@ -150,7 +147,8 @@ def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
                 _refuse(not last, f"{name}: a record crosses its block")
                 return  # torn off by a crash
             if kind == 0 and length == 0:
-                break  # room that was reserved and never written
+                yield _NOTHING, b""  # room that was reserved and never written
+                break
             wanted = int.from_bytes(block[at : at + 4], "little")
             if masked_crc(block[at + 6 : end]) != wanted:
                 raise DamageError(f"{name}: a wrong checksum at byte {start + at}")
@@ -164,54 +162,64 @@ def _refuse(wrong: bool, why: str) -> None:  # noqa: FBT001 - reads as a sentenc
         raise DamageError(why)
 
 
-def _apply(edit: bytes, version: _Version, name: str) -> None:
-    at = 0
+class _Fields:
+    """The numbers and texts of a version edit; ``IndexError`` where it ends too soon."""
 
-    def number() -> int:
-        nonlocal at
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._content)
+
+    def number(self) -> int:
         value = shift = 0
         while True:
-            byte = edit[at]
-            at += 1
+            byte = self._content[self._at]
+            self._at += 1
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:  # noqa: PLR2004 - a varint's last byte
+            if not byte & 0x80:
                 return value
             shift += 7
 
-    def text() -> bytes:
-        nonlocal at
-        length = number()
-        if at + length > len(edit):
+    def text(self) -> None:
+        length = self.number()
+        if self._at + length > len(self._content):
             raise IndexError
-        at += length
-        return edit[at - length : at]
+        self._at += length
 
+
+def _apply(edit: bytes, version: _Version, name: str) -> None:
+    fields = _Fields(edit)
     try:
-        while at < len(edit):
-            tag = number()
-            if tag == _COMPARATOR:
-                text()
-                version.comparator = True
-            elif tag == _LOG:
-                version.log = number()
-            elif tag in {_NEXT, _LAST_SEQUENCE, _PREVIOUS_LOG}:
-                number()
-            elif tag == _POINTER:
-                number()
-                text()
-            elif tag == _DELETED:
-                number()
-                version.tables.pop(number(), None)
-            elif tag == _NEW:
-                number()
-                table, size = number(), number()
-                text()
-                text()
-                version.tables[table] = size
-            else:
-                raise DamageError(f"{name}: an unknown tag")
+        while fields:
+            _apply_one(fields.number(), fields, version, name)
     except IndexError:
         raise DamageError(f"{name}: a record that ends too soon") from None
+
+
+def _apply_one(tag: int, fields: _Fields, version: _Version, name: str) -> None:
+    if tag == _COMPARATOR:
+        fields.text()
+        version.comparator = True
+    elif tag == _LOG:
+        version.log = fields.number()
+    elif tag in {_NEXT, _LAST_SEQUENCE, _PREVIOUS_LOG}:
+        fields.number()
+    elif tag == _POINTER:
+        fields.number()
+        fields.text()
+    elif tag == _DELETED:
+        fields.number()
+        version.tables.pop(fields.number(), None)
+    elif tag == _NEW:
+        fields.number()
+        table, size = fields.number(), fields.number()
+        fields.text()
+        fields.text()
+        version.tables[table] = size
+    else:
+        raise DamageError(f"{name}: an unknown tag")
 
 
 def _check_table(path: Path, size: int) -> None:
@@ -224,16 +232,8 @@ def _check_table(path: Path, size: int) -> None:
     footer = content[size - FOOTER : size]
     if int.from_bytes(footer[-8:], "little") != MAGIC:
         raise DamageError(f"{path.name} has no footer")
-    at = 0
-    handles = []
-    for _ in range(4):  # offset and size of the metaindex, then of the index
-        value = shift = 0
-        while footer[at] & 0x80:
-            value |= (footer[at] & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-        handles.append(value | footer[at] << shift)
-        at += 1
-    offset, length = handles[2:]
+    handles = _Fields(footer)
+    _, _, offset, length = (handles.number() for _ in range(4))  # of the metaindex, of the index
     block = content[offset : offset + length + TRAILER]
     if len(block) < length + TRAILER or masked_crc(block[:-4]) != int.from_bytes(
         block[-4:], "little"
