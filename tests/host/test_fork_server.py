@@ -49,6 +49,20 @@ CHROMIUM: Final = (
 )
 
 
+_ALREADY: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier_children() -> None:
+    """Servers that other tests of this process keep are none of ours."""
+    _ALREADY.clear()
+    _ALREADY.update(child.pid for child in psutil.Process().children())
+
+
+def newcomers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.pid not in _ALREADY]
+
+
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Callable[[str], tuple[str]]:
     """Python's arguments for a server whose workers run a test's code."""
@@ -325,7 +339,7 @@ async def test_many_at_once(forking: ForkSpawn, run: Run) -> None:
     processes = await asyncio.gather(*(run(f"import sys; sys.exit({n})") for n in range(30)))
     assert [await ended(process) for process in processes] == list(range(30))
     assert len({process.pid for process in processes}) == 30
-    assert psutil.Process().children() == [psutil.Process(server_of(forking))]
+    assert newcomers() == [psutil.Process(server_of(forking))]
 
 
 async def test_a_worker_waits_until_it_is_watched(
@@ -369,7 +383,7 @@ async def test_a_worker_that_came_too_late_never_begins(
     os.kill(server, signal.SIGCONT)
     process = await run("")  # answered after the other
     assert await ended(process) == 0
-    await wait_until(lambda: len(psutil.Process().children()) == 1, "the other is buried")
+    await wait_until(lambda: len(newcomers()) == 1, "the other is buried")
     assert not note.exists()
     assert server_of(forking) == server
 
@@ -397,7 +411,7 @@ async def test_where_the_system_refuses(
             await spawner.spawn(spec)
         assert refused.value.remedy
         assert len(open_files(os.getpid())) == files
-        assert psutil.Process().children() == [psutil.Process(server_of(spawner))]
+        assert newcomers() == [psutil.Process(server_of(spawner))]
         if which == 1:  # the count of a fork that did not return is the child's
             assert await ended(await spawner.spawn(spec)) == 0
 
@@ -432,7 +446,7 @@ async def test_a_server_killed_with_a_question_open(forking: ForkSpawn, run: Run
     for process in await asyncio.gather(*spawning):
         await listening(process)
         assert was_forked(process)
-    assert len(psutil.Process().children()) == 4
+    assert len(newcomers()) == 4
 
 
 async def test_a_silent_server_is_killed_and_exec_takes_over(

@@ -123,7 +123,7 @@ async def reports() -> AsyncIterator[list[dict[str, Any]]]:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     yield told
-    assert told == []
+    assert told == [], told
 
 
 @dataclass

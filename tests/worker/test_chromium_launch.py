@@ -45,7 +45,8 @@ async def test_close_leaves_nothing(
     assert spec.profile.stat().st_mode & 0o777 == 0o700
     await chromium.close()
     assert live_processes(spec.profile, spec.tmpdir) == []
-    assert await chromium.exited == 0
+    # headless-shell that is closed right after its start can trap in its own shutdown
+    assert await chromium.exited in {0, -signal.SIGTRAP}
     assert chromium.devtools.closed.is_set()
     assert not spec.tmpdir.exists()
 
