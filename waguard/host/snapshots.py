@@ -12,6 +12,7 @@ If the MANIFEST has changed meanwhile, the copy is made again. What Chromium has
 yet is not in it: localStorage waits for up to a minute (``docs/decisions/0002-snapshots.md``).
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from waguard.errors import WaguardError
 from waguard.host import leveldb
@@ -35,7 +36,9 @@ FOLDERS: Final = ("IndexedDB", "Local Storage")
 ARCHIVE: Final = "credentials.tar.gz"
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
-ATTEMPTS: Final = 5  # copies of a database that compacts itself meanwhile
+ATTEMPTS: Final = (
+    20  # to find a database that compacts itself standing still; each takes milliseconds
+)
 LEVEL: Final = 1  # gzip's; the tables are compressed already
 UNFINISHED: Final = ".new-"
 SQLITE: Final = b"SQLite format 3\0"
@@ -219,12 +222,16 @@ def databases(folder: Path) -> list[Path]:
 
 def write_private(path: Path, content: bytes) -> None:
     """A file for this user alone, on disk when this returns."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with _private(path) as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
+
+
+def _private(path: Path) -> BinaryIO:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "wb")
 
 
 def sync_folder(folder: Path) -> None:
@@ -245,7 +252,7 @@ def _copy_whole(source: Path, target: Path, *, running: bool) -> None:
     found = databases(source)
     if not found:
         raise _refused(source, "it holds no database")
-    if running and (other := _other_database(source)):
+    if running and (other := other_database(source)):
         raise _refused(other, "a database of this kind cannot be copied while it is in use")
     try:
         holding = [
@@ -286,16 +293,25 @@ def _copy_database(source: Path, target: Path) -> bool:
 
 
 def _copy_moment(source: Path, target: Path) -> bool:
-    """Copy what the MANIFEST names; False: it has changed meanwhile."""
+    """Copy what the MANIFEST names; False: it has changed before all its files were open."""
     name = leveldb.manifest_name(source)
     manifest = (source / name).read_bytes()
     moment = leveldb.parse(source, name, manifest)
-    write_private(target / name, manifest)
-    write_private(target / "CURRENT", f"{name}\n".encode())
-    # all logs but the newest were finished before it began, so any prefix of that one fits them
-    for file in (*moment.logs, *moment.tables):
-        _copy(source / file, target / file)
-    return leveldb.manifest_name(source) == name and (source / name).read_bytes() == manifest
+    with contextlib.ExitStack() as stack:
+        # an open file stays readable when Chromium deletes it, so only the opening must be quick
+        files = {
+            file: stack.enter_context((source / file).open("rb"))
+            for file in (*moment.logs, *moment.tables)
+        }
+        if leveldb.manifest_name(source) != name or (source / name).read_bytes() != manifest:
+            return False
+        write_private(target / name, manifest)
+        write_private(target / "CURRENT", f"{name}\n".encode())
+        # all logs but the newest were finished before it began, so any prefix of that one fits them
+        for file, opened in files.items():
+            with _private(target / file) as copy:
+                shutil.copyfileobj(opened, copy)
+    return True
 
 
 def _plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
@@ -304,7 +320,7 @@ def _plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def _other_database(source: Path) -> Path | None:
+def other_database(source: Path) -> Path | None:
     for path in source.rglob("*"):
         try:
             with path.open("rb") as file:
@@ -316,9 +332,8 @@ def _other_database(source: Path) -> Path | None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copyfile(source, target, follow_symlinks=False)
-    target.chmod(0o600)
+    with source.open("rb") as file, _private(target) as copy:
+        shutil.copyfileobj(file, copy)
 
 
 # ---- the archive ----
@@ -327,8 +342,7 @@ def _copy(source: Path, target: Path) -> None:
 def _pack(draft: Path, taken: Taken) -> Taken:
     files: dict[str, tuple[int, str]] = {}
     archive = draft / ARCHIVE
-    write_private(archive, b"")
-    with archive.open("wb") as raw:
+    with _private(archive) as raw:
         with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=LEVEL) as tar:
             for path in sorted((draft / "Default").rglob("*")):
                 if path.is_file():

@@ -84,6 +84,7 @@ class Pipe:
         self._limit = limit
         self._open = 2
         self._closed = asyncio.Event()
+        self._ready = False
         self._reader: asyncio.ReadTransport
         self._writer: asyncio.WriteTransport
 
@@ -101,12 +102,25 @@ class Pipe:
         pipe = cls(lost, MAX_MESSAGE if limit is None else limit)
         loop = asyncio.get_running_loop()
         read_file, write_file = os.fdopen(read_fd, "rb", 0), os.fdopen(write_fd, "wb", 0)
-        pipe._writer, _ = await loop.connect_write_pipe(
-            lambda: _Outgoing(pipe._one_lost), write_file
-        )
-        pipe._reader, _ = await loop.connect_read_pipe(
-            lambda: _Incoming(deliver, oversize, pipe._one_lost, pipe._limit), read_file
-        )
+        # asyncio closes the end that it was asked for when it is cancelled; the other one is ours
+        try:
+            pipe._writer, _ = await loop.connect_write_pipe(
+                lambda: _Outgoing(pipe._one_lost), write_file
+            )
+        except BaseException:
+            read_file.close()
+            raise
+        try:
+            pipe._reader, _ = await loop.connect_read_pipe(
+                lambda: _Incoming(deliver, oversize, pipe._one_lost, pipe._limit), read_file
+            )
+        except BaseException:
+            pipe._writer.abort()
+            raise
+        pipe._ready = True
+        if pipe._open < 2:  # noqa: PLR2004  # lost while the other was opened
+            pipe._lose()
+            lost()
         return pipe
 
     def send(self, message: bytes) -> None:
@@ -134,8 +148,13 @@ class Pipe:
 
     def _one_lost(self) -> None:
         self._open -= 1
+        if self._ready:
+            self._lose()
+            if self._open == 1:
+                self._on_lost()
+
+    def _lose(self) -> None:
         if self._open == 1:
             self.abort()
-            self._on_lost()
         else:
             self._closed.set()

@@ -1,0 +1,240 @@
+"""What ``waguard profile`` does, as functions with plain results; nothing here prints or parses.
+
+Each works while the daemon runs: what changes a profile takes its lock, which the session's worker
+and browser hold while they live, so it is refused until the session is stopped.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from waguard.errors import ConflictError, NotFoundError
+from waguard.host import credentials, profiles, snapshots
+from waguard.host.credentials import Places
+from waguard.policy.profile import (
+    SETTLED,
+    Copy,
+    CredentialsLost,
+    Damaged,
+    Finding,
+    Healthy,
+    Missing,
+    NoRoom,
+    Quarantine,
+    RestoreSnapshot,
+    Snapshot,
+)
+from waguard.worker.profile import ProfileInUseError, ProfileLock
+
+BY_HAND: Final = "by hand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileLine:
+    """One session's profile. ``state`` is healthy, missing, damaged, lost, no room or in use."""
+
+    session: str
+    workspace: int
+    path: str
+    state: str
+    why: str | None
+    paired: bool
+    size: int
+    """Bytes on disk."""
+    snapshots: tuple[Snapshot, ...]
+
+
+def listing(sessions: Path) -> list[ProfileLine]:
+    """Every profile, and every session of which only snapshots are left."""
+    found: dict[tuple[int, str], Places] = {}
+    for root in (sessions, sessions / "snapshots"):
+        for path in sorted(root.glob("workspace_*/session-*")):
+            digits = path.parent.name.removeprefix("workspace_")
+            if path.is_dir() and digits.isdigit():
+                key = (int(digits), path.name.removeprefix("session-"))
+                found[key] = credentials.places(sessions, *key)
+    return [_line(at) for _, at in sorted(found.items())]
+
+
+def find(sessions: Path, session: str) -> Places:
+    """The places of a session, by its id; raises ``NotFoundError``."""
+    for root in (sessions, sessions / "snapshots"):
+        for path in sorted(root.glob("workspace_*/session-*")):
+            digits = path.parent.name.removeprefix("workspace_")
+            if path.name == f"session-{session}" and digits.isdigit():
+                return credentials.places(sessions, int(digits), session)
+    raise NotFoundError(
+        f"there is no profile of {session}",
+        field="session",
+        value=session,
+        remedy="see `waguard profile list`",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A profile and its snapshots, every checksum read."""
+
+    line: ProfileLine
+    damaged: tuple[tuple[str, str], ...]
+    """Snapshots that cannot be restored: id and why."""
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return not self.damaged and self.line.state in {"healthy", "in use", "missing"}
+
+
+def verify(at: Places) -> Verified:
+    """Read the profile (unless it is in use) and all its snapshots."""
+    damaged = []
+    for snapshot in snapshots.known(at.snapshots):
+        try:
+            snapshots.verify(at.snapshots / snapshot.id)
+        except snapshots.SnapshotDamagedError as error:
+            damaged.append((snapshot.id, error.message))
+    return Verified(line=_line(at), damaged=tuple(damaged))
+
+
+def snapshot(at: Places) -> snapshots.Taken:
+    """Take one now, running or not. Raises ``ConflictError``, ``SnapshotRefusedError``."""
+    token, since = credentials.pairing(at.profile), credentials.paired_at(at.profile)
+    now = time.time()
+    if token is None or since is None:
+        raise ConflictError(
+            f"{at.session} is not paired: there is nothing to copy",
+            field="session",
+            value=at.session,
+            remedy="connect it first",
+        )
+    with _free(at.profile) as lock:
+        # the clock may have been set back: then it is not known, and waiting is free
+        if lock is None and not 0 <= now - since - SETTLED:
+            raise ConflictError(
+                f"{at.session} was paired just now: Chromium has not written everything yet",
+                field="session",
+                value=at.session,
+                remedy=f"try again in {SETTLED:.0f} s, or stop the session first",
+            )
+        return snapshots.take(
+            at.profile, at.snapshots, pairing=token, running=lock is None, now=now
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """``aside`` is where the old profile lies now."""
+
+    snapshot: str
+    aside: str | None
+
+
+def restore(at: Places, snapshot_id: str | None = None) -> Restored:
+    """Put a snapshot in place of the profile of a stopped session; the newest intact by default."""
+    known = snapshots.verified(at.snapshots)
+    usable = [s for s in known if s.intact and snapshot_id in {None, s.id}]
+    if not usable:
+        raise NotFoundError(
+            f"{at.session} has no such intact snapshot",
+            field="snapshot",
+            value=snapshot_id,
+            remedy="see `waguard profile verify`",
+        )
+    chosen = usable[-1].id
+    with _stopped(at.profile) as lock:
+        there = profiles.exists(at.profile)
+        credentials.remove_stale_lock(at.profile, lock.descriptor)
+        moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
+        aside = credentials.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
+        return Restored(snapshot=chosen, aside=str(aside) if aside else None)
+
+
+def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
+    """Move the profile of a stopped session aside; it begins anew, by QR code."""
+    if not profiles.exists(at.profile):
+        raise NotFoundError(
+            f"{at.session} has no profile",
+            field="session",
+            value=at.session,
+            remedy="see `waguard profile list`",
+        )
+    with _stopped(at.profile) as lock:
+        credentials.remove_stale_lock(at.profile, lock.descriptor)
+        aside = credentials.renew(at, lock.descriptor, why=why)
+        assert aside is not None  # noqa: S101 - there is a why
+        # else the next start would take the newest one for this session
+        credentials.set_snapshots_aside(at, aside)
+        return aside
+
+
+def quarantined(sessions: Path) -> list[Copy]:
+    """What lies in the quarantine, oldest first."""
+    return credentials.quarantined(sessions)
+
+
+def _line(at: Places) -> ProfileLine:
+    state, why = "in use", None
+    with contextlib.ExitStack() as stack:
+        if at.profile.is_dir():
+            lock = stack.enter_context(_free(at.profile))
+            if lock is not None:
+                state, why = _words(credentials.inspect(at.profile))
+        else:
+            state = "missing"
+        return ProfileLine(
+            session=at.session,
+            workspace=at.workspace,
+            path=str(at.profile),
+            state=state,
+            why=why,
+            paired=credentials.pairing(at.profile) is not None,
+            size=credentials.size_of(at.profile),
+            snapshots=tuple(snapshots.known(at.snapshots)),
+        )
+
+
+def _words(finding: Finding) -> tuple[str, str | None]:
+    match finding:
+        case Healthy():
+            return "healthy", None
+        case Missing():
+            return "missing", None
+        case Damaged(why):
+            return "damaged", why
+        case CredentialsLost(why):
+            return "lost", why
+        case NoRoom(why):
+            return "no room", why
+
+
+@contextlib.contextmanager
+def _free(profile: Path) -> Iterator[ProfileLock | None]:
+    """Its lock; None: it is in use."""
+    try:
+        lock = ProfileLock(profile)
+    except ProfileInUseError:
+        yield None
+        return
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _stopped(profile: Path) -> Iterator[ProfileLock]:
+    try:
+        lock = ProfileLock(profile)
+    except ProfileInUseError:
+        raise ConflictError(
+            f"{profile} is in use",
+            value=str(profile),
+            remedy="stop the session first: it holds its profile while it runs",
+        ) from None
+    try:
+        yield lock
+    finally:
+        lock.release()
