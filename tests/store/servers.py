@@ -70,8 +70,25 @@ def mariadb() -> Iterator[Server]:
     with _folder() as folder:
         socket, data = folder / "socket", f"--datadir={folder / 'data'}"
         normal = "--auth-root-authentication-method=normal"
-        _run(install, "--no-defaults", data, normal, "--skip-test-db", "--skip-name-resolve")
-        command = [mariadbd, "--no-defaults", data, "--skip-networking", f"--socket={socket}"]
+        # the kernel's places for it are few, and shared with every other server of the machine
+        plain_io = "--innodb-use-native-aio=0"
+        _run(
+            install,
+            "--no-defaults",
+            data,
+            normal,
+            "--skip-test-db",
+            "--skip-name-resolve",
+            plain_io,
+        )
+        command = [
+            mariadbd,
+            "--no-defaults",
+            data,
+            "--skip-networking",
+            f"--socket={socket}",
+            plain_io,
+        ]
         with _served([*command, f"--pid-file={folder / 'pid'}"], socket, folder) as pid:
             options = f"unix_socket={socket}&charset=utf8mb4"
             yield Server("mysql+asyncmy://root@localhost", options, "mysql", pid)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -18,8 +19,9 @@ from sqlalchemy.pool import NullPool
 from tests.store import tables
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
-from waguard.store.migrate import VERSION_TABLE
+from waguard.store import migrations
 from waguard.store.models import METADATA
+from waguard.store.revision import HEAD, VERSION_TABLE
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -106,3 +108,23 @@ async def test_a_sqlite_file_is_private_durable_and_readable_beside_a_writer(
 def test_alembic_is_imported_only_to_open() -> None:
     code = "import sys, waguard.store.sql; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_newest_revision_is_the_one_that_a_start_looks_for() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__path__[0])))
+    assert scripts.get_current_head() == HEAD
+
+
+async def test_a_database_that_is_up_to_date_does_not_need_alembic(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'waguard.db'}"
+    await migrate(url)
+    look = (
+        "import asyncio, sys; from waguard.store.sql import SqlStore; store = SqlStore(sys.argv[1])\n"
+        "async def main():\n    await store.open()\n    print(await store.sessions())\n"
+        "    await store.close()\n"
+        "asyncio.run(main()); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", look, url], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[]", "False"]

@@ -4,8 +4,6 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-VERSION_TABLE = "waguard_alembic_version"
-
 
 def configuration(connection: Connection) -> Config:
     """Alembic's settings without an ini file; the scripts are found inside the package."""

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,7 @@ from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import answering, is_refusal, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
@@ -50,16 +51,13 @@ class SqlStore:
 
         Raises ``WaguardError`` for a table that cannot serve; nothing to do when open.
         """
-        # Alembic takes a fifth of a second to import
-        from waguard.store.migrate import upgrade  # noqa: PLC0415
-
         if self._layout is not None:
             return
         try:
             async with self._answering():
                 self._engines = connect(self._url, busy_timeout=self._busy_timeout)
                 async with self._engines.writer.begin() as connection:
-                    await connection.run_sync(upgrade)
+                    await connection.run_sync(_bring_up_to_date)
                     layout = await connection.run_sync(reflect)
         except BaseException:
             await self.close()
@@ -227,6 +225,14 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
         value=session_id,
         remedy="create the account in the application first",
     )
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    if is_current(connection):
+        return
+    from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
+
+    upgrade(connection)
 
 
 async def _read(work: Work, session_id: str) -> SessionRow:

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from waguard.store.migrate import VERSION_TABLE
 from waguard.store.models import METADATA
+from waguard.store.revision import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
