@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _with_config(why)
 
     _add_sessions(commands)
+    _add_profile(commands)
 
     qr = _command(
         commands, "qr", _qr, "show a session's QR code in the terminal, until it is scanned"
@@ -114,6 +115,25 @@ def _add_sessions(commands: Any) -> None:
     logout = _command(verbs, "logout", _logout, "unlink it; its row stays")
     logout.add_argument("session")
     _with_config(logout)
+
+
+def _add_profile(commands: Any) -> None:
+    profile = commands.add_parser(
+        "profile", help="look at profiles, copy and restore their credentials"
+    )
+    verbs = profile.add_subparsers(required=True, metavar="VERB")
+    _with_config(_command(verbs, "list", _profile_list, "every profile, how it is, its snapshots"))
+    for name, command, about in (
+        ("verify", _profile_verify, "read a profile and all its snapshots, with every checksum"),
+        ("snapshot", _profile_snapshot, "copy the credentials now, running or not"),
+        ("restore", _profile_restore, "put a snapshot in the place of a stopped session's profile"),
+        ("quarantine", _profile_quarantine, "move a stopped session's profile aside"),
+    ):
+        verb = _command(verbs, name, command, about)
+        verb.add_argument("session")
+        if name == "restore":
+            verb.add_argument("--snapshot", metavar="ID", help="the newest intact one by default")
+        _with_config(verb)
 
 
 def _command(
@@ -194,6 +214,76 @@ def _phone(arguments: argparse.Namespace) -> int:
     from waguard.standin.phone_cli import phone_main  # noqa: PLC0415
 
     return phone_main(arguments.arguments)
+
+
+# ---- profiles: files on this host; what changes one is refused while its worker lives ----
+
+
+def _profile_list(arguments: argparse.Namespace) -> int:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    lines = profile_commands.listing(_config(arguments).paths.sessions)
+    rows = [
+        {
+            "session": line.session,
+            "workspace": line.workspace,
+            "state": line.state,
+            "paired": "yes" if line.paired else "no",
+            "mb": f"{line.size / 1e6:.1f}",
+            "snapshots": len(line.snapshots),
+            "why": line.why,
+        }
+        for line in lines
+    ]
+    if rows:
+        _print_table(rows, tuple(rows[0]))
+    else:
+        print("no profiles yet")
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> Any:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    return profile_commands.find(_config(arguments).paths.sessions, arguments.session)
+
+
+def _profile_verify(arguments: argparse.Namespace) -> int:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    verified = profile_commands.verify(_profile(arguments))
+    line = verified.line
+    print(f"{line.session}: {line.state}{f', {line.why}' if line.why else ''}")
+    damaged = dict(verified.damaged)
+    for snapshot in line.snapshots:
+        print(f"  snapshot {snapshot.id}: {damaged.get(snapshot.id, 'intact')}")
+    return 0 if verified.good else 1
+
+
+def _profile_snapshot(arguments: argparse.Namespace) -> int:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    taken = profile_commands.snapshot(_profile(arguments))
+    print(f"snapshot {taken.id}: {len(taken.files)} files, {taken.archive_size / 1e3:.0f} kB")
+    return 0
+
+
+def _profile_restore(arguments: argparse.Namespace) -> int:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    restored = profile_commands.restore(_profile(arguments), arguments.snapshot)
+    print(f"{arguments.session}: snapshot {restored.snapshot} is in place")
+    if restored.aside:
+        print(f"the old profile lies in {restored.aside}")
+    return 0
+
+
+def _profile_quarantine(arguments: argparse.Namespace) -> int:
+    from waguard import profile_commands  # noqa: PLC0415
+
+    aside = profile_commands.quarantine(_profile(arguments))
+    print(f"{arguments.session}: its profile lies in {aside}; it begins anew, by QR code")
+    return 0
 
 
 # ---- a client of the running daemon ----

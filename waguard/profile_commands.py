@@ -111,8 +111,8 @@ def snapshot(at: Places) -> snapshots.Taken:
             remedy="connect it first",
         )
     with _free(at.profile) as lock:
-        # the clock may have been set back: then it is not known, and waiting is free
-        if lock is None and not 0 <= now - since - SETTLED:
+        # a clock that was set back proves nothing: wait as well
+        if lock is None and now - since < SETTLED:
             raise ConflictError(
                 f"{at.session} was paired just now: Chromium has not written everything yet",
                 field="session",

@@ -308,3 +308,27 @@ async def test_a_database_that_goes_away_costs_no_session(world: World) -> None:
             return bool(database.execute(query).fetchone() == ("connected",))
 
     await daemon.until(row)
+
+
+async def test_a_lost_profile_is_restored_from_its_snapshot_by_hand(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", "6281180001")
+    early = await run_waguard(daemon, "profile", "snapshot", "s1")
+    assert early.returncode == 1
+    assert "not written everything yet" in early.stderr
+    refused = await run_waguard(daemon, "profile", "quarantine", "s1")
+    assert refused.returncode == 1, "its worker lives"
+    await daemon.stop()
+    taken = await run_waguard(daemon, "profile", "snapshot", "s1")
+    assert taken.returncode == 0, taken.stderr
+    shutil.rmtree(daemon.folder / "sessions/workspace_1/session-s1")
+    verified = await run_waguard(daemon, "profile", "verify", "s1")
+    assert (verified.returncode, verified.stdout.count("intact")) == (0, 1)
+    restored = await run_waguard(daemon, "profile", "restore", "s1")
+    assert restored.returncode == 0, restored.stderr
+    listed = await run_waguard(daemon, "profile", "list")
+    assert "s1" in listed.stdout
+    await daemon.start()
+    assert "restore finished: restored 1" in daemon.log()
+    await daemon.wait_status("s1", "connected")

@@ -22,14 +22,14 @@ from typing import Any, Final
 
 from waguard.errors import ConflictError, WaguardError
 from waguard.host import leveldb, procfs, profiles, snapshots
-from waguard.host.lock import private_folder
-from waguard.host.snapshots import FOLDERS, sync_folder, write_private
+from waguard.host.snapshots import FOLDERS, private_folders, sync_folder, write_private
 from waguard.policy import profile as policy
 from waguard.policy.profile import (
     CARRIED,
     Action,
     CarryOver,
     CredentialsLost,
+    CutTornTails,
     Damaged,
     DeadOwner,
     Finding,
@@ -288,14 +288,15 @@ def _inspect(profile: Path) -> Finding:
     if not os.path.lexists(profile / "Default"):
         return Missing()
     paired = pairing(profile) is not None
+    torn: list[Path] = []
     for name in FOLDERS:
-        why = _lost(profile / "Default" / name)
+        why = _lost(profile / "Default" / name, torn)
         if why and paired:
             return CredentialsLost(f"{name}: {why}")
-    return Healthy()
+    return Healthy(tuple(str(database.relative_to(profile)) for database in torn))
 
 
-def _lost(folder: Path) -> str | None:
+def _lost(folder: Path, torn: list[Path]) -> str | None:
     """Why there are no credentials in it; raises ``DamageError``, ``OSError``."""
     try:
         names = os.listdir(folder)  # noqa: PTH208 - raises at once where it cannot be read
@@ -308,7 +309,8 @@ def _lost(folder: Path) -> str | None:
     empty = 0
     for database in found:
         try:
-            leveldb.check(database)
+            if leveldb.check(database):
+                torn.append(database)
         except leveldb.EmptyError:
             empty += 1
         except leveldb.DamageError as error:
@@ -342,7 +344,7 @@ def look(at: Places, lock: int | None, *, finding: Finding | None = None) -> Fou
 def whole(profile: Path) -> bool:
     """Whether the credentials themselves can be read, whatever else is broken."""
     try:
-        return all(_lost(profile / "Default" / name) is None for name in FOLDERS)
+        return all(_lost(profile / "Default" / name, []) is None for name in FOLDERS)
     except (OSError, leveldb.DamageError):
         return False
 
@@ -372,6 +374,8 @@ def prepare(at: Places, lock: int, *, finding: Finding | None = None) -> Prepare
     ``finding`` is what the last start told that files do not: "exits at once", "a QR code although
     it was connected". A ``Hold`` leaves everything as it is.
     """
+    prove_held(at.profile, lock)
+    clear_staging(at.profile)
     found = look(at, lock, finding=finding)
     actions = policy.decide(found)
     aside = carry_out(at, lock, actions)
@@ -380,12 +384,16 @@ def prepare(at: Places, lock: int, *, finding: Finding | None = None) -> Prepare
 
 def carry_out(at: Places, lock: int, actions: tuple[Action, ...]) -> Path | None:
     """Do what was decided; where the old profile lies, if it was moved."""
+    prove_held(at.profile, lock)
     why: str | None = None
     fill: tuple[str, Callable[[Path], object]] | None = None
     for action in actions:
         match action:
             case RemoveStaleLock():
                 remove_stale_lock(at.profile, lock)
+            case CutTornTails(databases):
+                for name in databases:
+                    _cut(at.profile / name)
             case Quarantine(reason):
                 why = reason
             case CarryOver():
@@ -397,6 +405,10 @@ def carry_out(at: Places, lock: int, actions: tuple[Action, ...]) -> Path | None
     if why is None and fill is None:
         return None
     return renew(at, lock, why=why, fill=fill)
+
+
+def _cut(database: Path) -> None:
+    leveldb.mend(database, leveldb.check(database))
 
 
 def renew(
@@ -462,7 +474,7 @@ def _move_in(profile: Path, staging: Path) -> None:
 
 
 def _move_aside(at: Places, why: str) -> Path:
-    private_folder(at.quarantine)
+    private_folders(at.quarantine)
     now = datetime.now(UTC)
     note = {
         "session_id": at.session,

@@ -7,8 +7,9 @@ damage, what it would pass over is not. Tables are checked by size, footer and i
 data is compressed, and LevelDB finds a bad block itself when it reads it.
 """
 
+import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -61,11 +62,11 @@ class _Version:
 
 def contents(folder: Path) -> Contents:
     """What the MANIFEST of the moment names. Raises ``DamageError``, ``OSError``."""
-    return parse(folder, manifest_name(folder), None)
+    return parse(folder, *manifest_of(folder))
 
 
-def manifest_name(folder: Path) -> str:
-    """What CURRENT points to."""
+def manifest_of(folder: Path) -> tuple[str, bytes]:
+    """The MANIFEST that CURRENT points to: its name and what it holds at this moment."""
     try:
         current = (folder / "CURRENT").read_bytes()
     except FileNotFoundError:
@@ -73,16 +74,14 @@ def manifest_name(folder: Path) -> str:
     name = current.decode("latin-1").removesuffix("\n")
     if not current.endswith(b"\n") or not name.startswith("MANIFEST-") or "/" in name:
         raise DamageError("CURRENT holds no name of a MANIFEST")
-    return name
+    try:
+        return name, (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise DamageError(f"{name} is missing") from None
 
 
-def parse(folder: Path, manifest: str, content: bytes | None) -> Contents:
-    """As ``contents``; ``content`` of the MANIFEST may have been read before."""
-    if content is None:
-        try:
-            content = (folder / manifest).read_bytes()
-        except FileNotFoundError:
-            raise DamageError(f"{manifest} is missing") from None
+def parse(folder: Path, manifest: str, content: bytes) -> Contents:
+    """As ``contents``, of a MANIFEST that was read before."""
     version = _Version()
     for record in records(content, manifest):
         _apply(record, version, manifest)
@@ -103,26 +102,56 @@ def parse(folder: Path, manifest: str, content: bytes | None) -> Contents:
     return Contents(manifest, tables, logs)
 
 
-def check(folder: Path) -> None:
-    """Raise ``DamageError`` where LevelDB would not open it whole; ``OSError`` when unreadable."""
-    found = contents(folder)
-    for name, size in found.tables.items():
-        _check_table(folder / name, size)
-    logged = False
-    for name in found.logs:
-        for record in records((folder / name).read_bytes(), name):
-            _refuse(len(record) < BATCH_HEADER, f"{name}: a record that is too short")
-            logged = True
+def check(folder: Path) -> dict[str, int]:
+    """Raise ``DamageError`` where LevelDB would not open it whole; ``OSError`` when unreadable.
+
+    The files whose tail a crash cut off, and the bytes of them that are whole: to be mended.
+    """
+    name, manifest = manifest_of(folder)
+    found = parse(folder, name, manifest)
+    for table, size in found.tables.items():
+        _check_table(folder / table, size)
+    ends = {name: (_end(manifest, name, 0), len(manifest))}
+    for log in found.logs:
+        content = (folder / log).read_bytes()
+        ends[log] = (_end(content, log, BATCH_HEADER), len(content))
     if not found.logs and found.tables:
         raise DamageError("its log is missing")
-    if not logged and not found.tables:
+    if not found.tables and not any(ends[log][0] for log in found.logs):
         raise EmptyError("it holds nothing")
+    growing = {name, *found.logs[-1:]}
+    return {file: end for file, (end, size) in ends.items() if end < size and file in growing}
+
+
+def mend(folder: Path, torn: Mapping[str, int]) -> None:
+    """Cut off the torn tails that ``check`` found; nobody may have it open.
+
+    LevelDB reads nothing behind such a tail, yet Chromium's goes on writing behind it: the start after
+    the next one would find what was written there damaged, and throw the database away (measured).
+    """
+    for name, size in torn.items():
+        with (folder / name).open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
 
 
 def records(content: bytes, name: str) -> Iterator[bytes]:
     """The records of a log; a tail that a crash cut off is passed over, as LevelDB does."""
+    return (record for record, _ in _records(content, name))
+
+
+def _end(content: bytes, name: str, shortest: int) -> int:
+    """Where the last whole record ends."""
+    last = 0
+    for record, end in _records(content, name):
+        _refuse(len(record) < shortest, f"{name}: a record that is too short")
+        last = end
+    return last
+
+
+def _records(content: bytes, name: str) -> Iterator[tuple[bytes, int]]:
     begun = b""
-    for kind, payload in _fragments(content, name):
+    for kind, payload, end in _fragments(content, name):
         if kind in {_MIDDLE, _LAST}:
             _refuse(not begun, f"{name}: a record without start")
             begun += payload
@@ -130,11 +159,11 @@ def records(content: bytes, name: str) -> Iterator[bytes]:
             _refuse(bool(begun), f"{name}: a record without end")
             begun = payload
         if kind in {_FULL, _LAST}:
-            yield begun
+            yield begun, end
             begun = b""
 
 
-def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
+def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes, int]]:
     for start in range(0, len(content), BLOCK):
         block = content[start : start + BLOCK]
         last = len(block) < BLOCK
@@ -145,15 +174,17 @@ def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
             end = at + HEADER + length
             if end > len(block):
                 _refuse(not last, f"{name}: a record crosses its block")
+                # LevelDB would pass over it, and lose what was there: it wrote no such kind
+                _refuse(kind > _LAST, f"{name}: garbage at byte {start + at}")
                 return  # torn off by a crash
             if kind == 0 and length == 0:
-                yield _NOTHING, b""  # room that was reserved and never written
+                yield _NOTHING, b"", start + at  # room that was reserved and never written
                 break
             wanted = int.from_bytes(block[at : at + 4], "little")
             if masked_crc(block[at + 6 : end]) != wanted:
                 raise DamageError(f"{name}: a wrong checksum at byte {start + at}")
             _refuse(not _FULL <= kind <= _LAST, f"{name}: an unknown kind of record")
-            yield kind, block[at + HEADER : end]
+            yield kind, block[at + HEADER : end], start + end
             at = end
 
 
@@ -223,21 +254,24 @@ def _apply_one(tag: int, fields: _Fields, version: _Version, name: str) -> None:
 
 
 def _check_table(path: Path, size: int) -> None:
+    """Read the ends only: a real account has hundreds of megabytes of tables."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < size or size < FOOTER:
+                raise DamageError(f"{path.name} is cut off")
+            file.seek(size - FOOTER)
+            footer = file.read(FOOTER)
+            if int.from_bytes(footer[-8:], "little") != MAGIC:
+                raise DamageError(f"{path.name} has no footer")
+            handles = _Fields(footer)
+            _, _, offset, length = (handles.number() for _ in range(4))  # metaindex, index
+            file.seek(min(offset, size))
+            block = file.read(min(length, size) + TRAILER)
     except FileNotFoundError:
         raise DamageError(f"{path.name} is missing") from None
-    if len(content) < size or size < FOOTER:
-        raise DamageError(f"{path.name} is cut off")
-    footer = content[size - FOOTER : size]
-    if int.from_bytes(footer[-8:], "little") != MAGIC:
-        raise DamageError(f"{path.name} has no footer")
-    handles = _Fields(footer)
-    _, _, offset, length = (handles.number() for _ in range(4))  # of the metaindex, of the index
-    block = content[offset : offset + length + TRAILER]
-    if len(block) < length + TRAILER or masked_crc(block[:-4]) != int.from_bytes(
-        block[-4:], "little"
-    ):
+    except IndexError:
+        raise DamageError(f"{path.name} has no footer") from None
+    if masked_crc(block[:-4]) != int.from_bytes(block[-4:], "little"):
         raise DamageError(f"{path.name}: a wrong checksum of its index")
 
 

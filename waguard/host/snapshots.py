@@ -81,7 +81,7 @@ def take(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: fl
     long enough (``policy.profile.is_due``), or after a clean stop of one that was. Blocks: call it in
     a thread. Raises ``SnapshotRefusedError``; ``OSError`` where the disk is full or does not answer.
     """
-    private_folder(snapshots)
+    private_folders(snapshots)
     clear_unfinished(snapshots)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     id_ = f"{stamp}-{secrets.token_hex(3)}"
@@ -228,8 +228,15 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def private_folders(path: Path) -> None:
+    """Create it and what is missing above it, all for this user alone whatever the umask."""
+    if not path.is_dir():
+        private_folders(path.parent)
+        private_folder(path)
+
+
 def _private(path: Path) -> BinaryIO:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folders(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "wb")
 
@@ -283,7 +290,7 @@ def _copy_database(source: Path, target: Path) -> bool:
         shutil.rmtree(target, ignore_errors=True)
         try:
             if _copy_moment(source, target):
-                leveldb.check(target)
+                leveldb.mend(target, leveldb.check(target))
                 return True
         except leveldb.EmptyError:
             return False
@@ -294,8 +301,7 @@ def _copy_database(source: Path, target: Path) -> bool:
 
 def _copy_moment(source: Path, target: Path) -> bool:
     """Copy what the MANIFEST names; False: it has changed before all its files were open."""
-    name = leveldb.manifest_name(source)
-    manifest = (source / name).read_bytes()
+    name, manifest = leveldb.manifest_of(source)
     moment = leveldb.parse(source, name, manifest)
     with contextlib.ExitStack() as stack:
         # an open file stays readable when Chromium deletes it, so only the opening must be quick
@@ -303,7 +309,7 @@ def _copy_moment(source: Path, target: Path) -> bool:
             file: stack.enter_context((source / file).open("rb"))
             for file in (*moment.logs, *moment.tables)
         }
-        if leveldb.manifest_name(source) != name or (source / name).read_bytes() != manifest:
+        if leveldb.manifest_of(source) != (name, manifest):
             return False
         write_private(target / name, manifest)
         write_private(target / "CURRENT", f"{name}\n".encode())

@@ -19,7 +19,12 @@ SETTLED: Final = 65.0  # s connected; localStorage waits up to 60 s for the disk
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """Nothing speaks against using it."""
+    """Nothing speaks against using it.
+
+    ``torn``: databases in which a crash left half a record, which must go before the next start.
+    """
+
+    torn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,13 @@ class RemoveStaleLock:
 
 
 @dataclass(frozen=True, slots=True)
+class CutTornTails:
+    """Cut the half record off that a crash left in these databases."""
+
+    databases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantine:
     """Move the profile aside with this note; a new, empty one takes its place."""
 
@@ -160,7 +172,9 @@ class Hold:
     why: str
 
 
-Action = Use | RemoveStaleLock | Quarantine | CarryOver | RestoreSnapshot | ShowQr | Hold
+Action = (
+    Use | RemoveStaleLock | CutTornTails | Quarantine | CarryOver | RestoreSnapshot | ShowQr | Hold
+)
 
 
 def decide(found: Found) -> tuple[Action, ...]:
@@ -179,27 +193,27 @@ def decide(found: Found) -> tuple[Action, ...]:
 
 
 def _unlocked(found: Found) -> tuple[Action, ...]:
-    candidate = _candidate(found)
     match found.finding:
-        case Healthy():
-            return (Use(),)
+        case Healthy(torn):
+            return (CutTornTails(torn), Use()) if torn else (Use(),)
         case NoRoom(why):
             return (Hold(why),)
         case Missing():
-            if candidate is None:
-                return (ShowQr("there is no profile"),)
-            return (RestoreSnapshot(candidate.id), Use())
+            return _restored(found) or (ShowQr("there is no profile"),)
         case Damaged(why, whole=True) if CARRIED not in found.tried:
             return (Quarantine(why), CarryOver(), Use())
         case Damaged(why):
-            if candidate is None:
-                return (Quarantine(why), ShowQr(why))
-            return (Quarantine(why), RestoreSnapshot(candidate.id), Use())
+            return (Quarantine(why), *(_restored(found) or (ShowQr(why),)))
         case CredentialsLost(why):
+            restored = _restored(found)
             # without a snapshot nothing is won by moving it
-            if candidate is None:
-                return (ShowQr(why),)
-            return (Quarantine(why), RestoreSnapshot(candidate.id), Use())
+            return (Quarantine(why), *restored) if restored else (ShowQr(why),)
+
+
+def _restored(found: Found) -> tuple[Action, ...]:
+    """Nothing where no snapshot may be tried."""
+    candidate = _candidate(found)
+    return (RestoreSnapshot(candidate.id), Use()) if candidate else ()
 
 
 def _candidate(found: Found) -> Snapshot | None:

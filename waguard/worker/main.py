@@ -19,7 +19,7 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.host import logs, procfs
+from waguard.host import credentials, logs, procfs
 from waguard.policy.link import Link
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
@@ -110,6 +110,8 @@ class SessionWorker:
         self._changed = asyncio.Event()
         self._page_opened = asyncio.Event()
         self._logout_reason: str | None = None
+        self._lock: ProfileLock | None = None
+        self._owned = False
         self.stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -158,7 +160,7 @@ class SessionWorker:
             await asyncio.sleep(left)
 
     async def _live(self) -> None:
-        lock = self._lock_profile()
+        lock = self._lock = self._lock_profile()
         chromium = self._chromium = await self._launch(lock)
         self._phase = "loading"
         self._report()
@@ -277,6 +279,8 @@ class SessionWorker:
         self._watch.take(reading)
         if self._watch.link is Link.CONNECTED and self._watch.paired_here:
             await self._secure_credentials()
+        if self._watch.link is Link.CONNECTED and not self._owned:
+            self._own(anew=False)
         if self._watch.link is Link.CONFLICT and self._spec.takeover:
             logger.warning("another client took the session, taking it back")
             with contextlib.suppress(WaguardError):  # the next reading tries again
@@ -298,9 +302,19 @@ class SessionWorker:
             await flush_storage(self._chromium.devtools, self._session)
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
+        self._own(anew=True)
         await self._open_page(await self._first_page(self._chromium))
         self._changed.set()
         logger.info("credentials are on disk")
+
+    def _own(self, *, anew: bool) -> None:
+        """Note in the profile whose pairing it holds: `waguard profile` goes by that."""
+        assert self._lock  # noqa: S101 - held for life
+        self._owned = True
+        try:
+            credentials.claim(Path(self._spec.profile), self._lock.descriptor, anew=anew)
+        except (OSError, WaguardError) as error:
+            logger.warning("the profile could not be marked", why=str(error))
 
     async def _beat(self, chromium: Chromium) -> None:
         """Tell each second which layer answers. A slow layer is asked once, not again and again,
