@@ -332,3 +332,7 @@ async def test_a_lost_profile_is_restored_from_its_snapshot_by_hand(world: World
     await daemon.start()
     assert "restore finished: restored 1" in daemon.log()
     await daemon.wait_status("s1", "connected")
+    # after a logout nobody finds the old credentials under this id
+    assert (await daemon.call("POST", "/api/sessions/s1/logout", {}))[0] == 200
+    gone = await run_waguard(daemon, "profile", "restore", "s1")
+    assert gone.returncode == 1, gone.stdout

@@ -15,7 +15,7 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
-from waguard.host import profiles
+from waguard.host import credentials, profiles
 from waguard.policy import probe
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
@@ -364,6 +364,9 @@ class Supervisor:
         profiles.settle(sessions, row.workspace_id, row.session_id)
         aside = profiles.quarantine(sessions, row.workspace_id, row.session_id, why=why)
         if aside:
+            # a session made again under this id must not find the old account's credentials
+            places = credentials.places(sessions, row.workspace_id, row.session_id)
+            credentials.set_snapshots_aside(places, aside)
             logger.info("profile put aside", session=row.session_id, folder=str(aside))
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:

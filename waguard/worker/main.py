@@ -316,6 +316,15 @@ class SessionWorker:
         except (OSError, WaguardError) as error:
             logger.warning("the profile could not be marked", why=str(error))
 
+    def _disown(self) -> None:
+        """What was copied before is of no use any more."""
+        assert self._lock  # noqa: S101 - held for life
+        self._owned = False
+        try:
+            credentials.disown(Path(self._spec.profile), self._lock.descriptor)
+        except (OSError, WaguardError) as error:
+            logger.warning("the profile could not be marked", why=str(error))
+
     async def _beat(self, chromium: Chromium) -> None:
         """Tell each second which layer answers. A slow layer is asked once, not again and again,
         and its late answer counts: on a busy host a page may need more than a heartbeat."""
@@ -362,6 +371,7 @@ class SessionWorker:
             case "logout_reason":
                 self._logout_reason = told
             case "logout":
+                self._disown()
                 self._daemon.event(LoggedOut(reason=self._logout_reason))
                 self._logout_reason = None
                 self._changed.set()
