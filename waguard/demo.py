@@ -273,7 +273,9 @@ async def _tour(
         _print_table(console, tour.rows)
         if not once:
             console.print(
-                f"\nIt stays up: {api.base}  key: {api.key}\nCtrl-C ends it and removes {folder}."
+                f"\nIt stays up: {api.base}\nAPI key: {api.key}\nCtrl-C ends it and removes {folder}.",
+                soft_wrap=True,
+                highlight=False,
             )
             await stop.wait()
         return 0
