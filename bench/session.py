@@ -266,7 +266,7 @@ class Bench:
             "daemon": Figure(f"daemon, {flavour}", "MB PSS", [], goal="at most", limit=60.0),
             "worker": Figure(f"each worker, {flavour}", "MB PSS", [], goal="at most", limit=25.0),
             "browser": Figure(f"each browser, {flavour}", "MB PSS", []),
-            "other": Figure(f"other children of the daemon, {flavour}", "MB PSS", []),
+            "other": Figure(f"fork server, {flavour}", "MB PSS", []),
         }
         python_cpu = Figure(f"daemon and all its Python at rest, {flavour}", "% of a core", [])
         browser_cpu = Figure(f"{SESSIONS} browsers at rest, {flavour}", "% of a core", [])

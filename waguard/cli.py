@@ -178,7 +178,7 @@ def _run(arguments: argparse.Namespace) -> int:
         listener = listen(config.api.host, config.api.port)
         lock.publish(base_url(listener))
 
-        # modules make hardly any garbage: to look for it among them took a tenth of a second
+        # modules make hardly any garbage: to look for it among them took a tenth of the time
         gc.disable()
         from waguard import daemon  # noqa: PLC0415 - only the instance that runs pays for it
 
