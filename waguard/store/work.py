@@ -44,11 +44,17 @@ class Work:
     now: datetime
 
     async def take(self, session_id: str) -> Held | None:
-        """Lock the row and read it, whoever's it is; None: there is none."""
+        """Lock the row and read it, whoever's it is; None: there was none to lock.
+
+        One that another transaction commits in between is None too: it was not locked, and what
+        is read of it may be outdated before it is written. Asking again locks it.
+        """
         accounts = self.layout.accounts
         same = self.layout.is_session(session_id)
         # the lock apart from the read: PostgreSQL locks no outer join, MariaDB knows no OF
-        await self.connection.execute(select(accounts.c.status).where(same).with_for_update())
+        lock = select(accounts.c.status).where(same).with_for_update()
+        if (await self.connection.execute(lock)).first() is None:
+            return None
         found = (await self.connection.execute(rows(self.layout).where(same))).first()
         return held(found) if found is not None else None
 
@@ -60,7 +66,9 @@ class Work:
     async def resembles(self, session_id: str) -> bool:
         """Whether the database takes another row's id for this one (MySQL: "A" for "a")."""
         accounts = self.layout.accounts
-        query = select(accounts.c.session_id).where(accounts.c.session_id == session_id)
+        alike = accounts.c.session_id == session_id
+        # not this very id: another transaction may have committed it a moment ago
+        query = select(accounts.c.session_id).where(alike, ~self.layout.is_session(session_id))
         return (await self.connection.execute(query)).first() is not None
 
     async def insert(self, session_id: str, workspace_id: int) -> None:
