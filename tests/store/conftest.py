@@ -87,8 +87,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = await _new_database(backend, request, tmp_path)
     app = SqlApplication(url)
     await app.run(*_TABLES[shape][backend])
-    # what is slow here is the machine, not a lock
-    store = SqlStore(url, wall=wall, busy_timeout=30.0)
+    store = SqlStore(url, wall=wall)
     await store.open()
     try:
         yield Bench(store, app, wall)

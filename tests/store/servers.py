@@ -70,25 +70,10 @@ def mariadb() -> Iterator[Server]:
     with _folder() as folder:
         socket, data = folder / "socket", f"--datadir={folder / 'data'}"
         normal = "--auth-root-authentication-method=normal"
-        # the kernel's places for it are few, and shared with every other server of the machine
-        plain_io = "--innodb-use-native-aio=0"
-        _run(
-            install,
-            "--no-defaults",
-            data,
-            normal,
-            "--skip-test-db",
-            "--skip-name-resolve",
-            plain_io,
-        )
-        command = [
-            mariadbd,
-            "--no-defaults",
-            data,
-            "--skip-networking",
-            f"--socket={socket}",
-            plain_io,
-        ]
+        # at its start it removes temporary tables that it finds here: not those of a neighbour
+        own = ("--no-defaults", data, f"--tmpdir={folder}")
+        _run(install, *own, normal, "--skip-test-db", "--skip-name-resolve")
+        command = [mariadbd, *own, "--skip-networking", f"--socket={socket}"]
         with _served([*command, f"--pid-file={folder / 'pid'}"], socket, folder) as pid:
             options = f"unix_socket={socket}&charset=utf8mb4"
             yield Server("mysql+asyncmy://root@localhost", options, "mysql", pid)
