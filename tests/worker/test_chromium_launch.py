@@ -43,12 +43,21 @@ async def test_close_leaves_nothing(
 ) -> None:
     assert chromium.pid in live_processes(spec.profile, spec.tmpdir)
     assert spec.profile.stat().st_mode & 0o777 == 0o700
+    await chromium.devtools.open_page(LONG)
     await chromium.close()
     assert live_processes(spec.profile, spec.tmpdir) == []
-    # headless-shell that is closed right after its start can trap in its own shutdown
-    assert await chromium.exited in {0, -signal.SIGTRAP}
+    assert await chromium.exited == 0
     assert chromium.devtools.closed.is_set()
     assert not spec.tmpdir.exists()
+
+
+async def test_close_before_any_page_leaves_nothing(
+    flavour: Flavour, spec: ChromiumSpec, chromium: Chromium
+) -> None:
+    """Its exit code says nothing then: 1 in 30 traps in its own shutdown, under load, measured."""
+    await chromium.close()
+    assert chromium.exited.done()
+    assert live_processes(spec.profile, spec.tmpdir) == []
 
 
 async def test_close_may_be_repeated_and_cancelled(chromium: Chromium) -> None:
