@@ -47,18 +47,18 @@ RELOADABLE: Final = frozenset(
 )
 
 
-def run(config: Config, instance: str, listener: socket.socket, path: Path | None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. ``path``: what SIGHUP reads again."""
-    logs.configure(config.log.level, config.log.format)
-    return asyncio.run(Daemon(config, instance, listener, path).run())
-
-
 class Daemon:
     """One run of the daemon."""
 
     def __init__(
-        self, config: Config, instance: str, listener: socket.socket, path: Path | None
+        self,
+        config: Config,
+        instance: str,
+        listener: socket.socket,
+        path: Path | None,
+        spawn: ForkSpawn,
     ) -> None:
+        """``path``: what SIGHUP reads again. ``spawn``: begun; whoever began it closes it."""
         self._config = config
         self._path = path
         self._listener = listener
@@ -66,7 +66,7 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = Bus(self._clock)
         self._store = SqlStore(config.database.url)
-        self._spawn = ForkSpawn()
+        self._spawn = spawn
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -104,11 +104,9 @@ class Daemon:
         logger.info("waguard is up", api=api, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
-            self._spawn.start()
             async with self._webhooks(api, secret):
                 await self._work()
         finally:
-            await self._spawn.close()
             self._bus.close()
             await runner.cleanup()
             await self._store.close()

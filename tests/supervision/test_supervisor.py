@@ -222,6 +222,21 @@ async def test_only_so_many_are_started_at_once_and_important_ones_first(
     assert order[0] == "d"
 
 
+async def test_one_that_only_waits_for_its_page_gives_its_place_to_the_next(
+    bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=({"phase": "settling", "link": "unknown"},))
+    for name in ("a", "b", "c", "d", "e"):
+        await bench.row(name)
+    restoring = asyncio.create_task(bench.restore())
+    await wait_until(lambda: len(world.spawn.started) == 5, "all are started")
+    await wait_until(lambda: all(p.connected for p in world.spawn.started), "all are greeted")
+    assert not restoring.done()
+    for process in world.spawn.started:
+        process.report("connected")
+    assert await restoring == "restored 5"
+
+
 async def test_one_that_does_not_come_up_in_time_failed_and_is_tried_again(
     bench: Bench, world: World
 ) -> None:

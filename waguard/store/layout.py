@@ -15,7 +15,7 @@ from sqlalchemy import (
     literal,
     or_,
 )
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import MetaData
 from sqlalchemy.types import JSON, DateTime, LargeBinary, TypeEngine
@@ -113,14 +113,20 @@ def _portable(inspector: object, table: Table, column: dict[str, Any]) -> None:
 
 
 def _portable_type(name: str, found: TypeEngine[Any]) -> TypeEngine[Any]:
+    if type(found).__module__.startswith("sqlalchemy.dialects.postgresql."):
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that others do without
+
+        match found:
+            case postgresql.ENUM(name=str() as enum):
+                return NativeEnum(enum, found.schema)
+            case postgresql.JSON():
+                return JSON(none_as_null=True)
+            case _:
+                pass
     match found:
-        case postgresql.ENUM(name=str() as enum):
-            return NativeEnum(enum, found.schema)
         case mysql.ENUM():
             return ACCOUNTS.c[name].type if name in ACCOUNTS.c else found
         case DateTime():
             return UtcDateTime(timezone=found.timezone)
-        case postgresql.JSON():
-            return JSON(none_as_null=True)
         case _:
             return JsonText() if name == "metadata" else found

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Dialect, String, Text, cast
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine
 
@@ -50,6 +49,8 @@ class NativeEnum(TypeDecorator[str]):
         self.schema = schema
 
     def bind_expression(self, bindparam: BindParameter[str]) -> ColumnElement[str]:
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that others do without
+
         # created by the application: its values are not needed to name it in a cast
         native = postgresql.ENUM(name=self.name, schema=self.schema, create_type=False)
         return cast(cast(bindparam, Text), native)

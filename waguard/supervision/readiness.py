@@ -49,6 +49,12 @@ def settled(session: Session) -> bool:
     return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 
+def needs_no_core(session: Session) -> bool:
+    """Whether its start leaves the cores to the next one: it has settled, or only waits."""
+    report = session.report
+    return settled(session) or (report is not None and report.phase in {"settling", "ready"})
+
+
 def outcome(session: Session) -> str:
     """How its restore ended, in a word of ``summary``."""
     if session.link is Link.CONNECTED:

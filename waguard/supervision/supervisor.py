@@ -34,6 +34,7 @@ from waguard.ports import Health, Process, SessionRow, SessionView
 from waguard.supervision import shutdown
 from waguard.supervision.readiness import (
     needs,
+    needs_no_core,
     no_code_will_come,
     not_ready,
     outcome,
@@ -115,17 +116,19 @@ class Supervisor:
         await asyncio.gather(*(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted))
 
     async def _restore_one(self, session: Session) -> str:
-        config = self._around.config()
+        clock, timeout = self._around.clock, self._around.config().restore.timeout
         async with self._places:
             if self._stopping:
                 return "interrupted"
             if session.state is State.STOPPED and (refusal := self._begin(session)):
                 return refusal
-            if not await session.settle(settled, timeout=config.restore.timeout):
-                if session.link is Link.OFFLINE:
-                    return "offline"  # the network is away; it goes on trying by itself
-                session.unhealthy(f"not restored within {config.restore.timeout:g} s")
-                return "failed"
+            until = clock.monotonic() + timeout
+            await session.settle(needs_no_core, timeout=timeout)
+        if not await session.settle(settled, timeout=max(0.0, until - clock.monotonic())):
+            if session.link is Link.OFFLINE:
+                return "offline"  # the network is away; it goes on trying by itself
+            session.unhealthy(f"not restored within {timeout:g} s")
+            return "failed"
         return outcome(session)
 
     def _begin(self, session: Session) -> str | None:

@@ -158,7 +158,7 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     session: str
     generation: int
     phase: str
-    """launching, loading, ready or closing."""
+    """launching, loading, settling (it only waits for wa-js), ready or closing."""
     link: str
     """A value of ``policy.link.Link``."""
     browser_pid: int | None = None

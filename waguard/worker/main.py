@@ -102,7 +102,7 @@ class SessionWorker:
         self._daemon = DaemonLink(hello, self._answer)
         self._watch = LinkWatch()
         self._inbound = Inbound(self._daemon.event)
-        self._phase: Literal["launching", "loading", "ready", "closing"] = "launching"
+        self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
         self._chromium: Chromium | None = None
         self._session: PageSession | None = None
@@ -375,6 +375,10 @@ class SessionWorker:
                 self._daemon.event(LoggedOut(reason=self._logout_reason))
                 self._logout_reason = None
                 self._changed.set()
+            case "settling":
+                if self._phase == "loading":
+                    self._phase = "settling"
+                    self._report()
             case "qr_idle":
                 self._watch.idle()
                 self._report()

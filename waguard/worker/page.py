@@ -156,6 +156,7 @@ class WhatsAppPage:
             for injection in range(1, INJECTIONS + 1):
                 await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
                 await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+                self._tell("settling", None)
                 if await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE):
                     # again: only a ready wa-js has every part that the hook needs
                     await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
