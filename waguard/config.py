@@ -22,6 +22,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 # sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
 _SOCKET_PATH_LIMIT = 107
@@ -88,6 +89,15 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Seconds = 1.0
 
 
+class Profiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Copies of the credentials, and what is kept of damaged profiles; sizes in MB."""
+
+    snapshot_interval: Seconds = 3600.0
+    cache_limit: Size = 300
+    quarantine_days: Count = 30
+    quarantine_limit: Size = 2000
+
+
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True):
     """Comparing database, memory and processes."""
 
@@ -135,6 +145,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     whatsapp: WhatsApp = WhatsApp()
     restore: Restore = Restore()
     worker: Worker = Worker()
+    profiles: Profiles = Profiles()
     reconcile: Reconcile = Reconcile()
     restart: Restart = Restart()
     send: Send = Send()

@@ -14,6 +14,7 @@ from typing import Final
 from waguard.errors import ConflictError, NotFoundError
 from waguard.host import credentials, profiles, snapshots
 from waguard.host.credentials import Places
+from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.profile import (
     SETTLED,
     Copy,
@@ -27,7 +28,6 @@ from waguard.policy.profile import (
     RestoreSnapshot,
     Snapshot,
 )
-from waguard.worker.profile import ProfileInUseError, ProfileLock
 
 BY_HAND: Final = "by hand"
 
@@ -163,10 +163,9 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
         )
     with _stopped(at.profile) as lock:
         credentials.remove_stale_lock(at.profile, lock.descriptor)
-        aside = credentials.renew(at, lock.descriptor, why=why)
-        assert aside is not None  # noqa: S101 - there is a why
-        # else the next start would take the newest one for this session
-        credentials.set_snapshots_aside(at, aside)
+        token = credentials.pairing(at.profile)
+        aside = credentials.retire(at, lock.descriptor, token=token, why=why)
+        assert aside is not None  # noqa: S101 - there is a profile
         return aside
 
 
@@ -218,10 +217,8 @@ def _free(profile: Path) -> Iterator[ProfileLock | None]:
     except ProfileInUseError:
         yield None
         return
-    try:
+    with lock:
         yield lock
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -234,7 +231,5 @@ def _stopped(profile: Path) -> Iterator[ProfileLock]:
             value=str(profile),
             remedy="stop the session first: it holds its profile while it runs",
         ) from None
-    try:
+    with lock:
         yield lock
-    finally:
-        lock.release()

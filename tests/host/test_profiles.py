@@ -1,8 +1,6 @@
-import json
 import os
 import stat
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -70,54 +68,7 @@ def test_an_empty_folder_of_the_old_service_is_no_profile(tmp_path: Path) -> Non
 
 def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
     assert not profiles.settle(tmp_path, 7, "abc").exists()
-    assert profiles.quarantine(tmp_path, 7, "abc", why="x") is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_profile_is_put_aside_with_a_note(tmp_path: Path) -> None:
-    stored(profiles.path(tmp_path, 7, "abc"))
-    aside = profiles.quarantine(tmp_path, 7, "abc", why="deleted by the API")
-    assert aside
-    assert aside.parent == tmp_path / "quarantine"
-    assert word_in(aside) == "credentials"
-    assert not profiles.path(tmp_path, 7, "abc").exists()
-    assert stat.S_IMODE(aside.parent.stat().st_mode) == 0o700
-    note = json.loads((aside / "waguard-quarantine.json").read_text())
-    at = datetime.fromisoformat(note.pop("at"))
-    assert at.tzinfo
-    assert note == {"session_id": "abc", "workspace_id": 7, "why": "deleted by the API"}
-
-
-def test_the_quarantine_keeps_everything(tmp_path: Path) -> None:
-    words = [f"generation {n}" for n in range(5)]
-    for word in words:
-        stored(profiles.path(tmp_path, 7, "abc"), word)
-        assert profiles.quarantine(tmp_path, 7, "abc", why=word)
-    stored(profiles.path(tmp_path, 8, "abc"), "of another workspace")
-    profiles.quarantine(tmp_path, 8, "abc", why="")
-    kept = sorted(word_in(aside) for aside in (tmp_path / "quarantine").iterdir())
-    assert kept == sorted([*words, "of another workspace"])
-
-
-def test_two_at_the_same_instant_do_not_meet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A clock that was set back may show a time twice: better no move than a lost profile."""
-
-    class Standing(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> "Standing":
-            return cls(2024, 11, 22, tzinfo=UTC)
-
-    monkeypatch.setattr(profiles, "datetime", Standing)
-    stored(profiles.path(tmp_path, 7, "abc"), "first")
-    first = profiles.quarantine(tmp_path, 7, "abc", why="")
-    assert first
-    second = stored(profiles.path(tmp_path, 7, "abc"), "second")
-    with pytest.raises(OSError, match="not empty"):
-        profiles.quarantine(tmp_path, 7, "abc", why="")
-    assert word_in(first) == "first"
-    assert word_in(second) == "second"
 
 
 @pytest.mark.parametrize("length", [1, 40, 48, 49, 50, 81])

@@ -31,8 +31,10 @@ from waguard.policy.profile import (
     Snapshot,
     Use,
     decide,
+    due_in,
     expired,
-    is_due,
+    in_words,
+    is_grave,
     superfluous,
 )
 
@@ -198,24 +200,47 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
 
 
 @pytest.mark.parametrize(
-    ("connected_for", "last_taken_ago", "due"),
+    ("connected_for", "last_taken_ago", "wait"),
     [
-        (0.0, None, False),
-        (SETTLED - 0.1, None, False),
-        (SETTLED, None, True),
-        (SETTLED - 0.1, 1e9, False),
-        (SETTLED, 1000.0, True),  # taken before this connection
-        (500.0, 400.0, False),  # taken in it
-        (5000.0, 3599.0, False),
-        (5000.0, 3600.0, True),
+        (0.0, None, SETTLED),
+        (SETTLED - 5.0, None, 5.0),
+        (SETTLED, None, 0.0),
+        (SETTLED - 5.0, 1e9, 5.0),
+        (SETTLED, 1000.0, 0.0),  # taken before this connection
+        (500.0, 400.0, 3200.0),  # taken in it
+        (5000.0, 3600.0, 0.0),
+        (10.0, 5.0, 3595.0),  # taken before Chromium had written: by hand
     ],
 )
 def test_when_a_running_session_is_copied(
-    connected_for: float,
-    last_taken_ago: float | None,
-    due: bool,  # noqa: FBT001 - a column of the table
+    connected_for: float, last_taken_ago: float | None, wait: float
 ) -> None:
-    assert is_due(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0) is due
+    told = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
+    assert told == wait
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (Use(), None),
+        (RemoveStaleLock("its owner 7 is gone"), "its owner 7 is gone"),
+        (CutTornTails(("a", "b")), "a, b"),
+        (Quarantine("garbage"), "garbage"),
+        (CarryOver(), "carried over"),
+        (RestoreSnapshot("s1"), "s1"),
+        (ShowQr("no profile"), "no profile"),
+        (Hold("disk full"), "disk full"),
+    ],
+)
+def test_each_action_is_told_with_its_reason(action: Action, words: str | None) -> None:
+    told = in_words(action)
+    assert told is None if words is None else told is not None and words in told
+
+
+def test_what_any_crash_leaves_is_not_grave() -> None:
+    assert not is_grave((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
+    assert is_grave((Quarantine("garbage"), CarryOver(), Use()))
+    assert is_grave((ShowQr("lost"),))
 
 
 def test_the_newest_two_of_this_pairing_are_kept() -> None:

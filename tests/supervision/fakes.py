@@ -35,6 +35,7 @@ from waguard.wire.protocol import (
     Hello,
     InboundMessage,
     LoggedOut,
+    ProfileMended,
     QrCode,
     Reply,
     Report,
@@ -203,7 +204,7 @@ class FakeProcess:
     def beat(self, page: float | None = 0.01) -> None:
         self.tell(Heartbeat(devtools=0.01, page=page))
 
-    def event(self, body: InboundMessage | Ack | LoggedOut) -> int:
+    def event(self, body: InboundMessage | Ack | LoggedOut | ProfileMended) -> int:
         self._seq += 1
         self.tell(Event(seq=self._seq, at=START, body=body))
         return self._seq

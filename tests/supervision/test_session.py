@@ -17,7 +17,15 @@ from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as under_test
 from waguard.supervision import translate
 from waguard.supervision.session import Session, describe_exit
-from waguard.wire.protocol import EXIT_PROFILE_LOCKED, Ack, LoggedOut, SendText
+from waguard.wire.protocol import (
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_PROFILE_HELD,
+    EXIT_PROFILE_LOCKED,
+    Ack,
+    LoggedOut,
+    ProfileMended,
+    SendText,
+)
 
 Make = Callable[..., Awaitable[Session]]
 PHONE = "4915112345678"
@@ -130,7 +138,7 @@ async def test_what_the_worker_is_told_at_its_start(world: World, make: Make) ->
     process = await up(session)
     assert process.greeting
     assert process.greeting.generation == session.row.generation == process.spec.generation
-    assert process.spec.profile == str(session.profile)
+    assert process.spec.profile == str(session.at.profile)
     assert process.spec.instance == "test"
     assert getattr(process.spec, "takeover") is True  # noqa: B009 - a record has none
 
@@ -226,7 +234,7 @@ async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) 
 
 async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, make: Make) -> None:
     world.change("restart", intensity=3, base_delay=0.0, max_delay=0.0)
-    world.spawn.script = Script(exits=EXIT_PROFILE_LOCKED)
+    world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
     session = await make()
     session.start()
     await until(session, parked)
@@ -237,13 +245,42 @@ async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, m
     assert world.row_status("s") == ("failed", "error")
     ((_, _, cause),) = world.audited("parked")
     assert cause == "restart_budget"
-    assert "the profile is in use by another process" in str(session.details)
+    assert "Chromium did not start" in str(session.details)
     # a person acts: the count begins anew
     world.spawn.script = Script()
     await up(session)
     await written(session)
     assert world.row_status("s") == ("connected", None)
     assert session.parked is None
+
+
+@pytest.mark.parametrize("code", [EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED])
+async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
+    world: World, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_RETRY", 0.001)
+    world.change("restart", intensity=3)
+    world.spawn.script = Script(exits=code)
+    session = await make()
+    session.start()
+    await until(session, lambda _: len(world.spawn.started) > 5)
+    assert session.restarts == 0
+    assert world.audited("restart") == []
+    world.spawn.script = Script()
+    await until(session, connected)
+
+
+async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Make) -> None:
+    session = await make()
+    await up(session)
+    assert isinstance(session.process, FakeProcess)
+    done = ("the profile was moved aside (garbage)", "the snapshot s1 was restored")
+    session.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
+    session.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
+    await wait_until(lambda: bool(world.audited("profile_tidied")), "both are recorded")
+    [(_, _, why)] = world.audited("profile_mended")
+    assert why == "; ".join(done)
+    assert len(world.audited("profile_tidied")) == 1
 
 
 async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make) -> None:
@@ -335,13 +372,13 @@ async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> Non
 async def test_an_early_death_is_told_by_its_exit_code(world: World, make: Make) -> None:
     """Not by the socket that nobody could connect to."""
     world.change("restart", base_delay=600.0, max_delay=600.0)
-    world.spawn.script = Script(listens=False, exits=EXIT_PROFILE_LOCKED)
+    world.spawn.script = Script(listens=False, exits=EXIT_BROWSER_NOT_STARTED)
     session = await make()
     session.start()
     await until(session, lambda s: s.restarts == 2)
     await written(session)
     reasons = {reason for _, _, reason in world.audited("restart")}
-    assert reasons == {"the profile is in use by another process"}
+    assert reasons == {"Chromium did not start"}
 
 
 async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:

@@ -484,7 +484,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert not view.desired_up
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    assert not profiles.exists(empty.session().profile)
+    assert not profiles.exists(empty.session().at.profile)
     assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
     # and then anew: with a QR, although the row says disconnected
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
@@ -511,7 +511,7 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_told(
         monkeypatch.setattr(under_test, "UNLINK_DEADLINE", 0.05)
     view = await empty.it.logout("s")
     assert view.disconnect_reason == "user_initiated"
-    assert not profiles.exists(empty.session().profile)
+    assert not profiles.exists(empty.session().at.profile)
     assert world.spawn.alive == []
 
 
@@ -521,7 +521,7 @@ async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, worl
     old.mkdir(parents=True)
     await empty.it.logout("s")
     assert not old.exists()
-    assert not profiles.exists(empty.session().profile)
+    assert not profiles.exists(empty.session().at.profile)
 
 
 async def test_delete_leaves_a_quarantined_profile_and_a_deleted_row(

@@ -24,6 +24,7 @@ from tests.host.leveldb_files import INDEXED, LOCAL
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.host import credentials, leveldb, snapshots
 from waguard.host.credentials import Places, inspect
+from waguard.host.profile_lock import ProfileLock
 from waguard.policy.link import Link
 from waguard.policy.profile import (
     CredentialsLost,
@@ -38,7 +39,6 @@ from waguard.standin import Policy, StandIn
 from waguard.worker.browser_arguments import Flavour
 from waguard.worker.chromium import ProfileLockedError
 from waguard.worker.devtools import flush_storage
-from waguard.worker.profile import ProfileLock
 
 pytestmark = [
     pytest.mark.chromium,
@@ -143,7 +143,8 @@ async def test_a_session_that_ended_in_order_is_healthy_and_its_snapshot_holds_a
 
 
 def garbage(path: Path) -> None:
-    path.write_bytes(os.urandom(max(2_000, path.stat().st_size)))
+    # always the same: one in fifty begins like a record that a crash cut off
+    path.write_bytes(random.Random(1).randbytes(max(2_000, path.stat().st_size)))
 
 
 def flip(path: Path) -> None:
@@ -272,7 +273,7 @@ async def test_the_lock_of_another_host_keeps_chromium_out_until_it_is_proven_st
 async def test_a_session_without_its_caches_is_the_same_session(
     linked: Linked, at: Places, lock: int
 ) -> None:
-    assert credentials.clean_caches(at.profile, lock) > 0
+    assert credentials.clean_caches(at.profile, lock, above=0) > 0
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 

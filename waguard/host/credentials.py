@@ -1,8 +1,9 @@
 """A profile on disk: what is wrong with it, whose it is, and how another one takes its place.
 
 Whatever changes something asks for the descriptor of the profile's lock and proves that it is held
-(``prove_held``). Three small files of waguard's own lie in a profile: who paired it, that Chromium
-ended in order, and which snapshots were put in place since it was connected last.
+(``prove_held``). Small files of waguard's own lie in a profile: who paired it, that Chromium ended in
+order, what the last start told of it that the files do not, and which snapshots were put in place
+since it was connected last.
 """
 
 import errno
@@ -52,6 +53,7 @@ LOCK: Final = "waguard.lock"
 PAIRING: Final = "waguard-owner.json"
 CLEAN_EXIT: Final = "waguard-clean-exit"
 TRIED: Final = "waguard-tried.json"
+SUSPECT: Final = "waguard-suspect.json"
 NOTE: Final = "waguard-quarantine.json"
 STAGING: Final = ".waguard-new-"
 ROOM: Final = 32 << 20  # bytes; with less, Chromium's own writes fail soon
@@ -116,6 +118,11 @@ def places(sessions: Path, workspace_id: int, session_id: str) -> Places:
     )
 
 
+def something_left(at: Places) -> bool:
+    """Whether there is a profile, or a snapshot that may bring it back."""
+    return profiles.exists(at.profile) or any(s.intact for s in snapshots.known(at.snapshots))
+
+
 # ---- waguard's own marks ----
 
 
@@ -148,17 +155,14 @@ def disown(profile: Path, lock: int) -> None:
     """The account was logged out: nothing that was copied before is of use any more."""
     prove_held(profile, lock)
     _remove(profile / PAIRING)
+    _remove(profile / SUSPECT)
 
 
-def present(profile: Path, lock: int, token: str | None) -> None:
-    """A clean-up shows the token that it was started for; raises ``RepairedError``."""
+def suspect(profile: Path, lock: int, finding: Damaged | CredentialsLost) -> None:
+    """Note what a start told that the files do not: it is acted upon before the next one."""
     prove_held(profile, lock)
-    if pairing(profile) != token:
-        raise RepairedError(
-            f"{profile} was paired anew meanwhile",
-            value=str(profile),
-            remedy="nothing was done; ask again if it is still wanted",
-        )
+    kind = "damaged" if isinstance(finding, Damaged) else "lost"
+    _write(profile / SUSPECT, {"finding": kind, "why": finding.why})
 
 
 def mark_clean_exit(profile: Path, lock: int) -> None:
@@ -183,9 +187,10 @@ def tried(profile: Path) -> frozenset[str]:
 
 
 def proved(profile: Path, lock: int) -> None:
-    """The session is connected: each snapshot may be tried again another time."""
+    """The session is connected: nothing is held against it, and each snapshot may be tried again."""
     prove_held(profile, lock)
     _remove(profile / TRIED)
+    _remove(profile / SUSPECT)
 
 
 def prove_held(profile: Path, lock: int) -> None:
@@ -325,7 +330,7 @@ def look(at: Places, lock: int | None, *, finding: Finding | None = None) -> Fou
         prove_held(at.profile, -1 if lock is None else lock)
     except NotHeldError:
         locked = False
-    judged = finding or inspect(at.profile)
+    judged = finding or _judged(at.profile)
     return Found(
         finding=judged,
         owner=chromium_lock(at.profile),
@@ -339,6 +344,17 @@ def look(at: Places, lock: int | None, *, finding: Finding | None = None) -> Fou
         ),
         tried=tried(at.profile),
     )
+
+
+def _judged(profile: Path) -> Finding:
+    """What the files tell; where they tell nothing, what the last start told."""
+    found, told = inspect(profile), _read(profile / SUSPECT)
+    if not isinstance(found, Healthy) or not isinstance(told, dict):
+        return found
+    why = str(told.get("why"))
+    if told.get("finding") == "damaged":
+        return Damaged(why, whole=whole(profile))
+    return CredentialsLost(why)
 
 
 def whole(profile: Path) -> bool:
@@ -494,18 +510,23 @@ def clear_staging(profile: Path) -> None:
     shutil.rmtree(profile.with_name(f"{STAGING}{profile.name}"), ignore_errors=True)
 
 
-def clean_caches(profile: Path, lock: int) -> int:
-    """Delete what Chromium makes anew; the bytes that were freed. Credentials are not touched."""
+def clean_caches(profile: Path, lock: int, *, above: int) -> int:
+    """Delete what Chromium makes anew, when it weighs more than ``above`` bytes; what was freed.
+
+    Credentials are not touched.
+    """
     prove_held(profile, lock)
     if not isinstance(chromium_lock(profile), Free):
         raise NotHeldError(f"{profile} is locked by Chromium", value=str(profile))
-    freed = 0
-    for name in CACHES:
-        path = profile / name
-        if path.is_dir() and not path.is_symlink():
-            freed += size_of(path)
-            shutil.rmtree(path, ignore_errors=True)
-    return freed
+    caches = [
+        path for name in CACHES if (path := profile / name).is_dir() and not path.is_symlink()
+    ]
+    size = sum(size_of(path) for path in caches)
+    if size <= above:
+        return 0
+    for path in caches:
+        shutil.rmtree(path, ignore_errors=True)
+    return size
 
 
 # ---- quarantine ----
@@ -550,11 +571,26 @@ def purge(sessions: Path, *, keep_for: float, size_limit: int) -> list[policy.Co
     return doomed
 
 
-def set_snapshots_aside(at: Places, aside: Path) -> None:
-    """The session is deleted: its snapshots go with the profile, so that no later session of this
-    name is given them."""
+def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None:
+    """Move the profile and its snapshots aside for good: the session was logged out or deleted.
+
+    No later session of this name is given them. ``token`` is the pairing that is meant: raises
+    ``RepairedError`` where it was paired anew meanwhile. None: there is nothing to move.
+    """
+    prove_held(at.profile, lock)
+    if pairing(at.profile) not in {token, None}:
+        raise RepairedError(
+            f"{at.profile} was paired anew meanwhile",
+            value=str(at.profile),
+            remedy="nothing was done; ask again if it is still wanted",
+        )
+    if not profiles.exists(at.profile) and not at.snapshots.is_dir():
+        return None
+    clear_staging(at.profile)
+    aside = _move_aside(at, why)
     if at.snapshots.is_dir():
         at.snapshots.rename(aside / "waguard-snapshots")
+    return aside
 
 
 def size_of(folder: Path) -> int:

@@ -1,9 +1,7 @@
-"""Where profiles lie, and how one is put aside. Nothing is ever deleted here."""
+"""Where profiles lie."""
 
-import json
 import os
 import tempfile
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -47,23 +45,3 @@ def settle(sessions: Path, workspace_id: int, session_id: str) -> Path:
         private_folder(wanted.parent)
         legacy.rename(wanted)
     return wanted
-
-
-def quarantine(sessions: Path, workspace_id: int, session_id: str, *, why: str) -> Path | None:
-    """Move the profile aside with a note; None: there was none."""
-    profile = path(sessions, workspace_id, session_id)
-    if not profile.exists():
-        return None
-    now = datetime.now(UTC)
-    folder = sessions / "quarantine"
-    private_folder(folder)
-    aside = folder / f"{session_id}-{now:%Y%m%dT%H%M%S.%f}"
-    profile.rename(aside)
-    note = {
-        "session_id": session_id,
-        "workspace_id": workspace_id,
-        "at": now.isoformat(),
-        "why": why,
-    }
-    (aside / "waguard-quarantine.json").write_text(json.dumps(note) + "\n")
-    return aside

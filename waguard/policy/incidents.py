@@ -13,7 +13,7 @@ from waguard.policy.status import Status
 _HEALTHY: Final = frozenset({Status.CONNECTED})
 # the way to the first connection is no incident
 _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
-_TROUBLE: Final = frozenset({"restart", "parked", "logged_out"})
+_TROUBLE: Final = frozenset({"restart", "parked", "logged_out", "profile_mended"})
 
 _ADVICE: Final = {
     "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
@@ -84,6 +84,8 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
         case "parked":
             incident.actions.append(f"it was parked ({entry.reason})")
             incident.advice = _ADVICE.get(entry.reason or "")
+        case "profile_mended" | "profile_tidied":
+            incident.actions.append(entry.reason or "its profile was mended")
         case "logged_out":
             incident.actions.append("WhatsApp logged it out; a QR code is shown")
             incident.advice = "Scan the QR code: `waguard qr`."

@@ -177,6 +177,32 @@ Action = (
 )
 
 
+def in_words(action: Action) -> str | None:
+    """What was done, for the log and `waguard why`; None: nothing worth telling."""
+    match action:
+        case Use():
+            return None
+        case RemoveStaleLock(why):
+            return f"Chromium's stale lock was removed ({why})"
+        case CutTornTails(databases):
+            return f"half a record that a crash left was cut off ({', '.join(databases)})"
+        case Quarantine(why):
+            return f"the profile was moved aside ({why})"
+        case CarryOver():
+            return "its credentials were carried over into a new profile"
+        case RestoreSnapshot(id_):
+            return f"the snapshot {id_} was restored"
+        case ShowQr(why):
+            return f"a QR code has to be scanned ({why})"
+        case Hold(why):
+            return f"it was not started ({why})"
+
+
+def is_grave(actions: Iterable[Action]) -> bool:
+    """Whether more than what any crash leaves was tidied up."""
+    return any(isinstance(action, Quarantine | RestoreSnapshot | ShowQr) for action in actions)
+
+
 def decide(found: Found) -> tuple[Action, ...]:
     """What to do at a start."""
     match found.owner:
@@ -236,15 +262,17 @@ def _age_order(snapshot: Snapshot) -> tuple[float, str]:
 # ---- snapshots ----
 
 
-def is_due(*, connected_for: float, last_taken_ago: float | None, every: float) -> bool:
-    """Whether a connected session is to be copied now; seconds.
+def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) -> float:
+    """Seconds until a connected session is to be copied; 0: now.
 
-    ``connected_for`` counts from the last time that this page became connected: a page that is
-    opened anew after a pairing (which makes Chromium write) starts it again.
+    Once in each connection, and then every ``every`` seconds. ``connected_for`` counts from the last
+    time that this page became connected: a page that is opened anew after a pairing (which makes
+    Chromium write) starts it again.
     """
-    if connected_for < SETTLED:
-        return False
-    return last_taken_ago is None or last_taken_ago >= min(every, connected_for)
+    wait = SETTLED - connected_for
+    if last_taken_ago is not None and last_taken_ago < connected_for:
+        wait = max(wait, every - last_taken_ago)
+    return max(0.0, wait)
 
 
 def superfluous(

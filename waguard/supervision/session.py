@@ -19,7 +19,8 @@ from loguru import logger
 
 from waguard.config import Config
 from waguard.errors import UnavailableError, WaguardError
-from waguard.host import profiles
+from waguard.host import credentials, profiles
+from waguard.host.credentials import Places
 from waguard.policy.announcements import announce
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
@@ -43,12 +44,15 @@ from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
 from waguard.wire.protocol import (
     EXIT_MEANINGS,
+    EXIT_PROFILE_HELD,
+    EXIT_PROFILE_LOCKED,
     PROTOCOL,
     Ack,
     Heartbeat,
     Hello,
     InboundMessage,
     LoggedOut,
+    ProfileMended,
     Report,
     WorkerRecord,
     WorkerSpec,
@@ -57,6 +61,9 @@ from waguard.wire.protocol import (
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
+HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
+# not the session's fault, and no restart cures it: it waits until the cause is gone
+HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
 
 
 def describe_exit(code: int | None) -> str:
@@ -105,6 +112,7 @@ class Session:
         self._crashes: list[float] = []
         self._connected_since: float | None = None
         self._planned = False
+        self._held = False
         self._acks = AckOrder()
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
@@ -156,10 +164,10 @@ class Session:
         return self._details
 
     @property
-    def profile(self) -> Path:
-        """The profile's folder."""
+    def at(self) -> Places:
+        """Where its profile and the copies of it lie."""
         sessions = self._around.config().paths.sessions
-        return profiles.path(sessions, self.row.workspace_id, self.row.session_id)
+        return credentials.places(sessions, self.row.workspace_id, self.row.session_id)
 
     def start(self, *, restart: bool = False) -> None:
         """Want it up; ``restart`` also replaces a living worker, which counts as no crash."""
@@ -172,7 +180,7 @@ class Session:
         if self.state not in {State.STARTING, State.RUNNING, State.RECYCLING}:
             self._details = None
             self._crashes.clear()
-            self._expects_qr = not profiles.exists(self.profile) or self._expects_qr
+            self._expects_qr = not credentials.something_left(self.at) or self._expects_qr
         self.parked = None
         self._happen(Event.RESTART_REQUESTED if restart else Event.START_REQUESTED)
 
@@ -281,6 +289,10 @@ class Session:
             self._planned = False
             self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
             return
+        if self._held:
+            self._log.warning("waiting for the profile", delay=HELD_RETRY, why=self._details)
+            self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
+            return
         settings = self._around.config().restart
         policy = RestartPolicy(
             intensity=settings.intensity,
@@ -385,11 +397,17 @@ class Session:
         config = self._around.config()
         name = profiles.key(self.row.session_id)
         workers = config.paths.runtime / "workers"
+        at = self.at
         return WorkerSpec(
             instance=self._around.instance,
             session=self.row.session_id,
             generation=self.row.generation,
-            profile=str(self.profile),
+            workspace=self.row.workspace_id,
+            profile=str(at.profile),
+            snapshots=str(at.snapshots),
+            quarantine=str(at.quarantine),
+            snapshot_interval=config.profiles.snapshot_interval,
+            cache_limit=config.profiles.cache_limit << 20,
             socket=str(workers / f"{name}.sock"),
             record=str(workers / f"{name}.json"),
             temporary=str(profiles.temporary(config.paths.runtime, name)),
@@ -469,6 +487,7 @@ class Session:
         self._log.info("worker exited", worker=process.pid, code=code, meaning=describe_exit(code))
         self.report = None
         self._connected_since = None
+        self._held = code in HELD
         self._happen(Event.EXITED)
 
     async def _end(self, process: Process) -> None:
@@ -560,6 +579,10 @@ class Session:
             case LoggedOut(reason=reason):
                 self._log.warning("logged out", reason=reason)
                 self._ledger.record("logged_out", reason=reason)
+            case ProfileMended(done=done, grave=grave, aside=aside):
+                kind = "profile_mended" if grave else "profile_tidied"
+                self._log.warning("profile mended", done=done, aside=aside)
+                self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         if self._link:
             self._link.stored(event.seq)
 

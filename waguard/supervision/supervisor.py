@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -16,6 +17,8 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host import credentials, profiles
+from waguard.host.credentials import Places
+from waguard.host.profile_lock import ProfileLock
 from waguard.policy import probe
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
@@ -136,7 +139,7 @@ class Supervisor:
         row, sessions = session.row, self._around.config().paths.sessions
         try:
             profile = profiles.settle(sessions, row.workspace_id, row.session_id)
-            found = profiles.exists(profile)
+            found = credentials.something_left(session.at)
         except OSError as error:
             session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
             return "failed"
@@ -347,6 +350,7 @@ class Supervisor:
 
     async def _unlink(self, session: Session, *, why: str) -> None:
         """Log out at WhatsApp where that can be done; the profile never comes back by itself."""
+        token = credentials.pairing(session.at.profile)
         if session.link is not Link.CONNECTED:
             logger.warning(
                 "not unlinked, it is not connected: remove the device on the phone",
@@ -365,12 +369,8 @@ class Supervisor:
         await session.stop()
         row, sessions = session.row, self._around.config().paths.sessions
         profiles.settle(sessions, row.workspace_id, row.session_id)
-        aside = profiles.quarantine(sessions, row.workspace_id, row.session_id, why=why)
-        if aside:
-            # a session made again under this id must not find the old account's credentials
-            places = credentials.places(sessions, row.workspace_id, row.session_id)
-            credentials.set_snapshots_aside(places, aside)
-            logger.info("profile put aside", session=row.session_id, folder=str(aside))
+        if aside := await asyncio.to_thread(_retire, session.at, token, why):
+            logger.info("profile put aside", session=session.row.session_id, folder=str(aside))
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.Sessions``."""
@@ -480,3 +480,8 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
         )
+
+
+def _retire(at: Places, token: str | None, why: str) -> Path | None:
+    with ProfileLock(at.profile) as lock:
+        return credentials.retire(at, lock.descriptor, token=token, why=why)

@@ -17,8 +17,17 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     instance: str
     session: str
     generation: int
+    workspace: int
     profile: str
     """The Chromium profile: an absolute path."""
+    snapshots: str
+    """Where copies of this session's credentials lie: an absolute path."""
+    quarantine: str
+    """Where a damaged profile is moved to: an absolute path on the same file system."""
+    snapshot_interval: float
+    """Seconds between two copies of a connected session."""
+    cache_limit: int
+    """Bytes of Chromium's caches, above which they are emptied at a start."""
     socket: str
     """Unix socket to listen on: an absolute path, at most 107 bytes."""
     record: str
@@ -214,12 +223,23 @@ class LoggedOut(Struct, tag="logged_out", frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
+    """The profile could not be used as it was."""
+
+    done: tuple[str, ...]
+    """What was done, in words."""
+    grave: bool
+    """It was replaced, or has lost its session; else what a crash leaves was tidied up."""
+    aside: str | None = None
+    """Where the old profile lies now."""
+
+
 class Event(Struct, tag="event", frozen=True, kw_only=True):
     """Sent again after a reconnect until ``Stored(seq)``."""
 
     seq: int
     at: float
-    body: InboundMessage | Ack | LoggedOut
+    body: InboundMessage | Ack | LoggedOut | ProfileMended
 
 
 class Sent(Struct, tag="sent", frozen=True, kw_only=True):
@@ -263,6 +283,8 @@ EXIT_PAGE_NOT_READY: Final = 12
 EXIT_BROWSER_GONE: Final = 13
 EXIT_ORPHANED: Final = 14
 EXIT_BAD_SPEC: Final = 15
+EXIT_PROFILE_HELD: Final = 16
+EXIT_CREDENTIALS_LOST: Final = 17
 
 EXIT_MEANINGS: Final = {
     0: "stopped as told",
@@ -272,4 +294,6 @@ EXIT_MEANINGS: Final = {
     EXIT_BROWSER_GONE: "Chromium died",
     EXIT_ORPHANED: "its daemon was gone for too long",
     EXIT_BAD_SPEC: "it could not read its instructions",
+    EXIT_PROFILE_HELD: "the profile cannot be used for now",
+    EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
 }

@@ -19,15 +19,19 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.host import credentials, logs, procfs
+from waguard.host import logs, procfs
+from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.link import Link
+from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_NOT_STARTED,
+    EXIT_CREDENTIALS_LOST,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
     EXIT_PAGE_NOT_READY,
+    EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     PROTOCOL,
     Call,
@@ -50,14 +54,8 @@ from waguard.wire.protocol import (
     WorkerRecord,
     WorkerSpec,
 )
-from waguard.worker import sending, wajs
-from waguard.worker.chromium import (
-    Chromium,
-    ChromiumSpec,
-    ProfileLockedError,
-    find_executable,
-    launch,
-)
+from waguard.worker import browser_start, sending, wajs
+from waguard.worker.chromium import Chromium, ProfileLockedError
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
     DevToolsError,
@@ -69,7 +67,7 @@ from waguard.worker.devtools import (
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
-from waguard.worker.profile import ProfileInUseError, ProfileLock
+from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
@@ -110,8 +108,7 @@ class SessionWorker:
         self._changed = asyncio.Event()
         self._page_opened = asyncio.Event()
         self._logout_reason: str | None = None
-        self._lock: ProfileLock | None = None
-        self._owned = False
+        self._care: ProfileCare | None = None
         self.stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -160,13 +157,16 @@ class SessionWorker:
             await asyncio.sleep(left)
 
     async def _live(self) -> None:
-        lock = self._lock = self._lock_profile()
-        chromium = self._chromium = await self._launch(lock)
+        care = self._care = ProfileCare(self._spec, self._lock_profile(), self._daemon.event)
+        chromium = self._chromium = await self._launch(care)
         self._phase = "loading"
         self._report()
         self._session = await self._first_page(chromium)
         await _first_of(
-            self._end_with_the_browser(chromium), self._beat(chromium), self._serve(self._session)
+            self._end_with_the_browser(chromium),
+            self._beat(chromium),
+            self._serve(self._session),
+            care.keep_copies(),
         )
 
     async def _serve(self, session: PageSession) -> None:
@@ -182,24 +182,11 @@ class SessionWorker:
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
 
-    async def _launch(self, lock: ProfileLock) -> Chromium:
-        spec = self._spec
+    async def _launch(self, care: ProfileCare) -> Chromium:
         try:
-            flavour: Any = spec.flavour
-            executable = find_executable(spec.executable, flavour)
-            return await launch(
-                ChromiumSpec(
-                    executable=executable,
-                    flavour=flavour,
-                    profile=Path(spec.profile),
-                    tmpdir=Path(spec.temporary),
-                    extra_args=spec.extra_args,
-                    sandbox=os.getuid() != 0,
-                    marks=spec.marks(),
-                    inherited_fds=(lock.descriptor,),
-                ),
-                timeout=spec.launch_timeout,
-            )
+            return await browser_start.start(self._spec, care)
+        except ProfileHeldError as error:
+            raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
         except ProfileLockedError as error:
             raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
         except WaguardError as error:
@@ -277,17 +264,31 @@ class SessionWorker:
         except (DevToolsError, EvaluationError):
             return  # unknown is not a change; the heartbeat tells that the page is silent
         self._watch.take(reading)
+        assert self._care  # noqa: S101 - made before the browser
         if self._watch.link is Link.CONNECTED and self._watch.paired_here:
-            await self._secure_credentials()
-        if self._watch.link is Link.CONNECTED and not self._owned:
-            self._own(anew=False)
+            await self._secure_credentials(self._care)
+        if self._watch.link is Link.QR_PENDING and self._care.paired:
+            self._on_unexpected_code(self._care)
+        connected = self._watch.link is Link.CONNECTED
+        if connected and not self._care.paired:
+            self._care.claim(anew=False)
+        self._care.link_is(connected=connected)
         if self._watch.link is Link.CONFLICT and self._spec.takeover:
             logger.warning("another client took the session, taking it back")
             with contextlib.suppress(WaguardError):  # the next reading tries again
                 await self._page.takeover()
         self._report()
 
-    async def _secure_credentials(self) -> None:
+    def _on_unexpected_code(self, care: ProfileCare) -> None:
+        """A QR code although it was paired, and no logout was told."""
+        if care.was_connected:
+            care.disown()  # it was unlinked before our eyes
+            return
+        why = "it shows a QR code although it was paired"
+        care.suspect(CredentialsLost(why))
+        raise WorkerEndError(EXIT_CREDENTIALS_LOST, why)
+
+    async def _secure_credentials(self, care: ProfileCare) -> None:
         """Have the new credentials on disk before anybody is told "connected".
 
         Chromium writes localStorage seconds later, or up to half a minute; a crash before that
@@ -302,28 +303,11 @@ class SessionWorker:
             await flush_storage(self._chromium.devtools, self._session)
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
-        self._own(anew=True)
+        care.claim(anew=True)
+        care.link_is(connected=False)  # the page begins anew
         await self._open_page(await self._first_page(self._chromium))
         self._changed.set()
         logger.info("credentials are on disk")
-
-    def _own(self, *, anew: bool) -> None:
-        """Note in the profile whose pairing it holds: `waguard profile` goes by that."""
-        assert self._lock  # noqa: S101 - held for life
-        self._owned = True
-        try:
-            credentials.claim(Path(self._spec.profile), self._lock.descriptor, anew=anew)
-        except (OSError, WaguardError) as error:
-            logger.warning("the profile could not be marked", why=str(error))
-
-    def _disown(self) -> None:
-        """What was copied before is of no use any more."""
-        assert self._lock  # noqa: S101 - held for life
-        self._owned = False
-        try:
-            credentials.disown(Path(self._spec.profile), self._lock.descriptor)
-        except (OSError, WaguardError) as error:
-            logger.warning("the profile could not be marked", why=str(error))
 
     async def _beat(self, chromium: Chromium) -> None:
         """Tell each second which layer answers. A slow layer is asked once, not again and again,
@@ -371,7 +355,8 @@ class SessionWorker:
             case "logout_reason":
                 self._logout_reason = told
             case "logout":
-                self._disown()
+                if self._care:
+                    self._care.disown()
                 self._daemon.event(LoggedOut(reason=self._logout_reason))
                 self._logout_reason = None
                 self._changed.set()
@@ -440,8 +425,9 @@ class SessionWorker:
     async def _close(self) -> None:
         if self._page:
             self._page.close()
-        if self._chromium:
+        if self._chromium and self._care:
             await self._chromium.close()
+            await self._care.ended(orderly=await self._chromium.exited == 0)
 
 
 async def _round_trip(ask: Callable[..., Awaitable[object]]) -> float | None:

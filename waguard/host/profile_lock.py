@@ -1,9 +1,9 @@
-"""The Chromium profile on disk: who may use it."""
+"""The lock on a profile: who may use it."""
 
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from waguard.errors import WaguardError
 
@@ -12,6 +12,8 @@ LOCK_NAME: Final = "waguard.lock"
 
 class ProfileInUseError(WaguardError):
     """Another worker, or its browser, still holds the profile."""
+
+    status = 409
 
 
 class ProfileLock:
@@ -51,6 +53,12 @@ class ProfileLock:
                 value=str(profile),
                 remedy="use a folder on a local disk",
             ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let go; the browser's copy, if any lives, still holds it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from waguard.errors import WaguardError
-from waguard.worker.profile import LOCK_NAME, ProfileInUseError, ProfileLock
+from waguard.host.profile_lock import LOCK_NAME, ProfileInUseError, ProfileLock
 
 
 @pytest.fixture

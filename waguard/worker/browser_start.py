@@ -1,0 +1,68 @@
+"""Start Chromium on a session's profile, and find out whose fault it is where it does not start."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.policy.profile import Damaged
+from waguard.wire.protocol import WorkerSpec
+from waguard.worker.chromium import (
+    BrowserStartError,
+    Chromium,
+    ChromiumSpec,
+    ProfileLockedError,
+    find_executable,
+    launch,
+)
+from waguard.worker.profile_care import ProfileCare
+
+ATTEMPTS: Final = 3  # as it is, once more, and then on a new profile
+
+
+async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
+    """Prepare the profile and start Chromium on it.
+
+    A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
+    damaged: it is replaced. Raises what ``ProfileCare.prepare`` and ``chromium.launch`` raise.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        await care.prepare()
+        try:
+            return await _launch(spec, Path(spec.profile), (care.lock,))
+        except BrowserStartError as error:
+            told_why = isinstance(error, ProfileLockedError) or error.returncode is None
+            if told_why or attempt == ATTEMPTS or not await _starts_elsewhere(spec):
+                raise
+            logger.warning("Chromium does not start on this profile", why=error.message)
+            if attempt == ATTEMPTS - 1:
+                care.suspect(Damaged(error.message))
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _starts_elsewhere(spec: WorkerSpec) -> bool:
+    """Whether Chromium starts on a profile that is surely good: an empty one."""
+    try:
+        chromium = await _launch(spec, Path(spec.temporary) / "empty", ())
+    except BrowserStartError:
+        return False
+    await chromium.close()
+    return True
+
+
+async def _launch(spec: WorkerSpec, profile: Path, inherited: tuple[int, ...]) -> Chromium:
+    flavour: Any = spec.flavour
+    return await launch(
+        ChromiumSpec(
+            executable=find_executable(spec.executable, flavour),
+            flavour=flavour,
+            profile=profile,
+            tmpdir=Path(spec.temporary),
+            extra_args=spec.extra_args,
+            sandbox=os.getuid() != 0,
+            marks=spec.marks(),
+            inherited_fds=inherited,
+        ),
+        timeout=spec.launch_timeout,
+    )

@@ -1,0 +1,184 @@
+"""A session's profile from before Chromium starts until it has ended: mended, marked, copied.
+
+What is done is decided in ``policy/profile.py`` and carried out by ``host/credentials.py``, in threads:
+it reads and copies whole folders.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.host import credentials, snapshots
+from waguard.host.credentials import Places, Prepared
+from waguard.host.profile_lock import ProfileLock
+from waguard.policy import profile as policy
+from waguard.policy.profile import CredentialsLost, Damaged, Hold, ShowQr
+from waguard.wire.protocol import ProfileMended, WorkerSpec
+
+
+class ProfileHeldError(WaguardError):
+    """It cannot be used now: a person, or time, has to remove the cause."""
+
+
+class ProfileCare:
+    """Its profile's lock is held. ``tell`` is told what was mended."""
+
+    def __init__(
+        self, spec: WorkerSpec, lock: ProfileLock, tell: Callable[[ProfileMended], None]
+    ) -> None:
+        self._spec = spec
+        self._at = Places(
+            session=spec.session,
+            workspace=spec.workspace,
+            profile=Path(spec.profile),
+            snapshots=Path(spec.snapshots),
+            quarantine=Path(spec.quarantine),
+        )
+        self._lock = lock
+        self._tell = tell
+        self._connected_since: float | None = None
+        self._copied_at: float | None = None
+        self._changed = asyncio.Event()
+        self.paired = False
+        """Whether it holds a pairing, as far as waguard knows."""
+        self.was_connected = False
+        """In the life of this worker."""
+
+    @property
+    def lock(self) -> int:
+        """The lock's descriptor, for Chromium to inherit."""
+        return self._lock.descriptor
+
+    # ---- before a start ----
+
+    async def prepare(self) -> None:
+        """Make it fit for Chromium. Raises ``ProfileHeldError``."""
+        try:
+            prepared = await asyncio.to_thread(self._prepare)
+        except (OSError, WaguardError) as error:
+            raise ProfileHeldError(f"the profile could not be prepared: {error}") from None
+        self._tell_of(prepared)
+        self.paired = credentials.pairing(self._at.profile) is not None
+        if isinstance(prepared.end, Hold):
+            raise ProfileHeldError(prepared.end.why)
+
+    def _prepare(self) -> Prepared:
+        at, lock = self._at, self._lock.descriptor
+        prepared = credentials.prepare(at, lock)
+        if isinstance(prepared.end, ShowQr):
+            credentials.disown(at.profile, lock)  # what it holds connects no more
+        if not isinstance(prepared.end, Hold):
+            if not credentials.take_clean_exit(at.profile, lock):
+                logger.debug("Chromium did not end in order the last time, if there was one")
+            if freed := credentials.clean_caches(at.profile, lock, above=self._spec.cache_limit):
+                logger.info("Chromium's caches emptied", megabytes=freed >> 20)
+        return prepared
+
+    def _tell_of(self, prepared: Prepared) -> None:
+        told = [words for action in prepared.actions if (words := policy.in_words(action))]
+        first_time = prepared.found.pairing is None and isinstance(
+            prepared.found.finding, policy.Missing
+        )
+        if not told or (first_time and isinstance(prepared.actions[0], ShowQr)):
+            return
+        logger.warning("profile mended", done=told, aside=prepared.aside)
+        self._tell(
+            ProfileMended(
+                done=tuple(told),
+                grave=policy.is_grave(prepared.actions),
+                aside=str(prepared.aside) if prepared.aside else None,
+            )
+        )
+
+    def suspect(self, finding: Damaged | CredentialsLost) -> None:
+        """What a start told that the files do not; the next ``prepare`` acts on it."""
+        logger.error("the profile is suspected", why=finding.why)
+        with self._noted():
+            credentials.suspect(self._at.profile, self._lock.descriptor, finding)
+
+    # ---- while it runs ----
+
+    def link_is(self, *, connected: bool) -> None:
+        """Told after each reading of the page."""
+        if connected is (self._connected_since is not None):
+            return
+        self._connected_since = time.monotonic() if connected else None
+        self._changed.set()
+        if connected:
+            self.was_connected = True
+            with self._noted():
+                credentials.proved(self._at.profile, self._lock.descriptor)
+
+    def claim(self, *, anew: bool) -> None:
+        """Note whose pairing it holds; ``anew``: by a pairing, whose credentials are on disk."""
+        self.paired = True
+        with self._noted():
+            credentials.claim(self._at.profile, self._lock.descriptor, anew=anew)
+
+    def disown(self) -> None:
+        """It was logged out: what was copied before is of no use any more."""
+        self.paired = False
+        with self._noted():
+            credentials.disown(self._at.profile, self._lock.descriptor)
+
+    async def keep_copies(self) -> None:
+        """Copy the credentials when it is time, for ever."""
+        while True:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._due_in()):
+                    await self._changed.wait()
+                    continue
+            if not await asyncio.to_thread(self._copy, running=True):
+                await asyncio.sleep(policy.SETTLED)
+
+    def _due_in(self) -> float | None:
+        """Seconds; None: not while it is not connected."""
+        if self._connected_since is None:
+            return None
+        now = time.monotonic()
+        return policy.due_in(
+            connected_for=now - self._connected_since,
+            last_taken_ago=None if self._copied_at is None else now - self._copied_at,
+            every=self._spec.snapshot_interval,
+        )
+
+    def _copy(self, *, running: bool) -> bool:
+        """Whether there is nothing left to do: a copy was taken, or there is no pairing."""
+        at, now = self._at, time.time()
+        if (token := credentials.pairing(at.profile)) is None:
+            return True
+        try:
+            taken = snapshots.take(
+                at.profile, at.snapshots, pairing=token, running=running, now=now
+            )
+        except (OSError, WaguardError) as error:
+            logger.warning("credentials not copied", why=str(error))
+            return False
+        self._copied_at = time.monotonic()
+        logger.info("credentials copied", snapshot=taken.id, bytes=taken.archive_size)
+        return True
+
+    # ---- after its end ----
+
+    async def ended(self, *, orderly: bool) -> None:
+        """Chromium is gone. After an orderly end everything is written, and may be copied at once."""
+        if not orderly:
+            return
+        with self._noted():
+            credentials.mark_clean_exit(self._at.profile, self._lock.descriptor)
+        if self._connected_since is not None:
+            await asyncio.to_thread(self._copy, running=False)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """A mark that cannot be written costs no session."""
+        try:
+            yield
+        except (OSError, WaguardError) as error:
+            logger.warning("the profile could not be marked", why=str(error))
