@@ -28,11 +28,16 @@ def places(daemon: Daemon) -> Places:
 
 
 async def copied(world: World) -> Places:
-    """A paired session, which was stopped in order once and is connected again."""
+    """A paired session, which was stopped in order and left a copy."""
     await world.daemon.start()
     await world.daemon.pair(world.standin, SESSION, PHONE)
     await world.daemon.stop()
     at = places(world.daemon)
+    for _ in range(2):  # a browser that trapped at its end leaves none (``TRAPPED``)
+        if not snapshots.known(at.snapshots):
+            await world.daemon.start()
+            await world.daemon.wait_status(SESSION, "connected")
+            await world.daemon.stop()
     assert len(snapshots.known(at.snapshots)) == 1
     return at
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
-from tests.worker.browser_fixtures import LONG, SHORT, live_processes, wait_until
+from tests.worker.browser_fixtures import LONG, SHORT, TRAPPED, live_processes, wait_until
 from waguard.worker.browser_process import command_line
 from waguard.worker.chromium import (
     BrowserArgumentError,
@@ -46,7 +46,7 @@ async def test_close_leaves_nothing(
     await chromium.devtools.open_page(LONG)
     await chromium.close()
     assert live_processes(spec.profile, spec.tmpdir) == []
-    assert await chromium.exited == 0
+    assert await chromium.exited in {0, TRAPPED}
     assert chromium.devtools.closed.is_set()
     assert not spec.tmpdir.exists()
 
@@ -54,9 +54,8 @@ async def test_close_leaves_nothing(
 async def test_close_before_any_page_leaves_nothing(
     flavour: Flavour, spec: ChromiumSpec, chromium: Chromium
 ) -> None:
-    """Its exit code says nothing then: 1 in 30 traps in its own shutdown, under load, measured."""
     await chromium.close()
-    assert chromium.exited.done()
+    assert await chromium.exited in {0, TRAPPED}
     assert live_processes(spec.profile, spec.tmpdir) == []
 
 

@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 
 from tests.host.leveldb_files import INDEXED, LOCAL
+from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.host import credentials, leveldb, snapshots
 from waguard.host.credentials import Places, inspect
@@ -93,17 +94,21 @@ async def pair(at: Places, standin: StandIn, phone: str, flavour: Flavour) -> Br
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def linked(standin: StandIn, folder: Path) -> Linked:
-    at = credentials.places(folder, 1, "linked")
-    lock = ProfileLock(at.profile)
-    browser = await pair(at, standin, "6281180001", "chromium")
-    token = credentials.claim(at.profile, lock.descriptor, anew=True)
-    taken = await asyncio.to_thread(
-        snapshots.take, at.profile, at.snapshots, pairing=token, running=True, now=time.time()
-    )
-    await browser.close()
-    assert await browser.chromium.exited == 0
-    lock.release()
-    return Linked(standin, at, taken)
+    # one in 170 traps in its own shutdown, under load (see ``TRAPPED``): that is no end in order
+    for attempt in range(3):
+        at = credentials.places(folder, 1, f"linked{attempt}")
+        lock = ProfileLock(at.profile)
+        browser = await pair(at, standin, "6281180001", "chromium")
+        token = credentials.claim(at.profile, lock.descriptor, anew=True)
+        taken = await asyncio.to_thread(
+            snapshots.take, at.profile, at.snapshots, pairing=token, running=True, now=time.time()
+        )
+        await browser.close()
+        lock.release()
+        if (code := await browser.chromium.exited) == 0:
+            return Linked(standin, at, taken)
+        assert code == TRAPPED
+    pytest.fail("Chromium trapped at its end three times")
 
 
 @pytest.fixture
