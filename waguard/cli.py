@@ -80,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("--json", action="store_true", help="for a machine")
     _with_config(why)
 
+    reconcile = _command(
+        commands, "reconcile", _reconcile, "compare database, memory and host, and correct them"
+    )
+    reconcile.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    reconcile.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(reconcile)
+
     _add_sessions(commands)
     _add_profile(commands)
 
@@ -375,6 +382,20 @@ def _why(arguments: argparse.Namespace) -> int:
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
             print(f"  {sentence}")
+    return 0
+
+
+def _reconcile(arguments: argparse.Namespace) -> int:
+    told = _client(arguments).call("GET" if arguments.dry_run else "POST", "/api/reconcile")
+    if arguments.json:
+        _print_json(told)
+        return 0
+    if told["corrections"]:
+        _print_table(told["corrections"], ("session", "action", "before", "after", "reason"))
+    else:
+        print("database, memory and host agree")
+    for finding in told.get("findings", []):
+        print(f"  ! {finding['session']}: {finding['about']}")
     return 0
 
 

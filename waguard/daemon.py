@@ -21,7 +21,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import logs
+from waguard.host import credentials, logs
 from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -39,11 +39,13 @@ from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import WorkerRecord
 
 WATCH_INTERVAL: Final = 1.0  # s
+TIDY_INTERVAL: Final = 3600.0  # s
+DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 DRAIN: Final = 3.0  # s for webhooks at the end
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
-    {"restore", "restart", "send", "browser", "worker", "whatsapp", "log"}
+    {"restore", "restart", "send", "browser", "worker", "profiles", "whatsapp", "log"}
 )
 
 
@@ -117,6 +119,7 @@ class Daemon:
         """Restore, then tick until told to stop; then stop every session."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
+        self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.start()
         beginning = asyncio.create_task(self._begin(), name="beginning")
         try:
@@ -171,6 +174,18 @@ class Daemon:
         await self._supervisor.watch()
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
+
+    async def _tidy(self) -> None:
+        """Delete the quarantined profiles that retention lets go."""
+        keep = self._config.profiles
+        doomed = await asyncio.to_thread(
+            credentials.purge,
+            self._config.paths.sessions,
+            keep_for=keep.quarantine_days * DAY,
+            size_limit=keep.quarantine_limit << 20,
+        )
+        for copy in doomed:
+            logger.info("quarantined profile deleted", session=copy.session, folder=copy.name)
 
     @contextlib.asynccontextmanager
     async def _webhooks(self, api: str, secret: bytes | None) -> AsyncIterator[None]:

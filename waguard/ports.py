@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
 from waguard.wire.protocol import Call, QrCode, Sent, Value, WorkerRecord, WorkerSpec
 
@@ -237,6 +238,15 @@ class Sessions(Protocol):
         Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
         ``RefusedError``, ``UncertainError`` where the answer never came.
         """
+
+    async def correct(self) -> list[Correction]:
+        """Make rows, memory and host agree now; what was done for it.
+
+        Raises ``UnavailableError`` when the rows cannot be read: nothing is changed then.
+        """
+
+    async def difference(self) -> tuple[list[Correction], list[Finding]]:
+        """What ``correct`` would do, and what is only told. Changes nothing; raises alike."""
 
     def health(self) -> Health:
         """A cheap look at memory; no I/O."""

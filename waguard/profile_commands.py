@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, profiles, snapshots
+from waguard.host import credentials, inventory, profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.profile import (
@@ -49,23 +49,16 @@ class ProfileLine:
 
 def listing(sessions: Path) -> list[ProfileLine]:
     """Every profile, and every session of which only snapshots are left."""
-    found: dict[tuple[int, str], Places] = {}
-    for root in (sessions, sessions / "snapshots"):
-        for path in sorted(root.glob("workspace_*/session-*")):
-            digits = path.parent.name.removeprefix("workspace_")
-            if path.is_dir() and digits.isdigit():
-                key = (int(digits), path.name.removeprefix("session-"))
-                found[key] = credentials.places(sessions, *key)
-    return [_line(at) for _, at in sorted(found.items())]
+    return [
+        _line(credentials.places(sessions, *place)) for place in inventory.places_on_disk(sessions)
+    ]
 
 
 def find(sessions: Path, session: str) -> Places:
     """The places of a session, by its id; raises ``NotFoundError``."""
-    for root in (sessions, sessions / "snapshots"):
-        for path in sorted(root.glob("workspace_*/session-*")):
-            digits = path.parent.name.removeprefix("workspace_")
-            if path.name == f"session-{session}" and digits.isdigit():
-                return credentials.places(sessions, int(digits), session)
+    for workspace, name in inventory.places_on_disk(sessions):
+        if name == session:
+            return credentials.places(sessions, workspace, session)
     raise NotFoundError(
         f"there is no profile of {session}",
         field="session",

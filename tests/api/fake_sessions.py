@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.errors import NotFoundError, SessionIdTakenError
+from waguard.policy.reconcile import Correction, Finding
 from waguard.ports import Health, SessionView
 from waguard.wire.protocol import Call, QrCode, SendMedia, SendText, Sent, Value
 
@@ -57,6 +58,8 @@ class FakeSessions:
     fail: BaseException | None = None
     code: QrCode | None = None
     status: Health = HEALTHY
+    corrections: list[Correction] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     calls: list[tuple[str, Call, float]] = field(default_factory=list)
     """What was asked of the worker: session, call, wait."""
     done: list[str] = field(default_factory=list)
@@ -142,6 +145,17 @@ class FakeSessions:
         if isinstance(call, SendText | SendMedia):
             return Sent(outcome="sent", message_id=call.message_id, timestamp=1_732_240_100)
         return Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
+
+    async def correct(self) -> list[Correction]:
+        if self.fail:
+            raise self.fail
+        done, self.corrections = self.corrections, []
+        return done
+
+    async def difference(self) -> tuple[list[Correction], list[Finding]]:
+        if self.fail:
+            raise self.fail
+        return self.corrections, self.findings
 
     def health(self) -> Health:
         return self.status

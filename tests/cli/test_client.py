@@ -146,6 +146,41 @@ def test_status_for_a_machine(api: Api, capsys: pytest.CaptureFixture[str]) -> N
     assert [row["session_id"] for row in told["sessions"]] == ["a", "b"]
 
 
+DIFFERENCE: Final = {
+    "corrections": [
+        {
+            "session": "a",
+            "action": "correct row",
+            "before": "error",
+            "after": "connected",
+            "reason": "the row lied",
+        }
+    ],
+    "findings": [{"session": "old", "kind": "profile_without_row", "about": "there is no row"}],
+}
+
+
+def test_a_dry_run_shows_the_plan_as_a_table(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("GET /api/reconcile", Answer(200, DIFFERENCE))
+    assert main(["reconcile", "--dry-run"]) == 0
+    out, _ = said(capsys)
+    assert out[0].split() == ["SESSION", "ACTION", "BEFORE", "AFTER", "REASON"]
+    assert out[1].split("  ")[:1] == ["a"]
+    assert "the row lied" in out[1]
+    assert out[2] == "  ! old: there is no row"
+    assert main(["reconcile", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == DIFFERENCE
+
+
+def test_a_reconcile_tells_what_it_did(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    done = {"corrections": DIFFERENCE["corrections"]}
+    api.says("POST /api/reconcile", Answer(200, done), Answer(200, {"corrections": []}))
+    assert main(["reconcile"]) == 0
+    assert "correct row" in said(capsys)[0][1]
+    assert main(["reconcile"]) == 0
+    assert said(capsys)[0] == ["database, memory and host agree"]
+
+
 def test_no_sessions_and_what_to_do(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": []}))
     assert main(["sessions", "list"]) == 0

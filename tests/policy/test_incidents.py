@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.incidents import fold, sentences
+from waguard.policy.incidents import fold, incident_event, sentences
 from waguard.policy.status import Status
 
 
@@ -103,3 +103,48 @@ def test_at_most_the_last_incident_is_open_and_each_can_be_told(trail: list[Line
     assert all(incident.ended is not None for incident in incidents[:-1])
     for incident in incidents:
         assert sentences(incident)[0].startswith("Cause: ")
+
+
+def test_a_row_that_lied_is_an_incident_that_ends_at_once() -> None:
+    (incident,) = fold(
+        [*PAIRED, Line(10, "row_corrected", "error", "connected", "the row said something else")]
+    )
+    assert sentences(incident) == [
+        "Cause: the row said something else.",
+        "Done: its row was corrected from error to connected.",
+        "Result: the row tells the truth again after 0.0 s.",
+    ]
+
+
+def test_a_row_that_is_corrected_meanwhile_ends_nothing() -> None:
+    (incident,) = fold(
+        [
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(10, "row_corrected", "connected", "disconnected", "it lied"),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident)[-1] == "Result: connected again after 2.0 s."
+
+
+def test_what_the_reconciler_did_is_told() -> None:
+    (incident,) = fold(
+        [
+            Line(10, "reconciled", "not in memory", "taken in and started", "memory had none"),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        "Cause: memory had none.",
+        "Done: it was taken in and started.",
+        "Result: connected again after 2.0 s.",
+    ]
+
+
+@given(st.sampled_from(["status", "restart", "row_corrected", "reconciled", "taken_in"]))
+def test_the_stream_hears_of_trouble_only(kind: str) -> None:
+    told = incident_event(Line(1, kind, "a", "b", "why"))
+    if kind in {"status", "taken_in"}:
+        assert told is None
+    else:
+        assert told == {"kind": kind, "before": "a", "after": "b", "reason": "why"}

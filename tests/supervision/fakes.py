@@ -276,6 +276,8 @@ class FakeSpawn:
 
     async def begin(self, spec: WorkerSpec | WorkerRecord, script: Script) -> FakeProcess:
         self._pids += 10
+        # as its browser does at once
+        (Path(spec.profile) / "Default").mkdir(parents=True, exist_ok=True)
         process = FakeProcess(self._pids, spec, script)
         self.started.append(process)
         await process.begin()

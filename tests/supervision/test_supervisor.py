@@ -1,9 +1,11 @@
 """All sessions: restore, the API's requests, the ticks."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.store.memory import Account
@@ -21,6 +23,7 @@ from waguard.errors import (
 from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
+from waguard.policy.reconcile import Host, Stored, Worker
 from waguard.ports import Process, SessionView
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as session_module
@@ -1050,6 +1053,113 @@ async def test_nothing_is_compared_before_the_restore_or_after_the_stop(
     await bench.it.stop()
     await bench.it.reconcile()
     assert len(world.spawn.started) == 1
+
+
+async def test_every_correction_is_on_the_trail_and_in_the_stream(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await world.store.set_desired("s", up=False)
+    await empty.row("new")
+    done = await empty.it.correct()
+    assert [(one.session, one.action) for one in done] == [("s", "stop"), ("new", "add")]
+    await until(empty.session("new"), lambda s: s.link is Link.CONNECTED)
+    await empty.settled("s")
+    await empty.settled("new")
+    assert not process.alive
+    assert world.audited("reconciled") == [
+        ("running", "stopped", "it was up, and the row does not want it up"),
+        (
+            "not in memory",
+            "taken in and started",
+            "the row says connected, memory had no such session",
+        ),
+    ]
+    await wait_until(lambda: len(world.events("incident")) >= 2, "both were told")
+    assert await empty.it.correct() == []
+
+
+async def test_the_difference_can_be_seen_before(empty: Bench, world: World) -> None:
+    await empty.row("new", up=False, status="error")
+    corrections, found = await empty.it.difference()
+    assert ([one.action for one in corrections], found) == (["add"], [])
+    assert await empty.it.views() == []
+    world.store.down = True
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.difference()
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.correct()
+
+
+async def test_a_row_that_is_connected_and_has_no_profile_is_told_so_and_not_started(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s", profile=False)
+    await empty.it.reconcile()
+    await empty.settled()
+    assert world.row_status("s") == ("disconnected", "error")
+    assert empty.session().state is State.PARKED
+    assert world.spawn.started == []
+
+
+async def test_a_profile_that_vanishes_under_its_browser_comes_back_by_a_planned_restart(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    shutil.rmtree(process.spec.profile)
+    await empty.it.reconcile()
+    assert process.alive, "without a copy it lives as long as it can"
+    assert [p for p in empty.it.health().problems if "removed" in p]
+    copies = Host(profiles={(7, "s"): Stored(profile=False, copies=True)})
+    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: copies)
+    await empty.it.reconcile()
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED and s.process is not process)
+    assert not process.alive
+    assert empty.session().restarts == 0
+    monkeypatch.undo()
+    await empty.it.reconcile()
+    assert empty.it.health().problems == ()
+
+
+async def test_a_profile_without_a_row_is_a_problem_and_stays(empty: Bench, world: World) -> None:
+    await empty.connected()
+    profile = world.profile("old")
+    for _ in range(2):
+        await empty.it.reconcile()
+        assert any(line.startswith("old: ") for line in empty.it.health().problems)
+    assert profile.is_dir()
+
+
+async def test_two_rows_with_one_phone_are_told_once(empty: Bench, world: World) -> None:
+    for name in ("a", "b"):
+        await empty.connected(name)
+        await empty.settled(name)
+        world.store.accounts[name].phone_number = "4915112345678"
+    await empty.it.reconcile()
+    await empty.it.reconcile()
+    await empty.settled("a")
+    await empty.settled("b")
+    assert len(world.audited("same_phone")) == 2
+    assert len(empty.it.health().problems) == 2
+
+
+async def test_a_worker_that_nobody_knows_is_ended(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await empty.connected()
+    left = await world.left_behind("s")
+    folder = world.config.paths.runtime / "workers"
+    (folder / "stranger.json").write_bytes(msgspec.json.encode(left.record))
+    seen = Host(workers={left.process.pid: Worker(session="s", ours=False)})
+    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: seen)
+    [done] = await empty.it.correct()
+    assert (done.action, done.before) == ("end worker", f"worker {left.process.pid} runs")
+    assert not left.process.alive
+    assert process.alive
+    await empty.settled()
+    assert len(world.audited("reconciled")) == 1
+    assert await empty.it.correct() == [], "it is gone, and nothing is told twice"
 
 
 class Gate:

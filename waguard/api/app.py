@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from loguru import logger
 
-from waguard.api import auth, events, health, incidents, messages, page, qr, sessions
+from waguard.api import auth, events, health, incidents, messages, page, qr, reconcile, sessions
 from waguard.api.body import read_object
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
@@ -98,6 +98,8 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.get("/health/ready", health.ready),
             web.get("/health/detailed", health.detailed),
             web.get("/api/events", events.stream, allow_head=False),
+            web.get("/api/reconcile", reconcile.difference),
+            web.post("/api/reconcile", reconcile.now),
             web.post("/api/sessions", sessions.create),
             web.get("/api/sessions", sessions.listing),
             web.get(f"{one}/status", sessions.status),

@@ -11,7 +11,7 @@ class Ticker:
     def __init__(self) -> None:
         self._scheduler = AsyncIOScheduler(timezone="UTC")
 
-    def every(self, seconds: float, name: str, tick: Callable[[], Awaitable[None]]) -> None:
+    def every(self, seconds: float, name: str, tick: Callable[[], Awaitable[object]]) -> None:
         """Call ``tick`` every ``seconds``, at first after one interval and a random part of it."""
         self._scheduler.add_job(
             tick,

@@ -6,14 +6,16 @@ where it is connected again, or was stopped on purpose.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from waguard.policy.status import Status
 
 _HEALTHY: Final = frozenset({Status.CONNECTED})
 # the way to the first connection is no incident
 _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
-_TROUBLE: Final = frozenset({"restart", "parked", "logged_out", "profile_mended"})
+_TROUBLE: Final = frozenset(
+    {"restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"}
+)
 
 _ADVICE: Final = {
     "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
@@ -52,16 +54,34 @@ class Incident:
     advice: str | None = None
 
 
+def incident_event(entry: Entry) -> dict[str, Any] | None:
+    """What the event stream tells of an entry at once; None: it is no trouble."""
+    if entry.kind not in _TROUBLE:
+        return None
+    return {
+        "kind": entry.kind,
+        "before": entry.before,
+        "after": entry.after,
+        "reason": entry.reason,
+    }
+
+
 def fold(entries: Iterable[Entry]) -> list[Incident]:
     """Incidents in the order in which they began; ``entries`` oldest first."""
     incidents: list[Incident] = []
     current: Incident | None = None
     for entry in entries:
         at = entry.at or 0.0
+        begins = current is None
         if current is None:
             current = _begun(entry, at)
             if current is not None:
                 incidents.append(current)
+        if current is not None and begins and entry.kind == "row_corrected":
+            # nothing else was wrong, and it is right again
+            current.actions.append(_row_corrected(entry))
+            current.result, current.ended = "the row tells the truth again", at
+            current = None
         if current is not None and _goes_on(current, entry, at):
             continue
         current = None
@@ -86,6 +106,10 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
             incident.advice = _ADVICE.get(entry.reason or "")
         case "profile_mended" | "profile_tidied":
             incident.actions.append(entry.reason or "its profile was mended")
+        case "row_corrected":
+            incident.actions.append(_row_corrected(entry))
+        case "reconciled":
+            incident.actions.append(f"it was {entry.after}")
         case "logged_out":
             incident.actions.append("WhatsApp logged it out; a QR code is shown")
             incident.advice = "Scan the QR code: `waguard qr`."
@@ -98,6 +122,10 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
         case _:
             pass
     return True
+
+
+def _row_corrected(entry: Entry) -> str:
+    return f"its row was corrected from {entry.before} to {entry.after}"
 
 
 def sentences(incident: Incident) -> Sequence[str]:

@@ -17,6 +17,8 @@ class Limits:
     """Between two answers of a page."""
     link: float = 60.0
     """A page that answers but does not say how it stands with WhatsApp."""
+    code: float = 150.0
+    """A page that waits for a scan and shows no new code; the first lives 60 s, the others 20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Silence:
     page: float | None
     link: float | None = None
     """Since the link is unknown."""
+    code: float | None = None
+    """Since a new QR code came, or was due."""
 
 
 def diagnose(limits: Limits, silence: Silence) -> str | None:
@@ -42,5 +46,7 @@ def diagnose(limits: Limits, silence: Silence) -> str | None:
             return f"the page has not answered for {silence.page:.0f} s"
         case State.RUNNING if silence.link is not None and silence.link > limits.link:
             return f"the page has not said for {silence.link:.0f} s how it stands with WhatsApp"
+        case State.RUNNING if silence.code is not None and silence.code > limits.code:
+            return f"the page has shown no new QR code for {silence.code:.0f} s"
         case _:
             return None

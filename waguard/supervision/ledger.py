@@ -21,7 +21,8 @@ TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 class Ledger:
     """``newest`` gives the verdict and the phone number to write, ``moved`` is called after each
-    write. ``rows`` and ``trail`` are run as tasks by the owner."""
+    write, ``told`` with each entry of the trail. ``rows`` and ``trail`` are run as tasks by the
+    owner."""
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Ledger:
         *,
         newest: Callable[[], tuple[Verdict, str | None]],
         moved: Callable[[], None],
+        told: Callable[[AuditEntry], None],
     ) -> None:
         self.row = row
         self._store = store
         self._clock = clock
         self._newest = newest
         self._moved = moved
+        self._told = told
         self._log = logger.bind(session=row.session_id)
         self._unwritten = asyncio.Event()
         self._waiting: deque[AuditEntry] = deque()
@@ -66,20 +69,20 @@ class Ledger:
         evidence: dict[str, Any] | None = None,
     ) -> None:
         """Append to the trail."""
+        entry = AuditEntry(
+            session_id=self.row.session_id,
+            kind=kind,
+            before=before,
+            after=after,
+            reason=reason,
+            evidence=evidence or {},
+            at=self._clock.wall(),
+        )
+        self._told(entry)
         if len(self._waiting) >= TRAIL_LIMIT:
             self._log.error("audit entry lost", kind=kind, reason=reason)
             return
-        self._waiting.append(
-            AuditEntry(
-                session_id=self.row.session_id,
-                kind=kind,
-                before=before,
-                after=after,
-                reason=reason,
-                evidence=evidence or {},
-                at=self._clock.wall(),
-            )
-        )
+        self._waiting.append(entry)
         self._to_record.set()
 
     async def rows(self) -> None:

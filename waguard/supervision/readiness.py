@@ -72,7 +72,12 @@ def summary(outcomes: list[str]) -> str:
 def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
     """The rows as the reconciler's plan reads them."""
     return {
-        name: Wanted(up=row.desired_up, generation=row.generation, status=row.status)
+        name: Wanted(
+            up=row.desired_up,
+            status=row.status,
+            workspace=row.workspace_id,
+            phone=row.phone_number,
+        )
         for name, row in rows.items()
     }
 

@@ -22,6 +22,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.policy.announcements import announce
+from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
 from waguard.policy.restart import GiveUp, RestartPolicy, decide
@@ -35,7 +36,7 @@ from waguard.policy.status import (
     derive,
     understood,
 )
-from waguard.ports import Clock, Process, SessionRow, Spawn, Store
+from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.bus import Bus
@@ -104,6 +105,7 @@ class Session:
         """Monotonic time at which the page last answered."""
         self.in_state_since = around.clock.monotonic()
         self.link_since = around.clock.monotonic()
+        self._code_at = around.clock.monotonic()
         self.restarts = 0
         self.process: Process | None = None
         self._link: WorkerLink | None = None
@@ -126,6 +128,7 @@ class Session:
             around.clock,
             newest=lambda: (self._verdict, self.phone),
             moved=self._move,
+            told=self._tell_incident,
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
@@ -359,10 +362,21 @@ class Session:
             return 0.0
         return self._around.clock.monotonic() - max(self.link_since, self.in_state_since)
 
+    @property
+    def no_code_for(self) -> float | None:
+        """Seconds since the newest QR code came; None while it waits for no scan."""
+        if self.link is not Link.QR_PENDING or self.state is not State.RUNNING:
+            return None
+        return self._around.clock.monotonic() - max(self._code_at, self.link_since)
+
     def look_at_link(self) -> None:
         """A tick: unknown is no change, but it has a deadline."""
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
+
+    def note(self, kind: str, **about: Any) -> None:
+        """Put an entry on its audit trail; ``about`` as ``Ledger.record`` has it."""
+        self._ledger.record(kind, **about)
 
     def correct_row(self, said: SessionRow) -> None:
         """Write the row again: somebody else changed it, or it promises what is not so."""
@@ -520,6 +534,8 @@ class Session:
     def _take_report(self, report: Report) -> None:
         qr_before = self.report.qr if self.report else None
         self.report = report
+        if report.qr is not None and report.qr != qr_before:
+            self._code_at = self._around.clock.monotonic()
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
@@ -590,6 +606,10 @@ class Session:
 
     def _publish(self, event: str, data: Any) -> None:
         self._around.bus.publish(event, self.row.session_id, self.row.workspace_id, data)
+
+    def _tell_incident(self, entry: AuditEntry) -> None:
+        if event := incident_event(entry):
+            self._publish("incident", event)
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.row.session_id}: {name}")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,9 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host import credentials, profiles
+from waguard.host.children import read_records
 from waguard.host.credentials import Places
+from waguard.host.inventory import take_stock
 from waguard.host.profile_lock import ProfileLock
 from waguard.policy import probe
 from waguard.policy.lifecycle import WANTED_UP, State
@@ -25,11 +28,19 @@ from waguard.policy.link import Link
 from waguard.policy.reconcile import (
     Action,
     Add,
+    Correction,
     CorrectRow,
+    EndWorker,
+    Finding,
+    Host,
     Observed,
     Remove,
+    Renew,
     Start,
     Stop,
+    Wanted,
+    explain,
+    findings,
     plan,
 )
 from waguard.policy.status import ParkCause, Status
@@ -65,6 +76,16 @@ WRITE_DEADLINE: Final = 5.0  # s; for the last words to the database
 STALL: Final = 5.0  # s between two ticks: this process stood still, so nobody could be heard
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The three sources at one moment."""
+
+    rows: Mapping[str, SessionRow]
+    wanted: Mapping[str, Wanted]
+    observed: Mapping[str, Observed]
+    host: Host
+
+
 class Supervisor:
     """Knows every session that has a row."""
 
@@ -78,6 +99,8 @@ class Supervisor:
         self._places = asyncio.Semaphore(around.config().restore.concurrency)
         self._leaving: set[str] = set()
         self._watched_at: float | None = None
+        self._findings: list[Finding] = []
+        self._reconciling = asyncio.Lock()
 
     # ---- start and stop of the daemon ----
 
@@ -185,27 +208,63 @@ class Supervisor:
                 worker=None if session.heard_at is None else now - session.heard_at,
                 page=None if session.page_seen_at is None else now - session.page_seen_at,
                 link=session.link_unknown_for,
+                code=session.no_code_for,
             )
             if why := probe.diagnose(limits, silence):
                 session.unhealthy(why)
 
     async def reconcile(self) -> None:
-        """Compare the rows with memory and carry out the plan; a failed read changes nothing."""
+        """The tick: ``correct``; a failed read changes nothing."""
         if not self._restored or self._stopping:
             return
+        try:
+            await self.correct()
+        except WaguardError as error:
+            logger.error("reconcile left out: the database did not answer", why=error.line())
+
+    async def correct(self) -> list[Correction]:
+        """See ``ports.Sessions``."""
+        self._refuse_before_restore()
+        async with self._reconciling:
+            seen = await self._look()
+            self._tell_findings(findings(seen.wanted, seen.observed, seen.host))
+            done = []
+            for action in plan(seen.wanted, seen.observed, seen.host):
+                if self._still_meant(action, seen.observed):
+                    told = explain(action, seen.wanted, seen.observed)
+                    if await self._carry_out(action, seen.rows, told):
+                        done.append(told)
+            return done
+
+    async def difference(self) -> tuple[list[Correction], list[Finding]]:
+        """See ``ports.Sessions``."""
+        self._refuse_before_restore()
+        seen = await self._look()
+        actions = plan(seen.wanted, seen.observed, seen.host)
+        corrections = [explain(action, seen.wanted, seen.observed) for action in actions]
+        return corrections, findings(seen.wanted, seen.observed, seen.host)
+
+    async def _look(self) -> _Seen:
         # memory follows the rows: what is looked at before them is never ahead of them
-        before = self._observed()
+        observed = self._observed()
+        paths, instance = self._around.config().paths, self._around.instance
         try:
             rows = {row.session_id: row for row in await self._around.store.sessions()}
-        except WaguardError as error:
+        except WaguardError:
             self._database = False
-            logger.error("reconcile left out: the database did not answer", why=error.line())
-            return
+            raise
         self._database = True
-        for action in plan(wanted(rows), before):
-            if self._still_meant(action, before):
-                logger.warning("reconcile", action=type(action).__name__, session=action.session)
-                await self._carry_out(action, rows)
+        host = await asyncio.to_thread(
+            take_stock, paths.sessions, paths.runtime / "workers", instance=instance
+        )
+        return _Seen(rows=rows, wanted=wanted(rows), observed=observed, host=host)
+
+    def _tell_findings(self, found: list[Finding]) -> None:
+        for new in set(found) - set(self._findings):
+            logger.warning("found", kind=str(new.kind), about=new.about, session=new.session)
+            if session := self._sessions.get(new.session):
+                session.note(str(new.kind), reason=new.about)
+        self._findings = found
 
     def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
         """Whether nobody else has moved the session since the plan was made."""
@@ -213,6 +272,8 @@ class Supervisor:
         if self._stopping or name in self._leaving:
             return False
         was, now = before.get(name), self._observed().get(name)
+        if isinstance(action, EndWorker):
+            return now is None or now.worker != action.pid
         if isinstance(action, CorrectRow):
             return now is not None
         if was is None or now is None:
@@ -226,39 +287,78 @@ class Supervisor:
                 generation=session.row.generation,
                 status=str(session.verdict.status),
                 row_pending=session.row_pending,
+                worker=session.process.pid if session.process else None,
             )
             for name, session in self._sessions.items()
         }
 
-    async def _carry_out(self, action: Action, rows: Mapping[str, SessionRow]) -> None:
+    async def _carry_out(
+        self, action: Action, rows: Mapping[str, SessionRow], told: Correction
+    ) -> bool:
+        """Do it, and put it on the trail; whether there was anything to do."""
+        logger.warning("reconcile: {}", told.action, session=told.session, why=told.reason)
         match action:
             case Add(name):
                 session = self._sessions[name] = Session(rows[name], self._around)
+                # a new row that wants nothing is no trouble
+                _note(session, told, kind="reconciled" if session.row.desired_up else "taken_in")
                 if session.row.desired_up:
-                    session.start()
+                    self._begin(session)
             case Remove(name):
                 with self._leave(name):
-                    await self._sessions[name].stop()
+                    session = self._sessions[name]
+                    _note(session, told)
+                    await session.stop()
+                    await self._last_words(session)
                     await self._sessions.pop(name).forget()
             case Start(name):
-                self._sessions[name].row = rows[name]
-                self._sessions[name].start()
+                session = self._sessions[name]
+                session.row = rows[name]
+                _note(session, told)
+                self._begin(session)
             case Stop(name):
                 self._sessions[name].row = rows[name]
+                _note(self._sessions[name], told)
                 await self._sessions[name].stop()
+            case EndWorker(name, pid):
+                return await self._end_worker(name, pid, told)
+            case Renew(name):
+                _note(self._sessions[name], told)
+                self._sessions[name].start(restart=True)
             case CorrectRow(name):
-                await self._correct(self._sessions[name])
+                return await self._correct(self._sessions[name])
+        return True
 
-    async def _correct(self, session: Session) -> None:
+    async def _end_worker(self, name: str, pid: int, told: Correction) -> bool:
+        """End a worker that belongs to nobody here, if it is still the one that was seen."""
+        for _, record in read_records(self._around.config().paths.runtime / "workers"):
+            if record.pid == pid and record.session == name:
+                process = self._around.spawn.adopt(record)
+                if process is None:
+                    return False
+                await shutdown.stop(process, grace=STOP_GRACE)
+                if session := self._sessions.get(name):
+                    _note(session, told)
+                return True
+        return False
+
+    async def _last_words(self, session: Session) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITE_DEADLINE):
+                await session.written()
+
+    async def _correct(self, session: Session) -> bool:
         """The plan may be older than the newest write: look again before saying that it lies."""
         try:
             row = await self._around.store.session(session.row.session_id)
         except WaguardError as error:
             logger.error("row not corrected", session=session.row.session_id, why=error.line())
-            return
+            return False
         lies = row is not None and row.status != session.verdict.status
         if row and not session.row_pending and (lies or promises_too_much(session)):
             session.correct_row(row)
+            return True
+        return False
 
     # ---- ports.Sessions ----
 
@@ -325,9 +425,7 @@ class Supervisor:
         with self._leave(session_id):
             session.row = await self._desire(session, up=False)
             await self._unlink(session, why="deleted by the API")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WRITE_DEADLINE):
-                    await session.written()
+            await self._last_words(session)
             await self._around.store.soft_delete(session_id)
             self._sessions.pop(session_id, None)
             await session.forget()
@@ -428,6 +526,7 @@ class Supervisor:
             problems.append("the database does not answer")
         if not self._restored:
             problems.append("sessions are still being restored")
+        problems += [f"{found.session}: {found.about}" for found in self._findings]
         for name, session in sorted(self._sessions.items()):
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
                 why = session.details or session.verdict.details or str(session.link)
@@ -480,6 +579,16 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
         )
+
+
+def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> None:
+    session.note(
+        kind,
+        before=told.before,
+        after=told.after,
+        reason=told.reason,
+        evidence={"link": str(session.link), "status": session.row.status},
+    )
 
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:
