@@ -1,0 +1,162 @@
+"""The faults that show only on real processes, browsers and sockets; numbered as in ``test_faults``."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon
+from waguard.api.app import create_app
+from waguard.host import credentials, procfs
+from waguard.policy.profile import Healthy
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONES = {"a": "6281180001", "b": "6281180002"}
+OPEN = {"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"}
+
+
+def second_instance(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "waguard", "run"],
+        cwd=daemon.folder,
+        env=os.environ | dict(daemon.settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def has_body(body: str, data: dict[str, Any]) -> bool:
+    return bool(data["message"]["body"] == body)
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Every route that the API has, with an id that nobody has."""
+    for route in create_app(Mock()).router.routes():
+        path = route.resource.canonical if route.resource else ""
+        if route.method != "HEAD" and path not in OPEN:
+            yield route.method, path.replace("{session_id}", "nobody")
+
+
+async def test_06_live_and_ready_tell_the_truth(real: World) -> None:
+    """Live was 503 always, ready looked at environment variables."""
+    daemon = real.daemon
+    await daemon.start()
+    assert await daemon.answers("/health/live")
+    assert await daemon.answers("/health/ready")
+    code, health = await daemon.call("GET", "/health", key=False)
+    assert (code, health["status"]) == (200, "healthy")
+
+
+async def test_11_a_stop_ends_all_at_once_and_harms_no_profile(real: World) -> None:
+    """One after the other, and killed after 5 s: orphans and corrupt profiles."""
+    daemon = real.daemon
+    await daemon.start()
+    for name, phone in PHONES.items():
+        await daemon.pair(real.standin, name, phone)
+    assert await daemon.stop() == 0
+    assert daemon.left_behind() == []
+    for name in PHONES:
+        at = credentials.places(daemon.folder / "sessions", 1, name)
+        assert isinstance(credentials.inspect(at.profile), Healthy)
+    await daemon.start()
+    for name in PHONES:
+        await daemon.wait_status(name, "connected")
+    assert real.receiver.count("qr_code_generated") == len(PHONES)
+
+
+async def test_13_nothing_is_done_without_a_key_and_no_key_is_shipped(real: World) -> None:
+    daemon = real.daemon
+    await daemon.start()
+    for method, path in routes():
+        code, told = await daemon.call(method, path, key=False)
+        assert (code, told["error"]) == (401, "Invalid API key"), (method, path)
+    key = daemon.folder / "state/api-key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(daemon.key) >= 32
+    source = Path(sys.modules["waguard"].__file__ or "").parent
+    assert not [p for p in source.rglob("*.py") if daemon.key in p.read_text()]
+
+
+async def test_14_what_the_receiver_refuses_comes_later(real: World) -> None:
+    """210 messages were lost for ever: time-outs and 5xx were never tried again."""
+    daemon = real.daemon
+    await daemon.start()
+    await daemon.pair(real.standin, "a", PHONES["a"])
+    real.receiver.refusals += [500, 503, 408]
+    for number in range(5):
+        real.standin.phone.incoming(from_="62812", body=f"number {number}")
+    for number in range(5):
+        await real.receiver.wait_for(
+            "message_received", where=partial(has_body, f"number {number}")
+        )
+    assert real.receiver.refusals == []
+    assert real.receiver.count("message_received") == 5
+
+
+async def test_15_a_second_instance_never_touches_the_sessions(real: World) -> None:
+    """Four instances shared one folder."""
+    daemon = real.daemon
+    await daemon.start()
+    before = await daemon.pair(real.standin, "a", PHONES["a"])
+    refused = await asyncio.gather(*(asyncio.to_thread(second_instance, daemon) for _ in range(3)))
+    assert [one.returncode for one in refused] == [3, 3, 3]
+    assert all(daemon.base in one.stderr for one in refused)
+    after = await daemon.status("a")
+    assert after["browser_pid"] == before["browser_pid"]
+
+
+async def test_17_the_browser_has_processes_of_its_own(real: World) -> None:
+    """With --single-process a crash of the page took the browser and unsaved storage along."""
+    daemon = real.daemon
+    await daemon.start()
+    told = await daemon.pair(real.standin, "a", PHONES["a"])
+    assert not [one for one in procfs.command_line(told["browser_pid"]) if "single-process" in one]
+    await daemon.stop()
+    extra = {"WAGUARD_BROWSER__EXTRA_ARGS": '["--single-process"]'}
+    daemon.settings = dict(daemon.settings) | extra
+    await daemon.start()
+    told = await daemon.wait_status("a", "disconnected", disconnect_reason="error")
+    assert "--single-process" in told["disconnect_details"]
+
+
+async def test_18_a_database_that_comes_later_is_waited_for(real: World) -> None:
+    """The service booted first, was refused, and gave up."""
+    daemon = real.daemon
+    await daemon.start()
+    await daemon.pair(real.standin, "a", PHONES["a"])
+    await daemon.stop()
+    database = daemon.folder / "state/waguard.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        await daemon.start(ready=False)
+        code, health = await daemon.call("GET", "/health", key=False)
+        assert (code, health["status"]) == (200, "degraded")
+        assert not await daemon.answers("/health/ready")
+        other.execute("ROLLBACK")
+    await daemon.until(lambda: daemon.answers("/health/ready"))
+    await daemon.wait_status("a", "connected")
+
+
+async def test_a_killed_daemon_costs_no_session(real: World) -> None:
+    """What a crash of the service cost was every session."""
+    daemon = real.daemon
+    await daemon.start()
+    before = await daemon.pair(real.standin, "a", PHONES["a"])
+    await daemon.stop(signal.SIGKILL)
+    await daemon.start()
+    after = await daemon.wait_status("a", "connected")
+    assert after["browser_pid"] == before["browser_pid"]
