@@ -14,9 +14,9 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import World as OutboxWorld
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import Script, World, until
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config import Browser
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
@@ -184,3 +184,25 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     [(_, after, reason)] = world.audited("reconciled")
     assert after == "taken in and started"
     assert reason == "the row says connected, memory had no such session"
+
+
+async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
+    empty: Bench, world: World
+) -> None:
+    """ "404 Session not found" is for sessions that do not exist, and only for them."""
+    await empty.row("s")
+    world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
+    assert isinstance(await empty.it.call("s", TEXT, wait=DEADLINE), Sent)
+    await empty.settled()
+    assert len(world.audited("reconciled")) == 1
+    with pytest.raises(NotFoundError, match="Session not found"):
+        await empty.it.call("nobody", TEXT, wait=0.0)
+
+
+async def test_a_send_to_a_session_whose_row_does_not_want_it_up_starts_nothing(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s", up=False, status="connected")
+    with pytest.raises(ConflictError):
+        await empty.it.call("s", TEXT, wait=0.0)
+    assert world.spawn.started == []

@@ -543,7 +543,20 @@ class Supervisor:
         row = await self._around.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
-        return self._take_in(row)
+        session = self._take_in(row)
+        if row.desired_up and session.state is State.STOPPED and self._may_start(session_id):
+            logger.warning("taken in on demand: memory had no such session", session=session_id)
+            session.note(
+                "reconciled",
+                before="not in memory",
+                after="taken in and started",
+                reason="it was asked for, its row wants it up, and memory had no such session",
+            )
+            self._begin(session)
+        return session
+
+    def _may_start(self, session_id: str) -> bool:
+        return self._restored and not self._stopping and session_id not in self._leaving
 
     def _refuse_before_restore(self) -> None:
         if not self._loaded:
