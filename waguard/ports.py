@@ -1,6 +1,6 @@
 """The seams: what supervision and the API need from the outside world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -38,6 +38,23 @@ class Process(Protocol):
 
     async def wait(self) -> int | None:
         """Exit code (negative: signal), None where the kernel does not tell (adopted)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a session's worker and browser use."""
+
+    cpu_percent: float | None
+    """Of one core, since the look before; None: this was the first."""
+    memory: int
+    """Bytes; what is shared counts in shares (PSS)."""
+
+
+class Meter(Protocol):
+    """Measures sessions."""
+
+    def look(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
+        """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
 
 
 class Spawn(Protocol):
@@ -185,6 +202,10 @@ class SessionView:
     browser_pid: int | None
     restarts: int
     """Unplanned restarts since the daemon started."""
+    waiting: str | None = None
+    """Why it waits for its start; None: it does not."""
+    usage: Usage | None = None
+    """None: not measured yet, or nothing runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,141 @@
+"""Which sessions may start now, and why each of the others waits. Pure.
+
+A starting Chromium takes a core for some seconds and its memory for good. So only so many start at
+the same time, and none where the host would have to give what it has not got. What could not be
+read holds nobody back: unknown is not short.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+from typing import Final
+
+JUST_ENDED: Final = 30.0  # s in which nobody else has taken what a session's last browser gave back
+PIDS: Final = 150  # processes and threads of a Chromium with one page and of its worker, and some
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Memory in bytes, pressure in percent."""
+
+    places: int
+    session_memory: int
+    """What a session is expected to take."""
+    memory_reserve: int
+    """What stays free for everything else."""
+    memory_pressure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the host has left; None where that could not be read."""
+
+    memory: int | None = None
+    """Bytes."""
+    pressure: float | None = None
+    """Percent of the last 10 s in which something waited for memory."""
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A session that is to start."""
+
+    session: str
+    priority: int = 0
+    active: float = 0.0
+    """Unix time of its last activity; 0: never."""
+    asked: bool = True
+    """By a person or the application, and not by a restore or after a failure."""
+    ended: float | None = None
+    """Seconds since its last browser ended: what that one had is still there for the next."""
+
+
+class Cause(StrEnum):
+    """What a session waits for."""
+
+    PLACE = auto()
+    MEMORY = auto()
+    PRESSURE = auto()
+    PIDS = auto()
+    FLEET = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why it waits: ``words`` may change while the cause stays."""
+
+    cause: Cause
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """In the order in which they may start; and why the others may not."""
+
+    admitted: tuple[str, ...] = ()
+    waiting: dict[str, Wait] = field(default_factory=dict)
+
+
+def order(candidate: Candidate) -> tuple[int, float, str]:
+    """Sort key: priority first, then who was active last."""
+    return (-candidate.priority, -candidate.active, candidate.session)
+
+
+def admit(
+    limits: Limits,
+    host: Reading,
+    waiting: Iterable[Candidate],
+    *,
+    starting: int,
+    fleet: str | None = None,
+) -> Decision:
+    """Judge every session that waits.
+
+    ``starting``: how many hold a place; what those will take is not yet taken. ``fleet``: why the
+    fleet breaker lets nobody start that was not asked for; None: it is closed.
+    """
+    admitted: list[str] = []
+    waits: dict[str, Wait] = {}
+    for candidate in sorted(waiting, key=order):
+        wait = _held_back(limits, host, candidate, starting + len(admitted), fleet)
+        if wait is None:
+            admitted.append(candidate.session)
+        else:
+            waits[candidate.session] = wait
+    return Decision(tuple(admitted), waits)
+
+
+def _held_back(
+    limits: Limits, host: Reading, candidate: Candidate, starting: int, fleet: str | None
+) -> Wait | None:
+    if fleet is not None and not candidate.asked:
+        return Wait(Cause.FLEET, fleet)
+    if starting >= limits.places:
+        return Wait(Cause.PLACE, f"{starting} are starting, at most {limits.places} may")
+    if candidate.ended is not None and candidate.ended <= JUST_ENDED:
+        return None  # it takes what it had
+    expected = starting * limits.session_memory
+    if host.memory is not None and (
+        host.memory < expected + limits.session_memory + limits.memory_reserve
+    ):
+        others = f", the {starting} that are starting as much" if starting else ""
+        return Wait(
+            Cause.MEMORY,
+            f"memory: {_mb(host.memory)} available; a session needs about "
+            f"{_mb(limits.session_memory)}{others}, and {_mb(limits.memory_reserve)} stay free",
+        )
+    if host.pressure is not None and host.pressure > limits.memory_pressure:
+        return Wait(
+            Cause.PRESSURE,
+            f"memory pressure {host.pressure:.0f} %, above {limits.memory_pressure:g} % none starts",
+        )
+    if host.pids is not None and host.pids < (starting + 1) * PIDS:
+        return Wait(
+            Cause.PIDS, f"the host has no pids left for it: {host.pids}, it needs about {PIDS}"
+        )
+    return None
+
+
+def _mb(size: int) -> str:
+    return f"{size >> 20} MB"
