@@ -1,0 +1,33 @@
+"""Whether a session has grown so much that its worker is replaced, as planned. Pure."""
+
+from enum import StrEnum, auto
+from typing import Final
+
+IDLE: Final = 60.0  # s without a message, after which a replacement disturbs nobody
+APART: Final = 600.0  # s; one that is as big again so soon is not helped by a replacement
+FAR: Final = 1.5  # times the limit: worse for the host than a replacement is for the session
+
+
+class Size(StrEnum):
+    """How a session stands to its limit."""
+
+    FITS = auto()
+    TOO_BIG = auto()
+    """Replace it when its turn comes."""
+    FAR_TOO_BIG = auto()
+    """Replace it now."""
+
+
+def judge(*, limit: int, memory: int, idle: float | None, recycled: float | None) -> Size:
+    """``limit`` (0: none) and ``memory`` in bytes.
+
+    ``idle``: seconds without a message, None: a call is under way. ``recycled``: seconds since its
+    last replacement, None: there was none.
+    """
+    if recycled is not None and recycled < APART:
+        return Size.FITS
+    if limit and memory > FAR * limit:
+        return Size.FAR_TOO_BIG
+    if limit and memory > limit and idle is not None and idle >= IDLE:
+        return Size.TOO_BIG
+    return Size.FITS
