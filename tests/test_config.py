@@ -65,8 +65,17 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "whatsapp.on_conflict": "park",
         "restore.timeout": 25.0,
         "restore.concurrency": 2,
+        "admission.session_memory": 200,
+        "admission.memory_reserve": 300,
+        "admission.memory_pressure": 20.0,
+        "fleet.threshold": 0.5,
+        "fleet.minimum": 3,
+        "fleet.period": 120.0,
+        "fleet.canary_interval": 60.0,
         "worker.orphan_grace": 60.0,
         "worker.heartbeat": 1.0,
+        "worker.measure_interval": 15.0,
+        "worker.memory_limit": 0,
         "profiles.snapshot_interval": 3600.0,
         "profiles.cache_limit": 300,
         "profiles.quarantine_days": 30,
@@ -286,6 +295,12 @@ BAD: Final = {
         "reconcile.interval", "0", "> 0", "[reconcile]\ninterval = 0"
     ),
     "more than a day": Bad("restart.period", "86401", "86400", "[restart]\nperiod = 86401"),
+    "a share that is never reached": Bad(
+        "fleet.threshold", "1.0", "< 1", "[fleet]\nthreshold = 1.0"
+    ),
+    "more than all": Bad(
+        "admission.memory_pressure", "101", "100", "[admission]\nmemory_pressure = 101"
+    ),
     "no restart at all": Bad("restart.intensity", "0", ">= 1", "[restart]\nintensity = 0"),
     "longest below shortest": Bad(
         "restart.max_delay", "60.0", "restart.base_delay", "[restart]\nbase_delay = 61.0"

@@ -362,8 +362,11 @@ def _status(arguments: argparse.Namespace) -> int:
                 "lifecycle",
                 "link",
                 "restarts",
+                "cpu_percent",
+                "memory_mb",
                 "worker_pid",
                 "disconnect_reason",
+                "waiting",
             ),
         )
     return 0

@@ -22,6 +22,8 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 # sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
@@ -82,11 +84,30 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: Count = 2
 
 
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host must have left before a session starts; memory in MB, pressure in percent."""
+
+    session_memory: Size = 200
+    memory_reserve: Size = 300
+    memory_pressure: Percent = 20.0
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """When more than ``threshold`` of the sessions fail alike, restarts wait for a canary."""
+
+    threshold: Share = 0.5
+    minimum: Count = 3
+    period: Seconds = 120.0
+    canary_interval: Seconds = 60.0
+
+
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker processes."""
+    """The worker processes; ``memory_limit`` in MB with their browsers, 0: none."""
 
     orphan_grace: Delay = 60.0
     heartbeat: Seconds = 1.0
+    measure_interval: Seconds = 15.0
+    memory_limit: Size = 0
 
 
 class Profiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +165,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     browser: Browser = Browser()
     whatsapp: WhatsApp = WhatsApp()
     restore: Restore = Restore()
+    admission: Admission = Admission()
+    fleet: Fleet = Fleet()
     worker: Worker = Worker()
     profiles: Profiles = Profiles()
     reconcile: Reconcile = Reconcile()

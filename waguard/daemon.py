@@ -21,7 +21,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, logs
+from waguard.host import credentials, logs, resources
 from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -29,11 +29,14 @@ from waguard.host.listen import base_url
 from waguard.host.lock import private_folder
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
+from waguard.host.usage import Meter
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import WebhookSink
 from waguard.ports import Process, Sink
 from waguard.store.sql import SqlStore
+from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
+from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Surroundings
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import WorkerRecord
@@ -45,7 +48,10 @@ DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 DRAIN: Final = 3.0  # s for webhooks at the end
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
-    {"restore", "restart", "send", "browser", "worker", "profiles", "whatsapp", "log"}
+    {
+        *("restore", "admission", "fleet", "restart", "send", "browser", "worker", "profiles"),
+        *("whatsapp", "log"),
+    }
 )
 
 
@@ -69,6 +75,7 @@ class Daemon:
         self._bus = Bus(self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
+        admission = Admission(lambda: self._config, resources.read)
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -77,6 +84,15 @@ class Daemon:
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,
+                admission=admission,
+                fleet=Fleet(
+                    lambda: self._config,
+                    admission,
+                    store=self._store,
+                    bus=self._bus,
+                    clock=self._clock,
+                ),
+                meter=Meter(),
             )
         )
         self._ticker = Ticker()
@@ -118,6 +134,7 @@ class Daemon:
     async def _work(self) -> None:
         """Restore, then tick until told to stop; then stop every session."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
+        self._measure()
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.start()
@@ -157,6 +174,10 @@ class Daemon:
         else:
             logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
         self._notifier.status(f"cannot begin yet: {why}")
+
+    def _measure(self) -> None:
+        interval = self._config.worker.measure_interval
+        self._ticker.every(interval, "measure", self._supervisor.measure)
 
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
@@ -239,6 +260,8 @@ class Daemon:
         taken = {name: getattr(fresh, name) for name in changed & RELOADABLE}
         self._config = msgspec.structs.replace(self._config, **taken)
         logs.configure(self._config.log.level, self._config.log.format)
+        if "worker" in taken:
+            self._measure()
         logger.info("configuration read again", changed=sorted(taken))
         if later := sorted(changed - RELOADABLE):
             logger.warning("these sections need a restart of waguard: {}", ", ".join(later))

@@ -9,7 +9,7 @@ from typing import Any
 
 from waguard.errors import NotFoundError, SessionIdTakenError
 from waguard.policy.reconcile import Correction, Finding
-from waguard.ports import Health, SessionView
+from waguard.ports import Health, SessionView, Usage
 from waguard.wire.protocol import Call, QrCode, SendMedia, SendText, Sent, Value
 
 SESSION = "webjs_1_1732240000_abcdefgh"
@@ -46,6 +46,7 @@ def a_view(**changes: Any) -> SessionView:
         worker_pid=4711,
         browser_pid=4712,
         restarts=2,
+        usage=Usage(cpu_percent=1.5, memory=172 << 20),
     )
     return replace(connected, **changes)
 

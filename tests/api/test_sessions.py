@@ -33,6 +33,9 @@ STATUS = {
     "worker_pid": 4711,
     "browser_pid": 4712,
     "restarts": 2,
+    "cpu_percent": 1.5,
+    "memory_mb": 172.0,
+    "waiting": None,
 }
 
 

@@ -113,13 +113,21 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
     return told.out.splitlines(), told.err.splitlines()
 
 
+USES: Final[dict[str, dict[str, object]]] = {
+    "a": {"cpu_percent": 0.5, "memory_mb": 172.4, "waiting": None},
+    "b": {"cpu_percent": None, "memory_mb": None, "waiting": "2 are starting, at most 2 may"},
+}
+
+
 def is_well(api: Api) -> None:
     api.says("GET /health/detailed", Answer(200, HEALTH))
     api.says("GET /api/sessions", Answer(200, {"sessions": LISTED}))
     for row in LISTED:
         api.says(
             f"GET /api/sessions/{row['session_id']}/status",
-            Answer(200, {**row, "lifecycle": "running", "restarts": 0}),
+            Answer(
+                200, {**row, "lifecycle": "running", "restarts": 0} | USES[str(row["session_id"])]
+            ),
         )
 
 
@@ -135,6 +143,9 @@ def test_status_shows_what_runs_and_what_is_wrong(
     assert out[2].split()[:2] == ["SESSION_ID", "STATUS"]
     assert out[3].split()[:3] == ["a", "connected", "62811"]
     assert out[4].split()[:3] == ["b", "failed", "-"]
+    assert {"0.5", "172.4"} < set(out[3].split())
+    assert out[2].endswith("WAITING")
+    assert out[4].endswith("2 are starting, at most 2 may")
     assert api.keys == {KEY}
 
 

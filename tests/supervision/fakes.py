@@ -9,7 +9,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +21,11 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
 from waguard.errors import WaguardError
 from waguard.host import profiles
-from waguard.ports import BusEvent, Process
+from waguard.policy.admission import Reading
+from waguard.ports import BusEvent, Process, Usage
+from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
+from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Session, Surroundings
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
@@ -68,6 +71,18 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class FakeMeter:
+    """Measures what it is told to."""
+
+    def __init__(self) -> None:
+        self.usage: dict[str, Usage] = {}
+        self.looked_at: Mapping[str, Collection[int]] = {}
+
+    def look(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
+        self.looked_at = groups
+        return self.usage
 
 
 class NoChance(random.Random):
@@ -301,10 +316,16 @@ class World:
     spawn: FakeSpawn = field(default_factory=FakeSpawn)
     clock: FakeClock = field(default_factory=FakeClock)
     chance: NoChance = field(default_factory=NoChance)
+    meter: FakeMeter = field(default_factory=FakeMeter)
+    host: Reading = field(default_factory=Reading)
     told: list[BusEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bus = Bus(self.clock)
+        self.admission = Admission(lambda: self.config, lambda: self.host)
+        self.fleet = Fleet(
+            lambda: self.config, self.admission, store=self.store, bus=self.bus, clock=self.clock
+        )
         self.around = Surroundings(
             config=lambda: self.config,
             instance="test",
@@ -312,6 +333,9 @@ class World:
             spawn=self.spawn,
             bus=self.bus,
             clock=self.clock,
+            admission=self.admission,
+            fleet=self.fleet,
+            meter=self.meter,
             chance=self.chance,
         )
 

@@ -12,6 +12,7 @@ from waguard.ports import SessionView
 from waguard.wire.protocol import PairingCode, Screenshot, Value
 
 ID_LIMIT: Final = 2**63 - 1
+MB: Final = 1 << 20
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
@@ -42,6 +43,9 @@ def shown(view: SessionView) -> dict[str, Any]:
         "worker_pid": view.worker_pid,
         "browser_pid": view.browser_pid,
         "restarts": view.restarts,
+        "cpu_percent": view.usage and view.usage.cpu_percent,
+        "memory_mb": view.usage and round(view.usage.memory / MB, 1),
+        "waiting": view.waiting,
     }
 
 

@@ -101,6 +101,8 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     match entry.kind:
         case "restart":
             incident.actions.append("its worker was started again")
+        case "recycled":
+            incident.actions.append("its worker was replaced, as planned")
         case "parked":
             incident.actions.append(f"it was parked ({entry.reason})")
             incident.advice = _ADVICE.get(entry.reason or "")

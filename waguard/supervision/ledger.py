@@ -19,40 +19,27 @@ RETRY: Final = 2.0  # s between attempts to write while the database is down
 TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 
-class Ledger:
-    """``newest`` gives the verdict and the phone number to write, ``moved`` is called after each
-    write, ``told`` with each entry of the trail. ``rows`` and ``trail`` are run as tasks by the
-    owner."""
+class Trail:
+    """The audit trail of a session, or of the fleet (None). ``moved`` is called when all of it is
+    written, ``told`` with each entry at once; ``trail`` is run as a task by the owner."""
 
     def __init__(
         self,
-        row: SessionRow,
+        session: str | None,
         store: Store,
         clock: Clock,
         *,
-        newest: Callable[[], tuple[Verdict, str | None]],
-        moved: Callable[[], None],
         told: Callable[[AuditEntry], None],
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
-        self.row = row
+        self._session = session
         self._store = store
         self._clock = clock
-        self._newest = newest
-        self._moved = moved
         self._told = told
-        self._log = logger.bind(session=row.session_id)
-        self._unwritten = asyncio.Event()
+        self._moved = moved
+        self._log = logger.bind(session=session)
         self._waiting: deque[AuditEntry] = deque()
         self._to_record = asyncio.Event()
-
-    def write(self) -> None:
-        """The row is no longer what it should be."""
-        self._unwritten.set()
-
-    @property
-    def row_pending(self) -> bool:
-        """Whether the newest verdict is still on its way to the row."""
-        return self._unwritten.is_set()
 
     @property
     def unrecorded(self) -> int:
@@ -70,7 +57,7 @@ class Ledger:
     ) -> None:
         """Append to the trail."""
         entry = AuditEntry(
-            session_id=self.row.session_id,
+            session_id=self._session,
             kind=kind,
             before=before,
             after=after,
@@ -84,6 +71,52 @@ class Ledger:
             return
         self._waiting.append(entry)
         self._to_record.set()
+
+    async def trail(self) -> None:
+        """Write the trail for ever."""
+        while True:
+            await self._to_record.wait()
+            try:
+                await self._store.record(self._waiting[0])
+            except DatabaseUnavailableError as error:
+                self._log.debug("audit entry not written, trying again", why=error.line())
+                await asyncio.sleep(RETRY)
+                continue
+            except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
+                self._log.opt(exception=error).critical("audit entry lost")
+            self._waiting.popleft()
+            if not self._waiting:
+                self._to_record.clear()
+                self._moved()
+
+
+class Ledger(Trail):
+    """Row and trail. ``newest`` gives the verdict and the phone number to write, ``moved`` is called
+    after each write. ``rows`` is run as a task by the owner too."""
+
+    def __init__(
+        self,
+        row: SessionRow,
+        store: Store,
+        clock: Clock,
+        *,
+        newest: Callable[[], tuple[Verdict, str | None]],
+        moved: Callable[[], None],
+        told: Callable[[AuditEntry], None],
+    ) -> None:
+        super().__init__(row.session_id, store, clock, told=told, moved=moved)
+        self.row = row
+        self._newest = newest
+        self._unwritten = asyncio.Event()
+
+    def write(self) -> None:
+        """The row is no longer what it should be."""
+        self._unwritten.set()
+
+    @property
+    def row_pending(self) -> bool:
+        """Whether the newest verdict is still on its way to the row."""
+        return self._unwritten.is_set()
 
     async def rows(self) -> None:
         """Write the row for ever."""
@@ -116,23 +149,6 @@ class Ledger:
         if fresh is not None and fresh.generation >= self.row.generation:
             self.row = fresh
         return True
-
-    async def trail(self) -> None:
-        """Write the trail for ever."""
-        while True:
-            await self._to_record.wait()
-            try:
-                await self._store.record(self._waiting[0])
-            except DatabaseUnavailableError as error:
-                self._log.debug("audit entry not written, trying again", why=error.line())
-                await asyncio.sleep(RETRY)
-                continue
-            except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
-                self._log.opt(exception=error).critical("audit entry lost")
-            self._waiting.popleft()
-            if not self._waiting:
-                self._to_record.clear()
-                self._moved()
 
     async def touch(self) -> None:
         """The session was active now; not worth a second attempt."""

@@ -36,12 +36,6 @@ def promises_too_much(session: Session) -> bool:
     )
 
 
-def restore_order(session: Session) -> tuple[int, float, str]:
-    """Sort key: priority first, then who was active last."""
-    active = session.row.last_activity
-    return (-session.row.priority, -active.timestamp() if active else 0.0, session.row.session_id)
-
-
 def settled(session: Session) -> bool:
     """Whether there is something to say about a start."""
     if session.state is State.RUNNING:
@@ -49,14 +43,10 @@ def settled(session: Session) -> bool:
     return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 
-def needs_no_core(session: Session) -> bool:
-    """Whether its start leaves the cores to the next one: it has settled, or only waits."""
-    report = session.report
-    return settled(session) or (report is not None and report.phase in {"settling", "ready"})
-
-
 def outcome(session: Session) -> str:
     """How its restore ended, in a word of ``summary``."""
+    if session.state in {State.STOPPED, State.STOPPING}:
+        return "interrupted"
     if session.link is Link.CONNECTED:
         return "restored"
     return "needs QR" if session.link is Link.QR_PENDING else "failed"
@@ -64,7 +54,15 @@ def outcome(session: Session) -> str:
 
 def summary(outcomes: list[str]) -> str:
     """ "restored 3, needs QR 1, missing profile 1": each outcome that occurred, with its count."""
-    order = ["restored", "needs QR", "missing profile", "offline", "failed", "interrupted"]
+    order = [
+        "restored",
+        "needs QR",
+        "missing profile",
+        "offline",
+        "waiting",
+        "failed",
+        "interrupted",
+    ]
     counted = [f"{name} {outcomes.count(name)}" for name in order if name in outcomes]
     return ", ".join(counted) or "no session to restore"
 

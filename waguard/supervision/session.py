@@ -21,6 +21,7 @@ from waguard.config import Config
 from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
+from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
@@ -36,10 +37,12 @@ from waguard.policy.status import (
     derive,
     understood,
 )
-from waguard.ports import AuditEntry, Clock, Process, SessionRow, Spawn, Store
+from waguard.ports import AuditEntry, Clock, Meter, Process, SessionRow, Spawn, Store, Usage
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_order import AckOrder
+from waguard.supervision.admission import Admission, say_held_back
 from waguard.supervision.bus import Bus
+from waguard.supervision.fleet import Fleet
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
@@ -65,6 +68,8 @@ LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is u
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
+# phases in which a start no longer needs a core: it waits for its page, or is through
+NEEDS_NO_CORE: Final = frozenset({"settling", "ready"})
 
 
 def describe_exit(code: int | None) -> str:
@@ -87,6 +92,9 @@ class Surroundings:
     spawn: Spawn
     bus: Bus
     clock: Clock
+    admission: Admission
+    fleet: Fleet
+    meter: Meter
     chance: random.Random = field(default_factory=random.Random)
 
 
@@ -108,6 +116,15 @@ class Session:
         self._code_at = around.clock.monotonic()
         self.restarts = 0
         self.process: Process | None = None
+        self.usage: Usage | None = None
+        """As it was last measured."""
+        self._wait: Wait | None = None
+        self._asked = False
+        self._failure = ""
+        self._ended_at: float | None = None
+        self._recycled_at: float | None = None
+        self._calls = 0
+        self._busy_at = around.clock.monotonic()
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
@@ -132,6 +149,7 @@ class Session:
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
+        around.fleet.join(row.session_id, self)
 
     # ---- what others ask ----
 
@@ -164,7 +182,52 @@ class Session:
     @property
     def details(self) -> str | None:
         """Why it is not well."""
-        return self._details
+        return self.waiting or self._details
+
+    @property
+    def waiting(self) -> str | None:
+        """Why it waits for its start; None: it does not."""
+        return self._wait.words if self._wait else None
+
+    @property
+    def waits_for(self) -> Cause | None:
+        """The same without words."""
+        return self._wait.cause if self._wait else None
+
+    @property
+    def held_by_fleet(self) -> bool:
+        """Whether the fleet breaker keeps it down."""
+        return self.waits_for is Cause.FLEET
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since the last message or call; None: a call is under way."""
+        return None if self._calls else self._around.clock.monotonic() - self._busy_at
+
+    @property
+    def process_groups(self) -> tuple[int, ...]:
+        """Those of its worker and its browser."""
+        browser = self.report.browser_pid if self.report else None
+        return tuple(pid for pid in (self.process.pid if self.process else None, browser) if pid)
+
+    @property
+    def recycled(self) -> float | None:
+        """Seconds since it was recycled; None: never."""
+        return self._since(self._recycled_at)
+
+    def _since(self, at: float | None) -> float | None:
+        return None if at is None else self._around.clock.monotonic() - at
+
+    def candidate(self) -> Candidate:
+        """It, as one of those that are to start."""
+        row, active = self.row, self.row.last_activity
+        return Candidate(
+            session=row.session_id,
+            priority=row.priority,
+            active=active.timestamp() if active else 0.0,
+            asked=self._asked,
+            ended=self._since(self._ended_at),
+        )
 
     @property
     def at(self) -> Places:
@@ -172,9 +235,13 @@ class Session:
         sessions = self._around.config().paths.sessions
         return credentials.places(sessions, self.row.workspace_id, self.row.session_id)
 
-    def start(self, *, restart: bool = False) -> None:
-        """Want it up; ``restart`` also replaces a living worker, which counts as no crash."""
+    def start(self, *, restart: bool = False, asked: bool = True) -> None:
+        """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
+
+        ``asked``: by somebody outside, whom the fleet breaker does not stop.
+        """
         self._daemon_stopping = False
+        self._asked = asked
         self._planned = (
             restart
             or self.state in {State.STOPPING, State.PARKING}
@@ -205,6 +272,13 @@ class Session:
         while self.state in HAS_PROCESS:
             await self.moved()
 
+    def recycle(self, why: str) -> None:
+        """Replace its worker, as planned."""
+        self._details, self._recycled_at = why, self._around.clock.monotonic()
+        self._log.warning("session recycled", why=why)
+        self._ledger.record("recycled", reason=why)
+        self.start(restart=True)
+
     def park(self, cause: ParkCause, details: str) -> None:
         """Give up until a person acts."""
         self.parked, self._details = cause, details
@@ -216,6 +290,8 @@ class Session:
         """Replace the worker: it hangs, or did not become ready."""
         if Event.BECAME_UNHEALTHY in TRANSITIONS[self.state]:
             self._details = why
+            ready = self.state is State.RUNNING
+            self._failure = "a worker or its page hung" if ready else "it did not become ready"
             self._log.error("session unhealthy", why=why, state=str(self.state))
             self._happen(Event.BECAME_UNHEALTHY)
 
@@ -237,7 +313,12 @@ class Session:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none."""
         if self._link is None:
             raise UnavailableError(f"Session not ready: it is {self.state}", retry_after=2)
-        return await self._link.call(call)
+        self._calls += 1
+        try:
+            return await self._link.call(call)
+        finally:
+            self._calls -= 1
+            self._busy_at = self._around.clock.monotonic()
 
     async def written(self) -> None:
         """Wait until the database has the newest verdict and every audit entry."""
@@ -248,6 +329,7 @@ class Session:
         """End every task of this session; call after ``stop``."""
         if self._ledger.unrecorded:
             self._log.error("audit entries lost", count=self._ledger.unrecorded)
+        self._around.fleet.leave(self.row.session_id, self)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -259,6 +341,7 @@ class Session:
         self.state, effects = step(before, event)
         if self.state is not before:
             self.in_state_since = self._around.clock.monotonic()
+            self._wait = None
             self._log.debug(
                 "lifecycle", before=str(before), after=str(self.state), because=str(event)
             )
@@ -272,10 +355,13 @@ class Session:
             case Effect.SPAWN:
                 self.report = None
                 self._planned = False  # whatever was planned for the one before
-                self._task(self._run_worker(), "spawn")
+                self._around.admission.ask(self.row.session_id, self)
             case Effect.TERMINATE:
                 if self.process:
                     self._task(self._end(self.process), "stop")
+                elif self._around.admission.withdraw(self.row.session_id):
+                    # it was never started: after this step, as its end is another event
+                    asyncio.get_running_loop().call_soon(self._happen_if, Event.EXITED)
             case Effect.ARM_BACKOFF:
                 # after this step: the decision may be another event
                 asyncio.get_running_loop().call_soon(self._arm_backoff)
@@ -296,6 +382,11 @@ class Session:
             self._log.warning("waiting for the profile", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
+        self._asked = False
+        self._around.fleet.failed(self.row.session_id, self._failure)
+        if self._around.fleet.open:
+            self._hold()
+            return
         settings = self._around.config().restart
         policy = RestartPolicy(
             intensity=settings.intensity,
@@ -313,7 +404,45 @@ class Session:
         self.restarts += 1
         self._log.warning("restarting", delay=round(verdict.delay, 2), why=self._details)
         self._ledger.record("restart", reason=self._details, evidence={"delay": verdict.delay})
-        self._backoff = loop.call_later(verdict.delay, self._happen_if, Event.BACKOFF_ELAPSED)
+        self._backoff = loop.call_later(verdict.delay, self._end_backoff)
+
+    def _end_backoff(self) -> None:
+        if self._around.fleet.open:  # since this one failed
+            self._backoff = None
+            self._hold()
+        else:
+            self._happen_if(Event.BACKOFF_ELAPSED)
+
+    def _hold(self) -> None:
+        """Stay in backoff until the fleet breaker says otherwise."""
+        self._wait = Wait(Cause.FLEET, self._around.fleet.open or "")
+        self._log.warning("restart waits for the fleet breaker", why=self._details)
+        self._judge()
+
+    def resume(self) -> None:
+        """The fleet breaker holds it no more; this restart is not counted against it."""
+        if not self.held_by_fleet:
+            return
+        self._asked = True
+        if self.state is State.BACKOFF:
+            self.restarts += 1
+            self._ledger.record("restart", reason=self._details)
+            self._happen(Event.BACKOFF_ELAPSED)
+
+    def on_admitted(self) -> None:
+        """It has a place, and its time begins."""
+        waited, self._wait = self._wait, None
+        self.in_state_since = self._around.clock.monotonic()
+        self._task(self._run_worker(), "spawn")
+        if waited:
+            self._judge()
+
+    def on_held_back(self, wait: Wait) -> None:
+        """Only another cause is news to the row; numbers change all the time."""
+        before, self._wait = self.waits_for, wait
+        if before is not wait.cause:
+            say_held_back(self.row.session_id, wait)
+            self._judge()
 
     def _happen_if(self, event: Event) -> None:
         """For timers: the state may have moved on."""
@@ -331,7 +460,7 @@ class Session:
             parked=self.parked,
             daemon_stopping=self._daemon_stopping,
             expects_qr=self._expects_qr,
-            details=self._details or (self.report.details if self.report else None),
+            details=self.details or (self.report.details if self.report else None),
             link_overdue=self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
@@ -353,7 +482,15 @@ class Session:
                 )
             for event, data in announce(before, verdict, phone=self.phone):
                 self._publish(event, data)
+        if not self._needs_core:
+            self._around.admission.give_back(self.row.session_id)
         self._move()
+
+    @property
+    def _needs_core(self) -> bool:
+        """Whether its start still keeps the cores from the next one."""
+        through = self.report is not None and self.report.phase in NEEDS_NO_CORE
+        return self.state is State.STARTING and not through
 
     @property
     def link_unknown_for(self) -> float:
@@ -446,6 +583,7 @@ class Session:
             process = await self._around.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
             self._details = error.line() if isinstance(error, WaguardError) else str(error)
+            self._failure = "no worker could be started"
             self._log.opt(exception=error).error("worker not started", why=self._details)
             self._happen(Event.EXITED)
             return
@@ -495,7 +633,9 @@ class Session:
         if self.process is not process:
             return
         self.process, self._link = None, None
+        self.usage, self._ended_at = None, self._around.clock.monotonic()
         if not self._planned and self.state in {State.STARTING, State.RUNNING}:
+            self._failure = describe_exit(code)
             told = self.report.details if self.report else None
             self._details = told or describe_exit(code)
         self._log.info("worker exited", worker=process.pid, code=code, meaning=describe_exit(code))
@@ -559,6 +699,8 @@ class Session:
             self._details, self._expects_qr = None, False
         if self.link is Link.QR_PENDING:
             self._details, self._expects_qr = None, True
+        if self.link is not Link.UNKNOWN:
+            self._around.fleet.came_up(self.row.session_id)
 
     def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
         if self.state is not State.RUNNING:
@@ -585,6 +727,7 @@ class Session:
     def _take_event(self, event: protocol.Event) -> None:
         match event.body:
             case InboundMessage() as message:
+                self._busy_at = self._around.clock.monotonic()
                 encoded = base64.b64encode(message.media).decode() if message.media else None
                 self._publish("message_received", translate.inbound(message, encoded))
                 self._task(self._ledger.touch(), "touch")

@@ -22,7 +22,8 @@ from waguard.host.children import read_records
 from waguard.host.credentials import Places
 from waguard.host.inventory import take_stock
 from waguard.host.profile_lock import ProfileLock
-from waguard.policy import probe
+from waguard.policy import admission, probe, recycle
+from waguard.policy.admission import Cause
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
 from waguard.policy.reconcile import (
@@ -43,17 +44,16 @@ from waguard.policy.reconcile import (
     findings,
     plan,
 )
+from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import Health, Process, SessionRow, SessionView
 from waguard.supervision import shutdown
 from waguard.supervision.readiness import (
     needs,
-    needs_no_core,
     no_code_will_come,
     not_ready,
     outcome,
     promises_too_much,
-    restore_order,
     settled,
     shown_code,
     summary,
@@ -96,7 +96,8 @@ class Supervisor:
         self._loaded = False
         self._database = False
         self._stopping = False
-        self._places = asyncio.Semaphore(around.config().restore.concurrency)
+        self._recycled: Session | None = None
+        self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
         self._leaving: set[str] = set()
         self._watched_at: float | None = None
         self._findings: list[Finding] = []
@@ -116,7 +117,7 @@ class Supervisor:
             self._take_in(row)
         await self._take_over(records)
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
-        should_run.sort(key=restore_order)
+        should_run.sort(key=lambda session: admission.order(session.candidate()))
         outcomes = await asyncio.gather(*(self._restore_one(session) for session in should_run))
         for session in self._sessions.values():
             if promises_too_much(session):
@@ -142,23 +143,24 @@ class Supervisor:
         await asyncio.gather(*(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted))
 
     async def _restore_one(self, session: Session) -> str:
-        clock, timeout = self._around.clock, self._around.config().restore.timeout
-        async with self._places:
-            if self._stopping:
-                return "interrupted"
-            if session.state is State.STOPPED and (refusal := self._begin(session)):
-                return refusal
-            until = clock.monotonic() + timeout
-            await session.settle(needs_no_core, timeout=timeout)
-        if not await session.settle(settled, timeout=max(0.0, until - clock.monotonic())):
+        if self._stopping:
+            return "interrupted"
+        if session.state is State.STOPPED and (refusal := self._begin(session, asked=False)):
+            return refusal
+        while session.waits_for is Cause.PLACE:
+            await session.moved()
+        if session.waits_for:  # for something that need not come soon
+            return "waiting"
+        timeout = self._around.config().restore.timeout
+        if not await session.settle(settled, timeout=timeout):
             if session.link is Link.OFFLINE:
                 return "offline"  # the network is away; it goes on trying by itself
             session.unhealthy(f"not restored within {timeout:g} s")
             return "failed"
         return outcome(session)
 
-    def _begin(self, session: Session) -> str | None:
-        """Start it, or say why not."""
+    def _begin(self, session: Session, *, asked: bool = True) -> str | None:
+        """Start it, or say why not; ``asked``: as ``Session.start`` has it."""
         row, sessions = session.row, self._around.config().paths.sessions
         try:
             profile = profiles.settle(sessions, row.workspace_id, row.session_id)
@@ -170,17 +172,20 @@ class Supervisor:
         if not found and row.status != Status.QR_SCANNING:
             session.park(ParkCause.PROFILE_MISSING, f"profile missing: {profile}")
             return "missing profile"
-        session.start()
+        session.start(asked=asked)
         return None
 
     async def stop(self) -> None:
         """Stop every session, all in parallel, and have their rows written."""
         self._stopping = True
+        self._around.admission.close()
         sessions = list(self._sessions.values())
         await asyncio.gather(*(session.stop(daemon_stopping=True) for session in sessions))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WRITE_DEADLINE):
                 await asyncio.gather(*(session.written() for session in sessions))
+        self._trail.cancel()
+        await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
 
     def kill(self) -> None:
@@ -198,10 +203,14 @@ class Supervisor:
         if before is not None and now - before > STALL:
             logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
             return
+        self._around.admission.look()
+        self._around.fleet.tick()
         config = self._around.config()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
         for session in list(self._sessions.values()):
             session.look_at_link()
+            if session.waiting:
+                continue  # nothing runs that could be silent
             silence = probe.Silence(
                 state=session.state,
                 in_state=now - session.in_state_since,
@@ -212,6 +221,39 @@ class Supervisor:
             )
             if why := probe.diagnose(limits, silence):
                 session.unhealthy(why)
+
+    async def measure(self) -> None:
+        """Look at what each session uses, and replace those that use too much."""
+        looked_at = {
+            name: (session, session.process)
+            for name, session in self._sessions.items()
+            if session.process
+        }
+        groups = {name: session.process_groups for name, (session, _) in looked_at.items()}
+        now = self._around.clock.monotonic()
+        used = await asyncio.to_thread(self._around.meter.look, groups, now)
+        for name, (session, process) in looked_at.items():
+            if session.process is process:
+                session.usage = used.get(name)
+                self._recycle_where_too_big(session)
+
+    def _recycle_where_too_big(self, session: Session) -> None:
+        config = self._around.config().worker
+        if session.state is not State.RUNNING or session.usage is None or self._stopping:
+            return
+        if self._recycled and settled(self._recycled):
+            self._recycled = None
+        size = recycle.judge(
+            limit=config.memory_limit << 20,
+            memory=session.usage.memory,
+            idle=session.idle,
+            recycled=session.recycled,
+        )
+        turn = size is Size.TOO_BIG and not self._recycled and not self._around.fleet.open
+        if turn or size is Size.FAR_TOO_BIG:
+            self._recycled = session
+            used = f"{session.usage.memory >> 20} MB"
+            session.recycle(f"it used {used}, worker.memory_limit is {config.memory_limit} MB")
 
     async def reconcile(self) -> None:
         """The tick: ``correct``; a failed read changes nothing."""
@@ -526,6 +568,8 @@ class Supervisor:
             problems.append("the database does not answer")
         if not self._restored:
             problems.append("sessions are still being restored")
+        if why := self._around.fleet.open:
+            problems.append(why)
         problems += [f"{found.session}: {found.about}" for found in self._findings]
         for name, session in sorted(self._sessions.items()):
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
@@ -591,6 +635,8 @@ class Supervisor:
             worker_pid=session.process.pid if session.process else None,
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
+            waiting=session.waiting,
+            usage=session.usage,
         )
 
 

@@ -1,0 +1,47 @@
+"""Real Chromiums, one place: never two that start at the same time; and what each takes is shown."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+NAMES = ("s1", "s2", "s3", "s4")
+
+
+async def test_four_sessions_and_one_place(world: World) -> None:
+    daemon = world.daemon
+    daemon.settings = {
+        **daemon.settings,
+        "WAGUARD_RESTORE__CONCURRENCY": "1",
+        "WAGUARD_WORKER__MEASURE_INTERVAL": "0.5",
+        "WAGUARD_LOG__FORMAT": "json",
+    }
+    await daemon.start()
+    await asyncio.gather(*(daemon.create(name) for name in NAMES))
+
+    held, most, spawned = set[str](), 0, 0
+    for line in daemon.log().rpartition("\n")[0].splitlines():  # the last one may be half written
+        if not line.startswith("{"):
+            continue
+        told = json.loads(line)
+        if told["message"] == "worker started":
+            spawned += 1
+            held.add(told["session"])
+            most = max(most, len(held))
+        elif told["message"] == "place given back":
+            held.discard(told["session"])
+    assert spawned == len(NAMES)
+    assert most == 1
+
+    async def measured() -> bool:
+        told = [await daemon.status(name) for name in NAMES]
+        return all(s["memory_mb"] and s["cpu_percent"] is not None for s in told)
+
+    await daemon.until(measured)
+    told = [await daemon.status(name) for name in NAMES]
+    assert all(30 < one["memory_mb"] < 1_000 for one in told)
+    assert all(one["waiting"] is None for one in told)

@@ -1,0 +1,145 @@
+"""The fleet breaker at work: it hears of every failure, and says who may be restarted meanwhile."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.policy.admission import Candidate
+from waguard.policy.fleet import (
+    Breaker,
+    Failure,
+    FleetPolicy,
+    Opening,
+    came_up,
+    failed,
+    tried,
+    words,
+)
+from waguard.policy.lifecycle import WANTED_UP, State
+from waguard.policy.link import Link
+from waguard.ports import AuditEntry, Clock, Store
+from waguard.supervision.admission import Admission
+from waguard.supervision.bus import Bus
+from waguard.supervision.ledger import Trail
+
+
+class Member(Protocol):
+    """A session, as the fleet sees it."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def link(self) -> Link: ...
+    @property
+    def waiting(self) -> str | None: ...
+    @property
+    def held_by_fleet(self) -> bool:
+        """Whether the breaker keeps it down."""
+
+    def candidate(self) -> Candidate: ...
+    def resume(self) -> None:
+        """The breaker holds it no more: restart it, where it waited for that."""
+
+
+class Fleet:
+    """Every session joins it. ``trail.trail`` is run as a task by the owner."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        admission: Admission,
+        *,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._admission = admission
+        self._bus = bus
+        self._clock = clock
+        self._members: dict[str, Member] = {}
+        self._breaker = Breaker()
+        self.trail = Trail(None, store, clock, told=self._tell)
+
+    def join(self, session: str, member: Member) -> None:
+        """From now on its failures count."""
+        self._members[session] = member
+
+    def leave(self, session: str, member: Member) -> None:
+        """It is no more; harmless where another one has taken its name."""
+        if self._members.get(session) is member:
+            del self._members[session]
+
+    @property
+    def open(self) -> str | None:
+        """Why restarts wait; None: they do not."""
+        opening = self._breaker.opening
+        return words(self._policy(), opening) if opening else None
+
+    def failed(self, session: str, cause: str) -> None:
+        """It is down, unplanned. ``cause``: what another one may have in common with it."""
+        wanted = [
+            name
+            for name, member in self._members.items()
+            if member.state in WANTED_UP and member.waiting is None
+        ]
+        failure = Failure(session, cause, self._clock.monotonic())
+        self._become(failed(self._policy(), self._breaker, failure, wanted=wanted))
+
+    def came_up(self, session: str) -> None:
+        """It is ready, and says how it stands with WhatsApp."""
+        self._become(came_up(self._breaker, session))
+
+    def tick(self) -> None:
+        """Try a canary where it is time."""
+        if self._breaker.opening is None:
+            return
+        held = [m.candidate() for m in self._members.values() if m.held_by_fleet]
+        under_way = [name for name, member in self._members.items() if _under_way(member)]
+        before, now = self._breaker.opening, self._clock.monotonic()
+        breaker = tried(self._policy(), self._breaker, held, under_way=under_way, now=now)
+        self._become(breaker)
+        after = breaker.opening
+        if after is not None and after.canary is not None and after is not before:
+            logger.warning("fleet breaker: a canary is started", session=after.canary)
+            self._members[after.canary].resume()
+            self._admission.look()
+
+    def _policy(self) -> FleetPolicy:
+        settings = self._config().fleet
+        return FleetPolicy(
+            threshold=settings.threshold,
+            minimum=settings.minimum,
+            period=settings.period,
+            canary_interval=settings.canary_interval,
+        )
+
+    def _become(self, breaker: Breaker) -> None:
+        before, self._breaker = self._breaker.opening, breaker
+        after = breaker.opening
+        self._admission.fleet = self.open
+        if before is None and after is not None:
+            self._record("fleet_breaker_opened", after)
+        elif before is not None and after is None:
+            self._record("fleet_breaker_closed", before)
+            for member in list(self._members.values()):
+                member.resume()
+            self._admission.look()
+
+    def _record(self, kind: str, opening: Opening) -> None:
+        sessions = sorted(opening.sessions)
+        logger.error(kind.replace("_", " "), why=opening.cause, sessions=sessions)
+        self.trail.record(kind, reason=opening.cause, evidence={"sessions": sessions})
+
+    def _tell(self, entry: AuditEntry) -> None:
+        told = {"kind": entry.kind, "reason": entry.reason, **entry.evidence}
+        self._bus.publish("incident", None, None, told)
+
+
+def _under_way(member: Member) -> bool:
+    """On its way up, or on its way down: how that ends is not known yet."""
+    if member.state is State.RUNNING:
+        return member.link is Link.UNKNOWN
+    return member.state in {State.STARTING, State.RECYCLING} and not member.held_by_fleet
