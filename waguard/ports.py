@@ -36,6 +36,9 @@ class Process(Protocol):
     def kill(self) -> None:
         """End the worker's whole process group; harmless when it is gone."""
 
+    async def stopped(self) -> None:
+        """Return when it has stood still (SIGSTOP) for a second; ``terminate`` is of no use then."""
+
     async def wait(self) -> int | None:
         """Exit code (negative: signal), None where the kernel does not tell (adopted)."""
 

@@ -135,6 +135,7 @@ class FakeProcess:
         self.stored: list[int] = []
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
+        self.stands_still = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._lines: set[Channel[FromDaemon]] = set()
         self._channels: set[Channel[FromDaemon]] = set()
@@ -158,6 +159,9 @@ class FakeProcess:
     def kill(self) -> None:
         self.signals.append("KILL")
         self.exit(KILLED)
+
+    async def stopped(self) -> None:
+        await self.stands_still.wait()
 
     async def wait(self) -> int | None:
         return await asyncio.shield(self._exit)

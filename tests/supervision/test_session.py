@@ -359,6 +359,34 @@ async def test_a_worker_that_hangs_is_replaced_and_that_counts(
     assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
 
 
+async def test_a_worker_that_stands_still_is_killed_at_once(world: World, make: Make) -> None:
+    """TERM does nothing to it."""
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    process.stands_still.set()
+    await until(session, lambda s: s.process is not process and connected(s))
+    assert "KILL" in process.signals
+    assert session.restarts == 1
+    await written(session)
+    assert world.audited("restart") == [(None, None, "the worker was stopped (SIGSTOP)")]
+
+
+async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
+    make: Make,
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.state is State.STOPPING)
+    process.stands_still.set()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    assert "KILL" in process.signals
+    assert session.state is State.STOPPED
+
+
 async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:
     session = await make()
     process = await up(session)

@@ -25,6 +25,9 @@ class Worker:
     async def listening(self) -> None:
         return
 
+    async def stopped(self) -> None:
+        await asyncio.Event().wait()
+
     async def wait(self) -> int | None:
         return await asyncio.shield(self.ended)
 

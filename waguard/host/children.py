@@ -18,6 +18,7 @@ import msgspec
 from waguard.config import ENV_PREFIX
 from waguard.errors import WaguardError
 from waguard.host import procfs
+from waguard.host.standstill import Standstill
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
 
@@ -33,6 +34,7 @@ class PidfdProcess:
         self._exit: asyncio.Future[int | None] = self._loop.create_future()
         self._listening: asyncio.Future[None] = self._loop.create_future()
         self._stdout = stdout
+        self._standstill = Standstill(pid, pidfd, child=self._child)
         self._loop.add_reader(pidfd, self._on_exit)
         if stdout is None:
             self._listening.set_result(None)
@@ -66,6 +68,15 @@ class PidfdProcess:
     async def wait(self) -> int | None:
         """Exit code, negative signal, or None (adopted: the kernel tells its parent only)."""
         return await asyncio.shield(self._exit)
+
+    async def stopped(self) -> None:
+        """Return when it has stood still for a while, which ``terminate`` does not change."""
+        await self._standstill.lasting()
+
+    def look(self) -> None:
+        """To be called at SIGCHLD."""
+        if self._child and not self._exit.done():
+            self._standstill.look()
 
     def _signal(self, number: signal.Signals) -> None:
         if not self._exit.done():

@@ -154,7 +154,7 @@ class ForkSpawn:
         self._program = program
         self._deadlines = deadlines or Deadlines()
         self._exec = ExecSpawn()
-        self._subreaper = Subreaper(self._spared)
+        self._subreaper = Subreaper(self._spared, self._look)
         self._server: _Server | None = None
         self._children: set[PidfdProcess] = set()
         self._servers: set[PidfdProcess] = set()
@@ -191,6 +191,7 @@ class ForkSpawn:
         try:
             process = await self._forked(spec) or await self._exec.spawn(spec)
             self._children.add(process)
+            process.look()  # its SIGCHLD may have come before it was known
             return process
         finally:
             self._under_way -= 1
@@ -261,6 +262,10 @@ class ForkSpawn:
         if not self._falls_back:
             logger.warning("the fork server {}: workers are started by exec, which is slower", why)
             self._falls_back = True
+
+    def _look(self) -> None:
+        for process in self._children:
+            process.look()
 
     def _spared(self) -> set[int] | None:
         """None while a worker may be on its way here that nobody knows yet."""

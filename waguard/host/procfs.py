@@ -57,6 +57,12 @@ def is_foreign_zombie(pid: int, session: int) -> bool:
     return fields is not None and fields[_STATE] == "Z" and int(fields[_SESSION]) != session
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether ``pid`` stands still, by a signal or by a debugger."""
+    fields = _fields(pid)
+    return fields is not None and fields[_STATE] in {"T", "t"}
+
+
 def started_at(ticks: int) -> float:
     """Unix time in seconds of a start time in clock ticks."""
     with Path("/proc/uptime").open() as file:

@@ -23,20 +23,28 @@ class Subreaper:
     Children in this process's own session are spared too: they are not orphans.
     """
 
-    def __init__(self, spared: Callable[[], Collection[int] | None]) -> None:
+    def __init__(
+        self, spared: Callable[[], Collection[int] | None], look: Callable[[], None]
+    ) -> None:
+        """``look``: called at each SIGCHLD, which also tells of children that stop."""
         self._spared = spared
+        self._look = look
         self._before = 0
 
     def start(self) -> None:
         """From now on. In the main thread: it takes SIGCHLD."""
         self._before = _subreaper()
         _set_subreaper(1)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.bury)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child)
 
     def stop(self) -> None:
         """As it was before."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
         _set_subreaper(self._before)
+
+    def _on_child(self) -> None:
+        self._look()
+        self.bury()
 
     def bury(self) -> None:
         """Reap every dead orphan; by itself at each SIGCHLD, to be called after a None."""

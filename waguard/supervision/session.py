@@ -625,7 +625,9 @@ class Session:
                 self._link = None
 
     async def _await_exit(self, process: Process) -> None:
+        standstill = self._task(self._await_standstill(process), "standstill")
         code = await process.wait()
+        standstill.cancel()
         if self._link:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS):
@@ -643,6 +645,12 @@ class Session:
         self._connected_since = None
         self._held = code in HELD
         self._happen(Event.EXITED)
+
+    async def _await_standstill(self, process: Process) -> None:
+        await process.stopped()
+        self._log.error("worker stands still", worker=process.pid)
+        self.unhealthy("the worker was stopped (SIGSTOP)")
+        process.kill()  # it hears nothing less; its Chromium is killed with it
 
     async def _end(self, process: Process) -> None:
         code = await shutdown.stop(process, grace=STOP_GRACE)
@@ -754,10 +762,11 @@ class Session:
         if event := incident_event(entry):
             self._publish("incident", event)
 
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.row.session_id}: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from waguard.host.standstill import Standstill
+
 # argv: parent, read end, write end, Chromium and its arguments
 STUB = """
 import ctypes, os, sys
@@ -91,6 +93,7 @@ class BrowserProcess:
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
+        self.standstill = Standstill(self.pid, self._pidfd, child=True)
         self._sweep: asyncio.Task[None] | None = None
 
     @classmethod
@@ -142,6 +145,11 @@ class BrowserProcess:
     def stopped(self) -> bool:
         """Whether the browser process stands still by SIGSTOP (or a debugger), as evidence."""
         return not self.exited.done() and _state(self.pid) in {"T", "t"}
+
+    def look(self) -> None:
+        """To be called at SIGCHLD, which also tells of a browser that stops."""
+        if not self.exited.done():
+            self.standstill.look()
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the group. Its number stays ours until ``gone``: the leader is reaped last."""

@@ -68,6 +68,14 @@ class Chromium:
         """Whether the browser process is stopped (SIGSTOP): why it may be silent."""
         return self._process.stopped
 
+    def look(self) -> None:
+        """To be called at SIGCHLD."""
+        self._process.look()
+
+    async def standing_still(self) -> None:
+        """Return when the browser process has stood still (SIGSTOP) for a second."""
+        await self._process.standstill.lasting()
+
     def user_agent(self) -> str:
         """What its pages say they are."""
         return self.devtools.user_agent.text
@@ -84,7 +92,7 @@ class Chromium:
         await asyncio.shield(self._closing)
 
     async def _close(self, grace: float) -> None:
-        if not self._process.exited.done():
+        if not self._process.exited.done() and not self.stopped:
             with suppress(DevToolsError, TimeoutError):
                 async with asyncio.timeout(grace):
                     await self.devtools.close_browser(timeout=grace)

@@ -159,11 +159,13 @@ class SessionWorker:
     async def _live(self) -> None:
         care = self._care = ProfileCare(self._spec, self._lock_profile(), self._daemon.event)
         chromium = self._chromium = await self._launch(care)
+        chromium.look()
         self._phase = "loading"
         self._report()
         self._session = await self._first_page(chromium)
         await _first_of(
             self._end_with_the_browser(chromium),
+            self._end_with_a_stopped_browser(chromium),
             self._beat(chromium),
             self._serve(self._session),
             care.keep_copies(),
@@ -247,6 +249,15 @@ class SessionWorker:
                 raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
             if self._session.crashed.is_set():
                 raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
+
+    async def _end_with_a_stopped_browser(self, chromium: Chromium) -> None:
+        await chromium.standing_still()
+        raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium was stopped (SIGSTOP)")
+
+    def look(self) -> None:
+        """To be called at SIGCHLD: Chromium may have been stopped."""
+        if self._chromium:
+            self._chromium.look()
 
     async def _follow_the_link(self) -> None:
         """Read the page at each change and at each heartbeat: events alone are not to be trusted."""
@@ -475,6 +486,7 @@ async def _run(spec: WorkerSpec) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop.set)
+    loop.add_signal_handler(signal.SIGCHLD, worker.look)
     return await worker.run()
 
 

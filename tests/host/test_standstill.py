@@ -1,0 +1,125 @@
+"""Processes that are stopped and go on, or do not."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.processes import worker_spec
+from tests.waiting import DEADLINE, wait_until
+from waguard.host import procfs, standstill
+from waguard.host.children import ExecSpawn, PidfdProcess
+from waguard.host.fork_server import ForkSpawn
+from waguard.wire.protocol import WorkerRecord
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
+
+SHORT = 0.05  # s; a grace that is soon over
+FOR_EVER = 3600.0  # s; one that is never over
+
+
+@pytest.fixture(params=["forked", "executed"])
+async def child(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PidfdProcess]:
+    """A worker that waits for its instructions' browser, and is killed at the end."""
+    script = tmp_path / "chromium"
+    script.write_text("#!/bin/sh\nexec sleep 600\n")
+    script.chmod(0o700)
+    spawner = ForkSpawn() if request.param == "forked" else ForkSpawn(("-c", ""))
+    spawner.start()
+    process = await spawner.spawn(worker_spec(tmp_path, executable=str(script)))
+    yield process
+    process.kill()
+    async with asyncio.timeout(DEADLINE):
+        await process.wait()
+    await spawner.close()
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[PidfdProcess]:
+    """Adopted: the kernel does not tell us of it."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        adopted = ExecSpawn().adopt(
+            WorkerRecord(
+                pid=process.pid,
+                start_time=procfs.start_time(process.pid) or 0,
+                boot_id=procfs.boot_id(),
+                instance="f00d",
+                session="a",
+                generation=1,
+                profile="/p",
+                socket="/s",
+            )
+        )
+        assert adopted
+        yield adopted
+        process.kill()
+
+
+async def stopped(process: PidfdProcess) -> None:
+    async with asyncio.timeout(DEADLINE):
+        await process.stopped()
+
+
+async def test_a_child_that_is_stopped(
+    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standstill, "GRACE", SHORT)
+    os.kill(child.pid, signal.SIGSTOP)
+    await stopped(child)
+
+
+async def test_a_child_that_goes_on_within_the_grace(
+    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standstill, "GRACE", FOR_EVER)
+    seen = child._standstill
+    watching = asyncio.create_task(child.stopped())
+    os.kill(child.pid, signal.SIGSTOP)
+    await wait_until(seen.begun.is_set, "the stop is told")
+    os.kill(child.pid, signal.SIGCONT)
+    await wait_until(lambda: not seen.begun.is_set(), "that it goes on is told")
+    assert not watching.done()
+    monkeypatch.setattr(standstill, "GRACE", SHORT)
+    os.kill(child.pid, signal.SIGSTOP)
+    async with asyncio.timeout(DEADLINE):
+        await watching
+
+
+async def test_its_exit_is_left_to_its_parent(child: PidfdProcess) -> None:
+    os.kill(child.pid, signal.SIGSTOP)
+    await wait_until(child._standstill.begun.is_set, "the stop is told")
+    child.kill()
+    async with asyncio.timeout(DEADLINE):
+        assert await child.wait() == -signal.SIGKILL
+
+
+async def test_an_adopted_worker_is_looked_at(
+    stranger: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standstill, "GRACE", SHORT)
+    monkeypatch.setattr(standstill, "LOOK", SHORT)
+    watching = asyncio.create_task(stranger.stopped())
+    os.kill(stranger.pid, signal.SIGSTOP)
+    async with asyncio.timeout(DEADLINE):
+        await watching
+
+
+async def test_who_stood_still_itself_has_seen_nothing(
+    stranger: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own timer comes late: the grace begins anew, and the other one goes on meanwhile."""
+    monkeypatch.setattr(standstill, "GRACE", SHORT)
+    monkeypatch.setattr(standstill, "LOOK", SHORT)
+    monkeypatch.setattr(standstill, "LATE", 0.0)  # every timer is late
+    seen = stranger._standstill
+    watching = asyncio.create_task(stranger.stopped())
+    os.kill(stranger.pid, signal.SIGSTOP)
+    await wait_until(seen.begun.is_set, "the stop is seen")
+    os.kill(stranger.pid, signal.SIGCONT)
+    await wait_until(lambda: not seen.begun.is_set(), "that it goes on is seen")
+    assert not watching.done()
+    watching.cancel()

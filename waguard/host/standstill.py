@@ -1,0 +1,65 @@
+"""Whether a process stands still: SIGSTOP, Ctrl-Z. It does nothing then and hears no SIGTERM.
+
+The kernel tells the parent of it within 0.2 ms, with SIGCHLD; somebody else's child has to be looked at.
+"""
+
+import asyncio
+import contextlib
+import os
+from typing import Final
+
+from waguard.host import procfs
+
+GRACE: Final = 1.0  # s; a shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on
+LATE: Final = 0.5  # s; this process stood still itself, or was not let run: it has seen nothing
+LOOK: Final = 1.0  # s between two looks at a process that is not our child
+
+
+class Standstill:
+    """Of one process. Made on the loop that waits for it."""
+
+    def __init__(self, pid: int, pidfd: int, *, child: bool) -> None:
+        """``child``: ``look`` is called at each SIGCHLD; else it is looked at by the clock."""
+        self._pid = pid
+        self._pidfd = pidfd
+        self._child = child
+        self.begun = asyncio.Event()
+        """It stands still."""
+        self._over = asyncio.Event()
+
+    def look(self) -> None:
+        """Take what the kernel has to say. Exits are left to whoever reaps."""
+        if not self._child:
+            self._set(stopped=procfs.is_stopped(self._pid))
+            return
+        with contextlib.suppress(ChildProcessError):
+            while news := os.waitid(
+                os.P_PIDFD, self._pidfd, os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+            ):
+                self._set(stopped=news.si_code in {os.CLD_STOPPED, os.CLD_TRAPPED})
+
+    def _set(self, *, stopped: bool) -> None:
+        now, before = (self.begun, self._over) if stopped else (self._over, self.begun)
+        now.set()
+        before.clear()
+
+    async def lasting(self) -> None:
+        """Return when it has stood still for ``GRACE`` seconds on end, seen by one who did not."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._beginning()
+            due = loop.time() + GRACE
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._over.wait()
+                    continue
+            if loop.time() - due < LATE and procfs.is_stopped(self._pid):
+                return
+            if not self._child:
+                self.look()
+
+    async def _beginning(self) -> None:
+        while not self._child and not self.begun.is_set():
+            self.look()
+            await asyncio.sleep(LOOK)
+        await self.begun.wait()
