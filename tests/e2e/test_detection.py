@@ -1,5 +1,6 @@
 """What stands still or hangs is found, and what only seems to is left alone."""
 
+import asyncio
 import os
 import signal
 
@@ -7,9 +8,12 @@ import pytest
 
 from tests.e2e.conftest import World
 from waguard.host import procfs
+from waguard.worker.browser_process import group_members
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 
+SUSPENDED = 14.0  # s; the longest limit of a silent worker is 10
+SETTLED = 3.0  # s; some ticks, after which a false alarm would have shown
 PHONES = {"s1": "6281180001", "s2": "6281180002"}
 
 
@@ -50,3 +54,35 @@ async def test_a_stopped_chromium_is_replaced(world: World) -> None:
     assert after["browser_pid"] != before["browser_pid"]
     assert "Chromium was stopped (SIGSTOP)" in daemon.log()
     await daemon.until(lambda: gone(before["browser_pid"]))
+
+
+async def test_a_suspend_restarts_nobody(world: World) -> None:
+    """The whole tree is stopped for longer than every limit, and goes on."""
+    daemon = world.daemon
+    await daemon.start()
+    before = {name: await daemon.pair(world.standin, name, phone) for name, phone in PHONES.items()}
+    assert daemon.process
+    tree = [daemon.process.pid]
+    for told in before.values():
+        tree += [told["worker_pid"], *group_members(told["browser_pid"])]
+    log = len(daemon.log())
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(SUSPENDED)
+    for pid in tree:
+        os.kill(pid, signal.SIGCONT)
+
+    async def beats() -> bool:
+        return "waguard itself stood still" in daemon.log()[log:]
+
+    await daemon.until(beats)
+    for name, phone in PHONES.items():  # they are more than alive
+        code, told = await daemon.send(name, "6281180009", f"from {phone}")
+        assert code == 200, told
+    await asyncio.sleep(SETTLED)
+    for name, told in before.items():
+        after = await daemon.status(name)
+        for key in ("status", "worker_pid", "browser_pid", "restarts"):
+            assert after[key] == told[key], key
+        assert (after["status"], after["restarts"]) == ("connected", 0)
+    assert "session unhealthy" not in daemon.log()

@@ -109,17 +109,16 @@ async def test_an_adopted_worker_is_looked_at(
 
 
 async def test_who_stood_still_itself_has_seen_nothing(
-    stranger: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own timer comes late: the grace begins anew, and the other one goes on meanwhile."""
+    """Its own timer comes late: the grace begins anew, and the other one may go on meanwhile."""
     monkeypatch.setattr(standstill, "GRACE", SHORT)
-    monkeypatch.setattr(standstill, "LOOK", SHORT)
-    monkeypatch.setattr(standstill, "LATE", 0.0)  # every timer is late
-    seen = stranger._standstill
-    watching = asyncio.create_task(stranger.stopped())
-    os.kill(stranger.pid, signal.SIGSTOP)
+    monkeypatch.setattr(standstill, "LATE", -1.0)  # every timer is late
+    seen = child._standstill
+    watching = asyncio.create_task(child.stopped())
+    os.kill(child.pid, signal.SIGSTOP)
     await wait_until(seen.begun.is_set, "the stop is seen")
-    os.kill(stranger.pid, signal.SIGCONT)
+    os.kill(child.pid, signal.SIGCONT)
     await wait_until(lambda: not seen.begun.is_set(), "that it goes on is seen")
     assert not watching.done()
     watching.cancel()

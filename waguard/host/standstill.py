@@ -9,9 +9,10 @@ import os
 from typing import Final
 
 from waguard.host import procfs
+from waguard.host.patience import patience
 
 GRACE: Final = 1.0  # s; a shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on
-LATE: Final = 0.5  # s; this process stood still itself, or was not let run: it has seen nothing
+LATE: Final = 0.25  # s; this process stood still itself, or was not let run: it has seen nothing
 LOOK: Final = 1.0  # s between two looks at a process that is not our child
 
 
@@ -45,18 +46,15 @@ class Standstill:
 
     async def lasting(self) -> None:
         """Return when it has stood still for ``GRACE`` seconds on end, seen by one who did not."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._beginning()
-            due = loop.time() + GRACE
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
+                async with patience(GRACE, late=LATE):
                     await self._over.wait()
                     continue
-            if loop.time() - due < LATE and procfs.is_stopped(self._pid):
+            if procfs.is_stopped(self._pid):
                 return
-            if not self._child:
-                self.look()
+            self.look()
 
     async def _beginning(self) -> None:
         while not self._child and not self.begun.is_set():

@@ -21,6 +21,7 @@ from waguard.config import Config
 from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
+from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
@@ -302,7 +303,7 @@ class Session:
     async def settle(self, settled: Callable[["Session"], bool], *, timeout: float) -> bool:
         """Wait until ``settled`` or the deadline; whether it was."""
         try:
-            async with asyncio.timeout(timeout):
+            async with patience(timeout):
                 while not settled(self):
                     await self.moved()
         except TimeoutError:
@@ -505,6 +506,17 @@ class Session:
         if self.link is not Link.QR_PENDING or self.state is not State.RUNNING:
             return None
         return self._around.clock.monotonic() - max(self._code_at, self.link_since)
+
+    def stood_still(self, seconds: float) -> None:
+        """The daemon could hear nobody for so long: no layer's silence has grown meanwhile."""
+        now = self._around.clock.monotonic()
+        self.in_state_since = min(now, self.in_state_since + seconds)
+        self.link_since = min(now, self.link_since + seconds)
+        self._code_at = min(now, self._code_at + seconds)
+        if self.heard_at is not None:
+            self.heard_at = min(now, self.heard_at + seconds)
+        if self.page_seen_at is not None:
+            self.page_seen_at = min(now, self.page_seen_at + seconds)
 
     def look_at_link(self) -> None:
         """A tick: unknown is no change, but it has a deadline."""

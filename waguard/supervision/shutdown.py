@@ -1,7 +1,6 @@
 """Stop a worker: ask, wait, insist."""
 
-import asyncio
-
+from waguard.host.patience import patience
 from waguard.ports import Process
 
 
@@ -9,7 +8,7 @@ async def stop(process: Process, *, grace: float) -> int | None:
     """Terminate ``process``; kill its group when it has not exited after ``grace`` seconds."""
     process.terminate()
     try:
-        async with asyncio.timeout(grace):
+        async with patience(grace):
             return await process.wait()
     except TimeoutError:
         process.kill()

@@ -202,6 +202,8 @@ class Supervisor:
         before, self._watched_at = self._watched_at, now
         if before is not None and now - before > STALL:
             logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
+            for session in self._sessions.values():
+                session.stood_still(now - before)
             return
         self._around.admission.look()
         self._around.fleet.tick()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from waguard.host.patience import patience
 from waguard.worker.browser_connection import PipeSession
 from waguard.worker.browser_errors import (
     DevToolsError,
@@ -29,7 +30,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 async def deadline(what: str, seconds: float) -> AsyncIterator[None]:
     """``DevToolsTimeoutError``, naming what was waited for, when the body takes longer."""
     try:
-        async with asyncio.timeout(seconds):
+        async with patience(seconds):
             yield
     except TimeoutError:
         raise DevToolsTimeoutError(

@@ -19,6 +19,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from waguard.host.patience import patience
 from waguard.worker.browser_arguments import ChromiumSpec, Flavour, arguments, find_executable
 from waguard.worker.browser_errors import (
     BrowserArgumentError,
@@ -94,7 +95,7 @@ class Chromium:
     async def _close(self, grace: float) -> None:
         if not self._process.exited.done() and not self.stopped:
             with suppress(DevToolsError, TimeoutError):
-                async with asyncio.timeout(grace):
+                async with patience(grace):
                     await self.devtools.close_browser(timeout=grace)
                     await asyncio.shield(self._process.exited)
         await _end(self._process, term_grace=TERM_GRACE)
@@ -172,7 +173,7 @@ async def _end(process: BrowserProcess, *, term_grace: float) -> None:
     if not process.exited.done() and term_grace > 0 and not process.stopped:
         process.signal_group(signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(term_grace):
+            async with patience(term_grace):
                 await asyncio.shield(process.exited)
     if not process.exited.done():
         process.signal_group(signal.SIGKILL)

@@ -20,6 +20,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.host import logs, procfs
+from waguard.host.patience import patience
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.link import Link
 from waguard.policy.profile import CredentialsLost
@@ -154,7 +155,9 @@ class SessionWorker:
             left = grace - (time.monotonic() - alone if alone else 0.0)
             if left <= 0:
                 raise WorkerEndError(EXIT_ORPHANED, "no daemon")
-            await asyncio.sleep(left)
+            with contextlib.suppress(TimeoutError):
+                async with patience(left):  # a daemon that was frozen too gets its time
+                    await asyncio.Event().wait()
 
     async def _live(self) -> None:
         care = self._care = ProfileCare(self._spec, self._lock_profile(), self._daemon.event)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.host.patience import patience
 from waguard.policy.link import PageFacts
 from waguard.worker.devtools import (
     DevToolsError,
@@ -114,7 +115,7 @@ class WhatsAppPage:
         for load in range(1, LOADS + 1):
             try:
                 await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
-                async with asyncio.timeout(NAVIGATION_DEADLINE + MODULES_DEADLINE):
+                async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
                     await asyncio.shield(self._ready)
             except NavigationError as error:
                 if error.reason.startswith("net::"):
