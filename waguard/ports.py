@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
+from waguard.policy.strays import Foreign, Seen
 from waguard.wire.protocol import Call, QrCode, Sent, Value, WorkerRecord, WorkerSpec
 
 
@@ -60,11 +61,28 @@ class Meter(Protocol):
         """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What ``Spawn.sweep`` found."""
+
+    ended: tuple[Seen, ...] = ()
+    """Ours, left over, and gone now."""
+    foreign: tuple[Foreign, ...] = ()
+    """Other people's, still there."""
+
+
 class Spawn(Protocol):
     """Starts workers, and finds those that a dead daemon left."""
 
     async def spawn(self, spec: WorkerSpec) -> Process:
         """Start a worker. Raises ``WaguardError`` where the system refuses."""
+
+    async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+        """End the workers and browsers that dead instances, or dead workers, left running.
+
+        ``records`` and ``profiles``: the folders, or the one record and profile that it is about.
+        ``kept``: pids of workers that are not to be touched, nor their browsers.
+        """
 
     def adopt(self, record: WorkerRecord) -> Process | None:
         """The living process of ``record``, or None: gone, or the pid is another's now."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import World
 from waguard.host import procfs
-from waguard.worker.browser_process import group_members
+from waguard.host.procfs import group_members
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 

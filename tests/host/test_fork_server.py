@@ -279,10 +279,13 @@ async def test_what_a_worker_is_given(
     assert seen["threads"] == 1
     assert seen["blocked"] == []
     assert seen["term"]
-    marks = ["WAGUARD_INSTANCE=f00d", "WAGUARD_SESSION=a session", "WAGUARD_GENERATION=7"]
-    assert shown[-3:] == marks
+    marks = [f"{name}={value}" for name, value in spec.marks().items()]
+    assert marks[:3] == [
+        *("WAGUARD_INSTANCE=f00d", "WAGUARD_SESSION=a session", "WAGUARD_GENERATION=7")
+    ]
+    assert shown[-4:] == marks
     assert "WAGUARD_TEST_MARK=kept" in shown
-    assert [f"{name}={value}" for name, value in seen["environ"].items()][-3:] == marks
+    assert [f"{name}={value}" for name, value in seen["environ"].items()][-4:] == marks
     assert not seen["environ"].keys() & {*secrets, "WAGUARD_ROOM"}
     assert not any("sesame" in text for text in (*server, *shown))
     assert not any("ROOM" in text for text in shown)

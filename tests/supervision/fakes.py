@@ -22,7 +22,7 @@ from waguard.config import Config, Paths
 from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.policy.admission import Reading
-from waguard.ports import BusEvent, Process, Usage
+from waguard.ports import BusEvent, Process, Swept, Usage
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -278,6 +278,9 @@ class FakeSpawn:
         self.scripts: dict[str, Script] = {}
         self.started: list[FakeProcess] = []
         self.starting = 0
+        self.swept = Swept()
+        """What the next sweeps find."""
+        self.sweeps: list[tuple[str, str, set[int]]] = []
         self._pids = 4_000
 
     async def spawn(self, spec: WorkerSpec) -> Process:
@@ -289,6 +292,10 @@ class FakeSpawn:
         if script.refuses:
             raise WaguardError(script.refuses)
         return await self.begin(spec, script)
+
+    async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+        self.sweeps.append((records, profiles, set(kept)))
+        return self.swept
 
     def adopt(self, record: WorkerRecord) -> Process | None:
         return next((p for p in self.started if p.pid == record.pid and p.alive), None)

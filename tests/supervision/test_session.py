@@ -12,7 +12,8 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.policy.lifecycle import HAS_PROCESS, State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Status
-from waguard.ports import SessionRow
+from waguard.policy.strays import Foreign, Seen
+from waguard.ports import SessionRow, Swept
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as under_test
 from waguard.supervision import translate
@@ -25,10 +26,20 @@ from waguard.wire.protocol import (
     LoggedOut,
     ProfileMended,
     SendText,
+    WorkerSpec,
 )
 
 Make = Callable[..., Awaitable[Session]]
 PHONE = "4915112345678"
+LEFT = Seen(
+    pid=12,
+    start_time=1,
+    parent=1,
+    user="op",
+    command="chromium --headless",
+    profile="/p",
+    record=None,
+)
 TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 
 
@@ -385,6 +396,31 @@ async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
         await stopping
     assert "KILL" in process.signals
     assert session.state is State.STOPPED
+
+
+async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, make: Make) -> None:
+    world.spawn.swept = Swept(ended=(LEFT,))
+    session = await make()
+    process = await up(session)
+    assert isinstance(process.spec, WorkerSpec)
+    assert world.spawn.sweeps == [(process.spec.record, process.spec.profile, set())]
+    await written(session)
+    assert world.audited("stray_ended") == [(None, None, "chromium --headless")]
+
+
+async def test_a_profile_that_a_stranger_uses_is_waited_for(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_RETRY", 0.01)
+    world.spawn.swept = Swept(foreign=(Foreign(LEFT),))
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.state is State.BACKOFF)
+    assert session.details == "op's Chromium 12 uses /p: chromium --headless"
+    assert world.spawn.started == []
+    world.spawn.swept = Swept()
+    await until(session, connected)
+    assert session.restarts == 0, "it is not the session's fault"
 
 
 async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:

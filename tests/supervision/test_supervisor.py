@@ -26,6 +26,8 @@ from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.policy.reconcile import Host, Stored, Worker
+from waguard.policy.strays import Seen
+from waguard.ports import Swept
 from waguard.supervision import session as session_module
 from waguard.supervision import supervisor as under_test
 from waguard.supervision.readiness import summary
@@ -198,6 +200,33 @@ async def test_workers_that_fit_are_adopted_and_the_others_stopped(
         await bench.settled(name)
     assert world.row_status("fits") == ("connected", None)
     assert world.row_status("unwanted") == ("disconnected", "unknown")
+
+
+async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
+    bench: Bench, world: World
+) -> None:
+    await bench.row("s")
+    left = await world.left_behind("s")
+    world.spawn.swept = Swept(
+        ended=(
+            Seen(
+                pid=12,
+                start_time=1,
+                parent=1,
+                user="op",
+                command="waguard.worker gone",
+                profile=None,
+                record="/r",
+                session="gone",
+            ),
+        )
+    )
+    assert await bench.restore((left.record, left.process)) == "restored 1"
+    paths = world.config.paths
+    assert world.spawn.sweeps == [
+        (str(paths.runtime / "workers"), str(paths.sessions), {left.process.pid})
+    ]
+    assert world.audited("stray_ended") == [(None, None, "waguard.worker gone")]
 
 
 async def test_two_workers_of_one_session_cannot_both_be_kept(bench: Bench, world: World) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from waguard.worker.browser_process import command_line, crash_handlers, group_members
+from waguard.host.procfs import group_members
+from waguard.worker.browser_process import command_line, crash_handlers
 from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.devtools import PageSession
 

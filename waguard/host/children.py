@@ -60,8 +60,12 @@ class PidfdProcess:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group; Chromium follows its worker."""
+        """SIGKILL to the whole group, and before to Chromium's: its worker is its parent and knows
+        its number as long as it lives. Chromium would follow, its stopped renderers would not."""
         if not self._exit.done():
+            for child in procfs.children(self._pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
@@ -111,7 +115,7 @@ class PidfdProcess:
 
 
 class ExecSpawn:
-    """Fills ``ports.Spawn``: a fresh Python for each worker."""
+    """A fresh Python for each worker; starts and adopts as ``ports.Spawn`` says."""
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Start ``python -m waguard.worker`` in a session and process group of its own."""

@@ -11,16 +11,18 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import msgspec
 from loguru import logger
 
+from waguard.host import strays
 from waguard.host.children import ExecSpawn, PidfdProcess, environment, execute, not_started
 from waguard.host.subreaper import Subreaper
 from waguard.host.title import with_room
+from waguard.ports import Swept
 from waguard.wire.forking import LIMIT, Fork, Forked
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
@@ -200,6 +202,10 @@ class ForkSpawn:
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """How a worker was started makes no difference."""
         return self._exec.adopt(record)
+
+    async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+        """See ``ports.Spawn``."""
+        return await strays.sweep(records=records, profiles=profiles, kept=kept)
 
     async def _forked(self, spec: WorkerSpec) -> PidfdProcess | None:
         for _ in range(ATTEMPTS):

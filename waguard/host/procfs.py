@@ -11,6 +11,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
 _STATE: Final = 0
 _PARENT: Final = 1
+_GROUP: Final = 2
 _SESSION: Final = 3
 
 
@@ -40,6 +41,28 @@ def is_same(pid: int, started: int, booted: str) -> bool:
     return booted == boot_id() and start_time(pid) == started
 
 
+def pids() -> Iterator[int]:
+    """Of every process that can be seen."""
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - thousands of Path objects
+
+
+def parent(pid: int) -> int | None:
+    """Whose child ``pid`` is now; None: no such process."""
+    fields = _fields(pid)
+    return None if fields is None else int(fields[_PARENT])
+
+
+def group_members(group: int) -> list[int]:
+    """The living processes of a process group; a zombie is gone already."""
+    return [
+        pid
+        for pid in pids()
+        if (fields := _fields(pid))
+        and int(fields[_GROUP]) == group
+        and fields[_STATE] not in {"Z", "X"}
+    ]
+
+
 def children(pid: int) -> list[int]:
     """Living and dead children of ``pid``, those of its main thread where the kernel tells."""
     try:
@@ -47,8 +70,7 @@ def children(pid: int) -> list[int]:
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         ]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-        return [p for p in pids if (fields := _fields(p)) and int(fields[_PARENT]) == pid]
+        return [p for p in pids() if parent(p) == pid]
 
 
 def is_foreign_zombie(pid: int, session: int) -> bool:
@@ -76,6 +98,16 @@ def command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Its environment as it was executed with; empty where it is gone, or another user's."""
+    try:
+        block = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return {}
+    pairs = (entry.partition("=") for entry in block.split("\0"))
+    return {name: value for name, _, value in pairs if name}
 
 
 def flock_holder(path: Path) -> int | None:

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 _VARIABLE: Final = "WAGUARD_ROOM"
 _FOR_ARGUMENTS: Final = "." * 160  # a session id has at most 128 characters
-_FOR_MARKS: Final = "." * 320
+_FOR_MARKS: Final = "." * 512
 _ARG_START: Final = 45  # field 48 of /proc/PID/stat; arg_end, env_start and env_end follow
 _PR_SET_NAME: Final = 15
 

@@ -592,6 +592,8 @@ class Session:
             profiles.settle(
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
             )
+            if not await self._sweep(spec):
+                return
             process = await self._around.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
             self._details = error.line() if isinstance(error, WaguardError) else str(error)
@@ -607,6 +609,16 @@ class Session:
             self._task(self._end(process), "stop")
         await process.listening()
         await self._converse(process, spec)
+
+    async def _sweep(self, spec: WorkerSpec) -> bool:
+        """End what a dead worker left on this profile; False: a stranger uses it, so it waits."""
+        swept = await self._around.spawn.sweep(records=spec.record, profiles=spec.profile)
+        for stray in swept.ended:
+            self._ledger.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
+        if swept.foreign:
+            self._details, self._held = str(swept.foreign[0]), True
+            self._happen(Event.EXITED)
+        return not swept.foreign
 
     async def _converse(self, process: Process, worker: WorkerSpec | WorkerRecord) -> None:
         hello = Hello(

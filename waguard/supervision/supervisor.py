@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ from waguard.policy.reconcile import (
 )
 from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
-from waguard.ports import Health, Process, SessionRow, SessionView
+from waguard.ports import AuditEntry, Health, Process, SessionRow, SessionView
 from waguard.supervision import shutdown
 from waguard.supervision.readiness import (
     needs,
@@ -115,6 +115,7 @@ class Supervisor:
         self._database = self._loaded = True
         for row in rows:
             self._take_in(row)
+        await self._sweep({process.pid for _, process in records})
         await self._take_over(records)
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
         should_run.sort(key=lambda session: admission.order(session.candidate()))
@@ -124,6 +125,24 @@ class Supervisor:
                 session.correct_row(session.row)
         self._restored = True
         return summary(outcomes)
+
+    async def _sweep(self, kept: Collection[int]) -> None:
+        """End what a dead instance left running, before anything is started on its profiles."""
+        paths = self._around.config().paths
+        swept = await self._around.spawn.sweep(
+            records=str(paths.runtime / "workers"), profiles=str(paths.sessions), kept=kept
+        )
+        for stray in swept.ended:
+            await self._around.store.record(
+                AuditEntry(
+                    session_id=stray.session,
+                    kind="stray_ended",
+                    reason=stray.command,
+                    evidence={"pid": stray.pid},
+                )
+            )
+        for stranger in swept.foreign:
+            logger.error("somebody else's Chromium is left alone", what=str(stranger))
 
     async def _take_over(self, records: list[tuple[WorkerRecord, Process]]) -> None:
         unwanted: list[Process] = []

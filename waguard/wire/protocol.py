@@ -52,6 +52,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
             "WAGUARD_INSTANCE": self.instance,
             "WAGUARD_SESSION": self.session,
             "WAGUARD_GENERATION": str(self.generation),
+            "WAGUARD_RECORD": self.record,
         }
 
 

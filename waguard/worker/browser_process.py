@@ -15,11 +15,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from waguard.host.procfs import group_members, is_stopped, pids
 from waguard.host.standstill import Standstill
 
 # argv: parent, read end, write end, Chromium and its arguments
@@ -144,7 +145,7 @@ class BrowserProcess:
     @property
     def stopped(self) -> bool:
         """Whether the browser process stands still by SIGSTOP (or a debugger), as evidence."""
-        return not self.exited.done() and _state(self.pid) in {"T", "t"}
+        return not self.exited.done() and is_stopped(self.pid)
 
     def look(self) -> None:
         """To be called at SIGCHLD, which also tells of a browser that stops."""
@@ -204,10 +205,6 @@ def _high(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
 
 
-def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208  # thousands of Path objects
-
-
 def _stat(pid: int) -> list[str]:
     """The fields after the command's name: state, parent, group, …; nothing for a process that is gone."""
     try:
@@ -216,23 +213,9 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _state(pid: int) -> str:
-    fields = _stat(pid)
-    return fields[0] if fields else "Z"
-
-
-def group_members(group: int) -> list[int]:
-    """The live processes of a group; a zombie is gone already."""
-    return [
-        pid
-        for pid in _pids()
-        if (fields := _stat(pid)) and int(fields[2]) == group and fields[0] not in {"Z", "X"}
-    ]
-
-
 def crash_handlers(tmpdir: Path) -> list[int]:
     """Desktop Chromium's two crash handlers, which leave the group: known by name and TMPDIR."""
-    return [pid for pid in _pids() if _is_crash_handler(pid, tmpdir)]
+    return [pid for pid in pids() if _is_crash_handler(pid, tmpdir)]
 
 
 def _is_crash_handler(pid: int, tmpdir: Path) -> bool:

@@ -1,0 +1,86 @@
+"""What dead instances leave, and a Chromium that somebody started by hand."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import World
+from waguard.host import procfs
+from waguard.host.procfs import group_members
+from waguard.worker.browser_arguments import find_executable
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE = "6281180001"
+
+
+async def test_a_worker_whose_record_is_lost_is_ended_before_its_session_is_started(
+    world: World,
+) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.stop(signal.SIGKILL)
+    for record in (daemon.folder / "run/workers").glob("*.json"):
+        record.unlink()
+    await daemon.start()
+    after = await daemon.wait_status("s1", "connected")
+    assert after["worker_pid"] != before["worker_pid"]
+    assert procfs.start_time(before["worker_pid"]) is None
+    assert procfs.start_time(before["browser_pid"]) is None
+    assert "a stray is ended" in daemon.log()
+    # it was closed in order: nobody had to scan again
+    assert world.receiver.count("qr_code_generated") == 1
+
+
+async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
+    """Renderers that are stopped do not see that their browser is gone."""
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    tree = [before["worker_pid"], *group_members(before["browser_pid"])]
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    await daemon.wait_status("s1", "connected", restarts=1)
+
+    async def all_gone() -> bool:
+        return not any(procfs.start_time(pid) for pid in tree)
+
+    await daemon.until(all_gone)
+
+
+@pytest.fixture
+def stranger(world: World) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Chromium of the op's own on a profile of ours."""
+    profile = world.daemon.folder / "sessions/workspace_1/session-s1"
+    profile.mkdir(parents=True)
+    argv = [
+        str(find_executable(None, "headless-shell")),
+        f"--user-data-dir={profile}",
+        "--no-sandbox",
+    ]
+    with subprocess.Popen(
+        argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def test_somebody_elses_chromium_is_named_and_waited_for(
+    world: World, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    """headless-shell locks no profile: only its command line tells."""
+    daemon = world.daemon
+    await daemon.start()
+    body = {"session_id": "s1", "workspace_id": 1}
+    assert (await daemon.call("POST", "/api/sessions", body))[0] == 201
+    told = await daemon.wait_status("s1", "disconnected", lifecycle="backoff")
+    assert f"Chromium {stranger.pid} uses " in told["disconnect_details"], json.dumps(told)
+    assert told["restarts"] == 0
+    assert stranger.poll() is None
+    assert Path(f"/proc/{stranger.pid}").exists()

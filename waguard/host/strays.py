@@ -1,0 +1,154 @@
+"""Find what dead instances left running, and end it: ask, wait, insist.
+
+A pid is soon another's: each is signalled through a pidfd, opened before its start time is compared.
+"""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import signal
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from waguard.host import procfs
+from waguard.host.patience import patience
+from waguard.policy.strays import Foreign, Seen, Stray, judge
+from waguard.ports import Swept
+
+FOLLOWS: Final = 1.0  # s; a Chromium whose worker was killed a moment ago ends by itself
+WORKER_GRACE: Final = 12.0  # s; it closes its Chromium
+BROWSER_GRACE: Final = 3.0  # s
+LOOK: Final = 0.02  # s; nobody tells of the end of somebody else's children
+_PROFILE: Final = "--user-data-dir="
+
+
+async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+    """End what is ours and left over; see ``policy.strays.judge``. Workers first: they end in order."""
+    seen = await asyncio.to_thread(scan)
+    places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
+    found = judge(seen, kept=kept, **places)
+    left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
+    workers = [one for one in left if one.seen.profile is None]
+    browsers = [one for one in left if one.seen.profile is not None]
+    ended = await asyncio.gather(*(one.end(0.0, WORKER_GRACE) for one in workers))
+    ended += await asyncio.gather(*(one.end(FOLLOWS, BROWSER_GRACE) for one in browsers))
+    return Swept(
+        ended=tuple(
+            one.seen for one, had_to in zip([*workers, *browsers], ended, strict=True) if had_to
+        ),
+        foreign=tuple(one for one in found if isinstance(one, Foreign)),
+    )
+
+
+def scan() -> list[Seen]:
+    """Every worker and browser process of this machine, whosever it is."""
+    return [seen for pid in procfs.pids() if (seen := _seen(pid))]
+
+
+def _seen(pid: int) -> Seen | None:
+    arguments = procfs.command_line(pid)
+    profile = _profile(pid, arguments)
+    if profile is None and "waguard.worker" not in arguments:
+        return None
+    started, parent = procfs.start_time(pid), procfs.parent(pid)
+    marks = procfs.environment(pid)
+    record = marks.get("WAGUARD_RECORD")
+    if started is None or parent is None or (profile is None and record is None):
+        return None
+    return Seen(
+        pid=pid,
+        start_time=started,
+        parent=parent,
+        user=_user(pid),
+        command=" ".join(arguments),
+        profile=profile,
+        record=os.path.realpath(record) if record else None,
+        session=marks.get("WAGUARD_SESSION"),
+    )
+
+
+def _profile(pid: int, arguments: list[str]) -> str | None:
+    """Of a browser process; its renderers say ``--type`` and are nobody's own."""
+    if any("--type=" in argument for argument in arguments):
+        return None
+    told = [a.removeprefix(_PROFILE) for a in arguments if a.startswith(_PROFILE)]
+    if not told:
+        return None
+    with contextlib.suppress(OSError):
+        return os.path.realpath(Path(f"/proc/{pid}/cwd").readlink() / told[-1])
+    return os.path.realpath(told[-1])
+
+
+def _user(pid: int) -> str:
+    try:
+        number = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return "nobody"
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+@dataclass(frozen=True)
+class _Left:
+    seen: Seen
+    members: tuple[tuple[int, int], ...]
+    """Pid and start time of each process of the group that it leads."""
+
+    @classmethod
+    def of(cls, seen: Seen) -> "_Left":
+        pids = procfs.group_members(seen.pid)
+        return cls(seen, tuple((pid, procfs.start_time(pid) or 0) for pid in pids))
+
+    async def end(self, follows: float, grace: float) -> bool:
+        """Whether it did not go by itself within ``follows`` seconds."""
+        if await self._gone(follows):
+            return False
+        seen = self.seen
+        logger.warning(
+            "a stray is ended", session=seen.session, pid=seen.pid, command=seen.command[:200]
+        )
+        _signal(seen.pid, seen.start_time, signal.SIGTERM)
+        if await self._gone(grace):
+            return True
+        # what it has started meanwhile too, while its number is its own
+        now = _Left.of(self.seen).members if self._lives() else ()
+        for pid, started in {*self.members, *now}:
+            _signal(pid, started, signal.SIGKILL)
+        await self._gone(grace)
+        return True
+
+    def _lives(self) -> bool:
+        return procfs.start_time(self.seen.pid) == self.seen.start_time
+
+    async def _gone(self, within: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with patience(within):
+                while any(procfs.start_time(pid) == started for pid, started in self._all()):  # noqa: ASYNC110 - there is no event
+                    await asyncio.sleep(LOOK)
+                return True
+        return False
+
+    def _all(self) -> Iterator[tuple[int, int]]:
+        yield self.seen.pid, self.seen.start_time
+        yield from self.members
+
+
+def _signal(pid: int, started: int, number: signal.Signals) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if procfs.start_time(pid) == started:
+            signal.pidfd_send_signal(pidfd, number)
+    except OSError as error:
+        logger.error("a stray cannot be ended", pid=pid, why=error.strerror)
+    finally:
+        os.close(pidfd)
