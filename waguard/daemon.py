@@ -27,6 +27,7 @@ from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url
 from waguard.host.lock import private_folder
+from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
@@ -93,6 +94,7 @@ class Daemon:
                     clock=self._clock,
                 ),
                 meter=Meter(),
+                crowded=cpu_is_crowded,
             )
         )
         self._ticker = Ticker()

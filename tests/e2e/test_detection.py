@@ -7,14 +7,27 @@ import signal
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon
 from waguard.host import procfs
-from waguard.host.procfs import group_members
+from waguard.host.procfs import command_line, group_members
+from waguard.worker import wajs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 
 SUSPENDED = 14.0  # s; the longest limit of a silent worker is 10
 SETTLED = 3.0  # s; some ticks, after which a false alarm would have shown
 PHONES = {"s1": "6281180001", "s2": "6281180002"}
+
+
+# a page that is caught in a loop as soon as it is told to
+SPINS = "\n;WPP.on('chat.new_message', (m) => { if (m.body === 'spin') for (;;); });"
+
+
+async def logged(daemon: Daemon, words: str) -> None:
+    async def look() -> bool:
+        return words in daemon.log()
+
+    await daemon.until(look)
 
 
 async def gone(pid: int) -> bool:
@@ -86,3 +99,38 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
             assert after[key] == told[key], key
         assert (after["status"], after["restarts"]) == ("connected", 0)
     assert "session unhealthy" not in daemon.log()
+
+
+async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None:
+    daemon = world.daemon
+    bundle = daemon.folder / "spins.js"
+    bundle.write_text(wajs.bundle(None) + SPINS)
+    daemon.settings = {**daemon.settings, "WAGUARD_WHATSAPP__WAJS": str(bundle)}
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONES["s1"])
+    world.standin.phone.incoming(phone=PHONES["s1"], from_="6281180009", body="spin")
+    await logged(daemon, "the page does not answer")
+    await logged(daemon, "its script is ended")
+    await logged(daemon, "heard again")
+    await logged(daemon, "is loaded anew")
+
+    async def sends() -> bool:
+        return (await daemon.send("s1", "6281180009", "still here"))[0] == 200
+
+    await daemon.until(sends)
+    after = await daemon.status("s1")
+    assert (after["restarts"], after["browser_pid"]) == (0, before["browser_pid"])
+
+
+async def test_a_stopped_renderer_is_named_and_its_worker_replaced(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONES["s1"])
+    group = group_members(before["browser_pid"])
+    [renderer] = [pid for pid in group if "--type=renderer" in " ".join(command_line(pid))]
+    os.kill(renderer, signal.SIGSTOP)
+    await logged(daemon, "the page does not answer")
+    after = await daemon.wait_status("s1", "connected", restarts=1)
+    assert after["browser_pid"] != before["browser_pid"]
+    assert f"Chromium's process {renderer} was stopped (SIGSTOP)" in daemon.log()
+    await daemon.until(lambda: gone(renderer))

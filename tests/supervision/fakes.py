@@ -220,8 +220,8 @@ class FakeProcess:
         )
         self.tell(report)
 
-    def beat(self, page: float | None = 0.01) -> None:
-        self.tell(Heartbeat(devtools=0.01, page=page))
+    def beat(self, page: float | None = 0.01, *, hopeless: bool = False) -> None:
+        self.tell(Heartbeat(devtools=0.01, page=page, hopeless=hopeless))
 
     def event(self, body: InboundMessage | Ack | LoggedOut | ProfileMended) -> int:
         self._seq += 1
@@ -325,6 +325,7 @@ class World:
     config: Config
     store: MemoryStore
     spawn: FakeSpawn = field(default_factory=FakeSpawn)
+    crowded: bool = False
     clock: FakeClock = field(default_factory=FakeClock)
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
@@ -347,6 +348,7 @@ class World:
             admission=self.admission,
             fleet=self.fleet,
             meter=self.meter,
+            crowded=lambda: self.crowded,
             chance=self.chance,
         )
 

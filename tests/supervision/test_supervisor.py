@@ -795,12 +795,14 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     assert world.audited("restart") == [(None, None, "the worker has been silent for 11 s")]
 
 
-async def beating(bench: Bench, process: FakeProcess, seconds: int, page: float | None) -> None:
+async def beating(
+    bench: Bench, process: FakeProcess, seconds: int, page: float | None, *, hopeless: bool = False
+) -> None:
     session = bench.session(process.spec.session)
     async with asyncio.timeout(DEADLINE):
         for _ in range(seconds):
             bench.world.clock.advance(1)
-            process.beat(page)
+            process.beat(page, hopeless=hopeless)
             while session.heard_at != bench.world.clock.monotonic():
                 await asyncio.sleep(0)
             await bench.it.watch()
@@ -817,6 +819,42 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
     await until(empty.session(), lambda s: s.process is not process)
     await empty.settled()
     assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
+
+
+@pytest.mark.parametrize(("crowded", "limit"), [(False, 10), (True, 30)])
+async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_cores(
+    empty: Bench, world: World, *, crowded: bool, limit: int
+) -> None:
+    process = await empty.connected()
+    world.crowded = crowded
+    await beating(empty, process, limit, page=None, hopeless=True)
+    assert empty.session().state is State.RUNNING
+    await beating(empty, process, 1, page=None, hopeless=True)
+    assert empty.session().state is State.RECYCLING
+
+
+async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await beating(empty, process, 2, page=None)
+    assert (await empty.it.view("s")).disconnect_details is None
+    await beating(empty, process, 1, page=None)
+    view = await empty.it.view("s")
+    assert (view.status, view.disconnect_details) == ("connected", "the page does not answer")
+    await beating(empty, process, 1, page=0.01)
+    assert (await empty.it.view("s")).disconnect_details is None
+    assert empty.session().process is process
+    await watch_for(empty, 3)
+    assert (await empty.it.view("s")).disconnect_details == "the worker is silent"
+
+
+async def test_why_a_page_is_silent_is_told_where_it_is_known(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
+    await beating(empty, process, 11, page=None, hopeless=True)
+    await until(empty.session(), lambda s: s.process is not process)
+    await empty.settled()
+    ((_, _, why),) = world.audited("restart")
+    assert why == ("the page has not answered for 11 s: Chromium's process 7 was stopped (SIGSTOP)")
 
 
 async def test_quiet_is_not_dead(empty: Bench, world: World) -> None:

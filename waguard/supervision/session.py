@@ -96,6 +96,8 @@ class Surroundings:
     admission: Admission
     fleet: Fleet
     meter: Meter
+    crowded: Callable[[], bool] = lambda: False
+    """Whether the machine has more to do than it can."""
     chance: random.Random = field(default_factory=random.Random)
 
 
@@ -112,6 +114,10 @@ class Session:
         """Monotonic time of the worker's last heartbeat or report."""
         self.page_seen_at: float | None = None
         """Monotonic time at which the page last answered."""
+        self.page_hopeless = False
+        """While it is silent: nothing more can be done for it."""
+        self.silence: str | None = None
+        """What is silent now, in words."""
         self.in_state_since = around.clock.monotonic()
         self.link_since = around.clock.monotonic()
         self._code_at = around.clock.monotonic()
@@ -518,6 +524,17 @@ class Session:
         if self.page_seen_at is not None:
             self.page_seen_at = min(now, self.page_seen_at + seconds)
 
+    def silent(self, why: str | None) -> None:
+        """A tick: what is silent now, None: all layers are heard. Nothing is done yet."""
+        if why == self.silence:
+            return
+        self.silence = why
+        if why:
+            evidence = self.report.silence if self.report else None
+            self._log.warning("silence", why=why, evidence=evidence)
+        else:
+            self._log.info("heard again")
+
     def look_at_link(self) -> None:
         """A tick: unknown is no change, but it has a deadline."""
         if self.link_unknown_for > LINK_DEADLINE:
@@ -696,7 +713,8 @@ class Session:
             return
         self.heard_at = self._around.clock.monotonic()
         match message:
-            case Heartbeat(page=page):
+            case Heartbeat(page=page, hopeless=hopeless):
+                self.page_hopeless = hopeless
                 if page is not None:
                     self.page_seen_at = self.heard_at
                 self._forgive()

@@ -73,7 +73,6 @@ from waguard.wire.protocol import (
 UNLINK_DEADLINE: Final = 15.0  # s
 QR_RETRY_AFTER: Final = 2.0  # s
 WRITE_DEADLINE: Final = 5.0  # s; for the last words to the database
-STALL: Final = 5.0  # s between two ticks: this process stood still, so nobody could be heard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +218,7 @@ class Supervisor:
         """Look for silent layers in every session."""
         now = self._around.clock.monotonic()
         before, self._watched_at = self._watched_at, now
-        if before is not None and now - before > STALL:
+        if before is not None and now - before > probe.STALL:
             logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
             for session in self._sessions.values():
                 session.stood_still(now - before)
@@ -227,6 +226,7 @@ class Supervisor:
         self._around.admission.look()
         self._around.fleet.tick()
         config = self._around.config()
+        crowded = self._around.crowded()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
         for session in list(self._sessions.values()):
             session.look_at_link()
@@ -239,9 +239,13 @@ class Supervisor:
                 page=None if session.page_seen_at is None else now - session.page_seen_at,
                 link=session.link_unknown_for,
                 code=session.no_code_for,
+                hopeless=session.page_hopeless,
+                crowded=crowded,
             )
+            session.silent(probe.notice(limits, silence))
             if why := probe.diagnose(limits, silence):
-                session.unhealthy(why)
+                evidence = session.report.silence if session.report else None
+                session.unhealthy(f"{why}: {evidence}" if evidence else why)
 
     async def measure(self) -> None:
         """Look at what each session uses, and replace those that use too much."""
@@ -647,7 +651,7 @@ class Supervisor:
             connected_at=row.connected_at,
             last_activity=row.last_activity,
             disconnect_reason=str(verdict.reason) if verdict.reason else None,
-            disconnect_details=verdict.details,
+            disconnect_details=verdict.details or session.silence,
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,

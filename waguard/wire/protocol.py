@@ -178,6 +178,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     qr_idle: bool = False
     """WhatsApp has stopped showing codes: nobody scanned."""
     details: str | None = None
+    silence: str | None = None
+    """Evidence, while the page does not answer."""
 
 
 class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
@@ -185,6 +187,8 @@ class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
 
     devtools: float | None
     page: float | None
+    hopeless: bool = False
+    """The page is silent, and its script was ended in vain or its process is stopped."""
 
 
 class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from waguard.host.patience import patience
+from waguard.host.procfs import group_members, is_stopped
 from waguard.worker.browser_arguments import ChromiumSpec, Flavour, arguments, find_executable
 from waguard.worker.browser_errors import (
     BrowserArgumentError,
@@ -68,6 +69,13 @@ class Chromium:
     def stopped(self) -> bool:
         """Whether the browser process is stopped (SIGSTOP): why it may be silent."""
         return self._process.stopped
+
+    def stopped_member(self) -> str | None:
+        """Which of its processes stands still, in words: renderers are nobody's children here."""
+        for pid in group_members(self.pid):
+            if is_stopped(pid):
+                return f"Chromium's process {pid} was stopped (SIGSTOP)"
+        return None
 
     def look(self) -> None:
         """To be called at SIGCHLD."""

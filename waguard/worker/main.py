@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,8 +22,10 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.host import logs, procfs
 from waguard.host.patience import patience
+from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.link import Link
+from waguard.policy.probe import Hearing, listen, should_end_script
 from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
@@ -73,6 +76,8 @@ from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 PROBE_DEADLINE: Final = 5.0  # s
+EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
+HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
@@ -103,11 +108,13 @@ class SessionWorker:
         self._inbound = Inbound(self._daemon.event)
         self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
+        self._silence: str | None = None
         self._chromium: Chromium | None = None
         self._session: PageSession | None = None
         self._page: WhatsAppPage | None = None
         self._changed = asyncio.Event()
         self._page_opened = asyncio.Event()
+        self._freed = asyncio.Event()
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
         self.stop = asyncio.Event()
@@ -177,7 +184,21 @@ class SessionWorker:
     async def _serve(self, session: PageSession) -> None:
         await self._open_page(session)
         self._phase = "ready"
-        await _first_of(self._follow_the_link(), self._pump())
+        await _first_of(self._follow_the_link(), self._pump(), self._renew())
+
+    async def _renew(self) -> None:
+        """Load a page whose script was ended anew: what it was about to do never ends now, and
+        what waits for that, such as the ack of a send, would wait for ever."""
+        while True:
+            await self._freed.wait()
+            self._freed.clear()
+            assert self._page  # noqa: S101 - opened before
+            logger.info("the page answers again and is loaded anew")
+            try:
+                await self._reach(self._page, self._page.load)
+            except WaguardError as error:
+                raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+            self._changed.set()
 
     def _lock_profile(self) -> ProfileLock:
         try:
@@ -214,13 +235,13 @@ class SessionWorker:
             )
             self._session = session
             self._page_opened.set()
-            await self._reach(self._page)
+            await self._reach(self._page, self._page.open)
         except WaguardError as error:
             raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
 
-    async def _reach(self, page: WhatsAppPage) -> None:
-        """Open the page; while the network does not lead to it, say "offline" and try again."""
-        load, attempt = page.open, 0
+    async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
+        """Load the page; while the network does not lead to it, say "offline" and try again."""
+        attempt = 0
         while True:
             try:
                 await load()
@@ -327,6 +348,8 @@ class SessionWorker:
         """Tell each second which layer answers. A slow layer is asked once, not again and again,
         and its late answer counts: on a busy host a page may need more than a heartbeat."""
         asked: dict[str, asyncio.Task[float | None]] = {}
+        began = time.monotonic()
+        hearing = Hearing(heard_at=began, looked_at=began)
         layers: dict[str, Callable[..., Awaitable[object]]] = {
             "devtools": chromium.devtools.version,
             "page": self._ping_page,
@@ -339,13 +362,37 @@ class SessionWorker:
                 began = time.monotonic()
                 await asyncio.wait(asked.values(), timeout=self._spec.heartbeat)
                 told = {name: asked.pop(name).result() for name in layers if asked[name].done()}
+                hopeless = hearing.helped or self._silence is not None
                 self._daemon.heartbeat(
-                    Heartbeat(devtools=told.get("devtools"), page=told.get("page"))
+                    Heartbeat(
+                        devtools=told.get("devtools"), page=told.get("page"), hopeless=hopeless
+                    )
                 )
+                hearing = await self._care_for_the_page(chromium, hearing, told)
                 await asyncio.sleep(max(0.0, self._spec.heartbeat - (time.monotonic() - began)))
         finally:
             for task in asked.values():
                 task.cancel()
+
+    async def _care_for_the_page(
+        self, chromium: Chromium, before: Hearing, told: dict[str, float | None]
+    ) -> Hearing:
+        """While it is silent: evidence for the daemon, and an end of the script that it runs."""
+        answered = told.get("page") is not None
+        if answered and before.helped:
+            self._freed.set()
+        hearing = listen(before, now=time.monotonic(), answered=answered)
+        self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
+        caught = self._phase == "ready" and self._silence is None
+        if caught and should_end_script(
+            hearing, devtools=told.get("devtools"), crowded=cpu_is_crowded()
+        ):
+            logger.warning("the page does not answer: its script is ended", silent=hearing.silent)
+            assert self._session  # noqa: S101 - opened before
+            await _round_trip(self._session.terminate_execution, timeout=HELP_DEADLINE)
+            hearing = replace(hearing, helped=True)
+        self._report()
+        return hearing
 
     async def _ping_page(self, *, timeout: float) -> None:
         assert self._session  # noqa: S101 - opened before
@@ -401,6 +448,7 @@ class SessionWorker:
                 qr=watch.qr if ready else None,
                 qr_idle=watch.qr_idle,
                 details=self._details or watch.details,
+                silence=self._silence,
             )
         )
 
@@ -444,11 +492,13 @@ class SessionWorker:
             await self._care.ended(orderly=await self._chromium.exited == 0)
 
 
-async def _round_trip(ask: Callable[..., Awaitable[object]]) -> float | None:
+async def _round_trip(
+    ask: Callable[..., Awaitable[object]], *, timeout: float = PROBE_DEADLINE
+) -> float | None:
     """Seconds until the layer answered; None: not before its deadline."""
     began = time.monotonic()
     try:
-        await ask(timeout=PROBE_DEADLINE)
+        await ask(timeout=timeout)
     except (DevToolsError, EvaluationError):
         return None
     return time.monotonic() - began
