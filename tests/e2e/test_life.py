@@ -4,9 +4,11 @@ import base64
 import os
 import signal
 
+import msgspec
 import pytest
 
 from tests.e2e.conftest import World
+from waguard.wire.protocol import PROTOCOL, WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 
@@ -256,3 +258,19 @@ async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World
     assert "TOS_BLOCK" in told["disconnect_details"]
     _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
     assert answer["incidents"][-1]["advice"].startswith("WhatsApp blocks it")
+
+
+async def test_a_worker_of_another_version_is_replaced_in_order(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.stop(signal.SIGKILL)
+    [record] = (daemon.folder / "run/workers").glob("*.json")
+    written = msgspec.json.decode(record.read_bytes(), type=WorkerRecord)
+    other = msgspec.structs.replace(written, protocol=PROTOCOL + 1)
+    record.write_bytes(msgspec.json.encode(other))
+    await daemon.start()
+    after = await daemon.wait_status("s1", "connected")
+    assert after["worker_pid"] != before["worker_pid"]
+    assert after["restarts"] == 0
+    assert "credentials copied" in daemon.log(), "Chromium was closed in order"

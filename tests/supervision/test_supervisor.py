@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from tests.store.memory import Account
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, qr, until
+from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import (
     ConflictError,
@@ -32,6 +33,7 @@ from waguard.supervision import session as session_module
 from waguard.supervision import supervisor as under_test
 from waguard.supervision.readiness import summary
 from waguard.wire.protocol import (
+    PROTOCOL,
     Call,
     Exists,
     PairingCode,
@@ -227,6 +229,68 @@ async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
         (str(paths.runtime / "workers"), str(paths.sessions), {left.process.pid})
     ]
     assert world.audited("stray_ended") == [(None, None, "waguard.worker gone")]
+
+
+async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehind]:
+    """They speak another protocol."""
+    left = []
+    for name in names:
+        await bench.row(name)
+        found = await world.left_behind(name)
+        record = msgspec.structs.replace(found.record, protocol=PROTOCOL - 1)
+        left.append(replace(found, record=record))
+    return left
+
+
+async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
+    bench: Bench, world: World
+) -> None:
+    """As planned: it is no crash, and they are asked to close in order."""
+    left = await old_workers(bench, world, "a", "b")
+    held = asyncio.Event()
+    world.spawn.script = Script(held=held)
+    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
+    assert [one.process.alive for one in left] == [False, True]
+    held.set()
+    async with asyncio.timeout(DEADLINE):
+        assert await restoring == "restored 2"
+    assert [one.process.signals for one in left] == [["TERM"], ["TERM"]]
+    for name in ("a", "b"):
+        assert bench.session(name).restarts == 0
+        assert len(world.spawn.of(name)) == 2
+    assert world.audited("restart") == []
+    assert len(world.audited("recycled")) == 2
+
+
+async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
+    bench: Bench, world: World
+) -> None:
+    left = await old_workers(bench, world, "a", "b")
+    held = asyncio.Event()
+    world.spawn.script = Script(held=held)
+    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
+    await bench.it.logout("b")
+    held.set()
+    async with asyncio.timeout(DEADLINE):
+        assert await restoring == "restored 1"
+    assert not left[1].process.alive
+    assert bench.session("b").state is State.STOPPED
+
+
+async def test_a_stop_ends_also_those_that_wait_for_their_turn(bench: Bench, world: World) -> None:
+    left = await old_workers(bench, world, "a", "b")
+    held = asyncio.Event()
+    world.spawn.script = Script(held=held)
+    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
+    restoring.cancel()
+    await asyncio.gather(restoring, return_exceptions=True)
+    held.set()
+    async with asyncio.timeout(DEADLINE):
+        await bench.it.stop()
+    assert world.spawn.alive == []
 
 
 async def test_two_workers_of_one_session_cannot_both_be_kept(bench: Bench, world: World) -> None:

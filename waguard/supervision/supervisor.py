@@ -61,6 +61,7 @@ from waguard.supervision.readiness import (
 )
 from waguard.supervision.session import STOP_GRACE, Session, Surroundings
 from waguard.wire.protocol import (
+    PROTOCOL,
     Call,
     QrCode,
     RefreshQr,
@@ -98,6 +99,8 @@ class Supervisor:
         self._recycled: Session | None = None
         self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
         self._leaving: set[str] = set()
+        self._outdated: dict[str, Process] = {}
+        """Living workers that speak another protocol, by session: they wait to be replaced."""
         self._watched_at: float | None = None
         self._findings: list[Finding] = []
         self._reconciling = asyncio.Lock()
@@ -118,7 +121,15 @@ class Supervisor:
         await self._take_over(records)
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
         should_run.sort(key=lambda session: admission.order(session.candidate()))
-        outcomes = await asyncio.gather(*(self._restore_one(session) for session in should_run))
+        old = [s for s in should_run if s.row.session_id in self._outdated]
+        recycling = asyncio.create_task(self._recycle(old), name="recycle")
+        try:
+            outcomes = await asyncio.gather(
+                *(self._restore_one(s) for s in should_run if s not in old)
+            )
+            outcomes += await recycling
+        finally:
+            recycling.cancel()
         for session in self._sessions.values():
             if promises_too_much(session):
                 session.correct_row(session.row)
@@ -150,8 +161,12 @@ class Supervisor:
             fits = (
                 session and session.row.desired_up and session.row.generation == record.generation
             )
-            if session and fits and session.process is None:
-                session.adopt(process, record)
+            free = session and session.process is None and record.session not in self._outdated
+            if session and fits and free:
+                if record.protocol == PROTOCOL:
+                    session.adopt(process, record)
+                else:
+                    self._outdated[record.session] = process
                 continue
             logger.warning(
                 "worker of an earlier daemon stopped", session=record.session, worker=record.pid
@@ -159,6 +174,23 @@ class Supervisor:
             unwanted.append(process)
         # one that hangs must not keep the others from being restored
         await asyncio.gather(*(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted))
+
+    async def _recycle(self, sessions: list[Session]) -> list[str]:
+        """Replace workers that speak another protocol, one at a time: the others still serve the
+        phones. Planned, so it is no crash, and Chromium is closed in order."""
+        outcomes = []
+        for session in sessions:
+            name = session.row.session_id
+            process = self._outdated[name]
+            logger.warning(
+                "worker of another version is replaced", session=name, worker=process.pid
+            )
+            session.note("recycled", reason="its worker was of another version")
+            await shutdown.stop(process, grace=STOP_GRACE)
+            del self._outdated[name]
+            if session.row.desired_up:
+                outcomes.append(await self._restore_one(session))
+        return outcomes
 
     async def _restore_one(self, session: Session) -> str:
         if self._stopping:
@@ -198,7 +230,10 @@ class Supervisor:
         self._stopping = True
         self._around.admission.close()
         sessions = list(self._sessions.values())
-        await asyncio.gather(*(session.stop(daemon_stopping=True) for session in sessions))
+        await asyncio.gather(
+            *(session.stop(daemon_stopping=True) for session in sessions),
+            *(shutdown.stop(process, grace=STOP_GRACE) for process in self._outdated.values()),
+        )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WRITE_DEADLINE):
                 await asyncio.gather(*(session.written() for session in sessions))
@@ -211,6 +246,8 @@ class Supervisor:
         for session in self._sessions.values():
             if session.process:
                 session.process.kill()
+        for process in self._outdated.values():
+            process.kill()
 
     # ---- ticks ----
 

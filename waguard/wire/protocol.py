@@ -68,6 +68,8 @@ class WorkerRecord(Struct, frozen=True, kw_only=True):
     generation: int
     profile: str
     socket: str
+    protocol: int = 1
+    """``PROTOCOL`` of the worker; the first version did not write it."""
 
 
 # daemon → worker

@@ -528,6 +528,7 @@ def _write_record(spec: WorkerSpec) -> None:
         generation=spec.generation,
         profile=spec.profile,
         socket=spec.socket,
+        protocol=PROTOCOL,
     )
     draft = Path(spec.record + ".new")
     draft.write_bytes(msgspec.json.encode(record))
