@@ -145,6 +145,12 @@ class Daemon:
                     return
             await asyncio.sleep(0.05)
 
+    async def kill(self) -> None:
+        """As the kernel does it."""
+        assert self._process
+        self._process.kill()
+        await self._process.wait()
+
     async def stop(self) -> None:
         """In order."""
         if self._process and self._process.returncode is None:

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -97,11 +97,11 @@ class Bench:
         self.folder, self.standin, self.http, self.rounds = folder, standin, http, rounds
         self._phones = 0
 
-    def phones(self) -> dict[str, str]:
+    def phones(self, count: int = SESSIONS) -> dict[str, str]:
         """New session ids, each with a phone of its own."""
         first = self._phones
-        self._phones += SESSIONS
-        return {f"s{n}": f"{PHONE}{n:04}" for n in range(first, first + SESSIONS)}
+        self._phones += count
+        return {f"s{n}": f"{PHONE}{n:04}" for n in range(first, first + count)}
 
     def daemon(self, name: str) -> Daemon:
         """One in a folder of its own; not started."""
@@ -338,6 +338,7 @@ class Bench:
         return [refused]
 
 
+ABOUT = __doc__.partition("\n")[0]
 PARTS = ("qr", "restart", "send", "memory", "second")
 
 
@@ -352,17 +353,17 @@ def _print(figures: list[Figure]) -> None:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
-async def _measure(parts: list[str], rounds: int, folder: Path) -> list[Figure]:
+async def _measure(make: type[Bench], parts: list[str], rounds: int, folder: Path) -> list[Figure]:
     figures: list[Figure] = []
     async with StandIn.run() as standin, aiohttp.ClientSession() as http:
-        bench = Bench(folder, standin, http, rounds)
+        bench = make(folder, standin, http, rounds)
         for part in parts:
             sys.stderr.write(f"{part} … (load {os.getloadavg()[0]:.1f})\n")
             figures += await getattr(bench, part)()
     return figures
 
 
-async def _main(parts: list[str], rounds: int, out: Path | None) -> int:
+async def _main(make: type[Bench], parts: list[str], rounds: int, out: Path | None) -> int:
     task = asyncio.current_task()
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -370,7 +371,7 @@ async def _main(parts: list[str], rounds: int, out: Path | None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="wg-b-", dir="/tmp"))
     began = os.getloadavg()[0]
     try:
-        figures = await _measure(parts, rounds, folder)
+        figures = await _measure(make, parts, rounds, folder)
     finally:
         left = await gone(folder, within=5.0)
         for pid in left_behind(folder):
@@ -388,20 +389,20 @@ async def _main(parts: list[str], rounds: int, out: Path | None) -> int:
     return 0
 
 
-def main() -> int:
-    """The exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main(make: type[Bench] = Bench, available: Sequence[str] = PARTS, about: str = ABOUT) -> int:
+    """The exit code. ``available``: methods of ``make``, each a part of the table."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=10, help="(%(default)s)")
-    parser.add_argument("--only", default=",".join(PARTS), help="some of %(default)s")
+    parser.add_argument("--only", default=",".join(available), help="some of %(default)s")
     parser.add_argument("--json", type=Path, help="write all figures here")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
-    if unknown := [part for part in parts if part not in PARTS]:
+    if unknown := [part for part in parts if part not in available]:
         parser.error(f"no such part: {', '.join(unknown)}")
     if arguments.rounds < 1:
         parser.error("at least one round")
     try:
-        return asyncio.run(_main(parts, arguments.rounds, arguments.json))
+        return asyncio.run(_main(make, parts, arguments.rounds, arguments.json))
     except asyncio.CancelledError:
         return 130
 

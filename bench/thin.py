@@ -48,6 +48,8 @@ class Browser:
         self._session = ""
         self._attached = asyncio.Event()
         self._loaded = asyncio.Event()
+        self.crashed = asyncio.Event()
+        self.closed = asyncio.Event()
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -90,8 +92,11 @@ class Browser:
                         self._attached.set()
                     case "Page.loadEventFired":
                         self._loaded.set()
+                    case "Inspector.targetCrashed":
+                        self.crashed.set()
                     case _:
                         pass
+        self.closed.set()
         for call in self._calls.values():
             call.set_exception(EOFError("the browser is gone"))
 
@@ -105,6 +110,13 @@ class Browser:
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self._writer.write(json.dumps(message).encode() + b"\0")
         return answer
+
+    async def watch(self) -> None:
+        """Have a page, and be told when it crashes."""
+        attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+        self._call("Target.setAutoAttach", attach, browser=True)
+        await self._attached.wait()
+        await self._call("Inspector.enable", {})
 
     async def evaluate(self, expression: str) -> Any:
         """The value of an expression, a promise included."""
