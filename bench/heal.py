@@ -1,6 +1,6 @@
 """How soon it is noticed that something died or stands still, and how soon all is well again.
 
-    python -m bench.heal [--rounds N] [--only fork,stopped,detect,heal,eight] [--json FILE]
+    python -m bench.heal [--rounds N] [--only fork,stopped,detect,heal,eight,soak] [--json FILE]
 
 As ``bench/session.py``: floor and waguard take turns in the same run.
 """
@@ -262,6 +262,39 @@ class Heal(Bench):
         await asyncio.sleep(CALM)
         return taken
 
+    # ---- nothing is noticed that is not so ----
+
+    async def soak(self) -> list[Figure]:
+        """Eight sessions while the cores are fully taken, a minute each round: nobody is replaced."""
+        figures = {
+            words: Figure(f"{name} in {self.rounds} min", "times", [], [], "at most", 0.0)
+            for words, name in (
+                ("session unhealthy", "sessions replaced"),
+                ("its script is ended", "scripts ended"),
+                ("WARNING silence", "silences told"),
+            )
+        }
+        phones = self.phones(SESSIONS)
+        async with self.daemon("soak") as daemon, contextlib.AsyncExitStack() as load:
+            await daemon.start()
+            await daemon.ready()
+            await daemon.pair(phones)
+            before = await daemon.pids(phones)
+            log = daemon.folder / "waguard.log"
+            told = log.stat().st_size
+            for _ in range(2 * (os.cpu_count() or 1)):
+                busy = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", "while True: pass"
+                )
+                load.callback(busy.kill)
+            await asyncio.sleep(60 * self.rounds)
+            if before != await daemon.pids(phones):
+                raise RuntimeError("false alarm: other processes than before")
+            since = log.read_bytes()[told:].decode(errors="replace")
+            for words, figure in figures.items():
+                figure.waguard.append(since.count(words))
+        return list(figures.values())
+
     # ---- e, f, g: the daemon and eight sessions ----
 
     async def eight(self) -> list[Figure]:
@@ -348,4 +381,4 @@ if __name__ == "__main__":
     kept = environment()
     os.environ.clear()
     os.environ.update(kept)
-    sys.exit(main(Heal, PARTS, __doc__.partition("\n")[0]))
+    sys.exit(main(Heal, PARTS, ("soak",), __doc__.partition("\n")[0]))

@@ -389,11 +389,19 @@ async def _main(make: type[Bench], parts: list[str], rounds: int, out: Path | No
     return 0
 
 
-def main(make: type[Bench] = Bench, available: Sequence[str] = PARTS, about: str = ABOUT) -> int:
-    """The exit code. ``available``: methods of ``make``, each a part of the table."""
+def main(
+    make: type[Bench] = Bench,
+    usual: Sequence[str] = PARTS,
+    on_demand: Sequence[str] = (),
+    about: str = ABOUT,
+) -> int:
+    """The exit code. ``usual`` and ``on_demand``: methods of ``make``, each a part of the table."""
+    available = (*usual, *on_demand)
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=10, help="(%(default)s)")
-    parser.add_argument("--only", default=",".join(available), help="some of %(default)s")
+    parser.add_argument(
+        "--only", default=",".join(usual), help=f"some of {','.join(available)} (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write all figures here")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")

@@ -145,6 +145,34 @@ async def test_kill_ends_the_whole_group(start: Start, tmp_path: Path) -> None:
     await wait_until(lambda: not alive(child), "its child is gone too")
 
 
+async def test_kill_ends_what_is_stopped_in_the_groups_of_its_children(
+    start: Start, tmp_path: Path
+) -> None:
+    """A stopped renderer does not see that its browser, and the browser's worker, are gone."""
+    note = tmp_path / "pid"
+    browser = (
+        "import os, signal, subprocess, time\n"
+        "renderer = subprocess.Popen(['sleep', '600'])\n"
+        "os.kill(renderer.pid, signal.SIGSTOP)\n"
+        f"open({str(note)!r}, 'w').write(str(renderer.pid))\n"
+        "print(flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = await start(
+        "import os, subprocess, sys, time\n"
+        f"argv = [sys.executable, '-c', {browser!r}]\n"
+        "child = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)\n"
+        "child.stdout.readline()\n"
+        "os.write(1, b'ready')\n"
+        "time.sleep(600)\n"
+    )
+    await listening(process)
+    renderer = int(note.read_text())
+    process.kill()
+    assert await ended(process) == -signal.SIGKILL
+    await wait_until(lambda: not alive(renderer), "the stopped one is gone too")
+
+
 async def test_a_stopped_process_can_be_killed(start: Start) -> None:
     process = await start(SAYS_READY + "time.sleep(600)")
     await listening(process)

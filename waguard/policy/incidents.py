@@ -108,6 +108,8 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
             incident.advice = _ADVICE.get(entry.reason or "")
         case "profile_mended" | "profile_tidied":
             incident.actions.append(entry.reason or "its profile was mended")
+        case "stray_ended":
+            incident.actions.append(f"what was left over was ended: {(entry.reason or '?')[:80]}")
         case "row_corrected":
             incident.actions.append(_row_corrected(entry))
         case "reconciled":
