@@ -72,64 +72,72 @@ def fold(entries: Iterable[Entry]) -> list[Incident]:
     current: Incident | None = None
     for entry in entries:
         at = entry.at or 0.0
-        begins = current is None
         if current is None:
             current = _begun(entry, at)
-            if current is not None:
-                incidents.append(current)
-        if current is not None and begins and entry.kind == "row_corrected":
-            # nothing else was wrong, and it is right again
-            current.actions.append(_row_corrected(entry))
-            current.result, current.ended = "the row tells the truth again", at
+            if current is None:
+                continue
+            incidents.append(current)
+        if current.ended is not None or not _goes_on(current, entry, at):
             current = None
-        if current is not None and _goes_on(current, entry, at):
-            continue
-        current = None
     return incidents
 
 
 def _begun(entry: Entry, at: float) -> Incident | None:
     if entry.kind == "status" and entry.before in _HEALTHY and entry.after not in _HEALTHY:
         return Incident(at, entry.reason or f"it became {entry.after}")
-    if entry.kind in _TROUBLE:
-        return Incident(at, entry.reason or entry.kind.replace("_", " "))
-    return None
+    if entry.kind not in _TROUBLE:
+        return None
+    begun = Incident(at, entry.reason or entry.kind.replace("_", " "))
+    if entry.kind == "row_corrected":  # nothing else was wrong, and it is right again
+        begun.actions.append(_done(entry) or "")
+        begun.result, begun.ended = "the row tells the truth again", at
+    return begun
 
 
 def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     """Add the entry; whether the incident is still open after it."""
-    match entry.kind:
-        case "restart":
-            incident.actions.append("its worker was started again")
-        case "recycled":
-            incident.actions.append("its worker was replaced, as planned")
-        case "parked":
-            incident.actions.append(f"it was parked ({entry.reason})")
-            incident.advice = _ADVICE.get(entry.reason or "")
-        case "profile_mended" | "profile_tidied":
-            incident.actions.append(entry.reason or "its profile was mended")
-        case "stray_ended":
-            incident.actions.append(f"what was left over was ended: {(entry.reason or '?')[:80]}")
-        case "row_corrected":
-            incident.actions.append(_row_corrected(entry))
-        case "reconciled":
-            incident.actions.append(f"it was {entry.after}")
-        case "logged_out":
-            incident.actions.append("WhatsApp logged it out; a QR code is shown")
-            incident.advice = "Scan the QR code: `waguard qr`."
-        case "status" if entry.after in _HEALTHY:
-            incident.result, incident.ended, incident.advice = "connected again", at, None
-            return False
-        case "status" if entry.after not in _ON_THE_WAY and entry.reason is None:
-            incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
-            return False
-        case _:
-            pass
+    if entry.kind == "status":
+        return _still_ill(incident, entry, at)
+    if done := _done(entry):
+        incident.actions.append(done)
+    if entry.kind == "parked":
+        incident.advice = _ADVICE.get(entry.reason or "")
+    elif entry.kind == "logged_out":
+        incident.advice = "Scan the QR code: `waguard qr`."
     return True
 
 
-def _row_corrected(entry: Entry) -> str:
-    return f"its row was corrected from {entry.before} to {entry.after}"
+def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
+    if entry.after in _HEALTHY:
+        incident.result, incident.ended, incident.advice = "connected again", at, None
+        return False
+    if entry.after not in _ON_THE_WAY and entry.reason is None:
+        incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
+        return False
+    return True
+
+
+def _done(entry: Entry) -> str | None:
+    """What waguard did, or saw, in a few words."""
+    match entry.kind:
+        case "restart":
+            return "its worker was started again"
+        case "recycled":
+            return "its worker was replaced, as planned"
+        case "parked":
+            return f"it was parked ({entry.reason})"
+        case "profile_mended" | "profile_tidied":
+            return entry.reason or "its profile was mended"
+        case "stray_ended":
+            return f"what was left over was ended: {(entry.reason or '?')[:80]}"
+        case "row_corrected":
+            return f"its row was corrected from {entry.before} to {entry.after}"
+        case "reconciled":
+            return f"it was {entry.after}"
+        case "logged_out":
+            return "WhatsApp logged it out; a QR code is shown"
+        case _:
+            return None
 
 
 def sentences(incident: Incident) -> Sequence[str]:

@@ -329,6 +329,8 @@ class Supervisor:
     async def correct(self) -> list[Correction]:
         """See ``ports.Sessions``."""
         self._refuse_before_restore()
+        if not self._restored or self._stopping:  # who is not up yet is no difference
+            raise UnavailableError("sessions are being restored or stopped", retry_after=5)
         async with self._reconciling:
             seen = await self._look()
             self._tell_findings(findings(seen.wanted, seen.observed, seen.host))
