@@ -176,7 +176,7 @@ async def test_a_foreign_browser_on_the_profile_is_waited_for_and_not_killed(
     try:
         await world.daemon.start()
         held = await world.daemon.wait_status(SESSION, "disconnected", lifecycle="backoff")
-        assert f"Chromium {foreign.pid} still uses the profile" in held["disconnect_details"]
+        assert f"Chromium {foreign.pid} uses" in held["disconnect_details"]
         assert foreign.returncode is None
     finally:
         await foreign.communicate(b"\n")
