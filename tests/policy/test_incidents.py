@@ -46,6 +46,23 @@ def test_a_crash_tells_cause_action_and_result() -> None:
     ]
 
 
+def test_a_planned_replacement_is_told_with_its_reason() -> None:
+    why = "it used 500 MB, worker.memory_limit is 400 MB"
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, why),
+            Line(10, "recycled", reason=why),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        f"Cause: {why}.",
+        "Done: its worker was replaced, as planned.",
+        "Result: connected again after 2.0 s.",
+    ]
+
+
 def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     (incident,) = fold(
         [

@@ -113,6 +113,25 @@ async def test_it_closes_when_the_canary_is_up_and_the_others_follow(
     assert max(len(fleet.session(name)._crashes) for name in FOUR) <= 1
 
 
+async def test_browsers_that_were_all_killed_at_once_are_back_with_the_next_tick(
+    fleet: Bench, world: World
+) -> None:
+    """The first canary does not wait for its interval."""
+    world.spawn.script = Script(reports=(CONNECTED,))
+    before = {name: fleet.process(name) for name in FOUR}
+    for process in before.values():
+        process.exit(13)
+    await wait_until(lambda: incidents(world), "it opens")
+    await until(fleet.session("c"), lambda s: s.held_by_fleet or s.link is Link.CONNECTED)
+    await ticks(fleet, world, 1)
+    for name in FOUR:
+        await until(
+            fleet.session(name),
+            lambda s, old=before[name]: s.process is not old and s.link is Link.CONNECTED,  # type: ignore[misc]
+        )
+    assert not any("fleet" in problem for problem in fleet.it.health().problems)
+
+
 async def test_a_restart_that_was_under_way_when_it_opened_waits_too(
     fleet: Bench, world: World
 ) -> None:

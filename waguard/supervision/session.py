@@ -283,8 +283,8 @@ class Session:
         """Replace its worker, as planned."""
         self._details, self._recycled_at = why, self._around.clock.monotonic()
         self._log.warning("session recycled", why=why)
-        self._ledger.record("recycled", reason=why)
         self.start(restart=True)
+        self._ledger.record("recycled", reason=why)
 
     def park(self, cause: ParkCause, details: str) -> None:
         """Give up until a person acts."""
