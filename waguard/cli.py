@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_sessions(commands)
     _add_profile(commands)
+    _add_webhooks(commands)
 
     qr = _command(
         commands, "qr", _qr, "show a session's QR code in the terminal, until it is scanned"
@@ -142,6 +143,27 @@ def _add_profile(commands: Any) -> None:
         if name == "restore":
             verb.add_argument("--snapshot", metavar="ID", help="the newest intact one by default")
         _with_config(verb)
+
+
+def _add_webhooks(commands: Any) -> None:
+    webhooks = commands.add_parser(
+        "webhooks", help="webhooks that nobody took: list, show, deliver again, delete"
+    )
+    verbs = webhooks.add_subparsers(required=True, metavar="VERB")
+    listing = _command(verbs, "list", _dead_list, "the newest dead letters, without their bodies")
+    listing.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(listing)
+    show = _command(verbs, "show", _dead_show, "one dead letter, with its body")
+    show.add_argument("number", type=int)
+    _with_config(show)
+    replay = _command(verbs, "replay", _dead_replay, "deliver one once more, or all of them")
+    which = replay.add_mutually_exclusive_group(required=True)
+    which.add_argument("number", type=int, nargs="?")
+    which.add_argument("--all", action="store_true")
+    _with_config(replay)
+    discard = _command(verbs, "discard", _dead_discard, "delete a dead letter for good")
+    discard.add_argument("number", type=int)
+    _with_config(discard)
 
 
 def _command(
@@ -454,6 +476,41 @@ def _send(arguments: argparse.Namespace) -> int:
         f"uncertain: WhatsApp did not answer; do not send it again blindly ({answer.get('message_id')})"
     )
     return 1
+
+
+_DEAD = "/api/webhooks/dead"
+
+
+def _dead_list(arguments: argparse.Namespace) -> int:
+    told = _client(arguments).call("GET", _DEAD)
+    if arguments.json:
+        _print_json(told)
+    elif told["dead"]:
+        columns = ("id", "session_id", "event", "endpoint", "attempts", "died_at", "error")
+        _print_table(told["dead"], columns)
+        if told["before"]:
+            print(f"there are more: GET {_DEAD}?before={told['before']}")
+    else:
+        print("no dead letters")
+    return 0
+
+
+def _dead_show(arguments: argparse.Namespace) -> int:
+    _print_json(_client(arguments).call("GET", f"{_DEAD}/{arguments.number}"))
+    return 0
+
+
+def _dead_replay(arguments: argparse.Namespace) -> int:
+    one = "" if arguments.all else f"/{arguments.number}"
+    told = _client(arguments).call("POST", f"{_DEAD}{one}/replay")
+    print(f"queued again: {told['replayed']}")
+    return 0
+
+
+def _dead_discard(arguments: argparse.Namespace) -> int:
+    _client(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
+    print(f"dead letter {arguments.number} is deleted")
+    return 0
 
 
 def _qr(arguments: argparse.Namespace) -> int:

@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from waguard.errors import ConfigError
+from waguard.policy import address
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+LongSeconds = Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
@@ -147,6 +149,15 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str | None = None
     secret_file: Path | None = None
+    give_up_after: LongSeconds = 86_400.0
+    allow_private: bool = False
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the database keeps what was received, and the webhooks that nobody took."""
+
+    inbox_days: Count = 30
+    dead_days: Count = 30
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     restart: Restart = Restart()
     send: Send = Send()
     webhook: Webhook = Webhook()
+    retention: Retention = Retention()
     log: Log = Log()
 
 
@@ -375,6 +387,9 @@ def _cross_check(config: Config) -> None:
     for name, url in (("whatsapp.url", config.whatsapp.url), ("webhook.url", config.webhook.url)):
         if url is not None and not _is_address(url):
             raise _refused(name, url, "it is no address", "use http://host/… or https://host/…")
+    hook = config.webhook.url
+    if hook and (why := address.url_refusal(hook, allow_private=True)):
+        raise _refused("webhook.url", hook, why, "name the application's own address")
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
             f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",

@@ -31,9 +31,12 @@ from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
+from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhook import WebhookSink
-from waguard.ports import Process, Sink
+from waguard.messaging.signing import read_secrets
+from waguard.messaging.webhook import Webhooks
+from waguard.policy import delivery
+from waguard.ports import Inbox, Process
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
@@ -46,12 +49,13 @@ WATCH_INTERVAL: Final = 1.0  # s
 TIDY_INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
-DRAIN: Final = 3.0  # s for webhooks at the end
+DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
+TIDIED_AT_ONCE: Final = 500  # rows
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "browser", "worker", "profiles"),
-        *("whatsapp", "log"),
+        *("whatsapp", "webhook", "retention", "log"),
     }
 )
 
@@ -77,11 +81,16 @@ class Daemon:
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         admission = Admission(lambda: self._config, resources.read)
+        self._journal = Journal(
+            self._store.messages, has_global=lambda: self._config.webhook.url is not None
+        )
+        self._webhooks: Webhooks | None = None
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
                 instance=instance,
                 store=self._store,
+                inbox=self._journal,
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,
@@ -108,8 +117,15 @@ class Daemon:
         _make("paths.runtime", paths.runtime / "workers", paths.runtime / "t")
         _make("paths.sessions", paths.sessions)
         _make("paths.state", paths.state)
-        secret = _secret(self._config.webhook.secret_file)
+        secrets = read_secrets(self._config.webhook.secret_file)
         api = base_url(self._listener)
+        self._webhooks = webhooks = Webhooks(
+            self._store.messages,
+            self._journal,
+            lambda: self._config.webhook,
+            secrets,
+            instance_url=api,
+        )
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
@@ -118,13 +134,15 @@ class Daemon:
                 store=self._store,
                 events=self._bus,
                 outbox=Outbox(self._supervisor, lambda: self._config.send),
+                messages=self._store.messages,
+                webhooks=webhooks,
             )
         )
         runner = await serve(app, self._listener)
         logger.info("waguard is up", api=api, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
-            async with self._webhooks(api, secret):
+            async with self._journal, webhooks, self._fed(webhooks):
                 await self._work()
         finally:
             self._bus.close()
@@ -139,6 +157,7 @@ class Daemon:
         self._measure()
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
+        self._ticker.every(TIDY_INTERVAL, "tidy messages", self._tidy_messages)
         self._ticker.start()
         beginning = asyncio.create_task(self._begin(), name="beginning")
         try:
@@ -211,22 +230,33 @@ class Daemon:
             logger.info("quarantined profile deleted", session=copy.session, folder=copy.name)
 
     @contextlib.asynccontextmanager
-    async def _webhooks(self, api: str, secret: bytes | None) -> AsyncIterator[None]:
-        """Feed the bus to the webhook while the body runs."""
-        url = self._config.webhook.url
-        if url is None:
+    async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:
+        """Feed the bus to the inbox while the body runs."""
+        feeding = asyncio.create_task(_feed(self._bus, self._journal), name="inbox feed")
+        await asyncio.sleep(0)  # it subscribes before anything is published
+        try:
             yield
-            return
-        sink = WebhookSink(url, secret, instance_url=api)
-        async with sink:
-            feeding = asyncio.create_task(_feed(self._bus, sink), name="webhook feed")
-            await asyncio.sleep(0)  # it subscribes before anything is published
-            try:
-                yield
-            finally:
-                self._bus.close()
-                await feeding
-                await sink.drain(DRAIN)
+        finally:
+            self._bus.close()
+            await feeding
+            if await self._journal.flushed(DRAIN):
+                await webhooks.drain(DRAIN)
+
+    async def _tidy_messages(self) -> None:
+        """Delete what is older than the configuration keeps, a little at a time."""
+        keep, now = self._config.retention, self._clock.wall()
+        count = 0
+        try:
+            while gone := await self._store.messages.tidy(
+                inbox_before=now - keep.inbox_days * DAY,
+                dead_before=now - keep.dead_days * DAY,
+                limit=TIDIED_AT_ONCE,
+            ):
+                count += gone
+        except WaguardError as error:
+            logger.warning("old messages not deleted", why=error.line())
+        if count:
+            logger.info("old messages deleted", count=count)
 
     # ---- signals ----
 
@@ -264,36 +294,35 @@ class Daemon:
         logs.configure(self._config.log.level, self._config.log.format)
         if "worker" in taken:
             self._measure()
+        self._renew_webhooks()
         logger.info("configuration read again", changed=sorted(taken))
         if later := sorted(changed - RELOADABLE):
             logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
 
+    def _renew_webhooks(self) -> None:
+        """Also where no key changed: the file with the secrets may have."""
+        try:
+            secrets = read_secrets(self._config.webhook.secret_file)
+        except ConfigError as error:
+            logger.error("webhook secrets kept as they were: {}", error.line())
+            return
+        if self._webhooks:
+            self._webhooks.configure(secrets)
 
-async def _feed(bus: Bus, sink: Sink) -> None:
+
+async def _feed(bus: Bus, inbox: Inbox) -> None:
     """Until the bus closes; one that was cut off for its slowness goes on where it was."""
     last_id: int | None = None
     while not bus.closed:
         async with bus.subscribe(last_id) as events:
             async for event in events:
                 last_id = event.id
+                if event.stored or event.event not in delivery.EVENTS:
+                    continue
                 try:
-                    await sink.put(event)
+                    inbox.put((of_event(event),), lambda _: None)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
                     logger.exception("an event was not queued", event=event.event, id=event.id)
-
-
-def _secret(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}",
-            field="webhook.secret_file",
-            value=str(path),
-            remedy="name a file that this user can read",
-        ) from None
 
 
 def _make(key: str, *folders: Path) -> None:

@@ -1,10 +1,11 @@
 """The seams: what supervision and the API need from the outside world."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from waguard.policy.inbox import Received
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
 from waguard.policy.strays import Foreign, Seen
@@ -184,13 +185,160 @@ class BusEvent:
     workspace_id: int | None
     at: float
     data: Mapping[str, Any]
+    stored: bool = False
+    """It is in the inbox already, with its webhooks."""
 
 
-class Sink(Protocol):
-    """Takes events for delivery; the durable queue fills the same port later."""
+Stored = Callable[[Sequence[Received]], None]
 
-    async def put(self, event: BusEvent) -> None:
-        """Accept ``event``; when it returns, delivery is the sink's business."""
+
+class Inbox(Protocol):
+    """Where everything goes that must not be lost: what workers report, what sessions do."""
+
+    def put(self, received: Sequence[Received], stored: Stored) -> None:
+        """Store it and queue its webhooks; never waits.
+
+        ``stored`` is called after the commit, with those that were news; the calls come in the
+        order of the puts, also for an empty one.
+        """
+
+
+GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A webhook to queue: one event for every endpoint that it concerns."""
+
+    event: str
+    event_id: str
+    lane: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something to store, with its webhooks."""
+
+    received: Received
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A queued webhook. Times are unix time; ``body`` None: large, to be asked for."""
+
+    id: int
+    event: str
+    event_id: str
+    session_id: str
+    lane: str
+    attempts: int
+    next_at: float
+    created_at: float
+    body: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
+
+    id: int
+    attempts: int = 0
+    next_at: float | None = None
+    error: str | None = None
+    """With ``next_at``: why it was not taken; without: why it is a dead letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a write did: which entries were news, which endpoints have more to deliver."""
+
+    news: tuple[bool, ...]
+    endpoints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A session's own receiver."""
+
+    session_id: str
+    url: str
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A webhook that was given up. Times are unix time, ``size`` is of the body in bytes."""
+
+    id: int
+    endpoint: str
+    event: str
+    event_id: str
+    session_id: str
+    attempts: int
+    error: str
+    created_at: float
+    died_at: float
+    size: int
+
+
+class MessageStore(Protocol):
+    """The part of the database that keeps messages. Errors are those of ``Store``."""
+
+    async def write(
+        self,
+        entries: Sequence[Entry],
+        settlements: Sequence[Settlement] = (),
+        *,
+        with_global: bool = True,
+    ) -> Written:
+        """All of it, durably, in one transaction, in this order; an entry that is no news is left out.
+
+        A session event takes the place of those of its session that are still pending.
+        ``with_global``: whether there is a receiver besides the sessions' own.
+        """
+
+    async def pending(self, endpoint: str, *, after: int, limit: int) -> list[Pending]:
+        """What is to be delivered there, by id, which is the order of the writes."""
+
+    async def body(self, number: int) -> bytes | None:
+        """The body of a webhook, dead or not; None: there is no such webhook any more."""
+
+    async def largest_body(self) -> int | None:
+        """Bytes that the database takes at once; None: more than any message has."""
+
+    async def endpoints(self) -> list[Endpoint]:
+        """The sessions' own receivers."""
+
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Set or replace a session's."""
+
+    async def delete_endpoint(self, session_id: str) -> bool:
+        """Whether there was one. What it still should have got are dead letters then."""
+
+    async def bury(self, endpoint: str, why: str) -> int:
+        """Make dead letters of all that is pending there; how many."""
+
+    async def dead(
+        self, *, session_id: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[DeadLetter]:
+        """The newest dead letters, with an id below ``before``."""
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        """One of them."""
+
+    async def replay(self, first: int, last: int) -> list[str]:
+        """Queue dead letters with these ids anew, some of the oldest; the endpoint of each.
+
+        []: none is left.
+        """
+
+    async def discard(self, number: int) -> bool:
+        """Delete a dead letter; whether there was one."""
+
+    async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
+        """Delete at most about ``limit`` rows that are older (unix time); how many."""
 
 
 class Notifier(Protocol):

@@ -8,7 +8,18 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from loguru import logger
 
-from waguard.api import auth, events, health, incidents, messages, page, qr, reconcile, sessions
+from waguard.api import (
+    auth,
+    events,
+    health,
+    incidents,
+    messages,
+    page,
+    qr,
+    reconcile,
+    sessions,
+    webhooks,
+)
 from waguard.api.body import read_object
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
@@ -87,7 +98,7 @@ def create_app(deps: ApiDeps) -> web.Application:
     app[DEPS] = deps
     app[CHANGES] = set()
     app.on_response_prepare.append(_protect)
-    one = "/api/sessions/{session_id}"
+    one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
     app.add_routes(
         [
             web.get("/", page.html),
@@ -114,12 +125,20 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.put(f"{one}/metadata", sessions.set_metadata),
             web.get(f"{one}/screenshot", sessions.screenshot),
             web.get(f"{one}/incidents", incidents.listing),
+            web.get(f"{one}/webhook", webhooks.show),
+            web.put(f"{one}/webhook", webhooks.put),
+            web.delete(f"{one}/webhook", webhooks.delete),
             web.delete(one, sessions.delete),
             web.get("/sessions/{session_id}/status", sessions.status),
             web.post("/sessions/{session_id}/logout", sessions.logout),
             web.post("/api/messages/send", messages.send),
             web.post(_MEDIA_PATH, messages.send_media),
             web.get("/api/messages/{session_id}/validate", messages.validate),
+            web.get(dead, webhooks.listing),
+            web.post(f"{dead}/replay", webhooks.replay_all),
+            web.get(f"{dead}/{{number}}", webhooks.letter),
+            web.post(f"{dead}/{{number}}/replay", webhooks.replay),
+            web.delete(f"{dead}/{{number}}", webhooks.discard),
         ]
     )
     return app

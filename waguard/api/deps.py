@@ -10,7 +10,8 @@ from aiohttp import web
 from waguard.api.auth import Keys
 from waguard.config import Config
 from waguard.messaging.outbox import Outbox
-from waguard.ports import BusEvent, Sessions, Store
+from waguard.messaging.webhook import Webhooks
+from waguard.ports import BusEvent, MessageStore, Sessions, Store
 
 
 class Events(Protocol):
@@ -41,6 +42,8 @@ class ApiDeps:
     store: Store
     events: Events
     outbox: Outbox
+    messages: MessageStore
+    webhooks: Webhooks
 
 
 DEPS = web.AppKey("deps", ApiDeps)

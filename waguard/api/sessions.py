@@ -101,6 +101,7 @@ async def delete(request: web.Request) -> web.Response:
     """DELETE: unlink, the profile to quarantine, the row soft-deleted."""
     session_id = fields.path_session(request)
     await request.app[DEPS].sessions.delete(session_id)
+    await request.app[DEPS].webhooks.delete_endpoint(session_id)
     return web.json_response({"success": True, "session_id": session_id})
 
 

@@ -1,270 +1,184 @@
-"""Delivers events to the application: signed, in order per session, retried.
+"""Webhooks: one line for each endpoint that has something to deliver, and who may be called.
 
-Theory of operation: one lane per session, one task per lane, so a session's events never
-overtake each other and a slow session holds up no other one. Only a few deliveries run at a time.
-The receiver's limiter counts all of them, so after a 429 every lane is quiet. The queue is
-bounded and in memory; a durable one fills the same port ``Sink`` later.
+An endpoint is the configured ``webhook.url`` or a session's own, kept in the database. At least
+once, and once where nothing crashes between the receiver's 2xx and the next commit.
 """
 
 import asyncio
-import hashlib
-import hmac
-import io
-import itertools
 import random
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Any, Final, Self
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final, Self
 
-import aiohttp
-import msgspec
 from loguru import logger
 
-from waguard.policy import delivery
-from waguard.policy.delivery import Delivered, DeliveryPolicy, Drop, Retry
-from waguard.ports import BusEvent
+from waguard.config import Webhook
+from waguard.errors import WaguardError
+from waguard.messaging.courier import Courier
+from waguard.messaging.journal import Journal
+from waguard.messaging.line import Line, Means
+from waguard.messaging.signing import headers
+from waguard.policy.delivery import Answer, DeliveryPolicy
+from waguard.ports import GLOBAL, Endpoint, MessageStore, Pending
 
-QUEUE_LIMIT: Final = 10_000  # events that wait in all
-QUEUE_BYTES: Final = 256 << 20  # their bodies; a received file travels inside its event
-CONCURRENT: Final = 8  # deliveries at a time
-# s; the application works within its answer, and does not notice a repetition: none too early
-ATTEMPT_DEADLINE: Final = 30.0
-CONNECT_DEADLINE: Final = 10.0  # s
-TOLD_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
+RETRY: Final = 1.0  # s until the database is asked again
+LAST_ANSWER: Final = 5.0  # s at the end for what is in flight: cut off, it would be repeated
 
-WEBHOOK_EVENTS: Final = delivery.EVENTS
-
-
-def sign(secret: bytes, timestamp: str, body: bytes) -> str:
-    """Hex HMAC-SHA256 of the timestamp and the raw body, with nothing between them."""
-    return hmac.new(secret, timestamp.encode() + body, hashlib.sha256).hexdigest()
+REMOVED: Final = "its endpoint was removed"
+UNSET: Final = "webhook.url is not set any more"
 
 
-def payload(event: BusEvent) -> dict[str, Any]:
-    """The body as the application knows it."""
-    identity = {"workspace_id": event.workspace_id, "session_id": event.session_id}
-    return {"event": event.event, "data": identity | dict(event.data)}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    id: int
-    event: str
-    body: bytes = field(repr=False)
-
-
-class _Lane:
-    """What one session still has to deliver; the first is being delivered."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Waiting] = deque()
-        self.task: asyncio.Task[None] | None = None
-
-    def outdated(self) -> bool:
-        """Whether what is being delivered says nothing any more."""
-        later = itertools.islice(self.waiting, 1, None)
-        return delivery.outdated(self.waiting[0].event, (item.event for item in later))
-
-
-class WebhookSink:
-    """Fills ``ports.Sink``; use it as an async context manager. ``wall`` is unix time."""
+class Webhooks:
+    """An async context manager. ``settings`` is read at each use, a reload reaches it."""
 
     def __init__(
         self,
-        url: str,
-        secret: bytes | None,
+        store: MessageStore,
+        journal: Journal,
+        settings: Callable[[], Webhook],
+        secrets: Sequence[bytes],
         *,
         instance_url: str,
-        policy: DeliveryPolicy | None = None,
-        chance: random.Random | None = None,
+        policy: Callable[[], DeliveryPolicy] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._url = url
-        self._secret = secret or None
+        self._store = store
+        self._settings = settings
+        self._secrets = tuple(secrets)
         self._instance_url = instance_url
-        self._policy = policy or DeliveryPolicy()
-        self._chance = chance or random.Random()  # noqa: S311 - jitter, no secret
         self._wall = wall
-        self._lanes: dict[str | None, _Lane] = {}
-        self._places = asyncio.Semaphore(CONCURRENT)
-        self._count = self._bytes = 0
-        self._quiet_until = 0.0  # of the loop's clock
-        self._http: aiohttp.ClientSession | None = None
+        self._means = Means(
+            store=store,
+            journal=journal,
+            policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
+            chance=random.Random(),  # noqa: S311 - jitter, no secret
+            wall=wall,
+        )
+        journal.poke = self.poke
+        self._lines: dict[str, Line] = {}
+        self._own: dict[str, Endpoint] | None = None
+        # the configured address was chosen by whoever runs this machine, the others by a caller
+        self._for_global = Courier(lambda: True, wall=wall)
+        self._for_own = Courier(lambda: settings().allow_private, wall=wall)
+        self._stack = AsyncExitStack()
+        self._beginning: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE, sock_connect=CONNECT_DEADLINE),
-            headers={"User-Agent": "waguard"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        if self._secret is None:
-            logger.warning("webhooks are not signed: set webhook.secret_file")
+        await self._stack.enter_async_context(self._for_global)
+        await self._stack.enter_async_context(self._for_own)
+        self.configure(self._secrets)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        tasks = [lane.task for lane in self._lanes.values() if lane.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._http:
-            await self._http.close()
+        """What is not delivered yet stays in the database."""
+        if self._beginning:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
+        await asyncio.gather(*(line.close(LAST_ANSWER) for line in self._lines.values()))
+        await self._stack.aclose()
 
-    async def put(self, event: BusEvent) -> None:
-        """Queue what the application knows; the oldest is dropped, and said, when full."""
-        if event.event not in WEBHOOK_EVENTS:
-            return
-        try:
-            body = msgspec.json.encode(payload(event))
-        except (TypeError, ValueError):
-            logger.exception("event is no JSON, event={} id={}", event.event, event.id)
-            return
-        while self._count and not self._fits(body):
-            self._drop_oldest()
-        lane = self._lanes.setdefault(event.session_id, _Lane())
-        self._leave_out_outdated(lane, event.event)
-        lane.waiting.append(_Waiting(event.id, event.event, body))
-        self._account(1, len(body))
-        if lane.task is None:
-            lane.task = asyncio.create_task(
-                self._work(event.session_id, lane), name=f"webhook {event.session_id}"
+    def configure(self, secrets: Sequence[bytes]) -> None:
+        """Take over new secrets, and whatever ``settings`` says now."""
+        self._secrets = tuple(secrets)
+        if self._settings().url and not self._secrets:
+            logger.warning("webhooks are not signed: set webhook.secret_file")
+        if self._beginning:
+            self._beginning.cancel()
+        self._beginning = asyncio.create_task(self._begin(), name="webhooks begin")
+
+    def poke(self, endpoint: str) -> None:
+        """The database has more for this endpoint."""
+        if self._own is None or not self._known(endpoint):
+            return  # all are looked at when the database has told which there are
+        if endpoint not in self._lines:
+            self._lines[endpoint] = Line(
+                endpoint, lambda *it: self._post(endpoint, *it), self._means
             )
+        self._lines[endpoint].poke()
 
-    def waiting(self) -> int:
-        """Events that are not delivered yet."""
-        return self._count
+    async def drain(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` s until all is delivered; whether it is."""
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(line.drain() for line in self._lines.values()))
+        except TimeoutError:
+            return False
+        return True
 
-    async def drain(self, timeout: float) -> int:
-        """Wait at most ``timeout`` seconds for the queue to empty; how many are left."""
-        tasks = [lane.task for lane in self._lanes.values() if lane.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
-        if self._count:
-            logger.error("webhooks not delivered before the stop", count=self._count)
-        return self._count
+    # ---- endpoints ----
 
-    # ---- the queue ----
+    async def endpoint(self, session_id: str) -> Endpoint | None:
+        """A session's own."""
+        found = await self._store.endpoints()
+        return next((one for one in found if one.session_id == session_id), None)
 
-    def _fits(self, body: bytes) -> bool:
-        return self._count < QUEUE_LIMIT and self._bytes + len(body) <= QUEUE_BYTES
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Set or replace a session's own; its address was judged before."""
+        await self._store.put_endpoint(endpoint)
+        if self._own is not None:
+            self._own[endpoint.session_id] = endpoint
 
-    def _account(self, count: int, size: int) -> None:
-        self._count += count
-        self._bytes += size
+    async def delete_endpoint(self, session_id: str) -> bool:
+        """Whether there was one. What it still should have got are dead letters."""
+        was_there = await self._store.delete_endpoint(session_id)
+        if self._own is not None:
+            self._own.pop(session_id, None)
+        if line := self._lines.pop(session_id, None):
+            await line.close(LAST_ANSWER)
+        return was_there
 
-    def _leave_out_outdated(self, lane: _Lane, newest: str) -> None:
-        if newest not in delivery.SESSION_EVENTS:
-            return  # without a look at what may be thousands
-        # the first is in delivery: its task sees before the next attempt that it is outdated
-        for item in list(lane.waiting)[1:]:
-            if delivery.outdated(item.event, (newest,)):
-                lane.waiting.remove(item)
-                self._account(-1, -len(item.body))
+    async def replay(self, number: int | None = None) -> int:
+        """Queue a dead letter anew, or all that there are now; how many."""
+        first, last, count = number or 0, number, 0
+        if last is None:  # those that die again meanwhile have higher ids
+            last = next((letter.id for letter in await self._store.dead(limit=1)), 0)
+        while found := await self._store.replay(first, last):
+            count += len(found)
+            for endpoint in sorted(set(found)):
+                self.poke(endpoint)
+        return count
 
-    def _drop_oldest(self) -> None:
-        """From the longest lane, and not the one in delivery unless it is alone."""
-        session_id, lane = max(self._lanes.items(), key=lambda item: len(item[1].waiting))
-        position = min(1, len(lane.waiting) - 1)
-        dropped = lane.waiting[position]
-        del lane.waiting[position]
-        self._account(-1, -len(dropped.body))
-        logger.error(
-            "webhook queue full: an event was dropped", what=dropped.event, session=session_id
-        )
+    def _known(self, endpoint: str) -> bool:
+        if endpoint == GLOBAL:
+            return self._settings().url is not None
+        return self._own is not None and endpoint in self._own
 
-    # ---- delivery ----
-
-    async def _work(self, session_id: str | None, lane: _Lane) -> None:
-        while lane.waiting:
-            item = lane.waiting[0]
+    async def _begin(self) -> None:
+        """Go on with what an earlier run left."""
+        while True:
             try:
-                await self._deliver(session_id, lane, item)
-            except Exception:  # noqa: BLE001 - one event must not end the lane
-                logger.bind(session=session_id).exception("webhook ended in a bug")
-            if lane.waiting and lane.waiting[0] is item:
-                lane.waiting.popleft()
-                self._account(-1, -len(item.body))
-        del self._lanes[session_id]
+                found = await self._store.endpoints()
+                if self._settings().url is None and (
+                    count := await self._store.bury(GLOBAL, UNSET)
+                ):
+                    logger.warning("webhooks are dead letters now", why=UNSET, count=count)
+            except WaguardError as error:
+                logger.debug("webhooks not begun, trying again", why=error.line())
+                await asyncio.sleep(RETRY)
+            else:
+                break
+        self._own = {endpoint.session_id: endpoint for endpoint in found}
+        for endpoint in (GLOBAL, *self._own):
+            self.poke(endpoint)
 
-    async def _deliver(self, session_id: str | None, lane: _Lane, item: _Waiting) -> None:
-        log = logger.bind(session=session_id, what=item.event, id=item.id)
-        for attempt in itertools.count(1):
-            async with self._places:
-                await self._quiet_is_over()
-                if not lane.waiting or lane.waiting[0] is not item or lane.outdated():
-                    log.debug("webhook left out: outdated")
-                    return
-                status, retry_after = await self._attempt(item)
-            verdict = delivery.judge(
-                self._policy,
-                attempt=attempt,
-                status=status,
-                retry_after=retry_after,
-                jitter=self._chance.random(),
-            )
-            match verdict:
-                case Delivered():
-                    log.debug("webhook delivered", attempt=attempt)
-                    return
-                case Drop(why=why):
-                    log.error("webhook given up", why=why)
-                    return
-                case Retry(delay=delay, everyone=everyone):
-                    if attempt in TOLD_AT:
-                        log.warning("webhook not taken", status=status, attempt=attempt)
-                    if everyone:
-                        self._be_quiet(delay)
-                    await asyncio.sleep(delay)
-
-    async def _quiet_is_over(self) -> None:
-        now = asyncio.get_running_loop().time
-        while self._quiet_until > now():  # noqa: ASYNC110 - it can move on meanwhile
-            await asyncio.sleep(self._quiet_until - now())
-
-    def _be_quiet(self, delay: float) -> None:
-        until = asyncio.get_running_loop().time() + delay
-        self._quiet_until = max(self._quiet_until, until)
-
-    async def _attempt(self, item: _Waiting) -> tuple[int | None, float | None]:
-        """Status and Retry-After; the status line decides, the answer's body is not awaited."""
-        assert self._http  # noqa: S101 - entered
-        try:
-            async with self._http.post(
-                self._url,
-                data=io.BytesIO(item.body),  # written in pieces: a file may be inside
-                headers=self._headers(item),
-                allow_redirects=False,
-            ) as response:
-                return response.status, self._seconds(response.headers.get("Retry-After"))
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return None, None
-
-    def _headers(self, item: _Waiting) -> dict[str, str]:
-        # the time of this attempt: the receiver takes ±300 s only
-        timestamp = str(int(self._wall()))
-        headers = {
-            "Content-Type": "application/json",
-            "X-Timestamp": timestamp,
-            "X-Instance-Url": self._instance_url,
-            "X-Waguard-Event-Id": str(item.id),
-        }
-        if self._secret is not None:
-            headers["X-HMAC-Signature"] = sign(self._secret, timestamp, item.body)
-        return headers
-
-    def _seconds(self, header: str | None) -> float | None:
-        """Retry-After: seconds, or a date (RFC 9110, 10.2.3)."""
-        if header is None:
-            return None
-        if header.isascii() and header.isdigit():
-            return float(header[:9])
-        try:
-            moment = parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - self._wall())
+    async def _post(self, endpoint: str, item: Pending, body: bytes) -> Answer:
+        if endpoint == GLOBAL:
+            url, secrets, courier = self._settings().url, self._secrets, self._for_global
+        else:
+            own = (self._own or {}).get(endpoint)
+            url, courier = own.url if own else None, self._for_own
+            secrets = (own.secret.encode(),) if own and own.secret else ()
+        if url is None:
+            return Answer(error=UNSET if endpoint == GLOBAL else REMOVED, refused=True)
+        return await courier.post(
+            url,
+            body,
+            headers(
+                secrets=secrets,
+                body=body,
+                timestamp=str(int(self._wall())),
+                instance_url=self._instance_url,
+                event_id=item.event_id,
+            ),
+        )

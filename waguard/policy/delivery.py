@@ -1,8 +1,10 @@
 """What to do after an attempt to deliver a webhook. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from waguard.policy.circuit import CircuitPolicy
 
 TOO_MANY: Final = 429
 # answers after which the same request may succeed
@@ -33,16 +35,29 @@ EVENTS: Final = SESSION_EVENTS | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
-    """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s, at most ``attempts``.
+    """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s, for ``give_up_after`` s."""
 
-    With these values a receiver that stays down is given up after about an hour.
-    """
-
-    attempts: int = 120
     base_delay: float = 1.0
-    max_delay: float = 60.0
-    longest_retry_after: float = 600.0
+    max_delay: float = 3600.0
+    longest_retry_after: float = 3600.0
     """The receiver's own wish is followed up to here."""
+    give_up_after: float = 86_400.0
+    circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of an attempt. ``status`` None: time-out or no connection, ``error`` says which."""
+
+    status: int | None = None
+    retry_after: float | None = None
+    error: str = "no answer"
+    refused: bool = False
+    """The address may not be called at all."""
+
+    def told(self) -> str:
+        """For a log and a dead letter; no word of the receiver's own."""
+        return self.error if self.status is None else f"the receiver answered {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,48 +67,68 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then."""
+    """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then.
+
+    ``asked``: the receiver named the time itself.
+    """
 
     delay: float
     everyone: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """It will never be taken."""
+class Dead:
+    """It is a dead letter: not tried again until a person says so."""
 
     why: str
 
 
 def judge(
-    policy: DeliveryPolicy,
-    *,
-    attempt: int,
-    status: int | None,
-    retry_after: float | None,
-    jitter: float,
-) -> Delivered | Retry | Drop:
-    """Judge the ``attempt``-th answer (from 1); ``status`` None: time-out or no connection.
+    policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
+) -> Delivered | Retry | Dead:
+    """Judge the ``attempt``-th answer (from 1) for a delivery that was queued ``age`` s ago.
 
     ``jitter`` is uniform in [0, 1).
     """
+    status = answer.status
     if status is not None and status in SUCCESS:
         return Delivered()
     passing = status is None or status in RETRIED or status >= SERVER_ERROR
-    if not passing:
-        return Drop(f"the receiver answered {status}")
-    if attempt >= policy.attempts:
-        return Drop(f"{attempt} attempts failed, the last with {status or 'no answer'}")
+    if answer.refused or not passing:
+        return Dead(answer.told())
+    if age >= policy.give_up_after:
+        return Dead(given_up(policy, attempt, answer.told()))
     too_many = status == TOO_MANY
-    if retry_after is not None:
-        return Retry(min(max(retry_after, 0.0), policy.longest_retry_after), everyone=too_many)
+    if answer.retry_after is not None:
+        delay = min(max(answer.retry_after, 0.0), policy.longest_retry_after)
+        return Retry(delay, everyone=too_many, asked=True)
     if too_many:
-        return Retry(TOO_MANY_PAUSE, everyone=True)
+        return Retry(TOO_MANY_PAUSE, everyone=True, asked=True)
     # the exponent is bounded before the power is: 2.0 ** 1024 would raise
     ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 64))
     return Retry(ceiling * jitter)
 
 
+def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
+    """The reason of a dead letter that nobody took in time."""
+    hours = policy.give_up_after / 3600
+    return f"not taken within {hours:g} h, {attempts} attempts, the last: {last}"
+
+
 def outdated(event: str, later: Iterable[str]) -> bool:
     """Whether an undelivered event says nothing any more, given those that wait behind it."""
     return event in SESSION_EVENTS and any(name in SESSION_EVENTS for name in later)
+
+
+def lane(event: str, data: Mapping[str, Any]) -> str:
+    """Events of one lane of a session never overtake each other: a chat, or "" for the session.
+
+    The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks share.
+    """
+    message = data.get("message")
+    found = message.get("id") if isinstance(message, Mapping) else data.get("message_id")
+    if event in SESSION_EVENTS or not isinstance(found, str):
+        return ""
+    _, _, rest = found.partition("_")
+    return rest.partition("_")[0]

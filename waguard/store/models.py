@@ -15,17 +15,19 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     true,
 )
 from sqlalchemy.dialects import mysql
 
 from waguard.policy.status import Reason, Status
-from waguard.store.types import JsonText, UtcDateTime
+from waguard.store.types import JsonText, LongJsonText, UtcDateTime
 
 METADATA = MetaData()
 
@@ -36,6 +38,12 @@ SERIAL = BigInteger().with_variant(Integer, "sqlite")
 SESSION_ID = String(255).with_variant(
     mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
 )
+
+# the keys of the inbox are compared byte by byte too
+KEY = SESSION_ID
+
+# a received file can be inside: MySQL's BLOB ends at 64 KiB
+BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 class Provider(StrEnum):
@@ -123,4 +131,54 @@ EVENTS = Table(
     Column("reason", Text),
     Column("evidence", JsonText, nullable=False),
     Index("waguard_events_session", "session_id", "id"),
+)
+
+INBOX = Table(
+    "waguard_inbox",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("key", KEY, nullable=False),
+    Column("workspace_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("chat", String(128)),
+    Column("at", Double, nullable=False),  # unix time, as the next one
+    Column("stored_at", Double, nullable=False),
+    Column("backfilled", Boolean, nullable=False),
+    Column("payload", LongJsonText, nullable=False),
+    UniqueConstraint("session_id", "key", name="waguard_inbox_once"),
+    Index("waguard_inbox_chat", "session_id", "chat", "at"),
+    Index("waguard_inbox_age", "stored_at"),
+)
+
+DELIVERIES = Table(
+    "waguard_deliveries",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("endpoint", SESSION_ID, nullable=False),  # a session's, or "*" for webhook.url
+    Column("event_id", String(32), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("lane", String(255), nullable=False),
+    Column("body", BODY, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("last_error", Text),
+    Column("created_at", Double, nullable=False),
+    Column("died_at", Double),
+    CheckConstraint("state IN ('pending', 'dead')", name="waguard_deliveries_state_check"),
+    Index("waguard_deliveries_queue", "state", "endpoint", "id"),
+    Index("waguard_deliveries_session", "session_id", "event"),
+    # an id is never given twice: a reader that has seen 7 asks for what came after 7
+    sqlite_autoincrement=True,
+)
+
+ENDPOINTS = Table(
+    "waguard_endpoints",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text),
+    Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -16,6 +16,7 @@ from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import answering, is_refusal, unavailable
 from waguard.store.layout import Layout, reflect
+from waguard.store.messages import SqlMessages
 from waguard.store.models import ACCOUNTS, EVENTS
 from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
@@ -45,6 +46,7 @@ class SqlStore:
         self._wall = wall
         self._engines: Engines | None = None
         self._layout: Layout | None = None
+        self.messages = SqlMessages(self._reading, self._writing, wall)
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.

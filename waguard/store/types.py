@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Dialect, String, Text, cast
+from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine
 
@@ -72,6 +73,17 @@ class JsonText(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         del dialect
         return None if value is None else json.loads(value)
+
+
+class LongJsonText(JsonText):
+    """JSON that may be longer than MySQL's TEXT, which ends at 64 KiB."""
+
+    cache_ok: bool | None = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(mysql.LONGTEXT())
+        return self.impl_instance
 
 
 def to_json(value: Any) -> str:

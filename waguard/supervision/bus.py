@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from waguard.policy.inbox import without_file
 from waguard.ports import BusEvent, Clock
 
 REPLAYED: Final = 2_000  # events; the contract promises 1,000
@@ -32,8 +33,10 @@ class Bus:
         session_id: str | None,
         workspace_id: int | None,
         data: Mapping[str, Any],
+        *,
+        stored: bool = False,
     ) -> BusEvent:
-        """Tell every listener; never waits."""
+        """Tell every listener; never waits. ``stored``: it is in the inbox already."""
         self._next += 1
         happened = BusEvent(
             id=self._next,
@@ -42,6 +45,7 @@ class Bus:
             workspace_id=workspace_id,
             at=self._clock.wall(),
             data=data,
+            stored=stored,
         )
         self._remember(happened)
         for queue in list(self._listeners):
@@ -58,11 +62,7 @@ class Bus:
 
     def _remember(self, event: BusEvent) -> None:
         """For a replay; a file is kept by whoever was there, or memory would fill with files."""
-        message = event.data.get("message")
-        if isinstance(message, Mapping) and message.get("media"):
-            media = dict(message["media"]) | {"data": None, "error": "no longer kept"}
-            event = replace(event, data={**event.data, "message": {**message, "media": media}})
-        self._past.append(event)
+        self._past.append(replace(event, data=without_file(event.data)))
 
     def _end(self, queue: asyncio.Queue[BusEvent | None]) -> None:
         """No gap before the end: one that lagged too far can come back with its last id."""

@@ -6,11 +6,10 @@ What the database is told is ``ledger.py``'s.
 """
 
 import asyncio
-import base64
 import contextlib
 import random
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from waguard.host.credentials import Places
 from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
+from waguard.policy.inbox import Kind, Received
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
@@ -38,7 +38,17 @@ from waguard.policy.status import (
     derive,
     understood,
 )
-from waguard.ports import AuditEntry, Clock, Meter, Process, SessionRow, Spawn, Store, Usage
+from waguard.ports import (
+    AuditEntry,
+    Clock,
+    Inbox,
+    Meter,
+    Process,
+    SessionRow,
+    Spawn,
+    Store,
+    Usage,
+)
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.admission import Admission, say_held_back
@@ -66,6 +76,7 @@ from waguard.wire.protocol import (
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
+TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
@@ -90,6 +101,7 @@ class Surroundings:
     config: Callable[[], Config]
     instance: str
     store: Store
+    inbox: Inbox
     spawn: Spawn
     bus: Bus
     clock: Clock
@@ -140,6 +152,7 @@ class Session:
         self._planned = False
         self._held = False
         self._acks = AckOrder()
+        self._touched_at: float | None = None
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
         self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
@@ -775,16 +788,14 @@ class Session:
             self._crashes.clear()
 
     def _take_event(self, event: protocol.Event) -> None:
+        received: tuple[Received, ...] = ()
         match event.body:
             case InboundMessage() as message:
                 self._busy_at = self._around.clock.monotonic()
-                encoded = base64.b64encode(message.media).decode() if message.media else None
-                self._publish("message_received", translate.inbound(message, encoded))
-                self._task(self._ledger.touch(), "touch")
+                received = translate.received(self.row, message, event.at)
             case Ack() as ack:
                 if news := self._acks.forward(ack):
-                    for name, data in translate.acks(news, event.at):
-                        self._publish(name, data)
+                    received = translate.acks(self.row, news, event.at)
             case LoggedOut(reason=reason):
                 self._log.warning("logged out", reason=reason)
                 self._ledger.record("logged_out", reason=reason)
@@ -792,13 +803,31 @@ class Session:
                 kind = "profile_mended" if grave else "profile_tidied"
                 self._log.warning("profile mended", done=done, aside=aside)
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
-        if self._link:
-            self._link.stored(event.seq)
+        link = self._link
+        # also what is not stored waits its turn: an acknowledgement covers all before it
+        self._around.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+
+    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
+        """The commit is on the disk; the line may be another's by now, and is told nothing then."""
+        if link:
+            link.stored(seq)
+        for received in news:
+            for told in received.told:
+                self._publish(told.event, told.data, stored=True)
+        if any(received.kind is Kind.MESSAGE for received in news):
+            self._touch()
+
+    def _touch(self) -> None:
+        now = self._around.clock.monotonic()
+        if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
+            self._touched_at = now
+            self._task(self._ledger.touch(), "touch")
 
     # ---- the world ----
 
-    def _publish(self, event: str, data: Any) -> None:
-        self._around.bus.publish(event, self.row.session_id, self.row.workspace_id, data)
+    def _publish(self, event: str, data: Any, *, stored: bool = False) -> None:
+        row = self.row
+        self._around.bus.publish(event, row.session_id, row.workspace_id, data, stored=stored)
 
     def _tell_incident(self, entry: AuditEntry) -> None:
         if event := incident_event(entry):

@@ -1,8 +1,11 @@
 """From the worker's words to the events that the application knows."""
 
-from collections.abc import Iterator, Mapping
+import base64
+from collections.abc import Mapping
 from typing import Any, Final
 
+from waguard.policy.inbox import Kind, Received, Told, ack_key, fitting, higher_acks
+from waguard.ports import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import Ack, InboundMessage, QrCode
 
@@ -47,19 +50,48 @@ def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, 
     }
 
 
-def acks(ack: Ack, at: float) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Events for each message whose ack changed."""
-    status = _STATUS.get(ack.ack, "unknown")
-    for message_id in ack.ids:
-        data = {
-            "message_id": message_id,
-            "status": status,
-            "ack_level": ack.ack + 1,
-            "timestamp": int(at),
-        }
-        yield "message_status_updated", data
-        if ack.ack in _OWN_EVENT:
-            yield _OWN_EVENT[ack.ack], data
+def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
+    """What is stored of a message; ``at`` is unix time."""
+    encoded = base64.b64encode(message.media).decode() if message.media else None
+    return (
+        Received(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=fitting(message.id),
+            kind=Kind.MESSAGE,
+            at=at,
+            chat=message.chat,
+            told=(Told("message_received", inbound(message, encoded)),),
+        ),
+    )
+
+
+def acks(row: SessionRow, ack: Ack, at: float) -> tuple[Received, ...]:
+    """What is stored of an ack: one for each message whose ack changed."""
+    return tuple(
+        Received(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=ack_key(message_id, ack.ack),
+            kind=Kind.ACK,
+            at=at,
+            chat=ack.chat,
+            told=_told(message_id, ack.ack, at),
+            unless=higher_acks(message_id, ack.ack),
+        )
+        for message_id in ack.ids
+    )
+
+
+def _told(message_id: str, ack: int, at: float) -> tuple[Told, ...]:
+    data = {
+        "message_id": message_id,
+        "status": _STATUS.get(ack, "unknown"),
+        "ack_level": ack + 1,
+        "timestamp": int(at),
+    }
+    names = ["message_status_updated", *([_OWN_EVENT[ack]] if ack in _OWN_EVENT else [])]
+    return tuple(Told(name, data) for name in names)
 
 
 def qr_code(code: QrCode, now: float) -> Mapping[str, Any]:

@@ -1,0 +1,150 @@
+"""A session's own receiver of webhooks, and the dead letters of all."""
+
+import json
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from waguard.api import fields
+from waguard.api.deps import BODY, DEPS
+from waguard.errors import NotFoundError
+from waguard.policy import address
+from waguard.ports import GLOBAL, DeadLetter, Endpoint
+
+SECRET_LIMIT: Final = 1_000  # characters
+SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
+LISTED: Final = 100  # dead letters at a time
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /api/sessions/:id/webhook. The secret is never shown."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    found = await request.app[DEPS].webhooks.endpoint(view.session_id)
+    if found is None:
+        raise NotFoundError("the session has no webhook of its own", remedy="set one by PUT")
+    return web.json_response({"success": True} | _shown(found))
+
+
+async def put(request: web.Request) -> web.Response:
+    """PUT …/webhook ``{url, secret?}``; without a secret its deliveries are not signed."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    body = request[BODY]
+    url, secret = body.get("url"), fields.optional_text(body, "secret", most=SECRET_LIMIT)
+    allow = request.app[DEPS].config().webhook.allow_private
+    if not isinstance(url, str):
+        raise fields.bad("url", url, "no address", "http://host/… or https://host/…")
+    if why := address.url_refusal(url, allow_private=allow):
+        raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise fields.bad("url", None, "it has a user or password", "use a secret instead")
+    if secret is not None and (len(secret) < SECRET_LENGTH or not secret.isprintable()):
+        raise fields.bad(
+            "secret", None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
+        )
+    endpoint = Endpoint(session_id=view.session_id, url=url, secret=secret)
+    await request.app[DEPS].webhooks.put_endpoint(endpoint)
+    return web.json_response({"success": True} | _shown(endpoint))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE …/webhook: what it still should have got are dead letters."""
+    session_id = fields.path_session(request)
+    if not await request.app[DEPS].webhooks.delete_endpoint(session_id):
+        raise NotFoundError("the session has no webhook of its own")
+    return web.json_response({"success": True, "session_id": session_id})
+
+
+async def listing(request: web.Request) -> web.Response:
+    """GET /api/webhooks/dead?session_id=&before=: the newest, without their bodies."""
+    query = request.query
+    given = query.get("session_id")
+    found = await request.app[DEPS].messages.dead(
+        session_id=None if given is None else fields.session_id(given),
+        before=_number(query["before"], "before") if "before" in query else None,
+        limit=LISTED,
+    )
+    return web.json_response(
+        {
+            "success": True,
+            "dead": [_letter(letter) for letter in found],
+            "before": found[-1].id if len(found) == LISTED else None,
+        }
+    )
+
+
+async def letter(request: web.Request) -> web.Response:
+    """GET …/:number: one, with its body."""
+    found = await _find(request)
+    body = await request.app[DEPS].messages.body(found.id)
+    if body is None:
+        raise _no_such(found.id)
+    return web.json_response({"success": True} | _letter(found) | {"body": json.loads(body)})
+
+
+async def replay(request: web.Request) -> web.Response:
+    """POST …/:number/replay: deliver it once more, after what waits already."""
+    number = _path_number(request)
+    if not await request.app[DEPS].webhooks.replay(number):
+        raise _no_such(number)
+    return web.json_response({"success": True, "replayed": 1})
+
+
+async def replay_all(request: web.Request) -> web.Response:
+    """POST /api/webhooks/dead/replay."""
+    count = await request.app[DEPS].webhooks.replay()
+    return web.json_response({"success": True, "replayed": count})
+
+
+async def discard(request: web.Request) -> web.Response:
+    """DELETE …/:number."""
+    number = _path_number(request)
+    if not await request.app[DEPS].messages.discard(number):
+        raise _no_such(number)
+    return web.json_response({"success": True})
+
+
+async def _find(request: web.Request) -> DeadLetter:
+    number = _path_number(request)
+    found = await request.app[DEPS].messages.dead_letter(number)
+    if found is None:
+        raise _no_such(number)
+    return found
+
+
+def _path_number(request: web.Request) -> int:
+    return _number(request.match_info["number"], "number")
+
+
+def _number(text: str, field: str) -> int:
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    raise fields.bad(field, text, "no number of a dead letter", "see GET /api/webhooks/dead")
+
+
+def _no_such(number: int) -> NotFoundError:
+    return NotFoundError(f"there is no dead letter {number}", remedy="see GET /api/webhooks/dead")
+
+
+def _shown(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "session_id": endpoint.session_id,
+        "url": endpoint.url,
+        "signed": endpoint.secret is not None,
+    }
+
+
+def _letter(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "endpoint": "global" if letter.endpoint == GLOBAL else "session",
+        "event": letter.event,
+        "event_id": letter.event_id,
+        "session_id": letter.session_id,
+        "attempts": letter.attempts,
+        "error": letter.error,
+        "created_at": fields.iso(letter.created_at),
+        "died_at": fields.iso(letter.died_at),
+        "size": letter.size,
+    }

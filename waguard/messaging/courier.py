@@ -1,0 +1,113 @@
+"""One HTTP request with a webhook: no redirect, no cookie, no address that may not be called."""
+
+import asyncio
+import io
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from waguard.policy import address
+from waguard.policy.delivery import Answer
+
+# s; the application works within its answer, and does not notice a repetition: none too early
+ATTEMPT_DEADLINE: Final = 30.0
+CONNECT_DEADLINE: Final = 10.0  # s
+
+
+class AddressRefusedError(OSError):
+    """The name leads to an address that may not be called."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Judges what a name resolves to, and the connection goes to just that: no rebinding."""
+
+    def __init__(self, allow_private: Callable[[], bool]) -> None:
+        self._allow_private = allow_private
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises ``AddressRefusedError`` where nothing is left."""
+        found = await self._resolver.resolve(host, port, family)
+        allow = self._allow_private()
+        judged = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
+        good = [one for one, why in judged if why is None]
+        if found and not good:
+            raise AddressRefusedError(f"the address is refused: {judged[0][1]}")
+        return good
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class Courier:
+    """An async context manager; ``allow_private`` is asked at each connection."""
+
+    def __init__(
+        self, allow_private: Callable[[], bool], *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._allow_private = allow_private
+        self._wall = wall
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=CheckedResolver(self._allow_private), limit=0),
+            timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE, sock_connect=CONNECT_DEADLINE),
+            headers={"User-Agent": "waguard"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http:
+            await self._http.close()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The status line decides, the answer's body is not awaited."""
+        assert self._http  # noqa: S101 - entered
+        # again at each attempt: an address in figures passes by the resolver
+        if why := address.url_refusal(url, allow_private=self._allow_private()):
+            return Answer(error=f"the address is refused: {why}", refused=True)
+        try:
+            async with self._http.post(
+                url,
+                data=io.BytesIO(body),  # written in pieces: a file may be inside
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                retry_after = seconds(response.headers.get("Retry-After"), now=self._wall())
+                return Answer(status=response.status, retry_after=retry_after)
+        except TimeoutError:
+            return Answer(error="no answer in time")
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefusedError):
+                return Answer(error=str(error.os_error), refused=True)
+            return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
+        except aiohttp.InvalidURL:
+            return Answer(error="the address is refused: it is no address", refused=True)
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
+            return Answer(error="the connection ended without an answer")
+
+
+def seconds(header: str | None, *, now: float) -> float | None:
+    """Retry-After: seconds, or a date (RFC 9110, 10.2.3); ``now`` is unix time."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)

@@ -1,0 +1,274 @@
+"""The one writer of inbox and webhook queue: everything that waits is one transaction.
+
+Group commit: while a transaction is on its way to the disk, what comes in gathers for the next.
+A database that is locked or gone is asked again, and nothing is acknowledged meanwhile: the
+workers keep what they reported. What the database will never take is tried alone, so that it
+holds up nobody else, and is said.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+import msgspec
+from loguru import logger
+
+from waguard.errors import DatabaseUnavailableError
+from waguard.policy import delivery
+from waguard.policy.inbox import Kind, Received, Told, event_id, fitting, without_file
+from waguard.ports import BusEvent, Entry, MessageStore, Notice, Settlement, Stored
+
+BATCH: Final = 500  # rows a transaction, and no more than …
+BATCH_BYTES: Final = 32 << 20  # … of bodies, but for a single one
+WAITING_LIMIT: Final = 50_000  # puts that wait for the database; a worker keeps 10,000
+WAITING_BYTES: Final = 256 << 20  # of bodies; beyond, files are left out
+RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
+
+
+@dataclass(slots=True, eq=False)
+class _Put:
+    entries: tuple[Entry, ...]
+    stored: Stored
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class _Settle:
+    settlement: Settlement
+    done: "asyncio.Future[None]"
+
+
+@dataclass(slots=True)
+class _Batch:
+    puts: list[_Put] = field(default_factory=list)
+    settles: list[_Settle] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.puts) + len(self.settles)
+
+
+class Journal:
+    """Fills ``ports.Inbox``; an async context manager. ``has_global``: is there a webhook.url;
+    ``poke`` is told which endpoints have more to deliver."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        *,
+        has_global: Callable[[], bool],
+        poke: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._has_global = has_global
+        self.poke = poke
+        self._waiting: deque[_Put | _Settle] = deque()
+        self._bytes = 0
+        self._largest: int | None = None
+        self._asked = False
+        self._alone = 0  # so many of the first are to be tried one by one
+        self._some = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._work(), name="journal")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._task  # noqa: S101 - entered
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._waiting:
+            logger.error("not stored before the stop", count=len(self._waiting))
+        for item in self._waiting:
+            if isinstance(item, _Settle):
+                item.done.cancel()
+
+    def put(self, received: Sequence[Received], stored: Stored) -> None:
+        """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
+        if len(self._waiting) >= WAITING_LIMIT and received:
+            logger.error("not stored: too much waits for the database", kind=received[0].kind)
+            return
+        entries = tuple(self._encoded(one) for one in received)
+        size = sum(len(notice.body) for entry in entries for notice in entry.notices)
+        self._add(_Put(entries, stored, size))
+        self._bytes += size
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Store what became of a webhook; returns after the commit."""
+        await self.post(settlement)
+
+    def post(self, settlement: Settlement) -> "asyncio.Future[None]":
+        """The same for who does not wait."""
+        done = asyncio.get_running_loop().create_future()
+        self._add(_Settle(settlement, done))
+        return done
+
+    async def flushed(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` s until nothing waits any more; whether it was so."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _add(self, item: _Put | _Settle) -> None:
+        self._waiting.append(item)
+        self._empty.clear()
+        self._some.set()
+
+    def _encoded(self, received: Received) -> Entry:
+        room = WAITING_BYTES - self._bytes
+        limit = room if self._largest is None else min(room, self._largest)
+        entry = _entry(received)
+        if any(len(notice.body) > limit for notice in entry.notices):
+            logger.warning(
+                "a file is left out: it is too large for the database, or too much waits for it",
+                session=received.session_id,
+                key=received.key,
+            )
+            told = tuple(replace(one, data=without_file(one.data)) for one in received.told)
+            entry = _entry(replace(received, told=told))
+        return entry
+
+    # ---- the writer ----
+
+    async def _work(self) -> None:
+        failures = 0
+        while True:
+            await self._some.wait()
+            batch = self._next()
+            try:
+                await self._write(batch)
+            except DatabaseUnavailableError as error:
+                delay = RETRY[min(failures, len(RETRY) - 1)]
+                log = logger.error if failures == 0 else logger.debug
+                log(
+                    "nothing can be stored, trying again",
+                    why=error.line(),
+                    waiting=len(self._waiting),
+                )
+                failures += 1
+                await asyncio.sleep(delay)
+                continue
+            except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
+                self._suspect(batch, error)
+            failures = 0
+
+    def _next(self) -> _Batch:
+        batch, rows, size = _Batch(), 0, 0
+        for item in self._waiting:
+            if isinstance(item, _Settle):
+                batch.settles.append(item)
+                rows += 1
+            else:
+                if batch.puts and size + item.size > BATCH_BYTES:
+                    break
+                batch.puts.append(item)
+                rows += len(item.entries)
+                size += item.size
+            if rows >= BATCH or self._alone:
+                break
+        return batch
+
+    async def _write(self, batch: _Batch) -> None:
+        if not self._asked:
+            self._largest = await self._store.largest_body()
+            self._asked = True
+        entries = [entry for put in batch.puts for entry in put.entries]
+        settlements = [settle.settlement for settle in batch.settles]
+        news: tuple[bool, ...] = ()
+        endpoints: frozenset[str] = frozenset()
+        if entries or settlements:
+            written = await self._store.write(entries, settlements, with_global=self._has_global())
+            news, endpoints = written.news, written.endpoints
+        self._done_with(batch)
+        for settle in batch.settles:
+            if not settle.done.done():
+                settle.done.set_result(None)
+        fresh = iter(news)
+        for put in batch.puts:
+            new = [entry.received for entry in put.entries if next(fresh)]
+            self._tell(put, new)
+        for endpoint in sorted(endpoints):
+            self.poke(endpoint)
+
+    def _suspect(self, batch: _Batch, error: Exception) -> None:
+        if len(batch) > 1:
+            self._alone = len(batch)
+            logger.opt(exception=error).error("a write failed, each one is tried alone now")
+            return
+        self._done_with(batch)
+        logger.opt(exception=error).critical("it can never be stored and is lost")
+        for put in batch.puts:
+            self._tell(put, [])
+        for settle in batch.settles:
+            if not settle.done.done():
+                settle.done.set_exception(error)
+
+    def _done_with(self, batch: _Batch) -> None:
+        for _ in range(len(batch)):
+            self._waiting.popleft()
+        self._alone = max(0, self._alone - len(batch))
+        self._bytes -= sum(put.size for put in batch.puts)
+        if not self._waiting:
+            self._some.clear()
+            self._empty.set()
+
+    def _tell(self, put: _Put, news: Sequence[Received]) -> None:
+        try:
+            put.stored(news)
+        except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
+            logger.exception("a bug in waguard after a write")
+
+
+def of_event(event: BusEvent) -> Received:
+    """What is stored of an event that no worker reported: a session's state, a message sent."""
+    message_id = event.data.get("message_id")
+    sent = event.event == "message_sent" and isinstance(message_id, str)
+    return Received(
+        session_id=event.session_id or "",
+        workspace_id=event.workspace_id or 0,
+        key=fitting(f"sent:{message_id}" if sent else f"{event.event}:{event.id}"),
+        kind=Kind.SENT if sent else Kind.SESSION,
+        at=event.at,
+        chat=delivery.lane(event.event, event.data) or None,
+        told=(Told(event.event, event.data),),
+    )
+
+
+def _entry(received: Received) -> Entry:
+    return Entry(
+        received=received,
+        notices=tuple(
+            Notice(
+                event=told.event,
+                event_id=event_id(received.session_id, received.key, told.event),
+                lane=delivery.lane(told.event, told.data),
+                body=_json(_body(received, told)),
+            )
+            for told in received.told
+        ),
+    )
+
+
+def _body(received: Received, told: Told) -> dict[str, Any]:
+    """As the application knows it."""
+    identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
+    data = identity | dict(told.data)
+    return {
+        "event": told.event,
+        "data": data | ({"backfilled": True} if received.backfilled else {}),
+    }
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError):  # half a surrogate pair, or a bug: better said badly than lost
+        return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")

@@ -1,0 +1,62 @@
+"""What a webhook carries besides its body: who sent it, which event it is, that it is genuine."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from waguard.errors import ConfigError
+
+SECRETS: Final = 2  # valid at a time: the old one and the new one
+
+
+def sign(secret: bytes, timestamp: str, body: bytes) -> str:
+    """Hex HMAC-SHA256 of the timestamp and the raw body, with nothing between them."""
+    return hmac.new(secret, timestamp.encode() + body, hashlib.sha256).hexdigest()
+
+
+def signatures(secrets: Sequence[bytes], body: bytes) -> str:
+    """One ``sha256=<hex HMAC of the body>`` for each secret."""
+    digests = (hmac.new(secret, body, hashlib.sha256).hexdigest() for secret in secrets)
+    return ", ".join(f"sha256={digest}" for digest in digests)
+
+
+def headers(
+    *, secrets: Sequence[bytes], body: bytes, timestamp: str, instance_url: str, event_id: str
+) -> dict[str, str]:
+    """Of one attempt: the receiver takes only a ``timestamp`` (unix time) within ±300 s."""
+    given = {
+        "Content-Type": "application/json",
+        "X-Timestamp": timestamp,
+        "X-Instance-Url": instance_url,
+        "X-Waguard-Event-Id": event_id,
+    }
+    if secrets:
+        given["X-HMAC-Signature"] = sign(secrets[0], timestamp, body)
+        given["X-Waguard-Signature"] = signatures(secrets, body)
+    return given
+
+
+def read_secrets(path: Path | None) -> tuple[bytes, ...]:
+    """One a line; the first signs, a second one is valid too. Raises ``ConfigError``."""
+    if path is None:
+        return ()
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}",
+            field="webhook.secret_file",
+            value=str(path),
+            remedy="name a file that this user can read",
+        ) from None
+    secrets = tuple(line.strip() for line in lines if line.strip())
+    if len(secrets) > SECRETS:
+        raise ConfigError(
+            f"{path} has {len(secrets)} lines",
+            field="webhook.secret_file",
+            value=str(path),
+            remedy="one secret a line, two at most: the first signs, the second is still valid",
+        )
+    return secrets

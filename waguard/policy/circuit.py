@@ -1,0 +1,53 @@
+"""The circuit in front of one receiver: when it is tried, and by how many at a time. Pure.
+
+Closed: as many as there are places. After some failures in a row it opens, and nothing is tried
+for a while; then one delivery is the probe. It closes with the first answer that shows that the
+receiver works, also when it takes nothing (4xx): a receiver is broken, not a message.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitPolicy:
+    """Opens after ``trip_after`` failures in a row, for min(max_pause, base_pause · 2ⁿ) s at most."""
+
+    trip_after: int = 5
+    base_pause: float = 1.0
+    max_pause: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """``opened_until`` is monotonic time in seconds; None: closed."""
+
+    failures: int = 0
+    trips: int = 0
+    opened_until: float | None = None
+
+
+CLOSED = Circuit()
+
+
+def places(circuit: Circuit, *, now: float, most: int) -> int:
+    """How many deliveries may run now."""
+    if circuit.opened_until is None:
+        return most
+    return 0 if now < circuit.opened_until else 1
+
+
+def failed(policy: CircuitPolicy, circuit: Circuit, *, now: float, jitter: float) -> Circuit:
+    """After a failure. ``jitter`` is uniform in [0, 1); at least half of the pause is waited."""
+    if circuit.opened_until is not None and now < circuit.opened_until:
+        return circuit  # one that had begun before
+    failures = circuit.failures + 1
+    if circuit.opened_until is None and failures < policy.trip_after:
+        return replace(circuit, failures=failures)
+    pause = min(policy.max_pause, policy.base_pause * 2.0 ** min(circuit.trips, 64))
+    until = now + pause * (0.5 + jitter / 2)
+    return Circuit(failures=failures, trips=circuit.trips + 1, opened_until=until)
+
+
+def quiet(circuit: Circuit, *, until: float) -> Circuit:
+    """The receiver asked for silence; a shorter wish does not end a longer one."""
+    return replace(circuit, opened_until=max(circuit.opened_until or 0.0, until))

@@ -1,0 +1,87 @@
+"""What is kept of everything that a worker reports: its key, and when it is no news. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+KEY_LIMIT: Final = 200  # characters; longer ones are hashed
+_ACK_ERROR: Final = -1
+_ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played
+
+# what a QR code says is worth nothing a minute later, and should not lie about for a month
+_NOT_KEPT: Final = frozenset({"qr_code", "raw"})
+
+
+class Kind(StrEnum):
+    """What was received."""
+
+    MESSAGE = "message"
+    ACK = "ack"
+    EDIT = "edit"
+    REVOKE = "revoke"
+    REACTION = "reaction"
+    CALL = "call"
+    SENT = "sent"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as the application knows it."""
+
+    event: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One thing that happened in a session. ``key`` is what makes it the same thing when it is
+    reported again; ``unless`` are keys that make it old news. ``at`` is unix time."""
+
+    session_id: str
+    workspace_id: int
+    key: str
+    kind: Kind
+    at: float
+    chat: str | None = None
+    told: tuple[Told, ...]
+    unless: tuple[str, ...] = ()
+    backfilled: bool = False
+
+    def payload(self) -> Mapping[str, Any]:
+        """What is kept of it: without a file, without a code that could be scanned."""
+        data = without_file(self.told[0].data)
+        return {name: value for name, value in data.items() if name not in _NOT_KEPT}
+
+
+def fitting(key: str) -> str:
+    """``key``, or what stands for it where it is too long for an index."""
+    return key if len(key) <= KEY_LIMIT else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def ack_key(message_id: str, ack: int) -> str:
+    """An ack is the same when it is about the same message and says the same."""
+    return fitting(f"ack:{ack}:{message_id}")
+
+
+def higher_acks(message_id: str, ack: int) -> tuple[str, ...]:
+    """What makes an ack old news: they only go forward, and an error only precedes the server's."""
+    least = 1 if ack == _ACK_ERROR else ack + 1
+    return tuple(ack_key(message_id, higher) for higher in _ACKS if higher >= least)
+
+
+def event_id(session_id: str, key: str, event: str) -> str:
+    """The same for the same event, whoever asks and whenever: 32 hex digits."""
+    told = f"{session_id}\0{key}\0{event}".encode(errors="replace")
+    return hashlib.sha256(told).hexdigest()[:32]
+
+
+def without_file(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``data`` without the content of a received file; its name and size stay."""
+    message = data.get("message")
+    if not isinstance(message, Mapping) or not message.get("media"):
+        return data
+    media = dict(message["media"]) | {"data": None, "error": "no longer kept"}
+    return {**data, "message": {**message, "media": media}}
