@@ -90,6 +90,10 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "send.timeout": 30.0,
         "webhook.url": None,
         "webhook.secret_file": None,
+        "webhook.give_up_after": 86_400.0,
+        "webhook.allow_private": False,
+        "retention.inbox_days": 30,
+        "retention.dead_days": 30,
         "log.level": "INFO",
         "log.format": "auto",
     }

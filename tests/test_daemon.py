@@ -1,21 +1,25 @@
 import asyncio
+from collections.abc import Sequence
 
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
-from waguard.ports import BusEvent
+from waguard.policy.inbox import Received
+from waguard.ports import Stored
 from waguard.supervision.bus import QUEUE_LIMIT, Bus
 
 
 class Shelf:
-    """A sink that keeps what it gets, and chokes on one event."""
+    """An inbox that keeps what it gets, and chokes on one event."""
 
     def __init__(self) -> None:
         self.taken: list[int] = []
 
-    async def put(self, event: BusEvent) -> None:
-        if event.event == "indigestible":
-            raise RuntimeError("no")
-        self.taken.append(event.id)
+    def put(self, received: Sequence[Received], stored: Stored) -> None:
+        for one in received:
+            name, _, number = one.key.partition(":")
+            if name == "session_error":
+                raise RuntimeError("no")
+            self.taken.append(int(number))
 
 
 async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
@@ -23,7 +27,7 @@ async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
     feeding = asyncio.create_task(_feed(bus, shelf))
     await asyncio.sleep(0)
     # more at one go than a listener may lag behind
-    ids = [bus.publish("x", "s1", 1, {}).id for _ in range(QUEUE_LIMIT + 500)]
+    ids = [bus.publish("session_ready", "s1", 1, {}).id for _ in range(QUEUE_LIMIT + 500)]
     while ids[-1] not in shelf.taken:
         await asyncio.sleep(0)
     bus.close()
@@ -35,8 +39,20 @@ async def test_an_event_that_the_sink_cannot_take_does_not_end_the_feed() -> Non
     bus, shelf = Bus(SystemClock()), Shelf()
     feeding = asyncio.create_task(_feed(bus, shelf))
     await asyncio.sleep(0)
-    bus.publish("indigestible", "s1", 1, {})
-    last = bus.publish("x", "s1", 1, {})
+    bus.publish("session_error", "s1", 1, {})
+    last = bus.publish("session_ready", "s1", 1, {})
+    bus.close()
+    await feeding
+    assert shelf.taken == [last.id]
+
+
+async def test_only_what_the_application_knows_and_what_is_not_stored_yet_is_fed() -> None:
+    bus, shelf = Bus(SystemClock()), Shelf()
+    feeding = asyncio.create_task(_feed(bus, shelf))
+    await asyncio.sleep(0)
+    bus.publish("lifecycle", "s1", 1, {})
+    bus.publish("message_received", "s1", 1, {}, stored=True)
+    last = bus.publish("qr_code_generated", "s1", 1, {})
     bus.close()
     await feeding
     assert shelf.taken == [last.id]

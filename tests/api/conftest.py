@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,10 @@ from waguard.api.auth import Keys
 from waguard.config import Config
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
+from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
+from waguard.messaging.webhook import Webhooks
+from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 
 KEY, SECOND_KEY = "key-of-the-sessions-0001", "key-of-the-messages-0002"
@@ -46,6 +50,9 @@ class Api:
     store: MemoryStore
     bus: Bus
     outbox: Outbox
+    database: SqlStore
+    """Not open: only what keeps messages needs it, see ``opened``."""
+    webhooks: Webhooks
     config: Config = field(default_factory=Config)
     base: str = ""
 
@@ -80,14 +87,19 @@ class Api:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():
         store.accounts[view.session_id] = Account(view.session_id, view.workspace_id)
+    database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
+    journal = Journal(database.messages, has_global=lambda: True)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
         outbox = Outbox(sessions, lambda: world.config.send)
-        world = Api(http, sessions, store, bus, outbox)
+        webhooks = Webhooks(
+            database.messages, journal, lambda: world.config.webhook, (), instance_url=""
+        )
+        world = Api(http, sessions, store, bus, outbox, database, webhooks)
         deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
@@ -95,6 +107,8 @@ async def api() -> AsyncIterator[Api]:
             store=store,
             events=bus,
             outbox=outbox,
+            messages=database.messages,
+            webhooks=webhooks,
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
@@ -105,3 +119,4 @@ async def api() -> AsyncIterator[Api]:
             bus.close()
             sessions.free.set()
             await runner.cleanup()
+            await database.close()

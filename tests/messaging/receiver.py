@@ -14,13 +14,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from tests.waiting import wait_until
-from waguard.messaging.webhook import WebhookSink
-from waguard.policy.delivery import DeliveryPolicy
 from waguard.ports import BusEvent
 
 SECRET: Final = b"a secret of the tests"
 INSTANCE: Final = "http://127.0.0.1:3001"
-QUICK: Final = DeliveryPolicy(attempts=5, base_delay=0.001, max_delay=0.001)
 CLOSE, HANG, TORN = "close without an answer", "hang", "200, and close within its body"
 
 Trouble = int | str | tuple[int, dict[str, str]]
@@ -127,8 +124,3 @@ def event(number: int, name: str = "message_received", session: str = "a", **dat
         at=1_732_240_000.0,
         data=data or {"message": {"body": f"body {number}"}},
     )
-
-
-def sink_to(url: str, secret: bytes | None = SECRET, **more: Any) -> WebhookSink:
-    """The sink under test, quick to try again."""
-    return WebhookSink(url, secret, instance_url=INSTANCE, **({"policy": QUICK} | more))

@@ -5,15 +5,18 @@ import contextlib
 import hashlib
 import hmac
 import itertools
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.resolver import ThreadedResolver
 
+from tests.messaging.office import QUICK, office
 from tests.messaging.receiver import (
     CLOSE,
     HANG,
     INSTANCE,
-    QUICK,
     SECRET,
     TORN,
     Receiver,
@@ -21,19 +24,22 @@ from tests.messaging.receiver import (
     event,
     free_port,
     receiving,
-    sink_to,
 )
 from tests.waiting import wait_until
-from waguard.messaging import webhook
-from waguard.messaging.webhook import sign
+from waguard.messaging import courier, signing, webhook
+from waguard.messaging.courier import seconds
+from waguard.messaging.signing import sign
 from waguard.policy import delivery
-from waguard.policy.delivery import DeliveryPolicy
+from waguard.policy.inbox import event_id
+from waguard.ports import Endpoint
 
 
-async def test_body_headers_and_signature(receiver: Receiver) -> None:
-    async with sink_to(receiver.url, wall=lambda: 1_732_240_123.9) as sink:
-        await sink.put(event(7, "session_ready", phone_number="62811", status="connected"))
+async def test_body_headers_and_signature(receiver: Receiver, tmp_path: Path) -> None:
+    async with office(tmp_path, receiver.url, wall=lambda: 1_732_240_123.9) as it:
+        it.put(event(7, "session_ready", phone_number="62811", status="connected"))
         await receiver.wait_taken(1)
+        assert await it.drained()
+        assert await it.pending() == []
     [attempt] = receiver.attempts
     assert attempt.told == {
         "event": "session_ready",
@@ -44,13 +50,16 @@ async def test_body_headers_and_signature(receiver: Receiver) -> None:
             "status": "connected",
         },
     }
-    assert attempt.headers["X-Timestamp"] == "1732240123"
-    assert attempt.headers["X-Instance-Url"] == INSTANCE
-    assert attempt.headers["X-Waguard-Event-Id"] == "7"
-    assert attempt.headers["User-Agent"].startswith("waguard")
-    assert attempt.headers["Content-Type"] == "application/json"
+    headers = attempt.headers
+    assert headers["X-Timestamp"] == "1732240123"
+    assert headers["X-Instance-Url"] == INSTANCE
+    assert headers["X-Waguard-Event-Id"] == event_id("a", "session_ready:7", "session_ready")
+    assert headers["User-Agent"].startswith("waguard")
+    assert headers["Content-Type"] == "application/json"
     by_hand = hmac.new(SECRET, b"1732240123" + attempt.body, hashlib.sha256).hexdigest()
-    assert attempt.headers["X-Hmac-Signature"] == by_hand
+    assert headers["X-Hmac-Signature"] == by_hand
+    of_body = hmac.new(SECRET, attempt.body, hashlib.sha256).hexdigest()
+    assert headers["X-Waguard-Signature"] == f"sha256={of_body}"
 
 
 def test_the_signature_is_hmac_sha256_of_timestamp_and_body() -> None:
@@ -66,58 +75,65 @@ def test_the_signature_is_hmac_sha256_of_timestamp_and_body() -> None:
     [500, 502, 503, 408, 425, CLOSE, (503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})],
     ids=str,
 )
-async def test_is_tried_again_signed_anew(receiver: Receiver, trouble: Trouble) -> None:
+async def test_is_tried_again_signed_anew_as_the_same_event(
+    receiver: Receiver, tmp_path: Path, trouble: Trouble
+) -> None:
     receiver.troubles.extend([trouble] * 3)
-    times = itertools.count(1_732_240_000, 400)  # further apart than the receiver's window
-    async with sink_to(receiver.url, wall=lambda: next(times)) as sink:
-        await sink.put(event(1))
+    times = itertools.count(1_732_240_000)
+    async with office(tmp_path, receiver.url, wall=lambda: next(times)) as it:
+        it.put(event(1))
         await receiver.wait_taken(1)
     assert len(receiver.attempts) == 4
     assert all(attempt.signed for attempt in receiver.attempts)
     assert len({attempt.headers["X-Timestamp"] for attempt in receiver.attempts}) == 4
+    assert len({attempt.headers["X-Waguard-Event-Id"] for attempt in receiver.attempts}) == 1
     assert len({attempt.body for attempt in receiver.attempts}) == 1
 
 
-async def test_nobody_listens_yet(logged: list[str]) -> None:
+async def test_nobody_listens_yet(logged: list[str], tmp_path: Path) -> None:
     port = free_port()
-    forever = DeliveryPolicy(attempts=10_000, base_delay=0.001, max_delay=0.001)
-    async with sink_to(f"http://127.0.0.1:{port}/hook", policy=forever) as sink:
-        await sink.put(event(1))
+    async with office(tmp_path, f"http://127.0.0.1:{port}/hook") as it:
+        it.put(event(1))
         await wait_until(lambda: any("not taken" in line for line in logged), "it was tried")
         async with receiving(port=port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 
 
 async def test_one_that_hangs_has_a_deadline(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "ATTEMPT_DEADLINE", 0.1)
+    monkeypatch.setattr(courier, "ATTEMPT_DEADLINE", 0.1)
     receiver.troubles.append(HANG)
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
         await receiver.wait_taken(1)
     assert [attempt.answer for attempt in receiver.attempts] == [HANG, 200]
 
 
-async def test_a_status_is_an_answer_also_when_its_body_is_torn(receiver: Receiver) -> None:
+async def test_a_status_is_an_answer_also_when_its_body_is_torn(
+    receiver: Receiver, tmp_path: Path
+) -> None:
     receiver.troubles.append(TORN)
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
-        await sink.put(event(2))
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        it.put(event(2))
         await receiver.wait_taken(2)
     # the application does not dedupe: 2xx was said, so it is never sent again
     assert [attempt.answer for attempt in receiver.attempts] == [TORN, 200]
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 410, 413, 422])
-async def test_what_will_never_be_taken_is_given_up(
-    receiver: Receiver, logged: list[str], status: int
+async def test_what_will_never_be_taken_is_a_dead_letter_at_once(
+    receiver: Receiver, tmp_path: Path, logged: list[str], status: int
 ) -> None:
     receiver.troubles.append((status, {"Location": "/hook", "Set-Cookie": "a=b"}))
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
-        await sink.put(event(2))
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        it.put(event(2))
         await receiver.wait_taken(1)
+        assert await it.drained()
+        [letter] = await it.dead()
+    assert (letter.attempts, letter.error) == (1, f"the receiver answered {status}")
     assert [attempt.told["data"]["message"]["body"] for attempt in receiver.attempts] == [
         "body 1",
         "body 2",
@@ -128,96 +144,256 @@ async def test_what_will_never_be_taken_is_given_up(
     assert "body 1" not in "".join(logged)
 
 
-async def test_it_is_given_up_after_many_attempts_and_the_next_one_goes_on(
-    receiver: Receiver,
+async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    receiver.troubles.extend([500] * QUICK.attempts)
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
-        await sink.put(event(2))
+    receiver.troubles.extend([500] * 3)
+    times = iter([0.0] * 20)
+    now = [1_000.0]
+
+    def wall() -> float:
+        now[0] += 1.0 if next(times, None) is None else 0.0
+        return now[0] + len(receiver.attempts) * 40.0
+
+    async with office(
+        tmp_path, receiver.url, policy=replace(QUICK, give_up_after=100.0), wall=wall
+    ) as it:
+        it.put(event(1))
+        await wait_until(lambda: len(receiver.attempts) >= 3, "it was tried for long")
+        it.put(event(2))
         taken = await receiver.wait_taken(1)
+        assert await it.drained()
+        [letter] = await it.dead()
     assert [told["data"]["message"]["body"] for told in taken] == ["body 2"]
-    assert len(receiver.attempts) == QUICK.attempts + 1
+    assert "not taken within" in letter.error
+    assert "500" in letter.error
+
+
+async def test_what_waits_behind_a_dead_receiver_for_too_long_is_not_tried(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    now = [1_000.0]
+    policy = replace(QUICK, give_up_after=100.0)
+    async with office(tmp_path, None, policy=policy, wall=lambda: now[0]) as it:
+        it.settings = type(it.settings)(url=receiver.url)
+        receiver.free.clear()
+        it.put(*(event(number, session=str(number % 20)) for number in range(40)))
+        await wait_until(lambda: receiver.arrived == 8, "the places are full")
+        now[0] += 200.0
+        receiver.troubles.extend([500] * 8)
+        receiver.free.set()
+        assert await it.drained()
+        letters = await it.dead()
+    assert len(letters) == 40 - len(receiver.taken())
+    assert len(letters) >= 32
+    assert len(receiver.attempts) < 20
 
 
 async def test_after_a_429_everybody_is_quiet(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.3)
     receiver.troubles.append(429)
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1, session="a"))
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was told so")
-        await wait_until(lambda: sink._quiet_until, "it is quiet")
+        await wait_until(lambda: it.line()._circuit.opened_until, "it is quiet")
         for number in range(2, 12):
-            await sink.put(event(number, session=f"s{number}"))
+            it.put(event(number, session=f"s{number}"))
         await receiver.wait_taken(11)
     first, *later = receiver.attempts
     assert min(attempt.at for attempt in later) - first.at >= 0.29
 
 
-async def test_without_a_secret_it_is_unsigned_and_warned_once(
-    receiver: Receiver, logged: list[str]
+async def test_a_shorter_pause_does_not_end_a_longer_one(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sink_to(receiver.url, secret=b"") as sink:
+    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.5)
+    receiver.free.clear()
+    receiver.troubles.extend([429, (429, {"Retry-After": "0"})])
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"), event(2, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "both are on their way")
+        receiver.free.set()
+        await receiver.wait_taken(2)
+    first, _, *later = receiver.attempts
+    assert min(attempt.at for attempt in later) - first.at >= 0.49
+
+
+async def test_without_a_secret_it_is_unsigned_and_warned_once(
+    receiver: Receiver, tmp_path: Path, logged: list[str]
+) -> None:
+    async with office(tmp_path, receiver.url, secrets=()) as it:
         for number in range(3):
-            await sink.put(event(number))
+            it.put(event(number))
         await receiver.wait_taken(3)
     assert all("X-Hmac-Signature" not in attempt.headers for attempt in receiver.attempts)
+    assert all("X-Waguard-Signature" not in attempt.headers for attempt in receiver.attempts)
     assert sum("not signed" in line for line in logged) == 1
 
 
-async def test_an_event_that_is_no_json_does_not_stop_the_others(receiver: Receiver) -> None:
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1, message=object()))
-        await sink.put(event(2, message="\ud800"))
-        await sink.put(event(3))
-        assert len(await receiver.wait_taken(1)) == 1
-        assert await sink.drain(1.0) == 0
+async def test_two_secrets_are_valid_at_once_and_the_first_signs(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with office(tmp_path, receiver.url, secrets=(b"the new one", SECRET)) as it:
+        it.put(event(1))
+        await receiver.wait_taken(1)
+        it.webhooks.configure((b"the new one",))
+        it.put(event(2))
+        await receiver.wait_taken(2)
+    both, one = receiver.attempts
+
+    def wanted(secret: bytes, body: bytes) -> str:
+        return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+
+    told = both.headers["X-Waguard-Signature"]
+    assert told == f"{wanted(b'the new one', both.body)}, {wanted(SECRET, both.body)}"
+    stamp = both.headers["X-Timestamp"]
+    assert both.headers["X-Hmac-Signature"] == sign(b"the new one", stamp, both.body)
+    assert one.headers["X-Waguard-Signature"] == wanted(b"the new one", one.body)
 
 
-async def test_a_received_file_is_delivered(receiver: Receiver) -> None:
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1, message={"media": "x" * (3 << 20)}))
+async def test_an_event_that_is_no_json_is_told_as_well_as_can_be(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, message="\ud800 half a sign"))
+        it.put(event(2))
+        taken = await receiver.wait_taken(2)
+        assert await it.drained()
+    assert taken[0]["data"]["message"] == "? half a sign"
+
+
+async def test_a_received_file_is_delivered(receiver: Receiver, tmp_path: Path) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, message={"media": {"data": "x" * (3 << 20)}}))
         [told] = await receiver.wait_taken(1)
-    assert len(told["data"]["message"]["media"]) == 3 << 20
+    assert len(told["data"]["message"]["media"]["data"]) == 3 << 20
     assert receiver.attempts[0].signed
 
 
 async def test_a_bug_in_one_delivery_does_not_end_the_lane(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     bugs = iter([True])
+    headers = signing.headers
 
-    def signing(*rest: Any) -> str:
+    def faulty(**rest: Any) -> dict[str, str]:
         if next(bugs, False):
             raise RuntimeError("a bug")
-        return sign(*rest)
+        return headers(**rest)
 
-    monkeypatch.setattr(webhook, "sign", signing)
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
-        await sink.put(event(2))
-        taken = await receiver.wait_taken(1)
-    assert taken[0]["data"]["message"] == {"body": "body 2"}
+    monkeypatch.setattr(webhook, "headers", faulty)
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        it.put(event(2))
+        taken = await receiver.wait_taken(2)
+    assert [told["data"]["message"]["body"] for told in taken] == ["body 1", "body 2"]
     assert any("a bug" in line for line in logged)
 
 
-async def test_the_end_leaves_no_task_behind(receiver: Receiver) -> None:
+async def test_the_end_waits_for_what_is_in_flight_and_leaves_no_task_behind(
+    receiver: Receiver, tmp_path: Path
+) -> None:
     receiver.free.clear()
     before = asyncio.all_tasks()
-    sink = sink_to(receiver.url)
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(sink)
-        for number in range(20):
-            await sink.put(event(number, session=str(number)))
-        await wait_until(lambda: receiver.arrived, "some are on their way")
+        it = await stack.enter_async_context(office(tmp_path, receiver.url))
+        it.put(*(event(number, session=str(number)) for number in range(20)))
+        await wait_until(lambda: receiver.arrived == 8, "some are on their way")
+        asyncio.get_running_loop().call_later(0.05, receiver.free.set)
+    assert len(receiver.taken()) == 8, "cut off, they would be delivered twice"
     names = {task.get_name() for task in asyncio.all_tasks() - before}
-    assert not {name for name in names if name.startswith("webhook")}
+    assert not {name for name in names if name.startswith(("webhook", "journal"))}
+    async with office(tmp_path, receiver.url) as it:
+        assert await it.drained()
+    assert len(receiver.taken()) == 20
+
+
+async def test_the_end_does_not_wait_for_ever(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "LAST_ANSWER", 0.01)
+    receiver.free.clear()
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        await wait_until(lambda: receiver.arrived, "it is on its way")
+    async with office(tmp_path, None) as it:
+        assert len(await it.pending()) + len(await it.dead()) == 1
+
+
+async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
+    async with receiving() as own, office(tmp_path, receiver.url, allow_private=True) as it:
+        secret = "a secret of its own"
+        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=secret))
+        it.put(event(1, session="a"), event(2, session="b"))
+        await receiver.wait_taken(2)
+        await own.wait_taken(1)
+        assert await it.drained()
+        [attempt] = own.attempts
+        assert attempt.told["data"]["session_id"] == "a"
+        told = attempt.headers["X-Timestamp"], attempt.body
+        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *told)
+        assert await it.webhooks.delete_endpoint("a")
+        await it.stored(event(3, session="a"))
+        await receiver.wait_taken(3)
+    assert len(own.attempts) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_session_may_not_send_us_to_ourselves(
+    receiver: Receiver, tmp_path: Path, host: str
+) -> None:
+    url = receiver.url.replace("127.0.0.1", host)
+    async with office(tmp_path, None) as it:
+        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        it.put(event(1))
+        assert await it.drained()
+        [letter] = await it.dead()
+    assert "address is refused" in letter.error
+    assert receiver.arrived == 0
+
+
+async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was harmless when it was set, and is bound to another address now."""
+
+    async def rebound(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
+        assert host == "harmless.example"
+        told = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [told | {"family": 2, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
+    url = receiver.url.replace("127.0.0.1", "harmless.example")
+    async with office(tmp_path, None) as it:
+        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        it.put(event(1))
+        assert await it.drained()
+        [letter] = await it.dead()
+        assert "the address is refused: it is a private address" in letter.error
+        it.configure(allow_private=True)
+        assert await it.webhooks.replay() == 1
+        await receiver.wait_taken(1)
+
+
+async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.free.clear()
+    async with office(tmp_path, receiver.url) as it:
+        await it.stored(event(1))
+    async with office(tmp_path, None) as it:
+        assert await it.drained()
+        assert [letter.error for letter in await it.dead()] == [webhook.UNSET]
+        receiver.free.set()
+        it.configure(url=receiver.url)
+        assert await it.drained()
+        assert await it.webhooks.replay() == 1
+        assert await it.drained()
+        assert len(receiver.taken()) == 1
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("header", "wanted"),
     [
         (None, None),
         ("0", 0.0),
@@ -230,6 +406,5 @@ async def test_the_end_leaves_no_task_behind(receiver: Receiver) -> None:
         ("9" * 400, 999_999_999.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    sink = sink_to("http://127.0.0.1/", wall=lambda: 1_732_240_000.0)  # 01:46:40
-    assert sink._seconds(header) == seconds
+def test_retry_after_is_seconds_or_a_date(header: str | None, wanted: float | None) -> None:
+    assert seconds(header, now=1_732_240_000.0) == wanted  # 01:46:40

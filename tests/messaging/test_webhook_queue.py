@@ -1,65 +1,100 @@
-"""Order, what is left out, what is dropped, and what is left at the end."""
+"""Order, what is left out, who waits for whom, and what a circuit spares."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.messaging.receiver import (
-    CLOSE,
-    Receiver,
-    event,
-    free_port,
-    sink_to,
-)
+from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
+from tests.messaging.receiver import CLOSE, Receiver, event, free_port, receiving
 from tests.waiting import wait_until
-from waguard.messaging import webhook
-from waguard.messaging.webhook import WEBHOOK_EVENTS
-from waguard.policy.delivery import DeliveryPolicy
+from waguard.messaging import line
+from waguard.policy.circuit import CircuitPolicy
+from waguard.policy.delivery import EVENTS
+from waguard.ports import BusEvent, Endpoint
+
+PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 
 
-async def test_events_of_a_session_stay_in_order_whatever_fails(receiver: Receiver) -> None:
+def message(number: int, chat: str = "1@c.us", session: str = "a") -> BusEvent:
+    told = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
+    return event(number, session=session, message=told)
+
+
+def numbers(taken: list[Any], chat: str = "", session: str = "") -> list[int]:
+    return [
+        int(told["data"]["message"]["body"].split()[1])
+        for told in taken
+        if chat in told["data"]["message"].get("id", "") and session in told["data"]["session_id"]
+    ]
+
+
+async def test_events_of_a_chat_stay_in_order_whatever_fails(
+    receiver: Receiver, tmp_path: Path
+) -> None:
     for trouble in (500, CLOSE, 503, 408, CLOSE):
         receiver.troubles.extend([trouble, 200])
-    async with sink_to(receiver.url) as sink:
-        for number in range(1, 31):
-            await sink.put(event(number, session="ab"[number % 2]))
-        taken = await receiver.wait_taken(30)
-    for session in "ab":
-        bodies = [
-            told["data"]["message"]["body"]
-            for told in taken
-            if told["data"]["session_id"] == session
-        ]
-        assert bodies == sorted(bodies, key=lambda body: int(body.split()[1]))
-        assert len(bodies) == 15
+    async with office(tmp_path, receiver.url) as it:
+        for number in range(1, 41):
+            chat, session = f"{number % 2}@c.us", "ab"[number // 2 % 2]
+            it.put(message(number, chat, session))
+        taken = await receiver.wait_taken(40)
+    for chat in ("_0@", "_1@"):
+        for session in "ab":
+            told = numbers(taken, chat, session)
+            assert len(told) == 10
+            assert told == sorted(told)
 
 
-async def test_one_session_does_not_hold_up_another(receiver: Receiver) -> None:
-    slow = DeliveryPolicy(attempts=5, base_delay=60.0, max_delay=60.0)
+async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: Path) -> None:
     receiver.troubles.append(500)
-    async with sink_to(receiver.url, policy=slow) as sink:
-        await sink.put(event(1, session="a"))
+    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+        it.put(message(1, "1@c.us"))
         await wait_until(lambda: receiver.attempts, "the first one failed")
-        await sink.put(event(2, session="b"))
-        taken = await receiver.wait_taken(1)
-        assert taken[0]["data"]["session_id"] == "b"
-        assert sink.waiting() == 1
+        it.put(message(2, "1@c.us"), message(3, "2@c.us"), message(4, "1@c.us", session="b"))
+        taken = await receiver.wait_taken(2)
+        assert numbers(taken) == [3, 4]
+        await wait_until(lambda: it.line()._count == 2, "both are settled")
+        waiting = await it.pending()
+    assert [item.attempts for item in waiting] == [1, 0]
+    assert waiting[0].next_at > waiting[0].created_at
 
 
-async def test_only_so_many_run_at_a_time(receiver: Receiver) -> None:
+async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with sink_to(receiver.url) as sink:
-        for number in range(30):
-            await sink.put(event(number, session=str(number)))
-        await wait_until(lambda: receiver.arrived == webhook.CONCURRENT, "the places are full")
-        assert sink.waiting() == 30
+    async with office(tmp_path, receiver.url) as it:
+        await it.stored(*(event(number, session=str(number)) for number in range(30)))
+        await wait_until(lambda: receiver.arrived == line.CONCURRENT, "the places are full")
+        assert len(await it.pending()) == 30
         receiver.free.set()
         await receiver.wait_taken(30)
+        assert await it.drained()
 
 
-async def test_what_is_outdated_is_left_out_and_messages_never(receiver: Receiver) -> None:
+async def test_an_event_is_never_in_flight_twice(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1))
-        await wait_until(lambda: receiver.arrived, "the first one is on its way")
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        await wait_until(lambda: receiver.arrived, "it is on its way")
+        for number in range(2, 12):
+            it.put(event(number))
+            it.webhooks.poke("*")
+        await it.journal.flushed(10.0)
+        assert receiver.arrived == 1
+        receiver.free.set()
+        assert await it.drained()
+    assert len(receiver.attempts) == 11
+
+
+async def test_what_is_outdated_is_left_out_and_messages_never(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.free.clear()
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, "session_authenticated"), message(1))
+        await wait_until(lambda: receiver.arrived == 2, "the first ones are on their way")
         for number, name in enumerate(
             [
                 "qr_code_generated",
@@ -71,78 +106,147 @@ async def test_what_is_outdated_is_left_out_and_messages_never(receiver: Receive
                 "message_sent",
             ]
         ):
-            await sink.put(event(number, name))
-        await sink.put(event(9, "qr_code_generated", session="b"))
-        assert sink.waiting() == 6  # a session that shows codes for hours fills no queue
+            await it.stored(event(10 + number, name))
+        await it.stored(event(20, "qr_code_generated", session="b"))
         receiver.free.set()
-        taken = await receiver.wait_taken(6)
-        assert await sink.drain(1.0) == 0
+        taken = await receiver.wait_taken(7)
+        assert await it.drained()
     of_a = [told["event"] for told in taken if told["data"]["session_id"] == "a"]
-    assert of_a == [
+    assert sorted(of_a) == [
         "message_received",
         "message_received",
-        "message_status_updated",
-        "session_ready",
         "message_sent",
+        "message_status_updated",
+        "session_authenticated",
+        "session_ready",
     ]
+    assert of_a.index("session_authenticated") < of_a.index("session_ready")
 
 
-async def test_what_becomes_outdated_between_two_attempts_is_left_out(receiver: Receiver) -> None:
+async def test_what_becomes_outdated_between_two_attempts_is_left_out(
+    receiver: Receiver, tmp_path: Path
+) -> None:
     receiver.free.clear()
     receiver.troubles.extend([500, 200])
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(1, "session_disconnected"))
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, "session_disconnected"))
         await wait_until(lambda: receiver.arrived, "it is on its way")
-        await sink.put(event(2, "session_ready"))
+        await it.stored(event(2, "session_ready"))
+        await wait_until(lambda: it.line()._count == 2, "the newer one is behind it")
         receiver.free.set()
         assert (await receiver.wait_taken(1))[0]["event"] == "session_ready"
+        assert await it.drained()
     assert len(receiver.attempts) == 2
 
 
-async def test_only_what_the_application_knows_is_delivered(receiver: Receiver) -> None:
-    assert {"lifecycle", "link", "incident"}.isdisjoint(WEBHOOK_EVENTS)
-    async with sink_to(receiver.url) as sink:
-        for name in ("lifecycle", "link", "incident"):
-            await sink.put(event(1, name))
-        assert sink.waiting() == 0
-        await sink.put(event(2))
-        assert len(await receiver.wait_taken(1)) == 1
-    assert len(receiver.attempts) == 1
-
-
-@pytest.mark.parametrize(("name", "limit"), [("QUEUE_LIMIT", 5), ("QUEUE_BYTES", 450)])
-async def test_the_queue_is_bounded_and_says_what_it_drops(
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    logged: list[str],
-    name: str,
-    limit: int,
+async def test_a_newer_session_event_does_not_wait_for_the_pause_of_an_older_one(
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(webhook, name, limit)
+    receiver.troubles.append(500)
+    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+        it.put(event(1, "session_disconnected"))
+        await wait_until(lambda: receiver.attempts, "it failed, and waits")
+        it.put(event(2, "session_ready"))
+        assert (await receiver.wait_taken(1))[0]["event"] == "session_ready"
+        assert await it.drained()
+
+
+def test_only_what_the_application_knows_is_delivered() -> None:
+    assert {"lifecycle", "link", "incident"}.isdisjoint(EVENTS)
+
+
+async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
+    receiver: Receiver, tmp_path: Path, logged: list[str]
+) -> None:
+    circuit = CircuitPolicy(trip_after=3, base_pause=60.0, max_pause=60.0)
+    policy = replace(QUICK, circuit=circuit)
+    dead = f"http://127.0.0.1:{free_port()}/hook"
+    async with office(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
+        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=dead, secret=None))
+        it.put(*(message(number, f"{number}@c.us") for number in range(50)))
+        await receiver.wait_taken(50)
+        await wait_until(lambda: it.line("a")._circuit.trips == 1, "its circuit is open")
+        await wait_until(lambda: it.line("a")._in_flight == 0, "nothing is in flight")
+        assert await it.journal.flushed(10.0)
+        tried = sum(item.attempts for item in await it.pending("a"))
+        assert 3 <= tried <= 3 + line.CONCURRENT
+        assert it.line("a")._probe is not None
+        assert sum("one at a time" in said for said in logged) == 1
+        assert len(await it.pending("a")) == 50
+
+
+async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path) -> None:
+    port = free_port()
+    policy = replace(QUICK, circuit=replace(QUICK_CIRCUIT, base_pause=0.01, max_pause=0.01))
+    async with office(tmp_path, f"http://127.0.0.1:{port}/hook", policy=policy) as it:
+        it.put(*(message(number, f"{number}@c.us") for number in range(100)))
+        await wait_until(lambda: "*" in it.webhooks._lines and it.line()._circuit.trips > 2, "open")
+        async with receiving(port=port) as receiver:
+            receiver.free.clear()
+            await wait_until(lambda: receiver.arrived, "the probe")
+            assert receiver.arrived == 1
+            receiver.free.set()
+            assert await it.drained()
+            assert len(receiver.taken()) == 100
+
+
+async def test_a_message_that_the_receiver_cannot_digest_does_not_stop_it(
+    tmp_path: Path,
+) -> None:
+    """The probes take turns: one of them shows that the receiver works."""
+
+    class Picky(Receiver):
+        async def take(self, request: Any) -> Any:
+            bad = b"poison" in await request.read()
+            self.troubles.extend([500] if bad else [])
+            return await super().take(request)
+
+    circuit = replace(QUICK_CIRCUIT, trip_after=1)
+    async with (
+        receiving(Picky()) as receiver,
+        office(tmp_path, receiver.url, policy=replace(QUICK, circuit=circuit)) as it,
+    ):
+        it.put(event(1, message={"id": "false_0@c.us_1", "body": "poison 1"}))
+        await wait_until(lambda: len(receiver.attempts) > 2, "it is tried again and again")
+        it.put(*(message(number, f"{number}@c.us") for number in range(2, 30)))
+        await receiver.wait_taken(28)
+        assert len(await it.pending()) >= 1
+
+
+async def test_memory_holds_the_beginning_of_the_queue_only(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "WINDOW", 20)
+    monkeypatch.setattr(line, "READ", 7)
     receiver.free.clear()
-    async with sink_to(receiver.url) as sink:
-        await sink.put(event(10))
-        await wait_until(lambda: receiver.arrived, "the first one is on its way")
-        for number in range(11, 20):
-            await sink.put(event(number))
-        kept = sink.waiting()
-        assert 3 <= kept <= 5
+    async with office(tmp_path, receiver.url) as it:
+        for start in range(0, 200, 10):
+            await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
+        await wait_until(lambda: receiver.arrived == 4, "they are on their way")
+        assert it.line()._count <= 20
         receiver.free.set()
-        taken = await receiver.wait_taken(kept)
-        assert await sink.drain(1.0) == 0
-    # the one on its way, then the newest
-    numbers = [int(told["data"]["message"]["body"].split()[1]) for told in taken]
-    assert numbers == [10, *range(20 - kept + 1, 20)]
-    assert sum("dropped" in line for line in logged) == 10 - kept
-    assert "body 1" not in "".join(logged)
+        taken = await receiver.wait_taken(200)
+        assert await it.drained()
+    for chat in range(4):
+        assert numbers(taken, f"_{chat}@") == [n for n in range(200) if n % 4 == chat]
+    assert len(receiver.attempts) == 200
 
 
-async def test_drain_says_how_many_are_left(logged: list[str]) -> None:
+async def test_large_ones_are_read_when_their_turn_comes(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        files = [{"id": "false_1@c.us_9", "media": {"data": str(n) * 50_000}} for n in range(4)]
+        it.put(*(event(n, message=file) for n, file in enumerate(files)))
+        taken = await receiver.wait_taken(4)
+    assert [told["data"]["message"]["media"]["data"][0] for told in taken] == list("0123")
+
+
+async def test_draining_ends_with_its_time(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/hook"
-    patient = DeliveryPolicy(attempts=5, base_delay=60.0, max_delay=60.0)
-    async with sink_to(url, policy=patient) as sink:
-        assert await sink.drain(0.01) == 0
-        for number in range(3):
-            await sink.put(event(number))
-        assert await sink.drain(0.05) == 3
-    assert any("not delivered before the stop" in line and "3" in line for line in logged)
+    async with office(tmp_path, url, policy=PATIENT) as it:
+        assert await it.webhooks.drain(5.0)
+        await it.stored(event(1))
+        assert not await it.webhooks.drain(0.05)
+        assert len(await it.pending()) == 1
+    assert len(asyncio.all_tasks()) == 1

@@ -9,7 +9,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,9 @@ from waguard.config import Config, Paths
 from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.policy.admission import Reading
+from waguard.policy.inbox import Received
 from waguard.ports import BusEvent, Process, Swept, Usage
+from waguard.ports import Stored as StoredCall
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -317,6 +319,34 @@ class FakeSpawn:
         return [process for process in self.started if process.alive]
 
 
+class FakeInbox:
+    """``ports.Inbox``: stores at once, each key once. While ``free`` is clear, nothing is stored."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Received] = {}
+        self.free = asyncio.Event()
+        self.free.set()
+        self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
+
+    def put(self, received: Sequence[Received], stored: StoredCall) -> None:
+        self.waiting.append((received, stored))
+        if self.free.is_set():
+            self.store()
+
+    def store(self) -> None:
+        """All that waits, in order."""
+        while self.waiting:
+            received, stored = self.waiting.pop(0)
+            stored([one for one in received if self._is_news(one)])
+
+    def _is_news(self, one: Received) -> bool:
+        keys = [(one.session_id, key) for key in (one.key, *one.unless)]
+        if any(key in self.kept for key in keys):
+            return False
+        self.kept[keys[0]] = one
+        return True
+
+
 @dataclass
 class World:
     """All around a session. Its folder has a short name: Unix sockets need one."""
@@ -324,6 +354,7 @@ class World:
     folder: Path
     config: Config
     store: MemoryStore
+    inbox: FakeInbox = field(default_factory=FakeInbox)
     spawn: FakeSpawn = field(default_factory=FakeSpawn)
     crowded: bool = False
     clock: FakeClock = field(default_factory=FakeClock)
@@ -342,6 +373,7 @@ class World:
             config=lambda: self.config,
             instance="test",
             store=self.store,
+            inbox=self.inbox,
             spawn=self.spawn,
             bus=self.bus,
             clock=self.clock,

@@ -689,6 +689,78 @@ async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
     await wait_until(lambda: world.store.accounts["s"].last_activity_at, "activity was noted")
 
 
+async def test_nothing_is_acknowledged_or_told_before_it_is_stored(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    world.inbox.free.clear()
+    process.event(message(1))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=3))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))  # no news, and no way past the others
+    process.event(LoggedOut())
+    await wait_until(lambda: len(world.inbox.waiting) == 4, "the daemon has them all")
+    assert process.stored == []
+    assert not world.events("message_received", "message_status_updated")
+    world.inbox.store()
+    await wait_until(lambda: process.stored == [1, 2, 3, 4], "all is acknowledged")
+    told = world.events("message_received", "message_status_updated", "message_read")
+    assert len(told) == 3
+    assert all(event.stored for event in told)
+
+
+async def test_what_is_reported_again_is_acknowledged_and_not_told_again(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    for _ in range(2):
+        process.event(message(1))
+        process.event(Ack(ids=("true_c_1",), chat="c", ack=1))
+    await wait_until(lambda: process.stored == [1, 2, 3, 4], "all is acknowledged")
+    assert len(world.events("message_received")) == 1
+    assert len(world.events("message_status_updated")) == 1
+    assert [one.kind for one in world.inbox.kept.values()] == ["message", "ack"]
+
+
+async def test_activity_is_noted_once_in_a_while(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write for each of many messages would be more work than the messages."""
+    touched: list[str] = []
+
+    async def touch(session_id: str) -> None:
+        touched.append(session_id)
+
+    monkeypatch.setattr(world.store, "touch", touch)
+    process = await up(await make())
+    for number in range(10):
+        process.event(message(number))
+    await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
+    world.clock.advance(under_test.TOUCH_INTERVAL)
+    process.event(message(10))
+    await wait_until(lambda: len(touched) == 2, "it is noted again")
+
+
+async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, make: Make) -> None:
+    """Its successor counts from one again: an old number would acknowledge what is not stored."""
+    session = await make()
+    process = await up(session)
+    world.inbox.free.clear()
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.waiting, "the daemon has it")
+    process.exit(-9)
+    await until(session, lambda s: s.restarts == 1)
+    await until(session, connected)
+    fresh = session.process
+    assert isinstance(fresh, FakeProcess)
+    world.inbox.store()
+    seq = fresh.event(message(2))
+    await wait_until(lambda: world.inbox.waiting, "the daemon has that too")
+    assert fresh.stored == []
+    world.inbox.store()
+    await wait_until(lambda: fresh.stored == [seq], "its own is acknowledged")
+    assert len(world.events("message_received")) == 2
+
+
 @pytest.mark.parametrize(
     ("ack", "level", "status"),
     [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 5, "played")],

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from loguru import logger
@@ -171,7 +172,7 @@ class Line:
     def _pump(self) -> None:
         if self._more and not self._loading and not self._closed and self._count <= WINDOW // 2:
             self._loading = True
-            self._task(self._load(), self._loaded)
+            self._task(self._load, self._loaded)
         self._try_ready()
         self._moved.set()
 
@@ -186,7 +187,7 @@ class Line:
             lane = self._ready.popleft()
             lane.busy = True
             self._in_flight += 1
-            self._task(self._deliver(lane), self._pump)
+            self._task(partial(self._deliver, lane), self._pump)
         until = self._circuit.opened_until
         if self._ready and not places and until is not None and self._probe is None:
             self._probe = asyncio.get_running_loop().call_at(until, self._half_open)
@@ -322,10 +323,10 @@ class Line:
                 self._disarm(lane)
                 del self._lanes[key]
 
-    def _task(self, work: Awaitable[None], after: Callable[[], None]) -> None:
+    def _task(self, work: Callable[[], Awaitable[None]], after: Callable[[], None]) -> None:
         async def run() -> None:
             try:
-                await work
+                await work()
             except Exception:  # noqa: BLE001 - the loop boundary of a line
                 logger.exception("a bug in waguard", endpoint=self._endpoint)
 

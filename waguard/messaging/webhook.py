@@ -58,6 +58,7 @@ class Webhooks:
         journal.poke = self.poke
         self._lines: dict[str, Line] = {}
         self._own: dict[str, Endpoint] | None = None
+        self._changing = asyncio.Lock()  # ``_own`` and the database say the same
         # the configured address was chosen by whoever runs this machine, the others by a caller
         self._for_global = Courier(lambda: True, wall=wall)
         self._for_own = Courier(lambda: settings().allow_private, wall=wall)
@@ -101,6 +102,8 @@ class Webhooks:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
         try:
             async with asyncio.timeout(timeout):
+                if self._beginning:
+                    await asyncio.wait({self._beginning})
                 await asyncio.gather(*(line.drain() for line in self._lines.values()))
         except TimeoutError:
             return False
@@ -115,15 +118,17 @@ class Webhooks:
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
         """Set or replace a session's own; its address was judged before."""
-        await self._store.put_endpoint(endpoint)
-        if self._own is not None:
-            self._own[endpoint.session_id] = endpoint
+        async with self._changing:
+            await self._store.put_endpoint(endpoint)
+            if self._own is not None:
+                self._own[endpoint.session_id] = endpoint
 
     async def delete_endpoint(self, session_id: str) -> bool:
         """Whether there was one. What it still should have got are dead letters."""
-        was_there = await self._store.delete_endpoint(session_id)
-        if self._own is not None:
-            self._own.pop(session_id, None)
+        async with self._changing:
+            was_there = await self._store.delete_endpoint(session_id)
+            if self._own is not None:
+                self._own.pop(session_id, None)
         if line := self._lines.pop(session_id, None):
             await line.close(LAST_ANSWER)
         return was_there
@@ -148,7 +153,9 @@ class Webhooks:
         """Go on with what an earlier run left."""
         while True:
             try:
-                found = await self._store.endpoints()
+                async with self._changing:
+                    found = await self._store.endpoints()
+                    self._own = {endpoint.session_id: endpoint for endpoint in found}
                 if self._settings().url is None and (
                     count := await self._store.bury(GLOBAL, UNSET)
                 ):
@@ -158,7 +165,6 @@ class Webhooks:
                 await asyncio.sleep(RETRY)
             else:
                 break
-        self._own = {endpoint.session_id: endpoint for endpoint in found}
         for endpoint in (GLOBAL, *self._own):
             self.poke(endpoint)
 

@@ -304,11 +304,11 @@ async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[t
         keys = (entry.received.key, *entry.received.unless)
         asked.setdefault(entry.received.session_id, []).extend(map(storable, keys))
     known: set[tuple[str, str]] = set()
-    for session_id, keys in asked.items():
-        for start in range(0, len(keys), _KEYS_AT_ONCE):
+    for session_id, wanted in asked.items():
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
             query = select(INBOX.c.key).where(
                 INBOX.c.session_id == session_id,
-                INBOX.c.key.in_(keys[start : start + _KEYS_AT_ONCE]),
+                INBOX.c.key.in_(wanted[start : start + _KEYS_AT_ONCE]),
             )
             known |= {(session_id, key) for key in (await connection.scalars(query)).all()}
     return known

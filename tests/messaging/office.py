@@ -1,0 +1,130 @@
+"""Journal and webhooks over a real SQLite file, as a daemon has them; and how they are killed."""
+
+import asyncio
+import atexit
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.messaging.receiver import INSTANCE, SECRET
+from waguard.config import Webhook
+from waguard.messaging import line
+from waguard.messaging.journal import Journal, of_event
+from waguard.messaging.webhook import Webhooks
+from waguard.policy.circuit import CircuitPolicy
+from waguard.policy.delivery import DeliveryPolicy
+from waguard.policy.inbox import Received
+from waguard.ports import GLOBAL, BusEvent, DeadLetter, MessageStore, Pending
+from waguard.store.sql import SqlStore
+
+QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
+QUICK: Final = DeliveryPolicy(base_delay=0.001, max_delay=0.001, circuit=QUICK_CIRCUIT)
+
+
+@dataclass
+class Office:
+    """What takes events and delivers them. ``settings`` can be changed, as a reload would."""
+
+    store: SqlStore
+    settings: Webhook
+    journal: Journal = field(init=False)
+    webhooks: Webhooks = field(init=False)
+    news: list[Received] = field(default_factory=list)
+
+    def put(self, *events: BusEvent) -> None:
+        """As one put, which is one transaction."""
+        self.journal.put(tuple(of_event(event) for event in events), self.news.extend)
+
+    async def stored(self, *events: BusEvent) -> None:
+        """Put, and wait for the commit."""
+        self.put(*events)
+        assert await self.journal.flushed(10.0)
+
+    async def drained(self) -> bool:
+        """Whether everything is stored and delivered, or dead."""
+        return await self.journal.flushed(10.0) and await self.webhooks.drain(10.0)
+
+    async def pending(self, endpoint: str = GLOBAL) -> list[Pending]:
+        return await self.store.messages.pending(endpoint, after=0, limit=100_000)
+
+    async def dead(self) -> list[DeadLetter]:
+        return await self.store.messages.dead()
+
+    def line(self, endpoint: str = GLOBAL) -> line.Line:
+        return self.webhooks._lines[endpoint]
+
+    def configure(self, **changes: Any) -> None:
+        self.settings = msgspec.structs.replace(self.settings, **changes)
+        self.webhooks.configure((SECRET,))
+
+
+@contextlib.asynccontextmanager
+async def office(
+    folder: Path,
+    url: str | None,
+    *,
+    secrets: Sequence[bytes] = (SECRET,),
+    policy: DeliveryPolicy | None = QUICK,
+    wall: Callable[[], float] = time.time,
+    around: Callable[[MessageStore], MessageStore] = lambda store: store,
+    opened: bool = True,
+    patience: float = 20.0,
+    **settings: Any,
+) -> AsyncIterator[Office]:
+    """Over the database in ``folder``. ``around`` may put itself before the store."""
+    path = folder / "w.db"
+    store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
+    if opened:
+        if not path.exists():
+            shutil.copyfile(await _migrated(), path)
+        await store.open()
+    made = Office(store, Webhook(url=url, **settings))
+    messages = around(store.messages)
+    made.journal = Journal(messages, has_global=lambda: made.settings.url is not None)
+    made.webhooks = Webhooks(
+        messages,
+        made.journal,
+        lambda: made.settings,
+        secrets,
+        instance_url=INSTANCE,
+        policy=(lambda: policy) if policy else None,
+        wall=wall,
+    )
+    try:
+        async with made.journal, made.webhooks:
+            yield made
+    finally:
+        await store.close()
+
+
+_TEMPLATE: list[Path] = []
+
+
+async def _migrated() -> Path:
+    """A database that is up to date already: a migration takes longer than most tests."""
+    if not _TEMPLATE:
+        folder = tempfile.TemporaryDirectory(prefix="wg-")
+        atexit.register(folder.cleanup)
+        path = Path(folder.name) / "w.db"
+        store = SqlStore(f"sqlite+aiosqlite:///{path}")
+        await store.open()
+        await store.close()
+        _TEMPLATE.append(path)
+    return _TEMPLATE[0]
+
+
+async def kill(made: Office) -> None:
+    """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
+    for one in made.webhooks._lines.values():
+        one._closed = True
+    mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
+    for task in mine:
+        task.cancel()
+    await asyncio.gather(*mine, return_exceptions=True)

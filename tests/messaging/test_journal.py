@@ -1,0 +1,207 @@
+"""What is acknowledged is stored, in order; what cannot be stored is not acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messaging.office import office
+from tests.messaging.receiver import Receiver, event
+from tests.store.test_outages import write_locked
+from tests.waiting import wait_until
+from waguard.errors import DatabaseUnavailableError
+from waguard.messaging import journal
+from waguard.messaging.journal import of_event
+from waguard.policy.inbox import Received
+from waguard.ports import Entry, MessageStore, Settlement, Written
+
+
+class Wrapped:
+    """A store whose writes can be told to fail. Everything else goes through."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self.fail: list[BaseException | None] = []
+        self.indigestible: str | None = None
+        self.batches: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(
+        self, entries: Sequence[Entry], settlements: Sequence[Settlement] = (), **more: Any
+    ) -> Written:
+        self.batches.append(len(entries))
+        if self.fail and (error := self.fail.pop(0)):
+            raise error
+        if any(entry.received.key == self.indigestible for entry in entries):
+            raise ValueError("no database takes this")
+        return await self._store.write(entries, settlements, **more)
+
+
+@pytest.fixture
+def wrapped() -> list[Wrapped]:
+    return []
+
+
+def around(made: list[Wrapped]) -> Any:
+    def wrap(store: MessageStore) -> Any:
+        made.append(Wrapped(store))
+        return made[-1]
+
+    return wrap
+
+
+async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path: Path) -> None:
+    told: list[Any] = []
+    async with office(tmp_path, None) as it:
+        for number in range(50):
+            it.journal.put(
+                (of_event(event(number)),) if number % 3 else (),
+                lambda news, number=number: told.append((number, len(news))),  # type: ignore[misc]
+            )
+        it.journal.put((of_event(event(1)),), lambda news: told.append(("again", len(news))))
+        assert told == []
+        assert await it.journal.flushed(10.0)
+    assert told == [(n, int(bool(n % 3))) for n in range(50)] + [("again", 0)]
+
+
+async def test_what_comes_in_meanwhile_is_one_transaction(
+    tmp_path: Path, wrapped: list[Wrapped]
+) -> None:
+    async with office(tmp_path, None, around=around(wrapped)) as it:
+        it.put(event(0))
+        await wait_until(lambda: wrapped[0].batches, "the first is being written")
+        for number in range(1, 100):
+            it.put(event(number))
+        assert await it.journal.flushed(10.0)
+    assert len(it.news) == 100
+    assert len(wrapped[0].batches) <= 3
+
+
+async def test_a_locked_database_is_asked_again_and_nothing_is_acknowledged(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    async with office(tmp_path, None, patience=1.0) as it:
+        with write_locked(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}"):
+            it.put(event(1))
+            it.put(event(2))
+            await wait_until(
+                lambda: any("nothing can be stored" in s for s in logged), "it is said"
+            )
+            assert it.news == []
+        await wait_until(lambda: len(it.news) == 2, "it is stored")
+    assert sum("ERROR" in said for said in logged) == 1
+
+
+async def test_a_database_that_is_gone_is_not_asked_all_the_time(
+    tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay: float, *rest: Any) -> None:
+        if asyncio.current_task().get_name() == "journal":  # type: ignore[union-attr]
+            slept.append(delay)
+            delay = 0.0
+        await sleep(delay, *rest)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    async with office(tmp_path, None, around=around(wrapped)) as it:
+        wrapped[0].fail = [DatabaseUnavailableError("gone")] * 7
+        it.put(event(1))
+        assert await it.journal.flushed(10.0)
+    assert slept == [*journal.RETRY, 5.0, 5.0]
+    assert len(it.news) == 1
+
+
+async def test_before_the_database_was_ever_open(tmp_path: Path, receiver: Receiver) -> None:
+    async with office(tmp_path, receiver.url, opened=False) as it:
+        it.put(event(1))
+        await asyncio.sleep(0)
+        await it.store.open()
+        await receiver.wait_taken(1)
+        assert len(it.news) == 1
+
+
+async def test_what_no_database_takes_holds_nobody_up(
+    tmp_path: Path, wrapped: list[Wrapped], logged: list[str]
+) -> None:
+    told: list[str] = []
+
+    def put(it: Any, number: int) -> None:
+        received = of_event(event(number))
+        it.journal.put((received,), lambda _: told.append(received.key))
+
+    async with office(tmp_path, None, around=around(wrapped)) as it:
+        wrapped[0].indigestible = "message_received:3"
+        wrapped[0].fail = [DatabaseUnavailableError("gone")]  # so that they gather
+        for number in range(6):
+            put(it, number)
+        assert await it.journal.flushed(10.0)
+        put(it, 9)
+        assert await it.journal.flushed(10.0)
+    # the worker would send it for ever: it is acknowledged, and said
+    assert told == [f"message_received:{n}" for n in (0, 1, 2, 3, 4, 5, 9)]
+    assert sum("can never be stored" in said for said in logged) == 1
+
+
+async def test_a_bug_of_a_listener_does_not_end_the_writer(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    def faulty(_: Sequence[Received]) -> None:
+        raise RuntimeError("a bug")
+
+    async with office(tmp_path, None) as it:
+        it.journal.put((of_event(event(1)),), faulty)
+        it.put(event(2))
+        assert await it.journal.flushed(10.0)
+    assert len(it.news) == 1
+    assert any("a bug" in said for said in logged)
+
+
+async def test_a_file_that_is_too_large_for_the_database_is_left_out_and_its_text_not(
+    tmp_path: Path, receiver: Receiver, wrapped: list[Wrapped]
+) -> None:
+    message = {
+        "id": "false_1@c.us_1",
+        "body": "look",
+        "media": {"filename": "a.pdf", "data": "x" * 9_000},
+    }
+
+    async def small() -> int:
+        return 5_000
+
+    async with office(tmp_path, receiver.url, around=around(wrapped)) as it:
+        wrapped[0].largest_body = small  # type: ignore[attr-defined]
+        await it.stored(event(1))
+        it.put(event(2, message=message))
+        taken = await receiver.wait_taken(2)
+    told = taken[-1]["data"]["message"]
+    assert (told["body"], told["media"]["filename"], told["media"]["data"]) == (
+        "look",
+        "a.pdf",
+        None,
+    )
+
+
+async def test_memory_is_bounded_while_the_database_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    monkeypatch.setattr(journal, "WAITING_LIMIT", 5)
+    async with office(tmp_path, None, opened=False) as it:
+        for number in range(8):
+            it.put(event(number))
+        await asyncio.sleep(0)
+        await it.store.open()
+        await wait_until(lambda: len(it.news) == 5, "those that were kept are stored")
+    assert sum("too much waits" in said for said in logged) == 3
+
+
+async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: list[str]) -> None:
+    async with office(tmp_path, None, opened=False) as it:
+        it.put(event(1))
+        await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
+    assert any("not stored before the stop" in said for said in logged)

@@ -1,0 +1,341 @@
+"""The inbox, the webhook queue, dead letters, endpoints: on every database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS, Wall
+from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
+from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.ports import GLOBAL, Endpoint, Entry, Notice, Pending, Settlement
+from waguard.store.messages import READ_AT_ONCE, SqlMessages
+from waguard.store.sql import SqlStore
+
+every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+@pytest.fixture
+async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
+    opened = SqlStore(database, wall=wall)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def messages(store: SqlStore) -> SqlMessages:
+    return store.messages
+
+
+def entry(
+    key: str,
+    event: str = "message_received",
+    *,
+    session: str = "a",
+    body: bytes = b"{}",
+    lane: str = "c",
+    **more: Any,
+) -> Entry:
+    """Something to store, with one webhook."""
+    received = Received(
+        session_id=session,
+        workspace_id=7,
+        key=key,
+        kind=Kind.MESSAGE,
+        at=1_732_233_000.5,
+        chat="49170@c.us",
+        told=(Told(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
+        **more,
+    )
+    notice = Notice(event=event, event_id=f"id-{key}"[:32], lane=lane, body=body)
+    return Entry(received=received, notices=(notice,))
+
+
+async def waiting(messages: SqlMessages, endpoint: str = GLOBAL) -> list[Pending]:
+    return await messages.pending(endpoint, after=0, limit=1_000)
+
+
+async def keys(database: str) -> list[str]:
+    rows = await SqlApplication(database).rows("SELECT * FROM waguard_inbox ORDER BY id")
+    return [row["key"] for row in rows]
+
+
+@every_database
+async def test_what_is_written_is_kept_and_queued_in_order(
+    messages: SqlMessages, database: str, wall: Wall
+) -> None:
+    entries = [entry(f"k{number}", body=b"%d" % number) for number in range(300)]
+    written = await messages.write(entries)
+    assert written.news == (True,) * 300
+    assert written.endpoints == {GLOBAL}
+    assert await keys(database) == [f"k{number}" for number in range(300)]
+    found = await waiting(messages)
+    assert [item.body for item in found] == [b"%d" % number for number in range(300)]
+    first = found[0]
+    assert first == Pending(
+        id=first.id,
+        event="message_received",
+        event_id="id-k0",
+        session_id="a",
+        lane="c",
+        attempts=0,
+        next_at=wall.time,
+        created_at=wall.time,
+        body=b"0",
+    )
+    assert await messages.pending(GLOBAL, after=found[9].id, limit=3) == found[10:13]
+
+
+@every_database
+async def test_what_was_received_can_be_read_again(messages: SqlMessages, database: str) -> None:
+    await messages.write([entry("k", backfilled=True)])
+    [row] = await SqlApplication(database).rows("SELECT * FROM waguard_inbox")
+    assert (row["session_id"], row["workspace_id"], row["kind"]) == ("a", 7, "message")
+    assert (row["chat"], row["at"], bool(row["backfilled"])) == (
+        "49170@c.us",
+        1_732_233_000.5,
+        True,
+    )
+    assert '"body": "\\u00e4\\ud83d\\ude42\\u0000"' in row["payload"]
+
+
+@every_database
+async def test_each_is_stored_once(messages: SqlMessages, database: str) -> None:
+    assert (await messages.write([entry("k1"), entry("k2"), entry("k1")])).news == (
+        True,
+        True,
+        False,
+    )
+    again = await messages.write([entry("k2"), entry("k3"), entry("K2"), entry("k2", session="b")])
+    assert again.news == (False, True, True, True)
+    assert len(await keys(database)) == len(await waiting(messages)) == 5
+
+
+@every_database
+async def test_an_ack_that_is_overtaken_is_no_news(messages: SqlMessages) -> None:
+    def ack(level: int) -> Entry:
+        one = entry(ack_key("true_c_1", level), "message_status_updated")
+        return replace(one, received=replace(one.received, unless=higher_acks("true_c_1", level)))
+
+    assert (await messages.write([ack(1), ack(3), ack(2)])).news == (True, True, False)
+    assert (await messages.write([ack(-1), ack(3), ack(4)])).news == (False, False, True)
+
+
+@every_database
+async def test_a_race_for_the_same_key_stores_it_once(
+    messages: SqlMessages, store: SqlStore, database: str
+) -> None:
+    other = SqlStore(database)
+    await other.open()
+    try:
+        outcomes = await asyncio.gather(
+            *(
+                where.messages.write([entry("k"), entry(f"own{n}")])
+                for n, where in enumerate((store, other))
+            )
+        )
+    finally:
+        await other.close()
+    assert sorted(written.news for written in outcomes) == [(False, True), (True, True)]
+    assert len(await waiting(messages)) == 3
+
+
+@every_database
+async def test_without_any_receiver_it_is_kept_and_not_queued(
+    messages: SqlMessages, database: str
+) -> None:
+    written = await messages.write([entry("k")], with_global=False)
+    assert (written.news, written.endpoints) == ((True,), frozenset())
+    assert await keys(database) == ["k"]
+    assert await waiting(messages) == []
+
+
+@every_database
+async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: SqlMessages) -> None:
+    await messages.write([entry("m1"), entry("q1", "qr_code_generated", lane="")])
+    await messages.write(
+        [
+            entry("s1", "session_disconnected", lane=""),
+            entry("m2"),
+            entry("s2", "session_ready", lane=""),
+            entry("q2", "qr_code_generated", session="b", lane=""),
+        ]
+    )
+    told = [(item.session_id, item.event_id) for item in await waiting(messages)]
+    assert told == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
+
+
+@every_database
+async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
+    await messages.write([entry(f"k{number}") for number in range(4)])
+    first, second, third, fourth = await waiting(messages)
+    settled = [
+        Settlement(id=first.id),
+        Settlement(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
+        Settlement(id=third.id, attempts=9, error="the receiver answered 404"),
+        Settlement(id=987_654),
+    ]
+    await messages.write([], settled)
+    assert await waiting(messages) == [
+        replace(second, attempts=3, next_at=wall.time + 60),
+        fourth,
+    ]
+    [letter] = await messages.dead()
+    assert (letter.id, letter.attempts, letter.error) == (third.id, 9, "the receiver answered 404")
+    assert (letter.died_at, letter.size, letter.endpoint) == (wall.time, 2, GLOBAL)
+    await messages.write([], [Settlement(id=third.id)])  # too late: it is dead
+    assert await messages.dead() == [letter]
+
+
+@every_database
+async def test_an_id_is_never_given_twice(messages: SqlMessages, store: SqlStore) -> None:
+    """Who has read up to 7 asks for what came after 7."""
+    await messages.write([entry("k1")])
+    [item] = await waiting(messages)
+    await messages.write([], [Settlement(id=item.id)])
+    await store.close()
+    await store.open()
+    await messages.write([entry("k2")])
+    assert [later.id > item.id for later in await waiting(messages)] == [True]
+
+
+@every_database
+async def test_a_large_body_is_read_when_its_turn_comes(messages: SqlMessages) -> None:
+    large = bytes(range(256)) * 12_000  # 3 MB, every byte there is
+    await messages.write([entry("k1", body=large), entry("k2", body=b"x" * READ_AT_ONCE)])
+    first, second = await waiting(messages)
+    assert (first.body, second.body) == (None, b"x" * READ_AT_ONCE)
+    assert await messages.body(first.id) == large
+    assert await messages.body(987_654) is None
+    limit = await messages.largest_body()
+    assert limit is None or limit > len(large)
+
+
+@every_database
+async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> None:
+    endpoint = Endpoint(session_id="a", url="https://a.example/ü", secret="s3cret" * 4)
+    await messages.put_endpoint(endpoint)
+    await messages.put_endpoint(Endpoint(session_id="b", url="https://b.example/", secret=None))
+    await messages.put_endpoint(replace(endpoint, url="https://c.example/"))
+    assert [one.url for one in await messages.endpoints()] == [
+        "https://c.example/",
+        "https://b.example/",
+    ]
+    assert "s3cret" not in repr(await messages.endpoints())
+    written = await messages.write([entry("k1"), entry("k2", session="z")])
+    assert written.endpoints == {GLOBAL, "a"}
+    assert len(await waiting(messages)) == 2
+    assert [item.event_id for item in await waiting(messages, "a")] == ["id-k1"]
+    assert (await messages.write([entry("k3")], with_global=False)).endpoints == {"a"}
+    assert await messages.delete_endpoint("a")
+    assert not await messages.delete_endpoint("a")
+    assert await waiting(messages, "a") == []
+    assert [letter.error for letter in await messages.dead()] == ["its endpoint was removed"] * 2
+    assert len(await waiting(messages)) == 2
+
+
+@every_database
+async def test_dead_letters_are_listed_replayed_and_discarded(
+    messages: SqlMessages, wall: Wall
+) -> None:
+    await messages.write([entry(f"k{n}", session="ab"[n % 2], body=b"%d" % n) for n in range(6)])
+    assert await messages.bury(GLOBAL, "webhook.url is not set any more") == 6
+    assert await messages.bury(GLOBAL, "again") == 0
+    letters = await messages.dead()
+    assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
+    assert await messages.dead(limit=2) == letters[:2]
+    assert await messages.dead(before=letters[1].id, limit=2) == letters[2:4]
+    assert await messages.dead(session_id="a") == [letters[1], letters[3], letters[5]]
+    assert await messages.dead_letter(letters[2].id) == letters[2]
+    assert await messages.dead_letter(987_654) is None
+
+    one = letters[2].id
+    wall.time += 60
+    assert await messages.replay(one, one) == [GLOBAL]
+    assert await messages.replay(one, one) == []
+    [item] = await waiting(messages)
+    assert item.id > letters[0].id
+    assert (item.event_id, item.body, item.attempts) == ("id-k3", b"3", 0)
+    assert item.created_at == item.next_at == wall.time
+    assert not await messages.discard(item.id), "it is not dead"
+
+    assert await messages.discard(letters[0].id)
+    assert not await messages.discard(letters[0].id)
+    assert await messages.replay(0, letters[0].id) == [GLOBAL] * 4
+    assert [later.event_id for later in await waiting(messages)] == [
+        f"id-k{n}" for n in (3, 0, 1, 2, 4)
+    ]
+    assert await messages.dead() == []
+
+
+@every_database
+async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
+    messages: SqlMessages,
+) -> None:
+    await messages.write([entry("old", "session_disconnected", lane="")])
+    await messages.bury(GLOBAL, "dead")
+    await messages.write([entry("new", "session_ready", lane="")])
+    assert await messages.replay(0, 1 << 40) == [GLOBAL]
+    lanes = [(item.event_id, item.lane) for item in await waiting(messages)]
+    assert lanes == [("id-new", ""), ("id-old", "replayed")]
+
+
+@every_database
+async def test_tidying_deletes_what_is_old_a_little_at_a_time(
+    messages: SqlMessages, database: str, wall: Wall
+) -> None:
+    await messages.write([entry(f"k{number}") for number in range(5)])
+    await messages.bury(GLOBAL, "dead")
+    wall.time += 100
+    await messages.write([entry("new")])
+    before = wall.time - 50
+
+    async def tidy() -> int:
+        return await messages.tidy(inbox_before=before, dead_before=before, limit=3)
+
+    assert [await tidy() for _ in range(3)] == [6, 4, 0]
+    assert await keys(database) == ["new"]
+    assert await messages.dead() == []
+    assert len(await waiting(messages)) == 1
+
+
+@on_sqlite
+async def test_a_locked_file_stores_nothing_and_says_so(database: str) -> None:
+    store = SqlStore(database, busy_timeout=PATIENCE)
+    await store.open()
+    with write_locked(database):
+        await assert_unavailable(store.messages.write([entry("k")]), within=2 * PATIENCE + 1)
+        assert await waiting(store.messages) == []
+    assert (await store.messages.write([entry("k")])).news == (True,)
+    await store.close()
+
+
+@on_sqlite
+async def test_a_write_that_fails_in_its_middle_leaves_nothing(
+    messages: SqlMessages, database: str
+) -> None:
+    with pytest.raises(Exception, match="NOT NULL"):
+        await messages.write([entry("good"), replace(entry("bad"), notices=(broken(),))])
+    assert await keys(database) == []
+    assert await waiting(messages) == []
+
+
+def broken() -> Notice:
+    odd: Any = None
+    return Notice(event="message_received", event_id="x", lane="c", body=odd)
+
+
+async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
+    await assert_unavailable(store.messages.write([entry("k")]))
