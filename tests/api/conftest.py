@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.api.fake_sessions import FakeSessions
+from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
@@ -51,7 +52,7 @@ class Api:
     bus: Bus
     outbox: Outbox
     database: SqlStore
-    """Not open: only what keeps messages needs it, see ``opened``."""
+    """Of the messages alone; ``store`` is what the sessions see."""
     webhooks: Webhooks
     config: Config = field(default_factory=Config)
     base: str = ""
@@ -92,7 +93,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await store.open()
     for view in sessions.known.values():
         store.accounts[view.session_id] = Account(view.session_id, view.workspace_id)
+    await template.copy_to(tmp_path / "w.db")
     database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
+    await database.open()
     journal = Journal(database.messages, has_global=lambda: True)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
         outbox = Outbox(sessions, lambda: world.config.send)

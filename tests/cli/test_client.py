@@ -29,6 +29,17 @@ LISTED: Final = [
 ]
 
 
+LETTER: Final = {
+    "id": 7,
+    "session_id": "a",
+    "event": "message_received",
+    "endpoint": "global",
+    "attempts": 3,
+    "died_at": "2026-11-25T09:00:00Z",
+    "error": "the receiver answered 404",
+}
+
+
 @dataclass
 class Answer:
     """What the API says to one request, or to every one of its kind."""
@@ -402,3 +413,34 @@ def test_also_when_what_it_says_is_short(api: Api, short_path: Path) -> None:
         os.close(writer)
         _, err = asking.communicate(timeout=45)
     assert (asking.returncode, err) == (0, b"")
+
+
+def test_dead_letters_are_listed_shown_replayed_and_discarded(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says("GET /api/webhooks/dead", Answer(200, {"dead": [LETTER], "before": 7}))
+    api.says("GET /api/webhooks/dead/7", Answer(200, {**LETTER, "body": {"event": "x"}}))
+    api.says("POST /api/webhooks/dead/7/replay", Answer(200, {"replayed": 1}))
+    api.says("POST /api/webhooks/dead/replay", Answer(200, {"replayed": 12}))
+    api.says("DELETE /api/webhooks/dead/7", Answer(200, {"success": True}))
+    assert main(["webhooks", "list"]) == 0
+    out, _ = said(capsys)
+    assert out[1].split()[:3] == ["7", "a", "message_received"]
+    assert "the receiver answered 404" in out[1]
+    assert "before=7" in out[2]
+    assert main(["webhooks", "show", "7"]) == 0
+    assert json.loads(capsys.readouterr().out)["body"] == {"event": "x"}
+    assert main(["webhooks", "replay", "7"]) == 0
+    assert main(["webhooks", "replay", "--all"]) == 0
+    assert said(capsys)[0] == ["queued again: 1", "queued again: 12"]
+    assert main(["webhooks", "discard", "7"]) == 0
+
+
+def test_no_dead_letters(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("GET /api/webhooks/dead", Answer(200, {"dead": [], "before": None}))
+    assert main(["webhooks", "list"]) == 0
+    assert said(capsys)[0] == ["no dead letters"]
+    assert main(["webhooks", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dead"] == []
+    with pytest.raises(SystemExit):
+        main(["webhooks", "replay"])

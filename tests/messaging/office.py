@@ -1,10 +1,7 @@
 """Journal and webhooks over a real SQLite file, as a daemon has them; and how they are killed."""
 
 import asyncio
-import atexit
 import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.messaging.receiver import INSTANCE, SECRET
+from tests.store import template
 from waguard.config import Webhook
 from waguard.messaging import line
 from waguard.messaging.journal import Journal, of_event
@@ -83,7 +81,7 @@ async def office(
     store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
     if opened:
         if not path.exists():
-            shutil.copyfile(await _migrated(), path)
+            await template.copy_to(path)
         await store.open()
     made = Office(store, Webhook(url=url, **settings))
     messages = around(store.messages)
@@ -102,22 +100,6 @@ async def office(
             yield made
     finally:
         await store.close()
-
-
-_TEMPLATE: list[Path] = []
-
-
-async def _migrated() -> Path:
-    """A database that is up to date already: a migration takes longer than most tests."""
-    if not _TEMPLATE:
-        folder = tempfile.TemporaryDirectory(prefix="wg-")
-        atexit.register(folder.cleanup)
-        path = Path(folder.name) / "w.db"
-        store = SqlStore(f"sqlite+aiosqlite:///{path}")
-        await store.open()
-        await store.close()
-        _TEMPLATE.append(path)
-    return _TEMPLATE[0]
 
 
 async def kill(made: Office) -> None:

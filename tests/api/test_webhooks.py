@@ -1,0 +1,174 @@
+"""A session's own receiver, and the dead letters."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.api.fake_sessions import SESSION, WORKSPACE
+from waguard.errors import DatabaseUnavailableError
+from waguard.policy.inbox import Kind, Received, Told
+from waguard.ports import GLOBAL, Entry, Notice
+
+HOOK = f"/api/sessions/{SESSION}/webhook"
+DEAD = "/api/webhooks/dead"
+SECRET = "a secret of the session"
+
+
+async def letters(api: Api, count: int, why: str = "the receiver answered 404") -> list[int]:
+    """Dead letters; their numbers, oldest first."""
+    entries = []
+    for number in range(count):
+        told = Told("message_received", {})
+        received = Received(
+            session_id=SESSION,
+            workspace_id=WORKSPACE,
+            key=f"k{number}",
+            kind=Kind.MESSAGE,
+            at=1.0,
+            told=(told,),
+        )
+        body = b'{"event": "message_received", "data": {"n": %d}}' % number
+        notice = Notice(event=told.event, event_id=f"id{number}", lane="c", body=body)
+        entries.append(Entry(received=received, notices=(notice,)))
+    await api.database.messages.write(entries)
+    await api.database.messages.bury(GLOBAL, why)
+    return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
+
+
+async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api: Api) -> None:
+    assert (await api.call("GET", HOOK)).status == 404
+    body = {"url": "https://app.example/hook", "secret": SECRET}
+    shown = {"success": True, "session_id": SESSION, "url": body["url"], "signed": True}
+    answer = await api.call("PUT", HOOK, body)
+    assert (answer.status, answer.json()) == (200, shown)
+    assert (await api.call("GET", HOOK)).json() == shown
+    kept = await api.webhooks.endpoint(SESSION)
+    assert kept is not None
+    assert kept.secret == SECRET
+    answer = await api.call("PUT", HOOK, {"url": "https://b.example/"})
+    assert (answer.json()["url"], answer.json()["signed"]) == ("https://b.example/", False)
+    assert (await api.call("DELETE", HOOK)).status == 200
+    assert (await api.call("DELETE", HOOK)).status == 404
+    assert (await api.call("GET", HOOK)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "url"),
+        ({"url": 7}, "url"),
+        ({"url": "ftp://app.example/"}, "url"),
+        ({"url": "http://localhost:8000/"}, "url"),
+        ({"url": "http://10.0.0.1/"}, "url"),
+        ({"url": "http://169.254.169.254/latest/meta-data"}, "url"),
+        ({"url": "https://me:sesame@app.example/"}, "url"),
+        ({"url": "https://app.example/", "secret": "short"}, "secret"),
+        ({"url": "https://app.example/", "secret": "x" * 2_000}, "secret"),
+        ({"url": "https://app.example/", "secret": "with\na line end, long"}, "secret"),
+    ],
+)
+async def test_what_is_no_webhook(api: Api, body: dict[str, Any], field: str) -> None:
+    answer = await api.call("PUT", HOOK, body)
+    assert (answer.status, answer.json()["field"]) == (400, field)
+    assert b"sesame" not in answer.content
+    assert (await api.call("GET", HOOK)).status == 404
+
+
+async def test_a_private_address_needs_the_configurations_leave(api: Api) -> None:
+    api.configure("webhook", allow_private=True)
+    assert (await api.call("PUT", HOOK, {"url": "http://127.0.0.1:8000/"})).status == 200
+    answer = await api.call("PUT", HOOK, {"url": "http://169.254.169.254/"})
+    assert answer.status == 400
+
+
+async def test_an_unknown_session_has_none(api: Api) -> None:
+    path = "/api/sessions/unknown/webhook"
+    for method, body in (("GET", None), ("PUT", {"url": "https://a.example/"}), ("DELETE", None)):
+        assert (await api.call(method, path, body)).status == 404
+
+
+async def test_a_deleted_session_leaves_no_webhook(api: Api) -> None:
+    await api.call("PUT", HOOK, {"url": "https://app.example/hook"})
+    assert (await api.call("DELETE", f"/api/sessions/{SESSION}")).status == 200
+    assert await api.webhooks.endpoint(SESSION) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", HOOK),
+        ("PUT", HOOK),
+        ("DELETE", HOOK),
+        ("GET", DEAD),
+        ("GET", f"{DEAD}/1"),
+        ("DELETE", f"{DEAD}/1"),
+        ("POST", f"{DEAD}/1/replay"),
+        ("POST", f"{DEAD}/replay"),
+    ],
+)
+async def test_a_key_is_needed(api: Api, method: str, path: str) -> None:
+    assert (await api.call(method, path, key=None)).status == 401
+
+
+async def test_dead_letters_are_listed_without_their_bodies(api: Api) -> None:
+    numbers = await letters(api, 120)
+    told = (await api.call("GET", DEAD)).json()
+    assert [one["id"] for one in told["dead"]] == numbers[:19:-1]
+    first = told["dead"][0]
+    assert (first["event"], first["endpoint"], first["session_id"]) == (
+        "message_received",
+        "global",
+        SESSION,
+    )
+    assert first["error"] == "the receiver answered 404"
+    assert first["died_at"].endswith("Z")
+    assert "body" not in first
+    told = (await api.call("GET", f"{DEAD}?before={told['before']}")).json()
+    assert [one["id"] for one in told["dead"]] == numbers[19::-1]
+    assert told["before"] is None
+    assert (await api.call("GET", f"{DEAD}?session_id=other")).json()["dead"] == []
+    assert len((await api.call("GET", f"{DEAD}?session_id={SESSION}")).json()["dead"]) == 100
+
+
+async def test_one_is_shown_replayed_and_discarded(api: Api) -> None:
+    first, second, third = await letters(api, 3)
+    told = (await api.call("GET", f"{DEAD}/{second}")).json()
+    assert told["body"] == {"event": "message_received", "data": {"n": 1}}
+    assert (await api.call("DELETE", f"{DEAD}/{first}")).status == 200
+    assert (await api.call("POST", f"{DEAD}/{second}/replay")).json()["replayed"] == 1
+    [waiting] = await api.database.messages.pending(GLOBAL, after=0, limit=10)
+    assert waiting.event_id == "id1"
+    for method, path in (
+        ("GET", f"{DEAD}/{first}"),
+        ("DELETE", f"{DEAD}/{first}"),
+        ("POST", f"{DEAD}/{second}/replay"),
+        ("GET", f"{DEAD}/{waiting.id}"),
+    ):
+        assert (await api.call(method, path)).status == 404
+    assert [one["id"] for one in (await api.call("GET", DEAD)).json()["dead"]] == [third]
+
+
+async def test_all_are_replayed_also_more_than_are_taken_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.store.messages.REPLAYED_AT_ONCE", 2)
+    await letters(api, 7)
+    assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 7
+    assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 0
+    waiting = await api.database.messages.pending(GLOBAL, after=0, limit=10)
+    assert [item.event_id for item in waiting] == [f"id{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1" * 30, "1.5", "%00"])
+async def test_what_is_no_number(api: Api, number: str) -> None:
+    assert (await api.call("GET", f"{DEAD}/{number}")).status == 400
+    assert (await api.call("GET", f"{DEAD}?before={number}")).status == 400
+
+
+async def test_the_database_is_away(api: Api) -> None:
+    await api.database.close()
+    for method, path in (("GET", DEAD), ("POST", f"{DEAD}/replay"), ("GET", HOOK)):
+        answer = await api.call(method, path)
+        assert answer.status == DatabaseUnavailableError.status
+        assert "Retry-After" in answer.headers
