@@ -21,6 +21,7 @@ from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Reason, Standing, Status, derive, understood
+from waguard.ports import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Sent
 
@@ -158,9 +159,13 @@ async def test_10_a_request_that_is_repeated_in_flight_is_one_message() -> None:
 
 def test_12_acks_are_counted_as_the_application_counts() -> None:
     """WhatsApp's 1 (server) is its 2, and so on."""
+    row = SessionRow(
+        session_id="s", workspace_id=1, status="connected", desired_up=True, generation=1
+    )
     for ack, level, status in ((1, 2, "sent"), (2, 3, "delivered"), (3, 4, "read")):
-        name, data = next(translate.acks(Ack(ids=("m",), ack=ack, chat="c"), 1.0))
-        assert (name, data["ack_level"], data["status"]) == (
+        [received] = translate.acks(row, Ack(ids=("m",), ack=ack, chat="c"), 1.0)
+        told = received.told[0]
+        assert (told.event, told.data["ack_level"], told.data["status"]) == (
             "message_status_updated",
             level,
             status,
