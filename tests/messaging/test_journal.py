@@ -100,15 +100,12 @@ async def test_a_database_that_is_gone_is_not_asked_all_the_time(
     tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    sleep = asyncio.sleep
 
-    async def noted(delay: float, *rest: Any) -> None:
-        if asyncio.current_task().get_name() == "journal":  # type: ignore[union-attr]
-            slept.append(delay)
-            delay = 0.0
-        await sleep(delay, *rest)
+    async def noted(_: journal.Journal, delay: float) -> bool:
+        slept.append(delay)
+        return False
 
-    monkeypatch.setattr(asyncio, "sleep", noted)
+    monkeypatch.setattr(journal.Journal, "_closes_within", noted)
     async with office(tmp_path, None, around=around(wrapped)) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 7
         it.put(event(1))

@@ -162,26 +162,21 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
     """The one case in which it is delivered twice, and it is the same event."""
 
     class NeverMarked(Doomed):
-        def __getattr__(self, name: str) -> Any:
-            if name != "write":
-                return getattr(self._store, name)
-
-            async def write(entries: Sequence[Any], settled: Sequence[Any], **more: Any) -> Any:
-                if settled:
-                    await self._die()
-                return await self._store.write(entries, settled, **more)
-
-            return write
+        async def write(self, entries: Sequence[Any], settled: Sequence[Any], **more: Any) -> Any:
+            if settled:
+                await self._die()
+            return await self.__getattr__("write")(entries, settled, **more)
 
     made: list[NeverMarked] = []
 
     def around(store: MessageStore) -> Any:
-        made.append(NeverMarked(store, 0, before=True))
+        made.append(NeverMarked(store, 10_000, before=True))
         return made[0]
 
     async with office(tmp_path, receiver.url, around=around) as it:
         it.put(*messages()[:1])
         await made[0].dead.wait()
+        await wait_until(lambda: not made[0].busy, "no call is on its way")
         await kill(it)
     assert len(receiver.taken()) == 1
     async with office(tmp_path, receiver.url) as it:

@@ -7,6 +7,7 @@ holds up nobody else, and is said.
 """
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ class Journal:
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -79,8 +81,10 @@ class Journal:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        """Store what still waits, if the database takes it at once."""
         assert self._task  # noqa: S101 - entered
-        self._task.cancel()
+        self._closing.set()
+        self._some.set()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._waiting:
             logger.error("not stored before the stop", count=len(self._waiting))
@@ -142,7 +146,8 @@ class Journal:
         failures = 0
         while True:
             await self._some.wait()
-            batch = self._next()
+            if not (batch := self._next()):
+                return
             try:
                 await self._write(batch)
             except DatabaseUnavailableError as error:
@@ -154,11 +159,18 @@ class Journal:
                     waiting=len(self._waiting),
                 )
                 failures += 1
-                await asyncio.sleep(delay)
+                if await self._closes_within(delay):
+                    return
                 continue
             except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
                 self._suspect(batch, error)
             failures = 0
+
+    async def _closes_within(self, delay: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._closing.wait()
+        return self._closing.is_set()
 
     def _next(self) -> _Batch:
         batch, rows, size = _Batch(), 0, 0
@@ -217,7 +229,8 @@ class Journal:
         self._alone = max(0, self._alone - len(batch))
         self._bytes -= sum(put.size for put in batch.puts)
         if not self._waiting:
-            self._some.clear()
+            if not self._closing.is_set():
+                self._some.clear()
             self._empty.set()
 
     def _tell(self, put: _Put, news: Sequence[Received]) -> None:

@@ -5,6 +5,7 @@ once, and once where nothing crashes between the receiver's 2xx and the next com
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -64,6 +65,7 @@ class Webhooks:
         self._for_own = Courier(lambda: settings().allow_private, wall=wall)
         self._stack = AsyncExitStack()
         self._beginning: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._for_global)
@@ -73,9 +75,9 @@ class Webhooks:
 
     async def __aexit__(self, *exc: object) -> None:
         """What is not delivered yet stays in the database."""
+        self._closing.set()
         if self._beginning:
-            self._beginning.cancel()
-            await asyncio.gather(self._beginning, return_exceptions=True)
+            await asyncio.wait({self._beginning})
         await asyncio.gather(*(line.close(LAST_ANSWER) for line in self._lines.values()))
         await self._stack.aclose()
 
@@ -84,9 +86,9 @@ class Webhooks:
         self._secrets = tuple(secrets)
         if self._settings().url and not self._secrets:
             logger.warning("webhooks are not signed: set webhook.secret_file")
-        if self._beginning:
-            self._beginning.cancel()
-        self._beginning = asyncio.create_task(self._begin(), name="webhooks begin")
+        self._beginning = asyncio.create_task(
+            self._begin(after=self._beginning), name="webhooks begin"
+        )
 
     def poke(self, endpoint: str) -> None:
         """The database has more for this endpoint."""
@@ -149,24 +151,31 @@ class Webhooks:
             return self._settings().url is not None
         return self._own is not None and endpoint in self._own
 
-    async def _begin(self) -> None:
-        """Go on with what an earlier run left."""
-        while True:
-            try:
-                async with self._changing:
-                    found = await self._store.endpoints()
-                    self._own = {endpoint.session_id: endpoint for endpoint in found}
-                if self._settings().url is None and (
-                    count := await self._store.bury(GLOBAL, UNSET)
-                ):
-                    logger.warning("webhooks are dead letters now", why=UNSET, count=count)
-            except WaguardError as error:
-                logger.debug("webhooks not begun, trying again", why=error.line())
-                await asyncio.sleep(RETRY)
-            else:
-                break
-        for endpoint in (GLOBAL, *self._own):
+    async def _begin(self, *, after: asyncio.Task[None] | None) -> None:
+        """Go on with what an earlier run left, or with what the configuration says now."""
+        if after:
+            await asyncio.wait({after})
+        while not await self._looked():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY):
+                    await self._closing.wait()
+            if self._closing.is_set():
+                return
+        for endpoint in (GLOBAL, *(self._own or ())):
             self.poke(endpoint)
+
+    async def _looked(self) -> bool:
+        """Read the sessions' endpoints, and bury what is left of one that is not set any more."""
+        try:
+            async with self._changing:
+                found = await self._store.endpoints()
+                self._own = {endpoint.session_id: endpoint for endpoint in found}
+            if self._settings().url is None and (count := await self._store.bury(GLOBAL, UNSET)):
+                logger.warning("webhooks are dead letters now", why=UNSET, count=count)
+        except WaguardError as error:
+            logger.debug("webhooks not begun, trying again", why=error.line())
+            return False
+        return True
 
     async def _post(self, endpoint: str, item: Pending, body: bytes) -> Answer:
         if endpoint == GLOBAL:
