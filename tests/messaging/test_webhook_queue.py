@@ -10,10 +10,11 @@ import pytest
 from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
 from tests.messaging.receiver import CLOSE, Receiver, event, free_port, receiving
 from tests.waiting import wait_until
+from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import line
 from waguard.policy.circuit import CircuitPolicy
 from waguard.policy.delivery import EVENTS
-from waguard.ports import BusEvent, Endpoint
+from waguard.ports import BusEvent, Endpoint, MessageStore
 
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 
@@ -240,6 +241,31 @@ async def test_large_ones_are_read_when_their_turn_comes(
         it.put(*(event(n, message=file) for n, file in enumerate(files)))
         taken = await receiver.wait_taken(4)
     assert [told["data"]["message"]["media"]["data"][0] for told in taken] == list("0123")
+
+
+async def test_a_queue_that_cannot_be_read_is_read_again(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    monkeypatch.setattr(line, "RETRY", 0.001)
+    troubles: list[Exception] = [DatabaseUnavailableError("away"), RuntimeError("a bug")]
+
+    class Shy:
+        def __init__(self, store: MessageStore) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            if name in {"pending", "body"} and troubles:
+                raise troubles.pop(0)
+            return getattr(self._store, name)
+
+    async with office(tmp_path, receiver.url, around=Shy) as it:
+        await receiver.wait_taken(0)
+        await wait_until(lambda: not troubles, "it was asked again")
+        troubles.append(DatabaseUnavailableError("away"))
+        it.put(event(1, message={"media": {"data": "x" * 9_000}}))
+        await receiver.wait_taken(1)
+        assert await it.drained()
+    assert sum("a bug" in said for said in logged) == 1
 
 
 async def test_draining_ends_with_its_time(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from waguard.ports import BusEvent, Entry, MessageStore, Notice, Settlement, Sto
 BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies, but for a single one
 WAITING_LIMIT: Final = 50_000  # puts that wait for the database; a worker keeps 10,000
-WAITING_BYTES: Final = 256 << 20  # of bodies; beyond, files are left out
+WAITING_BYTES: Final = 128 << 20  # of bodies, and as much again; beyond, files are left out
 RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 
@@ -109,6 +109,8 @@ class Journal:
     def post(self, settlement: Settlement) -> "asyncio.Future[None]":
         """The same for who does not wait."""
         done = asyncio.get_running_loop().create_future()
+        # an error that nobody waits for is said by the writer
+        done.add_done_callback(lambda it: it.cancelled() or it.exception())
         self._add(_Settle(settlement, done))
         return done
 

@@ -114,9 +114,10 @@ class Line:
                 found = await self._means.store.pending(
                     self._endpoint, after=self._tail, limit=READ
                 )
-            except WaguardError as error:
+            except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
                 self._more = True
-                logger.debug("webhooks not read, trying again", why=error.line())
+                if not isinstance(error, WaguardError):
+                    logger.exception("a bug in waguard", endpoint=self._endpoint)
                 await asyncio.sleep(RETRY)
                 continue
             for item in found:
