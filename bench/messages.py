@@ -24,13 +24,17 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.config import Config, Webhook
+from waguard.host import resources
 from waguard.host.clock import SystemClock
+from waguard.host.usage import Meter
 from waguard.messaging.journal import Journal
 from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
 from waguard.store.sql import SqlStore
+from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
+from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Session, Surroundings
 from waguard.wire.protocol import Event, InboundMessage
 
@@ -146,6 +150,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         (SECRET,),
         instance_url="http://127.0.0.1:3001",
     )
+    admission, bus = Admission(lambda: config, resources.read), Bus(clock)
     none: Any = None
     around = Surroundings(
         config=lambda: config,
@@ -153,7 +158,10 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         store=store,
         inbox=journal,
         spawn=none,
-        bus=Bus(clock),
+        admission=admission,
+        fleet=Fleet(lambda: config, admission, store=store, bus=bus, clock=clock),
+        meter=Meter(),
+        bus=bus,
         clock=clock,
     )
     async with journal, webhooks:

@@ -57,6 +57,10 @@ async def assert_unavailable(call: Awaitable[object], *, within: float = 10.0) -
 
 @asynccontextmanager
 async def opened(database: str, patience: float = PATIENCE) -> AsyncIterator[SqlStore]:
+    # a migration may take longer than these tests have patience
+    patient = SqlStore(database)
+    await patient.open()
+    await patient.close()
     store = SqlStore(database, busy_timeout=patience)
     try:
         await store.open()
