@@ -137,6 +137,7 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
+    await world.receiver.wait_for("session_ready")
     seen = len(world.receiver.received)
     os.kill(before["browser_pid"], signal.SIGKILL)
     await world.receiver.wait_for("session_ready", after=seen)
@@ -158,6 +159,7 @@ async def test_a_killed_worker_comes_back(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
+    await world.receiver.wait_for("session_ready")
     seen = len(world.receiver.received)
     os.kill(before["worker_pid"], signal.SIGKILL)
     await world.receiver.wait_for("session_ready", after=seen)
