@@ -78,6 +78,17 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     assert told[-1].startswith("It goes on. It waits for a person")
 
 
+def test_what_was_left_over_is_told() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(11, "stray_ended", reason="chromium --headless"),
+        ]
+    )
+    assert sentences(incident)[1] == "Done: what was left over was ended: chromium --headless."
+
+
 def test_two_crashes_are_two_incidents() -> None:
     crash = [
         status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),

@@ -645,8 +645,9 @@ class Session:
         swept = await self._around.spawn.sweep(records=spec.record, profiles=spec.profile)
         for stray in swept.ended:
             self._ledger.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
+        self._held = bool(swept.foreign)
         if swept.foreign:
-            self._details, self._held = str(swept.foreign[0]), True
+            self._details = str(swept.foreign[0])
             self._happen(Event.EXITED)
         return not swept.foreign
 
