@@ -205,3 +205,40 @@ async def test_what_makes_no_sense_is_refused_and_the_rest_goes_on(bench: Bench,
         bench.it.ack(odd)
     bench.it.message(told(1))
     assert (await bench.message()).body == "text 1"
+
+
+# ---- what was missed ----
+
+
+async def test_what_was_missed_comes_before_what_comes_meanwhile(bench: Bench) -> None:
+    bench.it.hold()
+    bench.it.message(told(3))
+    bench.it.message(told(1, backfilled=True))
+    bench.it.message(told(2, backfilled=True))
+    bench.it.message(told(3, backfilled=True))
+    bench.it.message(told(4))
+    bench.it.release()
+    bench.it.message(told(5))
+    found = [await bench.message() for _ in range(5)]
+    assert [m.id[-1] for m in found] == ["1", "2", "3", "4", "5"]
+    assert [m.backfilled for m in found] == [True, True, False, False, False]
+    assert bench.emitted.empty()
+
+
+async def test_what_was_told_is_not_told_again(bench: Bench) -> None:
+    bench.it.message(told(1))
+    await bench.message()
+    bench.it.hold()
+    bench.it.message(told(1, backfilled=True))
+    bench.it.message(told(2, backfilled=True))
+    bench.it.release()
+    bench.it.release()
+    assert (await bench.message()).id.endswith("2")
+    assert bench.emitted.empty()
+
+
+async def test_a_chat_holds_more_than_messages(bench: Bench) -> None:
+    bench.it.message(told(1, kind="e2e_notification", backfilled=True))
+    bench.it.message(told(2, chat="status@broadcast", backfilled=True))
+    bench.it.message(told(3, backfilled=True))
+    assert (await bench.message()).id.endswith("3")

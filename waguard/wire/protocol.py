@@ -130,7 +130,17 @@ class Exists(Struct, tag="exists", frozen=True, kw_only=True):
     chat: str
 
 
-Call = SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists
+class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
+    """Tell what the chats have and no event told; live messages wait behind it.
+
+    Unix times from which on: ``since`` by chat, ``floor`` for chats that are not in it.
+    """
+
+    since: dict[str, int]
+    floor: int
+
+
+Call = SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists | CatchUp
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -214,6 +224,8 @@ class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
     quoted_id: str | None = None
     media: bytes | None = None
     media_error: str | None = None
+    backfilled: bool = False
+    """Read from its chat later: no event told it."""
 
 
 class Ack(Struct, tag="ack", frozen=True, kw_only=True):

@@ -16,6 +16,10 @@ MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and vi
 REMEMBERED: Final = 5_000  # message ids; wa-js can report one twice within seconds
 # a status is no message to this account; a flood of them once drowned the real ones
 IGNORED_CHATS: Final = frozenset({"status@broadcast"})
+# what a chat holds beside messages; no event tells these
+NO_MESSAGES: Final = frozenset(
+    {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
+)
 
 
 class Inbound:
@@ -25,11 +29,33 @@ class Inbound:
         self._emit = emit
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
+        self._held: dict[str, InboundMessage] | None = None
+
+    def hold(self) -> None:
+        """Keep live messages back: older ones of their chats may have to be told before."""
+        if self._held is None:
+            self._held = {}
+
+    def release(self) -> None:
+        """What was missed is told: go on with what came meanwhile."""
+        held, self._held = self._held or {}, None
+        for message in held.values():
+            self._take(message)
 
     def message(self, told: Any) -> None:
         """Take what the hook projected."""
         message = msgspec.convert(told, InboundMessage)
-        if message.chat in IGNORED_CHATS or message.id in self._seen:
+        if message.chat in IGNORED_CHATS or (message.backfilled and message.kind in NO_MESSAGES):
+            return
+        if self._held is None:
+            self._take(message)
+        elif message.backfilled:
+            self._take(self._held.get(message.id, message))
+        else:
+            self._held.setdefault(message.id, message)
+
+    def _take(self, message: InboundMessage) -> None:
+        if message.id in self._seen:
             return
         self._seen[message.id] = None
         if len(self._seen) > REMEMBERED:

@@ -39,6 +39,7 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_LOCKED,
     PROTOCOL,
     Call,
+    CatchUp,
     Exists,
     Failed,
     Heartbeat,
@@ -79,6 +80,7 @@ PROBE_DEADLINE: Final = 5.0  # s
 EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
+CATCH_UP_WAIT: Final = 15.0  # s; for the daemon to ask for what was missed
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
 Answer = Sent | Value | Failed
@@ -117,6 +119,7 @@ class SessionWorker:
         self._freed = asyncio.Event()
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
+        self._release: asyncio.TimerHandle | None = None
         self.stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -239,8 +242,16 @@ class SessionWorker:
         except WaguardError as error:
             raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
 
+    def _hold_messages(self) -> None:
+        """Until the daemon has said from when on they are wanted, or did not in time."""
+        if self._release:
+            self._release.cancel()
+            self._release = None
+        self._inbound.hold()
+
     async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
         """Load the page; while the network does not lead to it, say "offline" and try again."""
+        self._hold_messages()
         attempt = 0
         while True:
             try:
@@ -305,6 +316,9 @@ class SessionWorker:
         if self._watch.link is Link.QR_PENDING and self._care.paired:
             self._on_unexpected_code(self._care)
         connected = self._watch.link is Link.CONNECTED
+        if connected and self._release is None:
+            loop = asyncio.get_running_loop()
+            self._release = loop.call_later(CATCH_UP_WAIT, self._inbound.release)
         if connected and not self._care.paired:
             self._care.claim(anew=False)
         self._care.link_is(connected=connected)
@@ -483,6 +497,18 @@ class SessionWorker:
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
             case Exists(chat=chat):
                 return Value(flag=await self._page.exists(chat))
+            case CatchUp():
+                return await self._catch_up(self._page, call)
+
+    async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Value:
+        self._inbound.hold()
+        try:
+            found = await page.missed(call.since, call.floor)
+        finally:
+            self._inbound.release()
+        if found:
+            logger.info("messages read back from their chats", count=found)
+        return Value()
 
     async def _close(self) -> None:
         if self._page:

@@ -88,6 +88,30 @@
       const message = await W.chat.getMessageById(messageId).catch(() => null);
       return message ? attempt(() => message.ack) : null;
     },
+    // What came in since, as far as the chats have it: messages that were stored while nobody
+    // listened raise no event. Oldest first in each chat; the worker knows which it has told.
+    async missed(since, floor, limit) {
+      let told = 0;
+      for (const chat of W.whatsapp.ChatStore.getModelsArray()) {
+        const id = wid(chat.id);
+        const from = since[id] ?? floor;
+        if (!(Number(attempt(() => chat.t)) >= from)) continue;
+        const found = new Map();
+        for (let before = null; found.size < limit;) {
+          const page = await W.chat.getMessages(id, { count: 50, direction: 'before', ...(before && { id: before }) });
+          const older = page.filter((message) => !found.has(String(message.id)));
+          older.sort((a, b) => Number(a.t) - Number(b.t));
+          for (const message of older) found.set(String(message.id), message);
+          if (!older.length || Number(older[0].t) < from) break;
+          before = String(older[0].id);
+        }
+        const messages = [...found.values()].filter((m) => !m.id.fromMe && Number(m.t) >= from);
+        messages.sort((a, b) => Number(a.t) - Number(b.t));
+        for (const message of messages) tell('message', { ...project(message), backfilled: true });
+        told += messages.length;
+      }
+      return told;
+    },
     async media(messageId) {
       return base64(await W.chat.downloadMedia(messageId));
     },

@@ -41,6 +41,8 @@ MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's,
 READY_DEADLINE: Final = 8.0  # s; wa-js itself needs about 1 s after the modules are there
 CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
 MEDIA_DEADLINE: Final = 15.0  # s
+MISSED_DEADLINE: Final = 60.0  # s
+MISSED_LIMIT: Final = 2_000  # messages of a chat that are read back
 INJECTIONS: Final = 2
 LOADS: Final = 2
 
@@ -224,6 +226,11 @@ class WhatsAppPage:
     async def media(self, message_id: str) -> bytes:
         """Download and decrypt a message's file."""
         return base64.b64decode(await self._call("media", message_id, timeout=MEDIA_DEADLINE))
+
+    async def missed(self, since: dict[str, int], floor: int) -> int:
+        """Have the hook tell the messages that came since; how many it found."""
+        found = await self._call("missed", since, floor, MISSED_LIMIT, timeout=MISSED_DEADLINE)
+        return int(found)
 
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
