@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
@@ -20,6 +20,9 @@ class Shelf:
             if name == "session_error":
                 raise RuntimeError("no")
             self.taken.append(int(number))
+
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        raise AssertionError("nobody asks")
 
 
 async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:

@@ -202,6 +202,12 @@ class Inbox(Protocol):
         order of the puts, also for an empty one.
         """
 
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """By chat, when its newest stored message came; unix time, only those since ``after``.
+
+        Errors are those of ``Store``.
+        """
+
 
 GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
 
@@ -307,6 +313,9 @@ class MessageStore(Protocol):
 
     async def largest_body(self) -> int | None:
         """Bytes that the database takes at once; None: more than any message has."""
+
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """As ``Inbox``."""
 
     async def endpoints(self) -> list[Endpoint]:
         """The sessions' own receivers."""

@@ -276,3 +276,35 @@ async def test_a_worker_of_another_version_is_replaced_in_order(world: World) ->
     assert after["worker_pid"] != before["worker_pid"]
     assert after["restarts"] == 0
     assert "credentials copied" in daemon.log(), "Chromium was closed in order"
+
+
+async def test_what_came_while_nobody_listened_is_told_later_each_once(world: World) -> None:
+    """Stored by the page, without an event: the browser dies before it is told."""
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.incoming(from_="62812", body="first")
+    await world.receiver.wait_for("message_received")
+    os.kill(before["worker_pid"], signal.SIGSTOP)  # the page goes on, and nobody hears it
+    for number in range(3):
+        world.standin.phone.incoming(from_="62812", body=f"unheard {number}")
+    await daemon.until(lambda: _acknowledged(world))
+    os.killpg(before["worker_pid"], signal.SIGKILL)
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    world.standin.phone.incoming(from_="62812", body="queued")
+    await world.receiver.wait_for(
+        "message_received", where=lambda data: bool(data["message"]["body"] == "queued")
+    )
+    told = [
+        (one["data"]["message"]["body"], one["data"]["message"]["backfilled"])
+        for one in world.receiver.received
+        if one["event"] == "message_received"
+    ]
+    assert told[:1] == [("first", False)]
+    assert told[1:4] == [(f"unheard {number}", True) for number in range(3)]
+    assert [body for body, _ in told[4:]] == ["queued"]
+
+
+async def _acknowledged(world: World) -> bool:
+    [device] = world.standin.phone.whatsapp.linked(PHONE)
+    return not device.queue

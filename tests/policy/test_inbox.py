@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from waguard.policy.inbox import (
     KEY_LIMIT,
+    LOOK_BACK,
+    OVERLAP,
     Kind,
     Received,
     Told,
@@ -14,6 +16,7 @@ from waguard.policy.inbox import (
     event_id,
     fitting,
     higher_acks,
+    missed_since,
     without_file,
 )
 
@@ -66,3 +69,36 @@ def test_neither_files_nor_codes_are_kept() -> None:
     }
     assert received(qr_code="data:…", raw="2@…", qr_count=3).payload() == {"qr_count": 3}
     assert without_file({"message": {"media": None}}) == {"message": {"media": None}}
+
+
+DAY = 86_400.0
+NOW = 100 * DAY
+
+
+def test_each_chat_is_read_from_a_little_before_its_newest_message() -> None:
+    since, floor = missed_since({"c": NOW - 10.0}, paired_at=NOW - DAY, kept_for=30 * DAY, now=NOW)
+    assert since == {"c": int(NOW - 10.0 - OVERLAP)}
+    assert floor == int(NOW - DAY)
+
+
+def test_what_is_older_than_the_pairing_never_was_ours() -> None:
+    paired = NOW - 60.0
+    since, floor = missed_since({"c": NOW - 10.0}, paired_at=paired, kept_for=DAY, now=NOW)
+    assert (since, floor) == ({"c": int(paired)}, int(paired))
+
+
+def test_without_a_pairing_nothing_is_read_back() -> None:
+    assert missed_since({}, paired_at=None, kept_for=DAY, now=NOW) == ({}, int(NOW))
+
+
+@given(
+    newest=st.dictionaries(st.sampled_from("abc"), st.floats(0, NOW)),
+    paired_at=st.floats(0, NOW),
+    kept_for=st.floats(0, 1000 * DAY),
+)
+def test_nothing_is_read_that_the_inbox_may_have_forgotten(
+    newest: dict[str, float], paired_at: float, kept_for: float
+) -> None:
+    since, floor = missed_since(newest, paired_at=paired_at, kept_for=kept_for, now=NOW)
+    least = int(NOW - min(kept_for, LOOK_BACK))
+    assert all(moment >= least for moment in (*since.values(), floor))

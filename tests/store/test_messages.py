@@ -339,3 +339,23 @@ def broken() -> Notice:
 async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
     store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     await assert_unavailable(store.messages.write([entry("k")]))
+
+
+@every_database
+async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
+    def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> Entry:
+        told = entry(key, **more)
+        return replace(told, received=replace(told.received, at=moment, chat=chat))
+
+    await messages.write(
+        [
+            at("1", 100.0),
+            at("2", 300.5),
+            at("3", 200.0),
+            at("4", 50.0, "old"),
+            at("5", 400.0, None),
+            at("6", 500.0, "c", session="b"),
+        ]
+    )
+    assert await messages.newest("a", after=60.0) == {"c": 300.5}
+    assert await messages.newest("nobody", after=0.0) == {}

@@ -33,6 +33,7 @@ from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     Ack,
     Call,
+    CatchUp,
     Event,
     Failed,
     FromDaemon,
@@ -119,6 +120,7 @@ class Script:
     """Its exit code, when it ends by itself at its start."""
     refuses: str | None = None
     """Why the system does not start it at all."""
+    catches_up: Value | Failed = field(default_factory=Value)
     answer: Answer = _sent
     held: asyncio.Event | None = None
     """Its start takes until this is set."""
@@ -134,6 +136,7 @@ class FakeProcess:
         self.signals: list[str] = []
         self.greeting: Hello | None = None
         self.calls: list[Call] = []
+        self.caught_up: list[CatchUp] = []
         self.stored: list[int] = []
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
@@ -257,6 +260,9 @@ class FakeProcess:
 
     def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
         match message:
+            case Request(id=number, call=CatchUp() as call):
+                self.caught_up.append(call)
+                channel.post(Reply(id=number, outcome=self.script.catches_up))
             case Request(id=number, call=call):
                 self.calls.append(call)
                 task = asyncio.create_task(self._reply(channel, number, call))
@@ -332,6 +338,14 @@ class FakeInbox:
         self.waiting.append((received, stored))
         if self.free.is_set():
             self.store()
+
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """Of what is kept."""
+        newest: dict[str, float] = {}
+        for one in self.kept.values():
+            if one.session_id == session_id and one.chat and one.at >= after:
+                newest[one.chat] = max(newest.get(one.chat, 0.0), one.at)
+        return newest
 
     def store(self) -> None:
         """All that waits, in order."""

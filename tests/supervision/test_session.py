@@ -1,14 +1,16 @@
 """One session: what it does with its worker, what the row says, what the world is told."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
+from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnavailableError, WaguardError
+from waguard.host import credentials
 from waguard.policy.lifecycle import HAS_PROCESS, State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Status
@@ -23,9 +25,11 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     Ack,
+    Failed,
     LoggedOut,
     ProfileMended,
     SendText,
+    Value,
     WorkerSpec,
 )
 
@@ -1044,3 +1048,47 @@ def test_an_exit_in_words(code: int | None, words: str) -> None:
 def test_every_state_with_a_process_can_be_stopped() -> None:
     assert State.PARKED not in HAS_PROCESS
     assert State.BACKOFF not in HAS_PROCESS
+
+
+# ---- what was missed ----
+
+
+async def test_what_was_missed_is_asked_for_once_after_each_load(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await wait_until(lambda: len(process.caught_up) == 1, "it was asked")
+    process.report("offline")
+    process.report("connected", details="again")
+    await until(session, lambda s: s.report is not None and s.report.details == "again")
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 2, "the page was loaded anew")
+    process.report("connected", loads=2, details="x")
+    await until(session, lambda s: s.report is not None and s.report.details == "x")
+    assert len(process.caught_up) == 2
+
+
+async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
+    session, now = await make(), world.clock.wall()
+    pairing = session.at.profile / credentials.PAIRING
+    pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked")
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.kept, "it is stored")
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 2, "it was asked again")
+    first, second = process.caught_up
+    assert (first.since, first.floor) == ({}, int(now - 7_200.0))
+    assert list(second.since.values()) == [int(START) - 3_600]
+
+
+async def test_a_worker_that_cannot_read_them_is_asked_again(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "CATCH_UP_RETRY", 0.01)
+    world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
+    process = await up(await make())
+    await wait_until(lambda: len(process.caught_up) > 1, "it was asked again")
+    process.script.catches_up = Value()
+    count = len(process.caught_up)
+    await wait_until(lambda: len(process.caught_up) > count, "and for the last time")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
@@ -101,6 +101,10 @@ class Journal:
         size = sum(len(notice.body) for entry in entries for notice in entry.notices)
         self._add(_Put(entries, stored, size))
         self._bytes += size
+
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """See ``ports.Inbox``."""
+        return await self._store.newest(session_id, after=after)
 
     async def settle(self, settlement: Settlement) -> None:
         """Store what became of a webhook; returns after the commit."""

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
+LOOK_BACK: Final = 7 * 86_400.0  # s; what is older is history, and not read again
+OVERLAP: Final = 3_600.0  # s; messages of a chat need not come in the order of their times
 _ACK_ERROR: Final = -1
 _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played
 
@@ -76,6 +78,20 @@ def event_id(session_id: str, key: str, event: str) -> str:
     """The same for the same event, whoever asks and whenever: 32 hex digits."""
     told = f"{session_id}\0{key}\0{event}".encode(errors="replace")
     return hashlib.sha256(told).hexdigest()[:32]
+
+
+def missed_since(
+    newest: Mapping[str, float], *, paired_at: float | None, kept_for: float, now: float
+) -> tuple[dict[str, int], int]:
+    """From when on chats are read for messages that raised no event: by chat, and for all others.
+
+    ``newest`` is the newest stored message of each chat; ``kept_for`` how many seconds the inbox
+    keeps them: what it no longer knows would be told twice. What is older than the pairing never
+    was ours. Times are unix time.
+    """
+    floor = now if paired_at is None else max(paired_at, now - min(kept_for, LOOK_BACK))
+    since = {chat: int(max(at - OVERLAP, floor)) for chat, at in newest.items()}
+    return since, int(floor)
 
 
 def without_file(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ misses nothing by asking for what comes after it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.delivery import SESSION_EVENTS
+from waguard.policy.inbox import Kind
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -171,6 +172,17 @@ class SqlMessages:
             return max(0, int(packet) - _ROOM)
 
     # ---- endpoints ----
+
+    async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        own = INBOX.c
+        query = (
+            select(own.chat, func.max(own.at))
+            .where(own.session_id == session_id, own.at >= after)
+            .where(own.kind == Kind.MESSAGE.value, own.chat.is_not(None))
+            .group_by(own.chat)
+        )
+        async with self._reading() as (connection, _):
+            return {chat: float(at) for chat, at in await connection.execute(query)}
 
     async def endpoints(self) -> list[Endpoint]:
         async with self._reading() as (connection, _):

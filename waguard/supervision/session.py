@@ -23,7 +23,7 @@ from waguard.host.credentials import Places
 from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
-from waguard.policy.inbox import Kind, Received
+from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
@@ -77,6 +77,8 @@ STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group f
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
 TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
+CATCH_UP_RETRY: Final = 5.0  # s
+DAY: Final = 86_400.0  # s
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
@@ -151,6 +153,7 @@ class Session:
         self._connected_since: float | None = None
         self._planned = False
         self._held = False
+        self._caught_up: tuple[int, Process | None, int] | None = None
         self._acks = AckOrder()
         self._touched_at: float | None = None
         self._expects_qr = row.status == Status.QR_SCANNING
@@ -751,6 +754,31 @@ class Session:
             self._ledger.write()
         self._judge()
         self._park_where_a_restart_cures_nothing(report)
+        seen = (report.generation, self.process, report.loads)
+        if self.link is Link.CONNECTED and seen != self._caught_up:
+            self._caught_up = seen
+            self._task(self._catch_up(), "catch up")
+
+    async def _catch_up(self) -> None:
+        """Have the worker tell what came in while nobody listened, once after each load."""
+        seen = self._caught_up
+        while self.link is Link.CONNECTED and self._caught_up == seen:
+            try:
+                await self._ask_for_missed()
+            except WaguardError as error:
+                self._log.warning("missed messages not read, trying again", why=error.line())
+                await asyncio.sleep(CATCH_UP_RETRY)
+            else:
+                return
+
+    async def _ask_for_missed(self) -> None:
+        kept_for = self._around.config().retention.inbox_days * DAY
+        now = self._around.clock.wall()
+        paired_at = credentials.paired_at(self.at.profile)
+        newest = await self._around.inbox.newest(self.row.session_id, after=now - LOOK_BACK)
+        since, floor = missed_since(newest, paired_at=paired_at, kept_for=kept_for, now=now)
+        if self._link:  # by itself, so the session is no less idle
+            await self._link.call(protocol.CatchUp(since=since, floor=floor))
 
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link

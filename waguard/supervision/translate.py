@@ -45,13 +45,14 @@ def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, 
             "sender_phone": _phone(message.sender),
             "sender_name": message.sender_name,
             "quoted_id": message.quoted_id,
+            "backfilled": message.backfilled,
             "media": media or None,
         }
     }
 
 
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
-    """What is stored of a message; ``at`` is unix time."""
+    """What is stored of a message; ``at``, in unix time, is when the worker heard of it."""
     encoded = base64.b64encode(message.media).decode() if message.media else None
     return (
         Received(
@@ -59,8 +60,9 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             workspace_id=row.workspace_id,
             key=fitting(message.id),
             kind=Kind.MESSAGE,
-            at=at,
+            at=float(min(message.timestamp or at, at)),
             chat=message.chat,
+            backfilled=message.backfilled,
             told=(Told("message_received", inbound(message, encoded)),),
         ),
     )

@@ -189,6 +189,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     qr: QrCode | None = None
     qr_idle: bool = False
     """WhatsApp has stopped showing codes: nobody scanned."""
+    loads: int = 0
+    """How often the page was loaded: what came in while it was, raised no event."""
     details: str | None = None
     silence: str | None = None
     """Evidence, while the page does not answer."""

@@ -120,6 +120,7 @@ class SessionWorker:
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
         self._release: asyncio.TimerHandle | None = None
+        self._loads = 0
         self.stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -247,6 +248,7 @@ class SessionWorker:
         if self._release:
             self._release.cancel()
             self._release = None
+        self._loads += 1
         self._inbound.hold()
 
     async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
@@ -461,6 +463,7 @@ class SessionWorker:
                 phone=watch.phone,
                 qr=watch.qr if ready else None,
                 qr_idle=watch.qr_idle,
+                loads=self._loads,
                 details=self._details or watch.details,
                 silence=self._silence,
             )
