@@ -99,6 +99,13 @@ class TestInBrowser:
         assert "1 of 3 connected" in text
         assert "shop_medan is failed: blocked" in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
+        assert "172" in text, "what a session takes"
+        api.bus.publish(
+            "incident", "shop_medan", 1, {"kind": "parked", "before": None, "reason": "blocked"}
+        )
+        await shown.until(
+            "document.body.innerText.includes('incident parked: blocked')", "the incident is told"
+        )
         assert await shown.value("sessionStorage.getItem('waguard-key')") == KEY
         assert await shown.value("document.cookie + location.search") == ""
 

@@ -50,7 +50,8 @@ function showSessions(sessions) {
     name.scope = 'row';
     const why = [s.disconnect_reason, s.disconnect_details].filter(Boolean).join(': ');
     row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
-      element('td', s.link), element('td', s.restarts, 'number'), element('td', why || '–'));
+      element('td', s.link), element('td', s.restarts, 'number'), element('td', s.cpu_percent, 'number'),
+      element('td', s.memory_mb, 'number'), element('td', why || '–'));
     return row;
   }));
 }
@@ -116,8 +117,9 @@ const refreshSoon = () => refresh().catch(() => {}); // the stream's own loop te
 
 function showEvent(event) {
   lastId = event.id;
-  const { from, to, reason, status } = event.data;
-  const what = from && to ? `${from} → ${to}` : reason || status || '';
+  const { from, to, kind, reason, status } = event.data;
+  const told = [kind, reason || status].filter(Boolean).join(': ');
+  const what = from && to ? `${from} → ${to}` : told;
   const time = element('time', new Date(event.at).toLocaleTimeString());
   time.dateTime = event.at;
   const line = document.createElement('li');
