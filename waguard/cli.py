@@ -17,7 +17,7 @@ from typing import Any
 
 from waguard import __version__
 from waguard.config import Config, load
-from waguard.errors import PortInUseError, WaguardError
+from waguard.errors import ConfigError, PortInUseError, WaguardError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         "--once", action="store_true", help="end after the tour; non-zero where a step failed"
     )
     demo.add_argument("--port", type=int, default=0, help="the API's port (any free one)")
+
+    _add_chaos(commands)
 
     standin = _command(commands, "standin", _standin, "run the stand-in of WhatsApp Web alone")
     standin.add_argument("--port", type=int, default=8443, help="port of the page (%(default)s)")
@@ -104,6 +106,23 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("text")
     _with_config(send)
     return parser
+
+
+def _add_chaos(commands: Any) -> None:
+    chaos = _command(
+        commands, "chaos", _chaos, "break a waguard of its own in every known way, see it heal"
+    )
+    chaos.add_argument(
+        "--yes-break-things",
+        action="store_true",
+        help="without it nothing is done: processes are killed and a small disk is mounted",
+    )
+    chaos.add_argument("--seed", type=int, help="the same seed draws the same faults (any)")
+    chaos.add_argument("--faults", type=int, default=50, help="how many (%(default)s)")
+    chaos.add_argument("--sessions", type=int, default=4, help="how many (%(default)s)")
+    chaos.add_argument(
+        "--report", type=Path, metavar="FILE", help="append one line of JSON for this run"
+    )
 
 
 def _add_sessions(commands: Any) -> None:
@@ -239,6 +258,47 @@ def _demo(arguments: argparse.Namespace) -> int:
     from waguard import demo  # noqa: PLC0415
 
     return demo.run(once=arguments.once, port=arguments.port)
+
+
+def _chaos(arguments: argparse.Namespace) -> int:
+    if not arguments.yes_break_things:
+        raise ConfigError(
+            "chaos kills processes and damages files, all of a waguard of its own",
+            field="--yes-break-things",
+            remedy="say --yes-break-things to have that",
+        )
+    for name in ("faults", "sessions"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError("at least 1 is needed", field=f"--{name}")
+    if arguments.report:
+        _try_to_write(arguments.report)
+
+    import secrets  # noqa: PLC0415
+
+    from waguard.chaos import campaign  # noqa: PLC0415
+
+    seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
+    return campaign.run(
+        campaign.Plan(
+            seed=seed,
+            faults=arguments.faults,
+            sessions=arguments.sessions,
+            report=arguments.report,
+        )
+    )
+
+
+def _try_to_write(report: Path) -> None:
+    """Before the work, not after it."""
+    try:
+        report.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise ConfigError(
+            f"{report} cannot be written: {error.strerror}",
+            field="--report",
+            value=str(report),
+            remedy="name a file in a folder that is there",
+        ) from None
 
 
 def _standin(arguments: argparse.Namespace) -> int:

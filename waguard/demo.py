@@ -1,128 +1,37 @@
 """``waguard demo``: a session's life in a minute, on the stand-in of WhatsApp Web.
 
-The daemon is the real one, run as its own process; the demo is a client of it like any other:
-it calls the API, receives webhooks and plays the phone.
+The daemon is the real one, run as its own process (``rehearsal.py``); the demo is a client of it
+like any other: it calls the API, receives webhooks and plays the phone.
 """
 
 import asyncio
-import hashlib
-import hmac
-import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
-from waguard.client import ApiCallError, ApiClient
+from waguard.client import ApiClient
 from waguard.errors import WaguardError
-from waguard.host.lock import read_pid_file
+from waguard.rehearsal import DaemonProcess, NotStartedError, Receiver, receiving, settings
 from waguard.standin import Policy, StandIn
 from waguard.wire import qr
 
 SESSION: Final = "demo"
 PHONE: Final = "6281180001"
 FRIEND: Final = "6281180002"
-SECRET: Final = "the secret of the demo"  # noqa: S105 - it signs what never leaves this machine
 STEP_DEADLINE: Final = 60.0  # s
 
 
 class StepFailedError(WaguardError):
     """A step of the tour did not come to its end."""
-
-
-@dataclass
-class Receiver:
-    """The application's side: takes webhooks, checks their signature, wakes who waits."""
-
-    received: list[dict[str, Any]] = field(default_factory=list)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def take(self, request: web.Request) -> web.Response:
-        """The webhook route."""
-        body = await request.read()
-        stamp = request.headers.get("X-Timestamp", "")
-        wanted = hmac.new(SECRET.encode(), stamp.encode() + body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(wanted, request.headers.get("X-HMAC-Signature", "")):
-            return web.json_response({"error": "bad signature"}, status=401)
-        self.received.append(json.loads(body))
-        self._news.set()
-        return web.json_response({})
-
-    async def wait_for(self, event: str, *, after: int) -> dict[str, Any]:
-        """The first ``event`` among those received since ``after``."""
-        while True:
-            self._news.clear()
-            for delivery in self.received[after:]:
-                if delivery["event"] == event:
-                    data: dict[str, Any] = delivery["data"]
-                    return data
-            await self._news.wait()
-
-
-@asynccontextmanager
-async def _receiver() -> AsyncIterator[tuple[Receiver, str]]:
-    receiver = Receiver()
-    app = web.Application(client_max_size=32 << 20)
-    app.router.add_post("/webhook", receiver.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
-        yield receiver, f"http://127.0.0.1:{port}/webhook"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def _daemon(folder: Path, settings: dict[str, str]) -> AsyncIterator[ApiClient]:
-    """The real daemon as a process of its own; stopped by SIGINT as by Ctrl-C."""
-    log = folder / "waguard.log"
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "waguard", "run"),
-            cwd=folder,
-            env=os.environ | settings,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon
-        )
-    try:
-        yield await _api_of(process, folder, log)
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        await process.wait()
-
-
-async def _api_of(process: asyncio.subprocess.Process, folder: Path, log: Path) -> ApiClient:
-    deadline = time.monotonic() + STEP_DEADLINE
-    while time.monotonic() < deadline and process.returncode is None:
-        holder = read_pid_file(folder / "run")
-        key_file = folder / "state" / "api-key"
-        if holder and key_file.exists():
-            client = ApiClient(holder.api, key_file.read_text().split()[-1])
-            try:
-                await asyncio.to_thread(client.call, "GET", "/health/ready")
-            except ApiCallError:
-                pass
-            else:
-                return client
-        await asyncio.sleep(0.05)
-    lines = log.read_text(errors="replace").splitlines()[-15:]
-    raise StepFailedError("the daemon did not start:\n" + "\n".join(lines))
 
 
 class Tour:
@@ -251,23 +160,17 @@ async def _tour(
     async with AsyncExitStack() as stack:
         try:
             standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.3)))
-            receiver, address = await stack.enter_async_context(_receiver())
-            secret = folder / "webhook-secret"
-            secret.write_text(SECRET)
+            receiver, hook = await stack.enter_async_context(receiving())
             console.print(f"stand-in of WhatsApp Web on loopback, its phone at {standin.phone_url}")
-            settings = {
-                "WAGUARD_API__PORT": str(port),
-                "WAGUARD_WHATSAPP__URL": standin.url,
-                "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
-                "WAGUARD_WEBHOOK__URL": address,
-                "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),
-            }
+            daemon = DaemonProcess(folder, settings(standin, hook, folder, port=port))
+            stack.push_async_callback(daemon.stop)
             with console.status("starting the daemon"):
-                api = await stack.enter_async_context(_daemon(folder, settings))
+                await daemon.start()
+                api = await daemon.ready()
             console.print(f"daemon at {api.base}")
             tour = Tour(console, standin, receiver, api)
             await tour.run()
-        except StepFailedError as error:
+        except (StepFailedError, NotStartedError) as error:
             console.print(f"[red]the tour failed:[/] {error.message}")
             return 1
         _print_table(console, tour.rows)

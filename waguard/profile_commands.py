@@ -20,6 +20,7 @@ from waguard.policy.profile import (
     Copy,
     CredentialsLost,
     Damaged,
+    Emptied,
     Finding,
     Healthy,
     Missing,
@@ -194,6 +195,8 @@ def _words(finding: Finding) -> tuple[str, str | None]:
             return "healthy", None
         case Missing():
             return "missing", None
+        case Emptied():
+            return "missing", "its folder was removed while it ran"
         case Damaged(why):
             return "damaged", why
         case CredentialsLost(why):

@@ -10,7 +10,7 @@ from waguard import __version__
 from waguard.cli import main
 
 COMMANDS = [
-    *("run", "demo", "standin", "phone", "status", "sessions", "qr", "send"),
+    *("run", "demo", "chaos", "standin", "phone", "status", "sessions", "qr", "send"),
     *("sessions create", "sessions list", "sessions delete", "sessions logout"),
 ]
 
@@ -35,7 +35,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
     told = capsys.readouterr().out
-    for command in COMMANDS[:8]:
+    for command in COMMANDS[:9]:
         assert re.search(rf"(?m)^\s+{command}\s", told), command
     assert "Exit codes" in told
 

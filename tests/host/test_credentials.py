@@ -31,6 +31,7 @@ from waguard.policy.profile import (
     CutTornTails,
     Damaged,
     DeadOwner,
+    Emptied,
     Free,
     Healthy,
     Hold,
@@ -346,6 +347,15 @@ def test_no_profile(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new/waguard.lock").touch()
     assert inspect(tmp_path / "new") == Missing()
+
+
+def test_what_a_browser_makes_anew_when_its_folder_was_removed(at: Places, paired: str) -> None:
+    shutil.rmtree(at.profile)
+    (at.profile / "Default/Cache").mkdir(parents=True)
+    (at.profile / "Default/Preferences").write_text("{}")
+    assert inspect(at.profile) == Emptied()
+    (at.profile / "Default/Local Storage").mkdir()  # each start of a browser makes it
+    assert inspect(at.profile) == Healthy()
 
 
 FINDINGS: dict[str, tuple[Break, type, str]] = {

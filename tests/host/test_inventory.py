@@ -56,16 +56,24 @@ def test_a_folder_that_fails_in_the_middle_is_unknown(
 
 def test_profiles_and_what_only_looks_like_one(tmp_path: Path) -> None:
     sessions = tmp_path / "sessions"
-    (profiles.path(sessions, 1, "a") / "Default").mkdir(parents=True)
+    (profiles.path(sessions, 1, "a") / "Default/Local Storage").mkdir(parents=True)
+    # removed under a browser that lives, and makes some of it anew
+    (profiles.path(sessions, 1, "emptied") / "Default/Cache").mkdir(parents=True)
     profiles.path(sessions, 2, "never-started").mkdir(parents=True)
     (sessions / "snapshots/workspace_3/session-only-copies/broken").mkdir(parents=True)
     (sessions / "quarantine/a-20261125").mkdir(parents=True)
     (sessions / "workspace_x/session-b").mkdir(parents=True)
     (sessions / "workspace_1/session-file").touch()
-    assert places_on_disk(sessions) == [(1, "a"), (2, "never-started"), (3, "only-copies")]
+    assert places_on_disk(sessions) == [
+        (1, "a"),
+        (1, "emptied"),
+        (2, "never-started"),
+        (3, "only-copies"),
+    ]
     nothing = Stored(profile=False, copies=False)
     assert stock(tmp_path).profiles == {
         (1, "a"): Stored(profile=True, copies=False),
+        (1, "emptied"): nothing,
         (2, "never-started"): nothing,
         (3, "only-copies"): nothing,
     }

@@ -148,6 +148,15 @@ def test_a_database_that_was_just_made_is_empty(folder: Path) -> None:
         check(folder)
 
 
+def test_a_log_without_a_whole_record_is_not_the_log_of_a_new_database(folder: Path) -> None:
+    (folder / MANIFEST).write_bytes(log(COMPARATOR))
+    (folder / "000003.log").unlink()
+    (folder / LOG).write_bytes(b"\0\0\0\0\xff\xff\1 garbage that looks like a record of 64 KB")
+    with pytest.raises(DamageError, match="nothing whole") as raised:
+        check(folder)
+    assert not isinstance(raised.value, EmptyError)
+
+
 PAYLOADS = (batch("first"), batch("x" * 40_000), batch("between"), batch("y" * 70_000), batch("z"))
 WHOLE = log(*PAYLOADS)
 

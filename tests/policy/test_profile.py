@@ -16,6 +16,7 @@ from waguard.policy.profile import (
     CutTornTails,
     Damaged,
     DeadOwner,
+    Emptied,
     Found,
     Free,
     Healthy,
@@ -67,6 +68,15 @@ def found(finding: object, **more: object) -> Found:
         # nothing is there to be overwritten, so the newest of any pairing will do
         (found(Missing(), pairing=None), (RestoreSnapshot("others"), Use())),
         (found(Missing()), (RestoreSnapshot("new"), Use())),
+        # the browser made some files anew, but the pairing's token went with the rest
+        (
+            found(Emptied(), pairing=None),
+            (Quarantine("its folder was removed while it ran"), RestoreSnapshot("others"), Use()),
+        ),
+        (
+            found(Emptied(), pairing=None, snapshots=()),
+            (ShowQr("its folder was removed while it ran"),),
+        ),
         (found(DAMAGED), (Quarantine(DAMAGED.why), RestoreSnapshot("new"), Use())),
         (
             found(DAMAGED, tried=frozenset({"new"})),
@@ -121,6 +131,7 @@ many_snapshots = st.lists(
 findings = st.one_of(
     st.builds(Healthy, st.just(()) | st.just(("a",))),
     st.builds(Missing),
+    st.builds(Emptied),
     st.builds(NoRoom, st.just("full")),
     st.builds(CredentialsLost, st.just("lost")),
     st.builds(Damaged, st.just("damaged"), st.booleans()),
@@ -174,7 +185,7 @@ def test_what_is_restored_is_intact_untried_and_of_this_pairing(given_: Found) -
             chosen = known[action.id]
             assert chosen.intact
             assert action.id not in given_.tried
-            gone = isinstance(given_.finding, Missing)
+            gone = isinstance(given_.finding, Missing | Emptied)
             assert chosen.pairing == given_.pairing or (gone and given_.pairing is None)
 
 
@@ -192,7 +203,7 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
                 ways.append(way)
                 given_ = replace(given_, tried=given_.tried | {way})
     assert len(ways) == len(set(ways))
-    if isinstance(given_.finding, Damaged | CredentialsLost | Missing):
+    if isinstance(given_.finding, Damaged | CredentialsLost | Missing | Emptied):
         assert isinstance(actions[-1], ShowQr)
 
 

@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -148,6 +148,41 @@ async def test_a_file_that_is_damaged_later(tmp_path: Path) -> None:
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
     await assert_unavailable(SqlStore(f"sqlite+aiosqlite:///{path}").open())
+
+
+async def test_a_file_that_is_away_for_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "a w%.db"
+    async with opened(f"sqlite+aiosqlite:///{path}") as store:
+        files = [name for name in tmp_path.iterdir() if name.name.startswith(path.name)]
+        (tmp_path / "aside").mkdir()
+        for file in files:
+            file.rename(tmp_path / "aside" / file.name)
+        for call in (*READS, *WRITES):
+            await assert_unavailable(call(store))
+        assert not path.exists(), "an empty database took its place"
+        for file in files:
+            (tmp_path / "aside" / file.name).rename(file)
+        for call in READS:
+            await call(store)
+        await store.touch("a")
+        assert [row.session_id for row in await store.sessions()] == ["a"]
+
+
+async def test_a_file_that_is_replaced_is_the_one_that_counts(tmp_path: Path) -> None:
+    path = tmp_path / "w.db"
+    async with opened(f"sqlite+aiosqlite:///{path}") as store:
+        backup = tmp_path / "backup"
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        await store.create("later", 1, account_id=None, priority=0)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"w.db{suffix}").unlink(missing_ok=True)
+        backup.rename(path)
+        assert [row.session_id for row in await store.sessions()] == ["a"]
+        await store.create("new", 1, account_id=None, priority=0)
+        with closing(sqlite3.connect(path)) as seen:
+            found = seen.execute("SELECT session_id FROM waguard_sessions ORDER BY 1").fetchall()
+        assert found == [("a",), ("new",)]
 
 
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

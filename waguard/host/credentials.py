@@ -33,6 +33,7 @@ from waguard.policy.profile import (
     CutTornTails,
     Damaged,
     DeadOwner,
+    Emptied,
     Finding,
     Found,
     Free,
@@ -289,9 +290,18 @@ def inspect(profile: Path, *, room: int = ROOM) -> Finding:
         return Damaged(f"{error.filename or profile} cannot be read: {error.strerror}")
 
 
+def emptied(profile: Path) -> bool:
+    """Whether it was removed under a living browser, which makes some of its files anew and not
+    these: at each start of a browser there are more."""
+    stored = profile / "Default"
+    return stored.is_dir() and not any(os.path.lexists(stored / name) for name in FOLDERS)
+
+
 def _inspect(profile: Path) -> Finding:
     if not os.path.lexists(profile / "Default"):
         return Missing()
+    if emptied(profile):
+        return Emptied()
     paired = pairing(profile) is not None
     torn: list[Path] = []
     for name in FOLDERS:

@@ -45,7 +45,8 @@ def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:
 def _stored(sessions: Path, workspace: int, session: str) -> Stored:
     at = credentials.places(sessions, workspace, session)
     copies = any(snapshot.intact for snapshot in snapshots.known(at.snapshots))
-    return Stored(profile=profiles.exists(at.profile), copies=copies)
+    there = profiles.exists(at.profile) and not credentials.emptied(at.profile)
+    return Stored(profile=there, copies=copies)
 
 
 def _workers(folder: Path, instance: str) -> dict[int, Worker] | None:

@@ -118,6 +118,9 @@ def check(folder: Path) -> dict[str, int]:
     if not found.logs and found.tables:
         raise DamageError("its log is missing")
     if not found.tables and not any(ends[log][0] for log in found.logs):
+        if any(ends[log][1] for log in found.logs):
+            # Chromium would go on writing behind it, and never read that again (see ``mend``)
+            raise DamageError("its log holds nothing whole")
         raise EmptyError("it holds nothing")
     growing = {name, *found.logs[-1:]}
     return {file: end for file, (end, size) in ends.items() if end < size and file in growing}

@@ -33,6 +33,11 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Emptied:
+    """It was removed under a living browser, which made some of its files anew: no credentials."""
+
+
+@dataclass(frozen=True, slots=True)
 class Damaged:
     """Chromium cannot use it, or would throw stored data away.
 
@@ -57,7 +62,7 @@ class NoRoom:
     why: str
 
 
-Finding = Healthy | Missing | Damaged | CredentialsLost | NoRoom
+Finding = Healthy | Missing | Emptied | Damaged | CredentialsLost | NoRoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,10 @@ def _unlocked(found: Found) -> tuple[Action, ...]:
             return (Hold(why),)
         case Missing():
             return _restored(found) or (ShowQr("there is no profile"),)
+        case Emptied():
+            why = "its folder was removed while it ran"
+            restored = _restored(found)
+            return (Quarantine(why), *restored) if restored else (ShowQr(why),)
         case Damaged(why, whole=True) if CARRIED not in found.tried:
             return (Quarantine(why), CarryOver(), Use())
         case Damaged(why):
@@ -244,7 +253,7 @@ def _restored(found: Found) -> tuple[Action, ...]:
 
 def _candidate(found: Found) -> Snapshot | None:
     """The newest that may be tried: never one of another pairing over what is there."""
-    gone = isinstance(found.finding, Missing)
+    gone = isinstance(found.finding, Missing | Emptied)  # and the token with it
     fitting = [
         snapshot
         for snapshot in found.snapshots

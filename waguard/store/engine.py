@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
 
@@ -88,12 +90,49 @@ def _sqlite(url: URL, busy_timeout: float) -> Engines:
         "pool_timeout": busy_timeout,
         "connect_args": {"timeout": busy_timeout},
     }
-    reader = create_async_engine(url, **common)
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, **common)
+    existing = _existing(url)
+    reader = create_async_engine(existing, **common)
+    writer = create_async_engine(existing, pool_size=1, max_overflow=0, **common)
     for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _beginner(begin))
+        if existing is not url:
+            _InPlace(Path(url.database or "")).watch(engine)
     return Engines(reader, writer)
+
+
+def _existing(url: URL) -> URL:
+    """One that opens the file and never makes it: while it is away, no empty one takes its place."""
+    if url.database is None or url.database.startswith("file:"):
+        return url  # whoever writes that knows what is to be made
+    named = url.set(database=f"file:{quote(url.database)}")
+    return named.update_query_dict({"mode": "rw", "uri": "true"})
+
+
+class _InPlace:
+    """Gives up connections to a file that is not the one in its place: nobody reads what they write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def watch(self, engine: AsyncEngine) -> None:
+        """From now on, at each use of a connection; it costs one ``stat``."""
+        event.listen(engine.sync_engine, "connect", self._remember)
+        event.listen(engine.sync_engine, "checkout", self._compare)
+
+    def _remember(self, _: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = self._identity()
+
+    def _compare(self, _: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
+        if record.info["file"] != self._identity():
+            raise DisconnectionError(f"{self._path} was moved or replaced")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino
 
 
 def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:

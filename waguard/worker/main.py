@@ -74,6 +74,8 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 
+LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
+LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 PROBE_DEADLINE: Final = 5.0  # s
@@ -171,7 +173,7 @@ class SessionWorker:
                     await asyncio.Event().wait()
 
     async def _live(self) -> None:
-        care = self._care = ProfileCare(self._spec, self._lock_profile(), self._daemon.event)
+        care = self._care = ProfileCare(self._spec, await self._lock_profile(), self._daemon.event)
         chromium = self._chromium = await self._launch(care)
         chromium.look()
         self._phase = "loading"
@@ -204,13 +206,18 @@ class SessionWorker:
                 raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
             self._changed.set()
 
-    def _lock_profile(self) -> ProfileLock:
-        try:
-            return ProfileLock(Path(self._spec.profile))
-        except ProfileInUseError as error:
-            raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
-        except WaguardError as error:
-            raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+    async def _lock_profile(self) -> ProfileLock:
+        """The browser of a worker that was killed dies a moment after it, and holds it until then."""
+        until = time.monotonic() + LOCK_DEADLINE
+        while True:
+            try:
+                return ProfileLock(Path(self._spec.profile))
+            except ProfileInUseError as error:
+                if time.monotonic() > until:
+                    raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+            except WaguardError as error:
+                raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+            await asyncio.sleep(LOCK_POLL)
 
     async def _launch(self, care: ProfileCare) -> Chromium:
         try:

@@ -1,0 +1,227 @@
+"""A seeded campaign: one fault after the other, each waited for until all is well, and proven."""
+
+import asyncio
+import json
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from waguard.chaos import report
+from waguard.chaos.drawing import Draw, draw
+from waguard.chaos.faults import FAULTS, NEEDS_DISK
+from waguard.chaos.invariants import Harm, always, settled
+from waguard.chaos.report import Healed, Outcome
+from waguard.chaos.world import POLL, World, opened
+from waguard.errors import WaguardError
+
+HEAL_DEADLINE: Final = 120.0  # s; a silent page is given 30 s, its end 12, a start 55
+DELIVERY_DEADLINE: Final = 20.0  # s for a message to come to the application
+LOG_LINES: Final = 25
+
+
+class BrokenError(Exception):
+    """Invariants that did not hold, in sentences."""
+
+    def __init__(self, broken: Sequence[str]) -> None:
+        super().__init__("; ".join(broken))
+        self.broken = list(broken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked for. ``report``: a file to which one JSON line is appended."""
+
+    seed: int
+    faults: int
+    sessions: int
+    report: Path | None = None
+
+
+@dataclass
+class Campaign:
+    """The faults of one world, in their order."""
+
+    world: World
+    console: Console
+    healed: list[Healed] = field(default_factory=list)
+    _arrived: list[tuple[str, str]] = field(default_factory=list)
+
+    async def run(self, draws: Sequence[Draw]) -> None:
+        """All of them. Raises ``BrokenError`` at the first that does not heal: what would come
+        after it proves nothing."""
+        for number, drawn in enumerate(draws, 1):
+            title = f"{number:>{len(str(len(draws)))}}/{len(draws)} {drawn.fault}"
+            with self.console.status(f"{title} on {drawn.session}"):
+                try:
+                    seconds = await self._one(drawn)
+                except (BrokenError, WaguardError, TimeoutError) as error:
+                    broken = error.broken if isinstance(error, BrokenError) else [_words(error)]
+                    self.console.print(f"[red]✗[/] {title} on {drawn.session}", highlight=False)
+                    raise BrokenError([f"{drawn.fault}: {one}" for one in broken]) from error
+            self.healed.append(Healed(drawn.fault, seconds))
+            self.console.print(
+                f"[green]✓[/] {title} on {drawn.session} [dim]{seconds:.1f} s[/]", highlight=False
+            )
+
+    async def _one(self, drawn: Draw) -> float:
+        """Seconds to heal."""
+        world, since = self.world, len(self.world.receiver.received)
+        chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
+        try:
+            harm = await FAULTS[drawn.fault](world, drawn.session, chance)
+            seconds = await self._heal(harm, since)
+        finally:
+            world.soothe()
+        await self._prove(drawn.session, harm)
+        if broken := settled(await world.facts(harm, since=since), harm):
+            raise BrokenError([f"{one} (after it had healed)" for one in broken])
+        return seconds
+
+    async def _heal(self, harm: Harm, since: int) -> float:
+        over, well = time.monotonic(), 0.0
+        while True:
+            facts = await self.world.facts(harm, since=since)
+            now = time.monotonic() - over
+            if broken := always(facts, harm):
+                raise BrokenError(broken)
+            missing = settled(facts, harm)
+            if missing and well:
+                raise BrokenError([f"{one} (after it had healed)" for one in missing])
+            if missing and now > HEAL_DEADLINE:
+                raise BrokenError([f"{one} (after {now:.0f} s)" for one in missing])
+            if not missing:
+                well = well or now
+                if now >= harm.watched:
+                    return well
+            for session in harm.may_scan:
+                await self.world.scan_if_shown(session)
+            await asyncio.sleep(POLL)
+
+    async def _prove(self, session: str, harm: Harm) -> None:
+        """A message goes out exactly once, one comes in exactly once, and none was lost."""
+        text = f"out {time.monotonic_ns()}"
+        if (seen := len(await self.world.send(session, text))) != 1:
+            raise BrokenError([f"{session}: the phone saw a message {seen} times"])
+        incoming = self.world.incoming(session, f"in {time.monotonic_ns()}")
+        for arrived in (*harm.arrived, incoming):
+            self._arrived.append(arrived)
+            await self._delivered(arrived)
+        self.none_twice()
+
+    async def _delivered(self, arrived: tuple[str, str]) -> None:
+        try:
+            async with asyncio.timeout(DELIVERY_DEADLINE):
+                await self.world.receiver.until(
+                    lambda _: self.world.delivered(*arrived) or None,
+                )
+        except TimeoutError:
+            session, text = arrived
+            raise BrokenError([f"{session}: the message “{text}” never came in"]) from None
+
+    def none_twice(self) -> None:
+        """Of all messages so far. Raises ``BrokenError``."""
+        for session, text in self._arrived:
+            if (count := self.world.delivered(session, text)) != 1:
+                raise BrokenError([f"{session}: the message “{text}” came in {count} times"])
+
+
+def _words(error: Exception) -> str:
+    return error.line() if isinstance(error, WaguardError) else str(error) or type(error).__name__
+
+
+def run(plan: Plan) -> int:
+    """0, or 1 where an invariant was broken, or 130 after Ctrl-C."""
+    return asyncio.run(_until_stopped(plan))
+
+
+async def _until_stopped(plan: Plan) -> int:
+    console = Console()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    campaign = asyncio.create_task(_campaign(plan, console), name="campaign")
+    stopped = asyncio.create_task(stop.wait(), name="Ctrl-C")
+    try:
+        await asyncio.wait({campaign, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not campaign.done():
+            console.print("stopping …")
+            campaign.cancel()
+        await asyncio.gather(campaign, return_exceptions=True)
+    finally:
+        stopped.cancel()
+    if campaign.cancelled():
+        return 130
+    outcome = campaign.result()
+    _tell(console, outcome)
+    if plan.report:
+        with plan.report.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report.as_json(outcome)) + "\n")
+    return outcome.exit_code
+
+
+async def _campaign(plan: Plan, console: Console) -> Outcome:
+    began, broken, healed = time.monotonic(), list[str](), list[Healed]()
+    left_out: list[str] = []
+    console.print(f"seed {plan.seed}: {plan.faults} faults on {plan.sessions} sessions")
+    async with AsyncExitStack() as stack:
+        status = stack.enter_context(console.status("a world is made"))
+        try:
+            world = await stack.enter_async_context(opened(plan.sessions, say=status.update))
+            status.stop()
+            names = [name for name in FAULTS if world.disk or name != NEEDS_DISK]
+            left_out = sorted(FAULTS.keys() - set(names))
+            for name in left_out:
+                console.print(f"left out: {name} (no file system may be mounted here)")
+            campaign = Campaign(world, console, healed)
+            await campaign.run(draw(plan.seed, names, world.sessions, plan.faults))
+            campaign.none_twice()
+        except BrokenError as error:
+            broken = error.broken
+            _show_log(console, world)
+        except WaguardError as error:
+            broken = [f"the world could not be made: {error.line()}"]
+    return Outcome(
+        seed=plan.seed,
+        sessions=plan.sessions,
+        healed=healed,
+        broken=broken,
+        left_out=left_out,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _show_log(console: Console, world: World) -> None:
+    lines = [line for line in world.daemon.lines() if " DEBUG " not in line]
+    for line in lines[-LOG_LINES:]:
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    kept = Path(tempfile.gettempdir()) / f"{world.folder.name}.log"
+    shutil.copy(world.daemon.log, kept)
+    console.print(f"its whole log: {kept}", highlight=False, soft_wrap=True)
+
+
+def _tell(console: Console, outcome: Outcome) -> None:
+    table = Table(title=f"{len(outcome.healed)} faults healed, seed {outcome.seed}")
+    table.add_column("fault")
+    for name in ("times", "median s", "worst s"):
+        table.add_column(name, justify="right")
+    for line in report.by_kind(outcome.healed):
+        table.add_row(line.fault, str(line.count), f"{line.median:.1f}", f"{line.worst:.1f}")
+    console.print(table)
+    console.print(
+        f"invariants broken: {len(outcome.broken)} · manual steps: {outcome.manual_steps}"
+        f" · {outcome.seconds:.0f} s",
+        highlight=False,
+    )
+    for one in outcome.broken:
+        console.print(f"[red]broken[/] {one}", highlight=False, soft_wrap=True)

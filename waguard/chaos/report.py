@@ -1,0 +1,77 @@
+"""What a campaign came to, for people and for machines."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """One fault and the seconds from its end until all was well."""
+
+    fault: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One kind of fault; ``median`` and ``worst`` in seconds."""
+
+    fault: str
+    count: int
+    median: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One campaign. ``broken`` are the invariants that did not hold, in sentences."""
+
+    seed: int
+    sessions: int
+    healed: Sequence[Healed]
+    broken: Sequence[str] = ()
+    manual_steps: int = 0
+    """What a person had to do that was not to scan after an unlink, or a loss without any copy."""
+    left_out: Sequence[str] = ()
+    """Faults that cannot be made here."""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when nothing was broken."""
+        return 1 if self.broken or self.manual_steps else 0
+
+
+def by_kind(healed: Iterable[Healed]) -> list[Line]:
+    """In the order of their names."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for one in healed:
+        times[one.fault].append(one.seconds)
+    return [
+        Line(fault, len(seconds), median(seconds), max(seconds))
+        for fault, seconds in sorted(times.items())
+    ]
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """One line of a report file."""
+    return {
+        "seed": outcome.seed,
+        "sessions": outcome.sessions,
+        "faults": len(outcome.healed),
+        "by_kind": {
+            line.fault: {
+                "count": line.count,
+                "median": round(line.median, 2),
+                "worst": round(line.worst, 2),
+            }
+            for line in by_kind(outcome.healed)
+        },
+        "broken": list(outcome.broken),
+        "manual_steps": outcome.manual_steps,
+        "left_out": list(outcome.left_out),
+        "seconds": round(outcome.seconds, 1),
+    }
