@@ -204,6 +204,25 @@ async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     assert world.row_status("unwanted") == ("disconnected", "unknown")
 
 
+async def test_a_restore_that_failed_and_is_repeated_keeps_what_it_adopted(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.row("s")
+    left = await world.left_behind("s")
+    with monkeypatch.context() as patched:
+
+        def bug(_: object) -> bool:
+            raise RuntimeError
+
+        patched.setattr(under_test, "promises_too_much", bug)
+        with pytest.raises(RuntimeError):
+            await bench.restore((left.record, left.process))
+    assert await bench.restore((left.record, left.process)) == "restored 1"
+    assert left.process.alive
+    assert bench.session("s").process is left.process
+    assert left.process.signals == []
+
+
 async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
     bench: Bench, world: World
 ) -> None:

@@ -158,6 +158,8 @@ class Supervisor:
         unwanted: list[Process] = []
         for record, process in records:
             session = self._sessions.get(record.session)
+            if session and process in {session.process, self._outdated.get(record.session)}:
+                continue  # a restore before this one took it over, and failed later
             fits = (
                 session and session.row.desired_up and session.row.generation == record.generation
             )
