@@ -121,6 +121,12 @@ def _add_chaos(commands: Any) -> None:
     chaos.add_argument("--faults", type=int, default=50, help="how many (%(default)s)")
     chaos.add_argument("--sessions", type=int, default=4, help="how many (%(default)s)")
     chaos.add_argument(
+        "--messages",
+        type=int,
+        default=0,
+        help="so many come in meanwhile, a quarter as many go out, and all are accounted for",
+    )
+    chaos.add_argument(
         "--report", type=Path, metavar="FILE", help="append one line of JSON for this run"
     )
 
@@ -270,6 +276,8 @@ def _chaos(arguments: argparse.Namespace) -> int:
     for name in ("faults", "sessions"):
         if getattr(arguments, name) < 1:
             raise ConfigError("at least 1 is needed", field=f"--{name}")
+    if arguments.messages < 0:
+        raise ConfigError("0 or more are needed", field="--messages")
     if arguments.report:
         _try_to_write(arguments.report)
 
@@ -283,6 +291,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
             seed=seed,
             faults=arguments.faults,
             sessions=arguments.sessions,
+            messages=arguments.messages,
             report=arguments.report,
         )
     )

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from waguard.client import ApiClient
 from waguard.errors import WaguardError
-from waguard.rehearsal import DaemonProcess, NotStartedError, Receiver, receiving, settings
+from waguard.rehearsal import DaemonProcess, NotStartedError, Receiver, settings
 from waguard.standin import Policy, StandIn
 from waguard.wire import qr
 
@@ -160,9 +160,9 @@ async def _tour(
     async with AsyncExitStack() as stack:
         try:
             standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.3)))
-            receiver, hook = await stack.enter_async_context(receiving())
+            receiver = await stack.enter_async_context(Receiver())
             console.print(f"stand-in of WhatsApp Web on loopback, its phone at {standin.phone_url}")
-            daemon = DaemonProcess(folder, settings(standin, hook, folder, port=port))
+            daemon = DaemonProcess(folder, settings(standin, receiver.url, folder, port=port))
             stack.push_async_callback(daemon.stop)
             with console.status("starting the daemon"):
                 await daemon.start()

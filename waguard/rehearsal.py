@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from aiohttp import web
 
@@ -27,7 +27,10 @@ from waguard.standin import StandIn
 
 SECRET: Final = "the secret of a rehearsal"  # noqa: S105 - it signs what never leaves this machine
 START_DEADLINE: Final = 60.0  # s
+SLOW: Final = 2.0  # s
 POLL: Final = 0.05  # s; that a daemon is up has no event for whoever started it
+
+Mood = Literal["well", "slow", "failing", "torn"]
 
 T = TypeVar("T")
 
@@ -41,16 +44,68 @@ class Receiver:
     """The application's side: takes webhooks, checks their signature, wakes who waits."""
 
     received: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies, each with its ``event_id`` and ``taken_at`` (unix time)."""
+    mood: Mood = "well"
+    port: int = 0
+    _runner: web.AppRunner | None = None
+    _site: web.TCPSite | None = None
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def take(self, request: web.Request) -> web.Response:
-        """The webhook route."""
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=32 << 20)
+        app.router.add_post("/webhook", self._take)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await self._listen()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._runner  # noqa: S101 - entered
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it takes webhooks."""
+        return f"http://127.0.0.1:{self.port}/webhook"
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """While the body runs nobody listens."""
+        assert self._site  # noqa: S101 - entered
+        await self._site.stop()
+        self.mood = "torn"  # for connections that were open
+        try:
+            yield
+        finally:
+            self.mood = "well"
+            await self._listen()
+
+    async def _listen(self) -> None:
+        assert self._runner  # noqa: S101 - entered
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
+
+    async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
+        match self.mood:
+            case "failing":
+                return web.json_response({"error": "it fails"}, status=500)
+            case "torn":
+                assert request.transport  # noqa: S101 - it is being served
+                request.transport.write(b"HTTP/1.1 20")
+                request.transport.close()
+                return web.Response()  # to nobody
+            case "slow":
+                await asyncio.sleep(SLOW)
+            case "well":
+                pass
         stamp = request.headers.get("X-Timestamp", "")
         wanted = hmac.new(SECRET.encode(), stamp.encode() + body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(wanted, request.headers.get("X-HMAC-Signature", "")):
             return web.json_response({"error": "bad signature"}, status=401)
-        self.received.append(json.loads(body))
+        event_id = request.headers.get("X-Waguard-Event-Id", "")
+        self.received.append(json.loads(body) | {"event_id": event_id, "taken_at": time.time()})
         self._news.set()
         return web.json_response({})
 
@@ -71,22 +126,6 @@ class Receiver:
             return next(fitting, None)
 
         return await self.until(look)
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
-    """A receiver and its address."""
-    receiver = Receiver()
-    app = web.Application(client_max_size=32 << 20)
-    app.router.add_post("/webhook", receiver.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield receiver, f"http://127.0.0.1:{runner.addresses[0][1]}/webhook"
-    finally:
-        await runner.cleanup()
 
 
 def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import math
 import random
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,16 +17,19 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from waguard.chaos import report
+from waguard.chaos import books, report
 from waguard.chaos.drawing import Draw, draw
-from waguard.chaos.faults import FAULTS, NEEDS_DISK
+from waguard.chaos.faults import FAULTS, NEEDS_DISK, Fault
 from waguard.chaos.invariants import Harm, always, settled
-from waguard.chaos.report import Healed, Outcome
+from waguard.chaos.message_faults import MESSAGE_FAULTS
+from waguard.chaos.report import Healed, Messages, Outcome
+from waguard.chaos.traffic import Traffic
 from waguard.chaos.world import POLL, World, opened
 from waguard.errors import WaguardError
 
 HEAL_DEADLINE: Final = 120.0  # s; a silent page is given 30 s, its end 12, a start 55
-DELIVERY_DEADLINE: Final = 20.0  # s for a message to come to the application
+DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
+IN_FOR_EACH_OUT: Final = 4
 LOG_LINES: Final = 25
 
 
@@ -44,6 +48,8 @@ class Plan:
     seed: int
     faults: int
     sessions: int
+    messages: int = 0
+    """So many come in meanwhile, and a quarter as many go out; 0: other faults, no traffic."""
     report: Path | None = None
 
 
@@ -53,6 +59,8 @@ class Campaign:
 
     world: World
     console: Console
+    faults: Mapping[str, Fault]
+    traffic: Traffic | None = None
     healed: list[Healed] = field(default_factory=list)
     _arrived: list[tuple[str, str]] = field(default_factory=list)
 
@@ -63,7 +71,8 @@ class Campaign:
             title = f"{number:>{len(str(len(draws)))}}/{len(draws)} {drawn.fault}"
             with self.console.status(f"{title} on {drawn.session}"):
                 try:
-                    seconds = await self._one(drawn)
+                    async with self._busy(number - 1):
+                        seconds = await self._one(drawn)
                 except (BrokenError, WaguardError, TimeoutError) as error:
                     broken = error.broken if isinstance(error, BrokenError) else [_words(error)]
                     self.console.print(f"[red]✗[/] {title} on {drawn.session}", highlight=False)
@@ -73,16 +82,33 @@ class Campaign:
                 f"[green]✓[/] {title} on {drawn.session} [dim]{seconds:.1f} s[/]", highlight=False
             )
 
+    @asynccontextmanager
+    async def _busy(self, number: int) -> AsyncIterator[None]:
+        """While the body runs messages come and go; it ends when all of this round have."""
+        if self.traffic is None:
+            yield
+            return
+        traffic = asyncio.create_task(self.traffic.round(number), name="traffic")
+        try:
+            yield
+            await traffic
+        finally:
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+
     async def _one(self, drawn: Draw) -> float:
         """Seconds to heal."""
         world, since = self.world, len(self.world.receiver.received)
         chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
         try:
-            harm = await FAULTS[drawn.fault](world, drawn.session, chance)
+            harm = await self.faults[drawn.fault](world, drawn.session, chance)
             seconds = await self._heal(harm, since)
         finally:
             world.soothe()
-        await self._prove(drawn.session, harm)
+        await asyncio.gather(*(self._prove(session) for session in world.sessions))
+        for arrived in harm.arrived:
+            await self._came_in(arrived)
+        self.none_twice()
         if broken := settled(await world.facts(harm, since=since), harm):
             raise BrokenError([f"{one} (after it had healed)" for one in broken])
         return seconds
@@ -107,18 +133,15 @@ class Campaign:
                 await self.world.scan_if_shown(session)
             await asyncio.sleep(POLL)
 
-    async def _prove(self, session: str, harm: Harm) -> None:
-        """A message goes out exactly once, one comes in exactly once, and none was lost."""
+    async def _prove(self, session: str) -> None:
+        """A message goes out exactly once, and one comes in."""
         text = f"out {time.monotonic_ns()}"
         if (seen := len(await self.world.send(session, text))) != 1:
             raise BrokenError([f"{session}: the phone saw a message {seen} times"])
-        incoming = self.world.incoming(session, f"in {time.monotonic_ns()}")
-        for arrived in (*harm.arrived, incoming):
-            self._arrived.append(arrived)
-            await self._delivered(arrived)
-        self.none_twice()
+        await self._came_in(self.world.incoming(session, f"in {time.monotonic_ns()}"))
 
-    async def _delivered(self, arrived: tuple[str, str]) -> None:
+    async def _came_in(self, arrived: tuple[str, str]) -> None:
+        self._arrived.append(arrived)
         try:
             async with asyncio.timeout(DELIVERY_DEADLINE):
                 await self.world.receiver.until(
@@ -172,20 +195,22 @@ async def _until_stopped(plan: Plan) -> int:
 
 async def _campaign(plan: Plan, console: Console) -> Outcome:
     began, broken, healed = time.monotonic(), list[str](), list[Healed]()
-    left_out: list[str] = []
+    left_out, messages = list[str](), None
+    faults = MESSAGE_FAULTS if plan.messages else FAULTS
     console.print(f"seed {plan.seed}: {plan.faults} faults on {plan.sessions} sessions")
     async with AsyncExitStack() as stack:
         status = stack.enter_context(console.status("a world is made"))
         try:
             world = await stack.enter_async_context(opened(plan.sessions, say=status.update))
             status.stop()
-            names = [name for name in FAULTS if world.disk or name != NEEDS_DISK]
-            left_out = sorted(FAULTS.keys() - set(names))
+            names = [name for name in faults if world.disk or name != NEEDS_DISK]
+            left_out = sorted(faults.keys() - set(names))
             for name in left_out:
                 console.print(f"left out: {name} (no file system may be mounted here)")
-            campaign = Campaign(world, console, healed)
+            campaign = Campaign(world, console, faults, _traffic(plan, world), healed)
             await campaign.run(draw(plan.seed, names, world.sessions, plan.faults))
             campaign.none_twice()
+            messages = await _balance(console, campaign.traffic)
         except BrokenError as error:
             broken = error.broken
             _show_log(console, world)
@@ -197,7 +222,37 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
         healed=healed,
         broken=broken,
         left_out=left_out,
+        messages=messages,
         seconds=time.monotonic() - began,
+    )
+
+
+def _traffic(plan: Plan, world: World) -> Traffic | None:
+    if not plan.messages:
+        return None
+    return Traffic(
+        world=world,
+        seed=plan.seed,
+        incoming=plan.messages,
+        outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
+        rounds=plan.faults,
+    )
+
+
+async def _balance(console: Console, traffic: Traffic | None) -> Messages | None:
+    """Raises ``BrokenError`` where the books do not agree."""
+    if traffic is None:
+        return None
+    with console.status("the last messages come in"):
+        kept = await traffic.books()
+    if broken := books.broken(kept):
+        raise BrokenError(broken)
+    for out in books.uncertain(kept):
+        console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
+    return Messages(
+        incoming=len(kept.incoming),
+        repeated=books.repeated(kept),
+        outgoing=dict(books.answers(kept)),
     )
 
 
@@ -218,6 +273,12 @@ def _tell(console: Console, outcome: Outcome) -> None:
     for line in report.by_kind(outcome.healed):
         table.add_row(line.fault, str(line.count), f"{line.median:.1f}", f"{line.worst:.1f}")
     console.print(table)
+    if it := outcome.messages:
+        sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
+        console.print(
+            f"{it.incoming} messages came in, {it.repeated} deliveries repeated · sends: {sends}",
+            highlight=False,
+        )
     console.print(
         f"invariants broken: {len(outcome.broken)} · manual steps: {outcome.manual_steps}"
         f" · {outcome.seconds:.0f} s",

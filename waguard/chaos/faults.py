@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ OUTAGE: Final = 3.0  # s that a database, disk or network is away
 SUSPENDED: Final = 6.5  # s; more than the daemon takes for its own standing still
 AFTER_SUSPEND: Final = 3.0  # s in which a false alarm would show: the watch looks each second
 SLOW: Final = 2.5  # s that the page's modules are late; wa-js itself waits for one
+A_LOT: Final = 20_000  # characters; a file that is open has room in its last page
 REFUSED_WITHIN: Final = 20.0  # s for a start that must be refused
 EXIT_INSTANCE, EXIT_PORT = 3, 4
 _CREDENTIALS: Final = (
@@ -60,7 +62,7 @@ async def hang_daemon(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def _without_daemon(world: World, session: str) -> Harm:
-    began, kept = time.time(), await _living(world)
+    began, kept = time.time(), await living(world)
     kept -= {world.daemon.pid}
     world.daemon.signal(signal.SIGKILL)
     await world.daemon.wait()
@@ -108,7 +110,7 @@ async def kill_fork_server(world: World, session: str, _: random.Random) -> Harm
 
 async def suspend(world: World, session: str, _: random.Random) -> Harm:
     """The laptop's lid: all stand still, and go on as if nothing had been."""
-    began, kept = time.time(), await _living(world)
+    began, kept = time.time(), await living(world)
     frozen = (await world.census()).all  # parents first: nobody sees another stopped
     for pid in frozen:
         _kill(pid, signal.SIGSTOP)
@@ -291,17 +293,18 @@ def _update(world: World, session: str, status: str) -> Harm:
 
 
 async def fill_disk(world: World, session: str, _: random.Random) -> Harm:
-    """No byte is free for profiles and database, and a browser dies meanwhile."""
+    """No byte is free for profiles and database; a browser dies, and messages come to the others."""
     if world.disk is None:
         raise NotInTimeError("there is no disk of its own to fill")
     filler = world.disk / "filler"
     try:
         _fill(filler)
         harm = await _signal(world, session, signal.SIGKILL, browser=True)
+        arrived = tuple(world.incoming(each, _text("x" * A_LOT)) for each in world.sessions)
         await asyncio.sleep(OUTAGE)
     finally:
         filler.unlink(missing_ok=True)
-    return harm
+    return replace(harm, arrived=arrived)
 
 
 def _fill(path: Path) -> None:
@@ -331,7 +334,7 @@ async def take_port(world: World, session: str, _: random.Random) -> Harm:
 async def second_instance(world: World, session: str, _: random.Random) -> Harm:
     """It is refused, and costs the first one nothing."""
     del session
-    began, kept = time.time(), await _living(world)
+    began, kept = time.time(), await living(world)
     code = await world.daemon.second()
     if code != EXIT_INSTANCE:
         raise NotInTimeError(f"a second instance ended with {code}")
@@ -343,7 +346,7 @@ async def second_instance(world: World, session: str, _: random.Random) -> Harm:
 
 async def drop_socket(world: World, session: str, _: random.Random) -> Harm:
     """The page loses its connection, and gets none for seconds."""
-    began, kept = time.time(), await _living(world)
+    began, kept = time.time(), await living(world)
     world.standin.phone.drop(world.phones[session], seconds=OUTAGE)
     arrived = world.incoming(session, _text("while offline"))
 
@@ -371,7 +374,7 @@ async def slow_modules(world: World, session: str, chance: random.Random) -> Har
 # ---- small things ----
 
 
-async def _living(world: World) -> frozenset[int]:
+async def living(world: World) -> frozenset[int]:
     """Daemon, workers and browsers; their other processes may come and go."""
     seen = await world.census()
     by = (seen.workers, seen.browsers)

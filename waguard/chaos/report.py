@@ -1,8 +1,8 @@
 """What a campaign came to, for people and for machines."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -26,6 +26,17 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Messages:
+    """What came in and went out meanwhile."""
+
+    incoming: int
+    repeated: int
+    """Deliveries that a killed daemon could not know of, and the next one repeated."""
+    outgoing: Mapping[str, int]
+    """How many sends ended how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One campaign. ``broken`` are the invariants that did not hold, in sentences."""
 
@@ -37,6 +48,7 @@ class Outcome:
     """What a person had to do that was not to scan after an unlink, or a loss without any copy."""
     left_out: Sequence[str] = ()
     """Faults that cannot be made here."""
+    messages: Messages | None = None
     seconds: float = 0.0
 
     @property
@@ -73,5 +85,6 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "broken": list(outcome.broken),
         "manual_steps": outcome.manual_steps,
         "left_out": list(outcome.left_out),
+        "messages": outcome.messages and asdict(outcome.messages),
         "seconds": round(outcome.seconds, 1),
     }

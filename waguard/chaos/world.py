@@ -25,7 +25,7 @@ from waguard.client import ApiCallError
 from waguard.errors import WaguardError
 from waguard.host import credentials, profiles, snapshots
 from waguard.host.credentials import Places
-from waguard.rehearsal import DaemonProcess, Receiver, receiving, settings
+from waguard.rehearsal import DaemonProcess, Receiver, settings
 from waguard.standin import Policy, StandIn
 from waguard.standin.refusal import Refusal
 
@@ -69,6 +69,8 @@ class World:
         self.disk = disk
         self.port = port
         self._paths = disk or folder
+        self.daemon_ends: list[float] = []
+        """Unix times."""
         self._groups: set[int] = set()
         self._scanned: set[str] = set()
 
@@ -184,9 +186,9 @@ class World:
         await self.call("POST", "/api/messages/send", body, within=60.0)
         return [m for m in self.standin.phone.messages(self.phones[session]) if m["body"] == text]
 
-    def incoming(self, session: str, text: str) -> tuple[str, str]:
+    def incoming(self, session: str, text: str, *, friend: str = FRIEND) -> tuple[str, str]:
         """A message from a friend; session and text, as ``Harm.arrived`` has them."""
-        self.standin.phone.incoming(phone=self.phones[session], from_=FRIEND, body=text)
+        self.standin.phone.incoming(phone=self.phones[session], from_=friend, body=text)
         return session, text
 
     def delivered(self, session: str, text: str) -> int:
@@ -215,6 +217,7 @@ class World:
     async def restart_daemon(self) -> None:
         """One that has ended is started again; it is not ready yet."""
         await self.daemon.wait()
+        self.daemon_ends.append(time.time())
         await self.daemon.start()
 
     async def stop_daemon(self) -> None:
@@ -284,9 +287,10 @@ async def opened(sessions: int, *, say: Callable[[str], None]) -> AsyncIterator[
     phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
     try:
         with _disk(folder / "disk") as disk:
-            async with StandIn(policy=Policy(sync=0.1)) as standin, receiving() as (receiver, hook):
+            async with StandIn(policy=Policy(sync=0.1)) as standin, Receiver() as receiver:
                 port = _free_port()
-                environment = settings(standin, hook, folder, port=port) | _impatient(folder, disk)
+                environment = settings(standin, receiver.url, folder, port=port)
+                environment |= _impatient(folder, disk)
                 daemon = DaemonProcess(folder, environment)
                 world = World(folder, standin, receiver, daemon, phones, disk=disk, port=port)
                 try:
@@ -305,6 +309,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_LOG__LEVEL": "DEBUG",
         "WAGUARD_RECONCILE__INTERVAL": "3",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
+        "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
         "WAGUARD_PATHS__STATE": str((disk or folder) / "state"),
     }

@@ -37,6 +37,7 @@ from waguard.wire.protocol import (
     EXIT_PAGE_NOT_READY,
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
+    EXIT_STORAGE_CLOSED,
     PROTOCOL,
     Call,
     CatchUp,
@@ -119,6 +120,7 @@ class SessionWorker:
         self._changed = asyncio.Event()
         self._page_opened = asyncio.Event()
         self._freed = asyncio.Event()
+        self._storage_closed = asyncio.Event()
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
         self._release: asyncio.TimerHandle | None = None
@@ -288,11 +290,15 @@ class SessionWorker:
                 chromium.devtools.closed.wait(),
                 self._session.crashed.wait(),
                 self._page_opened.wait(),
+                self._storage_closed.wait(),
             )
             if chromium.devtools.closed.is_set():
                 raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
             if self._session.crashed.is_set():
                 raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
+            if self._storage_closed.is_set():
+                why = "Chromium closed the page's storage: its disk is full, or it is damaged"
+                raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
 
     async def _end_with_a_stopped_browser(self, chromium: Chromium) -> None:
         await chromium.standing_still()
@@ -425,6 +431,10 @@ class SessionWorker:
         await self._inbound.run(lambda: self._page)
 
     def _on_page_event(self, kind: str, told: Any) -> None:
+        if kind == "storage_closed":
+            logger.error("the page's storage was closed", database=told)
+            self._storage_closed.set()
+            return
         try:
             self._take_page_event(kind, told)
         except msgspec.ValidationError as error:

@@ -29,12 +29,9 @@ from waguard.worker.devtools import (
     PageSession,
 )
 
+EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
 BINDING: Final = "waguardTell"
-# the defaults send a beacon to an analytics host, and links found in messages to third parties
-WPP_CONFIG: Final = """window.WPPConfig = {
-  disableGoogleAnalytics: true, linkPreviewApiServers: [], deviceName: false, poweredBy: 'waguard'
-};"""
 
 NAVIGATION_DEADLINE: Final = 30.0  # s
 MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's, or changed
@@ -107,7 +104,7 @@ class WhatsAppPage:
 
         Raises ``PageNotReadyError``, ``PageUnreachableError``.
         """
-        await self._session.on_new_document(WPP_CONFIG)
+        await self._session.on_new_document(EARLY)
         await self._session.add_binding(BINDING, self._on_binding)
         self._session.on("Page.loadEventFired", lambda _: self._on_load())
         await self.load()
