@@ -1,6 +1,6 @@
 """How soon it is noticed that something died or stands still, and how soon all is well again.
 
-    python -m bench.heal [--rounds N] [--only fork,stopped,detect,heal,eight,soak] [--json FILE]
+    python -m bench.heal [--rounds N] [--only fork,stopped,detect,many,heal,eight,soak] [--json FILE]
 
 As ``bench/session.py``: floor and waguard take turns in the same run.
 """
@@ -30,6 +30,7 @@ from waguard.worker.chromium import Chromium, ChromiumSpec, find_executable, lau
 FLEETS = (10, 100)
 MORE = 10  # what takes some milliseconds is done so many times in each round
 SESSIONS = 8
+MANY = 300
 IDLE = 20.0  # s
 LAUNCH = 60.0  # s
 # a worker that has done its imports and only listens
@@ -226,6 +227,33 @@ class Heal(Bench):
             await chromium.close()
         return [worker, browser, plain]
 
+    # ---- three hundred, without a browser ----
+
+    async def many(self) -> list[Figure]:
+        """What the daemon itself costs with many workers, and how soon it notices that one died."""
+        idle = Figure(
+            f"daemon at rest, {MANY} simulated workers", "% of a core", [], [], "at most", 3.0
+        )
+        seen = Figure(f"one of {MANY} is killed → told", "ms", [], [], "at most", 20.0)
+        sessions = {f"s{n}": "" for n in range(MANY)}
+        program = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
+        async with Daemon(self.folder / "many", self.standin, self.http, program) as daemon:
+            await daemon.start(UNLIMITED)
+            await daemon.ready()
+            for session in sessions:
+                body = {"session_id": session, "workspace_id": 1}
+                await daemon.call("POST", "/api/sessions", body)
+            await daemon.connected(sessions)
+            await asyncio.sleep(IDLE / 2)  # what came up has been written
+            before = cpu([daemon.pid])
+            await asyncio.sleep(IDLE)
+            idle.waguard.append(100 * (cpu([daemon.pid]) - before) / IDLE)
+            pids, _ = await daemon.pids(sessions)
+            for pid in pids[: MORE * self.rounds]:
+                seen.waguard.append(await _noticed(daemon, pid) * 1000)
+                await asyncio.sleep(CALM)
+        return [idle, seen]
+
     # ---- d: connected again ----
 
     async def heal(self) -> list[Figure]:
@@ -359,6 +387,18 @@ def _renderer(browser: int) -> int:
     return next(pid for pid in below if "--type=renderer" in " ".join(command_line(pid)))
 
 
+async def _noticed(daemon: Daemon, worker: int) -> float:
+    """From the kill until the event stream says that the session is not connected."""
+    async with daemon.request("GET", "/api/events") as stream:
+        await stream.content.readline()  # it is open
+        began = time.perf_counter()
+        os.kill(worker, signal.SIGKILL)
+        while line := (await stream.content.readline()).decode():
+            if line.startswith("data: ") and json.loads(line[6:])["event"] == "link":
+                return time.perf_counter() - began
+    raise RuntimeError("the event stream ended")
+
+
 async def _healed(daemon: Daemon, browser: int) -> float:
     async with daemon.request("GET", "/api/events") as stream:
         await stream.content.readline()  # it is open
@@ -375,7 +415,7 @@ async def _healed(daemon: Daemon, browser: int) -> float:
     raise RuntimeError("the event stream ended")
 
 
-PARTS = ("fork", "stopped", "detect", "heal", "eight")
+PARTS = ("fork", "stopped", "detect", "many", "heal", "eight")
 
 if __name__ == "__main__":
     kept = environment()

@@ -84,8 +84,15 @@ class StandIn:
 class Daemon:
     """``waguard run`` in a folder, and a client of it that keeps its connection."""
 
-    def __init__(self, folder: Path, standin: StandIn, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        standin: StandIn,
+        http: aiohttp.ClientSession,
+        command: tuple[str, ...] = (*WAGUARD, "run"),
+    ) -> None:
         self.folder = folder
+        self._command = command
         self.http = http
         self.settings: dict[str, str] = {
             "WAGUARD_API__PORT": "0",
@@ -114,7 +121,7 @@ class Daemon:
         """Start one more ``waguard run`` in this folder."""
         with (self.folder / "waguard.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(*WAGUARD, "run"),
+                *self._command,
                 cwd=self.folder,
                 env=environment(**self.settings, **(more or {})),
                 stdout=log,

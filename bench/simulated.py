@@ -1,0 +1,87 @@
+"""A daemon whose workers have no browser: they say that they are connected, and their heartbeat goes on.
+
+python bench/simulated.py daemon     the real daemon, with such workers; WAGUARD_… as always
+python bench/simulated.py FD         their fork server
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from waguard import config
+from waguard.wire.protocol import (
+    PROTOCOL,
+    Heartbeat,
+    Hello,
+    Reply,
+    Report,
+    Request,
+    Value,
+    WorkerSpec,
+)
+from waguard.worker import fork_server
+from waguard.worker.daemon_link import DaemonLink
+
+
+def job(spec: WorkerSpec) -> int:
+    """One worker."""
+    return asyncio.run(_live(spec))
+
+
+async def _live(spec: WorkerSpec) -> int:
+    async def agree(request: Request) -> Reply:
+        return Reply(id=request.id, outcome=Value())
+
+    hello = Hello(
+        protocol=PROTOCOL, instance=spec.instance, session=spec.session, generation=spec.generation
+    )
+    link = DaemonLink(hello, agree)
+    server = await link.listen(Path(spec.socket))
+    os.write(1, b"listening\n")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop_asked.set)
+    link.report(
+        Report(
+            session=spec.session,
+            generation=spec.generation,
+            phase="ready",
+            link="connected",
+            phone=spec.session.removeprefix("s"),
+        )
+    )
+    while not link.stop_asked.is_set():
+        link.heartbeat(Heartbeat(devtools=0.001, page=0.001))
+        try:
+            async with asyncio.timeout(spec.heartbeat):
+                await link.stop_asked.wait()
+        except TimeoutError:
+            continue
+    server.close()
+    await link.close()
+    return 0
+
+
+async def _daemon() -> int:
+    from waguard.daemon import Daemon  # noqa: PLC0415 - the workers need nothing of it
+    from waguard.host import logs  # noqa: PLC0415
+    from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
+    from waguard.host.listen import base_url, listen  # noqa: PLC0415
+    from waguard.host.lock import acquire  # noqa: PLC0415
+
+    settings = config.load(None, os.environ)
+    lock = acquire(settings.paths.runtime)
+    listener = listen(settings.api.host, settings.api.port)
+    lock.publish(base_url(listener))
+    logs.configure(settings.log.level, settings.log.format)
+    spawn = ForkSpawn((str(Path(__file__)),))
+    spawn.start()
+    try:
+        return await Daemon(settings, lock.instance, listener, None, spawn).run()
+    finally:
+        await spawn.close()
+        lock.release()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))
