@@ -153,6 +153,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: bool = False
 
 
+class Inbox(msgspec.Struct, frozen=True, kw_only=True):
+    """Which chats are received beside those with one person."""
+
+    broadcasts: bool = False
+    channels: bool = False
+    groups: bool = True
+
+
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long the database keeps what was received, and the webhooks that nobody took."""
 
@@ -184,6 +192,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     restart: Restart = Restart()
     send: Send = Send()
     webhook: Webhook = Webhook()
+    inbox: Inbox = Inbox()
     retention: Retention = Retention()
     log: Log = Log()
 

@@ -55,7 +55,7 @@ TIDIED_AT_ONCE: Final = 500  # rows
 RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "browser", "worker", "profiles"),
-        *("whatsapp", "webhook", "retention", "log"),
+        *("whatsapp", "webhook", "inbox", "retention", "log"),
     }
 )
 

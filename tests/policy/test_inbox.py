@@ -16,6 +16,7 @@ from waguard.policy.inbox import (
     event_id,
     fitting,
     higher_acks,
+    left_out,
     missed_since,
     without_file,
 )
@@ -45,6 +46,12 @@ def test_an_event_keeps_its_id(session: str, key: str, event: str) -> None:
     assert len(number) == 32
     assert int(number, 16) >= 0
     assert number != event_id(session, key, event + "x")
+
+
+def test_what_is_left_out_is_known_by_its_chat() -> None:
+    assert left_out(broadcasts=False, channels=False, groups=True) == ("@broadcast", "@newsletter")
+    assert left_out(broadcasts=True, channels=True, groups=False) == ("@g.us",)
+    assert left_out(broadcasts=True, channels=True, groups=True) == ()
 
 
 def received(**data: Any) -> Received:

@@ -37,7 +37,7 @@ class Bench:
     def __init__(self) -> None:
         self.page: Page | None = Page()
         self.emitted: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
-        self.it = Inbound(self.emitted.put_nowait)
+        self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"))
 
     def current(self) -> WhatsAppPage | None:
         return cast("WhatsAppPage | None", self.page)
@@ -114,13 +114,20 @@ async def test_memory_for_ids_is_bounded(bench: Bench, monkeypatch: pytest.Monke
     assert len(bench.it._seen) == 3
 
 
-async def test_a_status_is_no_message(bench: Bench) -> None:
-    """Fault 14 began with a flood of them."""
-    bench.it.message(picture(1, chat="status@broadcast"))
+@pytest.mark.parametrize("chat", ["status@broadcast", "62811@broadcast", "12036@newsletter"])
+async def test_what_is_left_out_is_not_even_fetched(bench: Bench, chat: str) -> None:
+    """Fault 14 began with a flood of status updates."""
+    bench.it.message(picture(1, chat=chat))
     bench.it.message(told(2))
     assert (await bench.message()).body == "text 2"
     assert bench.page
     assert bench.page.asked == []
+
+
+async def test_a_message_is_told_when_it_can_be_read(bench: Bench) -> None:
+    bench.it.message(told(1, kind="ciphertext", body=""))
+    bench.it.message(told(1))
+    assert (await bench.message()).body == "text 1"
 
 
 async def test_a_slow_file_is_not_overtaken(bench: Bench) -> None:

@@ -16,6 +16,12 @@ _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read,
 _NOT_KEPT: Final = frozenset({"qr_code", "raw"})
 
 
+def left_out(*, broadcasts: bool, channels: bool, groups: bool) -> tuple[str, ...]:
+    """How the ids of those chats end that are not received."""
+    wanted = {"@broadcast": broadcasts, "@newsletter": channels, "@g.us": groups}
+    return tuple(ending for ending, is_wanted in wanted.items() if not is_wanted)
+
+
 class Kind(StrEnum):
     """What was received."""
 

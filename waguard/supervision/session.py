@@ -23,7 +23,7 @@ from waguard.host.credentials import Places
 from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
-from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.policy.inbox import LOOK_BACK, Kind, Received, left_out, missed_since
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
@@ -610,6 +610,11 @@ class Session:
             url=config.whatsapp.url,
             wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
             takeover=config.whatsapp.on_conflict == "takeover",
+            left_out=left_out(
+                broadcasts=config.inbox.broadcasts,
+                channels=config.inbox.channels,
+                groups=config.inbox.groups,
+            ),
             executable=config.browser.executable,
             flavour=config.browser.flavour,
             extra_args=config.browser.extra_args,

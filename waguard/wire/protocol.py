@@ -38,6 +38,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     wajs: str | None
     """wa-js to inject; None: the packed one, whose sha256 is checked."""
     takeover: bool
+    left_out: tuple[str, ...] = ()
+    """How the ids of chats end of which nothing is told."""
     executable: str | None
     flavour: str
     extra_args: tuple[str, ...]

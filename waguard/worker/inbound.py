@@ -14,9 +14,7 @@ from waguard.worker.page import WhatsAppPage
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 REMEMBERED: Final = 5_000  # message ids; wa-js can report one twice within seconds
-# a status is no message to this account; a flood of them once drowned the real ones
-IGNORED_CHATS: Final = frozenset({"status@broadcast"})
-# what a chat holds beside messages; no event tells these
+# what a chat holds beside messages. A ciphertext is told again, by the same id, when it is readable
 NO_MESSAGES: Final = frozenset(
     {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
 )
@@ -25,8 +23,12 @@ NO_MESSAGES: Final = frozenset(
 class Inbound:
     """One task reads the queue, so that a slow file does not let a later text overtake it."""
 
-    def __init__(self, emit: Callable[[InboundMessage | Ack], None]) -> None:
+    def __init__(
+        self, emit: Callable[[InboundMessage | Ack], None], left_out: tuple[str, ...] = ()
+    ) -> None:
+        """``left_out``: how the ids of chats end of which nothing is told."""
         self._emit = emit
+        self._left_out = left_out
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
         self._held: dict[str, InboundMessage] | None = None
@@ -45,7 +47,7 @@ class Inbound:
     def message(self, told: Any) -> None:
         """Take what the hook projected."""
         message = msgspec.convert(told, InboundMessage)
-        if message.chat in IGNORED_CHATS or (message.backfilled and message.kind in NO_MESSAGES):
+        if message.chat.endswith(self._left_out) or message.kind in NO_MESSAGES:
             return
         if self._held is None:
             self._take(message)

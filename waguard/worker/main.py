@@ -110,7 +110,7 @@ class SessionWorker:
         )
         self._daemon = DaemonLink(hello, self._answer)
         self._watch = LinkWatch()
-        self._inbound = Inbound(self._daemon.event)
+        self._inbound = Inbound(self._daemon.event, spec.left_out)
         self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
         self._silence: str | None = None
