@@ -19,6 +19,7 @@ import pytest_asyncio
 from waguard.standin import Policy, StandIn
 from waguard.standin.phone_cli import phone_main
 from waguard.standin.refusal import Refusal
+from waguard.standin.whatsapp import Device
 
 PHONE = "6281180001"
 
@@ -53,6 +54,11 @@ def code_of(standin: StandIn) -> str:
     return f"{standin.whatsapp.show_ref(SilentPage())},{key},{key},{key}"
 
 
+def device_of(standin: StandIn, phone: str) -> Device:
+    [device] = standin.whatsapp.devices[phone]
+    return device
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "field", "error"),
     [
@@ -66,6 +72,12 @@ def code_of(standin: StandIn) -> str:
         ("/incoming", {"from": "62812"}, 409, "phone", "no browser is linked"),
         ("/receipt", {"id": "x", "ack": 7}, 400, "ack", "Invalid enum value 7"),
         ("/receipt", {"id": "x", "ack": 2}, 409, "id", "never sent"),
+        ("/edit", {"id": "x", "body": "y"}, 409, "id", "never got"),
+        ("/edit", {"id": "x"}, 400, "body", "missing required field"),
+        ("/revoke", {"id": "x"}, 409, "id", "never got"),
+        ("/react", {"id": "x"}, 409, "id", "never saw"),
+        ("/call", {"from": "someone"}, 400, "from", "is not a WhatsApp id"),
+        ("/call", {"from": "62812"}, 409, "phone", "no browser is linked"),
         ("/drop", {"seconds": -1}, 400, "seconds", ">= 0"),
         ("/block", {"kind": "NO"}, 400, "kind", "Invalid enum value"),
         ("/unlink", {}, 409, "phone", "no browser is linked"),
@@ -186,6 +198,19 @@ async def test_the_command_does_what_http_does(
     assert await run(standin, "messages", *own) == 0
     [seen] = told()
     assert (seen["id"], seen["mimetype"], seen["caption"]) == (message, "text/plain", "look")
+    for argv in (
+        ["edit", message, "look here"],
+        ["react", message],
+        ["react", message, "", "--from", "62813"],
+        ["call", "62812", "--video"],
+        ["revoke", message],
+    ):
+        assert await run(standin, *argv, *own) == 0
+        assert told()["id"]
+    queued = [one["type"] for one in device_of(standin, "6281180009").queue.values()]
+    assert queued == ["message", "edit", "reaction", "reaction", "revoke"]
+    assert await run(standin, "messages", *own) == 0
+    assert told()[0]["type"] == "revoked"
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
     for command in ("drop", "conflict", "needs-update", "block", "unlink"):

@@ -31,7 +31,6 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Session, Surroundings
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
-    Ack,
     Call,
     CatchUp,
     Event,
@@ -40,6 +39,7 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     InboundMessage,
+    Incoming,
     LoggedOut,
     ProfileMended,
     QrCode,
@@ -228,7 +228,7 @@ class FakeProcess:
     def beat(self, page: float | None = 0.01, *, hopeless: bool = False) -> None:
         self.tell(Heartbeat(devtools=0.01, page=page, hopeless=hopeless))
 
-    def event(self, body: InboundMessage | Ack | LoggedOut | ProfileMended) -> int:
+    def event(self, body: Incoming | LoggedOut | ProfileMended) -> int:
         self._seq += 1
         self.tell(Event(seq=self._seq, at=START, body=body))
         return self._seq

@@ -25,9 +25,13 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     Ack,
+    Edit,
     Failed,
+    IncomingCall,
     LoggedOut,
     ProfileMended,
+    Reaction,
+    Revoke,
     SendText,
     Value,
     WorkerSpec,
@@ -691,6 +695,67 @@ async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
     levels = {e.data["ack_level"] for e in world.events("message_status_updated")}
     assert levels == {4}
     await wait_until(lambda: world.store.accounts["s"].last_activity_at, "activity was noted")
+
+
+WHO: dict[str, Any] = {"chat": "1-2@g.us", "sender": "49170@c.us", "timestamp": 7}
+ABOUT = "false_1-2@g.us_1_49170@c.us"
+
+
+@pytest.mark.parametrize(
+    ("happening", "event", "fields"),
+    [
+        (
+            Edit(id="e", message_id=ABOUT, body="new", **WHO),
+            "message_edited",
+            {"message_id": ABOUT, "body": "new"},
+        ),
+        (
+            Revoke(id="r", message_id=ABOUT, **WHO),
+            "message_revoked",
+            {"message_id": ABOUT},
+        ),
+        (
+            Reaction(id="x", message_id=ABOUT, text="", **WHO),
+            "message_reaction",
+            {"message_id": ABOUT, "reaction": ""},
+        ),
+        (
+            IncomingCall(id="c", video=False, group=True, **WHO),
+            "call_received",
+            {"call_id": "c", "is_video": False, "is_group_call": True},
+        ),
+    ],
+    ids=["edit", "revoke", "reaction", "call"],
+)
+async def test_what_happens_beside_messages_is_told_once(
+    world: World,
+    make: Make,
+    happening: Edit | Revoke | Reaction | IncomingCall,
+    event: str,
+    fields: dict[str, Any],
+) -> None:
+    process = await up(await make())
+    process.event(happening)
+    process.event(happening)
+    await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
+    (told,) = world.events(event)
+    assert told.data == fields | {
+        "chat_id": "1-2@g.us",
+        "from": "1-2@g.us",
+        "chat_type": "group",
+        "group_id": "1-2@g.us",
+        "sender_phone": "49170",
+        "timestamp": 7,
+    }
+    (kept,) = world.inbox.kept.values()
+    assert (kept.chat, kept.at) == ("1-2@g.us", START)
+
+
+async def test_a_worker_is_told_what_to_leave_out(world: World, make: Make) -> None:
+    world.change("inbox", groups=False)
+    process = await up(await make())
+    assert isinstance(process.spec, WorkerSpec)
+    assert process.spec.left_out == ("@broadcast", "@newsletter", "@g.us")
 
 
 async def test_nothing_is_acknowledged_or_told_before_it_is_stored(

@@ -15,6 +15,8 @@ from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
     Call,
+    CatchUp,
+    Edit,
     Event,
     Exists,
     Failed,
@@ -23,14 +25,17 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     InboundMessage,
+    IncomingCall,
     LoggedOut,
     PairingCode,
     ProfileMended,
     QrCode,
+    Reaction,
     RefreshQr,
     Reply,
     Report,
     Request,
+    Revoke,
     Screenshot,
     SendMedia,
     SendText,
@@ -70,7 +75,9 @@ MESSAGE: Final = InboundMessage(
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
+    CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
 )
+WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (
     Hello(protocol=1, instance="f00d", session="a", generation=3),
     *(Request(id=number, call=call) for number, call in enumerate(CALLS)),
@@ -94,6 +101,10 @@ TO_DAEMON: Final = (
     Event(seq=2, at=0.0, body=Ack(ids=("true_6281@c.us_3EB0",), chat="6281@c.us", ack=-1)),
     Event(seq=3, at=0.0, body=LoggedOut(reason=None)),
     Event(seq=4, at=0.0, body=ProfileMended(done=("a",), grave=True)),
+    Event(seq=5, at=0.0, body=Edit(id="e", message_id="m", body="hé 👋", **WHO)),
+    Event(seq=6, at=0.0, body=Revoke(id="r", message_id="m", **WHO)),
+    Event(seq=7, at=0.0, body=Reaction(id="x", message_id="m", text="", **WHO)),
+    Event(seq=8, at=0.0, body=IncomingCall(id="c", video=True, group=False, **WHO)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
     Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),

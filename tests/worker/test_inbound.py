@@ -8,7 +8,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from waguard.wire.protocol import Ack, InboundMessage
+from waguard.wire.protocol import (
+    Ack,
+    Edit,
+    InboundMessage,
+    Incoming,
+    IncomingCall,
+    Reaction,
+    Revoke,
+)
 from waguard.worker import inbound as under_test
 from waguard.worker.devtools import DevToolsTimeoutError
 from waguard.worker.inbound import Inbound
@@ -36,13 +44,13 @@ class Page:
 class Bench:
     def __init__(self) -> None:
         self.page: Page | None = Page()
-        self.emitted: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
+        self.emitted: asyncio.Queue[Incoming] = asyncio.Queue()
         self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"))
 
     def current(self) -> WhatsAppPage | None:
         return cast("WhatsAppPage | None", self.page)
 
-    async def next(self) -> InboundMessage | Ack:
+    async def next(self) -> Incoming:
         async with asyncio.timeout(10):
             return await self.emitted.get()
 
@@ -249,3 +257,60 @@ async def test_a_chat_holds_more_than_messages(bench: Bench) -> None:
     bench.it.message(told(2, chat="status@broadcast", backfilled=True))
     bench.it.message(told(3, backfilled=True))
     assert (await bench.message()).id.endswith("3")
+
+
+# ---- what happens beside messages ----
+
+WHO = {"chat": "49170@c.us", "sender": "49170@c.us", "timestamp": 1_732_233_600}
+EDIT = {"id": "e1", "message_id": "false_49170@c.us_1", "body": "new", **WHO}
+REVOKE = {"id": "r1", "message_id": "false_49170@c.us_1", **WHO}
+REACTION = {"id": "x1", "message_id": "false_49170@c.us_1", "text": "👍", **WHO}
+CALL = {"id": "c1", "video": False, "group": False, **WHO}
+HAPPENINGS = [("edit", EDIT), ("revoke", REVOKE), ("reaction", REACTION), ("call", CALL)]
+
+
+async def test_each_happening_is_told_once_and_behind_what_came_before(bench: Bench) -> None:
+    assert bench.page
+    bench.page.held = asyncio.Event()
+    bench.it.take("message", picture(1))
+    for kind, it in HAPPENINGS * 2:
+        bench.it.take(kind, it)
+    bench.page.held.set()
+    found = [await bench.next() for _ in range(5)]
+    assert [type(it) for it in found] == [InboundMessage, Edit, Revoke, Reaction, IncomingCall]
+    assert bench.emitted.empty()
+
+
+async def test_an_edit_waits_with_its_message_for_what_was_missed(bench: Bench) -> None:
+    bench.it.hold()
+    bench.it.take("message", told(2))
+    bench.it.take("edit", EDIT)
+    bench.it.take("message", told(1, backfilled=True))
+    bench.it.release()
+    found = [await bench.next() for _ in range(3)]
+    assert [it.id for it in found if not isinstance(it, Ack)] == [
+        "false_49170@c.us_1",
+        "false_49170@c.us_2",
+        "e1",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "it"), HAPPENINGS)
+async def test_what_happens_where_nothing_is_received_is_not_told(
+    kind: str, it: dict[str, Any]
+) -> None:
+    emitted: list[Incoming] = []
+    without_groups = Inbound(emitted.append, ("@g.us",))
+    group = {"group": True} if kind == "call" else {"chat": "1-2@g.us"}
+    without_groups.take(kind, it | group)
+    without_groups.take(kind, it)
+    assert without_groups._queue.qsize() == 1
+
+
+@pytest.mark.parametrize(("kind", "it"), HAPPENINGS)
+async def test_a_happening_that_makes_no_sense_is_refused(
+    bench: Bench, kind: str, it: dict[str, Any]
+) -> None:
+    for odd in (None, {}, it | {"id": None}, it | {"timestamp": "soon"}):
+        with pytest.raises(msgspec.ValidationError):
+            bench.it.take(kind, odd)

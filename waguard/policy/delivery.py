@@ -30,6 +30,10 @@ EVENTS: Final = SESSION_EVENTS | {
     "message_status_updated",
     "message_delivered",
     "message_read",
+    "message_edited",
+    "message_revoked",
+    "message_reaction",
+    "call_received",
 }
 
 
@@ -124,8 +128,11 @@ def outdated(event: str, later: Iterable[str]) -> bool:
 def lane(event: str, data: Mapping[str, Any]) -> str:
     """Events of one lane of a session never overtake each other: a chat, or "" for the session.
 
-    The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks share.
+    The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks
+    share; a call says it.
     """
+    if event == "call_received":
+        return str(data.get("chat_id", ""))
     message = data.get("message")
     found = message.get("id") if isinstance(message, Mapping) else data.get("message_id")
     if event in SESSION_EVENTS or not isinstance(found, str):

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from aiohttp import web
 
+from waguard.standin.happenings import Happenings
 from waguard.standin.refusal import Refusal, refusal_of
 from waguard.standin.whatsapp import Device, WhatsApp
 
 PHONE = "6281180001"  # the number of the person who scans, when nothing else is said
+
+SERVERS = ("c.us", "g.us", "lid", "broadcast", "newsletter")
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,15}$")]
 Block = Literal["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"]
@@ -57,6 +60,27 @@ class Receipt(Request, kw_only=True):
     ack: Literal[2, 3, 4]
 
 
+class Edit(Request, kw_only=True):
+    id: str
+    body: str
+
+
+class Revoke(Request, kw_only=True):
+    id: str
+
+
+class React(Request, kw_only=True):
+    id: str
+    text: str = "👍"
+    from_: str = msgspec.field(name="from", default="")
+
+
+class Call(Request, kw_only=True):
+    from_: str = msgspec.field(name="from")
+    video: bool = False
+    group: bool = False
+
+
 class Unlink(Request, kw_only=True):
     reason: Literal["unknown_companion", "account_locked"] = "unknown_companion"
 
@@ -83,7 +107,7 @@ def _wid(text: str, field: str) -> str:
     """`text` as a chat or user id: a bare number is a person."""
     wid = f"{text}@c.us" if text.isdigit() else text
     user, _, server = wid.partition("@")
-    if not user or "_" in user or server not in ("c.us", "g.us", "lid"):
+    if not user or "_" in user or server not in SERVERS:
         raise Refusal(
             400, f"{text!r} is not a WhatsApp id", "give a number, or …@c.us, …@g.us", field, text
         )
@@ -95,6 +119,7 @@ class Phone:
 
     def __init__(self, whatsapp: WhatsApp) -> None:
         self.whatsapp = whatsapp
+        self._happenings = Happenings(whatsapp)
 
     def scan(self, code: str, phone: str = PHONE) -> dict[str, Any]:
         return self.whatsapp.scan(code, phone).to_json()
@@ -157,6 +182,22 @@ class Phone:
             )
         self.whatsapp.receipt(phone, matches[0].id, ack)
         return matches[0].to_json()
+
+    def edit(self, id: str, body: str, phone: str = PHONE) -> dict[str, str]:  # noqa: A002
+        return {"id": self._happenings.edit(phone, id, body)}
+
+    def revoke(self, id: str, phone: str = PHONE) -> dict[str, str]:  # noqa: A002
+        return {"id": self._happenings.revoke(phone, id)}
+
+    def react(self, id: str, text: str, from_: str = "", phone: str = PHONE) -> dict[str, str]:  # noqa: A002
+        sender = _wid(from_, "from") if from_ else ""
+        return {"id": self._happenings.react(phone, id, text, sender)}
+
+    def call(
+        self, from_: str, phone: str = PHONE, *, video: bool = False, group: bool = False
+    ) -> dict[str, str]:
+        sender = _wid(from_, "from")
+        return {"id": self._happenings.call(phone, sender, video=video, group=group)}
 
     def unlink(self, phone: str = PHONE, reason: str = "unknown_companion") -> dict[str, Any]:
         def unlink(device: Device) -> None:
@@ -230,6 +271,10 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
     "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
     "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone)),
+    "edit": (Edit, lambda p, r: p.edit(r.id, r.body, r.phone)),
+    "revoke": (Revoke, lambda p, r: p.revoke(r.id, r.phone)),
+    "react": (React, lambda p, r: p.react(r.id, r.text, r.from_, r.phone)),
+    "call": (Call, lambda p, r: p.call(r.from_, r.phone, video=r.video, group=r.group)),
     "unlink": (Unlink, lambda p, r: p.unlink(r.phone, r.reason)),
     "conflict": (Request, lambda p, r: p.conflict(r.phone)),
     "drop": (Drop, lambda p, r: p.drop(r.phone, r.seconds)),

@@ -45,6 +45,8 @@ class Policy:
     """Phone number → is it on WhatsApp; numbers that are not here are."""
     exists_error: bool = False
     """The server fails at the question whether a number exists."""
+    lids: dict[str, str] = field(default_factory=dict)
+    """The user part of a LID → the phone number that a page knows for it, from its next load on."""
     page: Literal["ok", "hang", "error", "broken"] = "ok"
     """The document: served, never answered, answered 500, or served without its scripts."""
     refuse_sockets: bool = False

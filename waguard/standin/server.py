@@ -141,6 +141,7 @@ class StandIn:
             "slow_part": policy.slow_part,
             "reconnect_delay": policy.reconnect_delay,
             "reconnect_max": policy.reconnect_max,
+            "lids": policy.lids,
         }
         text = (
             _read("index.html")

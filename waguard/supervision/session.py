@@ -63,12 +63,16 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_LOCKED,
     PROTOCOL,
     Ack,
+    Edit,
     Heartbeat,
     Hello,
     InboundMessage,
+    IncomingCall,
     LoggedOut,
     ProfileMended,
+    Reaction,
     Report,
+    Revoke,
     WorkerRecord,
     WorkerSpec,
 )
@@ -830,6 +834,8 @@ class Session:
             case Ack() as ack:
                 if news := self._acks.forward(ack):
                     received = translate.acks(self.row, news, event.at)
+            case Edit() | Revoke() | Reaction() | IncomingCall() as it:
+                received = translate.happened(self.row, it, event.at)
             case LoggedOut(reason=reason):
                 self._log.warning("logged out", reason=reason)
                 self._ledger.record("logged_out", reason=reason)

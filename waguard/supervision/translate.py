@@ -7,7 +7,15 @@ from typing import Any, Final
 from waguard.policy.inbox import Kind, Received, Told, ack_key, fitting, higher_acks
 from waguard.ports import SessionRow
 from waguard.wire import qr
-from waguard.wire.protocol import Ack, InboundMessage, QrCode
+from waguard.wire.protocol import (
+    Ack,
+    Edit,
+    InboundMessage,
+    IncomingCall,
+    QrCode,
+    Reaction,
+    Revoke,
+)
 
 # WhatsApp's ack -1…4; the application's ack_level is one more
 _STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
@@ -19,9 +27,19 @@ def _phone(wid: str) -> str | None:
     return digits if wid.endswith("@c.us") and digits.isdigit() else None
 
 
+def _whence(chat: str, sender: str) -> dict[str, Any]:
+    group = chat.endswith("@g.us")
+    return {
+        "chat_id": chat,
+        "from": chat if group else sender,
+        "chat_type": "group" if group else "private",
+        "group_id": chat if group else None,
+        "sender_phone": _phone(sender),
+    }
+
+
 def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, Any]:
     """Data of ``message_received``; ``encoded_media`` is base64."""
-    group = message.chat.endswith("@g.us")
     media = message.mimetype and {
         "mimetype": message.mimetype,
         "filename": message.filename,
@@ -32,17 +50,14 @@ def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, 
     return {
         "message": {
             "id": message.id,
-            "from": message.chat if group else message.sender,
+            **_whence(message.chat, message.sender),
             "to": message.to,
             "body": message.caption or message.body if message.mimetype else message.body,
             "timestamp": message.timestamp,
             "from_me": message.from_me,
             "type": message.kind,
             "has_media": bool(message.mimetype),
-            "chat_type": "group" if group else "private",
-            "group_id": message.chat if group else None,
             "group_name": message.group_name,
-            "sender_phone": _phone(message.sender),
             "sender_name": message.sender_name,
             "quoted_id": message.quoted_id,
             "backfilled": message.backfilled,
@@ -64,6 +79,36 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             chat=message.chat,
             backfilled=message.backfilled,
             told=(Told("message_received", inbound(message, encoded)),),
+        ),
+    )
+
+
+def happened(
+    row: SessionRow, it: Edit | Revoke | Reaction | IncomingCall, at: float
+) -> tuple[Received, ...]:
+    """What is stored of an edit, a revoke, a reaction or a call; ``at`` as in ``received``."""
+    more: Mapping[str, Any]
+    match it:
+        case Edit():
+            kind, event = Kind.EDIT, "message_edited"
+            more = {"message_id": it.message_id, "body": it.body}
+        case Revoke():
+            kind, event, more = Kind.REVOKE, "message_revoked", {"message_id": it.message_id}
+        case Reaction():
+            kind, event = Kind.REACTION, "message_reaction"
+            more = {"message_id": it.message_id, "reaction": it.text}
+        case IncomingCall():
+            kind, event = Kind.CALL, "call_received"
+            more = {"call_id": it.id, "is_video": it.video, "is_group_call": it.group}
+    return (
+        Received(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=fitting(f"{kind}:{it.id}"),
+            kind=kind,
+            at=at,
+            chat=it.chat,
+            told=(Told(event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}),),
         ),
     )
 

@@ -240,6 +240,42 @@ class Ack(Struct, tag="ack", frozen=True, kw_only=True):
     ack: int
 
 
+class Happening(Struct, frozen=True, kw_only=True):
+    """What happened beside messages; ``id`` is its own. ``timestamp`` is unix time in seconds."""
+
+    id: str
+    chat: str
+    sender: str
+    timestamp: int
+
+
+class Edit(Happening, tag="edit", frozen=True, kw_only=True):
+    """A message has another text, or its file another caption."""
+
+    message_id: str
+    body: str
+
+
+class Revoke(Happening, tag="revoke", frozen=True, kw_only=True):
+    """A message was deleted for everybody, by its sender or by an admin of its group."""
+
+    message_id: str
+
+
+class Reaction(Happening, tag="reaction", frozen=True, kw_only=True):
+    """``text`` is an emoji; empty: the reaction was taken back."""
+
+    message_id: str
+    text: str
+
+
+class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
+    """Somebody calls; ``chat`` is the caller also in a group's call."""
+
+    video: bool
+    group: bool
+
+
 class LoggedOut(Struct, tag="logged_out", frozen=True, kw_only=True):
     """The account was unlinked, by the phone or by ``Unlink``."""
 
@@ -257,12 +293,15 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     """Where the old profile lies now."""
 
 
+Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall
+
+
 class Event(Struct, tag="event", frozen=True, kw_only=True):
     """Sent again after a reconnect until ``Stored(seq)``."""
 
     seq: int
     at: float
-    body: InboundMessage | Ack | LoggedOut | ProfileMended
+    body: Incoming | LoggedOut | ProfileMended
 
 
 class Sent(Struct, tag="sent", frozen=True, kw_only=True):

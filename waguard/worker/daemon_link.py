@@ -25,7 +25,7 @@ from waguard.wire.protocol import (
     FromDaemon,
     Heartbeat,
     Hello,
-    InboundMessage,
+    Incoming,
     LoggedOut,
     ProfileMended,
     Reply,
@@ -77,7 +77,7 @@ class DaemonLink:
         """Tell that the worker lives, and how quickly the layers below it answer."""
         self._post(heartbeat)
 
-    def event(self, body: InboundMessage | Ack | LoggedOut | ProfileMended) -> None:
+    def event(self, body: Incoming | LoggedOut | ProfileMended) -> None:
         """Keep and tell; sent again on the next connection until it is stored."""
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=body)

@@ -9,64 +9,98 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.wire.protocol import Ack, InboundMessage
+from waguard.wire.protocol import (
+    Ack,
+    Edit,
+    InboundMessage,
+    Incoming,
+    IncomingCall,
+    Reaction,
+    Revoke,
+)
 from waguard.worker.page import WhatsAppPage
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
-REMEMBERED: Final = 5_000  # message ids; wa-js can report one twice within seconds
+REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 # what a chat holds beside messages. A ciphertext is told again, by the same id, when it is readable
 NO_MESSAGES: Final = frozenset(
     {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
 )
+GROUP: Final = "@g.us"
+HAPPENINGS: Final[dict[str, type[Edit | Revoke | Reaction | IncomingCall]]] = {
+    "edit": Edit,
+    "revoke": Revoke,
+    "reaction": Reaction,
+    "call": IncomingCall,
+}
 
 
 class Inbound:
     """One task reads the queue, so that a slow file does not let a later text overtake it."""
 
-    def __init__(
-        self, emit: Callable[[InboundMessage | Ack], None], left_out: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, emit: Callable[[Incoming], None], left_out: tuple[str, ...] = ()) -> None:
         """``left_out``: how the ids of chats end of which nothing is told."""
         self._emit = emit
         self._left_out = left_out
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._queue: asyncio.Queue[InboundMessage | Ack] = asyncio.Queue()
-        self._held: dict[str, InboundMessage] | None = None
+        self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
+        self._held: dict[str, Incoming] | None = None
 
     def hold(self) -> None:
-        """Keep live messages back: older ones of their chats may have to be told before."""
+        """Keep back what is live: older messages of its chat may have to be told before."""
         if self._held is None:
             self._held = {}
 
     def release(self) -> None:
         """What was missed is told: go on with what came meanwhile."""
         held, self._held = self._held or {}, None
-        for message in held.values():
-            self._take(message)
+        for key, item in held.items():
+            self._enqueue(key, item)
+
+    def take(self, kind: str, told: Any) -> None:
+        """Take what the page told, by the hook's word for it."""
+        match kind:
+            case "message":
+                self.message(told)
+            case "ack":
+                self.ack(told)
+            case _:
+                self.happening(kind, told)
 
     def message(self, told: Any) -> None:
         """Take what the hook projected."""
         message = msgspec.convert(told, InboundMessage)
         if message.chat.endswith(self._left_out) or message.kind in NO_MESSAGES:
             return
-        if self._held is None:
-            self._take(message)
-        elif message.backfilled:
-            self._take(self._held.get(message.id, message))
+        if message.backfilled and self._held is not None:
+            self._enqueue(message.id, self._held.get(message.id, message))
         else:
-            self._held.setdefault(message.id, message)
+            self._take_live(message.id, message)
 
-    def _take(self, message: InboundMessage) -> None:
-        if message.id in self._seen:
-            return
-        self._seen[message.id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        self._queue.put_nowait(message)
+    def happening(self, kind: str, told: Any) -> None:
+        """Take an edit, a revoke, a reaction or a call (``HAPPENINGS``); in order as a message."""
+        it = msgspec.convert(told, HAPPENINGS[kind])
+        groups_call = isinstance(it, IncomingCall) and it.group
+        if not (GROUP if groups_call else it.chat).endswith(self._left_out):
+            self._take_live(f"{kind}:{it.id}", it)
 
     def ack(self, told: Any) -> None:
         """Take an ack; it queues behind the messages."""
         self._queue.put_nowait(msgspec.convert(told, Ack))
+
+    def _take_live(self, key: str, item: Incoming) -> None:
+        if self._held is None:
+            self._enqueue(key, item)
+        else:
+            self._held.setdefault(key, item)
+
+    def _enqueue(self, key: str, item: Incoming) -> None:
+        if key in self._seen:
+            return
+        self._seen[key] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        self._queue.put_nowait(item)
 
     async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
         """Emit for ever. ``page``: the one of the moment, it is opened anew after a pairing."""

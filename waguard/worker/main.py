@@ -442,10 +442,8 @@ class SessionWorker:
 
     def _take_page_event(self, kind: str, told: Any) -> None:
         match kind:
-            case "message":
-                self._inbound.message(told)
-            case "ack":
-                self._inbound.ack(told)
+            case "message" | "ack" | "edit" | "revoke" | "reaction" | "call":
+                self._inbound.take(kind, told)
             case "logout_reason":
                 self._logout_reason = told
             case "logout":

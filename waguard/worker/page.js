@@ -41,6 +41,9 @@
     };
   };
 
+  // one version of the page has seconds where another has milliseconds
+  const seconds = (value) => Math.floor(value > 1e11 ? value / 1000 : value || Date.now() / 1000);
+
   const outcome = async (sent) => {
     const result = await sent.sendMsgResult;
     return {
@@ -135,6 +138,30 @@
   W.on('chat.new_message', (message) => {
     if (!message.id.fromMe) tell('message', project(message));
   });
+  W.on('chat.msg_edited', ({ msg }) => {
+    if (msg.id.fromMe || !msg.latestEditMsgKey) return;
+    const { id, chat, sender, caption, body } = project(msg);
+    tell('edit', {
+      id: String(msg.latestEditMsgKey), message_id: id, chat, sender, body: caption || body,
+      timestamp: seconds(Number(msg.latestEditSenderTimestampMs)),
+    });
+  });
+  W.on('chat.msg_revoke', ({ id, refId, author, from }) => {
+    if (!id.fromMe && refId) tell('revoke', {
+      id: String(id), message_id: String(refId), chat: wid(id.remote), sender: person(author) || person(from),
+      timestamp: seconds(0),
+    });
+  });
+  W.on('chat.new_reaction', ({ id, msgId, reactionText, sender, timestamp }) => {
+    if (!id.fromMe) tell('reaction', {
+      id: String(id), message_id: String(msgId), chat: wid(msgId.remote), sender: person(sender),
+      text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
+    });
+  });
+  W.on('call.incoming_call', ({ id, sender, isVideo, isGroup, offerTime }) => tell('call', {
+    id: String(id), chat: wid(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
+    timestamp: seconds(Number(offerTime)),
+  }));
   W.on('chat.msg_ack_change', (change) => tell('ack', {
     ack: change.ack, chat: wid(change.chat), ids: change.ids.map(String),
   }));

@@ -1,7 +1,7 @@
 // Models and collections of chats, contacts and messages.
 (() => {
   'use strict';
-  const { define } = window.__standin;
+  const { define, config } = window.__standin;
 
   define('WAWebAckConstants', (exports) => {
     exports.ACK = { EXPIRED: -2, FAILED: -1, CLOCK: 0, SENT: 1, RECEIVED: 2, READ: 3, PLAYED: 4, PEER: 5 };
@@ -46,7 +46,7 @@
     describe(MsgModel, 'msg', [
       'id', 'body', 'type', 'subtype', 't', 'from', 'to', 'author', 'self', 'ack', 'local', 'isNewMsg', 'caption',
       'mimetype', 'filename', 'size', 'filehash', 'directPath', 'notifyName', 'quotedStanzaID', 'quotedParticipant',
-      'quotedMsg', 'quotedRemoteJid', 'latestEditMsgKey', 'isForwarded', 'star', 'isLive', 'isViewOnce', 'sender',
+      'quotedMsg', 'quotedRemoteJid', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'isForwarded', 'star', 'isLive', 'isViewOnce', 'sender',
     ]);
     exports.default = MsgModel;
   });
@@ -58,6 +58,9 @@
       async processMultipleMessages(chatId, messages) {
         const chat = require('WAWebChatCollection').ChatCollection.get(chatId);
         return messages.map((message) => {
+          if (message.type === 'protocol') {
+            return this.get(message.protocolMessageKey)?.set({ type: 'revoked', body: '', caption: '' });
+          }
           const [model] = this.add(message);
           chat.msgs.add(model);
           chat.onNewMsg(model);
@@ -168,8 +171,13 @@
     exports.getEphemeralFields = () => ({});
   });
 
-  define('WAWebLidPnCache', (exports) => {
-    exports.lidPnCache = { getCurrentLid: () => undefined, getPhoneNumber: () => undefined };
+  define('WAWebLidPnCache', (exports, require) => {
+    const { createWid } = require('WAWebWidFactory');
+    const phoneOf = (lid) => config.lids[String(lid).split('@')[0]];
+    exports.lidPnCache = {
+      getCurrentLid: () => undefined,
+      getPhoneNumber: (lid) => phoneOf(lid) && createWid(`${phoneOf(lid)}@c.us`),
+    };
   });
 
   define('WAWebApiContact', (exports) => {

@@ -255,7 +255,9 @@
       }
 
       async receive(stanza) {
-        const handle = this[`on_${stanza.type}`] ?? require('WAWebStandinInbox').handlers[stanza.type];
+        const modules = ['WAWebStandinInbox', 'WAWebStandinHappenings'];
+        const handlers = modules.map((id) => require(id).handlers[stanza.type]);
+        const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);
         if (!handle) throw new Error(`unknown stanza ${stanza.type}`);
         await handle.call(this, stanza);
       }

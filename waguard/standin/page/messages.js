@@ -24,6 +24,8 @@
     exports.hydrate = (record) => {
       const attributes = { ...record.attributes, id: MsgKey.fromString(record.id), isNewMsg: false };
       for (const name of WIDS) if (attributes[name]) attributes[name] = createWid(attributes[name]);
+      const { latestEditMsgKey } = attributes;
+      if (latestEditMsgKey) attributes.latestEditMsgKey = MsgKey.fromString(latestEditMsgKey);
       return attributes;
     };
   });

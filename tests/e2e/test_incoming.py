@@ -1,0 +1,59 @@
+"""Everything that comes in beside texts, from the phone to the application."""
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND, HIDDEN = "6281180001", "6281180002", "777000@lid"
+
+
+async def test_edit_reaction_revoke_and_call(world: World) -> None:
+    world.standin.policy.lids = {"777000": FRIEND}
+    phone, receiver = world.standin.phone, world.receiver
+    await world.daemon.start()
+    await world.daemon.pair(world.standin, "s1", PHONE)
+    await receiver.wait_for("session_ready")
+    message_id = phone.incoming(phone=PHONE, from_=HIDDEN, body="first")["id"]
+    await receiver.wait_for("message_received")
+    phone.edit(message_id, "second", phone=PHONE)
+    phone.react(message_id, "👍", phone=PHONE)
+    phone.revoke(message_id, phone=PHONE)
+    call_id = phone.call(HIDDEN, phone=PHONE, video=True)["id"]
+    who: dict[str, object] = {
+        "workspace_id": 1,
+        "session_id": "s1",
+        "chat_id": HIDDEN,
+        "from": f"{FRIEND}@c.us",
+        "sender_phone": FRIEND,
+        "chat_type": "private",
+        "group_id": None,
+    }
+    wanted: dict[str, dict[str, object]] = {
+        "message_edited": {"message_id": message_id, "body": "second"},
+        "message_reaction": {"message_id": message_id, "reaction": "👍"},
+        "message_revoked": {"message_id": message_id},
+        "call_received": {"call_id": call_id, "is_video": True, "is_group_call": False},
+    }
+    for event, fields in wanted.items():
+        told = await receiver.wait_for(event)
+        assert told.pop("timestamp") > 1_700_000_000
+        assert told == who | fields
+    order = [one["event"] for one in receiver.received if one["event"] in wanted]
+    assert order[:3] == list(wanted)[:3]  # of one chat
+    assert "second" not in world.daemon.log(), "a message body in the log"
+
+
+async def test_a_flood_of_status_updates_is_left_out(world: World) -> None:
+    phone = world.standin.phone
+    await world.daemon.start()
+    await world.daemon.pair(world.standin, "s1", PHONE)
+    picture = {"mimetype": "image/png", "base64": "AAAA"}
+    for _ in range(20):
+        phone.incoming(phone=PHONE, from_="status@broadcast", author=FRIEND, media=picture)
+        phone.incoming(phone=PHONE, from_="12036300001@newsletter", media=picture)
+    phone.incoming(phone=PHONE, from_=FRIEND, body="hi")
+    told = await world.receiver.wait_for("message_received")
+    assert told["message"]["body"] == "hi"
+    assert world.receiver.count("message_received") == 1
