@@ -26,6 +26,7 @@ from loguru import logger
 from waguard.config import Config, Webhook
 from waguard.host import resources
 from waguard.host.clock import SystemClock
+from waguard.host.media import MediaFolder
 from waguard.host.usage import Meter
 from waguard.messaging.journal import Journal
 from waguard.messaging.line import CONCURRENT
@@ -142,7 +143,8 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
     config = Config(webhook=Webhook(url=url))
     store, clock = SqlStore(f"sqlite+aiosqlite:///{folder / 'waguard.db'}"), SystemClock()
     await store.open()
-    journal = Journal(store.messages, has_global=lambda: True)
+    media = MediaFolder(folder / "media")
+    journal = Journal(store.messages, media, base="", has_global=lambda: True)
     webhooks = Webhooks(
         store.messages,
         journal,

@@ -95,6 +95,8 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "inbox.broadcasts": False,
         "inbox.channels": False,
         "inbox.groups": True,
+        "media.keep_days": 30,
+        "media.limit": 1024,
         "retention.inbox_days": 30,
         "retention.dead_days": 30,
         "log.level": "INFO",

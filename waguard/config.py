@@ -161,6 +161,13 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True):
     groups: bool = True
 
 
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """How long received files are kept, and how many MB of them."""
+
+    keep_days: Count = 30
+    limit: Size = 1024
+
+
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long the database keeps what was received, and the webhooks that nobody took."""
 
@@ -193,6 +200,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     send: Send = Send()
     webhook: Webhook = Webhook()
     inbox: Inbox = Inbox()
+    media: Media = Media()
     retention: Retention = Retention()
     log: Log = Log()
 

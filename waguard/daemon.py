@@ -27,6 +27,7 @@ from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url
 from waguard.host.lock import private_folder
+from waguard.host.media import MediaFolder
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
@@ -55,7 +56,7 @@ TIDIED_AT_ONCE: Final = 500  # rows
 RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "browser", "worker", "profiles"),
-        *("whatsapp", "webhook", "inbox", "retention", "log"),
+        *("whatsapp", "webhook", "inbox", "media", "retention", "log"),
     }
 )
 
@@ -81,8 +82,12 @@ class Daemon:
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         admission = Admission(lambda: self._config, resources.read)
+        self._media = MediaFolder(config.paths.state / "media")
         self._journal = Journal(
-            self._store.messages, has_global=lambda: self._config.webhook.url is not None
+            self._store.messages,
+            self._media,
+            base=base_url(listener),
+            has_global=lambda: self._config.webhook.url is not None,
         )
         self._webhooks: Webhooks | None = None
         self._supervisor = Supervisor(
@@ -135,6 +140,7 @@ class Daemon:
                 events=self._bus,
                 outbox=Outbox(self._supervisor, lambda: self._config.send),
                 messages=self._store.messages,
+                media=self._media,
                 webhooks=webhooks,
             )
         )
@@ -158,6 +164,7 @@ class Daemon:
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.every(TIDY_INTERVAL, "tidy messages", self._tidy_messages)
+        self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
         self._ticker.start()
         beginning = asyncio.create_task(self._begin(), name="beginning")
         try:
@@ -257,6 +264,17 @@ class Daemon:
             logger.warning("old messages not deleted", why=error.line())
         if count:
             logger.info("old messages deleted", count=count)
+
+    async def _tidy_media(self) -> None:
+        keep = self._config.media
+        count = await asyncio.to_thread(
+            self._media.tidy,
+            now=self._clock.wall(),
+            keep_for=keep.keep_days * DAY,
+            size_limit=keep.limit << 20,
+        )
+        if count:
+            logger.info("received files deleted", count=count)
 
     # ---- signals ----
 

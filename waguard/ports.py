@@ -209,6 +209,16 @@ class Inbox(Protocol):
         """
 
 
+class MediaStore(Protocol):
+    """Where received files lie. Its calls block."""
+
+    def keep(self, content: bytes, mimetype: str) -> str:
+        """Its name: its SHA-256 in hex. Raises ``OSError`` where the disk does not take it."""
+
+    def read(self, name: str) -> bytes | None:
+        """Its content; None: it is not kept any more."""
+
+
 GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
 
 
@@ -310,9 +320,6 @@ class MessageStore(Protocol):
 
     async def body(self, number: int) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
-
-    async def largest_body(self) -> int | None:
-        """Bytes that the database takes at once; None: more than any message has."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""

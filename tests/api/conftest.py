@@ -19,6 +19,7 @@ from waguard.api.auth import Keys
 from waguard.config import Config
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
+from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
@@ -54,6 +55,7 @@ class Api:
     database: SqlStore
     """Of the messages alone; ``store`` is what the sessions see."""
     webhooks: Webhooks
+    media: MediaFolder
     config: Config = field(default_factory=Config)
     base: str = ""
 
@@ -96,13 +98,14 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await template.copy_to(tmp_path / "w.db")
     database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     await database.open()
-    journal = Journal(database.messages, has_global=lambda: True)
+    media = MediaFolder(tmp_path / "media")
+    journal = Journal(database.messages, media, base="", has_global=lambda: True)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
         outbox = Outbox(sessions, lambda: world.config.send)
         webhooks = Webhooks(
             database.messages, journal, lambda: world.config.webhook, (), instance_url=""
         )
-        world = Api(http, sessions, store, bus, outbox, database, webhooks)
+        world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
         deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
@@ -111,6 +114,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             events=bus,
             outbox=outbox,
             messages=database.messages,
+            media=media,
             webhooks=webhooks,
         )
         listener = listen("127.0.0.1", 0)

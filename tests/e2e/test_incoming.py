@@ -1,8 +1,14 @@
 """Everything that comes in beside texts, from the phone to the application."""
 
+import base64
+import hashlib
+import os
+from typing import Any
+
 import pytest
 
 from tests.e2e.conftest import World
+from tests.small_disk import small_disk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 
@@ -57,3 +63,48 @@ async def test_a_flood_of_status_updates_is_left_out(world: World) -> None:
     told = await world.receiver.wait_for("message_received")
     assert told["message"]["body"] == "hi"
     assert world.receiver.count("message_received") == 1
+
+
+def media(content: bytes) -> dict[str, str]:
+    encoded = base64.b64encode(content).decode()
+    return {"mimetype": "image/png", "filename": "a.png", "base64": encoded}
+
+
+async def received(world: World, body: str) -> Any:
+    def is_it(data: dict[str, Any]) -> bool:
+        return bool(data["message"]["body"] == body)
+
+    return (await world.receiver.wait_for("message_received", where=is_it))["message"]
+
+
+async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None:
+    daemon, phone, content = world.daemon, world.standin.phone, os.urandom(300_000)
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    for body in ("once", "twice"):
+        phone.incoming(phone=PHONE, from_=FRIEND, body=body, media=media(content))
+    for body in ("once", "twice"):
+        found = (await received(world, body))["media"]
+        assert base64.b64decode(found["data"]) == content
+        assert found["sha256"] == hashlib.sha256(content).hexdigest()
+        assert found["url"] == f"{daemon.base}/api/media/{found['sha256']}"
+        assert found["error"] is None
+    assert await daemon.call("GET", f"/api/media/{found['sha256']}") == (200, content)
+    assert (await daemon.call("GET", f"/api/media/{found['sha256']}", key=False))[0] == 401
+    assert [p.name for p in (daemon.folder / "state/media").rglob("*.json")] == [
+        f"{found['sha256']}.json"
+    ]
+
+
+async def test_a_full_disk_does_not_cost_the_text(world: World) -> None:
+    with small_disk(world.daemon.folder / "state/media", 64 << 10):
+        await world.daemon.start()
+        await world.daemon.pair(world.standin, "s1", PHONE)
+        large, small = media(os.urandom(300_000)), media(b"small")
+        world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="large", media=large)
+        told = await received(world, "large")
+        assert told["media"]["data"] is None
+        assert told["media"]["error"] == "No space left on device"
+        world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="small", media=small)
+        told = await received(world, "small")
+        assert base64.b64decode(told["media"]["data"]) == b"small"

@@ -13,13 +13,14 @@ import msgspec
 from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config import Webhook
+from waguard.host.media import MediaFolder
 from waguard.messaging import line
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.webhook import Webhooks
 from waguard.policy.circuit import CircuitPolicy
 from waguard.policy.delivery import DeliveryPolicy
 from waguard.policy.inbox import Received
-from waguard.ports import GLOBAL, BusEvent, DeadLetter, MessageStore, Pending
+from waguard.ports import GLOBAL, BusEvent, DeadLetter, MediaStore, MessageStore, Pending
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
@@ -72,6 +73,7 @@ async def office(
     policy: DeliveryPolicy | None = QUICK,
     wall: Callable[[], float] = time.time,
     around: Callable[[MessageStore], MessageStore] = lambda store: store,
+    files: MediaStore | None = None,
     opened: bool = True,
     patience: float = 20.0,
     **settings: Any,
@@ -85,7 +87,10 @@ async def office(
         await store.open()
     made = Office(store, Webhook(url=url, **settings))
     messages = around(store.messages)
-    made.journal = Journal(messages, has_global=lambda: made.settings.url is not None)
+    files = files or MediaFolder(folder / "media")
+    made.journal = Journal(
+        messages, files, base=INSTANCE, has_global=lambda: made.settings.url is not None
+    )
     made.webhooks = Webhooks(
         messages,
         made.journal,

@@ -159,31 +159,6 @@ async def test_a_bug_of_a_listener_does_not_end_the_writer(
     assert any("a bug" in said for said in logged)
 
 
-async def test_a_file_that_is_too_large_for_the_database_is_left_out_and_its_text_not(
-    tmp_path: Path, receiver: Receiver, wrapped: list[Wrapped]
-) -> None:
-    message = {
-        "id": "false_1@c.us_1",
-        "body": "look",
-        "media": {"filename": "a.pdf", "data": "x" * 9_000},
-    }
-
-    async def small() -> int:
-        return 5_000
-
-    async with office(tmp_path, receiver.url, around=around(wrapped)) as it:
-        wrapped[0].largest_body = small  # type: ignore[attr-defined]
-        await it.stored(event(1))
-        it.put(event(2, message=message))
-        taken = await receiver.wait_taken(2)
-    told = taken[-1]["data"]["message"]
-    assert (told["body"], told["media"]["filename"], told["media"]["data"]) == (
-        "look",
-        "a.pdf",
-        None,
-    )
-
-
 async def test_memory_is_bounded_while_the_database_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:

@@ -18,7 +18,6 @@ from waguard.policy.inbox import (
     higher_acks,
     left_out,
     missed_since,
-    without_file,
 )
 
 ACKS = range(-1, 5)
@@ -65,17 +64,8 @@ def received(**data: Any) -> Received:
     )
 
 
-def test_neither_files_nor_codes_are_kept() -> None:
-    media = {"filename": "a.pdf", "size": 3, "data": "AAAA", "error": None}
-    kept = received(message={"id": "m", "media": media}).payload()
-    assert kept["message"]["media"] == {
-        "filename": "a.pdf",
-        "size": 3,
-        "data": None,
-        "error": "no longer kept",
-    }
+def test_codes_are_not_kept() -> None:
     assert received(qr_code="data:…", raw="2@…", qr_count=3).payload() == {"qr_count": 3}
-    assert without_file({"message": {"media": None}}) == {"message": {"media": None}}
 
 
 DAY = 86_400.0

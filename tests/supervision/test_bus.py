@@ -140,14 +140,3 @@ async def test_one_that_left_is_told_nothing_more(bus: Bus) -> None:
     await asyncio.sleep(1)
     assert not reading.done()
     reading.cancel()
-
-
-async def test_a_replay_leaves_files_out_and_says_so() -> None:
-    bus = Bus(FakeClock())
-    message = {"id": "m", "media": {"filename": "a.pdf", "data": "AAAA", "error": None}}
-    async with bus.subscribe() as live:
-        event = bus.publish("message_received", "s1", 1, {"message": message})
-        assert (await anext(live)).data["message"]["media"]["data"] == "AAAA"
-    async with bus.subscribe(event.id - 1) as replayed:
-        media = (await anext(replayed)).data["message"]["media"]
-    assert media == {"filename": "a.pdf", "data": None, "error": "no longer kept"}

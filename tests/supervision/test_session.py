@@ -11,6 +11,7 @@ from tests.supervision.fakes import START, FakeProcess, Script, World, message, 
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials
+from waguard.policy.inbox import File
 from waguard.policy.lifecycle import HAS_PROCESS, State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Status
@@ -691,7 +692,9 @@ async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
     ]
     first, second = (e.data["message"] for e in world.events("message_received"))
     assert (first["id"], first["body"], first["media"]) == ("false_49170@c.us_1", "text 1", None)
-    assert (second["body"], second["media"]["data"], second["has_media"]) == ("look", "AAE=", True)
+    assert (second["body"], second["media"]["data"], second["has_media"]) == ("look", None, True)
+    files = [one.file for one in world.inbox.kept.values() if one.kind == "message"]
+    assert files == [None, File(b"\x00\x01", "image/png")]
     levels = {e.data["ack_level"] for e in world.events("message_status_updated")}
     assert levels == {4}
     await wait_until(lambda: world.store.accounts["s"].last_activity_at, "activity was noted")
@@ -862,10 +865,10 @@ async def test_one_odd_message_does_not_cost_the_session(
     process = await up(session)
     real = translate.inbound
 
-    def odd(told: Any, media: str | None) -> Any:
+    def odd(told: Any) -> Any:
         if told.body == "text 1":
             raise ValueError(told)
-        return real(told, media)
+        return real(told)
 
     monkeypatch.setattr(translate, "inbound", odd)
     process.event(message(1))

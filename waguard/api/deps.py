@@ -9,6 +9,7 @@ from aiohttp import web
 
 from waguard.api.auth import Keys
 from waguard.config import Config
+from waguard.host.media import MediaFolder
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
 from waguard.ports import BusEvent, MessageStore, Sessions, Store
@@ -43,6 +44,7 @@ class ApiDeps:
     events: Events
     outbox: Outbox
     messages: MessageStore
+    media: MediaFolder
     webhooks: Webhooks
 
 

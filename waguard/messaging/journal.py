@@ -3,7 +3,8 @@
 Group commit: while a transaction is on its way to the disk, what comes in gathers for the next.
 A database that is locked or gone is asked again, and nothing is acknowledged meanwhile: the
 workers keep what they reported. What the database will never take is tried alone, so that it
-holds up nobody else, and is said.
+holds up nobody else, and is said. A file is on the disk before the message that it came with; one
+that the disk does not take is left out, its message is not.
 """
 
 import asyncio
@@ -18,14 +19,16 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.files import NO_ANSWER, Keeper
 from waguard.policy import delivery
-from waguard.policy.inbox import Kind, Received, Told, event_id, fitting, without_file
-from waguard.ports import BusEvent, Entry, MessageStore, Notice, Settlement, Stored
+from waguard.policy.inbox import Kind, Received, Told, event_id, fitting
+from waguard.policy.media import with_media
+from waguard.ports import BusEvent, Entry, MediaStore, MessageStore, Notice, Settlement, Stored
 
 BATCH: Final = 500  # rows a transaction, and no more than …
-BATCH_BYTES: Final = 32 << 20  # … of bodies, but for a single one
+BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
 WAITING_LIMIT: Final = 50_000  # puts that wait for the database; a worker keeps 10,000
-WAITING_BYTES: Final = 128 << 20  # of bodies, and as much again; beyond, files are left out
+WAITING_BYTES: Final = 128 << 20  # of bodies and files; beyond, files are left out
 RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 
@@ -53,22 +56,25 @@ class _Batch:
 
 class Journal:
     """Fills ``ports.Inbox``; an async context manager. ``has_global``: is there a webhook.url;
-    ``poke`` is told which endpoints have more to deliver."""
+    ``poke`` is told which endpoints have more to deliver; ``base``: of the addresses of files."""
 
     def __init__(
         self,
         store: MessageStore,
+        files: MediaStore,
         *,
+        base: str,
         has_global: Callable[[], bool],
         poke: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
+        self.files = files
+        self._keeper = Keeper(files)
+        self._base = base
         self._has_global = has_global
         self.poke = poke
         self._waiting: deque[_Put | _Settle] = deque()
         self._bytes = 0
-        self._largest: int | None = None
-        self._asked = False
         self._alone = 0  # so many of the first are to be tried one by one
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
@@ -98,9 +104,9 @@ class Journal:
             logger.error("not stored: too much waits for the database", kind=received[0].kind)
             return
         entries = tuple(self._encoded(one) for one in received)
-        size = sum(len(notice.body) for entry in entries for notice in entry.notices)
-        self._add(_Put(entries, stored, size))
-        self._bytes += size
+        put = _Put(entries, stored, _weight(entries))
+        self._add(put)
+        self._bytes += put.size
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """See ``ports.Inbox``."""
@@ -133,18 +139,13 @@ class Journal:
         self._some.set()
 
     def _encoded(self, received: Received) -> Entry:
-        room = WAITING_BYTES - self._bytes
-        limit = room if self._largest is None else min(room, self._largest)
-        entry = _entry(received)
-        if any(len(notice.body) > limit for notice in entry.notices):
-            logger.warning(
-                "a file is left out: it is too large for the database, or too much waits for it",
-                session=received.session_id,
-                key=received.key,
-            )
-            told = tuple(replace(one, data=without_file(one.data)) for one in received.told)
-            entry = _entry(replace(received, told=told))
-        return entry
+        if received.file and len(received.file.content) > WAITING_BYTES - self._bytes:
+            return _entry(self._without_file(received, "too much waits for the database"))
+        return _entry(received)
+
+    def _without_file(self, received: Received, why: str) -> Received:
+        logger.warning("a file is left out", why=why, session=received.session_id, key=received.key)
+        return _with_media(received, error=why)
 
     # ---- the writer ----
 
@@ -155,6 +156,7 @@ class Journal:
             if not (batch := self._next()):
                 return
             try:
+                await self._keep_files(batch)
                 await self._write(batch)
             except DatabaseUnavailableError as error:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
@@ -194,10 +196,28 @@ class Journal:
                 break
         return batch
 
+    async def _keep_files(self, batch: _Batch) -> None:
+        for put in batch.puts:
+            if any(entry.received.file for entry in put.entries):
+                put.entries = tuple([await self._kept(entry) for entry in put.entries])
+                self._bytes -= put.size
+                put.size = _weight(put.entries)
+                self._bytes += put.size
+
+    async def _kept(self, entry: Entry) -> Entry:
+        received, file = entry.received, entry.received.file
+        if file is None:
+            return entry
+        try:
+            name = await self._keeper.keep(file)
+        except TimeoutError:
+            return _entry(self._without_file(received, NO_ANSWER))
+        except OSError as error:
+            return _entry(self._without_file(received, error.strerror or str(error)))
+        url = f"{self._base}/api/media/{name}"
+        return _entry(_with_media(received, sha256=name, url=url))
+
     async def _write(self, batch: _Batch) -> None:
-        if not self._asked:
-            self._largest = await self._store.largest_body()
-            self._asked = True
         entries = [entry for put in batch.puts for entry in put.entries]
         settlements = [settle.settlement for settle in batch.settles]
         news: tuple[bool, ...] = ()
@@ -259,6 +279,17 @@ def of_event(event: BusEvent) -> Received:
         chat=delivery.lane(event.event, event.data) or None,
         told=(Told(event.event, event.data),),
     )
+
+
+def _weight(entries: Sequence[Entry]) -> int:
+    bodies = sum(len(notice.body) for entry in entries for notice in entry.notices)
+    return bodies + sum(len(e.received.file.content) for e in entries if e.received.file)
+
+
+def _with_media(received: Received, **told: Any) -> Received:
+    """What became of its file."""
+    data = (replace(one, data=with_media(one.data, **told)) for one in received.told)
+    return replace(received, file=None, told=tuple(data))
 
 
 def _entry(received: Received) -> Entry:

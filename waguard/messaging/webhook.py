@@ -17,6 +17,7 @@ from loguru import logger
 from waguard.config import Webhook
 from waguard.errors import WaguardError
 from waguard.messaging.courier import Courier
+from waguard.messaging.files import with_content
 from waguard.messaging.journal import Journal
 from waguard.messaging.line import Line, Means
 from waguard.messaging.signing import headers
@@ -45,6 +46,7 @@ class Webhooks:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._files = journal.files
         self._settings = settings
         self._secrets = tuple(secrets)
         self._instance_url = instance_url
@@ -186,6 +188,7 @@ class Webhooks:
             secrets = (own.secret.encode(),) if own and own.secret else ()
         if url is None:
             return Answer(error=UNSET if endpoint == GLOBAL else REMOVED, refused=True)
+        body = await with_content(body, self._files)
         return await courier.post(
             url,
             body,

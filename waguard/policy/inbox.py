@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -43,6 +43,14 @@ class Told:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """What came with a message."""
+
+    content: bytes = field(repr=False)
+    mimetype: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """One thing that happened in a session. ``key`` is what makes it the same thing when it is
@@ -57,10 +65,12 @@ class Received:
     told: tuple[Told, ...]
     unless: tuple[str, ...] = ()
     backfilled: bool = False
+    file: File | None = None
+    """To be kept by itself."""
 
     def payload(self) -> Mapping[str, Any]:
-        """What is kept of it: without a file, without a code that could be scanned."""
-        data = without_file(self.told[0].data)
+        """What is kept of it: without a code that could be scanned."""
+        data = self.told[0].data
         return {name: value for name, value in data.items() if name not in _NOT_KEPT}
 
 
@@ -98,12 +108,3 @@ def missed_since(
     floor = now if paired_at is None else max(paired_at, now - min(kept_for, LOOK_BACK))
     since = {chat: int(max(at - OVERLAP, floor)) for chat, at in newest.items()}
     return since, int(floor)
-
-
-def without_file(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``data`` without the content of a received file; its name and size stay."""
-    message = data.get("message")
-    if not isinstance(message, Mapping) or not message.get("media"):
-        return data
-    media = dict(message["media"]) | {"data": None, "error": "no longer kept"}
-    return {**data, "message": {**message, "media": media}}

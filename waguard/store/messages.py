@@ -18,7 +18,6 @@ from sqlalchemy import (
     insert,
     null,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -41,8 +40,7 @@ from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
-REPLAYED_AT_ONCE: Final = 200  # dead letters; a file may be inside each
-_ROOM: Final = 1 << 20  # bytes of a packet that are no body
+REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
 
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
@@ -162,14 +160,6 @@ class SqlMessages:
             query = select(DELIVERIES.c.body).where(DELIVERIES.c.id == number)
             found: bytes | None = await connection.scalar(query)
             return found
-
-    async def largest_body(self) -> int | None:
-        """MySQL refuses a packet over max_allowed_packet, and a statement is one."""
-        async with self._reading() as (connection, layout):
-            if not layout.bytewise:
-                return None
-            packet = await connection.scalar(text("SELECT @@max_allowed_packet"))
-            return max(0, int(packet) - _ROOM)
 
     # ---- endpoints ----
 

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
-from waguard.policy.inbox import without_file
 from waguard.ports import BusEvent, Clock
 
 REPLAYED: Final = 2_000  # events; the contract promises 1,000
@@ -47,7 +45,7 @@ class Bus:
             data=data,
             stored=stored,
         )
-        self._remember(happened)
+        self._past.append(happened)
         for queue in list(self._listeners):
             if queue.qsize() < QUEUE_LIMIT:
                 queue.put_nowait(happened)
@@ -59,10 +57,6 @@ class Bus:
     def closed(self) -> bool:
         """Nothing will be told any more."""
         return self._closed
-
-    def _remember(self, event: BusEvent) -> None:
-        """For a replay; a file is kept by whoever was there, or memory would fill with files."""
-        self._past.append(replace(event, data=without_file(event.data)))
 
     def _end(self, queue: asyncio.Queue[BusEvent | None]) -> None:
         """No gap before the end: one that lagged too far can come back with its last id."""

@@ -1,10 +1,10 @@
 """From the worker's words to the events that the application knows."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waguard.policy.inbox import Kind, Received, Told, ack_key, fitting, higher_acks
+from waguard.policy.inbox import File, Kind, Received, Told, ack_key, fitting, higher_acks
+from waguard.policy.media import UNKNOWN
 from waguard.ports import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (
@@ -38,14 +38,16 @@ def _whence(chat: str, sender: str) -> dict[str, Any]:
     }
 
 
-def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, Any]:
-    """Data of ``message_received``; ``encoded_media`` is base64."""
+def inbound(message: InboundMessage) -> Mapping[str, Any]:
+    """Data of ``message_received``, without the content of a file."""
     media = message.mimetype and {
         "mimetype": message.mimetype,
         "filename": message.filename,
         "size": message.size,
-        "data": encoded_media,
+        "data": None,
         "error": message.media_error,
+        "sha256": None,
+        "url": None,
     }
     return {
         "message": {
@@ -68,7 +70,6 @@ def inbound(message: InboundMessage, encoded_media: str | None) -> Mapping[str, 
 
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
     """What is stored of a message; ``at``, in unix time, is when the worker heard of it."""
-    encoded = base64.b64encode(message.media).decode() if message.media else None
     return (
         Received(
             session_id=row.session_id,
@@ -78,7 +79,8 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             at=float(min(message.timestamp or at, at)),
             chat=message.chat,
             backfilled=message.backfilled,
-            told=(Told("message_received", inbound(message, encoded)),),
+            told=(Told("message_received", inbound(message)),),
+            file=File(message.media, message.mimetype or UNKNOWN) if message.media else None,
         ),
     )
 

@@ -1,0 +1,163 @@
+"""Received files on the disk: each once, whole or not at all, as old as they were last sent."""
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.small_disk import small_disk
+from waguard.host import media as under_test
+from waguard.host.media import MediaFolder
+from waguard.policy import media
+
+PICTURE = b"a picture"
+NAME = hashlib.sha256(PICTURE).hexdigest()
+NOW = 1_732_233_600.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def files(folder: Path) -> MediaFolder:
+    return MediaFolder(folder)
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def aged(folder: Path, name: str, at: float) -> None:
+    os.utime(folder / name[:2] / name, (at, at))
+
+
+def test_a_file_is_kept_for_this_user_alone(files: MediaFolder, folder: Path) -> None:
+    assert files.keep(PICTURE, "image/png") == NAME
+    path = folder / NAME[:2] / NAME
+    assert path.read_bytes() == files.read(NAME) == PICTURE
+    assert files.find(NAME) == (path, "image/png")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for made in (folder, path.parent):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert everything(folder) == [f"{NAME[:2]}/{NAME}", f"{NAME[:2]}/{NAME}.json"]
+
+
+def test_the_same_again_is_kept_once_and_is_as_new_as_ever(
+    files: MediaFolder, folder: Path
+) -> None:
+    files.keep(PICTURE, "image/png")
+    aged(folder, NAME, NOW - 100)
+    before = (folder / NAME[:2] / NAME).stat()
+    assert files.keep(PICTURE, "text/html") == NAME
+    after = (folder / NAME[:2] / NAME).stat()
+    assert after.st_ino == before.st_ino
+    assert after.st_mtime > before.st_mtime
+    assert len(everything(folder)) == 2
+    assert files.tidy(now=after.st_mtime, keep_for=50, size_limit=1_000) == 0
+
+
+def test_what_was_cut_short_is_written_anew(files: MediaFolder, folder: Path) -> None:
+    files.keep(PICTURE, "image/png")
+    (folder / NAME[:2] / NAME).write_bytes(b"a pic")
+    files.keep(PICTURE, "image/png")
+    assert files.read(NAME) == PICTURE
+
+
+@pytest.mark.parametrize("note", [None, b"", b"[]", b"{", b'{"mimetype": 7}', b"\xff"])
+def test_a_file_whose_type_was_lost(files: MediaFolder, folder: Path, note: bytes | None) -> None:
+    files.keep(PICTURE, "image/png")
+    path = folder / NAME[:2] / f"{NAME}.json"
+    if note is None:
+        path.unlink()
+    else:
+        path.write_bytes(note)
+    found = files.find(NAME)
+    assert found
+    assert found[1] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", NAME.upper(), NAME[:-1], f"{NAME}.json", f"../{NAME}", "é" * 64]
+)
+def test_what_is_no_name_touches_no_path(files: MediaFolder, name: str) -> None:
+    files.keep(PICTURE, "image/png")
+    assert files.find(name) is None
+
+
+def test_what_is_not_there(files: MediaFolder) -> None:
+    assert files.find(NAME) is None
+    assert files.read(NAME) is None
+    assert files.tidy(now=NOW, keep_for=1, size_limit=0) == 0
+
+
+def test_the_oldest_are_deleted_with_all_that_belongs_to_them(
+    files: MediaFolder, folder: Path
+) -> None:
+    names = [files.keep(bytes([number]) * 100, "a/b") for number in range(4)]
+    for number, name in enumerate(names):
+        aged(folder, name, NOW - 10 * number)
+    assert files.tidy(now=NOW, keep_for=25, size_limit=1_000) == 1
+    assert files.tidy(now=NOW, keep_for=25, size_limit=150) == 2
+    assert everything(folder) == [f"{names[0][:2]}/{names[0]}", f"{names[0][:2]}/{names[0]}.json"]
+
+
+def test_what_comes_again_while_it_is_to_be_deleted_stays(
+    files: MediaFolder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.keep(PICTURE, "a/b")
+    aged(folder, NAME, NOW - 100)
+    real = media.expired
+
+    def meanwhile(*args: Any, **more: Any) -> list[media.Held]:
+        doomed = real(*args, **more)
+        files.keep(PICTURE, "a/b")
+        return doomed
+
+    monkeypatch.setattr(media, "expired", meanwhile)
+    assert files.tidy(now=NOW, keep_for=50, size_limit=1_000) == 0
+    assert files.read(NAME) == PICTURE
+
+
+def test_what_a_crash_left_is_cleared_and_what_is_being_written_is_not(
+    files: MediaFolder, folder: Path
+) -> None:
+    files.keep(PICTURE, "a/b")
+    for age, name in ((7_200, "old"), (10, "new")):
+        path = folder / NAME[:2] / f"{under_test.UNFINISHED}{name}"
+        path.write_bytes(b"half")
+        os.utime(path, (NOW - age, NOW - age))
+    files.tidy(now=NOW, keep_for=1e9, size_limit=1_000)
+    assert f"{NAME[:2]}/{under_test.UNFINISHED}new" in everything(folder)
+    assert f"{NAME[:2]}/{under_test.UNFINISHED}old" not in everything(folder)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 64 << 10) as disk:
+        files = MediaFolder(disk / "media")
+        files.keep(PICTURE, "image/png")
+        with pytest.raises(OSError, match="No space left") as refused:
+            files.keep(b"x" * (128 << 10), "image/png")
+        assert refused.value.errno == errno.ENOSPC
+        assert not [name for name in everything(disk) if under_test.UNFINISHED in name]
+        assert files.read(NAME) == PICTURE
+        files.keep(b"small", "image/png")
+
+
+def test_the_same_from_many_sessions_at_once(files: MediaFolder, folder: Path) -> None:
+    together = threading.Barrier(8)
+
+    def keep(_: int) -> str:
+        together.wait()
+        return files.keep(PICTURE, "image/png")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(keep, range(8))) == {NAME}
+    assert len(everything(folder)) == 2

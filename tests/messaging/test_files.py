@@ -1,0 +1,184 @@
+"""A file is kept beside the queue and goes into its webhook at the delivery; no fault of it costs
+its message."""
+
+import asyncio
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messaging.office import Office, office
+from tests.messaging.receiver import INSTANCE, Receiver
+from waguard.host.media import MediaFolder
+from waguard.messaging import files as under_test
+from waguard.messaging import journal
+from waguard.messaging.files import NO_ANSWER
+from waguard.policy.inbox import File, Kind, Received, Told
+from waguard.policy.media import GONE
+
+PICTURE = bytes(range(256)) * 8
+NAME = hashlib.sha256(PICTURE).hexdigest()
+URL = f"{INSTANCE}/api/media/{NAME}"
+
+
+def received(number: int, content: bytes | None = PICTURE, **media: Any) -> Received:
+    told = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
+    told |= {"error": None, "sha256": None, "url": None, **media}
+    message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": told}
+    return Received(
+        session_id="a",
+        workspace_id=1,
+        key=str(number),
+        kind=Kind.MESSAGE,
+        at=1.0,
+        chat="1@c.us",
+        told=(Told("message_received", {"message": message}),),
+        file=File(content, "image/png") if content is not None else None,
+    )
+
+
+def put(it: Office, one: Received) -> None:
+    it.journal.put((one,), it.news.extend)
+
+
+async def delivered(it: Office, receiver: Receiver) -> dict[str, Any]:
+    """The one file that is delivered."""
+    assert await it.drained()
+    media: dict[str, Any] = receiver.taken()[-1]["data"]["message"]["media"]
+    return media
+
+
+async def test_the_webhook_has_the_file_and_the_database_has_its_name(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.troubles.append(503)
+    async with office(tmp_path, receiver.url) as it:
+        receiver.free.clear()
+        put(it, received(1))
+        put(it, received(2))
+        assert await it.journal.flushed(10.0)
+        for waiting in await it.pending():
+            assert waiting.body
+            assert len(waiting.body) < 1_000
+        [kept, _] = [one.payload()["message"]["media"] for one in it.news]
+        assert (kept["sha256"], kept["url"], kept["data"], kept["error"]) == (NAME, URL, None, None)
+        receiver.free.set()
+        media = await delivered(it, receiver)
+    assert media == {
+        "mimetype": "image/png",
+        "filename": "a.png",
+        "size": None,
+        "data": base64.b64encode(PICTURE).decode(),
+        "error": None,
+        "sha256": NAME,
+        "url": URL,
+    }
+    assert all(attempt.signed for attempt in receiver.attempts)
+    assert len(list((tmp_path / "media").rglob(NAME))) == 1
+    assert receiver.taken()[-1]["data"]["message"]["body"] == 'say "sha256"'
+
+
+async def test_a_file_that_expired_before_its_delivery(tmp_path: Path, receiver: Receiver) -> None:
+    async with office(tmp_path, None) as it:
+        it.settings = it.settings.__class__(url=receiver.url)
+        receiver.free.clear()
+        put(it, received(1))
+        assert await it.journal.flushed(10.0)
+        MediaFolder(tmp_path / "media").tidy(now=0, keep_for=0, size_limit=0)
+        receiver.free.set()
+        media = await delivered(it, receiver)
+    assert (media["data"], media["error"], media["sha256"]) == (None, GONE, NAME)
+
+
+async def test_a_disk_that_takes_no_file_does_not_cost_its_message(
+    tmp_path: Path, receiver: Receiver, logged: list[str]
+) -> None:
+    (tmp_path / "media").write_text("no folder")
+    async with office(tmp_path, receiver.url) as it:
+        put(it, received(1))
+        media = await delivered(it, receiver)
+        assert it.news[0].file is None
+    assert media["data"] is media["sha256"] is media["url"] is None
+    assert "directory" in media["error"].lower()
+    assert any("a file is left out" in said for said in logged)
+
+
+class Hung(MediaFolder):
+    """A disk that answers when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.answers = threading.Event()
+        self.asked = 0
+
+    def keep(self, content: bytes, mimetype: str) -> str:
+        self.asked += 1
+        self.answers.wait()
+        return super().keep(content, mimetype)
+
+    def read(self, name: str) -> bytes | None:
+        self.answers.wait()
+        return super().read(name)
+
+
+@pytest.fixture
+def hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hung]:
+    monkeypatch.setattr(under_test, "DEADLINE", 0.05)
+    disk = Hung(tmp_path / "media")
+    yield disk
+    disk.answers.set()
+
+
+async def test_a_disk_that_takes_nothing_any_more_holds_up_no_text(
+    tmp_path: Path, receiver: Receiver, hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path, receiver.url, files=hung) as it:
+        put(it, received(1))
+        media = await delivered(it, receiver)
+        assert (media["sha256"], media["error"]) == (None, NO_ANSWER)
+        monkeypatch.setattr(under_test, "DEADLINE", 1_000.0)
+        put(it, received(2))
+        assert (await delivered(it, receiver))["error"] == NO_ANSWER
+        assert hung.asked == 1  # nobody waits for a disk that is known to be stuck
+        hung.answers.set()
+        keeping = it.journal._keeper._last
+        assert keeping
+        await asyncio.wait({keeping})
+        put(it, received(3))
+        assert (await delivered(it, receiver))["sha256"] == NAME
+
+
+async def test_a_disk_that_gives_nothing_any_more_holds_up_no_text(
+    tmp_path: Path, receiver: Receiver, hung: Hung
+) -> None:
+    MediaFolder(tmp_path / "media").keep(PICTURE, "image/png")
+    async with office(tmp_path, receiver.url, files=hung) as it:
+        put(it, received(1, content=None, sha256=NAME))
+        media = await delivered(it, receiver)
+    assert (media["data"], media["error"], media["sha256"]) == (None, NO_ANSWER, NAME)
+
+
+async def test_a_file_that_the_page_did_not_give(tmp_path: Path, receiver: Receiver) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        put(it, received(1, content=None, error="no answer within 15 s"))
+        media = await delivered(it, receiver)
+    assert (media["data"], media["error"]) == (None, "no answer within 15 s")
+
+
+async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "WAITING_BYTES", 4_000)
+    async with office(tmp_path, None, opened=False) as it:
+        for number in range(4):
+            put(it, received(number))
+        await it.store.open()
+        assert await it.journal.flushed(10.0)
+    errors = [one.payload()["message"]["media"]["error"] for one in it.news]
+    assert errors[0] is None
+    assert errors[1:] == ["too much waits for the database"] * 3
+    assert it.journal._bytes == 0
