@@ -479,3 +479,21 @@ async def test_a_daemon_that_reads_no_more_does_not_hold_up_the_end(
         await bench.link.close()
     daemon.writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert await daemon.events(1) == [(1, big)]
+
+
+async def test_files_that_wait_for_a_daemon_are_bounded_and_messages_are_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_link, "FILES_LIMIT", 10)
+    files = [msgspec.structs.replace(message(number), media=b"12345") for number in range(4)]
+    for file in files[:3]:
+        bench.link.event(file)
+    daemon = await bench.greeted()
+    left_out = msgspec.structs.replace(
+        files[2], media=None, media_error="too much waits for the daemon"
+    )
+    assert await daemon.events(3) == [(1, files[0]), (2, files[1]), (3, left_out)]
+    daemon.channel.post(Stored(seq=1))
+    await wait_until(lambda: len(bench.link._pending) == 2, "the daemon has the first")
+    bench.link.event(files[3])
+    assert await daemon.events(1) == [(4, files[3])]

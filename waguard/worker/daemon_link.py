@@ -1,7 +1,8 @@
 """The worker's end of the line: it listens, the daemon connects, also a later daemon.
 
 Events are kept until the daemon says ``Stored``. While nobody listens they wait in a bounded
-buffer; acks are dropped before messages, and what was dropped is said in the log.
+buffer; acks are dropped before messages, and what was dropped is said in the log. Files beyond its
+bound are left out of their messages.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
@@ -25,6 +27,7 @@ from waguard.wire.protocol import (
     FromDaemon,
     Heartbeat,
     Hello,
+    InboundMessage,
     Incoming,
     LoggedOut,
     ProfileMended,
@@ -36,6 +39,7 @@ from waguard.wire.protocol import (
 )
 
 BUFFER_LIMIT: Final = 10_000
+FILES_LIMIT: Final = 64 << 20  # bytes in all
 HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
 CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
 _UCRED: Final = struct.Struct("3i")
@@ -80,11 +84,25 @@ class DaemonLink:
     def event(self, body: Incoming | LoggedOut | ProfileMended) -> None:
         """Keep and tell; sent again on the next connection until it is stored."""
         self._seq += 1
-        event = Event(seq=self._seq, at=time.time(), body=body)
+        event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
         if len(self._pending) >= BUFFER_LIMIT:
             self._drop_one()
         self._pending.append(event)
         self._post(event)
+
+    def _bounded(
+        self, body: Incoming | LoggedOut | ProfileMended
+    ) -> Incoming | LoggedOut | ProfileMended:
+        if not isinstance(body, InboundMessage) or body.media is None:
+            return body
+        bodies = (event.body for event in self._pending)
+        files = [it.media for it in bodies if isinstance(it, InboundMessage) and it.media]
+        if sum(map(len, files)) + len(body.media) <= FILES_LIMIT:
+            return body
+        logger.warning("a file is left out: too much waits for the daemon", message=body.id)
+        return msgspec.structs.replace(
+            body, media=None, media_error="too much waits for the daemon"
+        )
 
     async def flushed(self) -> None:
         """Wait until every event is stored; returns at once when no daemon is there."""
