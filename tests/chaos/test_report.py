@@ -1,6 +1,6 @@
 """What a campaign came to."""
 
-from waguard.chaos.report import Healed, Line, Outcome, as_json, by_kind
+from waguard.chaos.report import Healed, Line, Messages, Outcome, as_json, by_kind
 
 HEALED = (Healed("kill", 3.0), Healed("hang", 9.0), Healed("kill", 1.0), Healed("kill", 1.5))
 
@@ -23,6 +23,7 @@ def test_a_machine_reads_it() -> None:
         healed=HEALED,
         broken=("a stray",),
         left_out=("fill disk",),
+        messages=Messages(incoming=8, repeated=1, outgoing={"sent": 2}),
         seconds=9.99,
     )
     assert as_json(outcome) == {
@@ -36,5 +37,6 @@ def test_a_machine_reads_it() -> None:
         "broken": ["a stray"],
         "manual_steps": 0,
         "left_out": ["fill disk"],
+        "messages": {"incoming": 8, "repeated": 1, "outgoing": {"sent": 2}},
         "seconds": 10.0,
     }
