@@ -88,6 +88,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "restart.stable_after": 300.0,
         "send.wait": 20.0,
         "send.timeout": 30.0,
+        "send.ack_limit": 60.0,
         "webhook.url": None,
         "webhook.secret_file": None,
         "webhook.give_up_after": 86_400.0,

@@ -138,10 +138,11 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a send waits for its session, and for WhatsApp's answer."""
+    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack."""
 
     wait: Delay = 20.0
     timeout: Seconds = 30.0
+    ack_limit: Seconds = 60.0
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):

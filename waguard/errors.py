@@ -112,5 +112,9 @@ class UncertainError(WaguardError):
     status = 202
 
 
+class UnacknowledgedError(UncertainError):
+    """WhatsApp's page has it and sends it by itself; the server has not acknowledged it."""
+
+
 class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""

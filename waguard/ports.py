@@ -389,6 +389,8 @@ class SessionView:
     """Unplanned restarts since the daemon started."""
     waiting: str | None = None
     """Why it waits for its start; None: it does not."""
+    degraded: str | None = None
+    """What is wrong although its row says connected; None: nothing is known."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
 

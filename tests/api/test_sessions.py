@@ -36,6 +36,7 @@ STATUS = {
     "cpu_percent": 1.5,
     "memory_mb": 172.0,
     "waiting": None,
+    "degraded": None,
 }
 
 

@@ -657,10 +657,10 @@ async def test_unknown_keeps_the_row_until_its_deadline(world: World, make: Make
     process.report("unknown")
     await until(session, lambda s: s.link is Link.UNKNOWN)
     world.clock.advance(under_test.LINK_DEADLINE)
-    session.look_at_link()
+    session.look()
     assert session.verdict.status is Status.CONNECTED
     world.clock.advance(1)
-    session.look_at_link()
+    session.look()
     await written(session)
     assert world.row_status("s") == ("disconnected", "unknown")
     process.report("connected", phone=PHONE)

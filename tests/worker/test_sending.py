@@ -14,7 +14,7 @@ from waguard.worker.devtools import (
     TargetCrashedError,
 )
 from waguard.worker.page import SendOutcome, WhatsAppPage
-from waguard.worker.sending import LOOK_UP_DEADLINE, judge, send
+from waguard.worker.sending import LOOK_UP_DEADLINE, acks, judge, send
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -173,3 +173,21 @@ async def test_thrown_and_the_page_is_gone() -> None:
     said = await do(Page(EvaluationError("Error: odd"), DevToolsClosedError("gone")))
     assert isinstance(said, Sent)
     assert said.outcome == "uncertain"
+
+
+async def test_a_send_that_waits_for_the_server_says_so() -> None:
+    found = await do(Page(DevToolsTimeoutError("no answer"), ack=0))
+    assert isinstance(found, Sent)
+    assert (found.outcome, found.ack) == ("uncertain", 0)
+    lost = await do(Page(DevToolsTimeoutError("no answer"), ack=None))
+    assert isinstance(lost, Sent)
+    assert (lost.outcome, lost.ack) == ("uncertain", None)
+
+
+async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None:
+    @dataclass
+    class Chats:
+        async def ack_of(self, message_id: str, *, timeout: float) -> int | None:
+            return {"a": 0, "b": 2}.get(message_id)
+
+    assert await acks(cast("WhatsAppPage", Chats()), ("a", "b", "c")) == {"a": 0, "b": 2}

@@ -51,7 +51,7 @@ async def validate(request: web.Request) -> web.Response:
     view = await request.app[DEPS].sessions.view(fields.path_session(request))
     can_send = view.status == "connected"
     advice = {
-        "connected": [],
+        "connected": [view.degraded] if view.degraded else [],
         "authenticated": ["wait: it is being paired"],
         "qr_scanning": ["scan its QR code"],
     }.get(view.status, [view.disconnect_details or "reconnect it"])
@@ -60,7 +60,7 @@ async def validate(request: web.Request) -> web.Response:
             "success": True,
             "session_id": view.session_id,
             "can_send": can_send,
-            "is_healthy": can_send,
+            "is_healthy": can_send and view.degraded is None,
             "status": view.status,
             "recommendations": advice,
         }

@@ -46,6 +46,7 @@ def shown(view: SessionView) -> dict[str, Any]:
         "cpu_percent": view.usage and view.usage.cpu_percent,
         "memory_mb": view.usage and round(view.usage.memory / MB, 1),
         "waiting": view.waiting,
+        "degraded": view.degraded,
     }
 
 

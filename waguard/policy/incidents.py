@@ -14,8 +14,16 @@ _HEALTHY: Final = frozenset({Status.CONNECTED})
 # the way to the first connection is no incident
 _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
-    {"restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"}
+    {
+        *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
+        "acks_missing",
+    }
 )
+# what concerns all sessions at once, and what ends it
+FLEET_ENDS: Final = {
+    "fleet_breaker_opened": "fleet_breaker_closed",
+    "acks_missing_everywhere": "acks_back_everywhere",
+}
 
 _ADVICE: Final = {
     "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
@@ -98,6 +106,9 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_ill(incident, entry, at)
+    if entry.kind == "acks_back":
+        incident.result, incident.ended, incident.advice = "WhatsApp acknowledges again", at, None
+        return False
     if done := _done(entry):
         incident.actions.append(done)
     if entry.kind == "parked":

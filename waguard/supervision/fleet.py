@@ -23,6 +23,7 @@ from waguard.ports import AuditEntry, Clock, Store
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.ledger import Trail
+from waguard.supervision.outages import Outages
 
 
 class Member(Protocol):
@@ -62,6 +63,7 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._breaker = Breaker()
         self.trail = Trail(None, store, clock, told=self._tell)
+        self.outages = Outages(self.trail)
 
     def join(self, session: str, member: Member) -> None:
         """From now on its failures count."""

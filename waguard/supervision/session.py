@@ -17,7 +17,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.config import Config
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.host.patience import patience
@@ -51,6 +51,7 @@ from waguard.ports import (
 )
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_order import AckOrder
+from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.admission import Admission, say_held_back
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -158,7 +159,14 @@ class Session:
         self._planned = False
         self._held = False
         self._caught_up: tuple[int, Process | None, int] | None = None
-        self._acks = AckOrder()
+        self._ack_order = AckOrder()
+        self.acks = AckWatch(
+            around.clock,
+            limit=lambda: around.config().send.ack_limit,
+            since=lambda: self.link_since if self.link is Link.CONNECTED else None,
+            ask=self._ask_for_acks,
+            note=self.note,
+        )
         self._touched_at: float | None = None
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
@@ -341,8 +349,16 @@ class Session:
         if self._link is None:
             raise UnavailableError(f"Session not ready: it is {self.state}", retry_after=2)
         self._calls += 1
+        began = self._around.clock.monotonic()
         try:
-            return await self._link.call(call)
+            outcome = await self._link.call(call)
+        except UnacknowledgedError as error:
+            self.acks.sent(str(error.value), began)
+            raise
+        else:
+            if isinstance(outcome, protocol.Sent):
+                self.acks.acknowledged()
+            return outcome
         finally:
             self._calls -= 1
             self._busy_at = self._around.clock.monotonic()
@@ -555,10 +571,11 @@ class Session:
         else:
             self._log.info("heard again")
 
-    def look_at_link(self) -> None:
-        """A tick: unknown is no change, but it has a deadline."""
+    def look(self) -> None:
+        """A tick: that the link is unknown is no change, but it has a deadline; acks have theirs."""
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
+        self.acks.tick(self._task)
 
     def note(self, kind: str, **about: Any) -> None:
         """Put an entry on its audit trail; ``about`` as ``Ledger.record`` has it."""
@@ -789,6 +806,12 @@ class Session:
         if self._link:  # by itself, so the session is no less idle
             await self._link.call(protocol.CatchUp(since=since, floor=floor))
 
+    async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
+        if self._link is None:
+            raise UnavailableError("its worker is not there")
+        told = await self._link.call(call)
+        return (told.acks if isinstance(told, protocol.Value) else None) or {}
+
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link
         self.link_since = self._around.clock.monotonic()
@@ -800,6 +823,7 @@ class Session:
             self._details, self._expects_qr = None, False
         if self.link is Link.QR_PENDING:
             self._details, self._expects_qr = None, True
+            self.acks.forget()
         if self.link is not Link.UNKNOWN:
             self._around.fleet.came_up(self.row.session_id)
 
@@ -832,7 +856,9 @@ class Session:
                 self._busy_at = self._around.clock.monotonic()
                 received = translate.received(self.row, message, event.at)
             case Ack() as ack:
-                if news := self._acks.forward(ack):
+                if ack.ack:
+                    self.acks.acknowledged(ack.ids)
+                if news := self._ack_order.forward(ack):
                     received = translate.acks(self.row, news, event.at)
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:
                 received = translate.happened(self.row, it, event.at)

@@ -47,7 +47,7 @@ from waguard.policy.reconcile import (
 from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import AuditEntry, Health, Process, SessionRow, SessionView
-from waguard.supervision import shutdown
+from waguard.supervision import ack_watch, shutdown
 from waguard.supervision.readiness import (
     needs,
     no_code_will_come,
@@ -268,7 +268,7 @@ class Supervisor:
         crowded = self._around.crowded()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
         for session in list(self._sessions.values()):
-            session.look_at_link()
+            session.look()
             if session.waiting:
                 continue  # nothing runs that could be silent
             silence = probe.Silence(
@@ -285,6 +285,14 @@ class Supervisor:
             if why := probe.diagnose(limits, silence):
                 evidence = session.report.silence if session.report else None
                 session.unhealthy(f"{why}: {evidence}" if evidence else why)
+        self._care_for_acks()
+
+    def _care_for_acks(self) -> None:
+        connected = [s for s in self._sessions.values() if s.link is Link.CONNECTED]
+        everywhere = ack_watch.everywhere(connected)
+        self._around.fleet.outages.tell("acks_missing_everywhere", everywhere)
+        if everywhere is None and not self._stopping:
+            ack_watch.replace_the_late(connected, limit=self._around.config().send.ack_limit)
 
     async def measure(self) -> None:
         """Look at what each session uses, and replace those that use too much."""
@@ -636,11 +644,14 @@ class Supervisor:
             problems.append("sessions are still being restored")
         if why := self._around.fleet.open:
             problems.append(why)
+        problems += self._around.fleet.outages.all
         problems += [f"{found.session}: {found.about}" for found in self._findings]
         for name, session in sorted(self._sessions.items()):
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
                 why = session.details or session.verdict.details or str(session.link)
                 problems.append(f"{name} is {session.verdict.status}: {why}")
+            elif late := session.acks.late:
+                problems.append(f"{name}: {late}")
         return problems
 
     # ---- small things ----
@@ -702,6 +713,7 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
             waiting=session.waiting,
+            degraded=str(session.acks.late) if session.acks.late else None,
             usage=session.usage,
         )
 

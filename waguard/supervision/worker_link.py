@@ -7,6 +7,7 @@ from pathlib import Path
 
 from waguard.errors import (
     RefusedError,
+    UnacknowledgedError,
     UnavailableError,
     UncertainError,
     WaguardError,
@@ -119,6 +120,9 @@ def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
             return outcome
         case Sent(outcome="refused", error=error):
             raise RefusedError(f"WhatsApp refused the message: {error}")
+        case Sent(ack=0, message_id=message_id, error=error):
+            why = f"WhatsApp has not acknowledged it yet: {error}"
+            raise UnacknowledgedError(why, value=message_id)
         case Sent(message_id=message_id, error=error):
             raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
         case Failed(kind="not_ready", error=error):

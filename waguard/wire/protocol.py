@@ -142,7 +142,15 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
     floor: int
 
 
-Call = SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists | CatchUp
+class Acks(Struct, tag="acks", frozen=True, kw_only=True):
+    """What the page shows as the acks of these sends."""
+
+    ids: tuple[str, ...]
+
+
+Call = (
+    SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists | CatchUp | Acks
+)
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -311,14 +319,17 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     message_id: str
     timestamp: int
     error: str | None = None
+    ack: int | None = None
+    """As the page showed it, where that is uncertain; 0: it waits for the server."""
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
-    """Outcome of the other calls: the pairing code, whether a number exists, a PNG."""
+    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id."""
 
     text: str | None = None
     flag: bool | None = None
     content: bytes | None = None
+    acks: dict[str, int] | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):

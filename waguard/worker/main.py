@@ -39,6 +39,7 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_LOCKED,
     EXIT_STORAGE_CLOSED,
     PROTOCOL,
+    Acks,
     Call,
     CatchUp,
     Exists,
@@ -498,9 +499,7 @@ class SessionWorker:
             return Failed(kind="not_ready", error=f"the page is {self._phase}")
         match call:
             case SendText() | SendMedia():
-                if self._watch.link is not Link.CONNECTED:
-                    return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
-                return await sending.send(self._page, call)
+                return await self._send(self._page, call)
             case PairingCode(phone=phone):
                 return Value(text=await self._page.pairing_code(phone))
             case RefreshQr():
@@ -515,8 +514,15 @@ class SessionWorker:
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
             case Exists(chat=chat):
                 return Value(flag=await self._page.exists(chat))
+            case Acks(ids=ids):
+                return Value(acks=await sending.acks(self._page, ids))
             case CatchUp():
                 return await self._catch_up(self._page, call)
+
+    async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
+        if self._watch.link is not Link.CONNECTED:
+            return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
+        return await sending.send(page, call)
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Value:
         self._inbound.hold()

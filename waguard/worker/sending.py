@@ -27,7 +27,21 @@ def judge(outcome: SendOutcome, message_id: str, now: int) -> Sent:
     if outcome.result == "OK":
         return Sent(outcome="sent", message_id=message_id, timestamp=at)
     # pending: WhatsApp's page keeps it and sends it by itself after a reconnect
-    return Sent(outcome="uncertain", message_id=message_id, timestamp=at, error=outcome.result)
+    return Sent(
+        outcome="uncertain",
+        message_id=message_id,
+        timestamp=at,
+        error=outcome.result,
+        ack=outcome.ack,
+    )
+
+
+async def acks(page: WhatsAppPage, ids: tuple[str, ...]) -> dict[str, int]:
+    """Of those that stand in their chats."""
+    found = {
+        message_id: await page.ack_of(message_id, timeout=LOOK_UP_DEADLINE) for message_id in ids
+    }
+    return {message_id: ack for message_id, ack in found.items() if ack is not None}
 
 
 async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:

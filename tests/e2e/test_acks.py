@@ -1,0 +1,46 @@
+"""Connected, but WhatsApp acknowledges nothing: the worker is replaced, and nothing is sent twice."""
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+
+
+async def test_sends_without_an_ack_lead_to_a_new_worker_and_to_one_message_each(
+    world: World,
+) -> None:
+    daemon, standin = world.daemon, world.standin
+    daemon.settings = {
+        **daemon.settings,
+        "WAGUARD_SEND__TIMEOUT": "1",
+        "WAGUARD_SEND__ACK_LIMIT": "4",
+    }
+    await daemon.start()
+    first = await daemon.pair(standin, "s1", PHONE)
+    standin.policy.never_answer = "recorded"
+    for body in ("one", "two"):
+        code, told = await daemon.send("s1", FRIEND, body)
+        assert (code, told["outcome"]) == (202, "uncertain")
+    standin.policy.never_answer = ""
+
+    async def replaced() -> bool:
+        told = await daemon.status("s1")
+        return bool(told["worker_pid"] != first["worker_pid"] and told["status"] == "connected")
+
+    await daemon.until(replaced)
+    _, told = await daemon.call("GET", "/api/sessions/s1/incidents")
+    sentences = " ".join(told["incidents"][-1]["sentences"])
+    assert "for WhatsApp's ack" in sentences
+    assert "its worker was replaced, as planned" in sentences
+
+    async def acknowledged() -> bool:
+        code, told = await daemon.call("GET", "/health/detailed")
+        return bool(code == 200 and told["status"] == "healthy")
+
+    await daemon.until(acknowledged)
+    sent = [m["body"] for m in standin.phone.messages(PHONE) if m["direction"] == "out"]
+    assert sorted(str(body) for body in sent) == ["one", "two"]
+    assert (await daemon.status("s1"))["restarts"] == 0

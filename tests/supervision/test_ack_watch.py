@@ -1,0 +1,229 @@
+"""Connected, but every ack is pending: it is told, confirmed by the page, and the worker replaced."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import CONNECTED, Bench
+from tests.supervision.fakes import START, FakeProcess, Script, World, until
+from tests.waiting import wait_until
+from waguard.errors import UnacknowledgedError, UncertainError
+from waguard.policy.incidents import fold, sentences
+from waguard.policy.link import Link
+from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+
+
+class Page:
+    """What the workers' pages show: ``acks`` by id; a send is not acknowledged unless ``well``."""
+
+    def __init__(self) -> None:
+        self.acks: dict[str, int] = {}
+        self.well: set[str] = set()
+        """Chats whose messages are acknowledged at once."""
+        self.shows: dict[str, int] | Failed | None = None
+        """What it says instead when it is asked for acks."""
+
+    async def answer(self, call: Call) -> Sent | Value | Failed:
+        match call:
+            case Acks(ids=ids):
+                if isinstance(self.shows, Failed):
+                    return self.shows
+                shown = self.acks if self.shows is None else self.shows
+                return Value(acks={name: shown[name] for name in ids if name in shown})
+            case SendText(chat=chat, message_id=message_id):
+                outcome = "sent" if chat in self.well else "uncertain"
+                self.acks[message_id] = int(outcome == "sent")
+                ack = None if outcome == "sent" else 0
+                return Sent(outcome=outcome, message_id=message_id, timestamp=int(START), ack=ack)
+            case _:
+                return Value()
+
+
+@pytest.fixture
+async def page(world: World) -> Page:
+    made = Page()
+    world.spawn.script = Script(reports=(CONNECTED,), answer=made.answer)
+    return made
+
+
+async def up(bench: Bench, name: str = "s") -> FakeProcess:
+    await bench.create(name)
+    await until(bench.session(name), lambda s: s.link is Link.CONNECTED)
+    return bench.process(name)
+
+
+async def send(bench: Bench, number: int, name: str = "s", chat: str = "c") -> None:
+    call = SendText(chat=chat, text="t", message_id=f"true_{name}_{number}", timeout=5.0)
+    await bench.it.call(name, call, wait=0)
+
+
+async def send_in_vain(bench: Bench, *numbers: int, name: str = "s") -> None:
+    for number in numbers:
+        with pytest.raises(UnacknowledgedError):
+            await send(bench, number, name)
+
+
+async def pass_time(bench: Bench, world: World, seconds: int) -> None:
+    """Second by second, with workers that are heard."""
+    for _ in range(seconds):
+        world.clock.advance(1.0)
+        for session in bench.it._sessions.values():
+            session.heard_at = session.page_seen_at = world.clock.monotonic()
+        await bench.it.watch()
+        await asyncio.sleep(0)
+
+
+async def asked(process: FakeProcess, times: int) -> None:
+    await wait_until(
+        lambda: sum(isinstance(call, Acks) for call in process.calls) >= times,
+        "the page is asked",
+    )
+
+
+def entries(world: World, kind: str) -> list[Any]:
+    return [entry for entry in world.store.entries if entry.kind == kind]
+
+
+async def test_one_late_ack_degrades_and_its_coming_ends_it(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1)
+    await pass_time(empty, world, 60)
+    assert (await empty.it.view("s")).degraded is None
+    await pass_time(empty, world, 1)
+    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    view = await empty.it.view("s")
+    assert view.status == "connected"
+    assert view.degraded
+    assert "1 message waits for WhatsApp's ack" in view.degraded
+    assert empty.it.health().problems == (f"s: {view.degraded}",)
+    await wait_until(lambda: entries(world, "acks_missing"), "it is on the trail")
+    assert entries(world, "acks_missing")[0].evidence == {"waiting": 1, "longest": 61.0}
+    (incident,) = world.events("incident")
+    assert incident.data["kind"] == "acks_missing"
+    process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
+    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    await pass_time(empty, world, 1)
+    assert (await empty.it.view("s")).degraded is None
+    await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
+    (told,) = fold(world.store.entries)
+    assert sentences(told)[-1].startswith("Result: WhatsApp acknowledges again")
+    assert empty.process() is process
+
+
+async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
+    empty: Bench, world: World, page: Page
+) -> None:
+    first = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await pass_time(empty, world, 1)
+    await until(empty.session(), lambda s: s.process is not first and s.link is Link.CONNECTED)
+    second = empty.process()
+    assert not any(isinstance(call, SendText) for call in second.calls)
+    await wait_until(lambda: entries(world, "recycled"), "it is on the trail")
+    assert "2 messages wait" in entries(world, "recycled")[0].reason
+    assert empty.session().restarts == 0
+    # the time is counted anew, and the next replacement has to wait
+    await pass_time(empty, world, 60)
+    assert empty.session().acks.late is None
+    await pass_time(empty, world, 1)
+    await wait_until(lambda: empty.session().acks.late, "it is no better")
+    await pass_time(empty, world, 300)
+    assert empty.process() is second
+    (told, again) = fold(world.store.entries)
+    assert told.actions == ["its worker was replaced, as planned"]
+    assert again.ended is None
+
+
+async def test_what_the_page_knows_better_is_no_trouble(
+    empty: Bench, world: World, page: Page
+) -> None:
+    """An ack that came while nobody listened, and a message that never got into its chat."""
+    process = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    page.shows = {"true_s_1": 1}
+    await pass_time(empty, world, 61)
+    await asked(process, 1)
+    await pass_time(empty, world, 200)
+    assert empty.session().acks.late is None
+    assert sum(isinstance(call, Acks) for call in process.calls) == 1
+    assert empty.process() is process
+
+
+async def test_a_page_that_cannot_be_asked_proves_nothing(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    page.shows = Failed(kind="timeout", error="no answer")
+    await pass_time(empty, world, 61)
+    await asked(process, 1)
+    await pass_time(empty, world, 10)
+    await asked(process, 2)
+    assert empty.session().acks.late is None
+    page.shows = None
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: empty.session().acks.late, "it is asked again")
+
+
+async def test_only_time_in_which_it_is_connected_counts(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    await pass_time(empty, world, 50)
+    process.report("offline")
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await pass_time(empty, world, 50)
+    process.report("connected")
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    await pass_time(empty, world, 50)
+    assert not any(isinstance(call, Acks) for call in process.calls)
+
+
+async def test_what_never_reached_the_page_is_not_waited_for(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+
+    async def lost(call: Call) -> Sent:
+        assert isinstance(call, SendText)
+        return Sent(outcome="uncertain", message_id=call.message_id, timestamp=0, error="lost")
+
+    process.script.answer = lost
+    with pytest.raises(UncertainError):
+        await send(empty, 1)
+    process.script.answer = page.answer
+    await pass_time(empty, world, 200)
+    assert not any(isinstance(call, Acks) for call in process.calls)
+
+
+async def test_where_nothing_is_acknowledged_anywhere_nobody_is_replaced(
+    empty: Bench, world: World, page: Page
+) -> None:
+    before = [await up(empty, name) for name in "ab"]
+    for name in "ab":
+        await send_in_vain(empty, 1, 2, name=name)
+    await pass_time(empty, world, 61)
+    for name in "ab":
+        await wait_until(lambda n=name: empty.session(n).acks.late, "both are late")  # type: ignore[misc]
+    await pass_time(empty, world, 1)
+    assert "2 sessions are connected" in empty.it.health().problems[0]
+    await wait_until(lambda: entries(world, "acks_missing_everywhere"), "it is on the trail")
+    await pass_time(empty, world, 300)
+    assert [empty.process(name) for name in "ab"] == before
+    # one of them is heard: it was not the network
+    page.well.add("d")
+    await send(empty, 3, "a", chat="d")
+    for number in (1, 2):
+        before[0].event(Ack(ids=(f"true_a_{number}",), chat="c", ack=1))
+    await until(empty.session("a"), lambda s: not s.acks._sent_at)
+    await pass_time(empty, world, 2)
+    await until(empty.session("b"), lambda s: s.process is not before[1])
+    assert empty.process("a") is before[0]
+    await wait_until(lambda: entries(world, "acks_back_everywhere"), "its end is on the trail")

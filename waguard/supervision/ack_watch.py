@@ -1,0 +1,144 @@
+"""The sends of a session that WhatsApp's server has not acknowledged.
+
+The page is asked before anything is said: an ack that came while nobody listened is no event.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.policy.ack_watch import FAR, Late, is_everywhere, late, should_replace
+from waguard.ports import Clock
+from waguard.wire.protocol import Acks
+
+REMEMBERED: Final = 1_000  # sends a session
+ASKED_AT_ONCE: Final = 20  # of them, the oldest
+ASK_AGAIN: Final = 10.0  # s
+
+
+class AckWatch:
+    """``since``: monotonic time from which on acks could come, None: they cannot now. ``ask`` has
+    the page say the acks of sends, ``note`` puts an entry on the audit trail."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        limit: Callable[[], float],
+        since: Callable[[], float | None],
+        ask: Callable[[Acks], Awaitable[dict[str, int]]],
+        note: Callable[..., None],
+    ) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._since = since
+        self._ask = ask
+        self._note = note
+        self._sent_at: OrderedDict[str, float] = OrderedDict()
+        self._acked_at: float | None = None
+        self._asked_at: float | None = None
+        self._told = False
+        self.late: Late | None = None
+        """As the page confirmed it; None: all is well, or nothing can be said."""
+
+    def sent(self, message_id: str, at: float) -> None:
+        """The page has it, the server has not acknowledged it."""
+        self._sent_at[message_id] = at
+        while len(self._sent_at) > REMEMBERED:
+            self._sent_at.popitem(last=False)
+
+    def acknowledged(self, ids: Iterable[str] = ()) -> None:
+        """The server, or a refusal of its, has spoken."""
+        self._acked_at = self._clock.monotonic()
+        for message_id in ids:
+            self._sent_at.pop(message_id, None)
+
+    def forget(self) -> None:
+        """It is another pairing: nothing of the last one is sent any more."""
+        self._sent_at.clear()
+
+    @property
+    def well(self) -> bool:
+        """Whether the server acknowledged something of late."""
+        at = self._acked_at
+        return at is not None and self._clock.monotonic() - at <= FAR * self._limit()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether sends are late, also where the page has not confirmed it yet."""
+        since = self._since()
+        return since is not None and self._overdue(since) is not None
+
+    def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
+        """Look at the time; ``begin`` runs what has to wait for the page as a task."""
+        since, now = self._since(), self._clock.monotonic()
+        if since is None:
+            self.late = None
+        elif not self._overdue(since):
+            if self._told:
+                logger.info("acks come again")
+                self._note("acks_back", reason="WhatsApp acknowledges again")
+            self._told, self.late = False, None
+        elif self._asked_at is None or now - self._asked_at >= ASK_AGAIN:
+            self._asked_at = now
+            begin(self._confirm(), "acks")
+
+    def _overdue(self, since: float) -> Late | None:
+        now = self._clock.monotonic()
+        waited = (now - max(at, since) for at in self._sent_at.values())
+        return late(waited, limit=self._limit())
+
+    async def _confirm(self) -> None:
+        asked = tuple(self._sent_at)[:ASKED_AT_ONCE]
+        try:
+            known = await self._ask(Acks(ids=asked))
+        except WaguardError as error:
+            logger.debug("acks not read", why=error.line())
+            return
+        for message_id in asked:
+            if known.get(message_id) != 0:
+                self._sent_at.pop(message_id, None)
+        since = self._since()
+        found = None if since is None else self._overdue(since)
+        if found and not self.late:
+            logger.warning("acks missing", why=str(found))
+            evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
+            self._note("acks_missing", reason=str(found), evidence=evidence)
+        if found:
+            self._told, self.late = True, found
+
+
+class Watched(Protocol):
+    """A connected session."""
+
+    @property
+    def acks(self) -> AckWatch: ...
+    @property
+    def idle(self) -> float | None: ...
+    @property
+    def recycled(self) -> float | None: ...
+    def recycle(self, why: str) -> None: ...
+
+
+def everywhere(connected: Iterable[Watched]) -> str | None:
+    """Why no single session is to blame; None: it is no more than some."""
+    sessions = list(connected)
+    confirmed = any(session.acks.late for session in sessions)
+    ill = sum(session.acks.overdue for session in sessions)
+    well = sum(session.acks.well for session in sessions if not session.acks.overdue)
+    if not confirmed or not is_everywhere(late=ill, well=well):
+        return None
+    return f"{ill} sessions are connected, but WhatsApp acknowledges nothing that they send"
+
+
+def replace_the_late(connected: Iterable[Watched], *, limit: float) -> None:
+    """Recycle those of which policy says so."""
+    for session in connected:
+        found = session.acks.late
+        if found and should_replace(
+            found, limit=limit, busy=session.idle is None, recycled=session.recycled
+        ):
+            session.recycle(str(found))
