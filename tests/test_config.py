@@ -71,6 +71,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "fleet.threshold": 0.5,
         "fleet.minimum": 3,
         "fleet.period": 120.0,
+        "fleet.network": "auto",
         "fleet.canary_interval": 60.0,
         "worker.orphan_grace": 60.0,
         "worker.heartbeat": 1.0,

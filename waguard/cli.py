@@ -77,8 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for a machine")
     _with_config(status)
 
-    why = _command(commands, "why", _why, "what went wrong with a session, and what waguard did")
-    why.add_argument("session")
+    why = _command(
+        commands, "why", _why, "what went wrong, with a session or all, and what waguard did"
+    )
+    which = why.add_mutually_exclusive_group()
+    which.add_argument("session", nargs="?", help="without one: what concerned all of them")
+    which.add_argument("--fleet", action="store_true", help="the same, said aloud")
     why.add_argument("--json", action="store_true", help="for a machine")
     _with_config(why)
 
@@ -464,14 +468,17 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _why(arguments: argparse.Namespace) -> int:
-    client = _client(arguments)
-    told = client.call("GET", client.session(arguments.session, "/incidents"))
+    client, session = _client(arguments), arguments.session
+    told = client.call(
+        "GET", client.session(session, "/incidents") if session else "/api/incidents"
+    )
     if arguments.json:
         _print_json(told)
         return 0
-    print(f"{told['session_id']} is {told['status']}")
+    if session:
+        print(f"{told['session_id']} is {told['status']}")
     if not told["incidents"]:
-        print("nothing has gone wrong with it")
+        print(f"nothing has gone wrong with {'it' if session else 'all sessions at once'}")
     for incident in told["incidents"]:
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:

@@ -101,6 +101,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     minimum: Count = 3
     period: Seconds = 120.0
     canary_interval: Seconds = 60.0
+    network: Literal["auto", "off"] = "auto"
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, logs, resources
+from waguard.host import credentials, logs, network, resources
 from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -37,6 +37,7 @@ from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
 from waguard.messaging.webhook import Webhooks
 from waguard.policy import delivery
+from waguard.policy.incidents import STARTED
 from waguard.ports import Inbox, Process
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
@@ -90,6 +91,14 @@ class Daemon:
             has_global=lambda: self._config.webhook.url is not None,
         )
         self._webhooks: Webhooks | None = None
+        self._fleet = Fleet(
+            lambda: self._config,
+            admission,
+            store=self._store,
+            bus=self._bus,
+            clock=self._clock,
+            network=network.read,
+        )
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -100,13 +109,7 @@ class Daemon:
                 bus=self._bus,
                 clock=self._clock,
                 admission=admission,
-                fleet=Fleet(
-                    lambda: self._config,
-                    admission,
-                    store=self._store,
-                    bus=self._bus,
-                    clock=self._clock,
-                ),
+                fleet=self._fleet,
                 meter=Meter(),
                 crowded=cpu_is_crowded,
             )
@@ -180,6 +183,7 @@ class Daemon:
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
         left_behind, attempt = self._left_behind(), 0
+        self._fleet.trail.record(STARTED)
         while True:
             try:
                 await self._store.open()
@@ -199,6 +203,7 @@ class Daemon:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
             logger.error("database not open, trying again", why=why, delay=delay)
+            self._fleet.outages.tell("database_down", error.message)
         else:
             logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
         self._notifier.status(f"cannot begin yet: {why}")

@@ -171,8 +171,8 @@ class Store(Protocol):
     async def record(self, entry: AuditEntry) -> None:
         """Append to the audit trail."""
 
-    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
-        """The newest entries of a session, oldest first."""
+    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
+        """The newest entries of a session, None: of the fleet; oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -444,3 +444,30 @@ def test_no_dead_letters(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["dead"] == []
     with pytest.raises(SystemExit):
         main(["webhooks", "replay"])
+
+
+FLEET: Final = {
+    "incidents": [
+        {"began": "2026-11-25T09:00:00Z", "sentences": ["Cause: no default route.", "It goes on."]}
+    ]
+}
+
+
+@pytest.mark.parametrize("arguments", [("why",), ("why", "--fleet")])
+def test_what_concerned_all_sessions(
+    api: Api, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    api.says("GET /api/incidents", Answer(200, FLEET), Answer(200, {"incidents": []}))
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == (
+        "\n2026-11-25T09:00:00Z\n  Cause: no default route.\n  It goes on.\n"
+    )
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == "nothing has gone wrong with all sessions at once\n"
+
+
+def test_a_session_or_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["why", "a", "--fleet"])
+    assert ended.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err

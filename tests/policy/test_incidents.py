@@ -3,7 +3,14 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.incidents import fold, incident_event, sentences
+from waguard.policy.incidents import (
+    FLEET_ENDS,
+    STARTED,
+    fold,
+    fold_fleet,
+    incident_event,
+    sentences,
+)
 from waguard.policy.status import Status
 
 
@@ -176,3 +183,59 @@ def test_the_stream_hears_of_trouble_only(kind: str) -> None:
         assert told is None
     else:
         assert told == {"kind": kind, "before": "a", "after": "b", "reason": "why"}
+
+
+def test_missing_acks_are_an_incident_that_ends_with_the_next_ack() -> None:
+    why = "it is connected, but 1 message waits for WhatsApp's ack, the first for 61 s"
+    entries = [*PAIRED, Line(10, "acks_missing", reason=why)]
+    (open_one,) = fold(entries)
+    assert open_one.ended is None
+    (incident,) = fold([*entries, Line(15, "acks_back"), Line(16, "acks_back")])
+    assert sentences(incident) == [
+        f"Cause: {why}.",
+        "Result: WhatsApp acknowledges again after 5.0 s.",
+    ]
+
+
+def test_what_concerns_all_can_go_on_at_once() -> None:
+    network, breaker = fold_fleet(
+        [
+            Line(1, "network_down", reason="the host has no default route"),
+            Line(2, "network_down", reason="again"),
+            Line(3, "fleet_breaker_opened", reason="Chromium did not start"),
+            Line(4, "stray_ended", reason="chromium"),
+            Line(5, "network_up"),
+            Line(6, "network_up"),
+        ]
+    )
+    assert sentences(network) == [
+        "Cause: the host has no default route.",
+        "Done: no session was restarted for it.",
+        "Result: the network was back, and the sessions reconnected by themselves after 4.0 s.",
+    ]
+    assert sentences(breaker)[-1] == "It goes on. Remove what they have in common."
+
+
+def test_a_daemon_that_is_started_anew_knows_of_no_outage() -> None:
+    (old, new) = fold_fleet(
+        [
+            Line(1, "disk_low", reason="full"),
+            Line(2, STARTED),
+            Line(3, "disk_low", reason="full"),
+        ]
+    )
+    assert (old.result, old.ended) == ("waguard was started anew", 2)
+    assert new.ended is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Line, st.floats(0, 1e9), st.sampled_from([*FLEET_ENDS, *FLEET_ENDS.values(), STARTED])
+        )
+    )
+)
+def test_each_kind_of_the_fleet_is_open_at_most_once(entries: list[Line]) -> None:
+    told = fold_fleet(entries)
+    assert sum(incident.ended is None for incident in told) <= len(FLEET_ENDS)
+    assert all(sentences(incident) for incident in told)

@@ -132,7 +132,7 @@ class MemoryStore:
         self._reach()
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
 
-    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
+    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
         self._reach()
         mine = [entry for entry in self.entries if entry.session_id == session_id]
         return mine[max(0, len(mine) - max(0, limit)) :]

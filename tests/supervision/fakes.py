@@ -23,6 +23,7 @@ from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.policy.admission import Reading
 from waguard.policy.inbox import Received
+from waguard.policy.network import Reading as NetworkReading
 from waguard.ports import BusEvent, Process, Swept, Usage
 from waguard.ports import Stored as StoredCall
 from waguard.supervision.admission import Admission
@@ -375,13 +376,19 @@ class World:
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
     host: Reading = field(default_factory=Reading)
+    network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bus = Bus(self.clock)
         self.admission = Admission(lambda: self.config, lambda: self.host)
         self.fleet = Fleet(
-            lambda: self.config, self.admission, store=self.store, bus=self.bus, clock=self.clock
+            lambda: self.config,
+            self.admission,
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            network=lambda: self.network,
         )
         self.around = Surroundings(
             config=lambda: self.config,

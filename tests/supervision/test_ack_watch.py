@@ -12,6 +12,7 @@ from tests.waiting import wait_until
 from waguard.errors import UnacknowledgedError, UncertainError
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
+from waguard.policy.network import Reading
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
 
 
@@ -227,3 +228,26 @@ async def test_where_nothing_is_acknowledged_anywhere_nobody_is_replaced(
     await until(empty.session("b"), lambda s: s.process is not before[1])
     assert empty.process("a") is before[0]
     await wait_until(lambda: entries(world, "acks_back_everywhere"), "its end is on the trail")
+
+
+async def test_an_outage_in_between_leaves_no_incident_open(
+    empty: Bench, world: World, page: Page
+) -> None:
+    """The page does not notice it; the acks come when it is over."""
+    process = await up(empty)
+    other = await up(empty, "other")
+    await send_in_vain(empty, 1)
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    world.network = Reading(route=False)
+    other.report("offline")
+    await until(empty.session("other"), lambda s: s.link is Link.OFFLINE)
+    await pass_time(empty, world, 2)
+    assert (await empty.it.view("s")).degraded is None
+    world.network = Reading(route=True)
+    other.report("connected")
+    await until(empty.session("other"), lambda s: s.link is Link.CONNECTED)
+    process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
+    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    await pass_time(empty, world, 2)
+    await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")

@@ -1104,7 +1104,7 @@ async def test_a_database_that_is_down_changes_nothing(empty: Bench, world: Worl
     health = empty.it.health()
     assert not health.database
     assert (health.supervising, health.restored, health.connected) == (True, True, 1)
-    assert health.problems == ("the database does not answer",)
+    assert health.problems == ("the database in memory is down",)
     world.store.down = False
     await empty.it.reconcile()
     assert empty.it.health().problems == ()

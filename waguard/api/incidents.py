@@ -1,4 +1,4 @@
-"""GET /api/sessions/:id/incidents: what went wrong, what waguard did, how it ended."""
+"""What went wrong, what waguard did, how it ended: of a session, and of all at once."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,17 +8,24 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.policy.incidents import Incident, fold, sentences
+from waguard.policy.incidents import Incident, fold, fold_fleet, sentences
 
 
 async def listing(request: web.Request) -> web.Response:
-    """The newest incidents of a session, oldest first, each also in sentences."""
+    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences."""
     view = await request.app[DEPS].sessions.view(fields.path_session(request))
     trail = await request.app[DEPS].store.audit(view.session_id)
     told = [_shown(incident) for incident in fold(trail)]
     return web.json_response(
         {"success": True, "session_id": view.session_id, "status": view.status, "incidents": told}
     )
+
+
+async def fleet(request: web.Request) -> web.Response:
+    """GET /api/incidents: those that concern all sessions, told alike."""
+    trail = await request.app[DEPS].store.audit(None)
+    told = [_shown(incident) for incident in fold_fleet(trail)]
+    return web.json_response({"success": True, "incidents": told})
 
 
 def _shown(incident: Incident) -> dict[str, Any]:

@@ -22,7 +22,30 @@ _TROUBLE: Final = frozenset(
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
+    "network_down": "network_up",
+    "database_down": "database_up",
+    "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
+}
+STARTED: Final = "waguard_started"
+_FLEET_DONE: Final = {
+    "fleet_breaker_opened": "restarts waited, one session was tried at a time",
+    "network_down": "no session was restarted for it",
+    "database_down": "sessions went on; workers kept what they received until it was stored",
+    "disk_low": "new work was refused; what came in was stored",
+    "acks_missing_everywhere": "no worker was replaced for it",
+}
+_FLEET_RESULTS: Final = {
+    "fleet_breaker_closed": "one was up again, and the others followed",
+    "network_up": "the network was back, and the sessions reconnected by themselves",
+    "database_up": "the database answered again",
+    "disk_free": "there was room again",
+    "acks_back_everywhere": "WhatsApp acknowledged again",
+    STARTED: "waguard was started anew",
+}
+_FLEET_ADVICE: Final = {
+    "fleet_breaker_opened": "Remove what they have in common.",
+    "disk_low": "Free some space.",
 }
 
 _ADVICE: Final = {
@@ -87,6 +110,27 @@ def fold(entries: Iterable[Entry]) -> list[Incident]:
             incidents.append(current)
         if current.ended is not None or not _goes_on(current, entry, at):
             current = None
+    return incidents
+
+
+def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
+    """The same of the fleet's own trail, on which several can go on at once."""
+    incidents: list[Incident] = []
+    ongoing: dict[str, Incident] = {}
+    for entry in entries:
+        at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        if end and end not in ongoing:
+            ongoing[end] = Incident(
+                at,
+                entry.reason or entry.kind.replace("_", " "),
+                actions=[_FLEET_DONE[entry.kind]],
+                advice=_FLEET_ADVICE.get(entry.kind),
+            )
+            incidents.append(ongoing[end])
+        ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
+        for incident in (ongoing.pop(kind) for kind in ended if kind in ongoing):
+            incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at
+            incident.advice = None
     return incidents
 
 

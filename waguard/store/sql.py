@@ -184,7 +184,7 @@ class SqlStore:
         async with self._writing() as work:
             await work.connection.execute(insert(EVENTS).values(values))
 
-    async def audit(self, session_id: str, *, limit: int = 200) -> Sequence[AuditEntry]:
+    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
         newest = (
             select(EVENTS)
             .where(EVENTS.c.session_id == _cut("session_id", session_id))

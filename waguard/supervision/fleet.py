@@ -17,8 +17,10 @@ from waguard.policy.fleet import (
     tried,
     words,
 )
+from waguard.policy.incidents import FLEET_ENDS
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
+from waguard.policy.network import Reading, outage
 from waguard.ports import AuditEntry, Clock, Store
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
@@ -34,6 +36,10 @@ class Member(Protocol):
     @property
     def link(self) -> Link: ...
     @property
+    def link_since(self) -> float:
+        """Monotonic time."""
+
+    @property
     def waiting(self) -> str | None: ...
     @property
     def held_by_fleet(self) -> bool:
@@ -42,6 +48,9 @@ class Member(Protocol):
     def candidate(self) -> Candidate: ...
     def resume(self) -> None:
         """The breaker holds it no more: restart it, where it waited for that."""
+
+    def on_network(self) -> None:
+        """The host's network went, or came."""
 
 
 class Fleet:
@@ -55,11 +64,15 @@ class Fleet:
         store: Store,
         bus: Bus,
         clock: Clock,
+        network: Callable[[], Reading] = Reading,
     ) -> None:
+        """``network`` is read where sessions are offline."""
         self._config = config
         self._admission = admission
         self._bus = bus
         self._clock = clock
+        self._network = network
+        self._network_came_at = clock.monotonic()
         self._members: dict[str, Member] = {}
         self._breaker = Breaker()
         self.trail = Trail(None, store, clock, told=self._tell)
@@ -93,6 +106,36 @@ class Fleet:
     def came_up(self, session: str) -> None:
         """It is ready, and says how it stands with WhatsApp."""
         self._become(came_up(self._breaker, session))
+
+    @property
+    def network_down(self) -> str | None:
+        """Why no session can reach WhatsApp; None: the network is there."""
+        return self.outages.why("network_down")
+
+    @property
+    def network_since(self) -> float | None:
+        """Monotonic time since which the network is there."""
+        return None if self.network_down else self._network_came_at
+
+    def look_at_network(self) -> None:
+        """A tick."""
+        settings, now, before = self._config().fleet, self._clock.monotonic(), self.network_down
+        running = [m for m in self._members.values() if m.state is State.RUNNING]
+        offline = [now - m.link_since for m in running if m.link is Link.OFFLINE]
+        asked = offline and settings.network == "auto"
+        why = outage(
+            before,
+            self._network() if asked else Reading(),
+            offline=offline,
+            connected=sum(m.link is Link.CONNECTED for m in running),
+            threshold=settings.threshold,
+        )
+        self.outages.tell("network_down", why, {"offline": len(offline)})
+        if before and why is None:
+            self._network_came_at = now
+        if (before is None) is not (why is None):
+            for member in list(self._members.values()):
+                member.on_network()
 
     def tick(self) -> None:
         """Try a canary where it is time."""
@@ -136,6 +179,8 @@ class Fleet:
         self.trail.record(kind, reason=opening.cause, evidence={"sessions": sessions})
 
     def _tell(self, entry: AuditEntry) -> None:
+        if entry.kind not in FLEET_ENDS and entry.kind not in FLEET_ENDS.values():
+            return
         told = {"kind": entry.kind, "reason": entry.reason, **entry.evidence}
         self._bus.publish("incident", None, None, told)
 

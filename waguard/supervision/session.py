@@ -163,7 +163,7 @@ class Session:
         self.acks = AckWatch(
             around.clock,
             limit=lambda: around.config().send.ack_limit,
-            since=lambda: self.link_since if self.link is Link.CONNECTED else None,
+            since=self._acks_since,
             ask=self._ask_for_acks,
             note=self.note,
         )
@@ -503,7 +503,7 @@ class Session:
             parked=self.parked,
             daemon_stopping=self._daemon_stopping,
             expects_qr=self._expects_qr,
-            details=self.details or (self.report.details if self.report else None),
+            details=self._told_details,
             link_overdue=self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
@@ -528,6 +528,15 @@ class Session:
         if not self._needs_core:
             self._around.admission.give_back(self.row.session_id)
         self._move()
+
+    @property
+    def _told_details(self) -> str | None:
+        network = self._around.fleet.network_down if self.link is Link.OFFLINE else None
+        return network or self.details or (self.report.details if self.report else None)
+
+    def on_network(self) -> None:
+        """See ``fleet.Member``."""
+        self._judge()
 
     @property
     def _needs_core(self) -> bool:
@@ -805,6 +814,12 @@ class Session:
         since, floor = missed_since(newest, paired_at=paired_at, kept_for=kept_for, now=now)
         if self._link:  # by itself, so the session is no less idle
             await self._link.call(protocol.CatchUp(since=since, floor=floor))
+
+    def _acks_since(self) -> float | None:
+        network = self._around.fleet.network_since
+        if self.link is not Link.CONNECTED or network is None:
+            return None
+        return max(self.link_since, network)
 
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
         if self._link is None:

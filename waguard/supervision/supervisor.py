@@ -115,6 +115,7 @@ class Supervisor:
         """
         rows = await self._around.store.sessions()
         self._database = self._loaded = True
+        self._around.fleet.outages.tell("database_down", None)
         for row in rows:
             self._take_in(row)
         await self._sweep({process.pid for _, process in records})
@@ -205,7 +206,7 @@ class Supervisor:
             return "waiting"
         timeout = self._around.config().restore.timeout
         if not await session.settle(settled, timeout=timeout):
-            if session.link is Link.OFFLINE:
+            if session.link is Link.OFFLINE or self._around.fleet.network_down:
                 return "offline"  # the network is away; it goes on trying by itself
             session.unhealthy(f"not restored within {timeout:g} s")
             return "failed"
@@ -264,11 +265,14 @@ class Supervisor:
             return
         self._around.admission.look()
         self._around.fleet.tick()
+        self._around.fleet.look_at_network()
         config = self._around.config()
         crowded = self._around.crowded()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
         for session in list(self._sessions.values()):
             session.look()
+            if session.state is State.STARTING and self._around.fleet.network_down:
+                session.in_state_since = now  # its page cannot be ready
             if session.waiting:
                 continue  # nothing runs that could be silent
             silence = probe.Silence(
@@ -291,7 +295,7 @@ class Supervisor:
         connected = [s for s in self._sessions.values() if s.link is Link.CONNECTED]
         everywhere = ack_watch.everywhere(connected)
         self._around.fleet.outages.tell("acks_missing_everywhere", everywhere)
-        if everywhere is None and not self._stopping:
+        if everywhere is None and not self._stopping and not self._around.fleet.network_down:
             ack_watch.replace_the_late(connected, limit=self._around.config().send.ack_limit)
 
     async def measure(self) -> None:
@@ -321,7 +325,9 @@ class Supervisor:
             idle=session.idle,
             recycled=session.recycled,
         )
-        turn = size is Size.TOO_BIG and not self._recycled and not self._around.fleet.open
+        fleet = self._around.fleet
+        calm = not self._recycled and not fleet.open and not fleet.network_down
+        turn = size is Size.TOO_BIG and calm
         if turn or size is Size.FAR_TOO_BIG:
             self._recycled = session
             used = f"{session.usage.memory >> 20} MB"
@@ -366,10 +372,12 @@ class Supervisor:
         paths, instance = self._around.config().paths, self._around.instance
         try:
             rows = {row.session_id: row for row in await self._around.store.sessions()}
-        except WaguardError:
+        except WaguardError as error:
             self._database = False
+            self._around.fleet.outages.tell("database_down", error.message)
             raise
         self._database = True
+        self._around.fleet.outages.tell("database_down", None)
         host = await asyncio.to_thread(
             take_stock, paths.sessions, paths.runtime / "workers", instance=instance
         )
@@ -638,7 +646,7 @@ class Supervisor:
 
     def _problems(self) -> list[str]:
         problems = []
-        if not self._database:
+        if not self._database and not self._around.fleet.outages.why("database_down"):
             problems.append("the database does not answer")
         if not self._restored:
             problems.append("sessions are still being restored")

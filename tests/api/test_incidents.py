@@ -1,0 +1,28 @@
+"""GET /api/incidents: what concerned all sessions at once."""
+
+from tests.api.conftest import Api
+from tests.api.fake_sessions import SESSION
+from waguard.ports import AuditEntry
+
+
+async def test_those_of_all_sessions_are_told_in_sentences(api: Api) -> None:
+    for at, kind, session in (
+        (1.0, "network_down", None),
+        (2.0, "parked", SESSION),
+        (3.5, "network_up", None),
+    ):
+        await api.store.record(
+            AuditEntry(session_id=session, kind=kind, reason="no default route", at=at)
+        )
+    answer = await api.call("GET", "/api/incidents")
+    assert answer.status == 200
+    (incident,) = answer.json()["incidents"]
+    assert incident["began"] == "1970-01-01T00:00:01Z"
+    assert incident["sentences"][0] == "Cause: no default route."
+    assert incident["sentences"][-1].endswith("after 2.5 s.")
+
+
+async def test_it_wants_the_key_and_the_database(api: Api) -> None:
+    assert (await api.call("GET", "/api/incidents", key=None)).status == 401
+    api.store.down = True
+    assert (await api.call("GET", "/api/incidents")).status == 503

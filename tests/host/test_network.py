@@ -1,0 +1,84 @@
+"""What the kernel says of default routes and links, here and in made-up files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waguard.host.network import read
+from waguard.policy.network import Reading
+
+HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+DEFAULT = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+LOCAL = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+REJECTED = DEFAULT.replace("\t0003\t", "\t0203\t")
+NOTHING = "0" * 32
+IPV6 = f"{NOTHING} 00 {NOTHING} 00 fd{'0' * 29}1 00000400 00000003 00000000 00000003     wlan0\n"
+UNREACHABLE = f"{NOTHING} 00 {NOTHING} 00 {NOTHING} ffffffff 00000001 00000000 00200200       lo\n"
+
+
+def host(
+    root: Path, *, ipv4: str | None = HEAD, ipv6: str | None = None, **carriers: str
+) -> Reading:
+    net = root / "proc/net"
+    net.mkdir(parents=True)
+    for name, table in (("route", ipv4), ("ipv6_route", ipv6)):
+        if table is not None:
+            (net / name).write_text(table)
+    for name, carrier in carriers.items():
+        interface = root / "sys/class/net" / name
+        interface.mkdir(parents=True)
+        (interface / "carrier").write_text(carrier)
+    return read(root)
+
+
+def test_a_way_out(tmp_path: Path) -> None:
+    found = host(tmp_path, ipv4=HEAD + LOCAL + DEFAULT, eth0="1\n", eth1="0\n")
+    assert found == Reading(route=True, carrier=True)
+
+
+def test_a_cable_that_was_pulled(tmp_path: Path) -> None:
+    found = host(tmp_path, ipv4=HEAD + DEFAULT, eth0="0\n")
+    assert found == Reading(route=True, carrier=False)
+
+
+def test_one_of_two_ways(tmp_path: Path) -> None:
+    found = host(tmp_path, ipv4=HEAD + DEFAULT, ipv6=IPV6, eth0="0\n", wlan0="1\n")
+    assert found == Reading(route=True, carrier=True)
+
+
+@pytest.mark.parametrize("table", [HEAD, HEAD + LOCAL, HEAD + REJECTED])
+def test_no_default_route(tmp_path: Path, table: str) -> None:
+    assert host(tmp_path, ipv4=table, ipv6=UNREACHABLE) == Reading(route=False)
+
+
+def test_ipv6_alone(tmp_path: Path) -> None:
+    assert host(tmp_path, ipv6=UNREACHABLE + IPV6) == Reading(route=True)
+
+
+def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    assert host(tmp_path, ipv4=None, ipv6=IPV6) == Reading()
+
+
+def test_a_network_of_its_own_has_no_way_out() -> None:
+    """The kernel's own words, in a namespace where only loopback is."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root and unshare")
+    code = (
+        "import json; from waguard.host.network import read; r = read();"
+        "print(json.dumps([r.route, r.carrier]))"
+    )
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    if done.returncode != 0 and "unshare" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert json.loads(done.stdout) == [False, None]

@@ -1,0 +1,180 @@
+"""The host's network is away: it is told once, nobody is restarted, and all come back by themselves."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import CONNECTED, LOADING, Bench
+from tests.supervision.fakes import Script, World, until
+from tests.waiting import wait_until
+from waguard.policy.incidents import fold_fleet, sentences
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+from waguard.policy.network import Reading
+from waguard.ports import BusEvent
+
+FOUR = ("a", "b", "c", "d")
+AWAY, THERE = Reading(route=False), Reading(route=True, carrier=True)
+
+
+@pytest.fixture
+async def fleet(bench: Bench, world: World) -> AsyncIterator[Bench]:
+    """Four sessions that are up."""
+    world.spawn.script = Script(reports=(CONNECTED,))
+    for name in FOUR:
+        await bench.row(name)
+    assert await bench.restore() == "restored 4"
+    yield bench
+    world.spawn.script = Script(reports=(CONNECTED,))
+
+
+async def ticks(fleet: Bench, world: World, seconds: int) -> None:
+    """With workers and pages that are heard."""
+    for _ in range(seconds):
+        world.clock.advance(1.0)
+        for session in fleet.it._sessions.values():
+            if session.process:
+                session.heard_at = session.page_seen_at = world.clock.monotonic()
+        await fleet.it.watch()
+
+
+async def lose(fleet: Bench, *names: str) -> None:
+    for name in names:
+        fleet.process(name).report("offline")
+        await until(fleet.session(name), lambda s: s.link is Link.OFFLINE)
+
+
+async def find(fleet: Bench, *names: str) -> None:
+    for name in names:
+        fleet.process(name).report("connected")
+        await until(fleet.session(name), lambda s: s.link is Link.CONNECTED)
+
+
+def incidents(world: World) -> list[BusEvent]:
+    return [event for event in world.events("incident") if event.session_id is None]
+
+
+async def told(world: World, *kinds: str) -> None:
+    """All that was told of the fleet so far."""
+    await wait_until(lambda: len(incidents(world)) >= len(kinds), "it is told")
+    assert [event.data["kind"] for event in incidents(world)] == list(kinds)
+
+
+async def test_a_host_without_a_route_is_told_once_and_when_it_is_back(
+    fleet: Bench, world: World
+) -> None:
+    before = {name: fleet.process(name) for name in FOUR}
+    world.network = AWAY
+    await ticks(fleet, world, 5)
+    assert fleet.it.health().problems == ()  # every socket is still there
+    await lose(fleet, "a")
+    await ticks(fleet, world, 1)
+    assert fleet.it.health().problems[0] == "the host has no default route"
+    view = await fleet.it.view("a")
+    assert (view.status, view.link) == ("disconnected", "offline")
+    assert (view.disconnect_reason, view.disconnect_details) == (
+        "timeout",
+        "the host has no default route",
+    )
+    await lose(fleet, "b", "c", "d")
+    await ticks(fleet, world, 900)
+    assert {name: fleet.process(name) for name in FOUR} == before
+    world.network = THERE
+    await ticks(fleet, world, 5)
+    assert "sessions are without WhatsApp" in fleet.it.health().problems[0]
+    await find(fleet, *FOUR)
+    await ticks(fleet, world, 1)
+    assert fleet.it.health().problems == ()
+    await told(world, "network_down", "network_up")
+    await wait_until(lambda: world.audited("network_up"), "it is on the trail")
+    (incident,) = fold_fleet(await world.store.audit(None))
+    assert sentences(incident) == [
+        "Cause: the host has no default route.",
+        "Done: no session was restarted for it.",
+        "Result: the network was back, and the sessions reconnected by themselves after 906.0 s.",
+    ]
+
+
+async def test_most_that_lose_their_socket_at_once(fleet: Bench, world: World) -> None:
+    """The host has a route, but nothing comes over it."""
+    world.network = THERE
+    await lose(fleet, "a", "b")
+    await ticks(fleet, world, 1)
+    assert not incidents(world)
+    await lose(fleet, "c")
+    await ticks(fleet, world, 1)
+    await told(world, "network_down")
+    assert incidents(world)[0].data["reason"] == "3 of 4 sessions lost WhatsApp at once"
+    await find(fleet, "a")
+    await ticks(fleet, world, 1)
+    assert fleet.it._around.fleet.network_down is None
+
+
+async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
+    fleet: Bench, world: World
+) -> None:
+    world.network = AWAY
+    await lose(fleet, *FOUR)
+    await ticks(fleet, world, 1)
+    world.spawn.script = Script(reports=(LOADING,))
+    fleet.process("a").exit(13)
+    await until(fleet.session("a"), lambda s: s.state is State.STARTING and s.process is not None)
+    starting = fleet.process("a")
+    await ticks(fleet, world, 300)
+    assert fleet.process("a") is starting
+    world.network = THERE
+    await find(fleet, "b", "c", "d")
+    await ticks(fleet, world, 50)
+    assert fleet.process("a") is starting
+    await ticks(fleet, world, 10)
+    await until(fleet.session("a"), lambda s: s.process is not starting)
+
+
+async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: World) -> None:
+    world.network = AWAY
+    world.spawn.script = Script(reports=({"phase": "ready", "link": "offline"},))
+    world.change("restore", timeout=0.05)
+    for name in "ab":
+        await bench.row(name)
+    assert await bench.restore() == "offline 2"
+    await ticks(bench, world, 300)
+    assert bench.it.health().problems[0] == "the host has no default route"
+    assert all(bench.session(name).restarts == 0 for name in "ab")
+
+
+async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
+    world.change("fleet", network="off")
+    world.network = AWAY
+    await lose(fleet, "a")
+    await ticks(fleet, world, 30)
+    assert not incidents(world)
+
+
+async def test_acks_are_not_missed_while_the_network_is_away(fleet: Bench, world: World) -> None:
+    session = fleet.session("a")
+    session.acks.sent("true_c_1", world.clock.monotonic())
+    world.network = AWAY
+    await lose(fleet, "b")
+    await ticks(fleet, world, 100)
+    assert not session.acks.overdue
+    world.network = THERE
+    await find(fleet, "b")
+    await ticks(fleet, world, 60)
+    assert not session.acks.overdue
+    await ticks(fleet, world, 2)
+    assert session.acks.overdue
+
+
+async def test_a_database_that_is_away_is_an_incident_of_all(fleet: Bench, world: World) -> None:
+    world.store.down = True
+    for _ in range(2):
+        await fleet.it.reconcile()
+    assert [p for p in fleet.it.health().problems if "database" in p] == [
+        "the database in memory is down"
+    ]
+    world.store.down = False
+    await fleet.it.reconcile()
+    assert not any("database" in problem for problem in fleet.it.health().problems)
+    await wait_until(lambda: world.audited("database_up"), "it is on the trail")
+    await told(world, "database_down", "database_up")
