@@ -146,6 +146,14 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     ack_limit: Seconds = 60.0
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is begun at a time, and what must stay free on the disks (MB, 0: nothing)."""
+
+    disk_reserve: Size = 200
+    sends_in_flight: Count = 50
+    requests: Count = 200
+
+
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """Where events are delivered, and the secret that signs them."""
 
@@ -200,6 +208,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reconcile: Reconcile = Reconcile()
     restart: Restart = Restart()
     send: Send = Send()
+    limits: Limits = Limits()
     webhook: Webhook = Webhook()
     inbox: Inbox = Inbox()
     media: Media = Media()

@@ -39,9 +39,11 @@ from waguard.messaging.webhook import Webhooks
 from waguard.policy import delivery
 from waguard.policy.incidents import STARTED
 from waguard.ports import Inbox, Process
+from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
+from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Surroundings
 from waguard.supervision.supervisor import Supervisor
@@ -56,8 +58,8 @@ TIDIED_AT_ONCE: Final = 500  # rows
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
     {
-        *("restore", "admission", "fleet", "restart", "send", "browser", "worker", "profiles"),
-        *("whatsapp", "webhook", "inbox", "media", "retention", "log"),
+        *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
+        *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log"),
     }
 )
 
@@ -114,6 +116,12 @@ class Daemon:
                 crowded=cpu_is_crowded,
             )
         )
+        self._disk = DiskReserve(
+            self._fleet.outages,
+            self._clock,
+            reserve=lambda: self._config.limits.disk_reserve,
+            folders=_written(config),
+        )
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._signals = 0
@@ -141,10 +149,16 @@ class Daemon:
                 sessions=self._supervisor,
                 store=self._store,
                 events=self._bus,
-                outbox=Outbox(self._supervisor, lambda: self._config.send),
+                outbox=Outbox(
+                    self._supervisor,
+                    lambda: self._config.send,
+                    limits=lambda: self._config.limits,
+                    require_room=self._require_room,
+                ),
                 messages=self._store.messages,
                 media=self._media,
                 webhooks=webhooks,
+                require_room=self._require_room,
             )
         )
         runner = await serve(app, self._listener)
@@ -224,7 +238,13 @@ class Daemon:
                 living.append((record, process))
         return living
 
+    def _require_room(self) -> None:
+        """Raises ``WaguardError`` while new work would end badly."""
+        self._disk.require()
+        self._journal.require_room()
+
     async def _watch(self) -> None:
+        self._disk.look()
         await self._supervisor.watch()
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
@@ -346,6 +366,13 @@ async def _feed(bus: Bus, inbox: Inbox) -> None:
                     inbox.put((of_event(event),), lambda _: None)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
                     logger.exception("an event was not queued", event=event.event, id=event.id)
+
+
+def _written(config: Config) -> tuple[Path, ...]:
+    """Folders on whose disks sessions and messages are stored."""
+    paths = (config.paths.sessions, config.paths.state)
+    database = sqlite_file(config.database.url)
+    return (*paths, database.parent) if database else paths
 
 
 def _make(key: str, *folders: Path) -> None:

@@ -106,6 +106,18 @@ class DatabaseUnavailableError(UnavailableError):
     """The database does not answer: what it holds is unknown, which is never empty."""
 
 
+class TooManyError(WaguardError):
+    """More of this at a time than is allowed; try again after ``retry_after`` seconds."""
+
+    status = 429
+
+
+class NoRoomError(WaguardError):
+    """The disk is too full to begin anything new."""
+
+    status = 507
+
+
 class UncertainError(WaguardError):
     """It may have been done: the answer never came. Never repeat it blindly."""
 

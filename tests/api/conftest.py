@@ -17,6 +17,7 @@ from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.config import Config
+from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
@@ -58,6 +59,8 @@ class Api:
     media: MediaFolder
     config: Config = field(default_factory=Config)
     base: str = ""
+    no_room: WaguardError | None = None
+    """Why no new work may begin."""
 
     async def call(
         self,
@@ -83,6 +86,10 @@ class Api:
         ) as response:
             return Answer(response.status, response.headers, await response.read())
 
+    def require_room(self) -> None:
+        if self.no_room:
+            raise self.no_room
+
     def configure(self, section: str, **changes: Any) -> None:
         """As a reload of the configuration would."""
         replaced = msgspec.structs.replace(getattr(self.config, section), **changes)
@@ -101,7 +108,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     media = MediaFolder(tmp_path / "media")
     journal = Journal(database.messages, media, base="", has_global=lambda: True)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
-        outbox = Outbox(sessions, lambda: world.config.send)
+        outbox = Outbox(
+            sessions,
+            lambda: world.config.send,
+            limits=lambda: world.config.limits,
+            require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
+        )
         webhooks = Webhooks(
             database.messages, journal, lambda: world.config.webhook, (), instance_url=""
         )
@@ -116,6 +128,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             messages=database.messages,
             media=media,
             webhooks=webhooks,
+            require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)

@@ -11,7 +11,7 @@ from tests.messaging.office import office
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import journal
 from waguard.messaging.journal import of_event
 from waguard.policy.inbox import Received
@@ -177,3 +177,23 @@ async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: lis
         it.put(event(1))
         await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
     assert any("not stored before the stop" in said for said in logged)
+
+
+async def test_new_work_waits_while_the_database_is_behind(
+    tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path, None, around=around(wrapped)) as it:
+        it.journal.require_room()
+        wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
+        for limit, value in (("COUNT", 1), ("BYTES", 1), ("AGE", 0.0)):
+            with monkeypatch.context() as patch:
+                it.put(event(ord(limit[0])))
+                it.journal.require_room()
+                patch.setattr(journal, f"BEHIND_{limit}", value)
+                with pytest.raises(UnavailableError, match="the database is behind") as refused:
+                    it.journal.require_room()
+                assert refused.value.retry_after == 10
+        assert await it.journal.flushed(10.0)
+        monkeypatch.setattr(journal, "BEHIND_COUNT", 1)
+        it.journal.require_room()
+        assert len(it.news) == 3

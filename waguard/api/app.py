@@ -24,6 +24,7 @@ from waguard.api import (
 from waguard.api.body import read_object
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
+from waguard.api.limits import LOAD, Load, bounded
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.errors import WaguardError
@@ -95,8 +96,9 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
 
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
-    app = web.Application(middlewares=[problems, gate], client_max_size=MEDIA_BODY_LIMIT)
+    app = web.Application(middlewares=[problems, bounded, gate], client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
+    app[LOAD] = Load()
     app[CHANGES] = set()
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"

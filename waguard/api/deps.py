@@ -46,6 +46,8 @@ class ApiDeps:
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks
+    require_room: Callable[[], None] = lambda: None
+    """Raises ``WaguardError`` while new work would end badly."""
 
 
 DEPS = web.AppKey("deps", ApiDeps)

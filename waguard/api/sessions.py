@@ -53,6 +53,7 @@ def shown(view: SessionView) -> dict[str, Any]:
 async def create(request: web.Request) -> web.Response:
     """POST /api/sessions."""
     body = request[BODY]
+    request.app[DEPS].require_room()
     view, is_new = await request.app[DEPS].sessions.create(
         fields.session_id(body.get("session_id")),
         fields.workspace_id(body.get("workspace_id")),

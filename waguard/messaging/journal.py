@@ -10,6 +10,7 @@ that the disk does not take is left out, its message is not.
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from typing import Any, Final, Self
 import msgspec
 from loguru import logger
 
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.files import NO_ANSWER, Keeper
 from waguard.policy import delivery
 from waguard.policy.inbox import Kind, Received, Told, event_id, fitting
@@ -29,6 +30,10 @@ BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
 WAITING_LIMIT: Final = 50_000  # puts that wait for the database; a worker keeps 10,000
 WAITING_BYTES: Final = 128 << 20  # of bodies and files; beyond, files are left out
+# above any of these no new work is begun: it would have to be stored too
+BEHIND_COUNT: Final = WAITING_LIMIT // 10
+BEHIND_BYTES: Final = WAITING_BYTES // 2
+BEHIND_AGE: Final = 60.0  # s of the oldest
 RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 
@@ -37,12 +42,14 @@ class _Put:
     entries: tuple[Entry, ...]
     stored: Stored
     size: int
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True, eq=False)
 class _Settle:
     settlement: Settlement
     done: "asyncio.Future[None]"
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -107,6 +114,19 @@ class Journal:
         put = _Put(entries, stored, _weight(entries))
         self._add(put)
         self._bytes += put.size
+
+    def require_room(self) -> None:
+        """Raises ``UnavailableError`` while the database is too far behind for new work."""
+        count = len(self._waiting)
+        age = time.monotonic() - self._waiting[0].since if count else 0.0
+        if count < BEHIND_COUNT and self._bytes < BEHIND_BYTES and age < BEHIND_AGE:
+            return
+        raise UnavailableError(
+            f"the database is behind: {count} writes wait, the first for {age:.0f} s",
+            field="database",
+            remedy="try again; see why the database is slow or away",
+            retry_after=10,
+        )
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """See ``ports.Inbox``."""

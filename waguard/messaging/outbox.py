@@ -13,14 +13,15 @@ import asyncio
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from loguru import logger
 
-from waguard.config import Send
-from waguard.errors import RefusedError, UncertainError, WaguardError
+from waguard.config import Limits, Send
+from waguard.errors import RefusedError, TooManyError, UncertainError, WaguardError
 from waguard.ports import Sessions
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
@@ -69,11 +70,17 @@ class Outbox:
         sessions: Sessions,
         settings: Callable[[], Send],
         *,
+        limits: Callable[[], Limits] = Limits,
+        require_room: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``require_room`` raises ``WaguardError`` while no new send may begin."""
         self._sessions = sessions
         self._settings = settings
+        self._limits = limits
+        self._require_room = require_room
         self._clock = clock
+        self._in_flight: Counter[str] = Counter()
         self._tickets: dict[bytes, Ticket] = {}
 
     def send_text(self, session_id: str, chat: str, text: str) -> Ticket:
@@ -138,14 +145,34 @@ class Outbox:
         known = self._tickets.get(key)
         if known and (not known.task.done() or _may_have_happened(known.task)):
             return known
+        self._require_room()
+        self._require_place(session_id)
         message_id = new_message_id(chat)
         task = asyncio.create_task(
             self._send(session_id, message_id, call), name=f"send {session_id}"
         )
-        # a result that nobody waits for any more is no "exception was never retrieved"
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._in_flight[session_id] += 1
+        task.add_done_callback(lambda done: self._on_done(session_id, done))
         ticket = self._tickets[key] = Ticket(key, message_id, task)
         return ticket
+
+    def _require_place(self, session_id: str) -> None:
+        most = self._limits().sends_in_flight
+        if self._in_flight[session_id] >= most:
+            raise TooManyError(
+                f"{most} sends of this session are under way",
+                field="session_id",
+                value=session_id,
+                remedy="wait for their replies; limits.sends_in_flight allows more",
+                retry_after=1,
+            )
+
+    def _on_done(self, session_id: str, done: "asyncio.Task[Sent]") -> None:
+        self._in_flight[session_id] -= 1
+        if not self._in_flight[session_id]:
+            del self._in_flight[session_id]
+        if not done.cancelled():
+            done.exception()  # one that nobody waits for any more is no surprise
 
     def _send(
         self, session_id: str, message_id: str, call: Callable[[str, float], SendText | SendMedia]

@@ -49,6 +49,13 @@ def parse(text: str) -> URL:
     return url
 
 
+def sqlite_file(text: str) -> Path | None:
+    """Where an SQLite database lies; None: it is another one."""
+    url = make_url(text)
+    named = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database) if named and url.database else None
+
+
 def name_of(url: URL) -> str:
     """The database for messages: no user, no password, no options."""
     place = f"{url.host or 'local'}:{url.port}" if url.port else url.host or ""
