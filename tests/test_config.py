@@ -104,6 +104,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "media.limit": 1024,
         "retention.inbox_days": 30,
         "retention.dead_days": 30,
+        "retention.audit_days": 90,
         "log.level": "INFO",
         "log.format": "auto",
     }

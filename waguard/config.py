@@ -179,10 +179,11 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the database keeps what was received, and the webhooks that nobody took."""
+    """Days that the database keeps what was received, webhooks that nobody took, and the trail."""
 
     inbox_days: Count = 30
     dead_days: Count = 30
+    audit_days: Count = 90
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):

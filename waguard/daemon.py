@@ -39,6 +39,7 @@ from waguard.messaging.webhook import Webhooks
 from waguard.policy import delivery
 from waguard.policy.incidents import STARTED
 from waguard.ports import Inbox, Process
+from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
@@ -54,7 +55,6 @@ TIDY_INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
-TIDIED_AT_ONCE: Final = 500  # rows
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
     {
@@ -180,7 +180,7 @@ class Daemon:
         self._measure()
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
-        self._ticker.every(TIDY_INTERVAL, "tidy messages", self._tidy_messages)
+        self._ticker.every(TIDY_INTERVAL, "tidy database", self._tidy_database)
         self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
         self._ticker.start()
         beginning = asyncio.create_task(self._begin(), name="beginning")
@@ -274,21 +274,18 @@ class Daemon:
             if await self._journal.flushed(DRAIN):
                 await webhooks.drain(DRAIN)
 
-    async def _tidy_messages(self) -> None:
+    async def _tidy_database(self) -> None:
         """Delete what is older than the configuration keeps, a little at a time."""
         keep, now = self._config.retention, self._clock.wall()
-        count = 0
         try:
-            while gone := await self._store.messages.tidy(
-                inbox_before=now - keep.inbox_days * DAY,
-                dead_before=now - keep.dead_days * DAY,
-                limit=TIDIED_AT_ONCE,
-            ):
-                count += gone
+            messages = await housekeeping.tidy_messages(self._store.messages, keep, now)
+            entries = await housekeeping.tidy_audit(self._store, keep, now)
+            await self._store.compact()
         except WaguardError as error:
-            logger.warning("old messages not deleted", why=error.line())
-        if count:
-            logger.info("old messages deleted", count=count)
+            logger.warning("the database is not tidied, trying again later", why=error.line())
+            return
+        if messages or entries:
+            logger.info("old rows deleted", messages=messages, audit=entries)
 
     async def _tidy_media(self) -> None:
         keep = self._config.media

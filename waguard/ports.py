@@ -174,6 +174,15 @@ class Store(Protocol):
     async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
         """The newest entries of a session, None: of the fleet; oldest first."""
 
+    async def audited(self, *, before: float) -> Sequence[str | None]:
+        """Sessions, or the fleet (None), with entries that are older (unix time)."""
+
+    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
+        """Delete at most ``limit`` entries that are older; how many."""
+
+    async def compact(self) -> None:
+        """Give back what deletions have left free, where the database does not do it itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusEvent:

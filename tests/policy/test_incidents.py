@@ -9,6 +9,7 @@ from waguard.policy.incidents import (
     fold,
     fold_fleet,
     incident_event,
+    needed_since,
     sentences,
 )
 from waguard.policy.status import Status
@@ -239,3 +240,17 @@ def test_each_kind_of_the_fleet_is_open_at_most_once(entries: list[Line]) -> Non
     told = fold_fleet(entries)
     assert sum(incident.ended is None for incident in told) <= len(FLEET_ENDS)
     assert all(sentences(incident) for incident in told)
+
+
+def test_what_is_needed_is_what_still_goes_on() -> None:
+    assert needed_since(PAIRED) is None
+    entries = [
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "it died"),
+        status(11, Status.DISCONNECTED, Status.CONNECTED),
+        Line(20, "profile_mended", reason="put aside"),
+        Line(30, "parked", reason="conflict"),
+    ]
+    assert needed_since(entries) == 20
+    assert needed_since([*entries, status(40, Status.FAILED, Status.CONNECTED)]) is None
+    fleet = [Line(1, "disk_low"), Line(2, "network_down"), Line(3, "disk_free")]
+    assert needed_since(fleet, fleet=True) == 2

@@ -137,6 +137,19 @@ class MemoryStore:
         mine = [entry for entry in self.entries if entry.session_id == session_id]
         return mine[max(0, len(mine) - max(0, limit)) :]
 
+    async def audited(self, *, before: float) -> Sequence[str | None]:
+        self._reach()
+        return list({entry.session_id for entry in self.entries if _at(entry) < before})
+
+    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
+        self._reach()
+        old = [e for e in self.entries if e.session_id == session_id and _at(e) < before][:limit]
+        self.entries = [entry for entry in self.entries if entry not in old]
+        return len(old)
+
+    async def compact(self) -> None:
+        self._reach()
+
     def _reach(self) -> None:
         if self.down or not self._opened:
             raise DatabaseUnavailableError("the database in memory is down", retry_after=5.0)
@@ -176,3 +189,7 @@ def _lives(account: Account) -> bool:
 
 def _first(account: Account) -> _Own:
     return _Own(desired_up=account.status in {Status.CONNECTED, Status.AUTHENTICATED})
+
+
+def _at(entry: AuditEntry) -> float:
+    return entry.at or 0.0

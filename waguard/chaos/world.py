@@ -308,7 +308,6 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         MARK: str(folder),
         "WAGUARD_LOG__LEVEL": "DEBUG",
         "WAGUARD_RECONCILE__INTERVAL": "3",
-        "WAGUARD_LIMITS__DISK_RESERVE": "8",  # the disk is small
         "WAGUARD_RESTART__STABLE_AFTER": "1",
         "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),

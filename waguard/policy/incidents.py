@@ -85,6 +85,12 @@ class Incident:
     advice: str | None = None
 
 
+def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
+    """Unix time from which on entries tell of an incident that still goes on; None: there is none."""
+    told = fold_fleet(entries) if fleet else fold(entries)
+    return min((incident.began for incident in told if incident.ended is None), default=None)
+
+
 def incident_event(entry: Entry) -> dict[str, Any] | None:
     """What the event stream tells of an entry at once; None: it is no trouble."""
     if entry.kind not in _TROUBLE:

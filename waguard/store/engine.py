@@ -148,6 +148,9 @@ def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:
     connection.isolation_level = None
     try:
         cursor = connection.cursor()
+        cursor.execute("PRAGMA page_count")
+        if cursor.fetchone() == (0,):  # later it would be in vain, and take the writers' lock
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits with the power
         cursor.execute("PRAGMA foreign_keys=ON")

@@ -1,20 +1,22 @@
 """The store over SQLAlchemy: SQLite, PostgreSQL, MySQL and MariaDB."""
 
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.policy.status import Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import answering, is_refusal, unavailable
+from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
 from waguard.store.layout import Layout, reflect
 from waguard.store.messages import SqlMessages
 from waguard.store.models import ACCOUNTS, EVENTS
@@ -22,6 +24,8 @@ from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
@@ -194,6 +198,39 @@ class SqlStore:
         async with self._reading() as (connection, _):
             found = (await connection.execute(newest)).all()
         return [_audit_entry(row._asdict()) for row in reversed(found)]
+
+    async def audited(self, *, before: float) -> Sequence[str | None]:
+        query = select(EVENTS.c.session_id).where(EVENTS.c.at < before).distinct()
+        async with self._reading() as (connection, _):
+            return (await connection.scalars(query)).all()
+
+    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
+        own = EVENTS.c
+        old = (own.session_id == _cut("session_id", session_id)) & (own.at < before)
+        oldest = select(own.id).where(old).order_by(own.id).limit(limit)
+        async with self._reading() as (connection, _):
+            found = (await connection.scalars(oldest)).all()
+        if not found:
+            return 0
+        async with self._writing() as work:
+            return (await work.connection.execute(delete(EVENTS).where(own.id.in_(found)))).rowcount
+
+    async def compact(self) -> None:
+        """SQLite's file shrinks; the others do it by themselves."""
+        if self._url.get_backend_name() != "sqlite":
+            return
+        rounds = ROUNDS
+        while rounds and await self._alone(give_back):
+            rounds -= 1
+        await self._alone(empty_wal)
+
+    async def _alone(self, do: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+        engines, _ = self._opened()
+        async with self._answering():
+            try:
+                return await do(engines.writer)
+            except sqlite3.OperationalError as error:
+                raise unavailable(self._name, error) from error
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[tuple[AsyncConnection, Layout]]:

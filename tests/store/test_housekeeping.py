@@ -1,0 +1,174 @@
+"""What is old is deleted, but not what an open incident tells of; SQLite's file shrinks after it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.store.conftest import SHAPES, Bench
+from tests.store.test_outages import write_locked
+from waguard.config import Retention
+from waguard.errors import DatabaseUnavailableError
+from waguard.ports import AuditEntry
+from waguard.store import housekeeping
+from waguard.store.sql import SqlStore
+
+DAY = 86_400.0
+KEEP = Retention()
+with_every_store = pytest.mark.parametrize("bench", SHAPES, indirect=True)
+
+
+async def record(
+    bench: Bench, session: str | None, kind: str, days_ago: float, **about: Any
+) -> None:
+    at = bench.wall.time - days_ago * DAY
+    await bench.store.record(AuditEntry(session_id=session, kind=kind, at=at, **about))
+
+
+async def kinds(bench: Bench, session: str | None) -> list[str]:
+    return [entry.kind for entry in await bench.store.audit(session)]
+
+
+@with_every_store
+async def test_old_entries_go_a_few_at_a_time(bench: Bench) -> None:
+    for days in (200, 150, 100, 10):
+        await record(bench, "a", f"k{days}", days)
+    await record(bench, None, "fleet", 100)
+    before = bench.wall.time - 90 * DAY
+    assert set(await bench.store.audited(before=before)) == {"a", None}
+    tidy = bench.store.tidy_audit
+    assert [await tidy("a", before=before, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert await kinds(bench, "a") == ["k10"]
+    assert await kinds(bench, None) == ["fleet"]
+    assert await tidy(None, before=before, limit=2) == 1
+    assert await bench.store.audited(before=before) == []
+    await bench.store.compact()
+
+
+@with_every_store
+async def test_what_an_open_incident_tells_of_is_kept(bench: Bench) -> None:
+    for name in ("parked", "well"):
+        await bench.store.create(name, 1, account_id=None, priority=0)
+        await record(bench, name, "restart", 300, reason="it died")
+        await record(bench, name, "status", 299, before="disconnected", after="connected")
+        await record(bench, name, "profile_mended", 120, reason="put aside")
+        await record(bench, name, "parked", 110, reason="restart_budget")
+    await record(bench, "well", "status", 100, before="failed", after="connected")
+    await record(bench, "gone", "parked", 110, reason="conflict")  # its session was deleted
+    for days, kind in ((130, "network_down"), (129, "network_up"), (120, "disk_low")):
+        await record(bench, None, kind, days, reason="why")
+    assert await housekeeping.tidy_audit(bench.store, KEEP, bench.wall.time) == 10
+    assert await kinds(bench, "parked") == ["profile_mended", "parked"]
+    assert await kinds(bench, "well") == []
+    assert await kinds(bench, "gone") == []
+    assert await kinds(bench, None) == ["disk_low"]
+    assert await housekeeping.tidy_audit(bench.store, KEEP, bench.wall.time) == 0
+
+
+def sizes(path: Path) -> tuple[int, int]:
+    """Of the file and its WAL."""
+    return path.stat().st_size, Path(f"{path}-wal").stat().st_size
+
+
+async def fill(store: SqlStore, megabytes: int) -> None:
+    for _ in range(megabytes):
+        for number in range(10):
+            await store.record(
+                AuditEntry(session_id="s", kind="big", reason="x" * 100_000, at=float(number))
+            )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "w.db"
+
+
+async def test_a_file_of_ours_shrinks(file: Path) -> None:
+    store = SqlStore(f"sqlite+aiosqlite:///{file}")
+    await store.open()
+    try:
+        await store.compact()
+        empty, _ = sizes(file)
+        await fill(store, 8)
+        await store.compact()
+        full, wal = sizes(file)
+        assert full > empty + 8_000_000
+        assert wal == 0
+        while await store.tidy_audit("s", before=100.0, limit=500):
+            pass
+        assert sizes(file)[0] == full
+        await store.compact()
+        assert sizes(file)[0] < empty + 500_000
+        assert sizes(file)[1] == 0
+        await store.record(AuditEntry(session_id="s", kind="next"))
+        assert [entry.kind for entry in await store.audit("s")] == ["next"]
+    finally:
+        await store.close()
+
+
+async def test_only_so_much_at_a_time(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "PAGES", 100)
+    monkeypatch.setattr("waguard.store.sql.ROUNDS", 2)
+    store = SqlStore(f"sqlite+aiosqlite:///{file}")
+    await store.open()
+    try:
+        await fill(store, 2)
+        await store.compact()
+        full, _ = sizes(file)
+        while await store.tidy_audit("s", before=100.0, limit=500):
+            pass
+        await store.compact()
+        assert sizes(file)[0] == full - 2 * 100 * 4096
+    finally:
+        await store.close()
+
+
+async def test_a_file_of_another_program_is_left_as_it_is(file: Path) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    store = SqlStore(f"sqlite+aiosqlite:///{file}")
+    await store.open()
+    try:
+        await fill(store, 1)
+        while await store.tidy_audit("s", before=100.0, limit=500):
+            pass
+        await store.compact()
+        assert sizes(file)[0] > 1_000_000
+    finally:
+        await store.close()
+
+
+async def test_a_reader_holds_nobody_up(file: Path) -> None:
+    """The WAL is emptied another time; who writes waits a fifth of a second at most."""
+    store = SqlStore(f"sqlite+aiosqlite:///{file}")
+    await store.open()
+    reader = sqlite3.connect(file, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM waguard_events").fetchall()
+        await store.record(AuditEntry(session_id="s", kind="one"))
+        await store.compact()
+        assert sizes(file)[1] > 0
+        reader.execute("ROLLBACK")
+        await store.compact()
+        assert sizes(file)[1] == 0
+    finally:
+        reader.close()
+        await store.close()
+
+
+async def test_a_locked_file_is_an_outage(file: Path) -> None:
+    url = f"sqlite+aiosqlite:///{file}"
+    store = SqlStore(url, busy_timeout=1.0)
+    await store.open()
+    try:
+        await fill(store, 1)
+        while await store.tidy_audit("s", before=100.0, limit=500):
+            pass
+        with write_locked(url), pytest.raises(DatabaseUnavailableError, match="locked"):
+            await store.compact()
+        await store.compact()
+    finally:
+        await store.close()

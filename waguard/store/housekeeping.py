@@ -1,0 +1,76 @@
+"""What is deleted when it is old, and how an SQLite file gets smaller after it."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from waguard.config import Retention
+from waguard.policy.incidents import needed_since
+from waguard.ports import MessageStore, Store
+
+AT_ONCE: Final = 500  # rows a transaction
+PAGES: Final = 1_000  # given back a transaction, 4 MB as a rule …
+ROUNDS: Final = 50  # … and so often at most
+CHECKPOINT_WAIT: Final = 200  # ms for readers to end; every writer waits meanwhile
+_INCREMENTAL: Final = 2
+_DAY: Final = 86_400.0  # s
+
+
+async def tidy_messages(messages: MessageStore, keep: Retention, now: float) -> int:
+    """Delete what is older than ``keep`` says; ``now`` in unix time. How many rows."""
+    count = 0
+    while gone := await messages.tidy(
+        inbox_before=now - keep.inbox_days * _DAY,
+        dead_before=now - keep.dead_days * _DAY,
+        limit=AT_ONCE,
+    ):
+        count += gone
+    return count
+
+
+async def tidy_audit(store: Store, keep: Retention, now: float) -> int:
+    """The same of the audit trail. What an open incident tells of is kept, however old it is."""
+    oldest, count = now - keep.audit_days * _DAY, 0
+    known = {row.session_id for row in await store.sessions()}
+    for session_id in await store.audited(before=oldest):
+        before = oldest
+        if session_id is None or session_id in known:
+            trail = await store.audit(session_id)
+            before = min(oldest, needed_since(trail, fleet=session_id is None) or oldest)
+        while gone := await store.tidy_audit(session_id, before=before, limit=AT_ONCE):
+            count += gone
+    return count
+
+
+async def empty_wal(engine: AsyncEngine) -> None:
+    """Write what SQLite's WAL holds into the file, where nobody reads meanwhile."""
+    async with engine.connect() as connection:
+        (before,) = (await _pragma(connection, "busy_timeout"))[0]
+        await _pragma(connection, "optimize")
+        await _pragma(connection, f"busy_timeout={CHECKPOINT_WAIT}")
+        try:
+            await _pragma(connection, "wal_checkpoint(TRUNCATE)")
+        finally:
+            await _pragma(connection, f"busy_timeout={before}")
+
+
+async def give_back(engine: AsyncEngine) -> bool:
+    """Some free pages of an SQLite file; whether there were any. One that another program made may
+    keep them for ever."""
+    async with engine.connect() as connection:
+        (mode,) = (await _pragma(connection, "auto_vacuum"))[0]
+        (free,) = (await _pragma(connection, "freelist_count"))[0]
+        if mode != _INCREMENTAL or not free:
+            return False
+        await _pragma(connection, f"incremental_vacuum({PAGES})")
+        return True
+
+
+async def _pragma(connection: AsyncConnection, pragma: str) -> Sequence[Any]:
+    """Outside of any transaction, where a checkpoint has to be; all rows, as each gives a page back."""
+    raw = await connection.get_raw_connection()
+    if raw.driver_connection is None:
+        raise sqlite3.OperationalError("the connection is closed")
+    return list(await raw.driver_connection.execute_fetchall(f"PRAGMA {pragma}"))
