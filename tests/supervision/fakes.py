@@ -312,7 +312,7 @@ class FakeSpawn:
     async def begin(self, spec: WorkerSpec | WorkerRecord, script: Script) -> FakeProcess:
         self._pids += 10
         # as its browser does at once
-        (Path(spec.profile) / "Default").mkdir(parents=True, exist_ok=True)
+        (Path(spec.profile) / "Default/IndexedDB").mkdir(parents=True, exist_ok=True)
         process = FakeProcess(self._pids, spec, script)
         self.started.append(process)
         await process.begin()
@@ -414,7 +414,7 @@ class World:
     def profile(self, session_id: str, workspace_id: int = 7) -> Path:
         """Give the session a profile with credentials."""
         path = profiles.path(self.config.paths.sessions, workspace_id, session_id)
-        (path / "Default").mkdir(parents=True)
+        (path / "Default/IndexedDB").mkdir(parents=True)
         return path
 
     def record(self, session_id: str, *, generation: int = 1, pid: int = 0) -> WorkerRecord:
