@@ -244,7 +244,7 @@ class Heal(Bench):
                 body = {"session_id": session, "workspace_id": 1}
                 await daemon.call("POST", "/api/sessions", body)
             await daemon.connected(sessions)
-            await asyncio.sleep(IDLE / 2)  # what came up has been written
+            await asyncio.sleep(2 * IDLE)  # what came up has been written and measured
             before = cpu([daemon.pid])
             await asyncio.sleep(IDLE)
             idle.waguard.append(100 * (cpu([daemon.pid]) - before) / IDLE)

@@ -69,11 +69,15 @@ class AckWatch:
     @property
     def overdue(self) -> bool:
         """Whether sends are late, also where the page has not confirmed it yet."""
+        if not self._sent_at:
+            return False
         since = self._since()
         return since is not None and self._overdue(since) is not None
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         """Look at the time; ``begin`` runs what has to wait for the page as a task."""
+        if not (self._sent_at or self._told or self.late):
+            return
         since, now = self._since(), self._clock.monotonic()
         if since is None:
             self.late = None
@@ -126,10 +130,11 @@ class Watched(Protocol):
 def everywhere(connected: Iterable[Watched]) -> str | None:
     """Why no single session is to blame; None: it is no more than some."""
     sessions = list(connected)
-    confirmed = any(session.acks.late for session in sessions)
+    if not any(session.acks.late for session in sessions):
+        return None
     ill = sum(session.acks.overdue for session in sessions)
     well = sum(session.acks.well for session in sessions if not session.acks.overdue)
-    if not confirmed or not is_everywhere(late=ill, well=well):
+    if not is_everywhere(late=ill, well=well):
         return None
     return f"{ill} sessions are connected, but WhatsApp acknowledges nothing that they send"
 

@@ -10,6 +10,7 @@ from waguard.errors import WaguardError
 # a message carries at most one media file (16 MiB) and a little around it
 FRAME_LIMIT: Final = 24 << 20
 _HEADER: Final = 4
+_CHUNK: Final = 64 << 10
 
 Incoming = TypeVar("Incoming")
 
@@ -28,21 +29,37 @@ class Channel(Generic[Incoming]):
         self._writer = writer
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
+        self._read = bytearray()
 
     async def receive(self) -> Incoming:
         """Raises ``EOFError`` when the peer is gone, ``ChannelError`` when it talks nonsense."""
-        try:
-            size = int.from_bytes(await self._reader.readexactly(_HEADER))
-            if size > FRAME_LIMIT:
-                raise ChannelError(f"a message of {size} bytes is over the limit of {FRAME_LIMIT}")
-            frame = await self._reader.readexactly(size)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise EOFError("the peer hung up") from error
+        while (frame := self._whole_frame()) is None:
+            try:
+                chunk = await self._reader.read(_CHUNK)
+            except ConnectionError as error:
+                raise EOFError("the peer hung up") from error
+            if not chunk:
+                raise EOFError("the peer hung up")
+            self._read += chunk
         try:
             message: Incoming = self._decoder.decode(frame)
         except (ValueError, RecursionError) as error:
             raise ChannelError(f"not a message of this protocol: {error}") from error
         return message
+
+    def _whole_frame(self) -> bytes | None:
+        """The next one, as soon as all of it is there."""
+        if len(self._read) < _HEADER:
+            return None
+        size = int.from_bytes(self._read[:_HEADER])
+        if size > FRAME_LIMIT:
+            raise ChannelError(f"a message of {size} bytes is over the limit of {FRAME_LIMIT}")
+        end = _HEADER + size
+        if len(self._read) < end:
+            return None
+        frame = bytes(self._read[_HEADER:end])
+        del self._read[:end]
+        return frame
 
     def post(self, message: msgspec.Struct) -> None:
         """Queue without waiting; what a dead peer does not take is lost with it."""
