@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sessions(commands)
     _add_profile(commands)
     _add_webhooks(commands)
+    _add_messages(commands)
 
     qr = _command(
         commands, "qr", _qr, "show a session's QR code in the terminal, until it is scanned"
@@ -193,6 +194,23 @@ def _add_webhooks(commands: Any) -> None:
     discard = _command(verbs, "discard", _dead_discard, "delete a dead letter for good")
     discard.add_argument("number", type=int)
     _with_config(discard)
+
+
+def _add_messages(commands: Any) -> None:
+    messages = commands.add_parser("messages", help="what became of messages that were to be sent")
+    verbs = messages.add_subparsers(required=True, metavar="VERB")
+    listing = _command(verbs, "list", _messages_list, "the newest messages, without their texts")
+    listing.add_argument("--session")
+    listing.add_argument("--state", help="such as uncertain or accepted")
+    listing.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(listing)
+    for name, command, about in (
+        ("show", _messages_show, "one message, without its text"),
+        ("cancel", _messages_cancel, "do not send a message that has not begun"),
+    ):
+        verb = _command(verbs, name, command, about)
+        verb.add_argument("id", help="waguard's number, or WhatsApp's id")
+        _with_config(verb)
 
 
 def _command(
@@ -586,6 +604,34 @@ def _dead_replay(arguments: argparse.Namespace) -> int:
 def _dead_discard(arguments: argparse.Namespace) -> int:
     _client(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
     print(f"dead letter {arguments.number} is deleted")
+    return 0
+
+
+def _messages_list(arguments: argparse.Namespace) -> int:
+    from waguard import messages_commands  # noqa: PLC0415
+
+    client, asked = _client(arguments), {"session": arguments.session, "state": arguments.state}
+    told = messages_commands.listing(client.call, **asked)
+    if arguments.json:
+        _print_json(told)
+    elif told["messages"]:
+        _print_table(told["messages"], messages_commands.COLUMNS)
+    else:
+        print("no messages")
+    return 0
+
+
+def _messages_show(arguments: argparse.Namespace) -> int:
+    from waguard import messages_commands  # noqa: PLC0415
+
+    _print_json(messages_commands.show(_client(arguments).call, arguments.id))
+    return 0
+
+
+def _messages_cancel(arguments: argparse.Namespace) -> int:
+    from waguard import messages_commands  # noqa: PLC0415
+
+    print(messages_commands.cancel(_client(arguments).call, arguments.id))
     return 0
 
 

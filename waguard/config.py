@@ -139,11 +139,13 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack."""
+    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; and
+    for how long a key is the same message."""
 
     wait: Delay = 20.0
     timeout: Seconds = 30.0
     ack_limit: Seconds = 60.0
+    idempotency_hours: Count = 24
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,9 +181,11 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """Days that the database keeps what was received, webhooks that nobody took, and the trail."""
+    """Days that the database keeps what was received and sent, webhooks that nobody took, and the
+    trail."""
 
     inbox_days: Count = 30
+    outbox_days: Count = 30
     dead_days: Count = 30
     audit_days: Count = 90
 

@@ -54,6 +54,7 @@ WATCH_INTERVAL: Final = 1.0  # s
 TIDY_INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
+SEND_GRACE: Final = 5.0  # s for messages on their way at the end; then the next daemon looks
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
@@ -122,6 +123,15 @@ class Daemon:
             reserve=lambda: self._config.limits.disk_reserve,
             folders=_written(config),
         )
+        self._outbox = Outbox(
+            self._supervisor,
+            self._store.outbox,
+            self._journal,
+            lambda: self._config,
+            self._clock,
+            publish=self._bus.publish,
+            require_room=self._require_room,
+        )
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._signals = 0
@@ -149,12 +159,8 @@ class Daemon:
                 sessions=self._supervisor,
                 store=self._store,
                 events=self._bus,
-                outbox=Outbox(
-                    self._supervisor,
-                    lambda: self._config.send,
-                    limits=lambda: self._config.limits,
-                    require_room=self._require_room,
-                ),
+                outbox=self._outbox,
+                outgoing=self._store.outbox,
                 messages=self._store.messages,
                 media=self._media,
                 webhooks=webhooks,
@@ -192,6 +198,7 @@ class Daemon:
             self._ticker.stop()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
+            await self._outbox.close(SEND_GRACE)
             await self._supervisor.stop()
 
     async def _begin(self) -> None:
@@ -201,6 +208,7 @@ class Daemon:
         while True:
             try:
                 await self._store.open()
+                await self._outbox.begin()
                 self._notifier.status("restoring sessions")
                 summary = await self._supervisor.restore(left_behind)
             except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
@@ -279,6 +287,7 @@ class Daemon:
         keep, now = self._config.retention, self._clock.wall()
         try:
             messages = await housekeeping.tidy_messages(self._store.messages, keep, now)
+            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, now)
             entries = await housekeeping.tidy_audit(self._store, keep, now)
             await self._store.compact()
         except WaguardError as error:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from waguard.policy.inbox import Received
+from waguard.policy.outbox import State
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
 from waguard.policy.strays import Foreign, Seen
@@ -276,11 +277,86 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message to keep before it is sent. Times are unix time.
+
+    ``body`` is the command as JSON, ``content`` its file where it may have to be sent later. A
+    ``key`` of an older message is taken over.
+    """
+
+    session_id: str
+    workspace_id: int
+    chat: str
+    kind: str
+    body: bytes = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    message_id: str
+    state: State
+    fingerprint: str
+    key: str | None = None
+    queued: bool = False
+    """Nobody waits for its outcome."""
+    send_at: float | None = None
+    expires_at: float | None = None
+    """When it is too late to send it; None: never."""
+    bulk_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What became of a kept message; None changes nothing, and a step that
+    ``policy.outbox.FROM`` does not know does nothing."""
+
+    id: int
+    state: State | None = None
+    ack: int | None = None
+    error: str | None = None
+    sent_at: int | None = None
+    answered: bool = False
+    """Its reply was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """Forget a message whose keeping seemed to fail, if it was kept all the same."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A kept message, without its text and its file."""
+
+    id: int
+    session_id: str
+    workspace_id: int
+    chat: str
+    kind: str
+    message_id: str
+    state: State
+    ack: int | None
+    error: str | None
+    attempts: int
+    key: str | None
+    fingerprint: str
+    queued: bool
+    answered: bool
+    send_at: float | None
+    expires_at: float | None
+    sent_at: int | None
+    bulk_id: str | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did: which entries were news, which endpoints have more to deliver."""
+    """What a write did: which entries were news, which endpoints have more to deliver, and for
+    each write to the outbox the new id, or how many messages it changed."""
 
     news: tuple[bool, ...]
     endpoints: frozenset[str]
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,11 +392,12 @@ class MessageStore(Protocol):
         entries: Sequence[Entry],
         settlements: Sequence[Settlement] = (),
         *,
+        outgoing: Sequence[Draft | Move | Retract] = (),
         with_global: bool = True,
     ) -> Written:
-        """All of it, durably, in one transaction, in this order; an entry that is no news is left out.
+        """All of it, durably, in one transaction; an entry that is no news is left out.
 
-        A session event takes the place of those of its session that are still pending.
+        An ack that is news moves the message that it is about. A session event takes the place of those of its session that are still pending.
         ``with_global``: whether there is a receiver besides the sessions' own.
         """
 
@@ -364,6 +441,47 @@ class MessageStore(Protocol):
 
     async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
         """Delete at most about ``limit`` rows that are older (unix time); how many."""
+
+
+class OutboxStore(Protocol):
+    """The reading part of the outbox; its writes are ``MessageStore.write``'s. Errors are those
+    of ``Store``."""
+
+    async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
+        """All that are accepted or sending, those that became uncertain since, and those since
+        whose reply was not written; by id. Times are unix time."""
+
+    async def find(self, number: int) -> Outgoing | None:
+        """By waguard's id."""
+
+    async def find_message(self, message_id: str) -> Outgoing | None:
+        """By WhatsApp's id."""
+
+    async def find_key(self, session_id: str, key: str) -> Outgoing | None:
+        """By the idempotency key."""
+
+    async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
+        """Body and content."""
+
+    async def listing(
+        self,
+        *,
+        session_id: str | None = None,
+        state: State | None = None,
+        bulk_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Outgoing]:
+        """The newest, with an id below ``before``."""
+
+    async def counts(self, bulk_id: str) -> dict[State, int]:
+        """How many of a bulk are in which state."""
+
+    async def largest_body(self) -> int | None:
+        """Bytes that the database takes at once; None: more than any message has."""
+
+    async def tidy(self, *, before: float, limit: int) -> int:
+        """Delete at most ``limit`` that have ended and were accepted before; how many."""
 
 
 class Notifier(Protocol):
@@ -454,6 +572,12 @@ class Sessions(Protocol):
 
         Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
         ``RefusedError``, ``UncertainError`` where the answer never came.
+        """
+
+    async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
+        """Return when a message can be sent, after at most ``wait`` seconds; raises as ``call``.
+
+        ``hoping``: wait also where only a person can help.
         """
 
     async def correct(self) -> list[Correction]:

@@ -107,13 +107,17 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await database.open()
     media = MediaFolder(tmp_path / "media")
     journal = Journal(database.messages, media, base="", has_global=lambda: True)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http, journal:
         outbox = Outbox(
             sessions,
-            lambda: world.config.send,
-            limits=lambda: world.config.limits,
+            database.outbox,
+            journal,
+            lambda: world.config,
+            SystemClock(),
+            publish=bus.publish,
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
         )
+        await outbox.begin()
         webhooks = Webhooks(
             database.messages, journal, lambda: world.config.webhook, (), instance_url=""
         )
@@ -125,6 +129,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             store=store,
             events=bus,
             outbox=outbox,
+            outgoing=database.outbox,
             messages=database.messages,
             media=media,
             webhooks=webhooks,
@@ -139,4 +144,5 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             bus.close()
             sessions.free.set()
             await runner.cleanup()
-            await database.close()
+            await outbox.close(0.0)
+    await database.close()

@@ -1,16 +1,17 @@
 """``ports.Sessions`` that does what a test says."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from waguard.errors import NotFoundError, SessionIdTakenError
+from waguard.errors import ConflictError, NotFoundError, SessionIdTakenError, WaguardError
 from waguard.policy.reconcile import Correction, Finding
 from waguard.ports import Health, SessionView, Usage
-from waguard.wire.protocol import Call, QrCode, SendMedia, SendText, Sent, Value
+from waguard.wire.protocol import Acks, Call, QrCode, SendMedia, SendText, Sent, Value
 
 SESSION = "webjs_1_1732240000_abcdefgh"
 WORKSPACE = 1
@@ -69,6 +70,11 @@ class FakeSessions:
     """Of the next calls, in turn; then every send is sent."""
     free: asyncio.Event = field(default_factory=asyncio.Event)
     """While it is clear, calls and changes do not end."""
+    not_ready: WaguardError | None = None
+    """Why nothing can be sent; see ``connect``."""
+    acks: dict[str, int] = field(default_factory=dict)
+    """What the chats say of messages."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.free.set()
@@ -136,11 +142,30 @@ class FakeSessions:
     async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
         self._find(session_id)
         self.calls.append((session_id, call, wait))
+        if isinstance(call, Acks):
+            return Value(acks={it: self.acks[it] for it in call.ids if it in self.acks})
         await self.free.wait()
         outcome = self.outcomes.popleft() if self.outcomes else self._usual(call)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+    async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
+        self._find(session_id)
+        vain = isinstance(self.not_ready, ConflictError) and not hoping
+        if self.not_ready and wait and not vain:
+            self.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self.changed.wait()
+            self._find(session_id)
+        if self.not_ready:
+            raise self.not_ready
+
+    def connect(self, why_not: WaguardError | None = None) -> None:
+        """From now on messages can be sent, or cannot."""
+        self.not_ready = why_not
+        self.changed.set()
 
     def _usual(self, call: Call) -> Sent | Value:
         if isinstance(call, SendText | SendMedia):

@@ -52,7 +52,8 @@ async def test_a_lost_reply_is_no_mistake_of_waguard(api: Api, logged: list[str]
     await hang_up(api, "POST", "/api/messages/send", body)
     api.sessions.free.set()
     await wait_until(
-        lambda: any(t.kept_since is not None for t in api.outbox._tickets.values()), "it was lost"
+        lambda: any(t.kept_since is not None for t in api.outbox._tickets._known.values()),
+        "it was lost",
     )
     assert (await api.call("GET", "/health", key=None)).status == 200
     assert not [line for line in logged if line.startswith(("ERROR", "WARNING", "CRITICAL"))]

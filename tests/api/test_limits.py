@@ -13,6 +13,7 @@ from waguard.errors import NoRoomError, UnavailableError
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"
 BODY = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi", "type": "text"}
+OTHER = BODY | {"recipient_phone": "6281234567891"}
 FILE = {k: v for k, v in BODY.items() if k not in {"type", "message"}} | {"media": "aGk="}
 NEW = {"session_id": "new", "workspace_id": 1}
 FULL = NoRoomError("full", field="limits.disk_reserve", remedy="free some space", retry_after=60)
@@ -23,7 +24,7 @@ BEHIND = UnavailableError("the database is behind", retry_after=10)
 async def sending(api: Api) -> AsyncIterator[list["asyncio.Task[Answer]"]]:
     """Two sends that are under way."""
     api.sessions.free.clear()
-    tasks = [asyncio.create_task(api.call("POST", SEND, BODY | {"message": text})) for text in "ab"]
+    tasks = [asyncio.create_task(api.call("POST", SEND, body)) for body in (BODY, OTHER)]
     await wait_until(lambda: len(api.sessions.sends()) == 2, "both are under way")
     yield tasks
     api.sessions.free.set()
@@ -64,7 +65,7 @@ async def test_sends_of_one_session_at_a_time(api: Api) -> None:
     answer = await api.call("POST", SEND, BODY | {"message": "c"})
     assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
     assert answer.json()["field"] == "session_id"
-    same = asyncio.create_task(api.call("POST", SEND, BODY | {"message": "a"}))
+    same = asyncio.create_task(api.call("POST", SEND, BODY))
     api.sessions.free.set()
     assert (await same).status == 200  # it joined the one under way
     assert (await api.call("POST", SEND, BODY | {"message": "c"})).status == 200

@@ -12,7 +12,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
-from waguard.messaging.outbox import Ticket
+from waguard.messaging.tickets import Command, Options, Ticket
 from waguard.ports import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 
@@ -129,20 +129,20 @@ async def test_16_mib_pass(api: Api) -> None:
 
 @pytest.fixture
 def asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The text of every send that reached the outbox."""
-    texts: list[str] = []
-    send_text = api.outbox.send_text
+    """The chat of every send that reached the outbox."""
+    chats: list[str] = []
+    accept = api.outbox.accept
 
-    def noting(session_id: str, chat: str, text: str) -> Ticket:
-        texts.append(text)
-        return send_text(session_id, chat, text)
+    def noting(session_id: str, workspace_id: int, command: Command, how: Options) -> Ticket:
+        chats.append(command.chat)
+        return accept(session_id, workspace_id, command, how)
 
-    monkeypatch.setattr(api.outbox, "send_text", noting)
-    return texts
+    monkeypatch.setattr(api.outbox, "accept", noting)
+    return chats
 
 
 def reply_was_lost(api: Api) -> bool:
-    return any(ticket.kept_since is not None for ticket in api.outbox._tickets.values())
+    return any(ticket.kept_since is not None for ticket in api.outbox._tickets._known.values())
 
 
 async def hang_up_after_sending(api: Api, body: dict[str, Any]) -> None:
@@ -182,7 +182,9 @@ async def test_identical_requests_in_flight_are_one(
 ) -> None:
     api.sessions.free.clear()
     sending = [asyncio.ensure_future(api.call("POST", SEND, BODY)) for _ in range(3)]
-    other = asyncio.ensure_future(api.call("POST", SEND, BODY | {"message": "other"}))
+    other = asyncio.ensure_future(
+        api.call("POST", SEND, BODY | {"recipient_phone": "6281234567891"})
+    )
     await wait_until(lambda: len(asked) == 4, "all are in")
     await wait_until(lambda: len(api.sessions.sends()) == 2, "both began")
     api.sessions.free.set()
@@ -245,7 +247,7 @@ async def test_message_sent_never_overtakes_the_reply(
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")
-    [ticket] = api.outbox._tickets.values()
+    [ticket] = api.outbox._tickets._known.values()
     answered = api.outbox.answered
 
     def told(which: Any) -> bool:

@@ -471,3 +471,36 @@ def test_a_session_or_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
         main(["why", "a", "--fleet"])
     assert ended.value.code == 2
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+MESSAGE: Final = {
+    "id": 12,
+    "session_id": "a",
+    "to": "49170@c.us",
+    "type": "text",
+    "status": "uncertain",
+    "attempts": 1,
+    "created_at": "2026-11-25T09:00:00Z",
+    "error": None,
+}
+
+
+def test_messages(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(
+        "GET /api/messages", Answer(200, {"messages": [MESSAGE]}), Answer(200, {"messages": []})
+    )
+    api.says(
+        "GET /api/messages?session_id=a+b&state=uncertain", Answer(200, {"messages": [MESSAGE]})
+    )
+    api.says("GET /api/messages/true_1%40c.us_3", Answer(200, MESSAGE))
+    api.says("POST /api/messages/12/cancel", Answer(200, {"id": 12}))
+    assert main(["messages", "list"]) == 0
+    assert "uncertain" in capsys.readouterr().out
+    assert main(["messages", "list"]) == 0
+    assert capsys.readouterr().out == "no messages\n"
+    assert main(["messages", "list", "--session", "a b", "--state", "uncertain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"messages": [MESSAGE]}
+    assert main(["messages", "show", "true_1@c.us_3"]) == 0
+    assert json.loads(capsys.readouterr().out) == MESSAGE
+    assert main(["messages", "cancel", "12"]) == 0
+    assert capsys.readouterr().out == "message 12 is cancelled\n"

@@ -5,13 +5,14 @@ Numbered as they were found. Those that need processes, Chromium or a server are
 """
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import World as OutboxWorld
+from tests.messaging.outbox_world import outbox
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import DEADLINE, wait_until
@@ -145,16 +146,16 @@ def test_09_no_status_outside_the_enum_is_written(standing: Standing, said: str)
             assert verdict.reason is None or verdict.reason in Reason
 
 
-async def test_10_a_request_that_is_repeated_in_flight_is_one_message() -> None:
+async def test_10_a_request_that_is_repeated_in_flight_is_one_message(tmp_path: Path) -> None:
     """The application repeats a send three times."""
-    world = OutboxWorld()
-    world.sessions.free.clear()
-    first, second, third = world.send(), world.send(), world.send()
-    assert first is second is third
-    world.sessions.free.set()
-    await world.outbox.result(first)
-    assert len(world.sessions.sends()) == 1
-    assert world.sessions.calls[0][0] == SESSION
+    async with outbox(tmp_path) as world:
+        world.sessions.free.clear()
+        first, second, third = world.send(), world.send(), world.send()
+        assert first is second is third
+        world.sessions.free.set()
+        await world.outbox.result(first)
+        assert len(world.sessions.sends()) == 1
+        assert world.sessions.calls[0][0] == SESSION
 
 
 def test_12_acks_are_counted_as_the_application_counts() -> None:

@@ -1,10 +1,23 @@
-"""An outbox on scripted sessions, and a clock that a test moves."""
+"""An outbox on scripted sessions over a real SQLite file; daemons come and go."""
 
-from tests.api.fake_sessions import SESSION, FakeSessions
-from waguard.config import Send
-from waguard.messaging.outbox import Outbox, Ticket
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
+from tests.store import template
+from waguard.config import Config
+from waguard.host.media import MediaFolder
+from waguard.messaging.journal import Journal
+from waguard.messaging.outbox import Outbox, text
+from waguard.messaging.tickets import Command, Options, Ticket
+from waguard.ports import Outgoing
+from waguard.store.sql import SqlStore
 
 CHAT = "6281234567890@c.us"
+START = 1_732_233_600.0
 
 
 class Clock:
@@ -13,17 +26,91 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_000.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.now
+
+    def wall(self) -> float:
+        return START + self.now
 
 
 class World:
-    """An outbox on scripted sessions."""
+    """An outbox and what is around it. ``published`` has the events that it told itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, config: Callable[[], Config] = Config) -> None:
+        self.path = folder / "w.db"
+        self.config = config
         self.sessions = FakeSessions()
         self.clock = Clock()
-        self.outbox = Outbox(self.sessions, Send, clock=self.clock)
+        self.published: list[tuple[Any, ...]] = []
+        self.store: SqlStore
+        self.journal: Journal
+        self.outbox: Outbox
 
-    def send(self, text: str = "hi", chat: str = CHAT, session: str = SESSION) -> Ticket:
-        return self.outbox.send_text(session, chat, text)
+    async def start(self, *, begin: bool = True) -> None:
+        """A daemon comes; the first one has a new database."""
+        if not self.path.exists():
+            await template.copy_to(self.path)
+        self.store = SqlStore(f"sqlite+aiosqlite:///{self.path}", wall=self.clock.wall)
+        await self.store.open()
+        self.journal = Journal(
+            self.store.messages,
+            MediaFolder(self.path.parent / "media"),
+            base="",
+            has_global=lambda: True,
+        )
+        await self.journal.__aenter__()
+        self.outbox = Outbox(
+            self.sessions,
+            self.store.outbox,
+            self.journal,
+            lambda: self.config(),  # noqa: PLW0108 - a test may change it
+            self.clock,
+            publish=lambda *told, **_: self.published.append(told),
+        )
+        if begin:
+            await self.outbox.begin()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """In order."""
+        await self.outbox.close(grace)
+        await self.journal.__aexit__(None, None, None)
+        await self.store.close()
+
+    async def kill(self) -> None:
+        """As SIGKILL does: whatever is not committed is lost; the workers live on."""
+        mine = [
+            task
+            for task in asyncio.all_tasks()
+            if task.get_name().startswith(("outbox", "send", "lanes", "look up", "journal"))
+        ]
+        self.outbox._timers.close()
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+        await self.store.close()
+
+    def send(self, body: str = "hi", chat: str = CHAT, **how: Any) -> Ticket:
+        return self.accept(text(chat, body), **how)
+
+    def accept(self, command: Command, session: str = SESSION, **how: Any) -> Ticket:
+        return self.outbox.accept(session, WORKSPACE, command, Options(**how))
+
+    async def row(self, ticket: Ticket) -> Outgoing:
+        """As it is when everything that was to be kept is kept."""
+        await asyncio.shield(ticket.stored)
+        assert await self.journal.flushed(10.0)
+        found = await self.store.outbox.find(ticket.id)
+        assert found
+        return found
+
+
+@contextlib.asynccontextmanager
+async def outbox(folder: Path) -> AsyncIterator[World]:
+    """One that runs, and is ended in order."""
+    world = World(folder)
+    await world.start()
+    try:
+        yield world
+    finally:
+        world.sessions.free.set()
+        await world.stop(0.0)

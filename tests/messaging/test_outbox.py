@@ -2,23 +2,41 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import CHAT, World
+from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import wait_until
-from waguard.config import Send
-from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
+from waguard.config import Config, Send
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+    UncertainError,
+    WaguardError,
+)
 from waguard.messaging import outbox as module
-from waguard.messaging.outbox import KEPT_AT_MOST, KEPT_FOR, Media, Outbox, Ticket, new_message_id
+from waguard.messaging.outbox import Media, file
+from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
+from waguard.policy.outbox import State
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with outbox(tmp_path) as made:
+        yield made
+
+
+async def result(world: World, ticket: Ticket) -> Sent:
+    sent = await world.outbox.result(ticket)
+    assert sent
+    return sent
 
 
 def test_the_id_is_one_as_whatsapp_web_makes_them() -> None:
@@ -29,37 +47,86 @@ def test_the_id_is_one_as_whatsapp_web_makes_them() -> None:
 
 async def test_the_session_is_asked_with_the_configured_times(world: World) -> None:
     ticket = world.send()
-    sent = await world.outbox.result(ticket)
+    sent = await result(world, ticket)
     assert sent.message_id == ticket.message_id
     call = SendText(chat=CHAT, text="hi", message_id=ticket.message_id, timeout=30.0)
     assert world.sessions.calls == [(SESSION, call, 20.0)]
 
 
+async def test_it_is_kept_before_the_command_leaves_and_its_end_with_the_reply(
+    world: World,
+) -> None:
+    world.sessions.free.clear()
+    ticket = world.send()
+    await wait_until(world.sessions.sends, "the send began")
+    row = await world.row(ticket)
+    assert (row.state, row.message_id, row.attempts, row.chat, row.kind) == (
+        State.SENDING,
+        ticket.message_id,
+        1,
+        CHAT,
+        "text",
+    )
+    world.sessions.free.set()
+    sent = await result(world, ticket)
+    assert world.outbox.answered(ticket)
+    row = await world.row(ticket)
+    assert (row.state, row.ack, row.sent_at, row.answered) == (
+        State.SENT,
+        1,
+        sent.timestamp,
+        True,
+    )
+
+
+async def test_what_cannot_be_kept_is_not_sent(world: World) -> None:
+    await world.store.close()
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await world.outbox.result(world.send())
+    assert world.sessions.sends() == []
+    assert world.outbox.owed() == 0
+    await world.store.open()
+    assert (await result(world, world.send())).outcome == "sent"
+    assert len(await world.store.outbox.listing()) == 1
+
+
+async def test_before_its_beginning_and_after_its_end_nothing_is_accepted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.start(begin=False)
+    with pytest.raises(UnavailableError, match="does not know yet"):
+        world.send()
+    await world.outbox.begin()
+    await result(world, world.send())
+    await world.stop()
+    with pytest.raises(UnavailableError, match="stopping"):
+        world.send()
+
+
 async def test_media_are_asked_for_whole(world: World) -> None:
     media = Media(content=b"x", mimetype="image/png", kind="image", filename="f", caption="c")
-    ticket = world.outbox.send_media(SESSION, CHAT, media)
+    ticket = world.accept(file(CHAT, media))
     await world.outbox.result(ticket)
     [call] = world.sessions.sends()
     assert isinstance(call, SendMedia)
     assert (call.content, call.kind, call.filename, call.caption) == (b"x", "image", "f", "c")
-    assert world.outbox.send_media(SESSION, CHAT, media) is ticket
+    assert world.accept(file(CHAT, media)) is ticket
 
 
 async def test_what_differs_in_anything_is_another_message(world: World) -> None:
     def media(**changes: Any) -> Ticket:
         given: dict[str, Any] = {"content": b"x", "mimetype": "a/b", "kind": "document"}
-        return world.outbox.send_media(SESSION, CHAT, Media(**(given | changes)))
+        return world.accept(file(CHAT, Media(**(given | changes))))
 
     tickets = [
         world.send(),
-        world.send(text="ho"),
+        world.send("ho"),
         world.send(chat="1" + CHAT),
         media(),
         media(caption="x"),
         media(filename="x"),
         media(content=b"y"),
         media(kind="image"),
-        world.send(text="x"),
+        world.send("x"),
     ]
     assert len({ticket.message_id for ticket in tickets}) == len(tickets)
     await asyncio.gather(*(world.outbox.result(ticket) for ticket in tickets))
@@ -74,13 +141,20 @@ async def test_a_caller_that_is_cancelled_does_not_cancel_the_send(world: World)
     await asyncio.gather(waiting, return_exceptions=True)
     world.outbox.unanswered(ticket)
     world.sessions.free.set()
-    assert (await world.outbox.result(world.send())).message_id == ticket.message_id
+    assert (await result(world, world.send())).message_id == ticket.message_id
     assert len(world.sessions.sends()) == 1
 
 
-@pytest.mark.parametrize("error", [UncertainError("?"), RefusedError("no"), RuntimeError("bug")])
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (UncertainError("?"), State.UNCERTAIN),
+        (RefusedError("no"), State.REFUSED),
+        (RuntimeError("bug"), State.UNCERTAIN),
+    ],
+)
 async def test_what_may_have_happened_is_shared_until_it_is_told(
-    world: World, error: Exception
+    world: World, error: Exception, state: State
 ) -> None:
     world.sessions.outcomes.append(error)
     ticket = world.send()
@@ -90,20 +164,22 @@ async def test_what_may_have_happened_is_shared_until_it_is_told(
         world.outbox.unanswered(ticket)
         assert world.send() is ticket
     assert world.outbox.answered(ticket)
+    assert (await world.row(ticket)).state is state
     assert world.send() is not ticket
 
 
 @pytest.mark.parametrize("error", [ConflictError("off"), UnavailableError("not ready")])
-async def test_what_did_not_happen_is_tried_again(world: World, error: Exception) -> None:
+async def test_what_did_not_happen_is_tried_again(world: World, error: WaguardError) -> None:
     world.sessions.outcomes.append(error)
     ticket = world.send()
     with pytest.raises(type(error)):
         await world.outbox.result(ticket)
+    assert (await world.row(ticket)).state is State.FAILED
     world.outbox.unanswered(ticket)
     second = world.send()
     assert second is not ticket
     assert not world.outbox.answered(ticket) or world.send() is second  # the late one ends itself
-    assert (await world.outbox.result(second)).outcome == "sent"
+    assert (await result(world, second)).outcome == "sent"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +202,10 @@ async def test_a_session_that_never_answers_is_uncertain(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MARGIN", 0.02)
-    outbox = Outbox(world.sessions, lambda: Send(wait=0.0, timeout=0.01))
+    world.config = lambda: Config(send=Send(wait=0.0, timeout=0.01))
     world.sessions.free.clear()
     with pytest.raises(UncertainError):
-        await outbox.result(outbox.send_text(SESSION, CHAT, "hi"))
+        await world.outbox.result(world.send())
 
 
 async def test_a_kept_result_is_forgotten_after_a_while(world: World) -> None:
@@ -142,16 +218,20 @@ async def test_a_kept_result_is_forgotten_after_a_while(world: World) -> None:
     assert world.send() is not ticket
 
 
-async def test_only_so_many_are_kept_and_the_oldest_go(world: World) -> None:
+async def test_only_so_many_are_kept_and_the_oldest_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert KEPT_AT_MOST > 100
+    monkeypatch.setattr("waguard.messaging.tickets.KEPT_AT_MOST", 10)
     tickets = []
-    for number in range(KEPT_AT_MOST + 3):
-        tickets.append(world.send(text=str(number)))
+    for number in range(13):
+        tickets.append(world.send(str(number)))
         await world.outbox.result(tickets[-1])
         world.clock.now += 0.001
         world.outbox.unanswered(tickets[-1])
-    assert world.outbox.owed() == KEPT_AT_MOST
-    assert world.send(text="3") is tickets[3]
-    assert world.send(text="0") is not tickets[0]
+    assert world.outbox.owed() == 10
+    assert world.send("3") is tickets[3]
+    assert world.send("0") is not tickets[0]
 
 
 async def test_the_late_reply_of_an_old_send_leaves_the_new_one_alone(world: World) -> None:
@@ -161,3 +241,273 @@ async def test_the_late_reply_of_an_old_send_leaves_the_new_one_alone(world: Wor
     new = world.send()
     assert not world.outbox.answered(old)  # a second waiter of the old one
     assert world.send() is new
+
+
+# ---- a session that is not ready, a turn that has not come ----
+
+
+async def test_a_session_that_only_a_person_can_help_is_told_at_once(world: World) -> None:
+    world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
+    with pytest.raises(ConflictError, match="qr_pending"):
+        await world.outbox.result(world.send())
+    assert await world.store.outbox.listing() == []
+
+
+async def test_a_request_waits_for_its_session_and_is_kept_meanwhile(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    await asyncio.shield(ticket.stored)
+    assert (await world.row(ticket)).state is State.ACCEPTED
+    world.sessions.connect()
+    assert (await result(world, ticket)).message_id == ticket.message_id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_a_request_gives_up_and_then_nothing_is_sent(world: World) -> None:
+    world.config = lambda: Config(send=Send(wait=0.05))
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    with pytest.raises(UnavailableError, match="not yet"):
+        await world.outbox.result(ticket)
+    assert (await world.row(ticket)).state is State.FAILED
+    world.sessions.connect()
+    other = world.send("other")
+    await world.outbox.result(other)
+    assert [call.message_id for call in world.sessions.sends()] == [other.message_id]
+
+
+async def test_one_chat_is_written_to_in_order_and_others_meanwhile(world: World) -> None:
+    world.sessions.free.clear()
+    first, second, third = (world.send(body) for body in "abc")
+    other = world.send("d", chat="1" + CHAT)
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "two chats began")
+    for ticket in (second, third):
+        await asyncio.shield(ticket.stored)
+    world.sessions.free.set()
+    for ticket in (first, second, third, other):
+        await world.outbox.result(ticket)
+    chat = [call.message_id for call in world.sessions.sends() if call.chat == CHAT]
+    assert chat == [first.message_id, second.message_id, third.message_id]
+
+
+async def test_none_goes_before_one_that_is_just_being_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sessions.free.clear()
+    first = world.send("a")
+    await wait_until(world.sessions.sends, "the first began")
+    write, hold = world.store.messages.write, asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        await hold.wait()
+        return await write(*given, **more)
+
+    monkeypatch.setattr(world.store.messages, "write", slow)
+    second = world.send("b")
+    await asyncio.sleep(0)
+    world.sessions.free.set()
+    await world.outbox.result(first)
+    await asyncio.sleep(0)
+    third = world.send("c")
+    await asyncio.sleep(0)
+    hold.set()
+    for ticket in (second, third):
+        await world.outbox.result(ticket)
+    sent = [call.message_id for call in world.sessions.sends()]
+    assert sent == [first.message_id, second.message_id, third.message_id]
+
+
+async def test_a_turn_that_does_not_come_in_time_is_given_up(world: World) -> None:
+    world.sessions.free.clear()
+    first = world.send("a")
+    await wait_until(world.sessions.sends, "the first began")
+    world.config = lambda: Config(send=Send(wait=0.05))
+    with pytest.raises(UnavailableError, match="earlier message"):
+        await world.outbox.result(world.send("b"))
+    world.sessions.free.set()
+    await world.outbox.result(first)
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_only_so_many_chats_at_once(world: World) -> None:
+    world.sessions.free.clear()
+    tickets = [world.send("a", chat=f"62{number:09}@c.us") for number in range(20)]
+    for ticket in tickets:
+        await asyncio.shield(ticket.stored)
+    assert len(world.sessions.sends()) == 8
+    world.sessions.free.set()
+    for ticket in tickets:
+        await world.outbox.result(ticket)
+    assert len(world.sessions.sends()) == 20
+
+
+# ---- without a reply that waits ----
+
+
+async def ended(world: World, ticket: Ticket) -> State:
+    """Its state when nobody waits for it."""
+
+    async def look() -> State:
+        while True:
+            row = await world.row(ticket)
+            if row.state not in {State.ACCEPTED, State.SENDING}:
+                return row.state
+            await asyncio.sleep(0.005)
+
+    return await asyncio.wait_for(look(), 10)
+
+
+async def test_what_nobody_waits_for_is_announced_when_the_server_has_it(world: World) -> None:
+    ticket = world.send(later=True)
+    assert await world.outbox.result(ticket) is None
+    assert await ended(world, ticket) is State.SENT
+    await wait_until(lambda: world.published, "it is announced")
+    [(event, session, _, data)] = world.published
+    assert (event, session, data["message_id"]) == ("message_sent", SESSION, ticket.message_id)
+    [notice] = await world.store.messages.pending("*", after=0, limit=10)
+    assert notice.event == "message_sent"
+
+
+async def test_what_is_queued_waits_for_its_session(world: World) -> None:
+    world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
+    media = Media(content=b"picture", mimetype="image/png", kind="image")
+    ticket = world.accept(file(CHAT, media), queue=True)
+    assert await world.outbox.result(ticket) is None
+    behind = world.send("behind", later=True)
+    await world.outbox.result(behind)
+    assert world.sessions.sends() == []
+    world.sessions.connect()
+    assert await ended(world, behind) is State.SENT
+    first, second = world.sessions.sends()
+    assert isinstance(first, SendMedia)
+    assert (first.content, first.message_id) == (b"picture", ticket.message_id)
+    assert second.message_id == behind.message_id
+    assert await world.store.outbox.load(ticket.id) is not None
+    loaded = await world.store.outbox.load(ticket.id)
+    assert loaded
+    assert loaded[1] is None, "the file is dropped"
+
+
+async def test_queueing_changes_nothing_where_the_session_is_ready(world: World) -> None:
+    assert (await result(world, world.send(queue=True))).outcome == "sent"
+
+
+async def test_what_has_certainly_not_left_waits_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    world.sessions.outcomes.extend([UnavailableError("the page is loading")] * 2)
+    ticket = world.send(later=True)
+    assert await ended(world, ticket) is State.SENT
+    assert (await world.row(ticket)).attempts == 3
+    assert {call.message_id for call in world.sessions.sends()} == {ticket.message_id}
+
+
+async def test_a_session_that_is_gone_fails_what_waits_for_it(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send(later=True)
+    await world.outbox.result(ticket)
+    del world.sessions.known[SESSION]
+    world.sessions.connect()
+    assert await ended(world, ticket) is State.FAILED
+    with pytest.raises(NotFoundError):
+        await world.outbox.result(world.send())
+
+
+async def test_what_is_for_later_is_sent_then(world: World) -> None:
+    world.clock.now = 0.0
+    ticket = world.send(send_at=world.clock.wall() + 0.05)
+    assert await world.outbox.result(ticket) is None
+    now = world.send("now")
+    await world.outbox.result(now)
+    assert len(world.sessions.sends()) == 1
+    world.clock.now = 1.0
+    assert await ended(world, ticket) is State.SENT
+
+
+async def test_what_has_not_begun_can_be_cancelled(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket, other = world.send(later=True), world.send("other", later=True)
+    await world.outbox.result(ticket)
+    await world.outbox.result(other)
+    await world.outbox.cancel(await world.row(ticket))
+    world.sessions.connect()
+    assert await ended(world, other) is State.SENT
+    assert (await world.row(ticket)).state is State.CANCELLED
+    assert len(world.sessions.sends()) == 1
+    for row in (await world.row(ticket), await world.row(other)):
+        with pytest.raises(ConflictError):
+            await world.outbox.cancel(row)
+
+
+# ---- keys ----
+
+
+async def test_the_same_key_is_the_same_message(world: World) -> None:
+    ticket = world.send(key="k")
+    first = await result(world, ticket)
+    world.outbox.answered(ticket)
+    again = world.send(key="k")
+    assert await result(world, again) == first
+    assert world.send(key="other") is not again
+    with pytest.raises(WaguardError, match="used for another message"):
+        world.send("something else", key="k")
+
+
+async def test_a_key_outlives_the_memory_for_some_hours(world: World) -> None:
+    ticket = world.send(key="k")
+    first = await result(world, ticket)
+    world.outbox.answered(ticket)
+    assert (await world.row(ticket)).state is State.SENT
+    world.clock.now += KEPT_FOR + 1
+    again = world.send(key="k")
+    assert await result(world, again) == first
+    assert (again.id, again.message_id) == (ticket.id, ticket.message_id)
+    world.outbox.answered(again)
+    world.clock.now += KEPT_FOR + 1
+    with pytest.raises(WaguardError, match="used for another message"):
+        await world.outbox.result(world.send("something else", key="k"))
+    world.clock.now += 24 * 3600
+    new = world.send(key="k")
+    assert (await result(world, new)).message_id != first.message_id
+    assert (await world.row(ticket)).key is None
+
+
+async def test_a_key_of_what_never_left_may_be_used_again(world: World) -> None:
+    world.sessions.outcomes.append(UnavailableError("not ready"))
+    ticket = world.send(key="k")
+    with pytest.raises(UnavailableError):
+        await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    again = world.send(key="k")
+    assert (await result(world, again)).message_id != ticket.message_id
+
+
+# ---- what was not answered ----
+
+
+async def test_what_was_not_answered_is_looked_up(world: World) -> None:
+    world.sessions.outcomes.append(UncertainError("no answer"))
+    ticket = world.send()
+    world.sessions.acks[ticket.message_id] = 3
+    with pytest.raises(UncertainError):
+        await world.outbox.result(ticket)
+    world.outbox.unanswered(ticket)
+    await wait_until(lambda: not world.outbox._watched, "it was looked up")
+    assert (await world.row(ticket)).state is State.READ
+    again = world.send()
+    assert again is ticket
+    assert (await result(world, again)).message_id == ticket.message_id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_that_it_is_not_there_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.look_ups.DELAYS", (0.0, 0.01))
+    world.sessions.outcomes.append(UncertainError("no answer"))
+    ticket = world.send(later=True)
+    await world.outbox.result(ticket)
+    await wait_until(lambda: len(world.sessions.calls) == 3, "it was looked up twice")
+    assert (await world.row(ticket)).state is State.UNCERTAIN
+    assert len(world.sessions.sends()) == 1

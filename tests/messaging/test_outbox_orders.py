@@ -1,7 +1,9 @@
-"""No double, whatever the replies do: a machine that tries every order of them."""
+"""No double, whatever the replies do: a machine that tries every order of them, and crashes."""
 
 import asyncio
+import tempfile
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
@@ -9,23 +11,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.messaging.outbox_world import World
+from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError
-from waguard.messaging import outbox as module
-from waguard.messaging.outbox import Ticket
+from waguard.messaging.tickets import Ticket
 
 
 class Applications(RuleBasedStateMachine):
-    """Applications send the same few texts, lose replies or get them, in any order.
+    """Applications send the same few texts to as many chats, lose replies or get them, and the
+    daemon is killed, in any order.
 
     What is promised: a message whose outcome may have happened is never done again before its
-    reply was written, and after that it is new; each message is announced once at most.
+    reply was written, and after that it is new; each message is announced once at most, and its
+    command leaves once at most.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.world = World()
+        self.folder = tempfile.TemporaryDirectory(prefix="wg-")
+        self.world = World(Path(self.folder.name))
         self.world.sessions.free.clear()
+        self.run(self.world.start())
         self.open: list[tuple[str, Ticket]] = []
         """Requests that wait for their reply."""
         self.owed: dict[str, Ticket] = {}
@@ -38,19 +44,19 @@ class Applications(RuleBasedStateMachine):
     @rule(text=st.sampled_from("ab"))
     def request(self, text: str) -> None:
         async def send() -> Ticket:
-            ticket = self.world.send(text=text)
-            await asyncio.sleep(0)
+            ticket = self.world.send(text, chat=f"{ord(text)}345678@c.us")
+            await asyncio.shield(ticket.stored)
             return ticket
 
         ticket = self.run(send())
         if text in self.owed:
-            assert ticket is self.owed[text]
+            assert ticket.message_id == self.owed[text].message_id
         else:
             assert all(ticket is not known for _, known in self.open)
         self.owed[text] = ticket
         self.open.append((text, ticket))
 
-    @precondition(lambda self: any(not ticket.task.done() for ticket in self.owed.values()))
+    @precondition(lambda self: any(not ticket.done.done() for ticket in self.owed.values()))
     @rule(end=st.sampled_from(["sent", "uncertain", "refused", "not ready", "bug"]))
     def sends_end(self, end: str) -> None:
         outcome = {
@@ -61,61 +67,96 @@ class Applications(RuleBasedStateMachine):
             "bug": RuntimeError("bug"),
         }[end]
         # also of those whose client has given up
-        going = {t.message_id: t for t in self.owed.values() if not t.task.done()}
-        if outcome is not None:
-            self.world.sessions.outcomes.extend([outcome] * len(going))
+        going = {t.message_id: t for t in self.owed.values() if not t.done.done()}
 
         async def end_all() -> None:
+            sends = self.world.sessions.sends
+            ids = set(going)
+            await wait_until(lambda: ids <= {c.message_id for c in sends()}, "they have left")
+            if outcome is not None:
+                self.world.sessions.outcomes.extend([outcome] * len(going))
             self.world.sessions.free.set()
-            await asyncio.wait([ticket.task for ticket in going.values()])
+            await asyncio.wait([ticket.done for ticket in going.values()])
+            await asyncio.sleep(0)
             self.world.sessions.free.clear()
+            self.world.sessions.outcomes.clear()
 
         self.run(end_all())
         if end == "not ready":
             ended = set(going)
             self.owed = {t: k for t, k in self.owed.items() if k.message_id not in ended}
 
-    @precondition(lambda self: any(ticket.task.done() for _, ticket in self.open))
+    @precondition(lambda self: any(ticket.done.done() for _, ticket in self.open))
     @rule(written=st.booleans(), last=st.booleans())
     def reply(self, written: bool, last: bool) -> None:  # noqa: FBT001 - hypothesis gives them
-        ended = [pair for pair in self.open if pair[1].task.done()]
+        ended = [pair for pair in self.open if pair[1].done.done()]
         text, ticket = ended[-1 if last else 0]
         self.open.remove((text, ticket))
-        if not written:
-            self.world.outbox.unanswered(ticket)
-            return
-        if self.world.outbox.answered(ticket):
-            self.announced.append(ticket.message_id)
-        if self.owed.get(text) is ticket:
+
+        async def say() -> None:
+            if not written:
+                self.world.outbox.unanswered(ticket)
+            elif self.world.outbox.answered(ticket):
+                self.announced.append(ticket.message_id)
+
+        self.run(say())
+        if written and self.owed.get(text) is ticket:
             del self.owed[text]
 
     @rule()
     def a_client_gives_up(self) -> None:
-        going = [pair for pair in self.open if not pair[1].task.done()]
+        async def give_up(ticket: Ticket) -> None:
+            self.world.outbox.unanswered(ticket)
+
+        going = [pair for pair in self.open if not pair[1].done.done()]
         if going:
             self.open.remove(going[0])
-            self.world.outbox.unanswered(going[0][1])
+            self.run(give_up(going[0][1]))
+
+    @rule()
+    def the_daemon_is_killed(self) -> None:
+        """What it had committed is known to the next one; no client hears anything any more."""
+
+        async def again() -> list[Ticket]:
+            assert await self.world.journal.flushed(10.0)
+            await self.world.kill()
+            self.world.sessions.free.set()  # the worker lives on, and looks into the chat
+            await self.world.start()
+            tickets = list(self.world.outbox._tickets._known.values())
+            for ticket in tickets:
+                if not ticket.done.done():
+                    await asyncio.wait([ticket.done])
+            return tickets
+
+        tickets = self.run(again())
+        self.world.sessions.free.clear()
+        self.open.clear()
+        may = {t.message_id for t in tickets if t.may_have_happened()}
+        assert {t.message_id for t in self.owed.values()} <= may
+        by_id = {t.message_id: t for t in tickets}
+        self.owed = {text: by_id[t.message_id] for text, t in self.owed.items()}
 
     @invariant()
     def nothing_is_announced_twice(self) -> None:
         assert len(self.announced) == len(set(self.announced))
 
     @invariant()
+    def no_command_leaves_twice(self) -> None:
+        left = [call.message_id for call in self.world.sessions.sends()]
+        assert len(left) == len(set(left))
+
+    @invariant()
     def nothing_is_kept_that_is_not_owed(self) -> None:
         living = {ticket.message_id for ticket in self.owed.values()}
-        kept = {
-            ticket.message_id
-            for ticket in self.world.outbox._tickets.values()
-            if not ticket.task.done() or module._may_have_happened(ticket.task)
-        }
-        assert kept == living
+        known = self.world.outbox._tickets._known.values()
+        assert {t.message_id for t in known if t.may_have_happened()} == living
 
     def teardown(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-            self.run(asyncio.wait([task]))
+        self.world.sessions.free.set()
+        self.run(self.world.stop(0.0))
         self.loop.close()
+        self.folder.cleanup()
 
 
 TestApplications = Applications.TestCase
-TestApplications.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestApplications.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

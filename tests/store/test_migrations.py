@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -20,6 +21,7 @@ from tests.store import tables
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from waguard.store import migrations
+from waguard.store.migrate import configuration
 from waguard.store.models import METADATA
 from waguard.store.revision import HEAD, VERSION_TABLE
 from waguard.store.sql import SqlStore
@@ -68,6 +70,20 @@ async def test_an_interrupted_migration_goes_on(database: str) -> None:
     await migrate(database)
     await SqlApplication(database).run(f"DROP TABLE {VERSION_TABLE}")
     await migrate(database)
+
+
+@every_database
+async def test_the_outbox_can_be_taken_back_and_made_again(database: str) -> None:
+    await migrate(database)
+
+    def down(connection: Connection) -> bool:
+        command.downgrade(configuration(connection), "0002")
+        connection.commit()
+        return inspect(connection).has_table("waguard_outbox")
+
+    assert not await looked_at(database, down)
+    await migrate(database)
+    assert await looked_at(database, lambda it: inspect(it).has_table("waguard_outbox"))
 
 
 @every_database

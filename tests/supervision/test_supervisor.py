@@ -740,6 +740,34 @@ async def test_a_call_that_nothing_can_help_is_a_conflict(
         await empty.it.call("s", call, wait=DEADLINE)
 
 
+async def test_who_hopes_waits_also_for_a_person(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await empty.it.ready("s", wait=0)
+    process.report("qr_pending", qr=qr())
+    await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
+    with pytest.raises(ConflictError, match="qr_pending"):
+        await empty.it.ready("s", wait=DEADLINE)
+    with pytest.raises(ConflictError, match="qr_pending"):
+        await empty.it.ready("s", wait=0.02, hoping=True)
+    hoping = asyncio.create_task(empty.it.ready("s", wait=DEADLINE, hoping=True))
+    await asyncio.sleep(0)
+    process.report("connected")
+    await hoping
+    with pytest.raises(NotFoundError):
+        await empty.it.ready("another", wait=0)
+
+
+async def test_a_stop_ends_all_hope(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    process.report("qr_pending", qr=qr())
+    await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
+    hoping = asyncio.create_task(empty.it.ready("s", wait=DEADLINE, hoping=True))
+    await asyncio.sleep(0)
+    await empty.it.stop()
+    with pytest.raises(UnavailableError, match="stopping"):
+        await hoping
+
+
 async def test_waiting_ends_as_soon_as_it_is_hopeless(empty: Bench, world: World) -> None:
     world.spawn.script = Script(reports=(LOADING,))
     await empty.create()

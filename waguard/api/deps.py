@@ -12,7 +12,7 @@ from waguard.config import Config
 from waguard.host.media import MediaFolder
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import BusEvent, MessageStore, Sessions, Store
+from waguard.ports import BusEvent, MessageStore, OutboxStore, Sessions, Store
 
 
 class Events(Protocol):
@@ -43,6 +43,7 @@ class ApiDeps:
     store: Store
     events: Events
     outbox: Outbox
+    outgoing: OutboxStore
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks

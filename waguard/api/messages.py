@@ -9,8 +9,11 @@ from aiohttp import web
 
 from waguard.api import fields, problems
 from waguard.api.deps import BODY, DEPS
+from waguard.api.outbox import options
 from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
-from waguard.messaging.outbox import Media, Outbox, Ticket
+from waguard.messaging import outbox as sends
+from waguard.messaging.outbox import Media, Outbox
+from waguard.messaging.tickets import Command, Options, Ticket
 from waguard.ports import SessionView
 from waguard.wire.protocol import Sent
 
@@ -30,20 +33,20 @@ async def send(request: web.Request) -> web.StreamResponse:
     kind = body.get("type")
     if kind is not None and kind != "text":
         raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
-    chat, text = fields.chat(body), fields.text(body, "message")
+    command = sends.text(fields.chat(body), fields.text(body, "message"))
+    how = options(request, body)
     view = await _session(request, session_id, body)
-    ticket = request.app[DEPS].outbox.send_text(session_id, chat, text)
-    return await _reply(request, view, ticket, chat, kind="text")
+    return await _reply(request, view, command, how)
 
 
 async def send_media(request: web.Request) -> web.StreamResponse:
     """POST /api/messages/send-media."""
     body = request[BODY]
     session_id = fields.session_id(body.get("session_id"))
-    chat, media = fields.chat(body), _media(body)
+    command = sends.file(fields.chat(body), _media(body))
+    how = options(request, body)
     view = await _session(request, session_id, body)
-    ticket = request.app[DEPS].outbox.send_media(session_id, chat, media)
-    return await _reply(request, view, ticket, chat, kind=media.kind)
+    return await _reply(request, view, command, how)
 
 
 async def validate(request: web.Request) -> web.Response:
@@ -78,10 +81,11 @@ async def _session(request: web.Request, session_id: str, body: dict[str, Any]) 
 
 
 async def _reply(
-    request: web.Request, view: SessionView, ticket: Ticket, chat: str, *, kind: str
+    request: web.Request, view: SessionView, command: Command, how: Options
 ) -> web.StreamResponse:
     """Write the reply here, to know whether it could be written; then tell the world."""
     outbox = request.app[DEPS].outbox
+    ticket = outbox.accept(view.session_id, view.workspace_id, command, how)
     written = False
     try:
         outcome = await _outcome(outbox, ticket)
@@ -94,34 +98,29 @@ async def _reply(
             outbox.unanswered(ticket)
     if outbox.answered(ticket) and isinstance(outcome, Sent):
         # after the reply: the application would store a second row otherwise
-        _announce(request, view, outcome, chat, kind)
+        request.app[DEPS].events.publish(
+            "message_sent", view.session_id, view.workspace_id, sends.sent_event(ticket, outcome)
+        )
     return response
 
 
-async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError:
+async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError | None:
     try:
         return await outbox.result(ticket)
     except WaguardError as error:
         return error
 
 
-def _announce(request: web.Request, view: SessionView, sent: Sent, chat: str, kind: str) -> None:
-    request.app[DEPS].events.publish(
-        "message_sent",
-        view.session_id,
-        view.workspace_id,
-        {
-            "message_id": sent.message_id,
-            "to": chat,
-            "type": kind,
-            "status": "sent",
-            "timestamp": sent.timestamp,
-        },
-    )
-
-
-def _response(ticket: Ticket, outcome: Sent | WaguardError) -> web.Response:
+def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Response:
     match outcome:
+        case None:
+            told: dict[str, Any] = {
+                "success": True,
+                "id": ticket.id,
+                "message_id": ticket.message_id,
+                "status": "accepted",
+            }
+            return web.json_response(told, status=202)
         case Sent(message_id=message_id, timestamp=timestamp):
             told = {"success": True, "message_id": message_id, "timestamp": timestamp}
             return web.json_response(told)

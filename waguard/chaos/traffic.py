@@ -89,6 +89,7 @@ class Traffic:
             daemon_ends=tuple(self.world.daemon_ends),
             outgoing=tuple(self._sent),
             server=self._server(),
+            outbox=await asyncio.to_thread(self._outbox),
         )
 
     async def _last_delivery(self) -> None:
@@ -123,6 +124,14 @@ class Traffic:
                 "SELECT session_id, payload FROM waguard_inbox WHERE kind = 'message'"
             ).fetchall()
         return Counter((session, json.loads(told)["message"]["body"]) for session, told in found)
+
+    def _outbox(self) -> dict[tuple[str, str], str]:
+        """The newest of each: what never left is kept too, and its repetition is another one."""
+        with self.world.database(write=False) as connection:
+            found = connection.execute(
+                "SELECT session_id, body, state FROM waguard_outbox ORDER BY id"
+            ).fetchall()
+        return {(session, json.loads(body)["text"]): state for session, body, state in found}
 
     def _server(self) -> Counter[tuple[str, str]]:
         """What arrived there and was not refused."""

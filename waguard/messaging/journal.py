@@ -1,10 +1,10 @@
-"""The one writer of inbox and webhook queue: everything that waits is one transaction.
+"""The one writer of inbox, outbox and webhook queue: everything that waits is one transaction.
 
-Group commit: while a transaction is on its way to the disk, what comes in gathers for the next.
-A database that is locked or gone is asked again, and nothing is acknowledged meanwhile: the
-workers keep what they reported. What the database will never take is tried alone, so that it
-holds up nobody else, and is said. A file is on the disk before the message that it came with; one
-that the disk does not take is left out, its message is not.
+Group commit: while a transaction is on its way to the disk, what comes in gathers for the next; the
+outbox first, for somebody waits for it. A database that is locked or gone is asked again, and
+nothing is acknowledged meanwhile: the workers keep what they reported. What the database will never
+take is tried alone, so that it holds up nobody else, and is said. A file is on the disk before the
+message that it came with; one that the disk does not take is left out, its message is not.
 """
 
 import asyncio
@@ -24,7 +24,19 @@ from waguard.messaging.files import NO_ANSWER, Keeper
 from waguard.policy import delivery
 from waguard.policy.inbox import Kind, Received, Told, event_id, fitting
 from waguard.policy.media import with_media
-from waguard.ports import BusEvent, Entry, MediaStore, MessageStore, Notice, Settlement, Stored
+from waguard.ports import (
+    BusEvent,
+    Draft,
+    Entry,
+    MediaStore,
+    MessageStore,
+    Move,
+    Notice,
+    Retract,
+    Settlement,
+    Stored,
+    Written,
+)
 
 BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
@@ -52,18 +64,33 @@ class _Settle:
     since: float = field(default_factory=time.monotonic)
 
 
+@dataclass(slots=True, eq=False)
+class _Keep:
+    item: Draft | Move | Retract
+    done: "asyncio.Future[int]"
+    urgent: bool
+    """It is to fail, not to wait, when the database is gone."""
+
+    @property
+    def size(self) -> int:
+        draft = self.item if isinstance(self.item, Draft) else None
+        return len(draft.body) + len(draft.content or b"") if draft else 0
+
+
 @dataclass(slots=True)
 class _Batch:
+    keeps: list[_Keep] = field(default_factory=list)
     puts: list[_Put] = field(default_factory=list)
     settles: list[_Settle] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.puts) + len(self.settles)
+        return len(self.keeps) + len(self.puts) + len(self.settles)
 
 
 class Journal:
     """Fills ``ports.Inbox``; an async context manager. ``has_global``: is there a webhook.url;
-    ``poke`` is told which endpoints have more to deliver; ``base``: of the addresses of files."""
+    ``poke`` is told which endpoints have more to deliver, ``acked`` of every ack that is news;
+    ``base``: of the addresses of files."""
 
     def __init__(
         self,
@@ -73,6 +100,7 @@ class Journal:
         base: str,
         has_global: Callable[[], bool],
         poke: Callable[[str], None] = lambda _: None,
+        acked: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self._store = store
         self.files = files
@@ -80,6 +108,8 @@ class Journal:
         self._base = base
         self._has_global = has_global
         self.poke = poke
+        self.acked = acked
+        self._keeping: deque[_Keep] = deque()
         self._waiting: deque[_Put | _Settle] = deque()
         self._bytes = 0
         self._alone = 0  # so many of the first are to be tried one by one
@@ -87,6 +117,8 @@ class Journal:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing = asyncio.Event()
+        self._urgent = asyncio.Event()
+        """Set by the end too: nobody waits for the next try any more."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -97,13 +129,36 @@ class Journal:
         """Store what still waits, if the database takes it at once."""
         assert self._task  # noqa: S101 - entered
         self._closing.set()
+        self._urgent.set()
         self._some.set()
         await asyncio.gather(self._task, return_exceptions=True)
-        if self._waiting:
-            logger.error("not stored before the stop", count=len(self._waiting))
-        for item in self._waiting:
-            if isinstance(item, _Settle):
+        if left := [*self._keeping, *self._waiting]:
+            logger.error("not stored before the stop", count=len(left))
+        for item in left:
+            if not isinstance(item, _Put):
                 item.done.cancel()
+
+    async def keep(self, item: Draft | Move) -> int:
+        """As ``ports.Written`` has it; returns after the commit.
+
+        Raises ``DatabaseUnavailableError`` when the database is not there: then it may have been
+        kept all the same, if the commit's answer was lost.
+        """
+        done = self._keep(item, urgent=True)
+        self._urgent.set()
+        return await asyncio.shield(done)
+
+    def move(self, item: Move | Retract) -> "asyncio.Future[int]":
+        """The same for what has to be kept, however long it takes, and for who does not wait."""
+        return self._keep(item, urgent=False)
+
+    def _keep(self, item: Draft | Move | Retract, *, urgent: bool) -> "asyncio.Future[int]":
+        done = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda it: it.cancelled() or it.exception())
+        self._keeping.append(_Keep(item, done, urgent))
+        self._empty.clear()
+        self._some.set()
+        return done
 
     def put(self, received: Sequence[Received], stored: Stored) -> None:
         """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
@@ -187,6 +242,7 @@ class Journal:
                     waiting=len(self._waiting),
                 )
                 failures += 1
+                self._refuse(batch, error)
                 if await self._closes_within(delay):
                     return
                 continue
@@ -195,19 +251,39 @@ class Journal:
             failures = 0
 
     async def _closes_within(self, delay: float) -> bool:
+        """Wait before the next try; not where somebody wants to know at once."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
-                await self._closing.wait()
+                await self._urgent.wait()
         return self._closing.is_set()
+
+    def _refuse(self, batch: _Batch, error: DatabaseUnavailableError) -> None:
+        """Those who do not wait are told; what else there is waits on."""
+        refused = [keep for keep in batch.keeps if keep.urgent]
+        for keep in refused:
+            self._keeping.remove(keep)
+            if not keep.done.done():
+                keep.done.set_exception(error)
+        if not self._closing.is_set() and not any(keep.urgent for keep in self._keeping):
+            self._urgent.clear()
+        self._rest_if_empty()
 
     def _next(self) -> _Batch:
         batch, rows, size = _Batch(), 0, 0
+        for keep in self._keeping:
+            if batch.keeps and size + keep.size > BATCH_BYTES:
+                break
+            batch.keeps.append(keep)
+            rows += 1
+            size += keep.size
+            if rows >= BATCH or self._alone:
+                return batch
         for item in self._waiting:
             if isinstance(item, _Settle):
                 batch.settles.append(item)
                 rows += 1
             else:
-                if batch.puts and size + item.size > BATCH_BYTES:
+                if batch and size + item.size > BATCH_BYTES:
                     break
                 batch.puts.append(item)
                 rows += len(item.entries)
@@ -240,20 +316,24 @@ class Journal:
     async def _write(self, batch: _Batch) -> None:
         entries = [entry for put in batch.puts for entry in put.entries]
         settlements = [settle.settlement for settle in batch.settles]
-        news: tuple[bool, ...] = ()
-        endpoints: frozenset[str] = frozenset()
-        if entries or settlements:
-            written = await self._store.write(entries, settlements, with_global=self._has_global())
-            news, endpoints = written.news, written.endpoints
+        outgoing = [keep.item for keep in batch.keeps]
+        written = Written(news=(), endpoints=frozenset())
+        if entries or settlements or outgoing:
+            written = await self._store.write(
+                entries, settlements, outgoing=outgoing, with_global=self._has_global()
+            )
         self._done_with(batch)
+        for keep, number in zip(batch.keeps, written.kept, strict=True):
+            if not keep.done.done():
+                keep.done.set_result(number)
         for settle in batch.settles:
             if not settle.done.done():
                 settle.done.set_result(None)
-        fresh = iter(news)
+        fresh = iter(written.news)
         for put in batch.puts:
             new = [entry.received for entry in put.entries if next(fresh)]
             self._tell(put, new)
-        for endpoint in sorted(endpoints):
+        for endpoint in sorted(written.endpoints):
             self.poke(endpoint)
 
     def _suspect(self, batch: _Batch, error: Exception) -> None:
@@ -265,16 +345,24 @@ class Journal:
         logger.opt(exception=error).critical("it can never be stored and is lost")
         for put in batch.puts:
             self._tell(put, [])
+        for keep in batch.keeps:
+            if not keep.done.done():
+                keep.done.set_exception(error)
         for settle in batch.settles:
             if not settle.done.done():
                 settle.done.set_exception(error)
 
     def _done_with(self, batch: _Batch) -> None:
-        for _ in range(len(batch)):
+        for _ in batch.keeps:
+            self._keeping.popleft()
+        for _ in range(len(batch.puts) + len(batch.settles)):
             self._waiting.popleft()
         self._alone = max(0, self._alone - len(batch))
         self._bytes -= sum(put.size for put in batch.puts)
-        if not self._waiting:
+        self._rest_if_empty()
+
+    def _rest_if_empty(self) -> None:
+        if not self._waiting and not self._keeping:
             if not self._closing.is_set():
                 self._some.clear()
             self._empty.set()
@@ -282,6 +370,9 @@ class Journal:
     def _tell(self, put: _Put, news: Sequence[Received]) -> None:
         try:
             put.stored(news)
+            for received in news:
+                if received.kind is Kind.ACK:
+                    self.acked(received)
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
             logger.exception("a bug in waguard after a write")
 

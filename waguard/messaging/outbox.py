@@ -1,36 +1,75 @@
-"""Sends: an id chosen before, one task per message, and no double for a reply that was lost.
+"""Sends that survive any crash, and are never doubled.
 
-The application repeats an identical request when a reply does not reach it. So identical sends
-are one while the first is in flight, and share its result when the reply could not be written.
-Once a reply was written, the same text again is a new message: a person may say "ok" twice.
+A message is kept before its command leaves, with the id that it will have at WhatsApp; what may go
+at once is kept as "sending", which is one commit. What became of it is kept after the reply, for
+WhatsApp has the truth: after a crash a message that is "sending" is looked up in its chat by its
+id. It is sent again only where the command certainly has not left.
 
-A send that certainly did not happen (the session was not ready) is never shared after its end:
-the repetition is its second chance. One that may have happened is: anything unexpected counts
-as uncertain, because a 5xx would make the application send it again.
+A request waits for its message, or only for its keeping (``Options.later``). One that waits gives
+up when its session or its turn does not come in time; then the message has failed, and the
+repetition of the request is its second chance. Anything unexpected counts as uncertain, because
+a 5xx would make the application send it again.
 """
 
 import asyncio
-import hashlib
-import secrets
-import time
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+import contextlib
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
 from loguru import logger
 
-from waguard.config import Limits, Send
-from waguard.errors import RefusedError, TooManyError, UncertainError, WaguardError
-from waguard.ports import Sessions
+from waguard.config import Config
+from waguard.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+    NotFoundError,
+    RefusedError,
+    TooManyError,
+    UnacknowledgedError,
+    UnavailableError,
+    UncertainError,
+    WaguardError,
+)
+from waguard.messaging.journal import Journal
+from waguard.messaging.lanes import Lanes
+from waguard.messaging.look_ups import LookUps
+from waguard.messaging.tickets import (
+    KEPT_FOR,
+    UNCERTAIN,
+    Command,
+    KeyReusedError,
+    Options,
+    Ticket,
+    Tickets,
+    body_of,
+    command_of,
+    fingerprint,
+    new_message_id,
+    of_row,
+    take_over,
+)
+from waguard.policy import delivery
+from waguard.policy.inbox import Kind, Received, Told, fitting
+from waguard.policy.outbox import AT_SERVER, Outcome, State, after_call, after_look, by_ack
+from waguard.ports import Clock, Draft, Move, OutboxStore, Outgoing, Retract, Sessions
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
-KEPT_FOR: Final = 600.0  # s; the application gives up long before
-KEPT_AT_MOST: Final = 1_000
 # beyond the waiting and the send itself; supervision has an end of its own well before
 MARGIN: Final = 30.0  # s
+REPLY_MARGIN: Final = 5.0  # s; beyond that, for a request that waits for another one's message
+KEEPING: Final = 2.0  # s that a reply "not sent" waits for the database to know it
+UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks up
+WATCHED_AT_MOST: Final = 1_000
+WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
+HOUR: Final = 3_600.0  # s
+CLOCK_CHECK: Final = 60.0  # s; the clock may be set
 
-UNCERTAIN: Final = "it is not known whether the message was sent"
+Publish = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,192 +83,617 @@ class Media:
     caption: str | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One send. Say ``answered`` or ``unanswered`` after trying to write its reply."""
-
-    key: bytes
-    message_id: str
-    task: "asyncio.Task[Sent]"
-    told: bool = False
-    """A reply was written."""
-    kept_since: float | None = None
-    """When a reply could not be written; None: it is still to be tried, or was written."""
+def text(chat: str, body: str) -> SendText:
+    """The command for a text; its id and its deadline are the outbox's."""
+    return SendText(chat=chat, text=body, message_id="", timeout=0.0)
 
 
-def new_message_id(chat: str) -> str:
-    """``true_<wid>_<ID>``, as WhatsApp Web makes them."""
-    return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
+def file(chat: str, media: Media) -> SendMedia:
+    """The same for a file."""
+    return SendMedia(
+        chat=chat,
+        content=media.content,
+        mimetype=media.mimetype,
+        kind=media.kind,
+        filename=media.filename,
+        caption=media.caption,
+        message_id="",
+        timeout=0.0,
+    )
+
+
+def sent_event(ticket: Ticket, sent: Sent) -> Mapping[str, Any]:
+    """Data of ``message_sent``."""
+    return {
+        "message_id": sent.message_id,
+        "to": ticket.chat,
+        "type": ticket.kind,
+        "status": "sent",
+        "timestamp": sent.timestamp,
+    }
 
 
 class Outbox:
-    """Sends through ``sessions``. ``settings`` is read at each send; ``clock`` is monotonic."""
+    """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send; ``publish``
+    is the bus's; ``require_room`` raises ``WaguardError`` while nothing new may begin."""
 
     def __init__(
         self,
         sessions: Sessions,
-        settings: Callable[[], Send],
+        store: OutboxStore,
+        journal: Journal,
+        config: Callable[[], Config],
+        clock: Clock,
         *,
-        limits: Callable[[], Limits] = Limits,
+        publish: Publish = lambda *_, **__: None,
         require_room: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``require_room`` raises ``WaguardError`` while no new send may begin."""
         self._sessions = sessions
-        self._settings = settings
-        self._limits = limits
+        self._store = store
+        self._journal = journal
+        self._config = config
         self._require_room = require_room
-        self._clock = clock
-        self._in_flight: Counter[str] = Counter()
-        self._tickets: dict[bytes, Ticket] = {}
+        self._publish = publish
+        self._wall = clock.wall
+        self._tickets = Tickets(clock.monotonic)
+        self._lanes: dict[str, Lanes] = {}
+        self._waiting: dict[int, Ticket] = {}
+        """Accepted, by id."""
+        self._watched: dict[tuple[str, str], Ticket] = {}
+        """Those whose answer was lost, by session and WhatsApp's id."""
+        self._look_ups = LookUps(sessions, self._on_look)
+        self._timers = _Timers(clock.wall)
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._hoping: set[asyncio.Task[Any]] = set()
+        self._largest: int | None = None
+        self._begun = False
+        self._closing = False
+        journal.acked = self._on_ack
 
-    def send_text(self, session_id: str, chat: str, text: str) -> Ticket:
-        """Begin to send, or join the identical send whose reply is still owed."""
+    # ---- the daemon's ----
 
-        def call(message_id: str, timeout: float) -> SendText:
-            return SendText(chat=chat, text=text, message_id=message_id, timeout=timeout)
+    async def begin(self) -> None:
+        """Go on with what an earlier run left; before it, nothing is accepted.
 
-        return self._ticket(_key("text", session_id, chat, text.encode()), session_id, chat, call)
-
-    def send_media(self, session_id: str, chat: str, media: Media) -> Ticket:
-        """As ``send_text``."""
-
-        def call(message_id: str, timeout: float) -> SendMedia:
-            return SendMedia(
-                chat=chat,
-                content=media.content,
-                mimetype=media.mimetype,
-                kind=media.kind,
-                filename=media.filename,
-                caption=media.caption,
-                message_id=message_id,
-                timeout=timeout,
-            )
-
-        about = repr((media.kind, media.filename, media.caption))
-        return self._ticket(
-            _key("media", session_id, chat, about.encode(), media.content), session_id, chat, call
-        )
-
-    async def result(self, ticket: Ticket) -> Sent:
-        """Wait for the outcome; a caller that is cancelled does not cancel the send.
-
-        Raises what ``ports.Sessions.call`` raises, and ``UncertainError`` for all the rest.
+        Raises ``DatabaseUnavailableError``; may be called again then.
         """
-        return await asyncio.shield(ticket.task)
+        if self._begun:
+            return
+        now = self._wall()
+        self._largest = await self._store.largest_body()
+        left = await self._store.unfinished(
+            uncertain_since=now - UNCERTAIN_FOR, answered_since=now - KEPT_FOR
+        )
+        for row in left:
+            self._resume(row, now)
+        self._begun = True
+        unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
+        if unsent:
+            logger.info("messages of an earlier run go on", count=len(unsent))
 
-    def answered(self, ticket: Ticket) -> bool:
-        """A reply was written; whether it was the first one for this message."""
-        if self._tickets.get(ticket.key) is ticket:
-            del self._tickets[ticket.key]
-        first, ticket.told = not ticket.told, True
-        return first
+    async def close(self, grace: float) -> None:
+        """Begin nothing more; what is on its way has ``grace`` seconds. What waits is for the
+        next run, but for those to whom a request still waits: it is told that nothing was sent."""
+        self._closing = True
+        self._timers.close()
+        for task in self._hoping:
+            task.cancel()
+        for lanes in self._lanes.values():
+            for ticket in lanes.waiting():
+                if ticket.replies and lanes.take_out(ticket):
+                    await self._end(ticket, _stopping())
+        await asyncio.gather(
+            _ended(self._sending, grace), *(lanes.close(grace) for lanes in self._lanes.values())
+        )
+        for task in self._sending:
+            task.cancel()
+        await self._look_ups.close()
 
-    def unanswered(self, ticket: Ticket) -> None:
-        """The reply could not be written: an identical request gets this result for a while."""
-        ticket.kept_since = self._clock()
-        self._forget()
+    # ---- the API's ----
 
-    def owed(self) -> int:
-        """Sends whose reply is still to be written, those that wait for a repetition included."""
-        return len(self._tickets)
-
-    def _ticket(
-        self,
-        key: bytes,
-        session_id: str,
-        chat: str,
-        call: Callable[[str, float], SendText | SendMedia],
+    def accept(
+        self, session_id: str, workspace_id: int, command: Command, options: Options | None = None
     ) -> Ticket:
-        self._forget()
-        known = self._tickets.get(key)
-        if known and (not known.task.done() or _may_have_happened(known.task)):
+        """Begin to keep and to send, or join the message that this request repeats.
+
+        Say ``answered`` or ``unanswered`` after trying to write the reply. Raises
+        ``UnavailableError`` at start and stop, ``TooManyError``, ``KeyReusedError``, and what
+        ``require_room`` raises.
+        """
+        if self._closing:
+            raise _stopping()
+        if not self._begun:
+            raise UnavailableError("waguard does not know yet what is still to be sent")
+        options = options or Options()
+        ticket = Ticket(
+            session_id=session_id,
+            workspace_id=workspace_id,
+            chat=command.chat,
+            kind=command.kind if isinstance(command, SendMedia) else "text",
+            message_id=new_message_id(command.chat),
+            fingerprint=fingerprint(session_id, command),
+            key=options.key,
+            queued=options.later or options.send_at is not None,
+            command=command,
+            send_at=options.send_at,
+        )
+        if known := self._tickets.same(ticket):
+            known.replies += 1
             return known
         self._require_room()
-        self._require_place(session_id)
-        message_id = new_message_id(chat)
-        task = asyncio.create_task(
-            self._send(session_id, message_id, call), name=f"send {session_id}"
-        )
-        self._in_flight[session_id] += 1
-        task.add_done_callback(lambda done: self._on_done(session_id, done))
-        ticket = self._tickets[key] = Ticket(key, message_id, task)
+        self._require_place(ticket)
+        ticket.replies = 1
+        self._tickets.add(ticket)
+        self._task(self._go(ticket, options), self._sending)
         return ticket
 
-    def _require_place(self, session_id: str) -> None:
-        most = self._limits().sends_in_flight
-        if self._in_flight[session_id] >= most:
+    def _require_place(self, ticket: Ticket) -> None:
+        if ticket.queued:
+            if len(self._waiting) >= WAITING_AT_MOST:
+                raise TooManyError(
+                    f"{WAITING_AT_MOST} messages wait already",
+                    remedy="see GET /api/messages?state=accepted",
+                    retry_after=60,
+                )
+            return
+        most = self._config().limits.sends_in_flight
+        if self._tickets.under_way(ticket.session_id) >= most:
             raise TooManyError(
                 f"{most} sends of this session are under way",
                 field="session_id",
-                value=session_id,
+                value=ticket.session_id,
                 remedy="wait for their replies; limits.sends_in_flight allows more",
                 retry_after=1,
             )
 
-    def _on_done(self, session_id: str, done: "asyncio.Task[Sent]") -> None:
-        self._in_flight[session_id] -= 1
-        if not self._in_flight[session_id]:
-            del self._in_flight[session_id]
-        if not done.cancelled():
-            done.exception()  # one that nobody waits for any more is no surprise
+    async def result(self, ticket: Ticket) -> Sent | None:
+        """Wait for the outcome; None: it is kept, and nobody waits for more. A caller that is
+        cancelled does not cancel the message.
 
-    def _send(
-        self, session_id: str, message_id: str, call: Callable[[str, float], SendText | SendMedia]
-    ) -> Coroutine[Any, Any, Sent]:
-        settings = self._settings()
+        Raises what ``ports.Sessions.call`` raises, ``DatabaseUnavailableError`` where it could not
+        be kept and so was not sent, and ``UncertainError`` for all the rest.
+        """
+        await asyncio.shield(ticket.stored)
+        if ticket.queued:
+            return None
+        settings = self._config().send
+        try:
+            async with asyncio.timeout(settings.wait + settings.timeout + MARGIN + REPLY_MARGIN):
+                return await asyncio.shield(ticket.done)
+        except TimeoutError:
+            if ticket.begun.is_set():
+                raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
+            raise UnavailableError(
+                "it is kept, and still waits for its session", retry_after=5
+            ) from None
 
-        async def send() -> Sent:
-            try:
-                async with asyncio.timeout(settings.wait + settings.timeout + MARGIN):
-                    outcome = await self._sessions.call(
-                        session_id, call(message_id, settings.timeout), wait=settings.wait
-                    )
-            except WaguardError:
-                raise
-            except Exception:  # noqa: BLE001 - whatever it was, the message may have left
-                logger.bind(session=session_id).exception("send ended in a bug")
-                raise UncertainError(UNCERTAIN, value=message_id) from None
-            return _sent(outcome, message_id)
+    def answered(self, ticket: Ticket) -> bool:
+        """A reply was written; whether it was the first one for this message."""
+        first = self._tickets.answered(ticket)
+        ticket.replies -= 1
+        owed, ticket.owed = ticket.owed, None
+        if ticket.id and (first or owed):
+            self._journal.move(replace(owed or Move(id=ticket.id), answered=True))
+        return first
 
-        return send()
+    def unanswered(self, ticket: Ticket) -> None:
+        """The reply could not be written: the same request gets this result for a while."""
+        ticket.replies -= 1
+        owed, ticket.owed = ticket.owed, None
+        if owed:
+            self._journal.move(owed)
+        self._tickets.unanswered(ticket)
 
-    def _forget(self) -> None:
-        """Results that were kept for too long, and the oldest of too many."""
-        kept = sorted(
-            (ticket.kept_since, key)
-            for key, ticket in self._tickets.items()
-            if ticket.kept_since is not None and ticket.task.done()
+    def owed(self) -> int:
+        """Messages whose reply is still to be written, those that wait for a repetition included."""
+        return len(self._tickets)
+
+    async def cancel(self, row: Outgoing) -> None:
+        """Raises ``ConflictError`` where it has begun, or ended."""
+        if not await self._journal.keep(Move(id=row.id, state=State.CANCELLED)):
+            found = await self._store.find(row.id)
+            raise ConflictError(
+                f"it is {found.state if found else row.state}",
+                remedy="only what is accepted can be cancelled",
+            )
+        if ticket := self._waiting.pop(row.id, None):
+            self._lanes_of(ticket.session_id).take_out(ticket)
+            ticket.settle(ConflictError("it was cancelled", remedy="send it as a new message"))
+
+    # ---- from the acceptance to the command ----
+
+    def _resume(self, row: Outgoing, now: float) -> None:
+        ticket = of_row(row)
+        if ticket.key or not (row.answered or row.queued):
+            self._tickets.add(ticket, age=now - row.created_at)
+        match row.state:
+            case State.ACCEPTED:
+                self._let_wait(ticket)
+                if ticket.expires_at is not None:
+                    self._timers.at(ticket.expires_at, lambda: self._expire(ticket))
+            case State.SENDING | State.UNCERTAIN:
+                self._watch(ticket)
+            case _:
+                pass
+
+    async def _go(self, ticket: Ticket, options: Options) -> None:
+        try:
+            if ticket.key is not None and await self._was_kept(ticket, ticket.key):
+                return
+            direct = await self._keep(ticket, options)
+        except WaguardError as error:
+            self._reject(ticket, error)
+            return
+        except BaseException as error:
+            self._reject(ticket, error if isinstance(error, Exception) else _stopping())
+            raise
+        if direct:
+            await self._send_directly(ticket)
+            return
+        self._let_wait(ticket)
+        if not ticket.queued:
+            self._task(self._be_patient(ticket), self._hoping)
+
+    async def _was_kept(self, ticket: Ticket, key: str) -> bool:
+        """Whether it is the message that has this key; what never left has a second chance."""
+        row = await self._store.find_key(ticket.session_id, key)
+        oldest = self._wall() - self._config().send.idempotency_hours * HOUR
+        if row is None or row.created_at < oldest or row.state is State.FAILED:
+            return False
+        if row.fingerprint != ticket.fingerprint:
+            raise KeyReusedError
+        ticket.command = None
+        take_over(ticket, row)
+        if row.state is State.SENDING:  # memory has forgotten it a moment too early
+            ticket.settle(UncertainError(UNCERTAIN, value=row.message_id))
+        return True
+
+    async def _keep(self, ticket: Ticket, options: Options) -> bool:
+        """Keep it; whether it may go at once, and is kept so."""
+        ready = options.send_at is None and await self._is_ready(ticket, options)
+        lanes = self._lanes_of(ticket.session_id)
+        direct = ready and lanes.reserve(ticket.chat)
+        command = ticket.command
+        assert command  # noqa: S101 - it has just come
+        content = command.content if isinstance(command, SendMedia) else None
+        if content and (most := self._largest) and len(content) > most:
+            if direct:
+                lanes.release(ticket.chat)
+            raise _too_large(len(content), most)
+        if not ticket.queued:
+            ticket.expires_at = self._wall() + KEPT_FOR
+        draft = Draft(
+            session_id=ticket.session_id,
+            workspace_id=ticket.workspace_id,
+            chat=ticket.chat,
+            kind=ticket.kind,
+            body=body_of(command),
+            # what a request waits for goes now or never: no need to write a large file first
+            content=None if direct and not ticket.queued else content,
+            message_id=ticket.message_id,
+            state=State.SENDING if direct else State.ACCEPTED,
+            fingerprint=ticket.fingerprint,
+            key=ticket.key,
+            queued=ticket.queued,
+            send_at=ticket.send_at,
+            expires_at=ticket.expires_at,
+            bulk_id=options.bulk_id,
         )
-        too_old = self._clock() - KEPT_FOR
-        too_many = len(kept) - KEPT_AT_MOST
-        for index, (since, key) in enumerate(kept):
-            if since < too_old or index < too_many:
-                del self._tickets[key]
+        try:
+            with contextlib.nullcontext() if direct else lanes.coming(ticket.chat):
+                ticket.id = await self._journal.keep(draft)
+        except BaseException:
+            if direct:
+                lanes.release(ticket.chat)
+            self._journal.move(Retract(ticket.message_id))
+            raise
+        if direct:
+            ticket.begun.set()
+        elif ticket.queued:
+            ticket.command = None  # memory is for those that go now
+        ticket.stored.set_result(ticket.id)
+        return direct
+
+    async def _is_ready(self, ticket: Ticket, options: Options) -> bool:
+        """Raises where it is not, and nothing is to wait for it."""
+        try:
+            await self._sessions.ready(ticket.session_id, wait=0)
+        except NotFoundError:
+            raise
+        except WaguardError as error:
+            if options.queue:
+                ticket.queued = True
+            hopeless = isinstance(error, ConflictError) or not self._config().send.wait
+            if hopeless and not ticket.queued:
+                raise
+            return False
+        return True
+
+    def _reject(self, ticket: Ticket, error: Exception) -> None:
+        """Nothing was kept, and nothing is sent."""
+        self._tickets.drop(ticket)
+        for future in (ticket.stored, ticket.done):
+            if not future.done():
+                future.set_exception(error)
+
+    def _let_wait(self, ticket: Ticket) -> None:
+        self._waiting[ticket.id] = ticket
+        if ticket.send_at is not None and ticket.send_at > self._wall():
+            self._timers.at(ticket.send_at, lambda: self._queue(ticket))
+        else:
+            self._queue(ticket)
+
+    def _queue(self, ticket: Ticket) -> None:
+        if ticket.id in self._waiting:
+            self._lanes_of(ticket.session_id).add(ticket)
+
+    async def _be_patient(self, ticket: Ticket) -> None:
+        """Give up when its session or its turn does not come in time: somebody waits for it."""
+        wait = self._config().send.wait
+        end = asyncio.get_running_loop().time() + wait
+        error: WaguardError = UnavailableError(
+            "an earlier message to this chat is still on its way", retry_after=5
+        )
+        try:
+            await self._sessions.ready(ticket.session_id, wait=wait)
+            async with asyncio.timeout_at(end):
+                await ticket.begun.wait()
+        except TimeoutError:
+            pass
+        except WaguardError as not_ready:
+            error = not_ready
+        if self._lanes_of(ticket.session_id).take_out(ticket):
+            await self._end(ticket, error)
+
+    def _expire(self, ticket: Ticket) -> None:
+        """Whoever sent it has given up long ago."""
+        if self._lanes_of(ticket.session_id).take_out(ticket):
+            error = UnavailableError("its session was not connected in time")
+            self._task(self._end(ticket, error), self._sending)
+
+    def _lose(self, ticket: Ticket, error: WaguardError) -> None:
+        logger.warning("a message is not sent: its session is gone", id=ticket.id)
+        ticket.queued = False
+        self._task(self._end(ticket, error), self._sending)
+
+    def _lanes_of(self, session_id: str) -> Lanes:
+        if session_id not in self._lanes:
+            for name in [name for name, lanes in self._lanes.items() if lanes.idle]:
+                del self._lanes[name]
+            self._lanes[session_id] = Lanes(
+                lambda wait: self._sessions.ready(session_id, wait=wait, hoping=True),
+                self._send_waiting,
+                self._lose,
+            )
+        return self._lanes[session_id]
+
+    # ---- the command, and what comes of it ----
+
+    async def _send_directly(self, ticket: Ticket) -> None:
+        lanes = self._lanes_of(ticket.session_id)
+        try:
+            if not await self._transmit(ticket, wait=self._config().send.wait):
+                self._let_wait(ticket)
+        finally:
+            lanes.release(ticket.chat)
+
+    async def _send_waiting(self, ticket: Ticket) -> bool:
+        """It is its turn; whether it is done with."""
+        if ticket.expires_at is not None and ticket.expires_at <= self._wall():
+            return await self._end(ticket, UnavailableError("its turn did not come in time"))
+        try:
+            if not await self._may_begin(ticket):
+                self._waiting.pop(ticket.id, None)
+                return True
+        except DatabaseUnavailableError:
+            ticket.doubtful = True
+            return False
+        del self._waiting[ticket.id]
+        ticket.begun.set()
+        if await self._transmit(ticket, wait=0.0):
+            return True
+        self._waiting[ticket.id] = ticket
+        return False
+
+    async def _may_begin(self, ticket: Ticket) -> bool:
+        """Keep that it begins; False: it was cancelled, or is gone."""
+        if ticket.command is None:
+            kept = await self._store.load(ticket.id)
+            if kept is None:
+                return False
+            ticket.command = command_of(*kept)
+        if await self._journal.keep(Move(id=ticket.id, state=State.SENDING)):
+            return True
+        row = await self._store.find(ticket.id)
+        return ticket.doubtful and row is not None and row.state is State.SENDING
+
+    async def _transmit(self, ticket: Ticket, *, wait: float) -> bool:
+        """False: it certainly has not left, and is to wait again."""
+        settings, command = self._config().send, ticket.command
+        assert command  # noqa: S101 - read before
+        ticket.command = None
+        call = msgspec.structs.replace(
+            command, message_id=ticket.message_id, timeout=settings.timeout
+        )
+        try:
+            async with asyncio.timeout(wait + settings.timeout + MARGIN):
+                told = await self._sessions.call(ticket.session_id, call, wait=wait)
+            result: Sent | WaguardError = _sent(told, ticket.message_id)
+        except WaguardError as error:
+            result = error
+        except Exception:  # noqa: BLE001 - whatever it was, the message may have left
+            logger.bind(session=ticket.session_id).exception("send ended in a bug")
+            result = UncertainError(UNCERTAIN, value=ticket.message_id)
+        return await self._end(ticket, result)
+
+    async def _end(self, ticket: Ticket, result: Sent | WaguardError) -> bool:
+        """Keep how it ended; False: it did not, it waits again."""
+        self._waiting.pop(ticket.id, None)
+        outcome = _outcome(result)
+        state = after_call(outcome, waits=ticket.queued)
+        move = Move(id=ticket.id, state=state)
+        if isinstance(result, Sent):
+            move = replace(move, ack=1, sent_at=result.timestamp)
+        else:
+            ack = 0 if isinstance(result, UnacknowledgedError) else None
+            move = replace(move, ack=ack, error=result.message)
+        if state is State.ACCEPTED:
+            self._journal.move(move)
+            ticket.begun.clear()
+            return False
+        if outcome is Outcome.NOT_LEFT:
+            # before the reply: who is told so may send it again, and no crash must send both
+            with contextlib.suppress(TimeoutError, WaguardError):
+                await asyncio.wait_for(asyncio.shield(self._journal.move(move)), KEEPING)
+        elif ticket.replies and not ticket.queued:
+            ticket.owed = move
+        else:
+            self._journal.move(move)
+        if isinstance(result, Sent) and ticket.queued:
+            self._announce(ticket, result)
+        ticket.settle(result)
+        if state is State.UNCERTAIN:
+            self._watch(ticket)
+        return True
+
+    # ---- what was not answered ----
+
+    def _watch(self, ticket: Ticket) -> None:
+        self._watched[ticket.session_id, ticket.message_id] = ticket
+        if len(self._watched) > WATCHED_AT_MOST:  # the row of the oldest moves all the same
+            del self._watched[next(iter(self._watched))]
+        self._look_ups.add(ticket)
+
+    def _on_look(self, ticket: Ticket, ack: int | None) -> bool:
+        """Whether no further look is needed."""
+        if (ticket.session_id, ticket.message_id) not in self._watched:
+            return True  # an ack came meanwhile
+        state = after_look(ack)
+        if state is not State.UNCERTAIN:
+            self._journal.move(Move(id=ticket.id, state=state, ack=ack))
+            self._settle_late(ticket, state)
+            return True
+        if not ticket.done.done():
+            self._journal.move(Move(id=ticket.id, state=state, error=UNCERTAIN))
+            ticket.settle(UncertainError(UNCERTAIN, value=ticket.message_id))
+        return False
+
+    def _on_ack(self, received: Received) -> None:
+        """The journal has moved its row already."""
+        told = received.told[0].data
+        ticket = self._watched.get((received.session_id, told["message_id"]))
+        if ticket and (state := by_ack(told["ack_level"] - 1)):
+            self._settle_late(ticket, state)
+
+    def _settle_late(self, ticket: Ticket, state: State) -> None:
+        del self._watched[ticket.session_id, ticket.message_id]
+        logger.info("the outcome of a message is known now", id=ticket.id, state=str(state))
+        if state not in AT_SERVER:
+            ticket.settle(RefusedError("WhatsApp refused the message"))
+            return
+        sent = Sent(outcome="sent", message_id=ticket.message_id, timestamp=int(self._wall()))
+        ticket.settle(sent)
+        if ticket.queued:
+            self._announce(ticket, sent)
+
+    def _announce(self, ticket: Ticket, sent: Sent) -> None:
+        """Of one to which nobody waits; kept together with its state, and once for each message."""
+        data = sent_event(ticket, sent)
+        received = Received(
+            session_id=ticket.session_id,
+            workspace_id=ticket.workspace_id,
+            key=fitting(f"sent:{ticket.message_id}"),
+            kind=Kind.SENT,
+            at=self._wall(),
+            chat=delivery.lane("message_sent", data) or None,
+            told=(Told("message_sent", data),),
+        )
+
+        def stored(news: Any) -> None:
+            if news:
+                self._publish(
+                    "message_sent", ticket.session_id, ticket.workspace_id, data, stored=True
+                )
+
+        self._journal.put((received,), stored)
+
+    def _task(self, work: Coroutine[Any, Any, Any], among: "set[asyncio.Task[Any]]") -> None:
+        task = asyncio.create_task(work, name="outbox")
+        among.add(task)
+        task.add_done_callback(among.discard)
+        task.add_done_callback(_say_bug)
 
 
-def _sent(outcome: Sent | Value, message_id: str) -> Sent:
+class _Timers:
+    """Calls at times of the wall clock."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._count), call))
+        self._arm()
+
+    def close(self) -> None:
+        self._due.clear()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None
+        if self._due:
+            delay = min(max(0.0, self._due[0][0] - self._wall()), CLOCK_CHECK)
+            self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        while self._due and self._due[0][0] <= self._wall():
+            heapq.heappop(self._due)[2]()
+        self._arm()
+
+
+def _say_bug(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.opt(exception=error).critical("a bug in waguard", task=task.get_name())
+
+
+async def _ended(tasks: "set[asyncio.Task[Any]]", grace: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=grace)
+
+
+def _sent(outcome: Sent | Value, message_id: str) -> Sent | WaguardError:
     match outcome:
         case Sent(outcome="sent"):
             return outcome
         case Sent(outcome="refused", error=error):
-            raise RefusedError(error or "WhatsApp refused the message")
+            return RefusedError(error or "WhatsApp refused the message")
         case _:
-            raise UncertainError(UNCERTAIN, value=message_id)
+            return UncertainError(UNCERTAIN, value=message_id)
 
 
-def _may_have_happened(task: "asyncio.Task[Sent]") -> bool:
-    """A repetition of it must get its result; of any other end it is a second chance."""
-    if task.cancelled():
-        return False
-    error = task.exception()
-    return error is None or isinstance(error, RefusedError | UncertainError)
+def _outcome(result: Sent | WaguardError) -> Outcome:
+    match result:
+        case Sent():
+            return Outcome.SENT
+        case RefusedError():
+            return Outcome.REFUSED
+        case UncertainError():
+            return Outcome.UNCERTAIN
+        case _:
+            return Outcome.NOT_LEFT
 
 
-def _key(*parts: str | bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        digest.update(len(content).to_bytes(8, "big"))
-        digest.update(content)
-    return digest.digest()
+def _stopping() -> UnavailableError:
+    return UnavailableError("waguard is stopping", retry_after=10)
+
+
+def _too_large(size: int, most: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"the file has {size} bytes, and the database takes {most}",
+        field="media",
+        remedy="raise the database's max_allowed_packet",
+    )

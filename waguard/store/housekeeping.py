@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.config import Retention
 from waguard.policy.incidents import needed_since
-from waguard.ports import MessageStore, Store
+from waguard.ports import MessageStore, OutboxStore, Store
 
 AT_ONCE: Final = 500  # rows a transaction
 PAGES: Final = 1_000  # given back a transaction, 4 MB as a rule …
@@ -26,6 +26,14 @@ async def tidy_messages(messages: MessageStore, keep: Retention, now: float) -> 
         dead_before=now - keep.dead_days * _DAY,
         limit=AT_ONCE,
     ):
+        count += gone
+    return count
+
+
+async def tidy_outbox(outbox: OutboxStore, keep: Retention, now: float) -> int:
+    """The same of what was sent, refused or cancelled."""
+    before, count = now - keep.outbox_days * _DAY, 0
+    while gone := await outbox.tidy(before=before, limit=AT_ONCE):
         count += gone
     return count
 

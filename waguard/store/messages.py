@@ -28,12 +28,16 @@ from waguard.policy.inbox import Kind
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
+    Draft,
     Endpoint,
     Entry,
+    Move,
     Pending,
+    Retract,
     Settlement,
     Written,
 )
+from waguard.store import outbox
 from waguard.store.layout import Layout
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX
 from waguard.store.types import length_of, storable
@@ -65,24 +69,32 @@ class SqlMessages:
         entries: Sequence[Entry],
         settlements: Sequence[Settlement] = (),
         *,
+        outgoing: Sequence[Draft | Move | Retract] = (),
         with_global: bool = True,
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
         try:
-            return await self._write(entries, settlements, with_global=with_global)
+            return await self._write(entries, settlements, outgoing, with_global=with_global)
         except IntegrityError:  # somebody else stored one of them a moment ago: now it is seen
-            return await self._write(entries, settlements, with_global=with_global)
+            return await self._write(entries, settlements, outgoing, with_global=with_global)
 
     async def _write(
-        self, entries: Sequence[Entry], settlements: Sequence[Settlement], *, with_global: bool
+        self,
+        entries: Sequence[Entry],
+        settlements: Sequence[Settlement],
+        outgoing: Sequence[Draft | Move | Retract],
+        *,
+        with_global: bool,
     ) -> Written:
         async with self._turn, self._writing() as work:
+            kept = await outbox.write(work.connection, outgoing, self._wall())
             await _settle(work.connection, settlements, self._wall())
             known = await _known(work.connection, entries)
             news = tuple(_is_news(entry, known) for entry in entries)
             fresh = [entry for entry, is_news in zip(entries, news, strict=True) if is_news]
             if not fresh:
-                return Written(news=news, endpoints=frozenset())
+                return Written(news=news, endpoints=frozenset(), kept=kept)
+            await outbox.take_acks(work.connection, [e.received for e in fresh], self._wall())
             own = await _with_own(work.connection, {e.received.session_id for e in fresh})
             await work.connection.execute(insert(INBOX), [self._row(entry) for entry in fresh])
             newest = _newest_session_events(fresh)
@@ -96,7 +108,8 @@ class SqlMessages:
             ]
             if queued:
                 await work.connection.execute(insert(DELIVERIES), queued)
-            return Written(news=news, endpoints=frozenset(row["endpoint"] for row in queued))
+            endpoints = frozenset(row["endpoint"] for row in queued)
+            return Written(news=news, endpoints=endpoints, kept=kept)
 
     def _row(self, entry: Entry) -> dict[str, Any]:
         received = entry.received

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+from waguard.policy.outbox import State
 from waguard.policy.status import Reason, Status
 from waguard.store.types import JsonText, LongJsonText, UtcDateTime
 
@@ -181,4 +182,41 @@ ENDPOINTS = Table(
     Column("url", Text, nullable=False),
     Column("secret", Text),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+OUTBOX = Table(
+    "waguard_outbox",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("workspace_id", BigInteger, nullable=False),
+    Column("chat", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("body", BODY, nullable=False),  # the command as JSON, without a file
+    Column("content", BODY),  # the file, as long as it may have to be sent
+    Column("message_id", KEY, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("ack", Integer),
+    Column("error", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("idempotency_key", KEY),
+    Column("fingerprint", String(64), nullable=False),
+    Column("queued", Boolean, nullable=False),  # nobody waits for its outcome
+    Column("answered", Boolean, nullable=False),  # its reply was written
+    Column("send_at", Double),  # unix time, as the others
+    Column("expires_at", Double),
+    Column("sent_at", BigInteger),
+    Column("bulk_id", String(36)),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    UniqueConstraint("session_id", "idempotency_key", name="waguard_outbox_once"),
+    CheckConstraint(
+        f"state IN ({', '.join(repr(str(state)) for state in State)})",
+        name="waguard_outbox_state_check",
+    ),
+    Index("waguard_outbox_message", "message_id"),
+    Index("waguard_outbox_state", "state", "id"),
+    Index("waguard_outbox_bulk", "bulk_id"),
+    Index("waguard_outbox_age", "created_at"),
+    sqlite_autoincrement=True,
 )

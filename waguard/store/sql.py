@@ -20,6 +20,7 @@ from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
 from waguard.store.layout import Layout, reflect
 from waguard.store.messages import SqlMessages
 from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.outbox import SqlOutbox
 from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
@@ -51,6 +52,7 @@ class SqlStore:
         self._engines: Engines | None = None
         self._layout: Layout | None = None
         self.messages = SqlMessages(self._reading, self._writing, wall)
+        self.outbox = SqlOutbox(self._reading, self._writing)
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.

@@ -14,6 +14,7 @@ from waguard.policy.status import Status
 from waguard.ports import SessionRow
 from waguard.supervision.session import Session
 from waguard.wire.protocol import (
+    Acks,
     Call,
     Exists,
     PairingCode,
@@ -25,6 +26,14 @@ from waguard.wire.protocol import (
 
 # on their way to "connected": worth waiting for
 COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
+
+Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
+"""When something can be done, and when waiting for that is vain."""
+
+SENDING: Final[Needs] = (
+    lambda s: s.link is Link.CONNECTED,
+    lambda s: s.state not in WANTED_UP or s.link not in COMING,
+)
 
 
 def promises_too_much(session: Session) -> bool:
@@ -94,14 +103,11 @@ def no_code_will_come(session: Session) -> bool:
     }
 
 
-def needs(call: Call) -> tuple[Callable[[Session], bool], Callable[[Session], bool]]:
-    """When a call can be done, and when waiting for that is vain."""
+def needs(call: Call) -> Needs:
+    """What a call needs."""
     match call:
-        case SendText() | SendMedia() | Exists():
-            return (
-                lambda s: s.link is Link.CONNECTED,
-                lambda s: s.state not in WANTED_UP or s.link not in COMING,
-            )
+        case SendText() | SendMedia() | Exists() | Acks():
+            return SENDING
         case PairingCode() | RefreshQr():
             return (
                 lambda s: s.link is Link.QR_PENDING,

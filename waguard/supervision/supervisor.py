@@ -49,6 +49,8 @@ from waguard.policy.status import ParkCause, Status
 from waguard.ports import AuditEntry, Health, Process, SessionRow, SessionView
 from waguard.supervision import ack_watch, shutdown
 from waguard.supervision.readiness import (
+    SENDING,
+    Needs,
     needs,
     no_code_will_come,
     not_ready,
@@ -621,14 +623,25 @@ class Supervisor:
 
     async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
         """See ``ports.Sessions``."""
+        return await (await self._usable(session_id, needs(call), wait)).call(call)
+
+    async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
+        """See ``ports.Sessions``."""
+        await self._usable(session_id, SENDING, wait, hoping=hoping)
+
+    async def _usable(
+        self, session_id: str, needs: Needs, wait: float, *, hoping: bool = False
+    ) -> Session:
         session = await self._find(session_id)
-        usable, hopeless = needs(call)
-        await session.settle(lambda s: usable(s) or hopeless(s), timeout=wait)
+        usable, hopeless = needs
+        await session.settle(
+            lambda s: usable(s) or (hopeless(s) and not hoping) or self._stopping, timeout=wait
+        )
         if self._stopping:  # for now, which is no answer for ever
             raise UnavailableError("waguard is stopping", retry_after=10)
         if not usable(session):
             raise not_ready(session, hopeless=hopeless(session))
-        return await session.call(call)
+        return session
 
     def health(self) -> Health:
         """See ``ports.Sessions``."""

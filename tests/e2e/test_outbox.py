@@ -1,0 +1,136 @@
+"""Sends survive: a daemon is killed in mid-send, a session comes back, a key is used again."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+SEND = "/api/messages/send"
+
+
+def a_message(text: str, **more: Any) -> dict[str, Any]:
+    return {"session_id": "s1", "recipient_phone": FRIEND, "message": text} | more
+
+
+def at_the_server(world: World, text: str) -> list[str]:
+    """The ids under which the stand-in's server has it."""
+    return [m["id"] for m in world.standin.phone.messages(PHONE) if m.get("body") == text]
+
+
+async def messages(world: World, query: str = "") -> list[dict[str, Any]]:
+    code, told = await world.daemon.call("GET", f"/api/messages{query}")
+    assert code == 200
+    found: list[dict[str, Any]] = told["messages"]
+    return found
+
+
+async def test_a_daemon_that_is_killed_in_mid_send_doubles_nothing(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.policy.ack_delay = 1.5
+    sending = asyncio.ensure_future(daemon.call("POST", SEND, a_message("killed")))
+
+    async def left() -> Any:
+        return [m for m in await messages(world) if m["status"] == "sending"]
+
+    [before] = await daemon.until(left)
+    await daemon.stop(signal.SIGKILL)
+    await asyncio.gather(sending, return_exceptions=True)
+    world.standin.policy.ack_delay = 0.0
+    await daemon.start()
+    await daemon.wait_status("s1", "connected")
+
+    async def known() -> Any:
+        return [m for m in await messages(world) if m["status"] == "sent"]
+
+    code, told = await daemon.call("POST", SEND, a_message("killed"))  # as the application does
+    assert (code, told["message_id"]) in {(200, before["message_id"]), (202, before["message_id"])}
+    [after] = await daemon.until(known)
+    assert after["message_id"] == before["message_id"]
+    assert at_the_server(world, "killed") == [after["message_id"]]
+
+
+async def test_not_even_where_the_worker_dies_too(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    worker = (await daemon.status("s1"))["worker_pid"]
+    world.standin.policy.never_answer = "recorded"
+    sending = asyncio.ensure_future(daemon.call("POST", SEND, a_message("both killed")))
+
+    async def arrived() -> bool:
+        return bool(at_the_server(world, "both killed"))
+
+    await daemon.until(arrived)
+    await daemon.stop(signal.SIGKILL)
+    os.killpg(worker, signal.SIGKILL)
+    await asyncio.gather(sending, return_exceptions=True)
+    world.standin.policy.never_answer = ""
+    await daemon.start()
+    await daemon.wait_status("s1", "connected")
+
+    async def looked_up() -> Any:
+        return [m for m in await messages(world) if m["status"] in {"sent", "uncertain"}]
+
+    [after] = await daemon.until(looked_up)
+    code, told = await daemon.call("POST", SEND, a_message("both killed"))
+    assert (code, told["message_id"]) in {(200, after["message_id"]), (202, after["message_id"])}
+    assert at_the_server(world, "both killed") == [after["message_id"]]
+
+
+async def test_a_queued_message_is_sent_once_when_its_session_is_back(world: World) -> None:
+    daemon = world.daemon
+    daemon.settings = {**daemon.settings, "WAGUARD_SEND__WAIT": "0.5"}
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.policy.refuse_sockets = True
+    world.standin.phone.drop(PHONE)
+
+    async def offline() -> bool:
+        code, _ = await daemon.call("POST", SEND, a_message("now or never"))
+        return code == 503
+
+    await daemon.until(offline)
+    code, told = await daemon.call("POST", SEND, a_message("queued", queue=True))
+    assert (code, told["success"], told["status"]) == (202, True, "accepted")
+    await daemon.stop(signal.SIGKILL)  # it survives that too
+    world.standin.policy.refuse_sockets = False
+    await daemon.start()
+    data = await world.receiver.wait_for(
+        "message_sent", where=lambda it: it["message_id"] == told["message_id"]
+    )
+    assert data["to"] == f"{FRIEND}@c.us"
+
+    async def sent() -> Any:
+        code, found = await daemon.call("GET", f"/api/messages/{told['id']}")
+        return code == 200 and found["status"] == "sent"
+
+    await daemon.until(sent)
+    assert at_the_server(world, "queued") == [told["message_id"]]
+    assert at_the_server(world, "now or never") == []
+
+
+async def test_the_same_key_over_a_restart_is_the_same_message(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    keyed = a_message("keyed", idempotency_key="order-17")
+    code, first = await daemon.call("POST", SEND, keyed)
+    assert code == 200
+    await daemon.stop()
+    await daemon.start()
+    await daemon.wait_status("s1", "connected")
+    code, again = await daemon.call("POST", SEND, keyed)
+    assert (code, again) == (200, first)
+    code, other = await daemon.call("POST", SEND, keyed | {"message": "another"})
+    assert (code, other["field"]) == (422, "idempotency_key")
+    assert at_the_server(world, "keyed") == [first["message_id"]]
+    assert "keyed" not in daemon.log()

@@ -1,0 +1,312 @@
+"""A daemon is killed at each step of a send; a database goes away; a daemon stops in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.fake_sessions import SESSION
+from tests.messaging.outbox_world import CHAT, World
+from tests.store.test_outages import write_locked
+from tests.waiting import wait_until
+from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.messaging.outbox import Media, file
+from waguard.messaging.tickets import KEPT_FOR, Ticket
+from waguard.policy.inbox import Kind, Received, Told, ack_key
+from waguard.policy.outbox import State
+from waguard.store.sql import SqlStore
+from waguard.wire.protocol import SendMedia
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    await made.start()
+    yield made
+    made.sessions.free.set()
+    await made.stop(0.0)
+
+
+async def restart(world: World) -> None:
+    await world.kill()
+    world.sessions.free.set()
+    await world.start()
+
+
+async def state(world: World, ticket: Ticket, *wanted: State) -> State:
+    """Its state, once it is one of these."""
+
+    async def look() -> State:
+        while (row := await world.row(ticket)).state not in wanted:
+            await asyncio.sleep(0.005)
+        return row.state
+
+    return await asyncio.wait_for(look(), 10)
+
+
+async def in_flight(world: World, **how: Any) -> Ticket:
+    world.sessions.free.clear()
+    ticket = world.send(**how)
+    await wait_until(world.sessions.sends, "the command has left")
+    return ticket
+
+
+@pytest.mark.parametrize(
+    ("ack", "after"),
+    [(1, State.SENT), (3, State.READ), (0, State.UNCERTAIN), (None, State.UNCERTAIN)],
+)
+async def test_killed_in_mid_send_it_is_looked_up_and_never_sent_again(
+    world: World, ack: int | None, after: State
+) -> None:
+    ticket = await in_flight(world)
+    if ack is not None:
+        world.sessions.acks[ticket.message_id] = ack
+    await restart(world)
+    assert await state(world, ticket, after)
+    again = world.send()  # the application repeats what had no answer
+    if after is State.UNCERTAIN:
+        with pytest.raises(UncertainError):
+            await world.outbox.result(again)
+    else:
+        sent = await world.outbox.result(again)
+        assert sent
+        assert sent.message_id == ticket.message_id
+    assert again.id == ticket.id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_killed_before_the_command_it_is_not_sent_again_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing proves that the command has not left."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.sessions, "call", never)
+        ticket = world.send()
+        await asyncio.shield(ticket.stored)
+        await world.kill()
+    await world.start()
+    assert await state(world, ticket, State.UNCERTAIN)
+    assert world.sessions.sends() == []
+
+
+async def test_what_was_accepted_is_sent_once_and_its_repetition_joins_it(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    await asyncio.shield(ticket.stored)
+    await restart(world)
+    again = world.send()
+    await asyncio.shield(again.stored)
+    world.sessions.connect()
+    sent = await world.outbox.result(again)
+    assert sent
+    assert sent.message_id == ticket.message_id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_what_a_client_has_given_up_long_ago_is_not_sent(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    await asyncio.shield(ticket.stored)
+    await world.kill()
+    world.clock.now += KEPT_FOR + 1
+    world.sessions.connect()
+    await world.start()
+    assert await state(world, ticket, State.FAILED)
+    assert world.sessions.sends() == []
+
+
+async def test_a_file_that_is_queued_survives(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    media = Media(content=b"picture", mimetype="image/png", kind="image", caption="ä")
+    ticket = world.accept(file(CHAT, media), later=True)
+    await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    await restart(world)
+    world.sessions.connect()
+    assert await state(world, ticket, State.SENT)
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.content, call.caption, call.message_id) == (b"picture", "ä", ticket.message_id)
+    await wait_until(lambda: world.published, "it is announced")
+
+
+async def test_the_order_of_a_chat_survives(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    tickets = [world.send(str(number), later=True) for number in range(10)]
+    for ticket in tickets:
+        await world.outbox.result(ticket)
+    await restart(world)
+    world.sessions.connect()
+    assert await state(world, tickets[-1], State.SENT)
+    ids = [call.message_id for call in world.sessions.sends()]
+    assert ids == [ticket.message_id for ticket in tickets]
+
+
+async def test_the_same_key_over_a_restart_has_the_same_result(world: World) -> None:
+    ticket = world.send(key="k")
+    sent = await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    await world.row(ticket)
+    await restart(world)
+    again = world.send(key="k")
+    assert await world.outbox.result(again) == sent
+    assert (again.id, len(world.sessions.sends())) == (ticket.id, 1)
+
+
+async def test_what_was_answered_before_the_crash_is_over(world: World) -> None:
+    ticket = world.send()
+    await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    await world.row(ticket)
+    await restart(world)
+    second = await world.outbox.result(world.send())
+    assert second
+    assert second.message_id != ticket.message_id
+
+
+async def test_one_of_an_earlier_run_that_nobody_asks_for_is_not_kept_for_ever(
+    world: World,
+) -> None:
+    ticket = await in_flight(world)
+    await restart(world)
+    assert await state(world, ticket, State.UNCERTAIN)
+    world.clock.now += KEPT_FOR + 1
+    assert world.send().message_id != ticket.message_id
+
+
+def an_ack(ticket: Ticket, ack: int) -> Received:
+    data = {"message_id": ticket.message_id, "ack_level": ack + 1}
+    return Received(
+        session_id=SESSION,
+        workspace_id=1,
+        key=ack_key(ticket.message_id, ack),
+        kind=Kind.ACK,
+        at=1.0,
+        told=(Told("message_status_updated", data),),
+    )
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None:  # noqa: FBT001
+    world.sessions.outcomes.append(UncertainError("no answer"))
+    ticket = world.send(later=later)
+    if later:
+        await world.outbox.result(ticket)
+    else:
+        with pytest.raises(UncertainError):
+            await world.outbox.result(ticket)
+    world.outbox.unanswered(ticket)
+    assert await state(world, ticket, State.UNCERTAIN)
+    await restart(world)
+    world.journal.put((an_ack(ticket, 0),), lambda _: None)
+    world.journal.put((an_ack(ticket, 2),), lambda _: None)
+    assert await state(world, ticket, State.DELIVERED)
+    if later:
+        await wait_until(lambda: world.published, "it is announced")
+    else:
+        assert world.published == []
+        sent = await world.outbox.result(world.send())
+        assert sent
+        assert sent.message_id == ticket.message_id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing(
+    world: World,
+) -> None:
+    await world.outbox.result(world.send("warm"))
+    url = f"sqlite+aiosqlite:///{world.path}"
+    await world.store.close()
+    world.store = store = SqlStore(url, busy_timeout=0.2, wall=world.clock.wall)
+    await store.open()
+    world.journal._store, world.outbox._store = store.messages, store.outbox
+    with write_locked(url):
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailableError):
+                await world.outbox.result(world.send())
+    sent = await world.outbox.result(world.send())
+    assert sent
+    assert [call.message_id for call in world.sessions.sends()][1:] == [sent.message_id]
+    assert await world.journal.flushed(10.0)
+    assert len(await world.store.outbox.listing()) == 2
+
+
+async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = world.store.messages.write
+    lost = [True]
+
+    async def torn(*given: Any, **more: Any) -> Any:
+        done = await write(*given, **more)
+        if lost and more["outgoing"]:
+            lost.pop()
+            raise DatabaseUnavailableError("the connection was lost in the commit")
+        return done
+
+    monkeypatch.setattr(world.store.messages, "write", torn)
+    with pytest.raises(DatabaseUnavailableError):
+        await world.outbox.result(world.send())
+    assert await world.journal.flushed(10.0)
+    assert await world.store.outbox.listing() == []
+    assert world.sessions.sends() == []
+    await world.outbox.result(world.send())
+    assert len(await world.store.outbox.listing()) == 1
+
+
+async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send(later=True)
+    await world.outbox.result(ticket)
+    write = world.store.messages.write
+    lost = [True]
+
+    async def torn(*given: Any, **more: Any) -> Any:
+        done = await write(*given, **more)
+        if lost and more["outgoing"]:
+            lost.pop()
+            raise DatabaseUnavailableError("the connection was lost in the commit")
+        return done
+
+    monkeypatch.setattr(world.store.messages, "write", torn)
+    world.sessions.connect()
+    assert await state(world, ticket, State.SENT)
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> None:
+    ticket = await in_flight(world)
+    waits = world.send("behind", later=True)
+    hopes = world.send("hopes")
+    for one in (waits, hopes):
+        await asyncio.shield(one.stored)
+    stopping = asyncio.create_task(world.stop())
+    with pytest.raises(UnavailableError, match="stopping"):
+        await world.outbox.result(hopes)
+    world.sessions.free.set()
+    assert await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    await stopping
+    await world.start()
+    assert await state(world, ticket, State.SENT)
+    assert await state(world, hopes, State.FAILED)
+    assert await state(world, waits, State.SENT)
+    assert len(world.sessions.sends()) == 2
+
+
+async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:
+    ticket = await in_flight(world)
+    await world.stop(0.01)
+    world.sessions.acks[ticket.message_id] = 2
+    await world.start()
+    assert await state(world, ticket, State.DELIVERED)
+    assert len(world.sessions.sends()) == 1

@@ -1,0 +1,254 @@
+"""The outbox: on every database."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS, Wall
+from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.policy.outbox import ENDED, FROM, State
+from waguard.ports import Draft, Entry, Move, Outgoing, Retract
+from waguard.store.sql import SqlStore
+
+every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+@pytest.fixture
+async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
+    opened = SqlStore(database, wall=wall)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def draft(name: str = "m", **changes: Any) -> Draft:
+    """A text that waits."""
+    plain = Draft(
+        session_id="a",
+        workspace_id=7,
+        chat="49170@c.us",
+        kind="text",
+        body=b'{"text":"\xc3\xa4"}',
+        message_id=f"true_49170@c.us_{name}",
+        state=State.ACCEPTED,
+        fingerprint=name * 8,
+    )
+    return replace(plain, **changes)
+
+
+async def write(store: SqlStore, *items: Draft | Move | Retract) -> tuple[int, ...]:
+    return (await store.messages.write([], outgoing=items)).kept
+
+
+async def keep(store: SqlStore, name: str = "m", **changes: Any) -> int:
+    [number] = await write(store, draft(name, **changes))
+    return number
+
+
+async def find(store: SqlStore, number: int) -> Outgoing:
+    found = await store.outbox.find(number)
+    assert found
+    return found
+
+
+@every_database
+async def test_what_is_kept_can_be_found(store: SqlStore, wall: Wall) -> None:
+    content = bytes(range(256)) * 12_000  # 3 MB, every byte there is
+    first, second = await write(
+        store,
+        draft("m", content=content, key="K ä", queued=True, send_at=1.5, bulk_id="b"),
+        draft("n", state=State.SENDING, expires_at=2.5),
+    )
+    assert 0 < first < second
+    assert await find(store, first) == Outgoing(
+        id=first,
+        session_id="a",
+        workspace_id=7,
+        chat="49170@c.us",
+        kind="text",
+        message_id="true_49170@c.us_m",
+        state=State.ACCEPTED,
+        ack=None,
+        error=None,
+        attempts=0,
+        key="K ä",
+        fingerprint="mmmmmmmm",
+        queued=True,
+        answered=False,
+        send_at=1.5,
+        expires_at=None,
+        sent_at=None,
+        bulk_id="b",
+        created_at=wall.time,
+        updated_at=wall.time,
+    )
+    assert (await find(store, second)).attempts == 1
+    assert await store.outbox.find(987_654) is None
+    assert await store.outbox.find_message("true_49170@c.us_n") == await find(store, second)
+    assert await store.outbox.find_message("true_49170@c.us_N") is None
+    assert await store.outbox.find_key("a", "K ä") == await find(store, first)
+    assert await store.outbox.find_key("a", "k ä") is None
+    assert await store.outbox.find_key("b", "K ä") is None
+    assert await store.outbox.load(first) == (b'{"text":"\xc3\xa4"}', content)
+    assert await store.outbox.load(987_654) is None
+
+
+@every_database
+async def test_a_message_moves_as_the_policy_says_and_no_other_way(
+    store: SqlStore, wall: Wall
+) -> None:
+    numbers: dict[State, dict[State, int]] = {}
+    for before in State:
+        of_this = await write(store, *(draft(state=before, content=b"x") for _ in State))
+        numbers[before] = dict(zip(State, of_this, strict=True))
+    wall.time += 1
+    for after in State:
+        moved = await write(
+            store, *(Move(id=numbers[before][after], state=after) for before in State)
+        )
+        assert moved == tuple(int(before in FROM[after]) for before in State)
+        for before in State:
+            row = await find(store, numbers[before][after])
+            assert row.state is (after if before in FROM[after] else before)
+
+
+@every_database
+async def test_what_became_of_it(store: SqlStore, wall: Wall) -> None:
+    number = await keep(store, content=b"file")
+    wall.time += 1
+    await write(store, Move(id=number, state=State.SENDING))
+    await write(store, Move(id=number, state=State.ACCEPTED, error="not\0 ready"))
+    row = await find(store, number)
+    assert (row.state, row.attempts, row.error) == (State.ACCEPTED, 1, "not ready")
+    assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', b"file")
+    await write(store, Move(id=number, state=State.SENDING))
+    assert await write(
+        store, Move(id=number, state=State.SENT, ack=1, sent_at=1_732_240_000, answered=True)
+    ) == (1,)
+    row = await find(store, number)
+    assert (row.state, row.ack, row.error, row.attempts) == (State.SENT, 1, None, 2)
+    assert (row.sent_at, row.answered) == (1_732_240_000, True)
+    assert (row.created_at, row.updated_at) == (wall.time - 1, wall.time)
+    assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', None)
+
+
+@every_database
+async def test_that_it_was_answered_is_kept_also_where_it_has_moved_on(store: SqlStore) -> None:
+    number = await keep(store, state=State.READ)
+    move = Move(id=number, state=State.SENT, sent_at=5, answered=True)
+    assert await write(store, move) == (0,)
+    row = await find(store, number)
+    assert (row.state, row.sent_at, row.answered) == (State.READ, 5, True)
+    other = await keep(store)
+    await write(store, Move(id=other, answered=True))
+    assert (await find(store, other)).answered
+
+
+def ack(level: int, name: str = "m", session: str = "a") -> Entry:
+    message_id = f"true_49170@c.us_{name}"
+    data = {"message_id": message_id, "ack_level": level + 1}
+    received = Received(
+        session_id=session,
+        workspace_id=7,
+        key=ack_key(message_id, level),
+        kind=Kind.ACK,
+        at=1.0,
+        told=(Told("message_status_updated", data),),
+        unless=higher_acks(message_id, level),
+    )
+    return Entry(received=received, notices=())
+
+
+@every_database
+async def test_an_ack_moves_what_it_is_about_in_the_same_transaction(store: SqlStore) -> None:
+    one = await keep(store, "m", state=State.UNCERTAIN)
+    two = await keep(store, "n", state=State.SENDING, content=b"x")
+    other = await keep(store, "o", state=State.UNCERTAIN)
+    await store.messages.write([ack(0), ack(1), ack(1, "n"), ack(1, session="b"), ack(2, "n")])
+    assert [(await find(store, n)).state for n in (one, two, other)] == [
+        State.SENT,
+        State.DELIVERED,
+        State.UNCERTAIN,
+    ]
+    assert (await find(store, two)).ack == 2
+    assert await store.outbox.load(two) == (b'{"text":"\xc3\xa4"}', None)
+    await store.messages.write([ack(-1, "o"), ack(3), ack(2)])
+    assert (await find(store, other)).state is State.REFUSED
+    assert (await find(store, one)).state is State.READ
+
+
+@every_database
+async def test_what_seemed_not_to_be_kept_is_forgotten(store: SqlStore) -> None:
+    waits, went = await keep(store, "m"), await keep(store, "n", state=State.SENT)
+    await write(store, Retract("true_49170@c.us_m"), Retract("true_49170@c.us_n"))
+    assert await store.outbox.find(waits) is None
+    assert (await find(store, went)).state is State.SENT
+
+
+@every_database
+async def test_a_new_message_takes_over_the_key(store: SqlStore, database: str) -> None:
+    old, other = await keep(store, "m", key="k"), await keep(store, "m", key="k", session_id="b")
+    new = await keep(store, "n", key="k")
+    assert [(await find(store, n)).key for n in (old, other, new)] == [None, "k", "k"]
+    again = f"UPDATE waguard_outbox SET idempotency_key = 'k' WHERE id = {old}"
+    with pytest.raises(IntegrityError):
+        await SqlApplication(database).run(again)
+
+
+@every_database
+async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
+    start = wall.time
+    old = {state: await keep(store, "old", state=state) for state in State}
+    wall.time += 100
+    new = {state: await keep(store, "new", state=state) for state in State}
+    told = await keep(store, "told", state=State.SENT)
+    await write(store, Move(id=told, answered=True))
+    await keep(store, "queued", state=State.SENT, queued=True)
+    left = await store.outbox.unfinished(uncertain_since=start, answered_since=start + 50)
+    wanted = [old[State.ACCEPTED], old[State.SENDING], old[State.UNCERTAIN], *new.values()]
+    assert [row.id for row in left] == sorted(wanted)
+
+
+@every_database
+async def test_the_newest_are_listed(store: SqlStore) -> None:
+    numbers = [
+        await keep(store, str(n), session_id="ab"[n % 2], bulk_id="b" if n < 3 else None)
+        for n in range(6)
+    ]
+    await write(store, Move(id=numbers[0], state=State.CANCELLED))
+
+    async def listed(**asked: Any) -> list[int]:
+        return [row.id for row in await store.outbox.listing(**asked)]
+
+    assert await listed() == numbers[::-1]
+    assert await listed(limit=2) == [numbers[5], numbers[4]]
+    assert await listed(before=numbers[4], limit=2) == [numbers[3], numbers[2]]
+    assert await listed(session_id="a") == [numbers[4], numbers[2], numbers[0]]
+    assert await listed(state=State.CANCELLED) == [numbers[0]]
+    assert await listed(bulk_id="b") == [numbers[2], numbers[1], numbers[0]]
+    assert await store.outbox.counts("b") == {State.CANCELLED: 1, State.ACCEPTED: 2}
+    assert await store.outbox.counts("none") == {}
+
+
+@every_database
+async def test_only_what_has_ended_is_tidied_away(store: SqlStore, wall: Wall) -> None:
+    for state in State:
+        await keep(store, state=state)
+    wall.time += 100
+    await keep(store, state=State.SENT)
+    before = wall.time - 50
+    first = await store.outbox.tidy(before=before, limit=4)
+    assert first == 4
+    assert await store.outbox.tidy(before=before, limit=4) == len(ENDED) - 4
+    assert await store.outbox.tidy(before=before, limit=4) == 0
+    left = [row.state for row in await store.outbox.listing()]
+    assert left == [State.SENT, State.UNCERTAIN, State.SENDING, State.ACCEPTED]

@@ -1,0 +1,143 @@
+"""The messages of one session that wait: in order for each chat, several chats at a time."""
+
+import asyncio
+import contextlib
+from bisect import insort
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from loguru import logger
+
+from waguard.errors import NotFoundError, WaguardError
+from waguard.messaging.tickets import Ticket
+
+AT_ONCE: Final = 8  # chats of a session that are written to at the same time
+HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
+RETRY: Final = 1.0  # s
+
+Ready = Callable[[float], Awaitable[None]]
+"""Wait so many seconds for the session; raises where it is not ready, or not there."""
+
+
+class Lanes:
+    """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
+    gets those whose session is gone."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        send: Callable[[Ticket], Awaitable[bool]],
+        lose: Callable[[Ticket, WaguardError], None],
+    ) -> None:
+        self._ready = ready
+        self._send = send
+        self._lose = lose
+        self._lanes: dict[str, list[Ticket]] = {}
+        self._going: set[str] = set()
+        self._coming: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is on its way."""
+        return not self._lanes and not self._going and not self._coming
+
+    def waiting(self) -> list[Ticket]:
+        """All that wait, in the order of their acceptance."""
+        return sorted((ticket for lane in self._lanes.values() for ticket in lane), key=_order)
+
+    def reserve(self, chat: str) -> bool:
+        """Take the turn of a chat for which nothing waits; ``release`` gives it back."""
+        taken = chat in self._lanes or chat in self._going or chat in self._coming
+        if taken or len(self._going) >= AT_ONCE:
+            return False
+        self._going.add(chat)
+        return True
+
+    @contextlib.contextmanager
+    def coming(self, chat: str) -> Iterator[None]:
+        """While a message is being kept that will wait, none that comes later goes before it."""
+        self._coming[chat] += 1
+        try:
+            yield
+        finally:
+            self._coming[chat] -= 1
+            self._coming += Counter()  # without those that are 0
+
+    def release(self, chat: str) -> None:
+        """The next one's turn."""
+        self._going.discard(chat)
+        self._changed.set()
+
+    def add(self, ticket: Ticket) -> None:
+        """Let it wait for its turn."""
+        insort(self._lanes.setdefault(ticket.chat, []), ticket, key=_order)
+        self._changed.set()
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._work(), name=f"lanes {ticket.session_id}")
+
+    def take_out(self, ticket: Ticket) -> bool:
+        """Whether it still waited."""
+        lane = self._lanes.get(ticket.chat, [])
+        if ticket not in lane:
+            return False
+        lane.remove(ticket)
+        if not lane:
+            del self._lanes[ticket.chat]
+        self._changed.set()
+        return True
+
+    async def close(self, grace: float) -> None:
+        """Begin nothing more; give what is on its way ``grace`` seconds."""
+        if self._pump:
+            self._pump.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        left = [*self._tasks, *([self._pump] if self._pump else [])]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._lanes:
+            self._changed.clear()
+            try:
+                await self._ready(HOPE)
+            except NotFoundError as error:
+                for ticket in self.waiting():
+                    self.take_out(ticket)
+                    self._lose(ticket, error)
+                return
+            except WaguardError as error:
+                logger.debug("messages wait for their session", why=error.line())
+                await asyncio.sleep(RETRY)
+                continue
+            self._begin()
+            await self._changed.wait()
+
+    def _begin(self) -> None:
+        """The first of each chat, the oldest first, as far as there is room."""
+        heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
+        for ticket in sorted(heads, key=_order)[: max(0, AT_ONCE - len(self._going))]:
+            self.take_out(ticket)
+            self._going.add(ticket.chat)
+            task = asyncio.create_task(self._run(ticket), name=f"send {ticket.session_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, ticket: Ticket) -> None:
+        try:
+            if not await self._send(ticket):
+                self.add(ticket)
+                await asyncio.sleep(RETRY)
+        except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
+            logger.exception("a bug in waguard: a message is left as it is", id=ticket.id)
+        finally:
+            self.release(ticket.chat)
+
+
+def _order(ticket: Ticket) -> int:
+    return ticket.id

@@ -1,0 +1,260 @@
+"""What is known in memory of the messages that are sent: which request is which message.
+
+The application repeats an identical request when a reply does not reach it. So identical requests
+are one message while the first is in flight, and share its result when the reply could not be
+written. Once a reply was written, the same text again is a new message: a person may say "ok"
+twice. Where the request names a key, the key says which message it is.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
+from waguard.policy.outbox import AT_SERVER, State
+from waguard.ports import Move, Outgoing
+from waguard.wire.protocol import SendMedia, SendText, Sent
+
+KEPT_FOR: Final = 600.0  # s; the application gives up long before
+KEPT_AT_MOST: Final = 1_000
+
+UNCERTAIN: Final = "it is not known whether the message was sent"
+
+Command = SendText | SendMedia
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a message is to be sent. ``send_at`` is unix time."""
+
+    key: str | None = None
+    """Requests with the same one are the same message."""
+    later: bool = False
+    """Nobody waits for its outcome; it waits for its session as long as that takes."""
+    queue: bool = False
+    """The same, where its session is not ready now."""
+    send_at: float | None = None
+    bulk_id: str | None = None
+
+
+class KeyReusedError(WaguardError):
+    """The idempotency key belongs to another message."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the key was used for another message",
+            field="idempotency_key",
+            remedy="use a new key for each message; a repetition has the same body",
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
+
+    session_id: str
+    workspace_id: int
+    chat: str
+    kind: str
+    message_id: str
+    fingerprint: str
+    key: str | None = None
+    queued: bool = False
+    """Nobody waits for its outcome."""
+    id: int = 0
+    command: Command | None = field(default=None, repr=False)
+    """None: to be read from its row when its turn comes."""
+    send_at: float | None = None
+    expires_at: float | None = None
+    stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
+    done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """The command may have left."""
+    doubtful: bool = False
+    """Whether its row says that it has begun is not known, for the database went away."""
+    owed: Move | None = None
+    """What is to be kept with the news that its reply was written."""
+    replies: int = 0
+    """That are still to be written."""
+    told: bool = False
+    """A reply was written."""
+    kept_since: float | None = None
+    """When its reply could not be written, or is kept for its key; None: still to be tried."""
+
+    @property
+    def ident(self) -> tuple[str, ...]:
+        """What makes a request the same message."""
+        if self.key is not None:
+            return ("key", self.session_id, self.key)
+        return ("same", self.fingerprint)
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether its outcome is still to come, and somebody wants it."""
+        return not self.queued and not self.done.done()
+
+    def settle(self, result: Sent | WaguardError) -> None:
+        """It ended so, or it turned out later that it did."""
+        if self.done.done():
+            self.done = _future(Sent)
+        if isinstance(result, Sent):
+            self.done.set_result(result)
+        else:
+            self.done.set_exception(result)
+
+    def may_have_happened(self) -> bool:
+        """A repetition of it must get its result; of any other end it is a second chance."""
+        if not self.done.done():
+            return True
+        return self.done.exception() is None or isinstance(
+            self.done.exception(), RefusedError | UncertainError
+        )
+
+
+def _future(_: type[Result]) -> "asyncio.Future[Result]":
+    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    # a result that nobody waits for any more is no "exception was never retrieved"
+    future.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return future
+
+
+class Tickets:
+    """Those that a request could be about; ``clock`` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, ...], Ticket] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def under_way(self, session_id: str) -> int:
+        """How many requests of a session wait for their outcome."""
+        known = self._known.values()
+        return sum(it.session_id == session_id and it.waited_for for it in known)
+
+    def same(self, ticket: Ticket) -> Ticket | None:
+        """The message that this one repeats. Raises ``KeyReusedError``."""
+        self.forget()
+        known = self._known.get(ticket.ident)
+        if known is None or not known.may_have_happened():
+            return None
+        if known.fingerprint != ticket.fingerprint:
+            raise KeyReusedError
+        return known
+
+    def add(self, ticket: Ticket, *, age: float | None = None) -> None:
+        """``age``: of one that an earlier run left without a reply."""
+        if age is not None:
+            ticket.kept_since = self._clock() - age
+        self._known[ticket.ident] = ticket
+
+    def drop(self, ticket: Ticket) -> None:
+        """It is no message any more, or was told."""
+        if self._known.get(ticket.ident) is ticket:
+            del self._known[ticket.ident]
+
+    def answered(self, ticket: Ticket) -> bool:
+        """A reply was written; whether it was the first one for this message."""
+        if ticket.key is None:
+            self.drop(ticket)
+        else:
+            ticket.kept_since = self._clock()
+        first, ticket.told = not ticket.told, True
+        return first
+
+    def unanswered(self, ticket: Ticket) -> None:
+        """The reply could not be written: the same request gets this result for a while."""
+        ticket.kept_since = self._clock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Results that were kept for too long, and the oldest of too many."""
+        kept = sorted(
+            (ticket.kept_since, ident)
+            for ident, ticket in self._known.items()
+            if ticket.kept_since is not None and ticket.done.done()
+        )
+        too_old = self._clock() - KEPT_FOR
+        too_many = len(kept) - KEPT_AT_MOST
+        for index, (since, ident) in enumerate(kept):
+            if since < too_old or index < too_many:
+                del self._known[ident]
+
+
+def new_message_id(chat: str) -> str:
+    """``true_<wid>_<ID>``, as WhatsApp Web makes them."""
+    return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
+
+
+def fingerprint(session_id: str, command: Command) -> str:
+    """The same for the same message."""
+    content = command.content if isinstance(command, SendMedia) else b""
+    digest = hashlib.sha256()
+    for part in (session_id.encode(), body_of(command), content):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def body_of(command: Command) -> bytes:
+    """What is kept of the command beside its file."""
+    if isinstance(command, SendMedia):
+        command = msgspec.structs.replace(command, content=b"")
+    return msgspec.json.encode(command)
+
+
+def command_of(body: bytes, content: bytes | None) -> Command:
+    """The command of what was kept."""
+    command = msgspec.json.decode(body, type=SendText | SendMedia)
+    if isinstance(command, SendMedia):
+        return msgspec.structs.replace(command, content=content or b"")
+    return command
+
+
+def of_row(row: Outgoing) -> Ticket:
+    """The ticket of a message that was kept before."""
+    ticket = Ticket(
+        session_id=row.session_id,
+        workspace_id=row.workspace_id,
+        chat=row.chat,
+        kind=row.kind,
+        message_id=row.message_id,
+        fingerprint=row.fingerprint,
+    )
+    take_over(ticket, row)
+    return ticket
+
+
+def take_over(ticket: Ticket, row: Outgoing) -> None:
+    """What the row says is true of the ticket."""
+    ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
+    ticket.queued, ticket.told = row.queued, row.answered
+    ticket.send_at, ticket.expires_at = row.send_at, row.expires_at
+    if row.state is not State.ACCEPTED:
+        ticket.begun.set()
+    if row.state not in {State.ACCEPTED, State.SENDING}:
+        ticket.settle(result_of(row))
+    ticket.stored.set_result(row.id)
+
+
+def result_of(row: Outgoing) -> Sent | WaguardError:
+    """What the one who sent it was told, or would have been."""
+    if row.state in AT_SERVER:
+        at = int(row.updated_at) if row.sent_at is None else row.sent_at
+        return Sent(outcome="sent", message_id=row.message_id, timestamp=at)
+    match row.state:
+        case State.REFUSED:
+            return RefusedError(row.error or "WhatsApp refused the message")
+        case State.UNCERTAIN | State.SENDING:
+            return UncertainError(row.error or UNCERTAIN, value=row.message_id)
+        case _:
+            return ConflictError(f"it was {row.state}", remedy="send it as a new message")

@@ -1,0 +1,101 @@
+"""The states of a message on its way out, and what moves it from one to the next. Pure.
+
+A message is sent at most once: its id is chosen and stored before the command leaves, and after
+that only what proves that the command never left leads back. An ack counts whenever it comes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+ACK_ERROR: Final = -1
+ACK_SERVER: Final = 1
+ACK_DEVICE: Final = 2
+ACK_READ: Final = 3
+
+
+class State(StrEnum):
+    """Of a stored message."""
+
+    ACCEPTED = "accepted"
+    """Nothing of it has left."""
+    SENDING = "sending"
+    """The command may have left: never again without a proof that it has not."""
+    UNCERTAIN = "uncertain"
+    """WhatsApp never answered. Watched for late acks."""
+    REFUSED = "refused"
+    SENT = "sent"
+    """WhatsApp's server has it."""
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    """It never left, and will not."""
+    CANCELLED = "cancelled"
+    """The same, because somebody asked for it."""
+
+
+class Outcome(StrEnum):
+    """What came of a command to send."""
+
+    SENT = "sent"
+    REFUSED = "refused"
+    UNCERTAIN = "uncertain"
+    NOT_LEFT = "not_left"
+
+
+_UNPROVEN: Final = frozenset(
+    {State.ACCEPTED, State.SENDING, State.UNCERTAIN, State.REFUSED, State.FAILED}
+)
+FROM: Final[Mapping[State, frozenset[State]]] = {
+    State.ACCEPTED: frozenset({State.SENDING}),
+    State.SENDING: frozenset({State.ACCEPTED}),
+    State.UNCERTAIN: frozenset({State.SENDING}),
+    State.REFUSED: frozenset({State.SENDING, State.UNCERTAIN}),
+    State.SENT: _UNPROVEN,
+    State.DELIVERED: _UNPROVEN | {State.SENT},
+    State.READ: _UNPROVEN | {State.SENT, State.DELIVERED},
+    State.FAILED: frozenset({State.ACCEPTED, State.SENDING}),
+    State.CANCELLED: frozenset({State.ACCEPTED}),
+}
+"""From where each state may be reached; whatever else is asked for is old news."""
+
+ENDED: Final = frozenset(State) - {State.ACCEPTED, State.SENDING, State.UNCERTAIN}
+"""What may be deleted when it is old."""
+WITHOUT_CONTENT: Final = ENDED | {State.UNCERTAIN}
+"""What is never sent again: its file is not needed any more."""
+AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})
+
+
+def moves(before: State, after: State) -> bool:
+    """Whether the one leads to the other."""
+    return before in FROM[after]
+
+
+def after_call(outcome: Outcome, *, waits: bool) -> State:
+    """``waits``: it is queued, and tried again when it certainly has not left."""
+    match outcome:
+        case Outcome.SENT:
+            return State.SENT
+        case Outcome.REFUSED:
+            return State.REFUSED
+        case Outcome.UNCERTAIN:
+            return State.UNCERTAIN
+        case Outcome.NOT_LEFT:
+            return State.ACCEPTED if waits else State.FAILED
+
+
+def by_ack(ack: int | None) -> State | None:
+    """Where an ack leads; None: nowhere. Pending says only that WhatsApp's page has it."""
+    if ack is None or ack == 0:
+        return None
+    if ack <= ACK_ERROR:
+        return State.REFUSED
+    if ack == ACK_SERVER:
+        return State.SENT
+    return State.DELIVERED if ack == ACK_DEVICE else State.READ
+
+
+def after_look(ack: int | None) -> State:
+    """What a look into its chat says of one whose answer was lost. That it is not there proves
+    nothing: it may be on its way, or the page was loaded anew."""
+    return by_ack(ack) or State.UNCERTAIN

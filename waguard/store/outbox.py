@@ -1,0 +1,228 @@
+"""The outbox over SQLAlchemy: what is sent, from its acceptance to the last ack."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy.inbox import Kind, Received
+from waguard.policy.outbox import ENDED, FROM, WITHOUT_CONTENT, State, by_ack
+from waguard.ports import Draft, Move, Outgoing, Retract
+from waguard.store.layout import Layout
+from waguard.store.models import OUTBOX
+from waguard.store.types import storable
+from waguard.store.work import Work
+
+ERROR_LIMIT: Final = 1_000  # characters
+_ROOM: Final = 1 << 20  # bytes of a packet that are no file
+
+_OWN: Final = OUTBOX.c
+_UNSENT: Final = _OWN.state.in_([State.ACCEPTED, State.SENDING])
+_SHOWN: Final = tuple(
+    column.label("key") if column.name == "idempotency_key" else column
+    for column in OUTBOX.c
+    if column.name not in {"body", "content"}
+)
+
+Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
+Writing = Callable[[], AbstractAsyncContextManager[Work]]
+
+
+class SqlOutbox:
+    """``ports.OutboxStore``; a part of ``SqlStore``."""
+
+    def __init__(self, reading: Reading, writing: Writing) -> None:
+        self._reading = reading
+        self._writing = writing
+
+    async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
+        uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
+        owed = and_(~_OWN.answered, ~_OWN.queued, _OWN.created_at >= answered_since)
+        return await self._found(
+            select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
+        )
+
+    async def find(self, number: int) -> Outgoing | None:
+        return await self._one(_OWN.id == number)
+
+    async def find_message(self, message_id: str) -> Outgoing | None:
+        return await self._one(_OWN.message_id == storable(message_id))
+
+    async def find_key(self, session_id: str, key: str) -> Outgoing | None:
+        return await self._one(and_(_OWN.session_id == session_id, _OWN.idempotency_key == key))
+
+    async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
+        async with self._reading() as (connection, _):
+            query = select(_OWN.body, _OWN.content).where(_OWN.id == number)
+            row = (await connection.execute(query)).first()
+            return None if row is None else (row.body, row.content)
+
+    async def listing(
+        self,
+        *,
+        session_id: str | None = None,
+        state: State | None = None,
+        bulk_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Outgoing]:
+        query = select(*_SHOWN).order_by(_OWN.id.desc()).limit(limit)
+        if session_id is not None:
+            query = query.where(_OWN.session_id == session_id)
+        if state is not None:
+            query = query.where(_OWN.state == state)
+        if bulk_id is not None:
+            query = query.where(_OWN.bulk_id == bulk_id)
+        if before is not None:
+            query = query.where(_OWN.id < before)
+        return await self._found(query)
+
+    async def counts(self, bulk_id: str) -> dict[State, int]:
+        query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
+        async with self._reading() as (connection, _):
+            found = await connection.execute(query.group_by(_OWN.state))
+            return {State(state): count for state, count in found}
+
+    async def tidy(self, *, before: float, limit: int) -> int:
+        old = and_(_OWN.state.in_(ENDED), _OWN.created_at < before)
+        async with self._reading() as (connection, _):
+            found = (await connection.scalars(select(_OWN.id).where(old).limit(limit))).all()
+        if not found:
+            return 0
+        async with self._writing() as work:
+            gone = await work.connection.execute(delete(OUTBOX).where(_OWN.id.in_(found), old))
+            return gone.rowcount
+
+    async def largest_body(self) -> int | None:
+        """MySQL refuses a packet over max_allowed_packet, and a statement is one."""
+        async with self._reading() as (connection, layout):
+            if not layout.bytewise:
+                return None
+            packet = await connection.scalar(text("SELECT @@max_allowed_packet"))
+            return max(0, int(packet) - _ROOM)
+
+    async def _one(self, condition: Any) -> Outgoing | None:
+        found = await self._found(select(*_SHOWN).where(condition).limit(1))
+        return found[0] if found else None
+
+    async def _found(self, query: Select[Any]) -> list[Outgoing]:
+        async with self._reading() as (connection, _):
+            return [_outgoing(row._asdict()) for row in await connection.execute(query)]
+
+
+def _outgoing(row: dict[str, Any]) -> Outgoing:
+    return Outgoing(**(row | {"state": State(row["state"])}))
+
+
+async def write(
+    connection: AsyncConnection, items: Sequence[Draft | Move | Retract], now: float
+) -> tuple[int, ...]:
+    """For each the new id, or how many messages it changed."""
+    return tuple([await _write(connection, item, now) for item in items])
+
+
+async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now: float) -> int:
+    match item:
+        case Draft():
+            return await _keep(connection, item, now)
+        case Move():
+            return await _move(connection, item, now)
+        case Retract(message_id):
+            same = _OWN.message_id == storable(message_id)
+            return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
+
+
+async def _keep(connection: AsyncConnection, draft: Draft, now: float) -> int:
+    if draft.key is not None:
+        older = and_(_OWN.session_id == draft.session_id, _OWN.idempotency_key == draft.key)
+        await connection.execute(update(OUTBOX).where(older).values(idempotency_key=None))
+    values = {
+        "session_id": draft.session_id,
+        "workspace_id": draft.workspace_id,
+        "chat": draft.chat,
+        "kind": draft.kind,
+        "body": draft.body,
+        "content": draft.content,
+        "message_id": draft.message_id,
+        "state": draft.state,
+        "attempts": int(draft.state is State.SENDING),
+        "idempotency_key": draft.key,
+        "fingerprint": draft.fingerprint,
+        "queued": draft.queued,
+        "answered": False,
+        "send_at": draft.send_at,
+        "expires_at": draft.expires_at,
+        "bulk_id": draft.bulk_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    done = await connection.execute(insert(OUTBOX).values(values))
+    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
+    return int(done.inserted_primary_key[0])
+
+
+async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
+    same = update(OUTBOX).where(_OWN.id == move.id)
+    anyway: dict[str, Any] = {"answered": True} if move.answered else {}
+    if move.sent_at is not None:
+        anyway["sent_at"] = move.sent_at
+    if move.state is not None:
+        values: dict[str, Any] = {"state": move.state, "updated_at": now, "error": None}
+        if move.error is not None:
+            values["error"] = storable(move.error, ERROR_LIMIT)
+        if move.ack is not None:
+            values["ack"] = move.ack
+        if move.state is State.SENDING:
+            values["attempts"] = _OWN.attempts + 1
+        if move.state in WITHOUT_CONTENT:
+            values["content"] = None
+        step = same.where(_in(FROM[move.state])).values(values | anyway)
+        if count := (await connection.execute(step)).rowcount:
+            return count
+    if anyway:
+        await connection.execute(same.values(anyway))
+    return 0
+
+
+async def take_acks(connection: AsyncConnection, received: Sequence[Received], now: float) -> None:
+    """Move what the acks among ``received`` are about."""
+    by_state: dict[State, list[dict[str, Any]]] = {}
+    for one in received:
+        if one.kind is not Kind.ACK:
+            continue
+        ack = one.told[0].data["ack_level"] - 1
+        if state := by_ack(ack):
+            about = {"session": one.session_id, "message": storable(one.told[0].data["message_id"])}
+            by_state.setdefault(state, []).append(about | {"new_ack": ack})
+    for state, found in by_state.items():
+        step = update(OUTBOX).where(
+            _OWN.session_id == bindparam("session"),
+            _OWN.message_id == bindparam("message"),
+            _in(FROM[state]),
+        )
+        values: dict[str, Any] = {
+            "state": state,
+            "ack": bindparam("new_ack"),
+            "content": None,
+            "updated_at": now,
+        }
+        await connection.execute(step.values(values), found)
+
+
+def _in(states: Iterable[State]) -> ColumnElement[bool]:
+    """As ``IN``, which cannot be executed with many sets of values at once."""
+    return or_(*(_OWN.state == state for state in sorted(states)))
