@@ -16,6 +16,7 @@ from waguard.errors import (
     ConflictError,
     NotFoundError,
     RefusedError,
+    TooManyError,
     UnavailableError,
     UncertainError,
     WaguardError,
@@ -401,6 +402,19 @@ async def test_what_has_certainly_not_left_waits_again(
     assert await ended(world, ticket) is State.SENT
     assert (await world.row(ticket)).attempts == 3
     assert {call.message_id for call in world.sessions.sends()} == {ticket.message_id}
+
+
+async def test_only_so_many_wait_and_no_request_is_refused_for_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_AT_MOST", 2)
+    world.sessions.connect(UnavailableError("not yet"))
+    for body in "ab":
+        await world.outbox.result(world.send(body, later=True))
+    with pytest.raises(TooManyError, match="wait already"):
+        world.send("c", later=True)
+    world.sessions.connect()
+    assert await world.outbox.result(world.send("d"))
 
 
 async def test_a_session_that_is_gone_fails_what_waits_for_it(world: World) -> None:

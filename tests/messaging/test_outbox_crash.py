@@ -11,11 +11,12 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
-from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.outbox import Media, file
 from waguard.messaging.tickets import KEPT_FOR, Ticket
 from waguard.policy.inbox import Kind, Received, Told, ack_key
 from waguard.policy.outbox import State
+from waguard.ports import Move
 from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
 
@@ -286,6 +287,7 @@ async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
 async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> None:
     ticket = await in_flight(world)
     waits = world.send("behind", later=True)
+    assert waits.replies == 1, "its reply is still to be written"
     hopes = world.send("hopes")
     for one in (waits, hopes):
         await asyncio.shield(one.stored)
@@ -301,6 +303,22 @@ async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> Non
     assert await state(world, hopes, State.FAILED)
     assert await state(world, waits, State.SENT)
     assert len(world.sessions.sends()) == 2
+
+
+async def test_a_cancelled_one_whose_turn_comes_is_told_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await in_flight(world)
+    second = world.send("second")
+    await asyncio.shield(second.stored)
+    await world.store.messages.write(  # as a daemon that has not told the outbox yet
+        [], outgoing=[Move(id=second.id, state=State.CANCELLED)]
+    )
+    world.sessions.free.set()
+    assert await world.outbox.result(first)
+    with pytest.raises(ConflictError, match="cancelled"):
+        await world.outbox.result(second)
+    assert len(world.sessions.sends()) == 1
 
 
 async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:

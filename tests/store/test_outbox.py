@@ -9,9 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
+from waguard.config import Retention
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.policy.outbox import ENDED, FROM, State
 from waguard.ports import Draft, Entry, Move, Outgoing, Retract
+from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -252,3 +254,14 @@ async def test_only_what_has_ended_is_tidied_away(store: SqlStore, wall: Wall) -
     assert await store.outbox.tidy(before=before, limit=4) == 0
     left = [row.state for row in await store.outbox.listing()]
     assert left == [State.SENT, State.UNCERTAIN, State.SENDING, State.ACCEPTED]
+
+
+@every_database
+async def test_it_is_kept_for_as_many_days_as_configured(store: SqlStore, wall: Wall) -> None:
+    for state in (State.READ, State.UNCERTAIN):
+        await keep(store, state=state)
+    wall.time += 30 * 86_400.0
+    tidy = housekeeping.tidy_outbox
+    assert await tidy(store.outbox, Retention(), wall.time) == 0
+    assert await tidy(store.outbox, Retention(), wall.time + 1) == 1
+    assert [row.state for row in await store.outbox.listing()] == [State.UNCERTAIN]

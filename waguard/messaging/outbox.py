@@ -51,6 +51,7 @@ from waguard.messaging.tickets import (
     fingerprint,
     new_message_id,
     of_row,
+    result_of,
     take_over,
 )
 from waguard.policy import delivery
@@ -178,10 +179,9 @@ class Outbox:
         self._timers.close()
         for task in self._hoping:
             task.cancel()
-        for lanes in self._lanes.values():
-            for ticket in lanes.waiting():
-                if ticket.replies and lanes.take_out(ticket):
-                    await self._end(ticket, _stopping())
+        waiting = [(lanes, it) for lanes in self._lanes.values() for it in lanes.waiting()]
+        told = [it for lanes, it in waiting if it.is_awaited and lanes.take_out(it)]
+        await asyncio.gather(*(self._end(ticket, _stopping()) for ticket in told))
         await asyncio.gather(
             _ended(self._sending, grace), *(lanes.close(grace) for lanes in self._lanes.values())
         )
@@ -505,7 +505,10 @@ class Outbox:
         if await self._journal.keep(Move(id=ticket.id, state=State.SENDING)):
             return True
         row = await self._store.find(ticket.id)
-        return ticket.doubtful and row is not None and row.state is State.SENDING
+        if ticket.doubtful and row is not None and row.state is State.SENDING:
+            return True
+        ticket.settle(result_of(row) if row else NotFoundError("the message is gone"))
+        return False
 
     async def _transmit(self, ticket: Ticket, *, wait: float) -> bool:
         """False: it certainly has not left, and is to wait again."""
@@ -545,7 +548,7 @@ class Outbox:
             # before the reply: who is told so may send it again, and no crash must send both
             with contextlib.suppress(TimeoutError, WaguardError):
                 await asyncio.wait_for(asyncio.shield(self._journal.move(move)), KEEPING)
-        elif ticket.replies and not ticket.queued:
+        elif ticket.is_awaited:
             ticket.owed = move
         else:
             self._journal.move(move)
@@ -566,7 +569,7 @@ class Outbox:
 
     def _on_look(self, ticket: Ticket, ack: int | None) -> bool:
         """Whether no further look is needed."""
-        if (ticket.session_id, ticket.message_id) not in self._watched:
+        if ticket.done.done() and (ticket.session_id, ticket.message_id) not in self._watched:
             return True  # an ack came meanwhile
         state = after_look(ack)
         if state is not State.UNCERTAIN:
@@ -586,7 +589,7 @@ class Outbox:
             self._settle_late(ticket, state)
 
     def _settle_late(self, ticket: Ticket, state: State) -> None:
-        del self._watched[ticket.session_id, ticket.message_id]
+        self._watched.pop((ticket.session_id, ticket.message_id), None)
         logger.info("the outcome of a message is known now", id=ticket.id, state=str(state))
         if state not in AT_SERVER:
             ticket.settle(RefusedError("WhatsApp refused the message"))

@@ -101,6 +101,11 @@ class Ticket:
         """Whether its outcome is still to come, and somebody wants it."""
         return not self.queued and not self.done.done()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a request waits for its outcome now."""
+        return self.replies > 0 and not self.queued
+
     def settle(self, result: Sent | WaguardError) -> None:
         """It ended so, or it turned out later that it did."""
         if self.done.done():
