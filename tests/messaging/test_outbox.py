@@ -22,9 +22,11 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging import outbox as module
+from waguard.messaging.journal import of_event
 from waguard.messaging.outbox import Media, file
 from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
 from waguard.policy.outbox import State
+from waguard.ports import BusEvent
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
@@ -78,6 +80,30 @@ async def test_it_is_kept_before_the_command_leaves_and_its_end_with_the_reply(
         sent.timestamp,
         True,
     )
+
+
+async def test_one_commit_before_the_command_and_one_for_all_that_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, commits = world.store.messages.write, []
+
+    async def counted(*given: Any, **more: Any) -> Any:
+        commits.append(len(more["outgoing"]))
+        return await write(*given, **more)
+
+    monkeypatch.setattr(world.store.messages, "write", counted)
+    ticket = world.send()
+    await world.outbox.result(ticket)
+    assert commits == [1]
+    world.outbox.answered(ticket)
+    await asyncio.sleep(0)
+    data = {"message_id": ticket.message_id}
+    sent = BusEvent(
+        id=1, event="message_sent", session_id=SESSION, workspace_id=1, at=1.0, data=data
+    )
+    world.journal.put((of_event(sent),), lambda _: None)
+    assert (await world.row(ticket)).state is State.SENT
+    assert commits == [1, 1]
 
 
 async def test_what_cannot_be_kept_is_not_sent(world: World) -> None:

@@ -46,6 +46,8 @@ WAITING_BYTES: Final = 128 << 20  # of bodies and files; beyond, files are left 
 BEHIND_COUNT: Final = WAITING_LIMIT // 10
 BEHIND_BYTES: Final = WAITING_BYTES // 2
 BEHIND_AGE: Final = 60.0  # s of the oldest
+# s that what nobody waits for stays for company: one commit less is in the way of the next send
+LINGER: Final = 0.02
 RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 
@@ -157,8 +159,15 @@ class Journal:
         done.add_done_callback(lambda it: it.cancelled() or it.exception())
         self._keeping.append(_Keep(item, done, urgent))
         self._empty.clear()
-        self._some.set()
+        if urgent:
+            self._some.set()
+        else:
+            asyncio.get_running_loop().call_later(LINGER, self._wake)
         return done
+
+    def _wake(self) -> None:
+        if self._keeping:  # it may have gone with others meanwhile
+            self._some.set()
 
     def put(self, received: Sequence[Received], stored: Stored) -> None:
         """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
