@@ -49,7 +49,7 @@ def routes() -> Iterator[tuple[str, str]]:
         path = route.resource.canonical if route.resource else ""
         if route.method != "HEAD" and path not in OPEN:
             known = path.replace("{session_id}", "nobody").replace("{number}", "1")
-            known = known.replace("{sha256}", "0" * 64)
+            known = known.replace("{sha256}", "0" * 64).replace("{id}", "1")
             yield route.method, known
 
 
