@@ -146,6 +146,9 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Seconds = 30.0
     ack_limit: Seconds = 60.0
     idempotency_hours: Count = 24
+    check_first_contact: bool = True
+    fetch_timeout: Seconds = 15.0
+    allow_private: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

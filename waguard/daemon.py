@@ -19,6 +19,7 @@ from loguru import logger
 from waguard import config as configuration
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
+from waguard.api.content import MEDIA_LIMIT
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
 from waguard.host import credentials, logs, network, resources
@@ -32,6 +33,7 @@ from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
+from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
@@ -160,6 +162,7 @@ class Daemon:
                 store=self._store,
                 events=self._bus,
                 outbox=self._outbox,
+                fetcher=Fetcher(lambda: self._config.send, limit=MEDIA_LIMIT),
                 outgoing=self._store.outbox,
                 messages=self._store.messages,
                 media=self._media,

@@ -16,11 +16,13 @@ from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
+from waguard.api.content import MEDIA_LIMIT
 from waguard.config import Config
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
+from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
@@ -129,6 +131,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             store=store,
             events=bus,
             outbox=outbox,
+            fetcher=Fetcher(lambda: world.config.send, limit=MEDIA_LIMIT),
             outgoing=database.outbox,
             messages=database.messages,
             media=media,

@@ -23,7 +23,7 @@ from waguard.errors import (
 )
 from waguard.messaging import outbox as module
 from waguard.messaging.journal import of_event
-from waguard.messaging.outbox import Media, file
+from waguard.messaging.outbox import Context, Media, file, text
 from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
 from waguard.policy.outbox import State
 from waguard.ports import BusEvent
@@ -52,7 +52,13 @@ async def test_the_session_is_asked_with_the_configured_times(world: World) -> N
     ticket = world.send()
     sent = await result(world, ticket)
     assert sent.message_id == ticket.message_id
-    call = SendText(chat=CHAT, text="hi", message_id=ticket.message_id, timeout=30.0)
+    call = SendText(
+        chat=CHAT,
+        text="hi",
+        message_id=ticket.message_id,
+        timeout=30.0,
+        first_contact_check=True,
+    )
     assert world.sessions.calls == [(SESSION, call, 20.0)]
 
 
@@ -154,9 +160,22 @@ async def test_what_differs_in_anything_is_another_message(world: World) -> None
         media(content=b"y"),
         media(kind="image"),
         world.send("x"),
+        world.accept(text(CHAT, "hi", Context(quoted="false_x_y"))),
+        world.accept(text(CHAT, "hi", Context(mentions=("62@c.us",)))),
     ]
     assert len({ticket.message_id for ticket in tickets}) == len(tickets)
     await asyncio.gather(*(world.outbox.result(ticket) for ticket in tickets))
+
+
+async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) -> None:
+    def fetched(content: bytes, address: str) -> Ticket:
+        media = Media(content=content, mimetype="a/b", kind="document")
+        return world.accept(file(CHAT, media), scope=address)
+
+    first = fetched(b"made at 12:00", "https://files.example/bill")
+    assert fetched(b"made at 12:01", "https://files.example/bill") is first
+    assert fetched(b"made at 12:00", "https://files.example/other") is not first
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "both began")
 
 
 async def test_a_caller_that_is_cancelled_does_not_cancel_the_send(world: World) -> None:

@@ -32,6 +32,7 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.session import Session, Surroundings
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
+    PROTOCOL,
     Call,
     CatchUp,
     Event,
@@ -421,6 +422,7 @@ class World:
         """What a worker writes about itself."""
         name = profiles.key(session_id)
         return WorkerRecord(
+            protocol=PROTOCOL,
             pid=pid,
             start_time=1,
             boot_id="boot",

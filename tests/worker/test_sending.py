@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
@@ -13,8 +14,8 @@ from waguard.worker.devtools import (
     EvaluationError,
     TargetCrashedError,
 )
-from waguard.worker.page import SendOutcome, WhatsAppPage
-from waguard.worker.sending import LOOK_UP_DEADLINE, acks, judge, send
+from waguard.worker.page import NotSendableError, SendOutcome, WhatsAppPage
+from waguard.worker.sending import CHECK_DEADLINE, LOOK_UP_DEADLINE, acks, judge, send
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -40,9 +41,9 @@ class Page:
     looked: list[tuple[str, float]] = field(default_factory=list)
 
     async def send_text(
-        self, chat: str, text: str, message_id: str, *, timeout: float
+        self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        return self._send((chat, text, message_id, timeout))
+        return self._send((chat, text, options, timeout))
 
     async def send_file(
         self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
@@ -106,7 +107,7 @@ def test_without_whatsapps_time_it_is_ours() -> None:
 async def test_a_text_goes_out_with_its_id_and_deadline() -> None:
     page = Page(outcome(1, "OK"))
     assert await do(page) == Sent(outcome="sent", message_id=ID, timestamp=NOW)
-    assert page.sent == [("49170@c.us", "hi", ID, 20.0)]
+    assert page.sent == [("49170@c.us", "hi", {"messageId": ID}, 20.0)]
     assert page.looked == []
 
 
@@ -115,6 +116,33 @@ async def test_a_file_goes_out_with_what_is_known_of_it() -> None:
     assert await do(page, MEDIA) == Sent(outcome="sent", message_id=ID, timestamp=NOW)
     options = {"type": "image", "mimetype": "image/png", "caption": "look", "messageId": ID}
     assert page.sent == [("49170@c.us", b"\x89PNG", options, 30.0)]
+
+
+@pytest.mark.parametrize("call", [TEXT, MEDIA], ids=["text", "media"])
+async def test_what_it_answers_and_whom_it_names_goes_with_it(call: SendText | SendMedia) -> None:
+    page = Page(outcome(1, "OK"))
+    more = {"quoted": "false_49170@c.us_A", "mentions": ("49171@c.us",)}
+    await do(page, msgspec.structs.replace(call, first_contact_check=True, **more))
+    [(_, _, options, _)] = page.sent
+    assert options["quotedMsg"] == "false_49170@c.us_A"
+    assert options["mentionedList"] == ["49171@c.us"]
+    assert options["firstContactCheck"] == CHECK_DEADLINE * 1000
+
+
+@pytest.mark.parametrize(
+    ("reason", "field", "error"),
+    [
+        ("not_in_chat", "quoted_message_id", "the chat has no message false_49170@c.us_A"),
+        ("no_whatsapp", "recipient_phone", "+49170 is not on WhatsApp"),
+    ],
+)
+async def test_what_the_page_sees_before_it_sends_names_its_field(
+    reason: str, field: str, error: str
+) -> None:
+    page = Page(NotSendableError(reason))
+    said = await do(page, msgspec.structs.replace(TEXT, quoted="false_49170@c.us_A"))
+    assert said == Failed(kind="refused", error=error, field=field)
+    assert page.looked == []
 
 
 async def test_a_refusal_is_one() -> None:

@@ -68,9 +68,8 @@ def optional_integer(body: dict[str, Any], field: str, *, least: int, most: int)
     )
 
 
-def phone(body: dict[str, Any], field: str) -> str:
+def phone(value: Any, field: str) -> str:
     """Digits of a phone number in international form."""
-    value = body.get(field)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     digits = re.sub(r"[\s().-]", "", value).removeprefix("+") if isinstance(value, str) else ""
@@ -85,15 +84,17 @@ def phone(body: dict[str, Any], field: str) -> str:
 
 
 def chat(body: dict[str, Any]) -> str:
-    """The chat id of ``recipient_phone``: a number, or a chat id as WhatsApp writes it."""
-    value = body.get("recipient_phone")
+    """The chat id of ``recipient_phone``."""
+    return chat_id(body.get("recipient_phone"), "recipient_phone")
+
+
+def chat_id(value: Any, field: str) -> str:
+    """The chat id of a number, or of a chat id as WhatsApp writes it."""
     if isinstance(value, str) and "@" in value:
         if not _CHAT_ID.fullmatch(value):
-            raise bad(
-                "recipient_phone", value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid"
-            )
+            raise bad(field, value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid")
         return value.replace("@s.whatsapp.net", "@c.us")  # as WhatsApp's page calls it
-    return f"{phone(body, 'recipient_phone')}@c.us"
+    return f"{phone(value, field)}@c.us"
 
 
 def text(body: dict[str, Any], field: str) -> str:

@@ -1,29 +1,19 @@
 """/api/messages: send a text or a file, and whether a session can."""
 
-import base64
-import mimetypes
-import re
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
-from waguard.api import fields, problems
+from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.api.outbox import options
 from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
 from waguard.messaging import outbox as sends
-from waguard.messaging.outbox import Media, Outbox
+from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Command, Options, Ticket
 from waguard.ports import SessionView
 from waguard.wire.protocol import Sent
-
-MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
-CAPTION_LIMIT: Final = 1_024
-FILENAME_LIMIT: Final = 255
-MIMETYPE_LIMIT: Final = 100
-_MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
-_KINDS: Final = {"image", "video", "audio", "document"}
 
 
 async def send(request: web.Request) -> web.StreamResponse:
@@ -33,7 +23,8 @@ async def send(request: web.Request) -> web.StreamResponse:
     kind = body.get("type")
     if kind is not None and kind != "text":
         raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
-    command = sends.text(fields.chat(body), fields.text(body, "message"))
+    chat, text = fields.chat(body), fields.text(body, "message")
+    command = sends.text(chat, text, content.context(body, chat))
     how = options(request, body)
     view = await _session(request, session_id, body)
     return await _reply(request, view, command, how)
@@ -43,10 +34,12 @@ async def send_media(request: web.Request) -> web.StreamResponse:
     """POST /api/messages/send-media."""
     body = request[BODY]
     session_id = fields.session_id(body.get("session_id"))
-    command = sends.file(fields.chat(body), _media(body))
-    how = options(request, body)
+    chat, file = fields.chat(body), content.file(body)
+    context, how = content.context(body, chat), options(request, body)
     view = await _session(request, session_id, body)
-    return await _reply(request, view, command, how)
+    media = await content.media(file, request.app[DEPS].fetcher)
+    how = replace(how, scope=file.url or "")
+    return await _reply(request, view, sends.file(chat, media, context), how)
 
 
 async def validate(request: web.Request) -> web.Response:
@@ -126,7 +119,7 @@ def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Respon
             return web.json_response(told)
         case RefusedError() as error:
             told = {"success": False, "outcome": "refused", "error": error.message}
-            return web.json_response(told | _remedy(error), status=422)
+            return web.json_response(told | _advice(error), status=422)
         case UncertainError() as error:
             told = {
                 "success": False,
@@ -140,63 +133,6 @@ def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Respon
             return problems.answer(error)
 
 
-def _remedy(error: WaguardError) -> dict[str, str]:
-    return {"remedy": error.remedy or "change the message or the recipient; do not repeat it"}
-
-
-def _media(body: dict[str, Any]) -> Media:
-    given, field = body.get("media"), "media"
-    if given is None:
-        given, field = body.get("media_url"), "media_url"
-    if not isinstance(given, str) or not given:
-        raise fields.bad(field, given, "no file", "a data: URL in media_url, or base64 in media")
-    if given.startswith(("http://", "https://")):
-        raise fields.bad(
-            field,
-            given,
-            "files are not fetched from addresses",
-            "send it as a data: URL or as base64 in media",
-        )
-    header = _DATA_URL.match(given)
-    if field == "media_url" and not header:
-        raise fields.bad(
-            field, given, "not a data: URL with base64", "data:<type>;base64,<content>"
-        )
-    try:
-        content = base64.b64decode(given[header.end() :] if header else given, validate=True)
-    except ValueError:  # also of text that is not ASCII
-        raise fields.bad(field, given, "not base64", "encode the file as standard base64") from None
-    if not 0 < len(content) <= MEDIA_LIMIT:
-        raise fields.bad(
-            field, len(content), f"the file has {len(content)} bytes", f"1 to {MEDIA_LIMIT} bytes"
-        )
-    filename = fields.optional_text(body, "filename", most=FILENAME_LIMIT)
-    if filename and not filename.isprintable():
-        raise fields.bad(
-            "filename", filename, "invalid filename", "a name without control characters"
-        )
-    mimetype = (header and header[1]) or _mimetype(body, filename)
-    return Media(
-        content=content,
-        mimetype=mimetype,
-        kind=_kind(body, mimetype),
-        filename=filename,
-        caption=fields.optional_text(body, "caption", most=CAPTION_LIMIT),
-    )
-
-
-def _mimetype(body: dict[str, Any], filename: str | None) -> str:
-    given = fields.optional_text(body, "mimetype", most=MIMETYPE_LIMIT)
-    if given and not _MIMETYPE.fullmatch(given):
-        raise fields.bad("mimetype", given, "invalid mimetype", "such as image/png")
-    return given or mimetypes.guess_type(filename or "")[0] or "application/octet-stream"
-
-
-def _kind(body: dict[str, Any], mimetype: str) -> str:
-    given = body.get("type")
-    if given is None or given == "media":
-        family = mimetype.partition("/")[0]
-        return family if family in _KINDS else "document"
-    if not isinstance(given, str) or given not in _KINDS:
-        raise fields.bad("type", given, "unknown type", "image, video, audio or document")
-    return given
+def _advice(error: WaguardError) -> dict[str, str]:
+    remedy = error.remedy or "change the message or the recipient; do not repeat it"
+    return {"remedy": remedy} | ({"field": error.field} if error.field else {})

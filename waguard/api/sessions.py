@@ -128,7 +128,7 @@ async def set_metadata(request: web.Request) -> web.Response:
 async def pairing_code(request: web.Request) -> web.Response:
     """POST …/pairing-code: a code to type on the phone instead of a scan."""
     session_id = fields.path_session(request)
-    call = PairingCode(phone=fields.phone(request[BODY], "phone_number"))
+    call = PairingCode(phone=fields.phone(request[BODY].get("phone_number"), "phone_number"))
     outcome = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
     code = outcome.text if isinstance(outcome, Value) else None
     if not code:

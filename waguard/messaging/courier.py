@@ -22,7 +22,7 @@ CONNECT_DEADLINE: Final = 10.0  # s
 
 
 class AddressRefusedError(OSError):
-    """The name leads to an address that may not be called."""
+    """The name leads to an address that may not be called; its text is why."""
 
 
 class CheckedResolver(AbstractResolver):
@@ -41,7 +41,7 @@ class CheckedResolver(AbstractResolver):
         judged = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
         good = [one for one, why in judged if why is None]
         if found and not good:
-            raise AddressRefusedError(f"the address is refused: {judged[0][1]}")
+            raise AddressRefusedError(judged[0][1])
         return good
 
     async def close(self) -> None:
@@ -90,7 +90,8 @@ class Courier:
             return Answer(error="no answer in time")
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
-                return Answer(error=str(error.os_error), refused=True)
+                why = f"the address is refused: {error.os_error}"
+                return Answer(error=why, refused=True)
             return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
         except aiohttp.InvalidURL:
             return Answer(error="the address is refused: it is no address", refused=True)

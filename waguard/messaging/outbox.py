@@ -84,12 +84,30 @@ class Media:
     caption: str | None = None
 
 
-def text(chat: str, body: str) -> SendText:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a message refers to: the one that it answers, the people that it names (ids)."""
+
+    quoted: str | None = None
+    mentions: tuple[str, ...] = ()
+
+
+NO_CONTEXT: Final = Context()
+
+
+def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
     """The command for a text; its id and its deadline are the outbox's."""
-    return SendText(chat=chat, text=body, message_id="", timeout=0.0)
+    return SendText(
+        chat=chat,
+        text=body,
+        message_id="",
+        timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
+    )
 
 
-def file(chat: str, media: Media) -> SendMedia:
+def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     """The same for a file."""
     return SendMedia(
         chat=chat,
@@ -100,6 +118,8 @@ def file(chat: str, media: Media) -> SendMedia:
         caption=media.caption,
         message_id="",
         timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
     )
 
 
@@ -211,7 +231,7 @@ class Outbox:
             chat=command.chat,
             kind=command.kind if isinstance(command, SendMedia) else "text",
             message_id=new_message_id(command.chat),
-            fingerprint=fingerprint(session_id, command),
+            fingerprint=fingerprint(session_id, command, options.scope),
             key=options.key,
             queued=options.later or options.send_at is not None,
             command=command,
@@ -516,7 +536,10 @@ class Outbox:
         assert command  # noqa: S101 - read before
         ticket.command = None
         call = msgspec.structs.replace(
-            command, message_id=ticket.message_id, timeout=settings.timeout
+            command,
+            message_id=ticket.message_id,
+            timeout=settings.timeout,
+            first_contact_check=settings.check_first_contact,
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + MARGIN):

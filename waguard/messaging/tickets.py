@@ -41,6 +41,8 @@ class Options:
     """The same, where its session is not ready now."""
     send_at: float | None = None
     bulk_id: str | None = None
+    scope: str = ""
+    """What else makes it the same message; the address of its file stands for its content."""
 
 
 class KeyReusedError(WaguardError):
@@ -200,9 +202,9 @@ def new_message_id(chat: str) -> str:
     return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
 
 
-def fingerprint(session_id: str, command: Command) -> str:
+def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
     """The same for the same message."""
-    content = command.content if isinstance(command, SendMedia) else b""
+    content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
     digest = hashlib.sha256()
     for part in (session_id.encode(), body_of(command), content):
         digest.update(len(part).to_bytes(8, "big"))

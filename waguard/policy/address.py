@@ -1,4 +1,4 @@
-"""Which addresses a webhook may be sent to. Pure: a name is judged again when it is resolved."""
+"""Which addresses may be called that others name. Pure: a name is judged again when it is resolved."""
 
 import ipaddress
 from typing import Final
@@ -59,7 +59,7 @@ def _judge(address: Address, *, allow_private: bool) -> str | None:
         return "it is a multicast or broadcast address"
     # all that is not for the whole Internet: loopback, private, shared (RFC 6598), reserved
     if not allow_private and not address.is_global and not _inside(address):
-        return "it is a private address (webhook.allow_private)"
+        return "it is a private address (allow_private)"
     return None
 
 

@@ -138,6 +138,8 @@ class PageLink:
             self._whatsapp.read(self._device, stanza["chat"])
 
     def on_exists(self, stanza: Stanza) -> None:
+        if self._policy.exists_silent:
+            return
         answer: Stanza = {"type": "result", "number": stanza["number"]}
         phone = stanza["wid"].split("@")[0]
         if self._policy.exists_error:

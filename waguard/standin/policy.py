@@ -47,6 +47,8 @@ class Policy:
     """The server fails at the question whether a number exists."""
     lids: dict[str, str] = field(default_factory=dict)
     """The user part of a LID → the phone number that a page knows for it, from its next load on."""
+    exists_silent: bool = False
+    """The server never answers that question."""
     page: Literal["ok", "hang", "error", "broken"] = "ok"
     """The document: served, never answered, answered 500, or served without its scripts."""
     refuse_sockets: bool = False

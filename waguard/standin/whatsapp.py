@@ -58,6 +58,9 @@ class Message:
             "size",
             "filehash",
             "author",
+            "quotedStanzaID",
+            "quotedParticipant",
+            "mentionedJidList",
         )
         return {
             "id": self.id,

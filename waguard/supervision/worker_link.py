@@ -127,8 +127,8 @@ def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
             raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
         case Failed(kind="not_ready", error=error):
             raise UnavailableError(f"Session not ready: {error}", retry_after=5)
-        case Failed(kind="refused", error=error):
-            raise RefusedError(f"WhatsApp's page refused: {error}")
+        case Failed(kind="refused", error=error, field=field):
+            raise RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)
         case Failed(kind="timeout", error=error):
             raise _lost(call, error)
         case Failed(error=error):

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -93,10 +93,16 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     text: str
     message_id: str
     timeout: float
+    quoted: str | None = None
+    """The id of the message that this one answers."""
+    mentions: tuple[str, ...] = ()
+    """Ids of people."""
+    first_contact_check: bool = False
+    """Refuse a number that has no chat here and no WhatsApp."""
 
 
 class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
-    """Send a file; ``kind`` is image, video, audio or document."""
+    """Send a file, as ``SendText``; ``kind`` is image, video, audio or document."""
 
     chat: str
     content: bytes
@@ -106,6 +112,9 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     timeout: float
     filename: str | None = None
     caption: str | None = None
+    quoted: str | None = None
+    mentions: tuple[str, ...] = ()
+    first_contact_check: bool = False
 
 
 class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
@@ -337,6 +346,8 @@ class Failed(Struct, tag="failed", frozen=True, kw_only=True):
 
     kind: str
     error: str
+    field: str | None = None
+    """Of the request; None: no single one is to blame."""
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

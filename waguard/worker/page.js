@@ -53,6 +53,34 @@
     };
   };
 
+  const quotable = async (chat, messageId) => {
+    const message = await W.chat.getMessageById(messageId).catch((error) => {
+      if (['msg_not_found', 'chat_not_found'].includes(error.code)) return null;
+      throw error;
+    });
+    const isHere = message && person(message.id.remote) === person(W.util.createWid(chat));
+    return isHere ? message : null;
+  };
+
+  // Only a clear no counts: a server that fails says nothing, which wa-js shows as a no.
+  const hasNoWhatsApp = async (chat) => {
+    if (!chat.endsWith('@c.us') || W.chat.get(chat) || (await W.contact.queryWidExists(chat))) return false;
+    return !(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+  };
+
+  // What wa-js does not see before it transmits: why the message must not go out, else its options.
+  const prepare = async (chat, { quotedMsg, firstContactCheck, ...options }) => {
+    if (quotedMsg) {
+      options.quotedMsg = await quotable(chat, quotedMsg);
+      if (!options.quotedMsg) return { refused: 'not_in_chat' };
+    }
+    if (firstContactCheck) {
+      const patience = new Promise((resolve) => setTimeout(resolve, firstContactCheck, false));
+      if (await Promise.race([hasNoWhatsApp(chat).catch(() => false), patience])) return { refused: 'no_whatsapp' };
+    }
+    return { options };
+  };
+
   const base64 = (blob) => new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onerror = () => reject(reader.error);
@@ -77,13 +105,15 @@
         me: authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null,
       };
     },
-    async sendText(chat, body, messageId) {
-      return outcome(await W.chat.sendTextMessage(chat, body, {
-        waitForAck: true, linkPreview: false, markIsRead: false, messageId,
+    async sendText(chat, body, given) {
+      const { refused, options } = await prepare(chat, given);
+      return refused ? { refused } : outcome(await W.chat.sendTextMessage(chat, body, {
+        waitForAck: true, linkPreview: false, markIsRead: false, ...options,
       }));
     },
-    async sendFile(chat, dataUrl, options) {
-      return outcome(await W.chat.sendFileMessage(chat, dataUrl, {
+    async sendFile(chat, dataUrl, given) {
+      const { refused, options } = await prepare(chat, given);
+      return refused ? { refused } : outcome(await W.chat.sendFileMessage(chat, dataUrl, {
         waitForAck: true, markIsRead: false, ...options,
       }));
     },

@@ -63,6 +63,14 @@ class NotTransmittedError(WaguardError):
     """Nothing was sent: the same may safely be tried again."""
 
 
+class NotSendableError(WaguardError):
+    """Nothing was sent; ``reason`` is the hook's word: not_in_chat or no_whatsapp."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the page refused: {reason}")
+        self.reason = reason
+
+
 class PageUnreachableError(WaguardError):
     """The network does not lead to WhatsApp: nothing here is broken, and a restart cures nothing."""
 
@@ -192,15 +200,19 @@ class WhatsAppPage:
         return Reading(facts=facts, code=told.get("code"), me=told.get("me"))
 
     async def send_text(
-        self, chat: str, text: str, message_id: str, *, timeout: float
+        self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome."""
-        return _outcome(await self._call("sendText", chat, text, message_id, timeout=timeout))
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), and firstContactCheck (ms).
+
+        Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
+        ``NotSendableError``.
+        """
+        return _outcome(await self._call("sendText", chat, text, options, timeout=timeout))
 
     async def send_file(
         self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """As ``send_text``; ``options`` are wa-js's (type, mimetype, filename, caption, messageId)."""
+        """As ``send_text``; further options: type, mimetype, filename, caption."""
         url = f"data:{options['mimetype']};base64,{base64.b64encode(content).decode()}"
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
@@ -261,6 +273,8 @@ class WhatsAppPage:
 
 
 def _outcome(told: Any) -> SendOutcome:
+    if reason := told.get("refused"):
+        raise NotSendableError(reason)
     ack, at = told.get("ack"), told.get("at")
     return SendOutcome(
         ack=None if ack is None else int(ack),

@@ -1,18 +1,24 @@
 """What came of a send: sent, refused, or uncertain. Never "send again"."""
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import DevToolsError, EvaluationError
-from waguard.worker.page import NotTransmittedError, SendOutcome, WhatsAppPage
+from waguard.worker.page import (
+    NotSendableError,
+    NotTransmittedError,
+    SendOutcome,
+    WhatsAppPage,
+)
 
 ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
 LOOK_UP_DEADLINE: Final = 3.0  # s
+CHECK_DEADLINE: Final = 5.0  # s for whether a number has WhatsApp; without an answer it is sent
 
 
 def judge(outcome: SendOutcome, message_id: str, now: int) -> Sent:
@@ -50,6 +56,8 @@ async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:
         outcome = await _transmit(page, call)
     except NotTransmittedError as error:
         return Failed(kind="not_ready", error=str(error))
+    except NotSendableError as error:
+        return _refusal(call, error.reason)
     except EvaluationError as error:
         return await _after_exception(page, call, str(error))
     except DevToolsError as error:
@@ -58,19 +66,37 @@ async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:
 
 
 async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutcome:
+    options: dict[str, Any] = {
+        "messageId": call.message_id,
+        "quotedMsg": call.quoted,
+        "mentionedList": list(call.mentions) or None,
+        "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
+    }
     match call:
         case SendText():
-            return await page.send_text(call.chat, call.text, call.message_id, timeout=call.timeout)
+            return await page.send_text(call.chat, call.text, _given(options), timeout=call.timeout)
         case SendMedia():
-            options = {
+            options |= {
                 "type": call.kind,
                 "mimetype": call.mimetype,
                 "filename": call.filename,
                 "caption": call.caption,
-                "messageId": call.message_id,
             }
-            given = {key: value for key, value in options.items() if value is not None}
-            return await page.send_file(call.chat, call.content, given, timeout=call.timeout)
+            return await page.send_file(
+                call.chat, call.content, _given(options), timeout=call.timeout
+            )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _refusal(call: SendText | SendMedia, reason: str) -> Failed:
+    if reason == "not_in_chat":
+        error = f"the chat has no message {call.quoted}"
+        return Failed(kind="refused", error=error, field="quoted_message_id")
+    error = f"+{call.chat.partition('@')[0]} is not on WhatsApp"
+    return Failed(kind="refused", error=error, field="recipient_phone")
 
 
 async def _after_exception(

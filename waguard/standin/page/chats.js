@@ -46,7 +46,7 @@
     describe(MsgModel, 'msg', [
       'id', 'body', 'type', 'subtype', 't', 'from', 'to', 'author', 'self', 'ack', 'local', 'isNewMsg', 'caption',
       'mimetype', 'filename', 'size', 'filehash', 'directPath', 'notifyName', 'quotedStanzaID', 'quotedParticipant',
-      'quotedMsg', 'quotedRemoteJid', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'isForwarded', 'star', 'isLive', 'isViewOnce', 'sender',
+      'quotedMsg', 'quotedRemoteJid', 'mentionedJidList', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'isForwarded', 'star', 'isLive', 'isViewOnce', 'sender',
     ]);
     exports.default = MsgModel;
   });

@@ -8,6 +8,7 @@
     'notifyName', 'quotedStanzaID', 'self',
   ];
   const WIDS = ['from', 'to', 'author', 'quotedParticipant'];
+  const WID_LISTS = ['mentionedJidList'];
 
   define('WAWebStandinRecord', (exports, require) => {
     const MsgKey = require('WAWebMsgKey').default;
@@ -18,6 +19,7 @@
       const kept = {};
       for (const name of PLAIN) if (attributes[name] !== undefined) kept[name] = attributes[name];
       for (const name of WIDS) if (attributes[name]) kept[name] = String(attributes[name]);
+      for (const name of WID_LISTS) if (attributes[name]) kept[name] = attributes[name].map(String);
       return { id: String(attributes.id), chat: String(attributes.id.remote), attributes: kept };
     };
 
@@ -26,6 +28,7 @@
       for (const name of WIDS) if (attributes[name]) attributes[name] = createWid(attributes[name]);
       const { latestEditMsgKey } = attributes;
       if (latestEditMsgKey) attributes.latestEditMsgKey = MsgKey.fromString(latestEditMsgKey);
+      for (const name of WID_LISTS) if (attributes[name]) attributes[name] = attributes[name].map(createWid);
       return attributes;
     };
   });

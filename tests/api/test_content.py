@@ -1,0 +1,186 @@
+"""What a message answers, whom it names, and where its file comes from."""
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.api.conftest import Api
+from tests.api.fake_sessions import SESSION
+from waguard.errors import RefusedError
+from waguard.wire.protocol import SendMedia
+
+TEXT, MEDIA = "/api/messages/send", "/api/messages/send-media"
+NUMBER, GROUP = "6281234567890", "120363041234567890@g.us"
+CHAT = f"{NUMBER}@c.us"
+QUOTED = f"false_{CHAT}_3EB0A1"
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """One that both take."""
+    return {
+        "session_id": SESSION,
+        "recipient_phone": NUMBER,
+        "message": "hi",
+        "media": base64.b64encode(b"picture").decode(),
+    } | changes
+
+
+@pytest.mark.parametrize("path", [TEXT, MEDIA])
+async def test_a_reply_that_names_people(api: Api, path: str) -> None:
+    mentions = ["+62 811-8000-2", CHAT, "62811800@s.whatsapp.net", "123456789012345@lid", NUMBER]
+    answer = await api.call("POST", path, body(quoted_message_id=QUOTED, mentions=mentions))
+    assert answer.status == 200, answer.content
+    [call] = api.sessions.sends()
+    assert call.quoted == QUOTED
+    assert call.mentions == (
+        "6281180002@c.us",
+        CHAT,
+        "62811800@c.us",
+        "123456789012345@lid",
+    )
+
+
+@pytest.mark.parametrize("path", [TEXT, MEDIA])
+async def test_without_them_nothing_is_quoted_or_named(api: Api, path: str) -> None:
+    await api.call("POST", path, body(quoted_message_id="", mentions=[]))
+    [call] = api.sessions.sends()
+    assert (call.quoted, call.mentions, call.first_contact_check) == (None, (), True)
+    api.configure("send", check_first_contact=False)
+    await api.call("POST", path, body())
+    assert not api.sessions.sends()[1].first_contact_check
+
+
+@pytest.mark.parametrize(
+    ("recipient", "quoted"),
+    [
+        (CHAT, f"true_{CHAT}_3EB0A1"),
+        (GROUP, f"false_{GROUP}_3EB0A1_6281180002@c.us"),
+        (GROUP, f"false_{GROUP}_3EB0A1_123456789012345:3@lid"),
+        ("6281234567890-1612345678@g.us", "true_6281234567890-1612345678@g.us_A1"),
+        # the same person by number and by lid: only the page can tell
+        (CHAT, "false_123456789012345@lid_3EB0A1"),
+        ("123456789012345@lid", QUOTED),
+    ],
+)
+async def test_what_may_be_quoted(api: Api, recipient: str, quoted: str) -> None:
+    given = body(recipient_phone=recipient, quoted_message_id=quoted)
+    assert (await api.call("POST", TEXT, given)).status == 200
+    assert api.sessions.sends()[0].quoted == quoted
+
+
+@pytest.mark.parametrize("path", [TEXT, MEDIA])
+@pytest.mark.parametrize(
+    ("changes", "field", "error"),
+    [
+        ({"quoted_message_id": "3EB0A1"}, "quoted_message_id", "3EB0A1"),
+        ({"quoted_message_id": 5}, "quoted_message_id", "5"),
+        ({"quoted_message_id": [QUOTED]}, "quoted_message_id", "no id"),
+        ({"quoted_message_id": f"{QUOTED}\n"}, "quoted_message_id", "no id"),
+        ({"quoted_message_id": "false_status@broadcast_A"}, "quoted_message_id", "no id"),
+        ({"quoted_message_id": "false_62811@c.us_A"}, "quoted_message_id", "another chat"),
+        ({"quoted_message_id": f"false_{GROUP}_A"}, "quoted_message_id", "another chat"),
+        ({"mentions": NUMBER}, "mentions", NUMBER),
+        ({"mentions": {NUMBER: 1}}, "mentions", "no list"),
+        ({"mentions": [NUMBER] * 101}, "mentions", "no list"),
+        ({"mentions": [NUMBER, "Bob"]}, "mentions[1]", "Bob"),
+        ({"mentions": [NUMBER, None]}, "mentions[1]", "None"),
+        ({"mentions": [GROUP]}, "mentions[0]", "a group"),
+    ],
+)
+async def test_says_what_was_wrong_and_what_to_do(
+    api: Api, path: str, changes: dict[str, Any], field: str, error: str
+) -> None:
+    answer = await api.call("POST", path, body(**changes))
+    told = answer.json()
+    assert (answer.status, told["field"]) == (400, field)
+    assert error in told["error"]
+    assert told["remedy"]
+    assert not api.sessions.calls
+
+
+async def test_a_refusal_names_the_field_that_is_to_blame(api: Api) -> None:
+    api.sessions.outcomes.append(RefusedError("+62811 is not on WhatsApp", field="recipient_phone"))
+    answer = await api.call("POST", TEXT, body())
+    told = answer.json()
+    assert (answer.status, told["outcome"]) == (422, "refused")
+    assert (told["field"], told["error"]) == ("recipient_phone", "+62811 is not on WhatsApp")
+    assert told["remedy"]
+
+
+# ---- files by address ----
+
+
+@pytest.fixture
+async def files(api: Api) -> AsyncIterator[str]:
+    """The address of a server of files, which may be called."""
+    api.configure("send", allow_private=True)
+
+    async def picture(_: web.Request) -> web.Response:
+        return web.Response(body=b"a picture", content_type="image/png")
+
+    async def unknown(_: web.Request) -> web.Response:
+        return web.Response(
+            body=b"a bill",
+            headers={"Content-Disposition": 'attachment; filename="../../b\\\\bill.pdf"'},
+        )
+
+    app = web.Application()
+    app.add_routes([web.get("/p/a picture.png", picture), web.get("/download", unknown)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+def by_address(url: str, **more: Any) -> dict[str, Any]:
+    return body(media=None, media_url=url) | more
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "sent"),
+    [
+        ("/p/a%20picture.png", {}, ("image/png", "image", "a picture.png")),
+        ("/p/a%20picture.png", {"type": "document"}, ("image/png", "document", "a picture.png")),
+        ("/p/a%20picture.png", {"filename": "b.png"}, ("image/png", "image", "b.png")),
+        ("/p/a%20picture.png", {"mimetype": "image/x"}, ("image/x", "image", "a picture.png")),
+        ("/download", {}, ("application/pdf", "document", "bill.pdf")),
+    ],
+)
+async def test_a_file_is_fetched_and_what_its_server_says_counts_last(
+    api: Api, files: str, path: str, more: dict[str, Any], sent: tuple[str, str, str]
+) -> None:
+    answer = await api.call("POST", MEDIA, by_address(files + path, caption="look", **more))
+    assert answer.status == 200, answer.content
+    [call] = api.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.mimetype, call.kind, call.filename) == sent
+    assert call.content in {b"a picture", b"a bill"}
+    assert call.caption == "look"
+
+
+async def test_a_file_that_is_not_there_is_422(api: Api, files: str) -> None:
+    answer = await api.call("POST", MEDIA, by_address(f"{files}/none?signature=secret"))
+    told = answer.json()
+    assert (answer.status, told["field"]) == (422, "media_url")
+    assert f"{files}/none" in told["error"]
+    assert "secret" not in str(told)
+    assert told["remedy"]
+    assert not api.sessions.calls
+
+
+async def test_an_address_that_may_not_be_called_is_400(api: Api, files: str) -> None:
+    api.configure("send", allow_private=False)
+    answer = await api.call("POST", MEDIA, by_address(f"{files}/p/a%20picture.png"))
+    told = answer.json()
+    assert (answer.status, told["field"]) == (400, "media_url")
+    assert "send.allow_private" in told["remedy"]
+    assert not api.sessions.calls
+
+
+async def test_nothing_is_fetched_for_a_session_that_is_not_there(api: Api, files: str) -> None:
+    answer = await api.call("POST", MEDIA, by_address(f"{files}/none", session_id="nobody"))
+    assert answer.status == 404

@@ -1,0 +1,65 @@
+"""What a send can say, from the HTTP API to the server that gets it."""
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND, STRANGER = "6281180001", "6281180002", "6281180009"
+
+
+def transmitted(world: World, message_id: str) -> dict[str, Any]:
+    """What the server has of a message."""
+    [found] = [m for m in world.standin.phone.messages(PHONE) if m["id"] == message_id]
+    return found
+
+
+async def test_a_reply_with_a_file_and_what_is_refused(world: World) -> None:
+    async def bill(_: web.Request) -> web.Response:
+        return web.Response(body=b"%PDF the bill", content_type="application/pdf")
+
+    app = web.Application()
+    app.router.add_get("/bills/no 1.pdf", bill)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        await refused_then_sent(world, address)
+    finally:
+        await runner.cleanup()
+
+
+async def refused_then_sent(world: World, address: str) -> None:
+    daemon = world.daemon
+    daemon.settings = {**daemon.settings, "WAGUARD_SEND__ALLOW_PRIVATE": "true"}
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="how much?")
+    asked = (await world.receiver.wait_for("message_received"))["message"]["id"]
+    body = {"session_id": "s1", "recipient_phone": FRIEND, "quoted_message_id": asked}
+
+    file = body | {"media_url": f"{address}/bills/no%201.pdf?key=secret", "mentions": [PHONE]}
+    code, told = await daemon.call("POST", "/api/messages/send-media", file)
+    assert code == 200, told
+    message = transmitted(world, told["message_id"])
+    assert message["quotedStanzaID"] == asked.split("_")[2]
+    assert message["mentionedJidList"] == [f"{PHONE}@c.us"]
+    assert (message["type"], message["filename"]) == ("document", "no 1.pdf")
+    assert world.standin.whatsapp.media[message["filehash"]] == b"%PDF the bill"
+
+    world.standin.policy.update({"exists": {STRANGER: False}})
+    refused = [
+        (body | {"quoted_message_id": f"{asked}00", "message": "hi"}, "quoted_message_id"),
+        ({"session_id": "s1", "recipient_phone": STRANGER, "message": "hi"}, "recipient_phone"),
+    ]
+    before = len(world.standin.phone.messages(PHONE))
+    for wrong, field in refused:
+        code, told = await daemon.call("POST", "/api/messages/send", wrong)
+        assert (code, told["outcome"], told["field"]) == (422, "refused", field), told
+    assert len(world.standin.phone.messages(PHONE)) == before
+    assert "secret" not in daemon.log()

@@ -1,0 +1,251 @@
+"""Files fetched from a real server, from one that fails, and from where nothing may be fetched."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.resolver import ThreadedResolver
+
+from tests.messaging.receiver import free_port
+from tests.waiting import wait_until
+from waguard.config import Send
+from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.messaging import fetch
+from waguard.messaging.fetch import Fetched, Fetcher, NotFetchedError
+
+LIMIT = 1_000
+PNG = {"Content-Type": "image/png"}
+
+
+@dataclass
+class Server:
+    """Files by path. While ``free`` is clear, it answers nothing."""
+
+    fetcher: Fetcher
+    settings: Send
+    base: str = ""
+    arrived: int = 0
+    busy: int = 0
+    busiest: int = 0
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def fetch(self, path: str = "/a.png") -> Fetched:
+        return await self.fetcher.fetch(self.base + path, "media_url")
+
+    def configure(self, **changes: Any) -> None:
+        self.settings = msgspec.structs.replace(self.settings, **changes)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.arrived += 1
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await self.free.wait()
+            return await _answer(request)
+        finally:
+            self.busy -= 1
+
+
+async def _answer(request: web.Request) -> web.StreamResponse:
+    match request.path.split("/")[1:]:
+        case ["hops", count]:
+            there = f"/hops/{int(count) - 1}" if int(count) else "/a.png"
+            return web.Response(status=302, headers={"Location": there})
+        case ["to", *_]:
+            return web.Response(status=307, headers={"Location": request.query["there"]})
+        case ["status", number]:
+            return web.Response(status=int(number), body=b"an error page")
+        case ["size", number]:
+            return web.Response(body=bytes(int(number)), headers=PNG)
+        case ["named", name]:
+            told = f'attachment; filename="{name}"'
+            return web.Response(body=b"x", headers={"Content-Disposition": told})
+        case ["gzip"]:
+            return web.Response(body=b"x", headers={"Content-Encoding": "gzip"})
+        case ["endless"]:
+            return await _endless(request)
+        case ["torn"]:
+            assert request.transport
+            request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf")
+            request.transport.close()
+            return await asyncio.Event().wait()  # type: ignore[return-value] # never
+        case _:
+            return web.Response(body=b"a picture", headers=PNG)
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    while True:
+        await response.write(bytes(100))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server(
+        Fetcher(lambda: made.settings, limit=LIMIT), Send(allow_private=True, fetch_timeout=30.0)
+    )
+    made.free.set()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", made.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetchedError) -> str:
+    """What is told of a fetch that fails."""
+    url = path if "://" in path else server.base + path
+    with pytest.raises(kind) as raised:
+        await server.fetcher.fetch(url, "media_url")
+    assert raised.value.field == "media_url"
+    assert raised.value.remedy
+    return raised.value.message
+
+
+async def test_content_type_and_name(server: Server) -> None:
+    assert await server.fetch("/some/a%20picture.png?signature=secret") == Fetched(
+        content=b"a picture", mimetype="image/png", filename="a picture.png"
+    )
+    assert (await server.fetch("/named/bill.pdf")).filename == "bill.pdf"
+    assert (await server.fetch("/size/1000")).content == bytes(LIMIT)
+
+
+async def test_redirects_are_followed_three_times(server: Server) -> None:
+    assert (await server.fetch("/hops/2")).content == b"a picture"
+    assert "more than 3 redirects" in await failing(server, "/hops/3")
+    absolute = f"/to/it?there={server.base}/a.png"
+    assert (await server.fetch(absolute)).content == b"a picture"
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "//[::ffff:169.254.169.254]/",
+        "file:///etc/passwd",
+        "http://[",
+        "http://user:password@127.0.0.1/",
+        "http://a b/",
+    ],
+)
+async def test_each_redirect_is_judged_again(server: Server, there: str) -> None:
+    assert "refused" in await failing(server, f"/to/it?there={there}", InvalidInputError)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fd00:ec2::254]/",
+        "http://0.0.0.0/",
+        "http://[::1",
+        "http://user:password@files.example/",
+        "http://files.example:70000/",
+        "https://" + "x" * 2_000,
+        "http://" + "x" * 100 + ".example/",
+    ],
+)
+async def test_what_is_refused_everywhere(server: Server, url: str) -> None:
+    told = await failing(server, url, InvalidInputError)
+    assert "refused" in told
+    assert len(told) < 300
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:7f00:1]"]
+)
+async def test_nothing_is_fetched_from_this_machine(server: Server, host: str) -> None:
+    server.configure(allow_private=False)
+    url = server.base.replace("127.0.0.1", host)
+    told = await failing(server, url, InvalidInputError)
+    assert "refused" in told
+    assert server.arrived == 0
+
+
+async def test_a_name_is_judged_by_where_it_leads(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
+        told = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [told | {"family": 2, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    url = server.base.replace("127.0.0.1", "harmless.example") + "/a.png"
+    assert (await server.fetcher.fetch(url, "media_url")).content == b"a picture"
+    server.configure(allow_private=False)
+    assert "private address" in await failing(server, url, InvalidInputError)
+    assert server.arrived == 1
+
+
+@pytest.mark.parametrize("path", ["/size/1001", "/endless"])
+async def test_no_more_is_read_than_the_limit(server: Server, path: str) -> None:
+    assert "more than 1000 bytes" in await failing(server, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/status/404", "answered 404"),
+        ("/status/204", "answered 204"),
+        ("/status/302", "answered 302"),  # to nowhere
+        ("/size/0", "empty"),
+        ("/gzip", "gzip"),
+        ("/torn", "connection broke"),
+    ],
+)
+async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) -> None:
+    told = await failing(server, f"{path}?signature=secret")
+    assert why in told
+    assert path in told
+    assert "secret" not in told
+
+
+async def test_nobody_listens(server: Server) -> None:
+    assert "no connection" in await failing(server, f"http://127.0.0.1:{free_port()}/a.png")
+    assert "no connection" in await failing(server, server.base.replace("http:", "https:"))
+
+
+async def test_a_server_that_never_answers(server: Server) -> None:
+    server.free.clear()
+    server.configure(fetch_timeout=0.05)
+    assert "within 0.05 s" in await failing(server, "/a.png")
+
+
+async def test_only_so_many_at_once_and_all_in_the_end(server: Server) -> None:
+    server.free.clear()
+    fetching = [asyncio.ensure_future(server.fetch()) for _ in range(fetch.AT_ONCE * 2)]
+    await wait_until(lambda: server.arrived == fetch.AT_ONCE, "all places are taken")
+    server.free.set()
+    assert len(await asyncio.gather(*fetching)) == fetch.AT_ONCE * 2
+    assert server.busiest == fetch.AT_ONCE
+
+
+async def test_who_gets_no_place_may_ask_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "AT_ONCE", 1)
+    server.fetcher = Fetcher(lambda: server.settings, limit=LIMIT)
+    server.free.clear()
+    first = asyncio.ensure_future(server.fetch())
+    await wait_until(lambda: server.arrived, "the place is taken")
+    server.configure(fetch_timeout=0.05)
+    assert "too many" in await failing(server, "/a.png", UnavailableError)
+    first.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+    server.free.set()
+    server.configure(fetch_timeout=30.0)
+    await failing(server, "/status/500")
+    assert (await server.fetch()).content == b"a picture"  # both gave their place back
