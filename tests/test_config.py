@@ -94,6 +94,9 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "send.check_first_contact": True,
         "send.fetch_timeout": 15.0,
         "send.allow_private": False,
+        "send.rate": 0.0,
+        "send.burst": 5,
+        "send.gap": (0.0, 0.0),
         "limits.disk_reserve": 200,
         "limits.sends_in_flight": 50,
         "limits.requests": 200,
@@ -149,6 +152,7 @@ def test_the_environment_beats_the_file() -> None:
         ("RESTORE__CONCURRENCY", "3", 3),
         ("BROWSER__EXTRA_ARGS", "[]", ()),
         ("BROWSER__EXTRA_ARGS", '["--a=b c", "--d=[]"]', ("--a=b c", "--d=[]")),
+        ("SEND__GAP", "[2, 6.5]", (2.0, 6.5)),
         ("BROWSER__EXECUTABLE", "/usr/bin/chromium", "/usr/bin/chromium"),
         ("BROWSER__EXECUTABLE", "", None),
         ("WEBHOOK__URL", "", None),
@@ -325,6 +329,8 @@ BAD: Final = {
     "longest below shortest": Bad(
         "restart.max_delay", "60.0", "restart.base_delay", "[restart]\nbase_delay = 61.0"
     ),
+    "a gap from more to less": Bad("send.gap", "[3.0, 2.0]", "[2, 6]", "[send]\ngap = [3, 2]"),
+    "a gap of one number": Bad("send.gap", "[3]", "length", "[send]\ngap = [3]"),
     "a date": Bad("api.port", "1979", "int", "[api]\nport = 1979-05-27"),
     "a word that is none of them": Bad(
         "browser.flavour", "'firefox'", SEES_EXAMPLE, "[browser]\nflavour = 'firefox'"

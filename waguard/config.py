@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,7 @@ Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 LongSeconds = Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
@@ -149,6 +150,9 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     check_first_contact: bool = True
     fetch_timeout: Seconds = 15.0
     allow_private: bool = False
+    rate: Rate = 0.0
+    burst: Count = 5
+    gap: tuple[Delay, Delay] = (0.0, 0.0)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,7 +317,7 @@ def _value(section: str, key: str, value: Any, *, strict: bool) -> Any:
         raise _unknown(name, value, (f"{section}.{known}" for known in fields), "key")
     wanted = fields[key].type
     try:
-        if not strict and wanted == tuple[str, ...]:
+        if not strict and get_origin(wanted) is tuple:
             value = msgspec.json.decode(value)
         if not strict and value == "" and fields[key].default is None:
             return None
@@ -433,6 +437,8 @@ def _cross_check(config: Config) -> None:
             value=config.restart.max_delay,
             remedy="use at least restart.base_delay",
         )
+    if config.send.gap[0] > config.send.gap[1]:
+        raise _refused("send.gap", list(config.send.gap), "the least is above the most", "[2, 6]")
     if not config.api.host.strip():
         raise _refused("api.host", config.api.host, "it is empty", "use 127.0.0.1 or ::1")
     if not is_loopback(config.api.host) and not _has_own_key(config.api.key_file):

@@ -18,6 +18,8 @@ RETRY: Final = 1.0  # s
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
+Turn = Callable[[], float]
+"""Seconds until a message may go; 0: now, and its turn is taken."""
 
 
 class Lanes:
@@ -29,8 +31,12 @@ class Lanes:
         ready: Ready,
         send: Callable[[Ticket], Awaitable[bool]],
         lose: Callable[[Ticket, WaguardError], None],
+        turn: Turn,
     ) -> None:
         self._ready = ready
+        self._turn = turn
+        self._alarm: asyncio.TimerHandle | None = None
+        """Set while messages wait for the pace."""
         self._send = send
         self._lose = lose
         self._lanes: dict[str, list[Ticket]] = {}
@@ -53,6 +59,8 @@ class Lanes:
         """Take the turn of a chat for which nothing waits; ``release`` gives it back."""
         taken = chat in self._lanes or chat in self._going or chat in self._coming
         if taken or len(self._going) >= AT_ONCE:
+            return False
+        if self._alarm or self._turn():
             return False
         self._going.add(chat)
         return True
@@ -94,6 +102,8 @@ class Lanes:
         """Begin nothing more; give what is on its way ``grace`` seconds."""
         if self._pump:
             self._pump.cancel()
+        if self._alarm:
+            self._alarm.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         left = [*self._tasks, *([self._pump] if self._pump else [])]
@@ -115,18 +125,26 @@ class Lanes:
                 logger.debug("messages wait for their session", why=error.line())
                 await asyncio.sleep(RETRY)
                 continue
-            self._begin()
+            if self._alarm is None:
+                self._begin()
             await self._changed.wait()
 
     def _begin(self) -> None:
-        """The first of each chat, the oldest first, as far as there is room."""
+        """The first of each chat, the oldest first, as far as there is room, and at the pace."""
         heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
         for ticket in sorted(heads, key=_order)[: max(0, AT_ONCE - len(self._going))]:
+            if wait := self._turn():
+                self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
+                return
             self.take_out(ticket)
             self._going.add(ticket.chat)
             task = asyncio.create_task(self._run(ticket), name=f"send {ticket.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._changed.set()
 
     async def _run(self, ticket: Ticket) -> None:
         try:

@@ -38,6 +38,7 @@ from waguard.errors import (
 from waguard.messaging.journal import Journal
 from waguard.messaging.lanes import Lanes
 from waguard.messaging.look_ups import LookUps
+from waguard.messaging.pace import Turns
 from waguard.messaging.tickets import (
     KEPT_FOR,
     UNCERTAIN,
@@ -163,6 +164,7 @@ class Outbox:
         self._watched: dict[tuple[str, str], Ticket] = {}
         """Those whose answer was lost, by session and WhatsApp's id."""
         self._look_ups = LookUps(sessions, self._on_look)
+        self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = _Timers(clock.wall)
         self._sending: set[asyncio.Task[Any]] = set()
         self._hoping: set[asyncio.Task[Any]] = set()
@@ -452,7 +454,7 @@ class Outbox:
         wait = self._config().send.wait
         end = asyncio.get_running_loop().time() + wait
         error: WaguardError = UnavailableError(
-            "an earlier message to this chat is still on its way", retry_after=5
+            "earlier messages are still on their way", retry_after=5
         )
         try:
             await self._sessions.ready(ticket.session_id, wait=wait)
@@ -484,6 +486,7 @@ class Outbox:
                 lambda wait: self._sessions.ready(session_id, wait=wait, hoping=True),
                 self._send_waiting,
                 self._lose,
+                lambda: self._turns.take(session_id),
             )
         return self._lanes[session_id]
 

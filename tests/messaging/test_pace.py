@@ -1,0 +1,56 @@
+"""Turns: each session for itself, and as it is configured now."""
+
+import pytest
+
+from tests.messaging.outbox_world import Clock
+from waguard.config import Send
+from waguard.messaging.pace import Turns
+
+
+class World:
+    """Turns on a clock that a test moves."""
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.clock = send, Clock()
+        self.turns = Turns(lambda: self.send, clock=self.clock.monotonic, chance=lambda: 0.5)
+
+    def waits(self, count: int, session: str = "s") -> list[float]:
+        """How long each of so many waits after the one before, where all want to go at once."""
+        waited = []
+        for _ in range(count):
+            began = self.clock.now
+            while wait := self.turns.take(session):
+                self.clock.now += wait
+            waited.append(self.clock.now - began)
+        return waited
+
+
+def test_nothing_configured_holds_nothing_back() -> None:
+    assert World(Send()).waits(100) == [0.0] * 100
+
+
+def test_a_burst_then_the_rate() -> None:
+    assert World(Send(rate=60, burst=2)).waits(5) == pytest.approx([0.0, 0.0, 1.0, 1.0, 1.0])
+
+
+def test_a_gap_is_random() -> None:
+    assert World(Send(gap=(10.0, 20.0))).waits(3) == [0.0, 15.0, 15.0]
+
+
+def test_a_session_does_not_wait_for_another() -> None:
+    world = World(Send(rate=6, burst=1))
+    assert world.waits(1) == [0.0]
+    assert world.waits(1, "other") == [0.0]
+    assert world.turns.take("s") == pytest.approx(10.0)
+
+
+def test_what_is_configured_later_counts_at_once() -> None:
+    world = World(Send(rate=1, burst=1))
+    world.waits(1)
+    assert world.turns.take("s") == pytest.approx(60.0)
+    world.send = Send(rate=60, burst=1)
+    assert world.waits(2) == pytest.approx([1.0, 1.0])
+    world.send = Send()
+    assert world.waits(2) == [0.0, 0.0]
+    world.send = Send(gap=(5.0, 5.0))
+    assert world.waits(2) == [0.0, 5.0]

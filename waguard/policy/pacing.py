@@ -1,0 +1,59 @@
+"""When the next message of a session may go. Pure; times are monotonic seconds.
+
+A token bucket, kept as the moment at which it will be full again (GCRA), and a gap after each
+message. Clock and chance are arguments.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+MINUTE: Final = 60.0  # s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """At most ``rate`` messages a minute (0: as many as come), ``burst`` of them at once, and
+    a random ``gap`` of so many seconds, least and most, after each."""
+
+    rate: float = 0.0
+    burst: int = 1
+    gap: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def interval(self) -> float:
+        """Seconds in which the bucket gets one token."""
+        return MINUTE / self.rate if self.rate else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """What is remembered of a session's messages."""
+
+    full_at: float = float("-inf")
+    """When the bucket is full again."""
+    gap_ends: float = float("-inf")
+
+
+FRESH: Final = Paced()
+
+
+def next_at(pace: Pace, paced: Paced, *, now: float) -> float:
+    """When the next message may go: ``now``, or later; never later than in one interval or gap."""
+    return max(now, paced.full_at - (pace.burst - 1) * pace.interval, paced.gap_ends)
+
+
+def after(pace: Pace, paced: Paced, *, at: float, chance: float) -> Paced:
+    """What is remembered after a message that went ``at``; ``chance`` is uniform in [0, 1]."""
+    least, most = pace.gap
+    return Paced(
+        full_at=max(paced.full_at, at) + pace.interval,
+        gap_ends=at + least + chance * (most - least),
+    )
+
+
+def changed(pace: Pace, paced: Paced, *, now: float) -> Paced:
+    """What is remembered where ``pace`` is a new one: nobody waits any more as the old one had it."""
+    return Paced(
+        full_at=min(paced.full_at, now + pace.burst * pace.interval),
+        gap_ends=min(paced.gap_ends, now + pace.gap[1]),
+    )
