@@ -97,6 +97,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "send.rate": 0.0,
         "send.burst": 5,
         "send.gap": (0.0, 0.0),
+        "send.bulk_gap": 1.0,
         "limits.disk_reserve": 200,
         "limits.sends_in_flight": 50,
         "limits.requests": 200,

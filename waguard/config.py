@@ -153,6 +153,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate = 0.0
     burst: Count = 5
     gap: tuple[Delay, Delay] = (0.0, 0.0)
+    bulk_gap: Delay = 1.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
+from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
@@ -162,6 +163,7 @@ class Daemon:
                 store=self._store,
                 events=self._bus,
                 outbox=self._outbox,
+                bulks=Bulks(self._outbox, self._store.outbox, lambda: self._config.send),
                 fetcher=Fetcher(lambda: self._config.send, limit=MEDIA_LIMIT),
                 outgoing=self._store.outbox,
                 messages=self._store.messages,

@@ -22,6 +22,7 @@ from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
+from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
@@ -131,6 +132,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             store=store,
             events=bus,
             outbox=outbox,
+            bulks=Bulks(outbox, database.outbox, lambda: world.config.send),
             fetcher=Fetcher(lambda: world.config.send, limit=MEDIA_LIMIT),
             outgoing=database.outbox,
             messages=database.messages,

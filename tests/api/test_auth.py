@@ -86,6 +86,8 @@ PROTECTED = [
     ("POST", LOGOUT),
     ("POST", "/api/messages/send"),
     ("POST", "/api/messages/send-media"),
+    ("POST", "/api/messages/bulk-send"),
+    ("GET", "/api/messages/bulk/00000000-0000-0000-0000-000000000000"),
     ("GET", f"/api/messages/{SESSION}/validate"),
     ("GET", "/api/events"),
     ("GET", "/health/detailed"),

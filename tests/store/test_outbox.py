@@ -207,6 +207,23 @@ async def test_a_new_message_takes_over_the_key(store: SqlStore, database: str) 
 
 
 @every_database
+async def test_a_bulk_is_kept_as_a_whole_between_others(store: SqlStore) -> None:
+    older = await keep(store, "older", key="k")
+    bulk = [draft(str(n), bulk_id="b", key=None if n else "k") for n in range(300)]
+    numbers = await write(store, Move(id=older, answered=True), *bulk, draft("last"))
+    assert len(set(numbers)) == len(numbers) == 302
+    for number, one in zip(numbers[1:4], bulk[:3], strict=True):
+        assert (await find(store, number)).message_id == one.message_id
+    assert (await find(store, numbers[301])).message_id == draft("last").message_id
+    assert (await find(store, numbers[1])).key == "k"
+    assert (await find(store, older)).key is None
+    assert await store.outbox.counts("b") == {State.ACCEPTED: 300}
+    with pytest.raises(IntegrityError):  # two with one key: nothing of it is kept
+        await write(store, *(draft(str(n), bulk_id="c", key="j", session_id="s") for n in range(2)))
+    assert await store.outbox.counts("c") == {}
+
+
+@every_database
 async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
     start = wall.time
     old = {state: await keep(store, "old", state=state) for state in State}

@@ -10,6 +10,7 @@ from loguru import logger
 
 from waguard.api import (
     auth,
+    bulk,
     events,
     health,
     incidents,
@@ -140,6 +141,9 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.post(_MEDIA_PATH, messages.send_media),
             web.get("/api/messages/{session_id}/validate", messages.validate),
             web.get("/api/media/{sha256}", media.show),
+            web.post("/api/messages/bulk-send", bulk.send),
+            web.get("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}", bulk.show),
+            web.post("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}/cancel", bulk.cancel),
             web.get("/api/messages", outbox.listing),
             web.get("/api/messages/{id}", outbox.show),
             web.post("/api/messages/{id}/cancel", outbox.cancel),

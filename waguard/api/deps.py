@@ -10,6 +10,7 @@ from aiohttp import web
 from waguard.api.auth import Keys
 from waguard.config import Config
 from waguard.host.media import MediaFolder
+from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
@@ -44,6 +45,7 @@ class ApiDeps:
     store: Store
     events: Events
     outbox: Outbox
+    bulks: Bulks
     fetcher: Fetcher
     outgoing: OutboxStore
     messages: MessageStore

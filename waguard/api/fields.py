@@ -99,7 +99,11 @@ def chat_id(value: Any, field: str) -> str:
 
 def text(body: dict[str, Any], field: str) -> str:
     """A text that is not empty."""
-    value = body.get(field)
+    return text_of(body.get(field), field)
+
+
+def text_of(value: Any, field: str) -> str:
+    """The same, of a value that ``field`` holds."""
     if not isinstance(value, str) or not value.strip():
         raise bad(field, value, f"{field} is missing or empty", "send a text")
     if len(value) > TEXT_LIMIT:

@@ -20,13 +20,11 @@ async def send(request: web.Request) -> web.StreamResponse:
     """POST /api/messages/send."""
     body = request[BODY]
     session_id = fields.session_id(body.get("session_id"))
-    kind = body.get("type")
-    if kind is not None and kind != "text":
-        raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
+    text_only(body)
     chat, text = fields.chat(body), fields.text(body, "message")
     command = sends.text(chat, text, content.context(body, chat))
     how = options(request, body)
-    view = await _session(request, session_id, body)
+    view = await session_for(request, session_id, body)
     return await _reply(request, view, command, how)
 
 
@@ -36,7 +34,7 @@ async def send_media(request: web.Request) -> web.StreamResponse:
     session_id = fields.session_id(body.get("session_id"))
     chat, file = fields.chat(body), content.file(body)
     context, how = content.context(body, chat), options(request, body)
-    view = await _session(request, session_id, body)
+    view = await session_for(request, session_id, body)
     media = await content.media(file, request.app[DEPS].fetcher)
     how = replace(how, scope=file.url or "")
     return await _reply(request, view, sends.file(chat, media, context), how)
@@ -63,7 +61,14 @@ async def validate(request: web.Request) -> web.Response:
     )
 
 
-async def _session(request: web.Request, session_id: str, body: dict[str, Any]) -> SessionView:
+def text_only(body: dict[str, Any]) -> None:
+    """Raises ``InvalidInputError`` for a request that wants to send something else."""
+    kind = body.get("type")
+    if kind is not None and kind != "text":
+        raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
+
+
+async def session_for(request: web.Request, session_id: str, body: dict[str, Any]) -> SessionView:
     """A session of another workspace does not exist for this caller."""
     given = body.get("workspace_id")
     wanted = None if given is None else fields.workspace_id(given)

@@ -27,7 +27,7 @@ _NO: Final = frozenset({"", "0", "false"})
 def options(request: web.Request, body: dict[str, Any]) -> Options:
     """Of a request to send."""
     return Options(
-        key=_key(request, body),
+        key=idempotency_key(request, body),
         later=_flag(request, body, "async"),
         queue=_flag(request, body, "queue"),
         send_at=_send_at(body),
@@ -40,12 +40,13 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/messages?session_id=&state=&before=&limit=: the newest first."""
+    """GET /api/messages?session_id=&state=&bulk_id=&before=&limit=: the newest first."""
     query = request.query
     session_id, limit = query.get("session_id"), _limit(query.get("limit"))
     found = await request.app[DEPS].outgoing.listing(
         session_id=None if session_id is None else fields.session_id(session_id),
         state=_state(query["state"]) if "state" in query else None,
+        bulk_id=query.get("bulk_id"),
         before=_number(query["before"], "before") if "before" in query else None,
         limit=limit,
     )
@@ -94,7 +95,8 @@ def _shown(row: Outgoing) -> dict[str, Any]:
     }
 
 
-def _key(request: web.Request, body: dict[str, Any]) -> str | None:
+def idempotency_key(request: web.Request, body: dict[str, Any]) -> str | None:
+    """The header, or the field."""
     given = request.headers.get("Idempotency-Key")
     named = fields.optional_text(body, "idempotency_key", most=KEY_LIMIT)
     if given is not None and named is not None and given != named:

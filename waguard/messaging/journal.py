@@ -9,6 +9,7 @@ message that it came with; one that the disk does not take is left out, its mess
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections import deque
@@ -68,15 +69,15 @@ class _Settle:
 
 @dataclass(slots=True, eq=False)
 class _Keep:
-    item: Draft | Move | Retract
-    done: "asyncio.Future[int]"
+    items: Sequence[Draft | Move | Retract]
+    done: "asyncio.Future[tuple[int, ...]]"
     urgent: bool
     """It is to fail, not to wait, when the database is gone."""
 
     @property
     def size(self) -> int:
-        draft = self.item if isinstance(self.item, Draft) else None
-        return len(draft.body) + len(draft.content or b"") if draft else 0
+        drafts = [item for item in self.items if isinstance(item, Draft)]
+        return sum(len(draft.body) + len(draft.content or b"") for draft in drafts)
 
 
 @dataclass(slots=True)
@@ -146,18 +147,25 @@ class Journal:
         Raises ``DatabaseUnavailableError`` when the database is not there: then it may have been
         kept all the same, if the commit's answer was lost.
         """
-        done = self._keep(item, urgent=True)
+        [number] = await self.keep_all((item,))
+        return number
+
+    async def keep_all(self, items: Sequence[Draft | Move]) -> tuple[int, ...]:
+        """The same for some, all in one transaction."""
+        done = self._keep(items, urgent=True)
         self._urgent.set()
         return await asyncio.shield(done)
 
-    def move(self, item: Move | Retract) -> "asyncio.Future[int]":
+    def move(self, item: Move | Retract) -> "asyncio.Future[tuple[int, ...]]":
         """The same for what has to be kept, however long it takes, and for who does not wait."""
-        return self._keep(item, urgent=False)
+        return self._keep((item,), urgent=False)
 
-    def _keep(self, item: Draft | Move | Retract, *, urgent: bool) -> "asyncio.Future[int]":
+    def _keep(
+        self, items: Sequence[Draft | Move | Retract], *, urgent: bool
+    ) -> "asyncio.Future[tuple[int, ...]]":
         done = asyncio.get_running_loop().create_future()
         done.add_done_callback(lambda it: it.cancelled() or it.exception())
-        self._keeping.append(_Keep(item, done, urgent))
+        self._keeping.append(_Keep(items, done, urgent))
         self._empty.clear()
         if urgent:
             self._some.set()
@@ -283,7 +291,7 @@ class Journal:
             if batch.keeps and size + keep.size > BATCH_BYTES:
                 break
             batch.keeps.append(keep)
-            rows += 1
+            rows += len(keep.items)
             size += keep.size
             if rows >= BATCH or self._alone:
                 return batch
@@ -325,16 +333,18 @@ class Journal:
     async def _write(self, batch: _Batch) -> None:
         entries = [entry for put in batch.puts for entry in put.entries]
         settlements = [settle.settlement for settle in batch.settles]
-        outgoing = [keep.item for keep in batch.keeps]
+        outgoing = [item for keep in batch.keeps for item in keep.items]
         written = Written(news=(), endpoints=frozenset())
         if entries or settlements or outgoing:
             written = await self._store.write(
                 entries, settlements, outgoing=outgoing, with_global=self._has_global()
             )
         self._done_with(batch)
-        for keep, number in zip(batch.keeps, written.kept, strict=True):
+        kept = iter(written.kept)
+        for keep in batch.keeps:
+            numbers = tuple(itertools.islice(kept, len(keep.items)))
             if not keep.done.done():
-                keep.done.set_result(number)
+                keep.done.set_result(numbers)
         for settle in batch.settles:
             if not settle.done.done():
                 settle.done.set_result(None)

@@ -5,7 +5,7 @@ import contextlib
 from bisect import insort
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from loguru import logger
 
@@ -18,8 +18,13 @@ RETRY: Final = 1.0  # s
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
-Turn = Callable[[], float]
-"""Seconds until a message may go; 0: now, and its turn is taken."""
+
+
+class Turn(Protocol):
+    """The session's pace."""
+
+    def __call__(self, *, bulk: bool) -> float:
+        """Seconds until a message may go, one of a bulk or not; 0: now, and its turn is taken."""
 
 
 class Lanes:
@@ -36,7 +41,8 @@ class Lanes:
         self._ready = ready
         self._turn = turn
         self._alarm: asyncio.TimerHandle | None = None
-        """Set while messages wait for the pace."""
+        self._held = False
+        """Messages wait for the session's pace."""
         self._send = send
         self._lose = lose
         self._lanes: dict[str, list[Ticket]] = {}
@@ -60,7 +66,7 @@ class Lanes:
         taken = chat in self._lanes or chat in self._going or chat in self._coming
         if taken or len(self._going) >= AT_ONCE:
             return False
-        if self._alarm or self._turn():
+        if self._held or self._turn(bulk=False):
             return False
         self._going.add(chat)
         return True
@@ -125,26 +131,31 @@ class Lanes:
                 logger.debug("messages wait for their session", why=error.line())
                 await asyncio.sleep(RETRY)
                 continue
-            if self._alarm is None:
-                self._begin()
+            self._begin()
             await self._changed.wait()
 
     def _begin(self) -> None:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
+        self._held, waits = False, list[float]()
         heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
-        for ticket in sorted(heads, key=_order)[: max(0, AT_ONCE - len(self._going))]:
-            if wait := self._turn():
-                self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
-                return
+        for ticket in sorted(heads, key=_order):
+            if len(self._going) >= AT_ONCE:
+                break
+            if wait := self._turn(bulk=ticket.bulk_id is not None):
+                waits.append(wait)
+                if ticket.bulk_id:
+                    continue  # others need not wait for a bulk
+                self._held = True
+                break
             self.take_out(ticket)
             self._going.add(ticket.chat)
             task = asyncio.create_task(self._run(ticket), name=f"send {ticket.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._changed.set()
+        if self._alarm:
+            self._alarm.cancel()
+        if waits:
+            self._alarm = asyncio.get_running_loop().call_later(min(waits), self._changed.set)
 
     async def _run(self, ticket: Ticket) -> None:
         try:

@@ -13,9 +13,10 @@ a 5xx would make the application send it again.
 
 import asyncio
 import contextlib
+import functools
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -49,8 +50,7 @@ from waguard.messaging.tickets import (
     Tickets,
     body_of,
     command_of,
-    fingerprint,
-    new_message_id,
+    new_ticket,
     of_row,
     result_of,
     take_over,
@@ -222,23 +222,9 @@ class Outbox:
         ``UnavailableError`` at start and stop, ``TooManyError``, ``KeyReusedError``, and what
         ``require_room`` raises.
         """
-        if self._closing:
-            raise _stopping()
-        if not self._begun:
-            raise UnavailableError("waguard does not know yet what is still to be sent")
+        self._check_open()
         options = options or Options()
-        ticket = Ticket(
-            session_id=session_id,
-            workspace_id=workspace_id,
-            chat=command.chat,
-            kind=command.kind if isinstance(command, SendMedia) else "text",
-            message_id=new_message_id(command.chat),
-            fingerprint=fingerprint(session_id, command, options.scope),
-            key=options.key,
-            queued=options.later or options.send_at is not None,
-            command=command,
-            send_at=options.send_at,
-        )
+        ticket = new_ticket(session_id, workspace_id, command, options)
         if known := self._tickets.same(ticket):
             known.replies += 1
             return known
@@ -251,12 +237,7 @@ class Outbox:
 
     def _require_place(self, ticket: Ticket) -> None:
         if ticket.queued:
-            if len(self._waiting) >= WAITING_AT_MOST:
-                raise TooManyError(
-                    f"{WAITING_AT_MOST} messages wait already",
-                    remedy="see GET /api/messages?state=accepted",
-                    retry_after=60,
-                )
+            self._require_places(1)
             return
         most = self._config().limits.sends_in_flight
         if self._tickets.under_way(ticket.session_id) >= most:
@@ -267,6 +248,49 @@ class Outbox:
                 remedy="wait for their replies; limits.sends_in_flight allows more",
                 retry_after=1,
             )
+
+    def _require_places(self, count: int) -> None:
+        """For messages that wait."""
+        if len(self._waiting) + count > WAITING_AT_MOST:
+            raise TooManyError(
+                f"{len(self._waiting)} messages wait already",
+                remedy="see GET /api/messages?state=accepted",
+                retry_after=60,
+            )
+
+    async def keep_all(
+        self, session_id: str, workspace_id: int, messages: Sequence[tuple[Command, Options]]
+    ) -> None:
+        """Keep messages to which nobody waits, all or none; each is sent when it is due.
+
+        Raises ``DatabaseUnavailableError``, and as ``accept``.
+        """
+        self._check_open()
+        self._require_room()
+        self._require_places(len(messages))
+        tickets = [new_ticket(session_id, workspace_id, *message) for message in messages]
+        drafts = [_draft(ticket, State.ACCEPTED) for ticket in tickets]
+        lanes = self._lanes_of(session_id)
+        try:
+            with contextlib.ExitStack() as coming:
+                for ticket in tickets:
+                    if ticket.send_at is None:
+                        coming.enter_context(lanes.coming(ticket.chat))
+                numbers = await self._journal.keep_all(drafts)
+        except BaseException:
+            for ticket in tickets:
+                self._journal.move(Retract(ticket.message_id))
+            raise
+        for ticket, ticket.id in zip(tickets, numbers, strict=True):
+            ticket.command = None
+            ticket.stored.set_result(ticket.id)
+            self._let_wait(ticket)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise _stopping()
+        if not self._begun:
+            raise UnavailableError("waguard does not know yet what is still to be sent")
 
     async def result(self, ticket: Ticket) -> Sent | None:
         """Wait for the outcome; None: it is kept, and nobody waits for more. A caller that is
@@ -384,23 +408,9 @@ class Outbox:
             raise _too_large(len(content), most)
         if not ticket.queued:
             ticket.expires_at = self._wall() + KEPT_FOR
-        draft = Draft(
-            session_id=ticket.session_id,
-            workspace_id=ticket.workspace_id,
-            chat=ticket.chat,
-            kind=ticket.kind,
-            body=body_of(command),
-            # what a request waits for goes now or never: no need to write a large file first
-            content=None if direct and not ticket.queued else content,
-            message_id=ticket.message_id,
-            state=State.SENDING if direct else State.ACCEPTED,
-            fingerprint=ticket.fingerprint,
-            key=ticket.key,
-            queued=ticket.queued,
-            send_at=ticket.send_at,
-            expires_at=ticket.expires_at,
-            bulk_id=options.bulk_id,
-        )
+        # what a request waits for goes now or never: no need to write a large file first
+        kept = None if direct and not ticket.queued else content
+        draft = _draft(ticket, State.SENDING if direct else State.ACCEPTED, kept)
         try:
             with contextlib.nullcontext() if direct else lanes.coming(ticket.chat):
                 ticket.id = await self._journal.keep(draft)
@@ -486,7 +496,7 @@ class Outbox:
                 lambda wait: self._sessions.ready(session_id, wait=wait, hoping=True),
                 self._send_waiting,
                 self._lose,
-                lambda: self._turns.take(session_id),
+                functools.partial(self._turns.take, session_id),
             )
         return self._lanes[session_id]
 
@@ -692,6 +702,26 @@ def _say_bug(task: "asyncio.Task[Any]") -> None:
 async def _ended(tasks: "set[asyncio.Task[Any]]", grace: float) -> None:
     if tasks:
         await asyncio.wait(tasks, timeout=grace)
+
+
+def _draft(ticket: Ticket, state: State, content: bytes | None = None) -> Draft:
+    assert ticket.command  # noqa: S101 - it has just come
+    return Draft(
+        session_id=ticket.session_id,
+        workspace_id=ticket.workspace_id,
+        chat=ticket.chat,
+        kind=ticket.kind,
+        body=body_of(ticket.command),
+        content=content,
+        message_id=ticket.message_id,
+        state=state,
+        fingerprint=ticket.fingerprint,
+        key=ticket.key,
+        queued=ticket.queued,
+        send_at=ticket.send_at,
+        expires_at=ticket.expires_at,
+        bulk_id=ticket.bulk_id,
+    )
 
 
 def _sent(outcome: Sent | Value, message_id: str) -> Sent | WaguardError:

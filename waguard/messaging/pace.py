@@ -21,23 +21,32 @@ class Turns:
         self._settings = settings
         self._clock = clock
         self._chance = chance
-        self._pace = Pace()
-        self._paced: dict[str, Paced] = {}
+        self._paces: dict[bool, Pace] = {}
+        """Of all messages, and of those of a bulk."""
+        self._paced: dict[tuple[str, bool], Paced] = {}
 
-    def take(self, session_id: str) -> float:
+    def take(self, session_id: str, *, bulk: bool) -> float:
         """Seconds until the session may send its next message; 0: now, and its turn is taken."""
         now = self._clock()
         self._refresh(now)
-        paced = self._paced.get(session_id, FRESH)
-        if (wait := next_at(self._pace, paced, now=now) - now) > 0:
-            return wait
-        self._paced[session_id] = after(self._pace, paced, at=now, chance=self._chance())
+        kinds = (False, True) if bulk else (False,)
+        before = {kind: self._paced.get((session_id, kind), FRESH) for kind in kinds}
+        at = max(next_at(self._paces[kind], paced, now=now) for kind, paced in before.items())
+        if at > now:
+            return at - now
+        for kind, paced in before.items():
+            went = after(self._paces[kind], paced, at=now, chance=self._chance())
+            self._paced[session_id, kind] = went
         return 0.0
 
     def _refresh(self, now: float) -> None:
         """Take what was configured meanwhile."""
         send = self._settings()
-        pace = Pace(rate=send.rate, burst=send.burst, gap=send.gap)
-        if pace != self._pace:
-            self._pace = pace
-            self._paced = {s: changed(pace, paced, now=now) for s, paced in self._paced.items()}
+        paces = {
+            False: Pace(rate=send.rate, burst=send.burst, gap=send.gap),
+            True: Pace(gap=(send.bulk_gap, send.bulk_gap)),
+        }
+        if paces != self._paces:
+            self._paces = paces
+            for (session_id, kind), paced in self._paced.items():
+                self._paced[session_id, kind] = changed(paces[kind], paced, now=now)

@@ -76,6 +76,7 @@ class Ticket:
     """None: to be read from its row when its turn comes."""
     send_at: float | None = None
     expires_at: float | None = None
+    bulk_id: str | None = None
     stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
     done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -202,6 +203,23 @@ def new_message_id(chat: str) -> str:
     return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
 
 
+def new_ticket(session_id: str, workspace_id: int, command: Command, options: Options) -> Ticket:
+    """Of a message that is not kept yet."""
+    return Ticket(
+        session_id=session_id,
+        workspace_id=workspace_id,
+        chat=command.chat,
+        kind=command.kind if isinstance(command, SendMedia) else "text",
+        message_id=new_message_id(command.chat),
+        fingerprint=fingerprint(session_id, command, options.scope),
+        key=options.key,
+        queued=options.later or options.send_at is not None,
+        command=command,
+        send_at=options.send_at,
+        bulk_id=options.bulk_id,
+    )
+
+
 def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
     """The same for the same message."""
     content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
@@ -246,6 +264,7 @@ def take_over(ticket: Ticket, row: Outgoing) -> None:
     ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
     ticket.queued, ticket.told = row.queued, row.answered
     ticket.send_at, ticket.expires_at = row.send_at, row.expires_at
+    ticket.bulk_id = row.bulk_id
     if row.state is not State.ACCEPTED:
         ticket.begun.set()
     if row.state not in {State.ACCEPTED, State.SENDING}:

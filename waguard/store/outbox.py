@@ -1,5 +1,6 @@
 """The outbox over SQLAlchemy: what is sent, from its acceptance to the last ack."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -132,7 +133,18 @@ async def write(
     connection: AsyncConnection, items: Sequence[Draft | Move | Retract], now: float
 ) -> tuple[int, ...]:
     """For each the new id, or how many messages it changed."""
-    return tuple([await _write(connection, item, now) for item in items])
+    kept: list[int] = []
+    for bulk_id, group in itertools.groupby(items, key=_bulk_of):
+        if bulk_id is None:
+            kept += [await _write(connection, item, now) for item in group]
+        else:
+            drafts = [item for item in group if isinstance(item, Draft)]
+            kept += await _keep_bulk(connection, bulk_id, drafts, now)
+    return tuple(kept)
+
+
+def _bulk_of(item: Draft | Move | Retract) -> str | None:
+    return item.bulk_id if isinstance(item, Draft) else None
 
 
 async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now: float) -> int:
@@ -147,10 +159,32 @@ async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now:
 
 
 async def _keep(connection: AsyncConnection, draft: Draft, now: float) -> int:
+    await _free_key(connection, draft)
+    done = await connection.execute(insert(OUTBOX).values(_values(draft, now)))
+    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
+    return int(done.inserted_primary_key[0])
+
+
+async def _keep_bulk(
+    connection: AsyncConnection, bulk_id: str, drafts: Sequence[Draft], now: float
+) -> list[int]:
+    """The same for many at once: one by one, a thousand would hold up everybody for a second."""
+    for draft in drafts:
+        await _free_key(connection, draft)
+    await connection.execute(insert(OUTBOX), [_values(draft, now) for draft in drafts])
+    query = select(_OWN.message_id, _OWN.id).where(_OWN.bulk_id == bulk_id)
+    ids = {row.message_id: row.id for row in await connection.execute(query)}
+    return [ids[draft.message_id] for draft in drafts]
+
+
+async def _free_key(connection: AsyncConnection, draft: Draft) -> None:
     if draft.key is not None:
         older = and_(_OWN.session_id == draft.session_id, _OWN.idempotency_key == draft.key)
         await connection.execute(update(OUTBOX).where(older).values(idempotency_key=None))
-    values = {
+
+
+def _values(draft: Draft, now: float) -> dict[str, Any]:
+    return {
         "session_id": draft.session_id,
         "workspace_id": draft.workspace_id,
         "chat": draft.chat,
@@ -170,9 +204,6 @@ async def _keep(connection: AsyncConnection, draft: Draft, now: float) -> int:
         "created_at": now,
         "updated_at": now,
     }
-    done = await connection.execute(insert(OUTBOX).values(values))
-    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
-    return int(done.inserted_primary_key[0])
 
 
 async def _move(connection: AsyncConnection, move: Move, now: float) -> int:

@@ -1,0 +1,182 @@
+"""Bulks: all kept or none, one after the other, each once; also over a crash."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.api.fake_sessions import SESSION, WORKSPACE
+from tests.messaging.outbox_world import World
+from tests.waiting import wait_until
+from waguard.config import Config, Send
+from waguard.errors import NotFoundError, TooManyError, UnavailableError
+from waguard.messaging import outbox
+from waguard.messaging.bulk import Bulks
+from waguard.messaging.outbox import HOUR, text
+from waguard.messaging.tickets import KEPT_FOR, KeyReusedError
+from waguard.policy.outbox import State
+
+GAP = 0.001  # s; the outbox's clock stands until a test moves it
+CHATS = [f"628123456789{n}@c.us" for n in range(5)]
+OTHER = "6281999999999@c.us"
+
+
+def settings() -> Send:
+    return Send(bulk_gap=GAP)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path, lambda: Config(send=settings()))
+    await made.start()
+    yield made
+    await made.stop(0.0)
+
+
+def bulks(world: World) -> Bulks:
+    return Bulks(world.outbox, world.store.outbox, settings, wall=world.clock.wall)
+
+
+async def accept(
+    world: World, body: str = "hi", chats: Sequence[str] = CHATS, key: str | None = None
+) -> str:
+    commands = [text(chat, body) for chat in chats]
+    return await bulks(world).accept(SESSION, WORKSPACE, commands, key)
+
+
+def began(world: World) -> list[str]:
+    return [call.chat for call in world.sessions.sends()]
+
+
+async def counts(world: World, bulk_id: str) -> dict[State, int]:
+    assert await world.journal.flushed(10.0)
+    return await bulks(world).counts(bulk_id)
+
+
+async def wait_began(world: World, count: int) -> None:
+    await wait_until(lambda: len(began(world)) == count, f"{count} went")
+
+
+async def test_one_after_the_other_in_the_order_of_the_list(world: World) -> None:
+    bulk_id = await accept(world)
+    for count in range(1, len(CHATS) + 1):
+        await wait_began(world, count)
+        world.clock.now += GAP
+    assert began(world) == CHATS
+    assert await counts(world, bulk_id) == {State.SENT: len(CHATS)}
+    assert len([event for event, *_ in world.published if event == "message_sent"]) == len(CHATS)
+
+
+async def test_others_do_not_wait_for_it(world: World) -> None:
+    await accept(world)
+    await wait_began(world, 1)
+    await world.outbox.result(world.send(chat=OTHER))
+    await world.outbox.result(world.send(chat=CHATS[3]))  # of which one waits that is not due
+    assert began(world) == [CHATS[0], OTHER, CHATS[3]]
+
+
+async def test_after_a_crash_it_goes_on_one_after_the_other_and_doubles_none(
+    world: World,
+) -> None:
+    bulk_id = await accept(world)
+    await wait_began(world, 1)
+    await world.kill()
+    world.clock.now += 3_600.0  # all are overdue
+    await world.start()
+    await wait_began(world, 2)
+    assert (await counts(world, bulk_id))[State.ACCEPTED] == len(CHATS) - 2
+    for count in range(3, len(CHATS) + 1):
+        world.clock.now += GAP
+        await wait_began(world, count)
+    assert began(world) == CHATS
+
+
+async def test_all_are_kept_or_none(world: World) -> None:
+    await world.store.close()
+    with pytest.raises(UnavailableError):
+        await accept(world)
+    await world.store.open()
+    assert await world.store.outbox.listing() == []
+    await accept(world)
+    assert len(await world.store.outbox.listing()) == len(CHATS)
+
+
+async def test_all_find_a_place_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "WAITING_AT_MOST", len(CHATS) - 1)
+    with pytest.raises(TooManyError):
+        await accept(world)
+    assert await world.store.outbox.listing() == []
+    await accept(world, chats=CHATS[1:])
+
+
+async def test_a_repeated_request_is_the_same_bulk_as_long_as_it_may_be_repeated(
+    world: World,
+) -> None:
+    first = await accept(world)
+    assert await accept(world) == first
+    assert await accept(world, "ho") != first
+    assert await accept(world, chats=CHATS[:4]) != first
+    await world.kill()
+    await world.start()
+    world.clock.now += KEPT_FOR - 1
+    assert await accept(world) == first
+    world.clock.now += 2
+    assert await accept(world) != first
+
+
+async def test_the_same_at_the_same_time_is_one(world: World) -> None:
+    one = bulks(world)
+    commands = [text(chat, "hi") for chat in CHATS]
+    ids = await asyncio.gather(*(one.accept(SESSION, WORKSPACE, commands, None) for _ in range(3)))
+    assert len(set(ids)) == 1
+    assert len(await world.store.outbox.listing()) == len(CHATS)
+
+
+async def test_a_key_means_the_same_bulk(world: World) -> None:
+    first = await accept(world, key="k")
+    with pytest.raises(KeyReusedError):
+        await accept(world, chats=CHATS[:4], key="k")
+    with pytest.raises(KeyReusedError):
+        await world.outbox.result(world.send(chat=CHATS[0], key="k"))
+    world.clock.now += 23 * HOUR
+    assert await accept(world, key="k") == first
+    assert await accept(world, key="other") != first
+    world.clock.now += 2 * HOUR
+    assert await accept(world, key="k") != first
+
+
+async def test_the_key_of_a_single_message_is_no_bulks(world: World) -> None:
+    await world.outbox.result(world.send(chat=CHATS[0], key="k"))
+    with pytest.raises(KeyReusedError):
+        await accept(world, key="k")
+
+
+async def test_cancelled_is_what_has_not_begun(world: World) -> None:
+    world.sessions.free.clear()
+    bulk_id = await accept(world)
+    await wait_began(world, 1)
+    await bulks(world).cancel(bulk_id)
+    world.sessions.free.set()
+    world.clock.now += 1.0
+    await world.outbox.result(world.send(chat=OTHER))
+    left = len(CHATS) - 1
+    assert await counts(world, bulk_id) == {State.SENT: 1, State.CANCELLED: left}
+    assert began(world) == [CHATS[0], OTHER]
+    await bulks(world).cancel(bulk_id)  # again: nothing is left
+
+
+async def test_a_cancelled_bulk_can_be_asked_for_again(world: World) -> None:
+    first = await accept(world)
+    keyed = await accept(world, key="k")
+    for bulk_id in (first, keyed):
+        await bulks(world).cancel(bulk_id)
+    assert await accept(world) != first
+    assert await accept(world, key="k") == keyed
+
+
+async def test_there_is_no_such_bulk(world: World) -> None:
+    with pytest.raises(NotFoundError):
+        await bulks(world).counts("none")
+    with pytest.raises(NotFoundError):
+        await bulks(world).cancel("none")
