@@ -108,6 +108,11 @@ async def test_all_that_are_wrong_are_named(api: Api) -> None:
     assert "Eve" in told["recipients"][1]["error"]
 
 
+async def test_the_id_in_a_listing_is_checked(api: Api) -> None:
+    answer = await api.call("GET", "/api/messages?bulk_id=%00")
+    assert (answer.status, answer.json()["field"]) == (400, "bulk_id")
+
+
 async def test_what_is_not_there_is_404(api: Api) -> None:
     assert (await api.call("POST", BULK, body(session_id="nobody"))).status == 404
     assert (await api.call("POST", BULK, body(workspace_id=2))).status == 404

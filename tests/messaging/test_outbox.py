@@ -24,7 +24,7 @@ from waguard.errors import (
 from waguard.messaging import outbox as module
 from waguard.messaging.journal import of_event
 from waguard.messaging.outbox import Context, Media, file, text
-from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
+from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Command, Ticket, new_message_id
 from waguard.policy.outbox import State
 from waguard.ports import BusEvent
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
@@ -176,6 +176,47 @@ async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) 
     assert fetched(b"made at 12:01", "https://files.example/bill") is first
     assert fetched(b"made at 12:00", "https://files.example/other") is not first
     await wait_until(lambda: len(world.sessions.sends()) == 2, "both began")
+
+
+async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:
+    fetched: list[str] = []
+
+    async def fetch() -> Command:
+        fetched.append("bill")
+        return file(CHAT, Media(content=b"a bill", mimetype="a/b", kind="image"))
+
+    def ask() -> Ticket:
+        asked = file(CHAT, Media(content=b"", mimetype="?/?", kind="document"))
+        return world.accept(asked, key="k", scope="https://files.example/bill", fetch=fetch)
+
+    ticket = ask()
+    assert ask() is ticket
+    await result(world, ticket)
+    world.outbox.answered(ticket)
+    row = await world.row(ticket)
+    assert (row.state, row.kind) == (State.SENT, "image")
+    await world.kill()
+    await world.start()
+    assert (await result(world, ask())).message_id == ticket.message_id
+    assert fetched == ["bill"]
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert call.content == b"a bill"
+
+
+async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:
+    answers = [NotFoundError("no file"), RuntimeError("a bug"), None]
+
+    async def fetch() -> Command:
+        if answer := answers.pop(0):
+            raise answer
+        return text(CHAT, "hi")
+
+    for error in (NotFoundError, RuntimeError):
+        with pytest.raises(error):
+            await world.outbox.result(world.send(fetch=fetch))
+    assert await world.store.outbox.listing() == []
+    assert (await result(world, world.send(fetch=fetch))).outcome == "sent"
 
 
 async def test_a_caller_that_is_cancelled_does_not_cancel_the_send(world: World) -> None:

@@ -3,7 +3,7 @@
 import base64
 import mimetypes
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from waguard.api import fields
@@ -73,7 +73,7 @@ def _mentions(body: dict[str, Any]) -> tuple[str, ...]:
 class File:
     """The file of a request, with its content or with its address."""
 
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes = field(repr=False)
     url: str | None = None
     name: str
     """Of the field that holds it."""
@@ -93,7 +93,7 @@ def file(body: dict[str, Any]) -> File:
             name, given, "no file", "an address or a data: URL in media_url, or base64 in media"
         )
     is_url = given.startswith(("http://", "https://"))
-    content, mimetype = (None, None) if is_url else _decoded(given, name)
+    content, mimetype = (b"", None) if is_url else _decoded(given, name)
     filename = fields.optional_text(body, "filename", most=FILENAME_LIMIT)
     if filename and not filename.isprintable():
         raise fields.bad(
@@ -110,22 +110,26 @@ def file(body: dict[str, Any]) -> File:
     )
 
 
-async def media(file: File, fetcher: Fetcher) -> Media:
-    """The file itself. Raises as ``Fetcher.fetch``."""
-    content, mimetype, filename = file.content, file.mimetype, file.filename
-    if content is None:
-        assert file.url  # noqa: S101 - one of the two
-        found = await fetcher.fetch(file.url, file.name)
-        content = found.content
-        filename = filename or _clean(found.filename)
-        mimetype = mimetype or _said(found.mimetype)
-    mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or UNKNOWN_TYPE
+def media(file: File) -> Media:
+    """As the request has it: without content where that is to be fetched."""
+    mimetype = file.mimetype or mimetypes.guess_type(file.filename or "")[0] or UNKNOWN_TYPE
     return Media(
-        content=content,
+        content=file.content,
         mimetype=mimetype,
         kind=file.kind or _family(mimetype),
-        filename=filename,
+        filename=file.filename,
         caption=file.caption,
+    )
+
+
+async def fetched(file: File, fetcher: Fetcher) -> File:
+    """With what its server gave. Raises as ``Fetcher.fetch``."""
+    found = await fetcher.fetch(file.url or "", file.name)
+    return replace(
+        file,
+        content=found.content,
+        filename=file.filename or _clean(found.filename),
+        mimetype=file.mimetype or _said(found.mimetype),
     )
 
 

@@ -35,9 +35,14 @@ async def send_media(request: web.Request) -> web.StreamResponse:
     chat, file = fields.chat(body), content.file(body)
     context, how = content.context(body, chat), options(request, body)
     view = await session_for(request, session_id, body)
-    media = await content.media(file, request.app[DEPS].fetcher)
-    how = replace(how, scope=file.url or "")
-    return await _reply(request, view, sends.file(chat, media, context), how)
+
+    async def fetch() -> Command:
+        found = await content.fetched(file, request.app[DEPS].fetcher)
+        return sends.file(chat, content.media(found), context)
+
+    if file.url:
+        how = replace(how, scope=file.url, fetch=fetch)
+    return await _reply(request, view, sends.file(chat, content.media(file), context), how)
 
 
 async def validate(request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ LISTED: Final = 100
 LISTED_AT_MOST: Final = 1_000
 FARTHEST: Final = 366 * 86_400.0  # s
 _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
+_BULK_ID: Final = re.compile(r"[0-9a-f-]{36}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _YES: Final = frozenset({"1", "true"})
 _NO: Final = frozenset({"", "0", "false"})
@@ -46,7 +47,7 @@ async def listing(request: web.Request) -> web.Response:
     found = await request.app[DEPS].outgoing.listing(
         session_id=None if session_id is None else fields.session_id(session_id),
         state=_state(query["state"]) if "state" in query else None,
-        bulk_id=query.get("bulk_id"),
+        bulk_id=_bulk_id(query["bulk_id"]) if "bulk_id" in query else None,
         before=_number(query["before"], "before") if "before" in query else None,
         limit=limit,
     )
@@ -156,6 +157,12 @@ def _state(text: str) -> State:
         return State(text)
     except ValueError:
         raise fields.bad("state", text, "no such state", ", ".join(State)) from None
+
+
+def _bulk_id(text: str) -> str:
+    if _BULK_ID.fullmatch(text):
+        return text
+    raise fields.bad("bulk_id", text, "no id of a bulk", "as bulk-send answered it")
 
 
 def _limit(text: str | None) -> int:

@@ -366,6 +366,8 @@ class Outbox:
         try:
             if ticket.key is not None and await self._was_kept(ticket, ticket.key):
                 return
+            if options.fetch:
+                ticket.take(await options.fetch())
             direct = await self._keep(ticket, options)
         except WaguardError as error:
             self._reject(ticket, error)

@@ -9,7 +9,7 @@ twice. Where the request names a key, the key says which message it is.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -43,6 +43,8 @@ class Options:
     bulk_id: str | None = None
     scope: str = ""
     """What else makes it the same message; the address of its file stands for its content."""
+    fetch: Callable[[], Awaitable[Command]] | None = None
+    """Gets the message with its file, once it is known that the request is no repetition."""
 
 
 class KeyReusedError(WaguardError):
@@ -91,6 +93,10 @@ class Ticket:
     """A reply was written."""
     kept_since: float | None = None
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
+
+    def take(self, command: Command) -> None:
+        """What is to be sent."""
+        self.command, self.kind = command, kind_of(command)
 
     @property
     def ident(self) -> tuple[str, ...]:
@@ -209,7 +215,7 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
         session_id=session_id,
         workspace_id=workspace_id,
         chat=command.chat,
-        kind=command.kind if isinstance(command, SendMedia) else "text",
+        kind=kind_of(command),
         message_id=new_message_id(command.chat),
         fingerprint=fingerprint(session_id, command, options.scope),
         key=options.key,
@@ -218,6 +224,11 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
         send_at=options.send_at,
         bulk_id=options.bulk_id,
     )
+
+
+def kind_of(command: Command) -> str:
+    """As a message's type is told."""
+    return command.kind if isinstance(command, SendMedia) else "text"
 
 
 def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
