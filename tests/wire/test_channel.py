@@ -14,6 +14,7 @@ from waguard.wire import channel, protocol
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
+    Acks,
     Call,
     CatchUp,
     Edit,
@@ -76,6 +77,7 @@ CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
+    Acks(ids=("true_6281@c.us_3EB0",)),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (
