@@ -1,6 +1,6 @@
 """What a session costs, against the thinnest script that does the same: ``thin.py`` is the floor.
 
-    python bench/session.py [--rounds N] [--only qr,restart,send,memory,second] [--json FILE]
+    python bench/session.py [--rounds N] [--only qr,restart,send,sends,memory,second] [--json FILE]
 
 Floor and waguard take turns in the same run, on the same stand-in of WhatsApp Web, Chromium and flags.
 A goal that is missed is said and is no failure; anything else that goes wrong is.
@@ -30,6 +30,8 @@ from waguard.worker.browser_arguments import Flavour
 
 SESSIONS = 4
 SENDS = 100  # at least
+CHATS = 8
+SENDS_OF_A_CHAT = 10
 IDLE = 20.0  # s
 CALM = 0.3  # s between two measurements: the end of one is no part of the next
 PHONE = "62811900"
@@ -254,6 +256,45 @@ class Bench:
                     ours.waguard.append((ended - between) * 1000)
         return [ours]
 
+    async def sends(self) -> list[Figure]:
+        """As many as go through, each kept on the disk and acknowledged: eight chats at a time."""
+        return [await self._sends(1), await self._sends(SESSIONS)]
+
+    async def _sends(self, count: int) -> Figure:
+        ours = Figure(f"a send of {count} session(s), {CHATS} chats at a time each", "ms", [])
+        mine, theirs = self.phones(count), self.phones(count)
+        async with (
+            self.daemon(f"sends-{count}") as daemon,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            await daemon.start()
+            await daemon.ready()
+            await daemon.pair(mine)
+            browsers = []
+            for name, phone in theirs.items():
+                profile = self.folder / f"sends-thin-{count}-{name}"
+                start = await stack.enter_async_context(self.browser(profile, f"x{name}"))
+                browsers.append(await start())
+                code = await browsers[-1].until(UNTIL_CODE)
+                await self.standin.scan(self.http, code, phone)
+                await browsers[-1].until(UNTIL_CONNECTED)
+            await asyncio.sleep(2.0)  # what follows a pairing
+
+            async def bare(place: int, chat: str, text: str) -> None:
+                message = f"true_{chat}@c.us_3EB0{os.urandom(9).hex().upper()}"
+                await browsers[place].send(f"{chat}@c.us", text, message)
+
+            async def kept(place: int, chat: str, text: str) -> None:
+                await daemon.send([*mine][place], chat, text)
+
+            for number in range(-1, self.rounds):
+                floor = await _per_send(bare, count)
+                taken = await _per_send(kept, count)
+                if number >= 0:
+                    ours.floor.append(floor)
+                    ours.waguard.append(taken)
+        return ours
+
     # ---- 4: memory, and CPU at rest ----
 
     async def memory(self) -> list[Figure]:
@@ -339,7 +380,7 @@ class Bench:
 
 
 ABOUT = __doc__.partition("\n")[0]
-PARTS = ("qr", "restart", "send", "memory", "second")
+PARTS = ("qr", "restart", "send", "sends", "memory", "second")
 
 
 def _print(figures: list[Figure]) -> None:
@@ -387,6 +428,20 @@ async def _main(make: type[Bench], parts: list[str], rounds: int, out: Path | No
         sys.stderr.write(f"processes left behind, now killed: {left}\n")
         return 1
     return 0
+
+
+async def _per_send(send: Callable[[int, str, str], Awaitable[None]], sessions: int) -> float:
+    """Milliseconds from one acknowledged send to the next, of all sessions together."""
+
+    async def to_chat(place: int, chat: int) -> None:
+        for number in range(SENDS_OF_A_CHAT):
+            await send(place, str(int(FRIEND) + chat), f"message {number} at {time.monotonic_ns()}")
+
+    began = time.perf_counter()
+    await asyncio.gather(
+        *(to_chat(place, chat) for place in range(sessions) for chat in range(CHATS))
+    )
+    return (time.perf_counter() - began) * 1000 / (sessions * CHATS * SENDS_OF_A_CHAT)
 
 
 def main(

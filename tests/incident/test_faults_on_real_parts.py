@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from uuid import UUID
 
 import pytest
 
@@ -50,6 +51,7 @@ def routes() -> Iterator[tuple[str, str]]:
         if route.method != "HEAD" and path not in OPEN:
             known = path.replace("{session_id}", "nobody").replace("{number}", "1")
             known = known.replace("{sha256}", "0" * 64).replace("{id}", "1")
+            known = known.replace("{bulk_id}", str(UUID(int=0)))
             yield route.method, known
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Final, Literal
 
-Answer = Literal["sent", "refused", "uncertain", "none"]
+Answer = Literal["sent", "refused", "uncertain", "accepted", "none"]
 """What the application was told in the end; none: three times an error, as for a text never sent."""
 
 KNOWN_OPEN: Final = frozenset({"accepted", "sending", "uncertain"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from waguard.chaos.books import Answer, Books, Delivered, Incoming, Outgoing
-from waguard.chaos.world import FRIEND, World
+from waguard.chaos.world import FRIEND, World, until
 from waguard.client import ApiCallError
 
 FRIENDS: Final = 5  # chats of a session
@@ -56,7 +56,8 @@ class Traffic:
         """As the application does: one after the other, and what failed is repeated as it was."""
         for text in texts:
             await asyncio.sleep(chance.random() * GAP)
-            body = {
+            how = chance.choice(({}, {}, {"idempotency_key": text}, {"queue": True}))
+            body = how | {
                 "session_id": session,
                 "recipient_phone": str(int(FRIEND) + chance.randrange(FRIENDS)),
                 "message": text,
@@ -76,12 +77,13 @@ class Traffic:
                 if left:
                     await asyncio.sleep(TRY_AGAIN)
             else:
-                return "sent" if told["success"] else "uncertain"
+                return _told(told)
         return "none"
 
     async def books(self) -> Books:
-        """Everybody's, after the last message has come in, or none has for a while."""
+        """Everybody's, after the last message has come in and gone out, or none has for a while."""
         await self._last_delivery()
+        await until(self._nothing_waits, "what was accepted is sent", within=LAST_DELIVERY)
         return Books(
             incoming=tuple(self._written),
             delivered=tuple(self._delivered()),
@@ -125,6 +127,10 @@ class Traffic:
             ).fetchall()
         return Counter((session, json.loads(told)["message"]["body"]) for session, told in found)
 
+    async def _nothing_waits(self) -> bool:
+        states = (await asyncio.to_thread(self._outbox)).values()
+        return not {"accepted", "sending"} & set(states)
+
     def _outbox(self) -> dict[tuple[str, str], str]:
         """The newest of each: what never left is kept too, and its repetition is another one."""
         with self.world.database(write=False) as connection:
@@ -141,6 +147,12 @@ class Traffic:
             for message in self.world.standin.phone.messages(phone)
             if message["direction"] == "out" and message["ack"] >= 0
         )
+
+
+def _told(answer: dict[str, Any]) -> Answer:
+    if not answer["success"]:
+        return "uncertain"
+    return "accepted" if answer.get("status") == "accepted" else "sent"
 
 
 def _share(of: int, number: int, parts: int) -> int:

@@ -310,6 +310,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_RECONCILE__INTERVAL": "3",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
         "WAGUARD_SEND__TIMEOUT": "5",
+        "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
         "WAGUARD_PATHS__STATE": str((disk or folder) / "state"),
     }
