@@ -1,6 +1,7 @@
 """Which addresses may be called that others name. Pure: a name is judged again when it is resolved."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
+@lru_cache(maxsize=1_024)  # each webhook asks for one of a few
 def url_refusal(url: str, *, allow_private: bool) -> str | None:
     """Why ``url`` may not be called, as far as it shows without a look-up; None: it may."""
     try:
