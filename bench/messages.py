@@ -36,7 +36,8 @@ from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
-from waguard.supervision.session import Session, Surroundings
+from waguard.supervision.session import Session
+from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
@@ -167,17 +168,18 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         clock=clock,
     )
     async with journal, webhooks:
-        sessions, workers = [], [Worker(count // SESSIONS) for _ in range(SESSIONS)]
-        for number, worker in enumerate(workers):
+        sessions = []
+        # in the place of connections
+        workers: list[Any] = [Worker(count // SESSIONS) for _ in range(SESSIONS)]
+        for number in range(SESSIONS):
             row = await store.create(f"s{number}", 1, account_id=None, priority=0)
             sessions.append(Session(row, around))
-            line: Any = worker
-            sessions[-1]._link = line  # noqa: SLF001 - in the place of a connection
         assert await webhooks.drain(10.0)
         began = time.perf_counter()
         for number in range(count):
             event = Event(seq=number, at=1_732_240_000.0, body=message(number))
-            sessions[number % SESSIONS]._take_event(event)  # noqa: SLF001 - as off the line
+            place = number % SESSIONS
+            sessions[place]._intake.take(event, workers[place])  # noqa: SLF001 - as off the line
         await asyncio.gather(*(worker.all.wait() for worker in workers))
         stored = time.perf_counter() - began
         assert await webhooks.drain(300.0)

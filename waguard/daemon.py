@@ -49,8 +49,8 @@ from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
-from waguard.supervision.session import Surroundings
 from waguard.supervision.supervisor import Supervisor
+from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import WorkerRecord
 
 WATCH_INTERVAL: Final = 1.0  # s

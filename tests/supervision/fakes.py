@@ -29,7 +29,8 @@ from waguard.ports import Stored as StoredCall
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
-from waguard.supervision.session import Session, Surroundings
+from waguard.supervision.session import Session
+from waguard.supervision.surroundings import Surroundings
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,

@@ -20,6 +20,7 @@ from waguard.ports import SessionRow, Swept
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as under_test
 from waguard.supervision import translate
+from waguard.supervision.intake import TOUCH_INTERVAL
 from waguard.supervision.session import Session, describe_exit
 from waguard.wire.protocol import (
     EXIT_BROWSER_NOT_STARTED,
@@ -807,7 +808,7 @@ async def test_activity_is_noted_once_in_a_while(
     for number in range(10):
         process.event(message(number))
     await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
-    world.clock.advance(under_test.TOUCH_INTERVAL)
+    world.clock.advance(TOUCH_INTERVAL)
     process.event(message(10))
     await wait_until(lambda: len(touched) == 2, "it is noted again")
 

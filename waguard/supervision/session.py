@@ -7,23 +7,19 @@ What the database is told is ``ledger.py``'s.
 
 import asyncio
 import contextlib
-import random
 import signal
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 from loguru import logger
 
-from waguard.config import Config
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
-from waguard.policy.inbox import LOOK_BACK, Kind, Received, left_out, missed_since
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
 from waguard.policy.link import Link
@@ -40,40 +36,27 @@ from waguard.policy.status import (
 )
 from waguard.ports import (
     AuditEntry,
-    Clock,
-    Inbox,
-    Meter,
     Process,
     SessionRow,
-    Spawn,
-    Store,
     Usage,
 )
 from waguard.supervision import shutdown, translate
-from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ack_watch import AckWatch
-from waguard.supervision.admission import Admission, say_held_back
-from waguard.supervision.bus import Bus
-from waguard.supervision.fleet import Fleet
+from waguard.supervision.admission import say_held_back
+from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
+from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
+from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
 from waguard.wire.protocol import (
     EXIT_MEANINGS,
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     PROTOCOL,
-    Ack,
-    Edit,
     Heartbeat,
     Hello,
-    InboundMessage,
-    IncomingCall,
-    LoggedOut,
-    ProfileMended,
-    Reaction,
     Report,
-    Revoke,
     WorkerRecord,
     WorkerSpec,
 )
@@ -81,9 +64,7 @@ from waguard.wire.protocol import (
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
-TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
 CATCH_UP_RETRY: Final = 5.0  # s
-DAY: Final = 86_400.0  # s
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
@@ -99,25 +80,6 @@ def describe_exit(code: int | None) -> str:
         named = {number.value: number.name for number in signal.Signals}
         return f"the worker was ended by {named.get(-code, f'signal {-code}')}"
     return EXIT_MEANINGS.get(code, f"the worker failed with exit code {code}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What every session shares. ``config`` is read at each use: a reload reaches all."""
-
-    config: Callable[[], Config]
-    instance: str
-    store: Store
-    inbox: Inbox
-    spawn: Spawn
-    bus: Bus
-    clock: Clock
-    admission: Admission
-    fleet: Fleet
-    meter: Meter
-    crowded: Callable[[], bool] = lambda: False
-    """Whether the machine has more to do than it can."""
-    chance: random.Random = field(default_factory=random.Random)
 
 
 class Session:
@@ -159,7 +121,6 @@ class Session:
         self._planned = False
         self._held = False
         self._caught_up: tuple[int, Process | None, int] | None = None
-        self._ack_order = AckOrder()
         self.acks = AckWatch(
             around.clock,
             limit=lambda: around.config().send.ack_limit,
@@ -167,7 +128,6 @@ class Session:
             ask=self._ask_for_acks,
             note=self.note,
         )
-        self._touched_at: float | None = None
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
         self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
@@ -181,6 +141,14 @@ class Session:
             newest=lambda: (self._verdict, self.phone),
             moved=self._move,
             told=self._tell_incident,
+        )
+        self._intake = Intake(
+            around,
+            self._ledger,
+            acked=self.acks.acknowledged,
+            active=self._be_active,
+            publish=self._publish,
+            begin=self._task,
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
@@ -619,43 +587,8 @@ class Session:
 
     # ---- the worker ----
 
-    def _spec(self) -> WorkerSpec:
-        config = self._around.config()
-        name = profiles.key(self.row.session_id)
-        workers = config.paths.runtime / "workers"
-        at = self.at
-        return WorkerSpec(
-            instance=self._around.instance,
-            session=self.row.session_id,
-            generation=self.row.generation,
-            workspace=self.row.workspace_id,
-            profile=str(at.profile),
-            snapshots=str(at.snapshots),
-            quarantine=str(at.quarantine),
-            snapshot_interval=config.profiles.snapshot_interval,
-            cache_limit=config.profiles.cache_limit << 20,
-            socket=str(workers / f"{name}.sock"),
-            record=str(workers / f"{name}.json"),
-            temporary=str(profiles.temporary(config.paths.runtime, name)),
-            url=config.whatsapp.url,
-            wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
-            takeover=config.whatsapp.on_conflict == "takeover",
-            left_out=left_out(
-                broadcasts=config.inbox.broadcasts,
-                channels=config.inbox.channels,
-                groups=config.inbox.groups,
-            ),
-            executable=config.browser.executable,
-            flavour=config.browser.flavour,
-            extra_args=config.browser.extra_args,
-            launch_timeout=config.browser.launch_timeout,
-            orphan_grace=config.worker.orphan_grace,
-            heartbeat=config.worker.heartbeat,
-            log_level=config.log.level,
-        )
-
     async def _run_worker(self) -> None:
-        spec = self._spec()
+        spec = worker_spec(self.row, self.at, self._around.config(), instance=self._around.instance)
         try:
             profiles.settle(
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
@@ -759,7 +692,7 @@ class Session:
 
     def _take_from(self, process: Process, message: Report | Heartbeat | protocol.Event) -> None:
         if isinstance(message, protocol.Event):
-            self._take_event(message)
+            self._intake.take(message, self._link)
             return
         if self.process is not process:  # the last words of one that is gone
             return
@@ -799,21 +732,13 @@ class Session:
         seen = self._caught_up
         while self.link is Link.CONNECTED and self._caught_up == seen:
             try:
-                await self._ask_for_missed()
+                if self._link:  # by itself, so the session is no less idle
+                    await self._intake.ask_for_missed(self._link, self.at.profile)
             except WaguardError as error:
                 self._log.warning("missed messages not read, trying again", why=error.line())
                 await asyncio.sleep(CATCH_UP_RETRY)
             else:
                 return
-
-    async def _ask_for_missed(self) -> None:
-        kept_for = self._around.config().retention.inbox_days * DAY
-        now = self._around.clock.wall()
-        paired_at = credentials.paired_at(self.at.profile)
-        newest = await self._around.inbox.newest(self.row.session_id, after=now - LOOK_BACK)
-        since, floor = missed_since(newest, paired_at=paired_at, kept_for=kept_for, now=now)
-        if self._link:  # by itself, so the session is no less idle
-            await self._link.call(protocol.CatchUp(since=since, floor=floor))
 
     def _acks_since(self) -> float | None:
         network = self._around.fleet.network_since
@@ -864,45 +789,8 @@ class Session:
         ):
             self._crashes.clear()
 
-    def _take_event(self, event: protocol.Event) -> None:
-        received: tuple[Received, ...] = ()
-        match event.body:
-            case InboundMessage() as message:
-                self._busy_at = self._around.clock.monotonic()
-                received = translate.received(self.row, message, event.at)
-            case Ack() as ack:
-                if ack.ack:
-                    self.acks.acknowledged(ack.ids)
-                if news := self._ack_order.forward(ack):
-                    received = translate.acks(self.row, news, event.at)
-            case Edit() | Revoke() | Reaction() | IncomingCall() as it:
-                received = translate.happened(self.row, it, event.at)
-            case LoggedOut(reason=reason):
-                self._log.warning("logged out", reason=reason)
-                self._ledger.record("logged_out", reason=reason)
-            case ProfileMended(done=done, grave=grave, aside=aside):
-                kind = "profile_mended" if grave else "profile_tidied"
-                self._log.warning("profile mended", done=done, aside=aside)
-                self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
-        link = self._link
-        # also what is not stored waits its turn: an acknowledgement covers all before it
-        self._around.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
-
-    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
-        """The commit is on the disk; the line may be another's by now, and is told nothing then."""
-        if link:
-            link.stored(seq)
-        for received in news:
-            for told in received.told:
-                self._publish(told.event, told.data, stored=True)
-        if any(received.kind is Kind.MESSAGE for received in news):
-            self._touch()
-
-    def _touch(self) -> None:
-        now = self._around.clock.monotonic()
-        if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
-            self._touched_at = now
-            self._task(self._ledger.touch(), "touch")
+    def _be_active(self) -> None:
+        self._busy_at = self._around.clock.monotonic()
 
     # ---- the world ----
 

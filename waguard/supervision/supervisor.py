@@ -61,7 +61,8 @@ from waguard.supervision.readiness import (
     summary,
     wanted,
 )
-from waguard.supervision.session import STOP_GRACE, Session, Surroundings
+from waguard.supervision.session import STOP_GRACE, Session
+from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import (
     PROTOCOL,
     Call,

@@ -1,0 +1,108 @@
+"""What a worker reports that must not be lost, on its way to the inbox and to the trail."""
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.host import credentials
+from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.supervision import translate
+from waguard.supervision.ack_order import AckOrder
+from waguard.supervision.ledger import Ledger
+from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.protocol import (
+    Ack,
+    CatchUp,
+    Edit,
+    Event,
+    InboundMessage,
+    IncomingCall,
+    LoggedOut,
+    ProfileMended,
+    Reaction,
+    Revoke,
+)
+
+TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
+DAY: Final = 86_400.0  # s
+
+
+class Intake:
+    """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, ``active`` is told of
+    each message; ``begin`` runs what takes time as a task."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        ledger: Ledger,
+        *,
+        acked: Callable[[Iterable[str]], None],
+        active: Callable[[], None],
+        publish: Callable[..., None],
+        begin: Callable[[Coroutine[Any, Any, None], str], object],
+    ) -> None:
+        self._around = around
+        self._ledger = ledger
+        self._acked = acked
+        self._active = active
+        self._publish = publish
+        self._begin = begin
+        self._order = AckOrder()
+        self._touched_at: float | None = None
+
+    def take(self, event: Event, link: WorkerLink | None) -> None:
+        """Have it stored, then acknowledged on ``link``, then told."""
+        received = self._received(event)
+        # also what is not stored waits its turn: an acknowledgement covers all before it
+        self._around.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+
+    def _received(self, event: Event) -> tuple[Received, ...]:
+        row = self._ledger.row
+        match event.body:
+            case InboundMessage() as message:
+                self._active()
+                return translate.received(row, message, event.at)
+            case Ack() as ack:
+                if ack.ack:
+                    self._acked(ack.ids)
+                news = self._order.forward(ack)
+                return translate.acks(row, news, event.at) if news else ()
+            case Edit() | Revoke() | Reaction() | IncomingCall() as it:
+                return translate.happened(row, it, event.at)
+            case LoggedOut(reason=reason):
+                logger.warning("logged out", session=row.session_id, reason=reason)
+                self._ledger.record("logged_out", reason=reason)
+            case ProfileMended(done=done, grave=grave, aside=aside):
+                kind = "profile_mended" if grave else "profile_tidied"
+                logger.warning("profile mended", session=row.session_id, done=done, aside=aside)
+                self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
+        return ()
+
+    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
+        """The commit is on the disk; the line may be another's by now, and is told nothing then."""
+        if link:
+            link.stored(seq)
+        for received in news:
+            for told in received.told:
+                self._publish(told.event, told.data, stored=True)
+        if any(received.kind is Kind.MESSAGE for received in news):
+            self._touch()
+
+    def _touch(self) -> None:
+        now = self._around.clock.monotonic()
+        if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
+            self._touched_at = now
+            self._begin(self._ledger.touch(), "touch")
+
+    async def ask_for_missed(self, link: WorkerLink, profile: Path) -> None:
+        """Have the worker tell what came in while nobody listened. Raises ``WaguardError``."""
+        kept_for = self._around.config().retention.inbox_days * DAY
+        now = self._around.clock.wall()
+        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=now - LOOK_BACK)
+        since, floor = missed_since(
+            newest, paired_at=credentials.paired_at(profile), kept_for=kept_for, now=now
+        )
+        await link.call(CatchUp(since=since, floor=floor))

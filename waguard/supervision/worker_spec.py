@@ -1,0 +1,43 @@
+"""What a worker is told at its start."""
+
+from waguard.config import Config
+from waguard.host import profiles
+from waguard.host.credentials import Places
+from waguard.policy.inbox import left_out
+from waguard.ports import SessionRow
+from waguard.wire.protocol import WorkerSpec
+
+
+def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -> WorkerSpec:
+    """``at``: where the session's profile and the copies of it lie."""
+    name = profiles.key(row.session_id)
+    workers = config.paths.runtime / "workers"
+    return WorkerSpec(
+        instance=instance,
+        session=row.session_id,
+        generation=row.generation,
+        workspace=row.workspace_id,
+        profile=str(at.profile),
+        snapshots=str(at.snapshots),
+        quarantine=str(at.quarantine),
+        snapshot_interval=config.profiles.snapshot_interval,
+        cache_limit=config.profiles.cache_limit << 20,
+        socket=str(workers / f"{name}.sock"),
+        record=str(workers / f"{name}.json"),
+        temporary=str(profiles.temporary(config.paths.runtime, name)),
+        url=config.whatsapp.url,
+        wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
+        takeover=config.whatsapp.on_conflict == "takeover",
+        left_out=left_out(
+            broadcasts=config.inbox.broadcasts,
+            channels=config.inbox.channels,
+            groups=config.inbox.groups,
+        ),
+        executable=config.browser.executable,
+        flavour=config.browser.flavour,
+        extra_args=config.browser.extra_args,
+        launch_timeout=config.browser.launch_timeout,
+        orphan_grace=config.worker.orphan_grace,
+        heartbeat=config.worker.heartbeat,
+        log_level=config.log.level,
+    )
