@@ -12,7 +12,8 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
-from waguard.messaging.tickets import Command, Options, Ticket
+from waguard.messaging.commands import Command
+from waguard.messaging.tickets import Options, Ticket
 from waguard.ports import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 

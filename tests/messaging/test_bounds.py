@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.messaging.outbox_world import outbox
-from waguard.messaging.outbox import text
+from waguard.messaging.commands import text
 from waguard.messaging.tickets import KEPT_FOR
 
 

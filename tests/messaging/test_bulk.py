@@ -13,7 +13,8 @@ from waguard.config import Config, Send
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
 from waguard.messaging import outbox
 from waguard.messaging.bulk import Bulks
-from waguard.messaging.outbox import HOUR, text
+from waguard.messaging.commands import text
+from waguard.messaging.outbox import HOUR
 from waguard.messaging.tickets import KEPT_FOR, KeyReusedError
 from waguard.policy.outbox import State
 

@@ -22,9 +22,9 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging import outbox as module
+from waguard.messaging.commands import Command, Context, Media, file, text
 from waguard.messaging.journal import of_event
-from waguard.messaging.outbox import Context, Media, file, text
-from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Command, Ticket, new_message_id
+from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
 from waguard.policy.outbox import State
 from waguard.ports import BusEvent
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value

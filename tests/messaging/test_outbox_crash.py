@@ -12,7 +12,7 @@ from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
-from waguard.messaging.outbox import Media, file
+from waguard.messaging.commands import Media, file
 from waguard.messaging.tickets import KEPT_FOR, Ticket
 from waguard.policy.inbox import Kind, Received, Told, ack_key
 from waguard.policy.outbox import State

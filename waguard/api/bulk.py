@@ -10,7 +10,7 @@ from waguard.api.messages import session_for, text_only
 from waguard.api.outbox import idempotency_key
 from waguard.errors import InvalidInputError
 from waguard.messaging.bulk import LIMIT
-from waguard.messaging.outbox import text
+from waguard.messaging.commands import text
 from waguard.policy.outbox import State
 from waguard.wire.protocol import SendText
 

@@ -9,9 +9,10 @@ from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.api.outbox import options
 from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
-from waguard.messaging import outbox as sends
-from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Command, Options, Ticket
+from waguard.messaging import commands
+from waguard.messaging.commands import Command
+from waguard.messaging.outbox import Outbox, sent_event
+from waguard.messaging.tickets import Options, Ticket
 from waguard.ports import SessionView
 from waguard.wire.protocol import Sent
 
@@ -22,7 +23,7 @@ async def send(request: web.Request) -> web.StreamResponse:
     session_id = fields.session_id(body.get("session_id"))
     text_only(body)
     chat, text = fields.chat(body), fields.text(body, "message")
-    command = sends.text(chat, text, content.context(body, chat))
+    command = commands.text(chat, text, content.context(body, chat))
     how = options(request, body)
     view = await session_for(request, session_id, body)
     return await _reply(request, view, command, how)
@@ -38,11 +39,11 @@ async def send_media(request: web.Request) -> web.StreamResponse:
 
     async def fetch() -> Command:
         found = await content.fetched(file, request.app[DEPS].fetcher)
-        return sends.file(chat, content.media(found), context)
+        return commands.file(chat, content.media(found), context)
 
     if file.url:
         how = replace(how, scope=file.url, fetch=fetch)
-    return await _reply(request, view, sends.file(chat, content.media(file), context), how)
+    return await _reply(request, view, commands.file(chat, content.media(file), context), how)
 
 
 async def validate(request: web.Request) -> web.Response:
@@ -102,7 +103,7 @@ async def _reply(
     if outbox.answered(ticket) and isinstance(outcome, Sent):
         # after the reply: the application would store a second row otherwise
         request.app[DEPS].events.publish(
-            "message_sent", view.session_id, view.workspace_id, sends.sent_event(ticket, outcome)
+            "message_sent", view.session_id, view.workspace_id, sent_event(ticket, outcome)
         )
     return response
 

@@ -14,10 +14,8 @@ a 5xx would make the application send it again.
 import asyncio
 import contextlib
 import functools
-import heapq
-import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +34,7 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
+from waguard.messaging.commands import Command, body_of, command_of
 from waguard.messaging.journal import Journal
 from waguard.messaging.lanes import Lanes
 from waguard.messaging.look_ups import LookUps
@@ -43,23 +42,21 @@ from waguard.messaging.pace import Turns
 from waguard.messaging.tickets import (
     KEPT_FOR,
     UNCERTAIN,
-    Command,
     KeyReusedError,
     Options,
     Ticket,
     Tickets,
-    body_of,
-    command_of,
     new_ticket,
     of_row,
     result_of,
     take_over,
 )
+from waguard.messaging.timers import Timers
 from waguard.policy import delivery
 from waguard.policy.inbox import Kind, Received, Told, fitting
 from waguard.policy.outbox import AT_SERVER, Outcome, State, after_call, after_look, by_ack
 from waguard.ports import Clock, Draft, Move, OutboxStore, Outgoing, Retract, Sessions
-from waguard.wire.protocol import SendMedia, SendText, Sent, Value
+from waguard.wire.protocol import SendMedia, Sent, Value
 
 # beyond the waiting and the send itself; supervision has an end of its own well before
 MARGIN: Final = 30.0  # s
@@ -69,59 +66,8 @@ UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon
 WATCHED_AT_MOST: Final = 1_000
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
 HOUR: Final = 3_600.0  # s
-CLOCK_CHECK: Final = 60.0  # s; the clock may be set
 
 Publish = Callable[..., object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """A file to send; ``kind`` is image, video, audio or document."""
-
-    content: bytes = field(repr=False)
-    mimetype: str
-    kind: str
-    filename: str | None = None
-    caption: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What a message refers to: the one that it answers, the people that it names (ids)."""
-
-    quoted: str | None = None
-    mentions: tuple[str, ...] = ()
-
-
-NO_CONTEXT: Final = Context()
-
-
-def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
-    """The command for a text; its id and its deadline are the outbox's."""
-    return SendText(
-        chat=chat,
-        text=body,
-        message_id="",
-        timeout=0.0,
-        quoted=context.quoted,
-        mentions=context.mentions,
-    )
-
-
-def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
-    """The same for a file."""
-    return SendMedia(
-        chat=chat,
-        content=media.content,
-        mimetype=media.mimetype,
-        kind=media.kind,
-        filename=media.filename,
-        caption=media.caption,
-        message_id="",
-        timeout=0.0,
-        quoted=context.quoted,
-        mentions=context.mentions,
-    )
 
 
 def sent_event(ticket: Ticket, sent: Sent) -> Mapping[str, Any]:
@@ -165,7 +111,7 @@ class Outbox:
         """Those whose answer was lost, by session and WhatsApp's id."""
         self._look_ups = LookUps(sessions, self._on_look)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
-        self._timers = _Timers(clock.wall)
+        self._timers = Timers(clock.wall)
         self._sending: set[asyncio.Task[Any]] = set()
         self._hoping: set[asyncio.Task[Any]] = set()
         self._largest: int | None = None
@@ -663,37 +609,6 @@ class Outbox:
         among.add(task)
         task.add_done_callback(among.discard)
         task.add_done_callback(_say_bug)
-
-
-class _Timers:
-    """Calls at times of the wall clock."""
-
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = itertools.count()
-        self._handle: asyncio.TimerHandle | None = None
-
-    def at(self, when: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (when, next(self._count), call))
-        self._arm()
-
-    def close(self) -> None:
-        self._due.clear()
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._handle:
-            self._handle.cancel()
-            self._handle = None
-        if self._due:
-            delay = min(max(0.0, self._due[0][0] - self._wall()), CLOCK_CHECK)
-            self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
-
-    def _ring(self) -> None:
-        while self._due and self._due[0][0] <= self._wall():
-            heapq.heappop(self._due)[2]()
-        self._arm()
 
 
 def _say_bug(task: "asyncio.Task[Any]") -> None:

@@ -13,19 +13,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-import msgspec
-
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
+from waguard.messaging.commands import Command, body_of, kind_of
 from waguard.policy.outbox import AT_SERVER, State
 from waguard.ports import Move, Outgoing
-from waguard.wire.protocol import SendMedia, SendText, Sent
+from waguard.wire.protocol import SendMedia, Sent
 
 KEPT_FOR: Final = 600.0  # s; the application gives up long before
 KEPT_AT_MOST: Final = 1_000
 
 UNCERTAIN: Final = "it is not known whether the message was sent"
 
-Command = SendText | SendMedia
 Result = TypeVar("Result")
 
 
@@ -226,11 +224,6 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
     )
 
 
-def kind_of(command: Command) -> str:
-    """As a message's type is told."""
-    return command.kind if isinstance(command, SendMedia) else "text"
-
-
 def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
     """The same for the same message."""
     content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
@@ -239,21 +232,6 @@ def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
-
-
-def body_of(command: Command) -> bytes:
-    """What is kept of the command beside its file."""
-    if isinstance(command, SendMedia):
-        command = msgspec.structs.replace(command, content=b"")
-    return msgspec.json.encode(command)
-
-
-def command_of(body: bytes, content: bytes | None) -> Command:
-    """The command of what was kept."""
-    command = msgspec.json.decode(body, type=SendText | SendMedia)
-    if isinstance(command, SendMedia):
-        return msgspec.structs.replace(command, content=content or b"")
-    return command
 
 
 def of_row(row: Outgoing) -> Ticket:

@@ -1,0 +1,80 @@
+"""What is sent, as the command that its worker gets, and as it is kept."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from waguard.wire.protocol import SendMedia, SendText
+
+Command = SendText | SendMedia
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A file to send; ``kind`` is image, video, audio or document."""
+
+    content: bytes = field(repr=False)
+    mimetype: str
+    kind: str
+    filename: str | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a message refers to: the one that it answers, the people that it names (ids)."""
+
+    quoted: str | None = None
+    mentions: tuple[str, ...] = ()
+
+
+NO_CONTEXT: Final = Context()
+
+
+def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
+    """The command for a text; its id and its deadline are the outbox's."""
+    return SendText(
+        chat=chat,
+        text=body,
+        message_id="",
+        timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
+    )
+
+
+def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
+    """The same for a file."""
+    return SendMedia(
+        chat=chat,
+        content=media.content,
+        mimetype=media.mimetype,
+        kind=media.kind,
+        filename=media.filename,
+        caption=media.caption,
+        message_id="",
+        timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
+    )
+
+
+def kind_of(command: Command) -> str:
+    """As a message's type is told."""
+    return command.kind if isinstance(command, SendMedia) else "text"
+
+
+def body_of(command: Command) -> bytes:
+    """What is kept of the command beside its file."""
+    if isinstance(command, SendMedia):
+        command = msgspec.structs.replace(command, content=b"")
+    return msgspec.json.encode(command)
+
+
+def command_of(body: bytes, content: bytes | None) -> Command:
+    """The command of what was kept."""
+    command = msgspec.json.decode(body, type=SendText | SendMedia)
+    if isinstance(command, SendMedia):
+        return msgspec.structs.replace(command, content=content or b"")
+    return command
