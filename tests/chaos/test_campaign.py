@@ -14,6 +14,8 @@ from waguard.chaos.processes import MARK, scan
 from waguard.cli import main
 
 SEED, SESSIONS = 3, 2
+# its first eight faults end the daemon, a worker, a browser, the database, an answer and a receiver
+MESSAGES_SEED, MESSAGE_FAULTS_DRAWN, MESSAGES = 19703, 8, 160
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -61,6 +63,29 @@ async def test_a_short_campaign_breaks_nothing(tmp_path: Path, short_path: Path)
 
 @pytest.mark.e2e
 @pytest.mark.chromium
+@pytest.mark.timeout(600)
+async def test_meanwhile_no_message_is_lost_and_none_is_doubled(
+    tmp_path: Path, short_path: Path
+) -> None:
+    report = tmp_path / "report.jsonl"
+    running = await campaign(
+        short_path,
+        *("--seed", str(MESSAGES_SEED), "--faults", str(MESSAGE_FAULTS_DRAWN)),
+        *("--messages", str(MESSAGES), "--sessions", str(SESSIONS), "--report", str(report)),
+    )
+    told, _ = await running.communicate()
+    assert running.returncode == 0, told.decode()
+    outcome = json.loads(report.read_text())
+    assert outcome["faults"] == MESSAGE_FAULTS_DRAWN
+    assert outcome["broken"] == []
+    assert outcome["messages"]["incoming"] == MESSAGES
+    assert sum(outcome["messages"]["outgoing"].values()) == MESSAGES // 4
+    assert outcome["messages"]["outgoing"].keys() & {"sent", "delivered", "read"}
+    assert left_behind(short_path) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.chromium
 @pytest.mark.timeout(180)
 async def test_ctrl_c_leaves_nothing_running(short_path: Path) -> None:
     running = await campaign(short_path, "--faults", "100", "--sessions", "1")
@@ -87,7 +112,9 @@ def test_a_report_that_cannot_be_written_is_told_at_once(
     assert nowhere in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--faults", "--sessions"])
-def test_at_least_one_is_needed(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["chaos", "--yes-break-things", option, "0"]) == 2
+@pytest.mark.parametrize(
+    ("option", "value"), [("--faults", "0"), ("--sessions", "0"), ("--messages", "-1")]
+)
+def test_too_few(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chaos", "--yes-break-things", option, value]) == 2
     assert option in capsys.readouterr().err
