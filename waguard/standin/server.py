@@ -164,7 +164,7 @@ class StandIn:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         if self.policy.refuse_sockets:
             raise web.HTTPServiceUnavailable
-        ws = web.WebSocketResponse(max_msg_size=MAX_STANZA)
+        ws = web.WebSocketResponse(max_msg_size=MAX_STANZA, compress=False)
         await ws.prepare(request)
         self._sockets.add(ws)
         try:
