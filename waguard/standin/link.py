@@ -117,15 +117,20 @@ class PageLink:
         else:
             self._device = device
             self._whatsapp.attach(device, self)
-            self._spawn(self._welcome(device))
+            is_fresh = not device.is_synced
+            self.send({"type": "success", "isFresh": is_fresh, "name": f"Stand-in {device.phone}"})
+            if is_fresh:
+                self._spawn(self._sync(device))
+            else:  # at once: nothing new may come between
+                self._deliver_queue(device)
 
-    async def _welcome(self, device: Device) -> None:
-        is_fresh = not device.is_synced
-        self.send({"type": "success", "isFresh": is_fresh, "name": f"Stand-in {device.phone}"})
-        if is_fresh:
-            self.send({"type": "history", "messages": self._whatsapp.history(device)})
-            await asyncio.sleep(self._policy.sync)
-            device.is_synced = True
+    async def _sync(self, device: Device) -> None:
+        self.send({"type": "history", "messages": self._whatsapp.history(device)})
+        await asyncio.sleep(self._policy.sync)
+        device.is_synced = True
+        self._deliver_queue(device)
+
+    def _deliver_queue(self, device: Device) -> None:
         self._whatsapp.deliver_queue(device)
         self.send({"type": "offline_done"})
 
