@@ -11,6 +11,7 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
+from waguard.config import Config, Send
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.tickets import KEPT_FOR, Ticket
@@ -107,6 +108,42 @@ async def test_what_was_accepted_is_sent_once_and_its_repetition_joins_it(world:
     sent = await world.outbox.result(again)
     assert sent
     assert sent.message_id == ticket.message_id
+    assert len(world.sessions.sends()) == 1
+
+
+async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    await asyncio.shield(ticket.stored)
+    await restart(world)
+    world.config = lambda: Config(send=Send(wait=0.05))
+    again = world.send()
+    assert again.message_id == ticket.message_id
+    with pytest.raises(UnavailableError, match="not yet"):
+        await asyncio.wait_for(world.outbox.result(again), 10)
+    world.outbox.answered(again)
+    assert (await world.row(again)).state is State.FAILED
+    world.sessions.connect()
+    second = await world.outbox.result(world.send())
+    assert second
+    assert [call.message_id for call in world.sessions.sends()] == [second.message_id]
+
+
+async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
+    first = await in_flight(world)
+    second = world.send("second")
+    await asyncio.shield(second.stored)
+    await world.store.close()
+    world.sessions.free.set()
+    assert await world.outbox.result(first)
+    with pytest.raises(DatabaseUnavailableError):
+        await asyncio.wait_for(world.outbox.result(second), 10)
+    world.outbox.answered(second)
+    await world.store.open()
+    assert await state(world, second, State.FAILED)
     assert len(world.sessions.sends()) == 1
 
 

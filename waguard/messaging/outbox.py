@@ -173,6 +173,8 @@ class Outbox:
         ticket = new_ticket(session_id, workspace_id, command, options)
         if known := self._tickets.same(ticket):
             known.replies += 1
+            if known.replies == 1 and known.id in self._waiting and not known.queued:
+                self._task(self._be_patient(known), self._hoping)  # an earlier run's had nobody
             return known
         self._require_room()
         self._require_place(ticket)
@@ -252,12 +254,8 @@ class Outbox:
         try:
             async with asyncio.timeout(settings.wait + settings.timeout + MARGIN + REPLY_MARGIN):
                 return await asyncio.shield(ticket.done)
-        except TimeoutError:
-            if ticket.begun.is_set():
-                raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
-            raise UnavailableError(
-                "it is kept, and still waits for its session", retry_after=5
-            ) from None
+        except TimeoutError:  # it is not known that it has failed: then it is never "send again"
+            raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
 
     def answered(self, ticket: Ticket) -> bool:
         """A reply was written; whether it was the first one for this message."""
@@ -466,7 +464,9 @@ class Outbox:
             if not await self._may_begin(ticket):
                 self._waiting.pop(ticket.id, None)
                 return True
-        except DatabaseUnavailableError:
+        except DatabaseUnavailableError as error:
+            if ticket.is_awaited:  # told so now, it must not go when the database is back
+                return await self._end(ticket, error)
             ticket.doubtful = True
             return False
         del self._waiting[ticket.id]
