@@ -152,6 +152,8 @@ async def test_the_list(api: Api) -> None:
         ("", {"send_at": True}, "send_at"),
         ("", {"send_at": 1e12}, "send_at"),
         ("", {"send_at": -(10**400)}, "send_at"),
+        ("", {"send_at": -9e10}, "send_at"),
+        ("", {"send_at": "0001-01-01T00:00:00+14:00"}, "send_at"),
         ("", {"idempotency_key": "x" * 201}, "idempotency_key"),
         ("", {"idempotency_key": "a\nb"}, "Idempotency-Key"),
         ("", {"idempotency_key": 5}, "idempotency_key"),

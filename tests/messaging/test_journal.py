@@ -15,7 +15,7 @@ from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import journal
 from waguard.messaging.journal import of_event
 from waguard.policy.inbox import Received
-from waguard.ports import Entry, MessageStore, Settlement, Written
+from waguard.ports import Entry, MessageStore, Retract, Settlement, Written
 
 
 class Wrapped:
@@ -197,3 +197,17 @@ async def test_new_work_waits_while_the_database_is_behind(
         monkeypatch.setattr(journal, "BEHIND_COUNT", 1)
         it.journal.require_room()
         assert len(it.news) == 3
+
+
+async def test_what_is_retracted_while_the_database_is_away_counts_too(
+    tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path, None, around=around(wrapped)) as it:
+        monkeypatch.setattr(journal, "BEHIND_COUNT", 2)
+        wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
+        for name in "ab":
+            it.journal.move(Retract(name))
+        with pytest.raises(UnavailableError, match="2 writes wait"):
+            it.journal.require_room()
+        assert await it.journal.flushed(10.0)
+        it.journal.require_room()

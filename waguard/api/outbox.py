@@ -130,7 +130,7 @@ def _send_at(body: dict[str, Any]) -> float | None:
     if value is None or value == "":
         return None
     moment = _moment(value)
-    if moment is None:
+    if moment is None or moment < 0:
         raise fields.bad(
             "send_at", value, "no time", "2026-11-25T18:00:00+07:00, or unix time in seconds"
         )

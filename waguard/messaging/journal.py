@@ -189,8 +189,8 @@ class Journal:
 
     def require_room(self) -> None:
         """Raises ``UnavailableError`` while the database is too far behind for new work."""
-        count = len(self._waiting)
-        age = time.monotonic() - self._waiting[0].since if count else 0.0
+        count = len(self._waiting) + len(self._keeping)
+        age = time.monotonic() - self._waiting[0].since if self._waiting else 0.0
         if count < BEHIND_COUNT and self._bytes < BEHIND_BYTES and age < BEHIND_AGE:
             return
         raise UnavailableError(

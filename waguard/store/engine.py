@@ -81,7 +81,7 @@ def connect(url: URL, *, busy_timeout: float) -> Engines:
 
 
 def _server(url: URL, busy_timeout: float) -> AsyncEngine:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"hide_parameters": True}  # messages are no business of a log
     if url.get_backend_name() == "postgresql":
         options["connect_args"] = {"timeout": busy_timeout}
     else:
@@ -94,6 +94,7 @@ def _server(url: URL, busy_timeout: float) -> AsyncEngine:
 
 def _sqlite(url: URL, busy_timeout: float) -> Engines:
     common: dict[str, Any] = {
+        "hide_parameters": True,
         "pool_timeout": busy_timeout,
         "connect_args": {"timeout": busy_timeout},
     }
