@@ -495,12 +495,34 @@ async def test_only_so_many_wait_and_no_request_is_refused_for_them(
 ) -> None:
     monkeypatch.setattr(module, "WAITING_AT_MOST", 2)
     world.sessions.connect(UnavailableError("not yet"))
-    for body in "ab":
-        await world.outbox.result(world.send(body, later=True))
+    await world.outbox.result(world.send("a", later=True))
+    await world.outbox.result(world.send("b", queue=True))
     with pytest.raises(TooManyError, match="wait already"):
         world.send("c", later=True)
+    with pytest.raises(TooManyError, match="wait already"):
+        await world.outbox.result(world.send("c", queue=True))
     world.sessions.connect()
     assert await world.outbox.result(world.send("d"))
+
+
+async def test_a_bug_in_another_part_does_not_stop_a_session_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    ready, bugs = world.sessions.ready, [True]
+
+    async def buggy(*given: Any, hoping: bool = False, **more: Any) -> None:
+        if hoping and bugs:
+            raise RuntimeError(bugs.pop())
+        await ready(*given, hoping=hoping, **more)
+
+    monkeypatch.setattr(world.sessions, "ready", buggy)
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send(later=True)
+    await world.outbox.result(ticket)
+    await wait_until(lambda: not bugs, "it was asked whether the session is ready")
+    world.sessions.connect()
+    assert await ended(world, ticket) is State.SENT
 
 
 async def test_a_session_that_is_gone_fails_what_waits_for_it(world: World) -> None:
@@ -581,6 +603,33 @@ async def test_a_key_of_what_never_left_may_be_used_again(world: World) -> None:
     world.outbox.answered(ticket)
     again = world.send(key="k")
     assert (await result(world, again)).message_id != ticket.message_id
+
+
+async def test_a_key_whose_failure_is_not_kept_yet_has_a_second_chance_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEEPING", 0.01)
+    world.config = lambda: Config(send=Send(wait=0.05))
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send(key="k")
+    await asyncio.shield(ticket.stored)
+    write, hold = world.store.messages.write, asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        await hold.wait()
+        return await write(*given, **more)
+
+    monkeypatch.setattr(world.store.messages, "write", slow)
+    for message in ("not yet", "does not know yet"):
+        again = world.send(key="k")
+        with pytest.raises(UnavailableError, match=message):
+            await asyncio.wait_for(world.outbox.result(again), 10)
+        world.outbox.answered(again)
+    hold.set()
+    assert (await world.row(ticket)).state is State.FAILED
+    world.sessions.connect()
+    sent = await result(world, world.send(key="k"))
+    assert [call.message_id for call in world.sessions.sends()] == [sent.message_id]
 
 
 # ---- what was not answered ----

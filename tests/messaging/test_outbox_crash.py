@@ -197,6 +197,19 @@ async def test_the_same_key_over_a_restart_has_the_same_result(world: World) -> 
     assert (again.id, len(world.sessions.sends())) == (ticket.id, 1)
 
 
+async def test_one_that_was_only_to_be_accepted_is_joined_over_a_crash(world: World) -> None:
+    ticket = world.send(later=True)
+    await world.outbox.result(ticket)
+    assert await state(world, ticket, State.SENT)
+    await restart(world)  # its 202 was never written
+    again = world.send(later=True)
+    assert await world.outbox.result(again) is None
+    assert (again.id, len(world.sessions.sends())) == (ticket.id, 1)
+    world.outbox.answered(again)
+    await world.outbox.result(world.send(later=True))
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "one more is a new one")
+
+
 async def test_what_was_answered_before_the_crash_is_over(world: World) -> None:
     ticket = world.send()
     await world.outbox.result(ticket)
@@ -215,6 +228,16 @@ async def test_one_of_an_earlier_run_that_nobody_asks_for_is_not_kept_for_ever(
     await restart(world)
     assert await state(world, ticket, State.UNCERTAIN)
     world.clock.now += KEPT_FOR + 1
+    assert world.send().message_id != ticket.message_id
+
+
+async def test_one_whose_session_stays_away_is_not_joined_for_ever(world: World) -> None:
+    ticket = await in_flight(world)
+    world.sessions.connect(UnavailableError("not yet"))
+    await restart(world)
+    world.clock.now += KEPT_FOR - 1
+    assert world.send().id == ticket.id
+    world.clock.now += 2
     assert world.send().message_id != ticket.message_id
 
 
@@ -356,6 +379,44 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     with pytest.raises(ConflictError, match="cancelled"):
         await world.outbox.result(second)
     assert len(world.sessions.sends()) == 1
+
+
+async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -> None:
+    ticket = await in_flight(world, later=True)
+    world.sessions.outcomes.append(UnavailableError("the page is loading"))
+    stopping = asyncio.create_task(world.outbox.close(5.0))
+    await asyncio.sleep(0)
+    world.sessions.free.set()
+    await stopping
+    assert (await world.row(ticket)).state is State.ACCEPTED
+    assert len(world.sessions.sends()) == 1
+    await world.stop()
+    await world.start()
+    assert await state(world, ticket, State.SENT)
+    assert len(world.sessions.sends()) == 2
+
+
+async def test_what_is_just_kept_during_a_stop_is_told_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    write, hold = world.store.messages.write, asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        await hold.wait()
+        return await write(*given, **more)
+
+    monkeypatch.setattr(world.store.messages, "write", slow)
+    ticket = world.send()
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(world.stop())
+    await asyncio.sleep(0)
+    hold.set()
+    with pytest.raises(UnavailableError, match="stopping"):
+        await asyncio.wait_for(world.outbox.result(ticket), 10)
+    await stopping
+    await world.start()
+    assert await state(world, ticket, State.FAILED)
 
 
 async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:

@@ -174,7 +174,8 @@ def ack(level: int, name: str = "m", session: str = "a") -> Entry:
 async def test_an_ack_moves_what_it_is_about_in_the_same_transaction(store: SqlStore) -> None:
     one = await keep(store, "m", state=State.UNCERTAIN)
     two = await keep(store, "n", state=State.SENDING, content=b"x")
-    other = await keep(store, "o", state=State.UNCERTAIN)
+    other = await keep(store, "o", state=State.SENDING)
+    await write(store, Move(id=other, state=State.UNCERTAIN, error="no answer"))
     await store.messages.write([ack(0), ack(1), ack(1, "n"), ack(1, session="b"), ack(2, "n")])
     assert [(await find(store, n)).state for n in (one, two, other)] == [
         State.SENT,
@@ -184,7 +185,8 @@ async def test_an_ack_moves_what_it_is_about_in_the_same_transaction(store: SqlS
     assert (await find(store, two)).ack == 2
     assert await store.outbox.load(two) == (b'{"text":"\xc3\xa4"}', None)
     await store.messages.write([ack(-1, "o"), ack(3), ack(2)])
-    assert (await find(store, other)).state is State.REFUSED
+    refused = await find(store, other)
+    assert (refused.state, refused.error) == (State.REFUSED, None)
     assert (await find(store, one)).state is State.READ
 
 
@@ -231,9 +233,10 @@ async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
     new = {state: await keep(store, "new", state=state) for state in State}
     told = await keep(store, "told", state=State.SENT)
     await write(store, Move(id=told, answered=True))
-    await keep(store, "queued", state=State.SENT, queued=True)
+    queued = await keep(store, "queued", state=State.SENT, queued=True)
+    await keep(store, "bulk", state=State.SENT, queued=True, bulk_id="b")
     left = await store.outbox.unfinished(uncertain_since=start, answered_since=start + 50)
-    wanted = [old[State.ACCEPTED], old[State.SENDING], old[State.UNCERTAIN], *new.values()]
+    wanted = [old[State.ACCEPTED], old[State.SENDING], old[State.UNCERTAIN], *new.values(), queued]
     assert [row.id for row in left] == sorted(wanted)
 
 
@@ -282,3 +285,11 @@ async def test_it_is_kept_for_as_many_days_as_configured(store: SqlStore, wall: 
     assert await tidy(store.outbox, Retention(), wall.time) == 0
     assert await tidy(store.outbox, Retention(), wall.time + 1) == 1
     assert [row.state for row in await store.outbox.listing()] == [State.UNCERTAIN]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_no_error_tells_what_a_message_says(store: SqlStore) -> None:
+    told = draft(body=b"a secret", state="no such state")
+    with pytest.raises(IntegrityError) as error:
+        await write(store, told)
+    assert "a secret" not in str(error.value)

@@ -51,6 +51,7 @@ class Lanes:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
+        self._closing = False
 
     @property
     def idle(self) -> bool:
@@ -90,7 +91,7 @@ class Lanes:
         """Let it wait for its turn."""
         insort(self._lanes.setdefault(ticket.chat, []), ticket, key=_order)
         self._changed.set()
-        if self._pump is None or self._pump.done():
+        if not self._closing and (self._pump is None or self._pump.done()):
             self._pump = asyncio.create_task(self._work(), name=f"lanes {ticket.session_id}")
 
     def take_out(self, ticket: Ticket) -> bool:
@@ -106,6 +107,7 @@ class Lanes:
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; give what is on its way ``grace`` seconds."""
+        self._closing = True
         if self._pump:
             self._pump.cancel()
         if self._alarm:
@@ -129,6 +131,10 @@ class Lanes:
                 return
             except WaguardError as error:
                 logger.debug("messages wait for their session", why=error.line())
+                await asyncio.sleep(RETRY)
+                continue
+            except Exception:  # noqa: BLE001 - nobody else would begin what waits
+                logger.exception("a bug in waguard: messages wait, trying again")
                 await asyncio.sleep(RETRY)
                 continue
             self._begin()

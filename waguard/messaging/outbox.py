@@ -294,7 +294,7 @@ class Outbox:
 
     def _resume(self, row: Outgoing, now: float) -> None:
         ticket = of_row(row)
-        if ticket.key or not (row.answered or row.queued):
+        if ticket.key or not (row.answered or row.bulk_id):
             self._tickets.add(ticket, age=now - row.created_at)
         match row.state:
             case State.ACCEPTED:
@@ -322,6 +322,9 @@ class Outbox:
         if direct:
             await self._send_directly(ticket)
             return
+        if ticket.is_awaited and self._closing:
+            await self._end(ticket, _stopping())
+            return
         self._let_wait(ticket)
         if not ticket.queued:
             self._task(self._be_patient(ticket), self._hoping)
@@ -334,6 +337,8 @@ class Outbox:
             return False
         if row.fingerprint != ticket.fingerprint:
             raise KeyReusedError
+        if row.state is State.ACCEPTED and not row.queued:  # it has failed, unless it is just kept
+            raise UnavailableError("the database does not know yet that it failed", retry_after=1)
         ticket.command = None
         take_over(ticket, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
@@ -380,6 +385,7 @@ class Outbox:
             raise
         except WaguardError as error:
             if options.queue:
+                self._require_places(1)
                 ticket.queued = True
             hopeless = isinstance(error, ConflictError) or not self._config().send.wait
             if hopeless and not ticket.queued:
@@ -402,7 +408,7 @@ class Outbox:
             self._queue(ticket)
 
     def _queue(self, ticket: Ticket) -> None:
-        if ticket.id in self._waiting:
+        if ticket.id in self._waiting and not self._closing:
             self._lanes_of(ticket.session_id).add(ticket)
 
     async def _be_patient(self, ticket: Ticket) -> None:

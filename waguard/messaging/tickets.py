@@ -91,6 +91,8 @@ class Ticket:
     """A reply was written."""
     kept_since: float | None = None
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
+    left: bool = False
+    """By an earlier run: it may take days until its outcome is known."""
 
     def take(self, command: Command) -> None:
         """What is to be sent."""
@@ -166,7 +168,7 @@ class Tickets:
     def add(self, ticket: Ticket, *, age: float | None = None) -> None:
         """``age``: of one that an earlier run left without a reply."""
         if age is not None:
-            ticket.kept_since = self._clock() - age
+            ticket.kept_since, ticket.left = self._clock() - age, True
         self._known[ticket.ident] = ticket
 
     def drop(self, ticket: Ticket) -> None:
@@ -193,7 +195,7 @@ class Tickets:
         kept = sorted(
             (ticket.kept_since, ident)
             for ident, ticket in self._known.items()
-            if ticket.kept_since is not None and ticket.done.done()
+            if ticket.kept_since is not None and (ticket.left or ticket.done.done())
         )
         too_old = self._clock() - KEPT_FOR
         too_many = len(kept) - KEPT_AT_MOST

@@ -52,7 +52,7 @@ class SqlOutbox:
 
     async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
         uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
-        owed = and_(~_OWN.answered, ~_OWN.queued, _OWN.created_at >= answered_since)
+        owed = and_(~_OWN.answered, _OWN.bulk_id.is_(None), _OWN.created_at >= answered_since)
         return await self._found(
             select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         )
@@ -248,6 +248,7 @@ async def take_acks(connection: AsyncConnection, received: Sequence[Received], n
         values: dict[str, Any] = {
             "state": state,
             "ack": bindparam("new_ack"),
+            "error": None,
             "content": None,
             "updated_at": now,
         }
