@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
 from waguard.config import Config
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
 from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
@@ -95,6 +98,21 @@ class World:
 
     def accept(self, command: Command, session: str = SESSION, **how: Any) -> Ticket:
         return self.outbox.accept(session, WORKSPACE, command, Options(**how))
+
+    def tear(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+        """The answer to the next commit of the outbox is lost; later writes wait for the event."""
+        write, lost, back = self.store.messages.write, [True], asyncio.Event()
+
+        async def torn(*given: Any, **more: Any) -> Any:
+            if lost and more["outgoing"]:
+                lost.pop()
+                await write(*given, **more)
+                raise DatabaseUnavailableError("the connection was lost in the commit")
+            await back.wait()
+            return await write(*given, **more)
+
+        monkeypatch.setattr(self.store.messages, "write", torn)
+        return back
 
     async def row(self, ticket: Ticket) -> Outgoing:
         """As it is when everything that was to be kept is kept."""

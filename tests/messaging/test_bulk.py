@@ -103,6 +103,21 @@ async def test_all_are_kept_or_none(world: World) -> None:
     assert len(await world.store.outbox.listing()) == len(CHATS)
 
 
+async def test_one_whose_commit_seemed_to_fail_is_kept_by_its_repetition(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "KEEPING", 0.01)
+    back = world.tear(monkeypatch)
+    for message in ("lost in the commit", "does not know yet"):
+        with pytest.raises(UnavailableError, match=message):
+            await accept(world)
+    back.set()
+    assert await world.journal.flushed(10.0)
+    bulk_id = await accept(world)
+    assert sum((await counts(world, bulk_id)).values()) == len(CHATS)
+    assert len(await world.store.outbox.listing()) == len(CHATS)
+
+
 async def test_all_find_a_place_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "WAITING_AT_MOST", len(CHATS) - 1)
     with pytest.raises(TooManyError):

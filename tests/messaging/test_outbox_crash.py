@@ -321,6 +321,23 @@ async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
     assert len(await world.store.outbox.listing()) == 1
 
 
+async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
+    back = world.tear(monkeypatch)
+    for message in ("lost in the commit", "does not know yet"):
+        with pytest.raises(UnavailableError, match=message):
+            await world.outbox.result(world.send(key="k", later=True))
+    back.set()
+    assert await world.journal.flushed(10.0)
+    ticket = world.send(key="k", later=True)
+    await world.outbox.result(ticket)
+    assert await state(world, ticket, State.SENT)
+    assert [call.message_id for call in world.sessions.sends()] == [ticket.message_id]
+    assert len(await world.store.outbox.listing()) == 1
+
+
 async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ class Bulks:
     ) -> str:
         session_id, key = ident
         first = fingerprint(session_id, commands[0], about)
-        row = await self._store.find_key(session_id, key)
+        row = await self._outbox.find_key(session_id, key)
         if row and await self._still_counts(row):
             if row.fingerprint != first or row.bulk_id is None:
                 raise KeyReusedError

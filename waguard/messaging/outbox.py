@@ -109,6 +109,8 @@ class Outbox:
         """Accepted, by id."""
         self._watched: dict[tuple[str, str], Ticket] = {}
         """Those whose answer was lost, by session and WhatsApp's id."""
+        self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
+        """What was not sent, while its row may still say something else."""
         self._look_ups = LookUps(sessions, self._on_look)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
@@ -227,12 +229,27 @@ class Outbox:
                 numbers = await self._journal.keep_all(drafts)
         except BaseException:
             for ticket in tickets:
-                self._journal.move(Retract(ticket.message_id))
+                self._unkeep(Retract(ticket.message_id))
             raise
         for ticket, ticket.id in zip(tickets, numbers, strict=True):
             ticket.command = None
             ticket.stored.set_result(ticket.id)
             self._let_wait(ticket)
+
+    async def find_key(self, session_id: str, key: str) -> Outgoing | None:
+        """The message that has this key. Raises ``UnavailableError`` as long as the database does
+        not know what was not sent: who repeats that must not be told that it is kept."""
+        if self._unkept:
+            _, late = await asyncio.wait(self._unkept, timeout=KEEPING)
+            if late:
+                raise UnavailableError("the database does not know yet what failed", retry_after=1)
+        return await self._store.find_key(session_id, key)
+
+    def _unkeep(self, item: Move | Retract) -> "asyncio.Future[tuple[int, ...]]":
+        keeping = self._journal.move(item)
+        self._unkept.add(keeping)
+        keeping.add_done_callback(self._unkept.discard)
+        return keeping
 
     def _check_open(self) -> None:
         if self._closing:
@@ -331,14 +348,12 @@ class Outbox:
 
     async def _was_kept(self, ticket: Ticket, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
-        row = await self._store.find_key(ticket.session_id, key)
+        row = await self.find_key(ticket.session_id, key)
         oldest = self._wall() - self._config().send.idempotency_hours * HOUR
         if row is None or row.created_at < oldest or row.state is State.FAILED:
             return False
         if row.fingerprint != ticket.fingerprint:
             raise KeyReusedError
-        if row.state is State.ACCEPTED and not row.queued:  # it has failed, unless it is just kept
-            raise UnavailableError("the database does not know yet that it failed", retry_after=1)
         ticket.command = None
         take_over(ticket, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
@@ -368,7 +383,7 @@ class Outbox:
         except BaseException:
             if direct:
                 lanes.release(ticket.chat)
-            self._journal.move(Retract(ticket.message_id))
+            self._unkeep(Retract(ticket.message_id))
             raise
         if direct:
             ticket.begun.set()
@@ -537,7 +552,7 @@ class Outbox:
         if outcome is Outcome.NOT_LEFT:
             # before the reply: who is told so may send it again, and no crash must send both
             with contextlib.suppress(TimeoutError, WaguardError):
-                await asyncio.wait_for(asyncio.shield(self._journal.move(move)), KEEPING)
+                await asyncio.wait_for(asyncio.shield(self._unkeep(move)), KEEPING)
         elif ticket.is_awaited:
             ticket.owed = move
         else:
