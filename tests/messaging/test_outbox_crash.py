@@ -398,6 +398,31 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     assert len(world.sessions.sends()) == 1
 
 
+async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.config = lambda: Config(send=Send(wait=0.05))
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.send()
+    await asyncio.shield(ticket.stored)
+    write, asked, hold = world.store.messages.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        asked.set()
+        await hold.wait()
+        return await write(*given, **more)
+
+    monkeypatch.setattr(world.store.messages, "write", slow)
+    await asyncio.wait_for(asked.wait(), 10)  # that it has failed is being kept
+    stopping = asyncio.create_task(world.outbox.close(5.0))
+    await asyncio.sleep(0)
+    hold.set()
+    with pytest.raises(UnavailableError, match="not yet"):
+        await asyncio.wait_for(world.outbox.result(ticket), 10)
+    await stopping
+    assert (await world.row(ticket)).state is State.FAILED
+
+
 async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -> None:
     ticket = await in_flight(world, later=True)
     world.sessions.outcomes.append(UnavailableError("the page is loading"))
@@ -439,6 +464,8 @@ async def test_what_is_just_kept_during_a_stop_is_told_so(
 async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:
     ticket = await in_flight(world)
     await world.stop(0.01)
+    with pytest.raises(UncertainError):  # no reply would mean "send it again"
+        await asyncio.wait_for(world.outbox.result(ticket), 10)
     world.sessions.acks[ticket.message_id] = 2
     await world.start()
     assert await state(world, ticket, State.DELIVERED)

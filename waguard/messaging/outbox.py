@@ -442,7 +442,7 @@ class Outbox:
         except WaguardError as not_ready:
             error = not_ready
         if self._lanes_of(ticket.session_id).take_out(ticket):
-            await self._end(ticket, error)
+            self._task(self._end(ticket, error), self._sending)  # a stop gives it its time
 
     def _expire(self, ticket: Ticket) -> None:
         """Whoever sent it has given up long ago."""
@@ -529,6 +529,9 @@ class Outbox:
             result: Sent | WaguardError = _sent(told, ticket.message_id)
         except WaguardError as error:
             result = error
+        except asyncio.CancelledError:  # waguard stops; the next run looks it up
+            ticket.settle(UncertainError(UNCERTAIN, value=ticket.message_id))
+            raise
         except Exception:  # noqa: BLE001 - whatever it was, the message may have left
             logger.bind(session=ticket.session_id).exception("send ended in a bug")
             result = UncertainError(UNCERTAIN, value=ticket.message_id)
