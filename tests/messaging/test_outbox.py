@@ -132,7 +132,7 @@ async def test_before_its_beginning_and_after_its_end_nothing_is_accepted(tmp_pa
     await result(world, world.send())
     await world.stop()
     with pytest.raises(UnavailableError, match="stopping"):
-        world.send()
+        world.send("another")
 
 
 async def test_media_are_asked_for_whole(world: World) -> None:
@@ -202,6 +202,19 @@ async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:
     [call] = world.sessions.sends()
     assert isinstance(call, SendMedia)
     assert call.content == b"a bill"
+
+
+async def test_a_file_that_waits_is_in_the_database_and_not_in_memory(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    ticket = world.accept(file(CHAT, Media(content=b"bill", mimetype="a/b", kind="image")))
+    await asyncio.shield(ticket.stored)
+    await asyncio.sleep(0)
+    assert ticket.command is None
+    world.sessions.connect()
+    await result(world, ticket)
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.content, call.kind) == (b"bill", "image")
 
 
 async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:

@@ -398,6 +398,19 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     assert len(world.sessions.sends()) == 1
 
 
+async def test_a_repetition_during_a_stop_joins_what_is_on_its_way(world: World) -> None:
+    ticket = await in_flight(world)
+    stopping = asyncio.create_task(world.outbox.close(5.0))
+    await asyncio.sleep(0)
+    assert world.send() is ticket
+    with pytest.raises(UnavailableError, match="stopping"):
+        world.send("another")
+    world.sessions.free.set()
+    assert await world.outbox.result(ticket)
+    await stopping
+    assert len(world.sessions.sends()) == 1
+
+
 async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

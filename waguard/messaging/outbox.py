@@ -170,7 +170,6 @@ class Outbox:
         ``UnavailableError`` at start and stop, ``TooManyError``, ``KeyReusedError``, and what
         ``require_room`` raises.
         """
-        self._check_open()
         options = options or Options()
         ticket = new_ticket(session_id, workspace_id, command, options)
         if known := self._tickets.same(ticket):
@@ -178,6 +177,7 @@ class Outbox:
             if known.replies == 1 and known.id in self._waiting and not known.queued:
                 self._task(self._be_patient(known), self._hoping)  # an earlier run's had nobody
             return known
+        self._check_open()  # not for a repetition: "not sent" would be wrong of it
         self._require_room()
         self._require_place(ticket)
         ticket.replies = 1
@@ -387,7 +387,7 @@ class Outbox:
             raise
         if direct:
             ticket.begun.set()
-        elif ticket.queued:
+        elif ticket.queued or content:
             ticket.command = None  # memory is for those that go now
         ticket.stored.set_result(ticket.id)
         return direct
