@@ -9,6 +9,7 @@ import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.standin import Policy, StandIn
+from waguard.worker.devtools import EvaluationError
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
 
@@ -28,12 +29,17 @@ def closed(browser: BrowserSession) -> set[str]:
     return {data for kind, data in browser.told if kind == "storage_closed"}
 
 
-async def test_databases_that_chromium_closes_are_told(browser: BrowserSession) -> None:
+async def close_databases(browser: BrowserSession) -> None:
+    """As Chromium does when it cannot write."""
     await browser.session.send(
         "Storage.clearDataForOrigin",
         {"origin": "https://web.whatsapp.com", "storageTypes": "indexeddb"},
         timeout=LONG,
     )
+
+
+async def test_databases_that_chromium_closes_are_told(browser: BrowserSession) -> None:
+    await close_databases(browser)
     async with asyncio.timeout(LONG):
         while closed(browser) != {"model-storage", "signal-storage"}:
             await asyncio.sleep(0.02)
@@ -48,3 +54,18 @@ async def test_a_page_that_goes_or_closes_its_own_tells_nothing(browser: Browser
     await browser.page.load()
     await browser.reading()
     assert closed(browser) == set()
+
+
+async def test_a_message_that_cannot_be_looked_up_is_not_said_to_be_absent(
+    browser: BrowserSession,
+) -> None:
+    await browser.pair("6281180001")
+    browser.standin.phone.incoming(from_="62812", body="so that there is a chat")
+    async with asyncio.timeout(LONG):
+        while not any(kind == "message" for kind, _ in browser.told):
+            await asyncio.sleep(0.02)
+    assert await browser.page.ack_of("true_62812@c.us_3EB0", timeout=LONG) is None
+    assert await browser.page.ack_of("true_62999@c.us_3EB0", timeout=LONG) is None
+    await close_databases(browser)
+    with pytest.raises(EvaluationError):
+        await browser.page.ack_of("true_62812@c.us_3EB0", timeout=LONG)

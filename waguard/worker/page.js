@@ -4,6 +4,7 @@
   const W = window.WPP;
   if (!W || !W.conn) return false;
   if (window.__waguard && window.__waguard.wpp === W) return true;
+  const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
   const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }));
   const text = (value) => (value === null || value === undefined ? null : String(value));
@@ -118,7 +119,10 @@
       }));
     },
     async ackOf(messageId) {
-      const message = await W.chat.getMessageById(messageId).catch(() => null);
+      const message = await W.chat.getMessageById(messageId).catch((error) => {
+        if (NOT_THERE.has(error?.code)) return null;
+        throw error; // it is not known whether it is there
+      });
       return message ? attempt(() => message.ack) : null;
     },
     // What came in since, as far as the chats have it: messages that were stored while nobody
