@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ async def test_the_webhook_has_the_file_and_the_database_has_its_name(
     assert all(attempt.signed for attempt in receiver.attempts)
     assert len(list((tmp_path / "media").rglob(NAME))) == 1
     assert receiver.taken()[-1]["data"]["message"]["body"] == 'say "sha256"'
+
+
+@pytest.mark.parametrize("text", ["sha256", '"sha256":', "sha256:"])
+async def test_a_text_that_looks_like_a_files_name(
+    tmp_path: Path, receiver: Receiver, text: str
+) -> None:
+    data = {"message": {"id": "false_1@c.us_1", "body": text, "media": None}}
+    one = replace(received(1, None), told=(Told("message_received", data),))
+    async with office(tmp_path, receiver.url) as it:
+        put(it, one)
+        assert await it.drained()
+    assert receiver.taken()[-1]["data"]["message"]["body"] == text
 
 
 async def test_a_file_that_expired_before_its_delivery(tmp_path: Path, receiver: Receiver) -> None:

@@ -15,7 +15,7 @@ from waguard.ports import MediaStore
 DEADLINE: Final = 10.0  # s for the disk to take or give a file
 NO_ANSWER: Final = "the disk does not answer"
 
-_MARK: Final = b'"sha256"'  # in a text it would have backslashes
+_MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
 
 class Keeper:
