@@ -6,7 +6,9 @@
   if (window.__waguard && window.__waguard.wpp === W) return true;
   const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
-  const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }));
+  // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
+  const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
+  const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
   const text = (value) => (value === null || value === undefined ? null : String(value));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
