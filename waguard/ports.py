@@ -212,6 +212,13 @@ class Inbox(Protocol):
         order of the puts, also for an empty one.
         """
 
+    @property
+    def full(self) -> bool:
+        """Whether a put would not be taken now."""
+
+    async def flushed(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` s until nothing waits any more; whether it was so."""
+
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """By chat, when its newest stored message came; unix time, only those since ``after``.
 

@@ -335,12 +335,21 @@ class FakeInbox:
         self.kept: dict[tuple[str, str], Received] = {}
         self.free = asyncio.Event()
         self.free.set()
+        self.full = False
+        self.waits = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
         self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
 
     def put(self, received: Sequence[Received], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
         if self.free.is_set():
             self.store()
+
+    async def flushed(self, timeout: float) -> bool:
+        self.waits += 1
+        await self.empty.wait()
+        return True
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """Of what is kept."""

@@ -813,6 +813,33 @@ async def test_activity_is_noted_once_in_a_while(
     await wait_until(lambda: len(touched) == 2, "it is noted again")
 
 
+async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, make: Make) -> None:
+    """What follows it is not taken either: its acknowledgement would have the worker forget both."""
+    session = await make()
+    process = await up(session)
+    before = process.greeting
+    world.inbox.full = True
+    world.inbox.empty.clear()
+    process.event(message(1))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))
+    process.beat()
+    await wait_until(lambda: world.inbox.waits, "somebody waits for the inbox")
+    world.inbox.full = False
+    process.event(message(2))
+    process.event(message(3))
+    process.beat()
+    process.report(details="all is said")
+    await until(session, lambda s: bool(s.report and s.report.details))
+    assert (process.stored, world.inbox.kept) == ([], {})
+    world.inbox.empty.set()
+    await wait_until(lambda: process.connected and process.greeting is not before, "it is back")
+    process.event(message(1))  # as a worker says again what was not stored
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))
+    await wait_until(lambda: len(process.stored) == 2, "now it is stored")
+    assert len(world.inbox.kept) == 2
+    assert session.process is process
+
+
 async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, make: Make) -> None:
     """Its successor counts from one again: an old number would acknowledge what is not stored."""
     session = await make()

@@ -179,13 +179,18 @@ class Journal:
 
     def put(self, received: Sequence[Received], stored: Stored) -> None:
         """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
-        if len(self._waiting) >= WAITING_LIMIT and received:
+        if self.full and received:
             logger.error("not stored: too much waits for the database", kind=received[0].kind)
             return
         entries = tuple(self._encoded(one) for one in received)
         put = _Put(entries, stored, _weight(entries))
         self._add(put)
         self._bytes += put.size
+
+    @property
+    def full(self) -> bool:
+        """See ``ports.Inbox``."""
+        return len(self._waiting) >= WAITING_LIMIT
 
     def require_room(self) -> None:
         """Raises ``UnavailableError`` while the database is too far behind for new work."""
@@ -217,7 +222,7 @@ class Journal:
         return done
 
     async def flushed(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` s until nothing waits any more; whether it was so."""
+        """See ``ports.Inbox``."""
         try:
             async with asyncio.timeout(timeout):
                 await self._empty.wait()

@@ -27,6 +27,7 @@ from waguard.wire.protocol import (
 )
 
 TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
+PATIENCE: Final = 60.0  # s for one look at an inbox that is full
 DAY: Final = 86_400.0  # s
 
 
@@ -52,12 +53,36 @@ class Intake:
         self._begin = begin
         self._order = AckOrder()
         self._touched_at: float | None = None
+        self._left_with: WorkerLink | None = None
 
     def take(self, event: Event, link: WorkerLink | None) -> None:
-        """Have it stored, then acknowledged on ``link``, then told."""
+        """Have it stored, then acknowledged on ``link``, then told.
+
+        What the inbox has no room for stays with the worker, and all that follows: an
+        acknowledgement would cover it too.
+        """
+        if link and (self.left_with(link) or self._is_full(link)):
+            return
         received = self._received(event)
         # also what is not stored waits its turn: an acknowledgement covers all before it
         self._around.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+
+    def left_with(self, link: WorkerLink) -> bool:
+        """Whether the worker has to say again, on another line, what was not taken on this one."""
+        return self._left_with is link
+
+    def _is_full(self, link: WorkerLink) -> bool:
+        if not self._around.inbox.full:
+            return False
+        logger.error("left with the worker: too much waits for the database")
+        self._left_with = link
+        self._begin(self._hang_up(link), "hang up")
+        return True
+
+    async def _hang_up(self, link: WorkerLink) -> None:
+        while not await self._around.inbox.flushed(PATIENCE):
+            pass
+        link.close()
 
     def _received(self, event: Event) -> tuple[Received, ...]:
         row = self._ledger.row

@@ -649,6 +649,8 @@ class Session:
         finally:
             if self._link is link:
                 self._link = None
+        if self._intake.left_with(link) and self.process is process:
+            self._task(self._converse(process, worker), "worker")
 
     async def _await_exit(self, process: Process) -> None:
         standstill = self._task(self._await_standstill(process), "standstill")
