@@ -13,6 +13,8 @@ from waguard.errors import UnacknowledgedError, UncertainError
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
 from waguard.policy.network import Reading
+from waguard.policy.recycle import APART
+from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
 
 
@@ -141,6 +143,49 @@ async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
     assert again.ended is None
 
 
+async def test_what_outlived_a_replacement_is_no_reason_for_another(
+    empty: Bench, world: World, page: Page
+) -> None:
+    first = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await pass_time(empty, world, 1)
+    await until(empty.session(), lambda s: s.process is not first and s.link is Link.CONNECTED)
+    second = empty.process()
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: empty.session().acks.late, "it is no better, and said so")
+    assert not entries(world, "acks_back")
+    empty.session()._recycled_at = world.clock.monotonic() - APART
+    await pass_time(empty, world, 30)
+    assert empty.process() is second
+    assert (await empty.it.view("s")).degraded
+    # what was sent since then may be helped by one
+    await send_in_vain(empty, 3, 4)
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: empty.session().acks.curable, "the page confirms it")
+    await pass_time(empty, world, 1)
+    await until(empty.session(), lambda s: s.process is not second and s.link is Link.CONNECTED)
+
+
+async def test_of_what_was_not_asked_for_nothing_is_said(
+    empty: Bench, world: World, page: Page
+) -> None:
+    """All of them were acknowledged while nobody listened."""
+    process = await up(empty)
+    numbers = range(ASKED_AT_ONCE + 5)
+    await send_in_vain(empty, *numbers)
+    page.shows = {f"true_s_{number}": 1 for number in numbers}
+    await pass_time(empty, world, 61)
+    await asked(process, 1)
+    await pass_time(empty, world, 10)
+    await asked(process, 2)
+    await wait_until(lambda: not empty.session().acks._sent_at, "the page knew better")
+    await pass_time(empty, world, 2)
+    assert not entries(world, "acks_missing")
+    assert empty.process() is process
+
+
 async def test_what_the_page_knows_better_is_no_trouble(
     empty: Bench, world: World, page: Page
 ) -> None:
@@ -223,7 +268,7 @@ async def test_where_nothing_is_acknowledged_anywhere_nobody_is_replaced(
     await send(empty, 3, "a", chat="d")
     for number in (1, 2):
         before[0].event(Ack(ids=(f"true_a_{number}",), chat="c", ack=1))
-    await until(empty.session("a"), lambda s: not s.acks._sent_at)
+    await wait_until(lambda: not empty.session("a").acks._sent_at, "the acks are heard")
     await pass_time(empty, world, 2)
     await until(empty.session("b"), lambda s: s.process is not before[1])
     assert empty.process("a") is before[0]

@@ -15,7 +15,7 @@ from waguard.ports import Clock
 from waguard.wire.protocol import Acks
 
 REMEMBERED: Final = 1_000  # sends a session
-ASKED_AT_ONCE: Final = 20  # of them, the oldest
+ASKED_AT_ONCE: Final = 20  # of them, the oldest; nothing is said of those that were not asked for
 ASK_AGAIN: Final = 10.0  # s
 
 
@@ -40,9 +40,12 @@ class AckWatch:
         self._sent_at: OrderedDict[str, float] = OrderedDict()
         self._acked_at: float | None = None
         self._asked_at: float | None = None
-        self._told = False
+        self._told: set[str] = set()
+        self._in_vain: set[str] = set()
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
+        self.curable: Late | None = None
+        """Those of them that no replacement has met yet: what outlived one, outlives the next."""
 
     def sent(self, message_id: str, at: float) -> None:
         """The page has it, the server has not acknowledged it."""
@@ -59,6 +62,12 @@ class AckWatch:
     def forget(self) -> None:
         """It is another pairing: nothing of the last one is sent any more."""
         self._sent_at.clear()
+        self._told.clear()
+
+    def replaced(self) -> None:
+        """The worker is: what waits now had its chance."""
+        self._in_vain = set(self._sent_at)
+        self.curable = None
 
     @property
     def well(self) -> bool:
@@ -68,11 +77,11 @@ class AckWatch:
 
     @property
     def overdue(self) -> bool:
-        """Whether sends are late, also where the page has not confirmed it yet."""
-        if not self._sent_at:
-            return False
-        since = self._since()
-        return since is not None and self._overdue(since) is not None
+        """Whether sends are late that can be helped, also where the page has not confirmed it yet."""
+        since = self._since() if self._sent_at else None
+        return (
+            since is not None and self._overdue(since, self._not_in_vain(self._sent_at)) is not None
+        )
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         """Look at the time; ``begin`` runs what has to wait for the page as a task."""
@@ -80,39 +89,47 @@ class AckWatch:
             return
         since, now = self._since(), self._clock.monotonic()
         if since is None:
-            self.late = None
-        elif not self._overdue(since):
-            if self._told:
+            self.late = self.curable = None
+        elif not self._overdue(since, self._sent_at):
+            # a new link has the time counted anew, which acknowledges nothing
+            if self._told and self._told.isdisjoint(self._sent_at):
                 logger.info("acks come again")
                 self._note("acks_back", reason="WhatsApp acknowledges again")
-            self._told, self.late = False, None
+                self._told.clear()
+            self.late = self.curable = None
         elif self._asked_at is None or now - self._asked_at >= ASK_AGAIN:
             self._asked_at = now
             begin(self._confirm(), "acks")
 
-    def _overdue(self, since: float) -> Late | None:
+    def _not_in_vain(self, ids: Iterable[str]) -> list[str]:
+        return [message_id for message_id in ids if message_id not in self._in_vain]
+
+    def _overdue(self, since: float, ids: Iterable[str]) -> Late | None:
         now = self._clock.monotonic()
-        waited = (now - max(at, since) for at in self._sent_at.values())
+        waited = (now - max(self._sent_at[message_id], since) for message_id in ids)
         return late(waited, limit=self._limit())
 
     async def _confirm(self) -> None:
-        asked = tuple(self._sent_at)[:ASKED_AT_ONCE]
+        asked = sorted(self._sent_at, key=self._in_vain.__contains__)[:ASKED_AT_ONCE]
         try:
-            known = await self._ask(Acks(ids=asked))
+            known = await self._ask(Acks(ids=tuple(asked)))
         except WaguardError as error:
             logger.debug("acks not read", why=error.line())
             return
         for message_id in asked:
             if known.get(message_id) != 0:
                 self._sent_at.pop(message_id, None)
+        waiting = [message_id for message_id in asked if message_id in self._sent_at]
         since = self._since()
-        found = None if since is None else self._overdue(since)
+        found = None if since is None else self._overdue(since, waiting)
         if found and not self.late:
             logger.warning("acks missing", why=str(found))
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
-        if found:
-            self._told, self.late = True, found
+        self.late = self.curable = found
+        if found and since is not None:
+            self._told = {*waiting, *(self._told & self._sent_at.keys())}
+            self.curable = self._overdue(since, self._not_in_vain(waiting))
 
 
 class Watched(Protocol):
@@ -142,7 +159,7 @@ def everywhere(connected: Iterable[Watched]) -> str | None:
 def replace_the_late(connected: Iterable[Watched], *, limit: float) -> None:
     """Recycle those of which policy says so."""
     for session in connected:
-        found = session.acks.late
+        found = session.acks.curable
         if found and should_replace(
             found, limit=limit, busy=session.idle is None, recycled=session.recycled
         ):

@@ -279,6 +279,7 @@ class Session:
         """Replace its worker, as planned."""
         self._details, self._recycled_at = why, self._around.clock.monotonic()
         self._log.warning("session recycled", why=why)
+        self.acks.replaced()
         self.start(restart=True)
         self._ledger.record("recycled", reason=why)
 
