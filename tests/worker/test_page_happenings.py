@@ -12,6 +12,7 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.standin import Policy, StandIn
+from waguard.worker.browser_errors import EvaluationError
 
 pytestmark = [
     pytest.mark.chromium,
@@ -91,6 +92,14 @@ async def test_half_an_emoji_is_told_as_what_can_be_stored(browser: BrowserSessi
     message_id = await incoming(browser, from_=FRIEND, body="cut \ud83d", name="A\udc4d")
     found = await told(browser, "message", id=message_id)
     assert (found["body"], found["sender_name"]) == ("cut \ufffd", "A\ufffd")
+
+
+async def test_a_file_that_is_larger_than_it_was_said_to_be(browser: BrowserSession) -> None:
+    media = {"mimetype": "image/png", "base64": "AAAA"}
+    message_id = await incoming(browser, from_=FRIEND, body="look", media=media)
+    assert await browser.page.media(message_id, 3) == bytes(3)
+    with pytest.raises(EvaluationError, match="the file has 3 bytes, the limit is 2"):
+        await browser.page.media(message_id, 2)
 
 
 @pytest.mark.parametrize(("video", "group"), [(False, False), (True, True)])

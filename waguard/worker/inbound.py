@@ -113,21 +113,16 @@ class Inbound:
 
 async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> InboundMessage:
     if message.size is not None and message.size > MEDIA_LIMIT:
-        return _without_media(message, _too_large(message.size))
+        why = f"the file has {message.size} bytes, the limit is {MEDIA_LIMIT}"
+        return _without_media(message, why)
     if page is None:
         return _without_media(message, "the page is not open")
     try:
-        content = await page.media(message.id)
+        content = await page.media(message.id, MEDIA_LIMIT)
     except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
         logger.warning("a file could not be fetched", message=message.id, why=str(error))
         return _without_media(message, str(error))
-    if len(content) > MEDIA_LIMIT:  # the page did not say its size, or a wrong one
-        return _without_media(message, _too_large(len(content)))
     return msgspec.structs.replace(message, media=content)
-
-
-def _too_large(size: int) -> str:
-    return f"the file has {size} bytes, the limit is {MEDIA_LIMIT}"
 
 
 def _without_media(message: InboundMessage, why: str) -> InboundMessage:

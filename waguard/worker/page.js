@@ -151,8 +151,11 @@
       }
       return told;
     },
-    async media(messageId) {
-      return base64(await W.chat.downloadMedia(messageId));
+    // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
+    async media(messageId, limit) {
+      const file = await W.chat.downloadMedia(messageId);
+      if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
+      return base64(file);
     },
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));

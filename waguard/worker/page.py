@@ -232,9 +232,10 @@ class WhatsAppPage:
         ack = await self._call("ackOf", message_id, timeout=timeout)
         return None if ack is None else int(ack)
 
-    async def media(self, message_id: str) -> bytes:
-        """Download and decrypt a message's file."""
-        return base64.b64decode(await self._call("media", message_id, timeout=MEDIA_DEADLINE))
+    async def media(self, message_id: str, limit: int) -> bytes:
+        """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
+        told = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
+        return base64.b64decode(told)
 
     async def missed(self, since: dict[str, int], floor: int) -> int:
         """Have the hook tell the messages that came since; how many it found."""
