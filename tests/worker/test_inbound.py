@@ -139,12 +139,12 @@ async def test_a_message_is_told_when_it_can_be_read(bench: Bench) -> None:
     assert (await bench.message()).body == "text 1"
 
 
-async def test_a_slow_file_is_not_overtaken(bench: Bench) -> None:
+async def test_a_slow_file_is_not_overtaken_in_its_chat(bench: Bench) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
     bench.it.message(picture(1))
     bench.it.message(told(2))
-    bench.it.ack({"ids": ["true_c_1"], "chat": "c", "ack": 2})
+    bench.it.ack({"ids": ["true_c_1"], "chat": "49170@c.us", "ack": 2})
     async with asyncio.timeout(10):
         while not bench.page.asked:
             await asyncio.sleep(0)
@@ -155,7 +155,28 @@ async def test_a_slow_file_is_not_overtaken(bench: Bench) -> None:
     assert first.media == b"file"
     assert isinstance(second, InboundMessage)
     assert second.body == "text 2"
-    assert third == Ack(ids=("true_c_1",), chat="c", ack=2)
+    assert third == Ack(ids=("true_c_1",), chat="49170@c.us", ack=2)
+
+
+async def test_a_slow_file_holds_up_no_other_chat(bench: Bench) -> None:
+    """Where no file can be had, each costs its deadline."""
+    assert bench.page
+    bench.page.held = asyncio.Event()
+    for number in range(under_test.AT_ONCE + 1):
+        bench.it.message(picture(number, chat=f"{number}@c.us"))
+    bench.it.message(told(8, chat="8@c.us"))
+    assert (await bench.message()).body == "text 8"
+    async with asyncio.timeout(10):
+        while len(bench.page.asked) < under_test.AT_ONCE:
+            await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(bench.page.asked) == under_test.AT_ONCE
+    bench.page.held.set()
+    got = [await bench.message() for _ in range(under_test.AT_ONCE + 1)]
+    assert all(one.media == b"file" for one in got)
+    bench.it.message(told(9, chat="0@c.us"))
+    assert (await bench.message()).body == "text 9"
 
 
 @pytest.mark.parametrize(

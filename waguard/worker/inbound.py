@@ -1,9 +1,9 @@
 """What the page reports of messages, in the wire's words, in order, each once."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 from loguru import logger
@@ -21,6 +21,7 @@ from waguard.wire.protocol import (
 from waguard.worker.page import WhatsAppPage
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
+AT_ONCE: Final = 4  # files
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 # what a chat holds beside messages. A ciphertext is told again, by the same id, when it is readable
 NO_MESSAGES: Final = frozenset(
@@ -36,7 +37,7 @@ HAPPENINGS: Final[dict[str, type[Edit | Revoke | Reaction | IncomingCall]]] = {
 
 
 class Inbound:
-    """One task reads the queue, so that a slow file does not let a later text overtake it."""
+    """What follows a file in its chat waits for it; other chats do not."""
 
     def __init__(self, emit: Callable[[Incoming], None], left_out: tuple[str, ...] = ()) -> None:
         """``left_out``: how the ids of chats end of which nothing is told."""
@@ -45,6 +46,9 @@ class Inbound:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._held: dict[str, Incoming] | None = None
+        self._waiting: dict[str, deque[Incoming]] = {}
+        """By chat, what waits for the file of the first one."""
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     def hold(self) -> None:
         """Keep back what is live: older messages of its chat may have to be told before."""
@@ -104,11 +108,32 @@ class Inbound:
 
     async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
         """Emit for ever. ``page``: the one of the moment, it is opened anew after a pairing."""
-        while True:
-            item = await self._queue.get()
-            if isinstance(item, InboundMessage) and item.mimetype:
-                item = await _with_media(page(), item)
+        async with asyncio.TaskGroup() as files:
+            while True:
+                item = await self._queue.get()
+                if (behind := self._waiting.get(item.chat)) is not None:
+                    behind.append(item)
+                elif _has_file(item):
+                    self._waiting[item.chat] = deque((item,))
+                    files.create_task(self._fetch(item.chat, page), name="files")
+                else:
+                    self._emit(item)
+
+    async def _fetch(self, chat: str, page: Callable[[], WhatsAppPage | None]) -> None:
+        """Emit what waits in this chat, until nothing does."""
+        waiting = self._waiting[chat]
+        while waiting:
+            item = waiting[0]
+            if _has_file(item):
+                async with self._places:
+                    item = await _with_media(page(), item)
             self._emit(item)
+            waiting.popleft()
+        del self._waiting[chat]
+
+
+def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
+    return isinstance(item, InboundMessage) and bool(item.mimetype)
 
 
 async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> InboundMessage:
