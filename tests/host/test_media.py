@@ -147,6 +147,9 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(tmp_path: Path) -> None:
             files.keep(b"x" * (128 << 10), "image/png")
         assert refused.value.errno == errno.ENOSPC
         assert not [name for name in everything(disk) if under_test.UNFINISHED in name]
+        assert [n for n in everything(disk) if n.endswith(".json")] == [
+            f"media/{NAME[:2]}/{NAME}.json"
+        ]
         assert files.read(NAME) == PICTURE
         files.keep(b"small", "image/png")
 

@@ -44,7 +44,11 @@ class MediaFolder:
                 private_folder(path.parent)
                 sync_folder(self._folder)
             _write(_note(path), msgspec.json.encode({"mimetype": mimetype}))
-            _write(path, content)
+            try:
+                _write(path, content)
+            except BaseException:
+                _note(path).unlink(missing_ok=True)
+                raise
             sync_folder(path.parent)
         return name
 
