@@ -15,6 +15,7 @@ from waguard.errors import (
 from waguard.wire.channel import Channel, ChannelError
 from waguard.wire.protocol import (
     Call,
+    CatchUp,
     Event,
     Failed,
     FromWorker,
@@ -34,6 +35,7 @@ Take = Callable[[Report | Heartbeat | Event], None]
 # beyond the call's own deadline inside the worker: it looks a silent send up before it answers
 REPLY_MARGIN = 10.0  # s
 DEFAULT_DEADLINE = 30.0  # s
+CATCH_UP_DEADLINE = 60.0  # s; all chats of a week may be read
 
 
 class WorkerLink:
@@ -96,16 +98,26 @@ class WorkerLink:
         number = next(self._ids)
         waiting: asyncio.Future[Sent | Value | Failed] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
-        own = call.timeout if isinstance(call, SendText | SendMedia) else DEFAULT_DEADLINE
         try:
             self._channel.post(Request(id=number, call=call))
-            async with asyncio.timeout(own + REPLY_MARGIN):
+            async with asyncio.timeout(_deadline(call) + REPLY_MARGIN):
                 outcome = await waiting
         except (EOFError, TimeoutError) as error:
             raise _lost(call, str(error) or "the worker did not answer") from None
         finally:
             self._waiting.pop(number, None)
         return _result(call, outcome)
+
+
+def _deadline(call: Call) -> float:
+    """Seconds that the worker gives it."""
+    match call:
+        case SendText() | SendMedia():
+            return call.timeout
+        case CatchUp():
+            return CATCH_UP_DEADLINE
+        case _:
+            return DEFAULT_DEADLINE
 
 
 def _lost(call: Call, why: str) -> WaguardError:
