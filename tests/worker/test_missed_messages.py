@@ -48,6 +48,12 @@ async def test_all_that_came_since_is_told_in_the_order_of_its_chat(
     assert all(data["backfilled"] for kind, data in browser.told if kind == "message")
 
 
+async def test_chats_that_are_left_out_are_not_read(browser: BrowserSession) -> None:
+    """None of theirs is ever stored, so all of a week would be read after each load."""
+    assert await browser.page.missed({}, 0, (f"{FRIENDS[0]}@c.us", "@g.us")) == 1
+    assert bodies(browser) == ["1"]
+
+
 async def test_each_chat_has_its_own_beginning(browser: BrowserSession) -> None:
     assert await browser.page.missed({f"{FRIENDS[0]}@c.us": 1_002}, 2_000) == 1
     assert bodies(browser) == ["2"]

@@ -527,7 +527,7 @@ class SessionWorker:
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Value:
         self._inbound.hold()
         try:
-            found = await page.missed(call.since, call.floor)
+            found = await page.missed(call.since, call.floor, self._spec.left_out)
         finally:
             self._inbound.release()
         if found:

@@ -129,10 +129,11 @@
     },
     // What came in since, as far as the chats have it: messages that were stored while nobody
     // listened raise no event. Oldest first in each chat; the worker knows which it has told.
-    async missed(since, floor, limit) {
+    async missed(since, floor, limit, leftOut) {
       let told = 0;
       for (const chat of W.whatsapp.ChatStore.getModelsArray()) {
         const id = wid(chat.id);
+        if (leftOut.some((ending) => id.endsWith(ending))) continue;
         const from = since[id] ?? floor;
         if (!(Number(attempt(() => chat.t)) >= from)) continue;
         const found = new Map();

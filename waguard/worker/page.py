@@ -237,10 +237,15 @@ class WhatsAppPage:
         told = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
         return base64.b64decode(told)
 
-    async def missed(self, since: dict[str, int], floor: int) -> int:
-        """Have the hook tell the messages that came since; how many it found."""
-        found = await self._call("missed", since, floor, MISSED_LIMIT, timeout=MISSED_DEADLINE)
-        return int(found)
+    async def missed(
+        self, since: dict[str, int], floor: int, left_out: tuple[str, ...] = ()
+    ) -> int:
+        """Have the hook tell the messages that came since; how many it found.
+
+        ``left_out``: how the ids of chats end that are not read.
+        """
+        about = (since, floor, MISSED_LIMIT, left_out)
+        return int(await self._call("missed", *about, timeout=MISSED_DEADLINE))
 
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
