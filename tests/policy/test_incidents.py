@@ -198,6 +198,16 @@ def test_missing_acks_are_an_incident_that_ends_with_the_next_ack() -> None:
     ]
 
 
+def test_missing_acks_that_an_earlier_daemon_told_of_do_not_go_on_for_ever() -> None:
+    """The new one does not know which sends waited, and no change of the status will come."""
+    entries = [*PAIRED, Line(10, "acks_missing", reason="why")]
+    (incident,) = fold([*entries, Line(15, "adopted", before="connected")])
+    assert (incident.result, incident.ended) == ("waguard was started anew", 15)
+    (goes_on,) = fold([*entries, Line(15, "adopted", before="disconnected")])
+    assert goes_on.ended is None
+    assert fold([*PAIRED, Line(15, "adopted", before="connected")]) == []
+
+
 def test_what_concerns_all_can_go_on_at_once() -> None:
     network, breaker = fold_fleet(
         [

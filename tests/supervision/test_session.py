@@ -1082,6 +1082,7 @@ async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
     assert left.process.greeting.generation == session.row.generation
     assert world.spawn.started == [left.process]
     assert left.process.signals == []
+    assert world.audited("adopted")
     await session.call(TEXT)
     assert left.process.calls == [TEXT]
 

@@ -159,6 +159,11 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     if entry.kind == "acks_back":
         incident.result, incident.ended, incident.advice = "WhatsApp acknowledges again", at, None
         return False
+    if (
+        entry.kind == "adopted" and entry.before in _HEALTHY
+    ):  # what was watched is not known any more
+        incident.result, incident.ended, incident.advice = "waguard was started anew", at, None
+        return False
     if done := _done(entry):
         incident.actions.append(done)
     if entry.kind == "parked":

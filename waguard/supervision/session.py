@@ -261,6 +261,7 @@ class Session:
         """Take over a worker that an earlier daemon started."""
         self.process = process
         self._log.info("worker adopted", worker=process.pid)
+        self._ledger.record("adopted", before=self.row.status)
         self._happen(Event.ADOPTED)
         self._task(self._await_exit(process), "exit")
         self._task(self._converse(process, record), "worker")
