@@ -525,6 +525,8 @@ class SessionWorker:
         return await sending.send(page, call)
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Value:
+        if self._release:
+            self._release.cancel()  # in the middle of this
         self._inbound.hold()
         try:
             found = await page.missed(call.since, call.floor, self._spec.left_out)
