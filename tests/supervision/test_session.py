@@ -1164,6 +1164,30 @@ async def test_what_was_missed_is_asked_for_once_after_each_load(world: World, m
     assert len(process.caught_up) == 2
 
 
+async def test_what_was_missed_is_asked_for_again_when_the_link_is_back(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And from the same time on: what came since then is newer than what is missed."""
+    monkeypatch.setattr(under_test, "CATCH_UP_RETRY", 0.0)
+    world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
+    session = await make()
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked")
+    process.report("offline")
+    await until(session, lambda s: s.link is Link.OFFLINE)
+    await session.call(TEXT)  # what was asked before it is answered before it
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.kept, "it is stored")
+    process.script.catches_up = Value()
+    first, count = process.caught_up[0], len(process.caught_up)
+    process.report("connected")
+    await wait_until(lambda: len(process.caught_up) > count, "it was asked again")
+    assert process.caught_up[-1] == first
+    process.report("connected", details="x")
+    await until(session, lambda s: s.report is not None and s.report.details == "x")
+    assert len(process.caught_up) == count + 1
+
+
 async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
     session, now = await make(), world.clock.wall()
     pairing = session.at.profile / credentials.PAIRING

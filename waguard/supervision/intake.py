@@ -122,12 +122,12 @@ class Intake:
             self._touched_at = now
             self._begin(self._ledger.touch(), "touch")
 
-    async def ask_for_missed(self, link: WorkerLink, profile: Path) -> None:
-        """Have the worker tell what came in while nobody listened. Raises ``WaguardError``."""
+    async def missed(self, profile: Path) -> CatchUp:
+        """From when on nobody may have listened. Raises ``WaguardError``."""
         kept_for = self._around.config().retention.inbox_days * DAY
         now = self._around.clock.wall()
         newest = await self._around.inbox.newest(self._ledger.row.session_id, after=now - LOOK_BACK)
         since, floor = missed_since(
             newest, paired_at=credentials.paired_at(profile), kept_for=kept_for, now=now
         )
-        await link.call(CatchUp(since=since, floor=floor))
+        return CatchUp(since=since, floor=floor)

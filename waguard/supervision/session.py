@@ -733,11 +733,15 @@ class Session:
 
     async def _catch_up(self) -> None:
         """Have the worker tell what came in while nobody listened, once after each load."""
-        seen = self._caught_up
-        while self.link is Link.CONNECTED and self._caught_up == seen:
+        seen, process, asked = self._caught_up, self.process, None
+        while self._caught_up == seen and self.process is process:
+            if (link := self._link) is None or self.link is not Link.CONNECTED:
+                await self.moved()
+                continue
             try:
-                if self._link:  # by itself, so the session is no less idle
-                    await self._intake.ask_for_missed(self._link, self.at.profile)
+                # once: what comes meanwhile is newer than what is still missed
+                asked = asked or await self._intake.missed(self.at.profile)
+                await link.call(asked)  # by itself, so the session is no less idle
             except WaguardError as error:
                 self._log.warning("missed messages not read, trying again", why=error.line())
                 await asyncio.sleep(CATCH_UP_RETRY)
