@@ -1,8 +1,10 @@
 """A QR code as an image or as text. ``raw`` is what the phone reads."""
 
 import io
+from typing import TYPE_CHECKING
 
-import segno
+if TYPE_CHECKING:
+    import segno
 
 
 def png(raw: str) -> bytes:
@@ -31,6 +33,8 @@ def terminal(raw: str) -> str:
     return out.getvalue()
 
 
-def _make(raw: str) -> segno.QRCode:
+def _make(raw: str) -> "segno.QRCode":
+    import segno  # noqa: PLC0415 - 0.7 MB that a daemon whose sessions are linked never needs
+
     # level L: the fewest modules, hence the largest on a screen; a screen does not get dirty
     return segno.make_qr(raw, error="l", boost_error=False)

@@ -38,6 +38,7 @@ if os.getppid() == parent:
 FIRST_FREE_FD = 10  # above 3 and 4, which Chromium reads and writes
 POLL = 0.01  # s; there is no event for "the last process of a group is gone"
 UNKNOWN_EXIT = 255  # somebody else reaped it
+VERSION = re.compile(r"\d+(\.\d+){3}")
 STRAGGLERS = 1.0  # s that the storage service has to write what it holds when the browser has ended
 UNKILLABLE = 10.0  # s; a process that waits for a dead disk cannot be waited for
 
@@ -75,7 +76,7 @@ async def version_of(executable: Path, timeout: float) -> str | None:
             os.waitpid(pid, 0)  # noqa: ASYNC222  # it is dead
             os.close(pidfd)
         text = (output.read() or b"").decode(errors="replace")
-    found = re.search(r"\d+(\.\d+){3}", text)
+    found = VERSION.search(text)
     return found[0] if found else None
 
 

@@ -31,7 +31,8 @@ from waguard.worker.browser_errors import (
     ProfileUnusableError,
 )
 from waguard.worker.browser_identity import UserAgent, user_agent
-from waguard.worker.browser_process import BrowserProcess, command_line, version_of
+from waguard.worker.browser_process import BrowserProcess, command_line
+from waguard.worker.browser_version import known_version
 from waguard.worker.devtools import DevTools
 
 __all__ = [
@@ -123,7 +124,7 @@ async def launch(spec: ChromiumSpec, *, timeout: float) -> Chromium:
     _prepare_folders(spec)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
-    identity = await _identity(spec.executable, timeout)
+    identity = await _identity(spec.executable, spec.tmpdir.parent, timeout)
     process, read_fd, write_fd = BrowserProcess.spawn(
         arguments(spec, user_agent=identity.text),
         marks=spec.marks,
@@ -242,10 +243,10 @@ def _verify_profile(pid: int, spec: ChromiumSpec) -> None:
         )
 
 
-async def _identity(executable: Path, timeout: float) -> UserAgent:
+async def _identity(executable: Path, notes: Path, timeout: float) -> UserAgent:
     """Known before the launch: service workers learn the user agent from a switch only."""
     try:
-        version = await version_of(executable, timeout)
+        version = await known_version(executable, notes, timeout)
         problem = "does not tell its version"
     except OSError as error:  # TimeoutError is one
         version = None
