@@ -53,7 +53,7 @@ class TestInBrowser:
         page: PageSession,  # noqa: F811 - the fixture
     ) -> AsyncIterator["Page"]:
         api.sessions.known = {
-            "shop_bandung": a_view(session_id="shop_bandung"),
+            "shop_bandung": a_view(session_id="shop_bandung", degraded="2 messages wait for acks"),
             "shop_jakarta": a_view(
                 session_id="shop_jakarta",
                 status="qr_scanning",
@@ -100,6 +100,7 @@ class TestInBrowser:
         assert "shop_medan is failed: blocked" in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
+        assert "2 messages wait for acks" in text
         api.bus.publish(
             "incident", "shop_medan", 1, {"kind": "parked", "before": None, "reason": "blocked"}
         )
