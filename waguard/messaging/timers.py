@@ -37,6 +37,8 @@ class Timers:
             self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
 
     def _ring(self) -> None:
-        while self._due and self._due[0][0] <= self._wall():
-            heapq.heappop(self._due)[2]()
-        self._arm()
+        try:
+            while self._due and self._due[0][0] <= self._wall():
+                heapq.heappop(self._due)[2]()
+        finally:  # one that raises must not keep the others waiting
+            self._arm()
