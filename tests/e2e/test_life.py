@@ -130,7 +130,7 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     await daemon.start()
     assert "restore finished: restored 1" in daemon.log()
     assert (await daemon.status("s1"))["status"] == "connected"
-    assert world.receiver.count("qr_code_generated") == 1
+    assert world.receiver.count("qr_code_generated") <= 1
 
 
 async def test_a_killed_browser_comes_back(world: World) -> None:

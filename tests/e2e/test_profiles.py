@@ -44,7 +44,7 @@ async def copied(world: World) -> Places:
 
 async def connected(world: World) -> None:
     await world.daemon.wait_status(SESSION, "connected")
-    assert world.receiver.count("qr_code_generated") == 1, "nobody has to scan a second code"
+    assert world.receiver.count("qr_code_generated") <= 1, "nobody has to scan a second code"
 
 
 async def told(daemon: Daemon, words: str) -> str:

@@ -539,7 +539,7 @@ async def test_orphans_are_buried_and_children_that_somebody_waits_for_are_not(
     )
     await listening(process)
     orphan = int(note.read_text())
-    process.kill()
+    os.kill(process.pid, signal.SIGKILL)  # it alone: `kill` would end its children too
     await ended(process)
     assert psutil.Process(orphan).ppid() == os.getpid()
     with subprocess.Popen(["true"]) as ours:

@@ -49,7 +49,7 @@ async def at(real: World) -> Places:
 
 async def connected_without_a_scan(world: World) -> None:
     await world.daemon.wait_status(SESSION, "connected")
-    assert world.receiver.count("qr_code_generated") == 1
+    assert world.receiver.count("qr_code_generated") <= 1
     code, answer = await world.daemon.send(SESSION, FRIEND, "a test message")
     assert (code, answer["success"]) == (200, True)
 

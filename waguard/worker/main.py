@@ -85,7 +85,10 @@ EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
 CATCH_UP_WAIT: Final = 15.0  # s; for the daemon to ask for what was missed
-STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
+STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events …
+# … s; where nobody waits for the end. With a full disk the profile may be lost too, and with it what
+# it would be read back from; a worker that is silent for longer is killed
+END_FLUSH: Final = 8.0
 
 Answer = Sent | Value | Failed
 
@@ -142,7 +145,7 @@ class SessionWorker:
             self._report()
             await self._close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_FLUSH):
+                async with asyncio.timeout(STOP_FLUSH if self._told_to_stop else END_FLUSH):
                     if self._details:  # a start that failed at once has to be told to somebody
                         await self._daemon.greeted.wait()
                     await self._daemon.flushed()
@@ -150,6 +153,10 @@ class SessionWorker:
             await self._daemon.close()
             Path(spec.record).unlink(missing_ok=True)
             Path(spec.socket).unlink(missing_ok=True)
+
+    @property
+    def _told_to_stop(self) -> bool:
+        return self.stop.is_set() or self._daemon.stop_asked.is_set()
 
     async def _until_the_end(self) -> int:
         """Live until the first reason to end."""
