@@ -76,6 +76,9 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 
+LAST_WORDS: Final = (
+    1.0  # s; what a page stored a moment before its storage was closed is still told
+)
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
@@ -305,6 +308,7 @@ class SessionWorker:
             if self._session.crashed.is_set():
                 raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
             if self._storage_closed.is_set():
+                await asyncio.sleep(LAST_WORDS)
                 why = "Chromium closed the page's storage: its disk is full, or it is damaged"
                 raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
 
