@@ -233,6 +233,18 @@ def test_records_of_every_length(length: int) -> None:
     assert read == wanted
 
 
+@pytest.mark.parametrize("left", range(HEADER + 2))
+def test_a_record_may_begin_in_the_last_bytes_of_a_block(left: int) -> None:
+    """Where just a header is left, LevelDB begins with an empty part."""
+    before = b"x" * (BLOCK - HEADER - left)
+    payloads = [before, b"y" * 100, b"z" * 2 * BLOCK, b"after"]
+    written = log(*payloads)
+    if left == HEADER:
+        assert written[BLOCK - HEADER :][4:HEADER] == b"\0\0\2"
+    assert list(records(written, "log")) == payloads
+    assert list(records(written[:BLOCK], "log")) == [before], "a crash right behind it"
+
+
 def test_kinds_of_records_that_do_not_follow(folder: Path) -> None:
     whole, parts = record(batch("whole")), record(batch("x" * BLOCK))
     assert parts[6] == 2

@@ -153,17 +153,19 @@ def _end(content: bytes, name: str, shortest: int) -> int:
 
 
 def _records(content: bytes, name: str) -> Iterator[tuple[bytes, int]]:
-    begun = b""
+    begun: bytes | None = None  # a start may be empty: that of a record for which a header was left
     for kind, payload, end in _fragments(content, name):
         if kind in {_MIDDLE, _LAST}:
-            _refuse(not begun, f"{name}: a record without start")
+            if begun is None:
+                raise DamageError(f"{name}: a record without start")
             begun += payload
         else:
-            _refuse(bool(begun), f"{name}: a record without end")
+            _refuse(begun is not None, f"{name}: a record without end")
             begun = payload
         if kind in {_FULL, _LAST}:
             yield begun, end
-            begun = b""
+        if kind not in {_FIRST, _MIDDLE}:
+            begun = None
 
 
 def _fragments(content: bytes, name: str) -> Iterator[tuple[int, bytes, int]]:
