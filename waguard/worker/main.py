@@ -76,9 +76,6 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 
-LAST_WORDS: Final = (
-    1.0  # s; what a page stored a moment before its storage was closed is still told
-)
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
@@ -88,10 +85,7 @@ EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
 CATCH_UP_WAIT: Final = 15.0  # s; for the daemon to ask for what was missed
-STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events …
-# … s; where nobody waits for the end. With a full disk the profile may be lost too, and with it what
-# it would be read back from; a worker that is silent for longer is killed
-END_FLUSH: Final = 8.0
+STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
 Answer = Sent | Value | Failed
 
@@ -148,7 +142,7 @@ class SessionWorker:
             self._report()
             await self._close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_FLUSH if self._told_to_stop else END_FLUSH):
+                async with asyncio.timeout(STOP_FLUSH):
                     if self._details:  # a start that failed at once has to be told to somebody
                         await self._daemon.greeted.wait()
                     await self._daemon.flushed()
@@ -156,10 +150,6 @@ class SessionWorker:
             await self._daemon.close()
             Path(spec.record).unlink(missing_ok=True)
             Path(spec.socket).unlink(missing_ok=True)
-
-    @property
-    def _told_to_stop(self) -> bool:
-        return self.stop.is_set() or self._daemon.stop_asked.is_set()
 
     async def _until_the_end(self) -> int:
         """Live until the first reason to end."""
@@ -308,7 +298,6 @@ class SessionWorker:
             if self._session.crashed.is_set():
                 raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
             if self._storage_closed.is_set():
-                await asyncio.sleep(LAST_WORDS)
                 why = "Chromium closed the page's storage: its disk is full, or it is damaged"
                 raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
 
