@@ -307,6 +307,8 @@ class Draft:
     expires_at: float | None = None
     """When it is too late to send it; None: never."""
     bulk_id: str | None = None
+    phone: str | None = None
+    """The session's number when it was accepted; None: it had none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +354,7 @@ class Outgoing:
     expires_at: float | None
     sent_at: int | None
     bulk_id: str | None
+    phone: str | None
     created_at: float
     updated_at: float
 

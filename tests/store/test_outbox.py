@@ -90,6 +90,7 @@ async def test_what_is_kept_can_be_found(store: SqlStore, wall: Wall) -> None:
         expires_at=None,
         sent_at=None,
         bulk_id="b",
+        phone=None,
         created_at=wall.time,
         updated_at=wall.time,
     )

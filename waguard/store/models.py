@@ -107,6 +107,10 @@ SESSIONS = Table(
     Column("priority", Integer, nullable=False),
     # the number that a unique index of the application's left no room for (see ``Work.put``)
     Column("displaced_phone", String(50)),
+    # the number that was linked last: what waits for the session is of this number
+    Column("linked_phone", String(50)),
+    # when DELETE took it down for good; the application's row stays
+    Column("removed_at", UtcDateTime),
     # stand-ins for columns that the application's table may lack, under the same names
     Column("disconnect_reason", String(32)),
     Column("disconnect_details", Text),
@@ -168,9 +172,14 @@ DELIVERIES = Table(
     Column("last_error", Text),
     Column("created_at", Double, nullable=False),
     Column("died_at", Double),
+    # of the first of a lane: since when it has been tried without a pause, or is held; unix time
+    Column("tried_since", Double),
+    Column("held_since", Double),
+    Column("cause", String(16)),  # what kind of dead letter it is
     CheckConstraint("state IN ('pending', 'dead')", name="waguard_deliveries_state_check"),
     Index("waguard_deliveries_queue", "state", "endpoint", "id"),
     Index("waguard_deliveries_session", "session_id", "event"),
+    Index("waguard_deliveries_lane", "session_id", "lane", "id"),
     # an id is never given twice: a reader that has seen 7 asks for what came after 7
     sqlite_autoincrement=True,
 )
@@ -181,6 +190,8 @@ ENDPOINTS = Table(
     Column("session_id", SESSION_ID, primary_key=True),
     Column("url", Text, nullable=False),
     Column("secret", Text),
+    Column("hold", Boolean),  # NULL: true
+    Column("events", JsonText),  # NULL: those of the old service
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
@@ -207,6 +218,7 @@ OUTBOX = Table(
     Column("expires_at", Double),
     Column("sent_at", BigInteger),
     Column("bulk_id", String(36)),
+    Column("phone", String(50)),  # the session's number when it was accepted; NULL: none yet
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     UniqueConstraint("session_id", "idempotency_key", name="waguard_outbox_once"),

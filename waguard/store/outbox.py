@@ -201,6 +201,7 @@ def _values(draft: Draft, now: float) -> dict[str, Any]:
         "send_at": draft.send_at,
         "expires_at": draft.expires_at,
         "bulk_id": draft.bulk_id,
+        "phone": draft.phone,
         "created_at": now,
         "updated_at": now,
     }
