@@ -32,6 +32,8 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
+from waguard.policy.delivery import OLD_SERVICE
+from waguard.ports import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
@@ -145,13 +147,13 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
     store, clock = SqlStore(f"sqlite+aiosqlite:///{folder / 'waguard.db'}"), SystemClock()
     await store.open()
     media = MediaFolder(folder / "media")
-    journal = Journal(store.messages, media, base="", has_global=lambda: True)
+    journal = Journal(store.messages, media, base="", for_global=lambda: OLD_SERVICE)
     webhooks = Webhooks(
-        store.messages,
         journal,
         lambda: config.webhook,
         (SECRET,),
         instance_url="http://127.0.0.1:3001",
+        connection=lambda _: Connection(),
     )
     admission, bus = Admission(lambda: config, resources.read), Bus(clock)
     none: Any = None

@@ -13,6 +13,7 @@ import pytest
 
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, SECTIONS, Config, is_loopback, load
 from waguard.errors import ConfigError
+from waguard.policy.delivery import OLD_SERVICE
 
 EXAMPLE: Final = Path(__file__).parents[1] / "etc/waguard.toml"
 LONG_KEY: Final = "k" * KEY_LENGTH
@@ -105,6 +106,9 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "webhook.secret_file": None,
         "webhook.give_up_after": 86_400.0,
         "webhook.allow_private": False,
+        "webhook.hold": True,
+        "webhook.hold_limit": 900.0,
+        "webhook.events": OLD_SERVICE,
         "inbox.broadcasts": False,
         "inbox.channels": False,
         "inbox.groups": True,

@@ -13,6 +13,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self.taken: list[int] = []
+        self.expected: list[str] = []
+        self.looked: list[str | None] = []
 
     def put(self, received: Sequence[Received], stored: Stored) -> None:
         for one in received:
@@ -28,13 +30,22 @@ class Shelf:
     async def flushed(self, timeout: float) -> bool:
         raise AssertionError("nobody asks")
 
+    def expect_ready(self, session_id: str) -> None:
+        self.expected.append(session_id)
+
+    def not_ready(self, session_id: str) -> None:
+        self.expected.remove(session_id)
+
+    def look(self, session_id: str | None = None) -> None:
+        self.looked.append(session_id)
+
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         raise AssertionError("nobody asks")
 
 
 async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf))
+    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     # more at one go than a listener may lag behind
     ids = [bus.publish("session_ready", "s1", 1, {}).id for _ in range(QUEUE_LIMIT + 500)]
@@ -47,7 +58,7 @@ async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
 
 async def test_an_event_that_the_sink_cannot_take_does_not_end_the_feed() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf))
+    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     bus.publish("session_error", "s1", 1, {})
     last = bus.publish("session_ready", "s1", 1, {})
@@ -58,7 +69,7 @@ async def test_an_event_that_the_sink_cannot_take_does_not_end_the_feed() -> Non
 
 async def test_only_what_the_application_knows_and_what_is_not_stored_yet_is_fed() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf))
+    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     bus.publish("lifecycle", "s1", 1, {})
     bus.publish("message_received", "s1", 1, {}, stored=True)

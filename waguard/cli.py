@@ -182,7 +182,18 @@ def _add_webhooks(commands: Any) -> None:
     verbs = webhooks.add_subparsers(required=True, metavar="VERB")
     listing = _command(verbs, "list", _dead_list, "the newest dead letters, without their bodies")
     listing.add_argument("--json", action="store_true", help="for a machine")
+    listing.add_argument(
+        "--state",
+        choices=["dead", "uncertain"],
+        help="uncertain: the receiver said yes, and may have dropped it",
+    )
     _with_config(listing)
+    held = _command(verbs, "held", _held_list, "chats that wait until their session is connected")
+    held.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(held)
+    drop = _command(verbs, "drop", _held_drop, "make dead letters of what waits for a session")
+    drop.add_argument("session")
+    _with_config(drop)
     show = _command(verbs, "show", _dead_show, "one dead letter, with its body")
     show.add_argument("number", type=int)
     _with_config(show)
@@ -573,19 +584,39 @@ def _send(arguments: argparse.Namespace) -> int:
 
 
 _DEAD = "/api/webhooks/dead"
+_HELD = "/api/webhooks/held"
 
 
 def _dead_list(arguments: argparse.Namespace) -> int:
-    told = _client(arguments).call("GET", _DEAD)
+    state = f"?state={arguments.state}" if arguments.state else ""
+    told = _client(arguments).call("GET", f"{_DEAD}{state}")
     if arguments.json:
         _print_json(told)
     elif told["dead"]:
-        columns = ("id", "session_id", "event", "endpoint", "attempts", "died_at", "error")
+        columns = ("id", "session_id", "event", "state", "endpoint", "attempts", "died_at", "error")
         _print_table(told["dead"], columns)
         if told["before"]:
-            print(f"there are more: GET {_DEAD}?before={told['before']}")
+            print(f"there are more: GET {_DEAD}?before={told['before']}{state.replace('?', '&')}")
     else:
         print("no dead letters")
+    return 0
+
+
+def _held_list(arguments: argparse.Namespace) -> int:
+    told = _client(arguments).call("GET", f"{_HELD}")
+    if arguments.json:
+        _print_json(told)
+    elif told["held"]:
+        _print_table(told["held"], ("session_id", "chat_id", "since", "reason"))
+    else:
+        print("no webhook waits for its session")
+    return 0
+
+
+def _held_drop(arguments: argparse.Namespace) -> int:
+    body = {"session_id": arguments.session}
+    told = _client(arguments).call("POST", f"{_HELD}/discard", body)
+    print(f"dead letters now: {told['discarded']}; see waguard webhooks list")
     return 0
 
 

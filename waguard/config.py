@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import msgspec
 
 from waguard.errors import ConfigError
 from waguard.policy import address
+from waguard.policy.delivery import EVENTS, OLD_SERVICE
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -171,6 +172,9 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     secret_file: Path | None = None
     give_up_after: LongSeconds = 86_400.0
     allow_private: bool = False
+    hold: bool = True
+    hold_limit: LongSeconds = 900.0
+    events: tuple[str, ...] = OLD_SERVICE
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -431,6 +435,7 @@ def _cross_check(config: Config) -> None:
     hook = config.webhook.url
     if hook and (why := address.url_refusal(hook, allow_private=True)):
         raise _refused("webhook.url", hook, why, "name the application's own address")
+    _check_events(config.webhook.events)
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
             f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",
@@ -449,6 +454,12 @@ def _cross_check(config: Config) -> None:
             "it can be reached from other machines, and there is no safe key of your own",
             f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
         )
+
+
+def _check_events(events: Collection[str]) -> None:
+    if unknown := sorted(set(events) - EVENTS):
+        known = ", ".join(sorted(EVENTS))
+        raise _refused("webhook.events", unknown[0], "there is no such event", f"known: {known}")
 
 
 def is_loopback(host: str) -> bool:

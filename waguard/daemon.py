@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +38,11 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhook import Webhooks, overdue
 from waguard.policy import delivery
+from waguard.policy.inbox import Received
 from waguard.policy.incidents import STARTED
-from waguard.ports import Inbox, Process
+from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
@@ -59,6 +60,7 @@ DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 SEND_GRACE: Final = 5.0  # s for messages on their way at the end; then the next daemon looks
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
+LAST_ANSWER: Final = 5.0  # s for those in flight: cut off, they would be repeated
 # what a running daemon can take over from a configuration that is read again
 RELOADABLE: Final = frozenset(
     {
@@ -94,7 +96,7 @@ class Daemon:
             self._store.messages,
             self._media,
             base=base_url(listener),
-            has_global=lambda: self._config.webhook.url is not None,
+            for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
         self._fleet = Fleet(
@@ -149,11 +151,11 @@ class Daemon:
         secrets = read_secrets(self._config.webhook.secret_file)
         api = base_url(self._listener)
         self._webhooks = webhooks = Webhooks(
-            self._store.messages,
             self._journal,
             lambda: self._config.webhook,
             secrets,
             instance_url=api,
+            connection=self._supervisor.connection,
         )
         app = create_app(
             ApiDeps(
@@ -177,7 +179,7 @@ class Daemon:
         self._notifier.ready("waiting for the database")
         try:
             async with self._journal, webhooks, self._fed(webhooks):
-                await self._work()
+                await self._work(webhooks)
         finally:
             self._bus.close()
             await runner.cleanup()
@@ -185,8 +187,9 @@ class Daemon:
             logger.info("waguard has stopped")
         return 0
 
-    async def _work(self) -> None:
-        """Restore, then tick until told to stop; then stop every session."""
+    async def _work(self, webhooks: Webhooks) -> None:
+        """Restore, then tick until told to stop; then stop every session: after what the
+        application handles now, for it asks meanwhile whether its session is connected."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
@@ -203,7 +206,10 @@ class Daemon:
             self._ticker.stop()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-            await self._outbox.close(SEND_GRACE)
+            await asyncio.gather(
+                self._outbox.close(SEND_GRACE),
+                webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
+            )
             await self._supervisor.stop()
 
     async def _begin(self) -> None:
@@ -258,9 +264,20 @@ class Daemon:
 
     async def _watch(self) -> None:
         self._disk.look()
+        self._look_at_webhooks()
         await self._supervisor.watch()
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
+
+    def _look_at_webhooks(self) -> None:
+        if self._webhooks:
+            self._webhooks.look()
+            limit = self._clock.wall() - self._config.webhook.hold_limit
+            self._supervisor.webhooks_held(overdue(self._webhooks.held(), limit))
+
+    def _for_global(self) -> Collection[str]:
+        webhook = self._config.webhook
+        return webhook.events if webhook.url is not None else ()
 
     async def _tidy(self) -> None:
         """Delete the quarantined profiles that retention lets go."""
@@ -277,7 +294,7 @@ class Daemon:
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:
         """Feed the bus to the inbox while the body runs."""
-        feeding = asyncio.create_task(_feed(self._bus, self._journal), name="inbox feed")
+        feeding = asyncio.create_task(_feed(self._bus, self._journal, webhooks), name="inbox feed")
         await asyncio.sleep(0)  # it subscribes before anything is published
         try:
             yield
@@ -285,7 +302,7 @@ class Daemon:
             self._bus.close()
             await feeding
             if await self._journal.flushed(DRAIN):
-                await webhooks.drain(DRAIN)
+                await webhooks.drain_sessions(DRAIN)
 
     async def _tidy_database(self) -> None:
         """Delete what is older than the configuration keeps, a little at a time."""
@@ -364,19 +381,32 @@ class Daemon:
             self._webhooks.configure(secrets)
 
 
-async def _feed(bus: Bus, inbox: Inbox) -> None:
+async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
     """Until the bus closes; one that was cut off for its slowness goes on where it was."""
     last_id: int | None = None
     while not bus.closed:
         async with bus.subscribe(last_id) as events:
             async for event in events:
                 last_id = event.id
-                if event.stored or event.event not in delivery.EVENTS:
-                    continue
                 try:
-                    inbox.put((of_event(event),), lambda _: None)
+                    _forward(event, inbox, webhooks)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
                     logger.exception("an event was not queued", event=event.event, id=event.id)
+
+
+def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
+    session_id = event.session_id
+    if not event.stored and event.event in delivery.EVENTS:
+        if session_id and event.event == delivery.READY:
+            webhooks.expect_ready(session_id)
+
+        def stored(news: Sequence[Received]) -> None:
+            if not news and session_id:
+                webhooks.not_ready(session_id)
+
+        inbox.put((of_event(event),), stored)
+    if session_id and event.event in delivery.SESSION_EVENTS:
+        webhooks.look(session_id)
 
 
 def _written(config: Config) -> tuple[Path, ...]:

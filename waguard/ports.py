@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Received
 from waguard.policy.outbox import State
 from waguard.policy.reconcile import Correction, Finding
@@ -226,6 +227,19 @@ class Inbox(Protocol):
         """
 
 
+class ReadyWatch(Protocol):
+    """Who must know how sessions stand before it is stored."""
+
+    def expect_ready(self, session_id: str) -> None:
+        """Its ``session_ready`` is on its way to the database."""
+
+    def not_ready(self, session_id: str) -> None:
+        """It was not stored, and will not come."""
+
+    def look(self, session_id: str | None = None) -> None:
+        """How it stands has changed."""
+
+
 class MediaStore(Protocol):
     """Where received files lie. Its calls block."""
 
@@ -269,6 +283,9 @@ class Pending:
     attempts: int
     next_at: float
     created_at: float
+    tried_since: float | None = None
+    """When the attempts began that were not followed by a hold."""
+    held_since: float | None = None
     body: bytes | None = field(repr=False)
 
 
@@ -281,6 +298,19 @@ class Settlement:
     next_at: float | None = None
     error: str | None = None
     """With ``next_at``: why it was not taken; without: why it is a dead letter."""
+    tried_since: float | None = None
+    """As ``Pending`` has it; for one that is to be tried again."""
+    cause: Cause | None = None
+    """Of a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A queued webhook waits for its session since then (unix time), or no longer (None): either
+    way its attempts count anew."""
+
+    id: int
+    since: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +406,11 @@ class Endpoint:
     session_id: str
     url: str
     secret: str | None = field(repr=False)
+    hold: bool = True
+    """It calls back while it handles ``message_received``, and drops what its session is not
+    connected for: such events wait."""
+    events: tuple[str, ...] = OLD_SERVICE
+    """The events that it gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,6 +424,8 @@ class DeadLetter:
     session_id: str
     attempts: int
     error: str
+    cause: str | None
+    """A ``policy.delivery.Cause``; None: it died before causes were kept."""
     created_at: float
     died_at: float
     size: int
@@ -400,19 +437,30 @@ class MessageStore(Protocol):
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement] = (),
+        settlements: Sequence[Settlement | Hold] = (),
         *,
         outgoing: Sequence[Draft | Move | Retract] = (),
-        with_global: bool = True,
+        for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """All of it, durably, in one transaction; an entry that is no news is left out.
 
         An ack that is news moves the message that it is about. A session event takes the place of those of its session that are still pending.
-        ``with_global``: whether there is a receiver besides the sessions' own.
+        ``for_global``: the events that the receiver besides the sessions' own gets.
         """
 
-    async def pending(self, endpoint: str, *, after: int, limit: int) -> list[Pending]:
-        """What is to be delivered there, by id, which is the order of the writes."""
+    async def pending(
+        self,
+        endpoint: str,
+        *,
+        after: int,
+        limit: int,
+        lane: tuple[str, str] | None = None,
+        until: int | None = None,
+    ) -> list[Pending]:
+        """What is to be delivered there, by id, which is the order of the writes.
+
+        ``lane``: of this session and lane only; ``until``: no higher ids.
+        """
 
     async def body(self, number: int) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
@@ -427,21 +475,38 @@ class MessageStore(Protocol):
         """Set or replace a session's."""
 
     async def delete_endpoint(self, session_id: str) -> bool:
-        """Whether there was one. What it still should have got are dead letters then."""
+        """Whether there was one. What it still should have got is for ``bury``."""
 
-    async def bury(self, endpoint: str, why: str) -> int:
-        """Make dead letters of all that is pending there; how many."""
+    async def bury(
+        self,
+        why: str,
+        cause: Cause,
+        *,
+        endpoint: str | None = None,
+        session_id: str | None = None,
+        before: float | None = None,
+        limit: int,
+    ) -> int:
+        """Make dead letters of at most ``limit`` that are pending: of an endpoint, or the received
+        messages of a session; the oldest, queued before then (unix time). How many."""
 
     async def dead(
-        self, *, session_id: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        session_id: str | None = None,
+        uncertain: bool | None = None,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[DeadLetter]:
-        """The newest dead letters, with an id below ``before``."""
+        """The newest dead letters, with an id below ``before``; ``uncertain``: only those of which
+        nobody knows whether they were taken, or only the others."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
 
-    async def replay(self, first: int, last: int) -> list[str]:
-        """Queue dead letters with these ids anew, some of the oldest; the endpoint of each.
+    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
+        """Queue dead letters with these ids anew, some of the oldest, where they are for one of
+        the ``receivers``; the endpoint of each. One that is uncertain only where it is named alone.
 
         []: none is left.
         """
@@ -450,7 +515,14 @@ class MessageStore(Protocol):
         """Delete a dead letter; whether there was one."""
 
     async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
-        """Delete at most about ``limit`` rows that are older (unix time); how many."""
+        """Delete at most about ``limit`` rows that are older (unix time); how many. What is still
+        pending when its inbox entry may go is a dead letter first."""
+
+    async def linked_phone(self, session_id: str) -> str | None:
+        """The number that the session was linked to last; None: to none."""
+
+    async def link_phone(self, session_id: str, phone: str) -> None:
+        """Note that the session is linked to this number."""
 
 
 class OutboxStore(Protocol):
@@ -530,6 +602,16 @@ class SessionView:
     """What is wrong although its row says connected; None: nothing is known."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What the application would be told of a session now: connected, or ``why_not``."""
+
+    why_not: str | None = None
+    phone: str | None = None
+    since: float = 0.0
+    """Unix time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

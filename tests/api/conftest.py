@@ -27,6 +27,8 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
+from waguard.policy.delivery import OLD_SERVICE
+from waguard.ports import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 
@@ -109,7 +111,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     await database.open()
     media = MediaFolder(tmp_path / "media")
-    journal = Journal(database.messages, media, base="", has_global=lambda: True)
+    journal = Journal(database.messages, media, base="", for_global=lambda: OLD_SERVICE)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http, journal:
         outbox = Outbox(
             sessions,
@@ -122,7 +124,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         await outbox.begin()
         webhooks = Webhooks(
-            database.messages, journal, lambda: world.config.webhook, (), instance_url=""
+            journal,
+            lambda: world.config.webhook,
+            (),
+            instance_url="",
+            connection=lambda _: Connection(),
         )
         world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
         deps = ApiDeps(

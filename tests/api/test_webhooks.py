@@ -7,16 +7,19 @@ import pytest
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from waguard.errors import DatabaseUnavailableError
+from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Kind, Received, Told
-from waguard.ports import GLOBAL, Entry, Notice
+from waguard.ports import GLOBAL, Entry, Notice, Settlement
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"
+HELD = "/api/webhooks/held"
 SECRET = "a secret of the session"
 
 
 async def letters(api: Api, count: int, why: str = "the receiver answered 404") -> list[int]:
-    """Dead letters; their numbers, oldest first."""
+    """Dead letters of a receiver that is set; their numbers, oldest first."""
+    api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
     for number in range(count):
         told = Told("message_received", {})
@@ -32,7 +35,7 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
         notice = Notice(event=told.event, event_id=f"id{number}", lane="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
-    await api.database.messages.bury(GLOBAL, why)
+    await api.database.messages.bury(why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000)
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
 
 
@@ -40,6 +43,7 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
     assert (await api.call("GET", HOOK)).status == 404
     body = {"url": "https://app.example/hook", "secret": SECRET}
     shown = {"success": True, "session_id": SESSION, "url": body["url"], "signed": True}
+    shown |= {"hold": True, "events": list(OLD_SERVICE)}
     answer = await api.call("PUT", HOOK, body)
     assert (answer.status, answer.json()) == (200, shown)
     assert (await api.call("GET", HOOK)).json() == shown
@@ -64,6 +68,9 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
         ({"url": "http://169.254.169.254/latest/meta-data"}, "url"),
         ({"url": "https://me:sesame@app.example/"}, "url"),
         ({"url": "https://app.example/", "secret": "short"}, "secret"),
+        ({"url": "https://app.example/", "hold": "no"}, "hold"),
+        ({"url": "https://app.example/", "events": "message_sent"}, "events"),
+        ({"url": "https://app.example/", "events": ["message_seen"]}, "events"),
         ({"url": "https://app.example/", "secret": "x" * 2_000}, "secret"),
         ({"url": "https://app.example/", "secret": "with\na line end, long"}, "secret"),
     ],
@@ -105,6 +112,8 @@ async def test_a_deleted_session_leaves_no_webhook(api: Api) -> None:
         ("DELETE", f"{DEAD}/1"),
         ("POST", f"{DEAD}/1/replay"),
         ("POST", f"{DEAD}/replay"),
+        ("GET", HELD),
+        ("POST", f"{HELD}/discard"),
     ],
 )
 async def test_a_key_is_needed(api: Api, method: str, path: str) -> None:
@@ -172,3 +181,40 @@ async def test_the_database_is_away(api: Api) -> None:
         answer = await api.call(method, path)
         assert answer.status == DatabaseUnavailableError.status
         assert "Retry-After" in answer.headers
+
+
+async def test_one_without_a_receiver_is_not_replayed_and_it_is_said(api: Api) -> None:
+    first, _ = await letters(api, 2)
+    api.configure("webhook", url=None)
+    answer = await api.call("POST", f"{DEAD}/{first}/replay")
+    assert (answer.status, answer.json()["field"]) == (409, "number")
+    assert "webhook.url" in answer.json()["error"]
+    assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 0
+    assert len((await api.call("GET", DEAD)).json()["dead"]) == 2
+
+
+async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
+    first, second = await letters(api, 2)
+    assert await api.database.messages.replay(first, first, [GLOBAL])
+    [item] = await api.database.messages.pending(GLOBAL, after=0, limit=9)
+    unsure = Settlement(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
+    await api.database.messages.write([], [unsure])
+    told = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
+    assert [(one["id"], one["state"], one["cause"]) for one in told] == [
+        (item.id, "uncertain", "uncertain")
+    ]
+    told = (await api.call("GET", f"{DEAD}?state=dead")).json()["dead"]
+    assert [one["id"] for one in told] == [second]
+    answer = await api.call("GET", f"{DEAD}?state=lost")
+    assert (answer.status, answer.json()["field"]) == (400, "state")
+
+
+async def test_what_waits_can_be_discarded_by_a_person(api: Api) -> None:
+    await letters(api, 1)
+    assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 1
+    assert (await api.call("GET", HELD)).json() == {"success": True, "held": []}
+    answer = await api.call("POST", f"{HELD}/discard", {"session_id": SESSION})
+    assert answer.json() == {"success": True, "discarded": 1}
+    [letter] = (await api.call("GET", DEAD)).json()["dead"]
+    assert "discarded" in letter["error"]
+    assert (await api.call("POST", f"{HELD}/discard", {"session_id": "../x"})).status == 400

@@ -20,7 +20,15 @@ from waguard.messaging.webhook import Webhooks
 from waguard.policy.circuit import CircuitPolicy
 from waguard.policy.delivery import DeliveryPolicy
 from waguard.policy.inbox import Received
-from waguard.ports import GLOBAL, BusEvent, DeadLetter, MediaStore, MessageStore, Pending
+from waguard.ports import (
+    GLOBAL,
+    BusEvent,
+    Connection,
+    DeadLetter,
+    MediaStore,
+    MessageStore,
+    Pending,
+)
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
@@ -36,6 +44,8 @@ class Office:
     journal: Journal = field(init=False)
     webhooks: Webhooks = field(init=False)
     news: list[Received] = field(default_factory=list)
+    connections: dict[str, Connection] = field(default_factory=dict)
+    """How sessions stand that are not connected; ``look`` after a change."""
 
     def put(self, *events: BusEvent) -> None:
         """As one put, which is one transaction."""
@@ -89,14 +99,17 @@ async def office(
     messages = around(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
-        messages, files, base=INSTANCE, has_global=lambda: made.settings.url is not None
+        messages,
+        files,
+        base=INSTANCE,
+        for_global=lambda: made.settings.events if made.settings.url is not None else (),
     )
     made.webhooks = Webhooks(
-        messages,
         made.journal,
         lambda: made.settings,
         secrets,
         instance_url=INSTANCE,
+        connection=lambda session_id: made.connections.get(session_id, Connection()),
         policy=(lambda: policy) if policy else None,
         wall=wall,
     )

@@ -17,6 +17,7 @@ from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
+from waguard.policy.delivery import OLD_SERVICE
 from waguard.ports import Outgoing
 from waguard.store.sql import SqlStore
 
@@ -60,7 +61,7 @@ class World:
             self.store.messages,
             MediaFolder(self.path.parent / "media"),
             base="",
-            has_global=lambda: True,
+            for_global=lambda: OLD_SERVICE,
         )
         await self.journal.__aenter__()
         self.outbox = Outbox(

@@ -286,7 +286,7 @@ async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing
     await world.store.close()
     world.store = store = SqlStore(url, busy_timeout=0.2, wall=world.clock.wall)
     await store.open()
-    world.journal._store, world.outbox._store = store.messages, store.outbox
+    world.journal.store, world.outbox._store = store.messages, store.outbox
     with write_locked(url):
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError):

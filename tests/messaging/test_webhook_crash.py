@@ -195,7 +195,9 @@ async def test_what_failed_waits_for_its_time_also_after_a_restart(
         await wait_until(lambda: receiver.attempts, "it failed")
         assert await it.journal.flushed(10.0)
     async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
-        await wait_until(lambda: "*" in it.webhooks._lines and it.line()._count, "it is known")
+        await wait_until(
+            lambda: "*" in it.webhooks._lines and it.line()._lanes.count, "it is known"
+        )
         assert len(receiver.attempts) == 1
         [waiting] = await it.pending()
         assert (waiting.attempts, waiting.next_at) == (1, 1_600.0)

@@ -11,7 +11,7 @@ from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
 from tests.messaging.receiver import CLOSE, Receiver, event, free_port, receiving
 from tests.waiting import wait_until
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import line
+from waguard.messaging import lane_queue, line
 from waguard.policy.circuit import CircuitPolicy
 from waguard.policy.delivery import EVENTS
 from waguard.ports import BusEvent, Endpoint, MessageStore
@@ -57,7 +57,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         it.put(message(2, "1@c.us"), message(3, "2@c.us"), message(4, "1@c.us", session="b"))
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
-        await wait_until(lambda: it.line()._count == 2, "both are settled")
+        await wait_until(lambda: it.line()._lanes.count == 2, "both are settled")
         waiting = await it.pending()
     assert [item.attempts for item in waiting] == [1, 0]
     assert waiting[0].next_at > waiting[0].created_at
@@ -133,7 +133,7 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
         it.put(event(1, "session_disconnected"))
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
-        await wait_until(lambda: it.line()._count == 2, "the newer one is behind it")
+        await wait_until(lambda: it.line()._lanes.count == 2, "the newer one is behind it")
         receiver.free.set()
         assert (await receiver.wait_taken(1))[0]["event"] == "session_ready"
         assert await it.drained()
@@ -217,14 +217,17 @@ async def test_a_message_that_the_receiver_cannot_digest_does_not_stop_it(
 async def test_memory_holds_the_beginning_of_the_queue_only(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "WINDOW", 20)
+    monkeypatch.setattr(lane_queue, "WINDOW", 20)
+    monkeypatch.setattr(lane_queue, "LANE_LIMIT", 9)
+    monkeypatch.setattr(line, "LANE_LIMIT", 9)
     monkeypatch.setattr(line, "READ", 7)
     receiver.free.clear()
     async with office(tmp_path, receiver.url) as it:
         for start in range(0, 200, 10):
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
-        await wait_until(lambda: receiver.arrived == 4, "they are on their way")
-        assert it.line()._count <= 20
+        await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
+        await wait_until(lambda: not it.line()._loading, "all is read")
+        assert it.line()._lanes.count <= 20 + 4
         receiver.free.set()
         taken = await receiver.wait_taken(200)
         assert await it.drained()

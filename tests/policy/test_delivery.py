@@ -10,6 +10,7 @@ from waguard.policy.delivery import (
     EVENTS,
     SESSION_EVENTS,
     Answer,
+    Cause,
     Dead,
     Delivered,
     DeliveryPolicy,
@@ -30,6 +31,7 @@ def judged(status: int | None, **changes: Any) -> Delivered | Retry | Dead:
     return judge(POLICY, answer=Answer(status=status, **named), **(given | changes))
 
 
+EXPIRED = Cause.EXPIRED
 STORY: list[tuple[str, int | None, dict[str, Any], Delivered | Retry | Dead]] = [
     ("taken", 200, {}, Delivered()),
     ("taken without a body", 204, {}, Delivered()),
@@ -58,13 +60,13 @@ STORY: list[tuple[str, int | None, dict[str, Any], Delivered | Retry | Dead]] = 
         "given up",
         500,
         {"age": 7_200.0, "attempt": 5},
-        Dead("not taken within 2 h, 5 attempts, the last: the receiver answered 500"),
+        Dead("not taken within 2 h, 5 attempts, the last: the receiver answered 500", EXPIRED),
     ),
     (
         "given up",
         None,
         {"age": 7_201.0, "error": "no answer in time"},
-        Dead("not taken within 2 h, 1 attempts, the last: no answer in time"),
+        Dead("not taken within 2 h, 1 attempts, the last: no answer in time", EXPIRED),
     ),
 ]
 

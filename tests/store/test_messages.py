@@ -11,8 +11,9 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
+from waguard.policy.delivery import Cause
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
-from waguard.ports import GLOBAL, Endpoint, Entry, Notice, Pending, Settlement
+from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Notice, Pending, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 
@@ -155,7 +156,7 @@ async def test_a_race_for_the_same_key_stores_it_once(
 async def test_without_any_receiver_it_is_kept_and_not_queued(
     messages: SqlMessages, database: str
 ) -> None:
-    written = await messages.write([entry("k")], with_global=False)
+    written = await messages.write([entry("k")], for_global=())
     assert (written.news, written.endpoints) == ((True,), frozenset())
     assert await keys(database) == ["k"]
     assert await waiting(messages) == []
@@ -235,12 +236,114 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     assert written.endpoints == {GLOBAL, "a"}
     assert len(await waiting(messages)) == 2
     assert [item.event_id for item in await waiting(messages, "a")] == ["id-k1"]
-    assert (await messages.write([entry("k3")], with_global=False)).endpoints == {"a"}
+    assert (await messages.write([entry("k3")], for_global=())).endpoints == {"a"}
     assert await messages.delete_endpoint("a")
     assert not await messages.delete_endpoint("a")
+    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
+    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
+    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
     assert await waiting(messages, "a") == []
-    assert [letter.error for letter in await messages.dead()] == ["its endpoint was removed"] * 2
+    assert [letter.cause for letter in await messages.dead()] == [Cause.REMOVED] * 2
     assert len(await waiting(messages)) == 2
+
+
+@every_database
+async def test_each_receiver_gets_the_events_that_it_wants(messages: SqlMessages) -> None:
+    wanted = ("session_ready", "message_edited")
+    own = Endpoint(session_id="a", url="https://a.example/", secret=None, hold=False, events=wanted)
+    await messages.put_endpoint(own)
+    assert await messages.endpoints() == [own]
+    for number, name in enumerate(("message_edited", "message_received", "session_ready")):
+        await messages.write([entry(f"k{number}", name)])
+    everywhere = [item.event for item in await waiting(messages)]
+    assert everywhere == ["message_received", "session_ready"]  # newer names are opt-in
+    mine = [item.event for item in await waiting(messages, "a")]
+    assert mine == ["message_edited", "session_ready"]
+
+
+@every_database
+async def test_one_lane_is_read_by_itself(messages: SqlMessages) -> None:
+    lanes = ("c", "d", "c", "c")
+    await messages.write([entry(f"k{n}", lane=lane) for n, lane in enumerate(lanes)])
+    all_of_it = await waiting(messages)
+    of_c = [item for item in all_of_it if item.lane == "c"]
+    found = await messages.pending(GLOBAL, after=0, limit=9, lane=("a", "c"))
+    assert found == of_c
+    first, last = of_c[0].id, of_c[-1].id
+    found = await messages.pending(GLOBAL, after=first, limit=9, lane=("a", "c"), until=last - 1)
+    assert found == of_c[1:-1]
+    assert await messages.pending(GLOBAL, after=0, limit=9, lane=("b", "c")) == []
+
+
+@every_database
+async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) -> None:
+    await messages.write([entry("k")])
+    [item] = await waiting(messages)
+    again = Settlement(
+        id=item.id, attempts=1, next_at=wall.time + 1, error="500", tried_since=wall.time
+    )
+    await messages.write([], [again])
+    [tried] = await waiting(messages)
+    assert (tried.tried_since, tried.held_since) == (wall.time, None)
+    await messages.write([], [Hold(item.id, wall.time + 5)])
+    [held] = await waiting(messages)
+    assert (held.tried_since, held.held_since) == (None, wall.time + 5)
+    await messages.write([], [Hold(item.id, None)])
+    assert (await waiting(messages))[0].held_since is None
+
+
+@every_database
+async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
+    messages: SqlMessages,
+) -> None:
+    await messages.write([entry("k1"), entry("k2")])
+    first, second = await waiting(messages)
+    unsure = Settlement(id=first.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
+    dead = Settlement(id=second.id, attempts=1, error="404", cause=Cause.REFUSED)
+    await messages.write([], [unsure, dead])
+    assert [one.id for one in await messages.dead(uncertain=True)] == [first.id]
+    assert [one.id for one in await messages.dead(uncertain=False)] == [second.id]
+    assert await messages.replay(0, second.id, [GLOBAL]) == [GLOBAL]
+    assert [one.id for one in await messages.dead()] == [first.id]
+    assert await messages.replay(first.id, first.id, ["a"]) == []  # no such receiver any more
+    assert await messages.replay(first.id, first.id, [GLOBAL]) == [GLOBAL]
+
+
+@every_database
+async def test_only_received_messages_of_a_session_are_buried_with_its_number(
+    messages: SqlMessages, wall: Wall
+) -> None:
+    await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
+    wall.time += 10
+    await messages.write([entry("k4")])
+    buried = await messages.bury(
+        "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
+    )
+    assert buried == 1
+    assert [one.event_id for one in await messages.dead()] == ["id-k1"]
+    assert [item.event_id for item in await waiting(messages)] == ["id-k2", "id-k3", "id-k4"]
+
+
+@every_database
+async def test_the_number_before_is_known(messages: SqlMessages, store: SqlStore) -> None:
+    await store.create("a", 7, account_id=None, priority=0)
+    assert await messages.linked_phone("a") is None
+    await messages.link_phone("a", "4917")
+    assert await messages.linked_phone("a") == "4917"
+    assert await messages.linked_phone("unknown") is None
+
+
+@every_database
+async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
+    messages: SqlMessages, wall: Wall
+) -> None:
+    await messages.write([entry("k1")])
+    wall.time += 100
+    await messages.write([entry("k2")])
+    before = wall.time - 50
+    assert await messages.tidy(inbox_before=before, dead_before=0.0, limit=9) == 2
+    assert [one.event_id for one in await messages.dead()] == ["id-k1"]
+    assert [item.event_id for item in await waiting(messages)] == ["id-k2"]
 
 
 @every_database
@@ -248,8 +351,13 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     messages: SqlMessages, wall: Wall
 ) -> None:
     await messages.write([entry(f"k{n}", session="ab"[n % 2], body=b"%d" % n) for n in range(6)])
-    assert await messages.bury(GLOBAL, "webhook.url is not set any more") == 6
-    assert await messages.bury(GLOBAL, "again") == 0
+    assert (
+        await messages.bury(
+            "webhook.url is not set any more", Cause.REMOVED, endpoint=GLOBAL, limit=100
+        )
+        == 6
+    )
+    assert await messages.bury("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
     letters = await messages.dead()
     assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
     assert await messages.dead(limit=2) == letters[:2]
@@ -260,8 +368,8 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 
     one = letters[2].id
     wall.time += 60
-    assert await messages.replay(one, one) == [GLOBAL]
-    assert await messages.replay(one, one) == []
+    assert await messages.replay(one, one, [GLOBAL, "a", "b"]) == [GLOBAL]
+    assert await messages.replay(one, one, [GLOBAL, "a", "b"]) == []
     [item] = await waiting(messages)
     assert item.id > letters[0].id
     assert (item.event_id, item.body, item.attempts) == ("id-k3", b"3", 0)
@@ -270,7 +378,7 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 
     assert await messages.discard(letters[0].id)
     assert not await messages.discard(letters[0].id)
-    assert await messages.replay(0, letters[0].id) == [GLOBAL] * 4
+    assert await messages.replay(0, letters[0].id, [GLOBAL, "a", "b"]) == [GLOBAL] * 4
     assert [later.event_id for later in await waiting(messages)] == [
         f"id-k{n}" for n in (3, 0, 1, 2, 4)
     ]
@@ -282,9 +390,9 @@ async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
     await messages.write([entry("old", "session_disconnected", lane="")])
-    await messages.bury(GLOBAL, "dead")
+    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     await messages.write([entry("new", "session_ready", lane="")])
-    assert await messages.replay(0, 1 << 40) == [GLOBAL]
+    assert await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"]) == [GLOBAL]
     lanes = [(item.event_id, item.lane) for item in await waiting(messages)]
     assert lanes == [("id-new", ""), ("id-old", "replayed")]
 
@@ -294,7 +402,7 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     await messages.write([entry(f"k{number}") for number in range(5)])
-    await messages.bury(GLOBAL, "dead")
+    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     wall.time += 100
     await messages.write([entry("new")])
     before = wall.time - 50

@@ -24,6 +24,7 @@ from waguard.api import (
     webhooks,
 )
 from waguard.api.body import read_object
+from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
 from waguard.api.limits import LOAD, Load, bounded
@@ -98,7 +99,9 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
 
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
-    app = web.Application(middlewares=[problems, bounded, gate], client_max_size=MEDIA_BODY_LIMIT)
+    app = web.Application(
+        middlewares=[witnessed, problems, bounded, gate], client_max_size=MEDIA_BODY_LIMIT
+    )
     app[DEPS] = deps
     app[LOAD] = Load()
     app[CHANGES] = set()
@@ -147,6 +150,8 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.get("/api/messages", outbox.listing),
             web.get("/api/messages/{id}", outbox.show),
             web.post("/api/messages/{id}/cancel", outbox.cancel),
+            web.get("/api/webhooks/held", webhooks.held),
+            web.post("/api/webhooks/held/discard", webhooks.discard_held),
             web.get(dead, webhooks.listing),
             web.post(f"{dead}/replay", webhooks.replay_all),
             web.get(f"{dead}/{{number}}", webhooks.letter),

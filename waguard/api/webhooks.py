@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,11 +11,14 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.errors import NotFoundError
 from waguard.policy import address
+from waguard.policy.delivery import EVENTS, OLD_SERVICE, Cause
 from waguard.ports import GLOBAL, DeadLetter, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
 LISTED: Final = 100  # dead letters at a time
+_UNCERTAIN: Final = "uncertain"
+_STATES: Final = ("dead", _UNCERTAIN)
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -28,7 +32,8 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def put(request: web.Request) -> web.Response:
-    """PUT …/webhook ``{url, secret?}``; without a secret its deliveries are not signed."""
+    """PUT …/webhook ``{url, secret?, hold?, events?}``; without a secret its deliveries are not
+    signed."""
     view = await request.app[DEPS].sessions.view(fields.path_session(request))
     body = request[BODY]
     url, secret = body.get("url"), fields.optional_text(body, "secret", most=SECRET_LIMIT)
@@ -43,7 +48,9 @@ async def put(request: web.Request) -> web.Response:
         raise fields.bad(
             "secret", None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
         )
-    endpoint = Endpoint(session_id=view.session_id, url=url, secret=secret)
+    endpoint = Endpoint(
+        session_id=view.session_id, url=url, secret=secret, hold=_hold(body), events=_events(body)
+    )
     await request.app[DEPS].webhooks.put_endpoint(endpoint)
     return web.json_response({"success": True} | _shown(endpoint))
 
@@ -57,11 +64,15 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/webhooks/dead?session_id=&before=: the newest, without their bodies."""
+    """GET /api/webhooks/dead?session_id=&state=dead|uncertain&before=: the newest, without their
+    bodies."""
     query = request.query
-    given = query.get("session_id")
+    given, state = query.get("session_id"), query.get("state")
+    if state not in {None, *_STATES}:
+        raise fields.bad("state", state, "no such state", " or ".join(_STATES))
     found = await request.app[DEPS].messages.dead(
         session_id=None if given is None else fields.session_id(given),
+        uncertain=None if state is None else state == _UNCERTAIN,
         before=_number(query["before"], "before") if "before" in query else None,
         limit=LISTED,
     )
@@ -72,6 +83,35 @@ async def listing(request: web.Request) -> web.Response:
             "before": found[-1].id if len(found) == LISTED else None,
         }
     )
+
+
+async def held(request: web.Request) -> web.Response:
+    """GET /api/webhooks/held: chats whose next message waits until its session is connected."""
+    found = sorted(request.app[DEPS].webhooks.held(), key=lambda one: one.since)
+    return web.json_response(
+        {
+            "success": True,
+            "held": [
+                {
+                    "session_id": one.session_id,
+                    "chat_id": one.lane,
+                    "since": fields.iso(one.since),
+                    "reason": one.why,
+                }
+                for one in found
+            ],
+        }
+    )
+
+
+async def discard_held(request: web.Request) -> web.Response:
+    """POST /api/webhooks/held/discard ``{session_id}``: its received messages that wait are dead
+    letters."""
+    session_id = fields.session_id(request[BODY].get("session_id"))
+    count = await request.app[DEPS].webhooks.bury_session(
+        session_id, "a person discarded what waited", before=time.time()
+    )
+    return web.json_response({"success": True, "discarded": count})
 
 
 async def letter(request: web.Request) -> web.Response:
@@ -113,6 +153,25 @@ async def _find(request: web.Request) -> DeadLetter:
     return found
 
 
+def _hold(body: dict[str, Any]) -> bool:
+    hold = body.get("hold", True)
+    if isinstance(hold, bool):
+        return hold
+    raise fields.bad("hold", hold, "invalid hold", "true or false")
+
+
+def _events(body: dict[str, Any]) -> tuple[str, ...]:
+    given = body.get("events")
+    if given is None:
+        return OLD_SERVICE
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise fields.bad("events", given, "no list of events", f"names of {sorted(EVENTS)}")
+    if unknown := sorted(set(given) - EVENTS):
+        known = ", ".join(sorted(EVENTS))
+        raise fields.bad("events", unknown[0], "there is no such event", f"known: {known}")
+    return tuple(given)
+
+
 def _path_number(request: web.Request) -> int:
     return _number(request.match_info["number"], "number")
 
@@ -132,6 +191,8 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
         "session_id": endpoint.session_id,
         "url": endpoint.url,
         "signed": endpoint.secret is not None,
+        "hold": endpoint.hold,
+        "events": list(endpoint.events),
     }
 
 
@@ -143,6 +204,8 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "event_id": letter.event_id,
         "session_id": letter.session_id,
         "attempts": letter.attempts,
+        "state": _UNCERTAIN if letter.cause == Cause.UNCERTAIN else "dead",
+        "cause": letter.cause,
         "error": letter.error,
         "created_at": fields.iso(letter.created_at),
         "died_at": fields.iso(letter.died_at),

@@ -13,7 +13,7 @@ import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
@@ -29,6 +29,7 @@ from waguard.ports import (
     BusEvent,
     Draft,
     Entry,
+    Hold,
     MediaStore,
     MessageStore,
     Move,
@@ -62,7 +63,7 @@ class _Put:
 
 @dataclass(slots=True, eq=False)
 class _Settle:
-    settlement: Settlement
+    settlement: Settlement | Hold
     done: "asyncio.Future[None]"
     since: float = field(default_factory=time.monotonic)
 
@@ -91,9 +92,9 @@ class _Batch:
 
 
 class Journal:
-    """Fills ``ports.Inbox``; an async context manager. ``has_global``: is there a webhook.url;
-    ``poke`` is told which endpoints have more to deliver, ``acked`` of every ack that is news;
-    ``base``: of the addresses of files."""
+    """Fills ``ports.Inbox``; an async context manager. ``for_global``: the events that webhook.url
+    gets; ``poke`` is told which endpoints have more to deliver, ``resumed`` that the database can be
+    written again, ``acked`` of every ack that is news; ``base``: of the addresses of files."""
 
     def __init__(
         self,
@@ -101,16 +102,19 @@ class Journal:
         files: MediaStore,
         *,
         base: str,
-        has_global: Callable[[], bool],
+        for_global: Callable[[], Collection[str]],
         poke: Callable[[str], None] = lambda _: None,
         acked: Callable[[Received], None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self.store = store
         self.files = files
         self._keeper = Keeper(files)
         self._base = base
-        self._has_global = has_global
+        self._for_global = for_global
         self.poke = poke
+        self.resumed: Callable[[], None] = lambda: None
+        self.failing = False
+        """The last write was not taken."""
         self.acked = acked
         self._keeping: deque[_Keep] = deque()
         self._waiting: deque[_Put | _Settle] = deque()
@@ -207,13 +211,13 @@ class Journal:
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """See ``ports.Inbox``."""
-        return await self._store.newest(session_id, after=after)
+        return await self.store.newest(session_id, after=after)
 
     async def settle(self, settlement: Settlement) -> None:
         """Store what became of a webhook; returns after the commit."""
         await self.post(settlement)
 
-    def post(self, settlement: Settlement) -> "asyncio.Future[None]":
+    def post(self, settlement: Settlement | Hold) -> "asyncio.Future[None]":
         """The same for who does not wait."""
         done = asyncio.get_running_loop().create_future()
         # an error that nobody waits for is said by the writer
@@ -264,6 +268,7 @@ class Journal:
                     waiting=len(self._waiting),
                 )
                 failures += 1
+                self.failing = True
                 self._refuse(batch, error)
                 if await self._closes_within(delay):
                     return
@@ -271,6 +276,9 @@ class Journal:
             except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
                 self._suspect(batch, error)
             failures = 0
+            if self.failing:
+                self.failing = False
+                self.resumed()
 
     async def _closes_within(self, delay: float) -> bool:
         """Wait before the next try; not where somebody wants to know at once."""
@@ -341,8 +349,8 @@ class Journal:
         outgoing = [item for keep in batch.keeps for item in keep.items]
         written = Written(news=(), endpoints=frozenset())
         if entries or settlements or outgoing:
-            written = await self._store.write(
-                entries, settlements, outgoing=outgoing, with_global=self._has_global()
+            written = await self.store.write(
+                entries, settlements, outgoing=outgoing, for_global=self._for_global()
             )
         self._done_with(batch)
         kept = iter(written.kept)

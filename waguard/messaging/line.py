@@ -1,17 +1,16 @@
 """The deliveries to one endpoint: in order per lane, a few at a time, behind one circuit.
 
-Theory of operation: the database is the queue, and this holds its beginning, without the large
-bodies. A lane (a chat, or the session itself) delivers its first and nothing else, so nothing is
-overtaken and no event is in flight twice. A lane whose first may be tried is *ready*; lanes are
-tried in turn, so that a message which the receiver cannot digest is not the only probe. A delivery
-that was taken is gone from the database before the next one of its lane begins: a crash repeats at
-most the one of each lane that was in flight.
+Theory of operation: a lane delivers its first and nothing else, so nothing is overtaken and no event
+is in flight twice. Lanes take turns: the newest, the oldest, one that has failed before, so that
+what the receiver cannot digest is neither the only probe nor the only one tried. A received message
+waits (is *held*) while the application would drop it: until its session is connected, and the
+receiver knows that. A delivery that was taken is gone from the database before the next one of its
+lane begins, and few are taken without being settled: a crash repeats at most those.
 """
 
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,81 +19,164 @@ from typing import Final
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.messaging.call_backs import CallBacks
+from waguard.messaging.held_lanes import HeldLanes
 from waguard.messaging.journal import Journal
+from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
+from waguard.messaging.ready_lanes import ReadyLanes
 from waguard.policy import circuit, delivery
+from waguard.policy.call_backs import Fate
 from waguard.policy.circuit import CLOSED
-from waguard.policy.delivery import Answer, Dead, Delivered, DeliveryPolicy, Retry
-from waguard.ports import MessageStore, Pending, Settlement
+from waguard.policy.delivery import Answer, Cause, Dead, Delivered, DeliveryPolicy, Retry
+from waguard.ports import Hold, MessageStore, Pending, Settlement
 
-CONCURRENT: Final = 8  # deliveries at a time
-WINDOW: Final = 10_000  # webhooks in memory; more are read when half of them are gone
-READ: Final = 500  # of them at a time
+CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
+READ: Final = 500  # webhooks at a time
+LANES_READ: Final = 4  # lanes of which more is read at the same time
 RETRY: Final = 1.0  # s until the database is asked again
 TOLD_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
+UNSURE: Final = (
+    "the receiver said yes, and may have dropped it: meanwhile it, or somebody else, was told both "
+    "that the session is connected and that it is not"
+)
+SESSION_LANE: Final = ""
+LINKING: Final = "its number is compared with the one before"
+NOT_ANNOUNCED: Final = "its session_ready is not delivered yet"
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What every line shares. ``wall`` is unix time."""
+    """What every line shares. ``wall`` is unix time; ``gate`` says why the application would drop a
+    message of this session now, None: it would not."""
 
     store: MessageStore
     journal: Journal
     policy: Callable[[], DeliveryPolicy]
+    gate: Callable[[str], str | None]
+    call_backs: CallBacks
     chance: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
 
 
-@dataclass(slots=True, eq=False)
-class _Lane:
-    waiting: deque[Pending] = field(default_factory=deque)
-    busy: bool = False
-    """Its first is in flight, or is being settled."""
-    timer: asyncio.TimerHandle | None = None
-    """Its first is not to be tried yet."""
+@dataclass(frozen=True, slots=True)
+class _NotYet:
+    """It was not sent, or the receiver dropped it: it waits for its session."""
+
+    why: str
 
 
 class Line:
-    """``post`` makes one attempt. Begins with the first ``poke``."""
+    """``complete`` makes a body as it is sent, ``post`` one attempt; ``holds``: does the receiver
+    call back. Begins with the first ``poke``."""
 
-    def __init__(self, endpoint: str, post: Post, means: Means) -> None:
-        self._endpoint = endpoint
-        self._post = post
+    def __init__(
+        self,
+        endpoint: str,
+        means: Means,
+        *,
+        complete: Callable[[bytes], Awaitable[bytes]],
+        post: Post,
+        holds: Callable[[], bool],
+    ) -> None:
+        self.endpoint = endpoint
         self._means = means
-        self._lanes: dict[tuple[str, str], _Lane] = {}
-        self._ready: deque[_Lane] = deque()
+        self._complete = complete
+        self._post = post
+        self._holds = holds
+        self._lanes = LaneQueue(lambda item: self._settle_aside(Settlement(id=item.id)))
+        self._ready = ReadyLanes()
+        self.held = HeldLanes()
         self._circuit = CLOSED
         self._probe: asyncio.TimerHandle | None = None
         self._in_flight = 0
-        self._count = 0
+        self._unsettled = 0
         self._tail = 0
         self._more = False
         self._loading = False
+        self._early: list[Lane] | None = []
+        """Messages that wait until all is read once: a session_ready may be among it."""
+        self._lanes_read = 0
+        self._reading = asyncio.Semaphore(LANES_READ)
+        self._ending = False
+        """Only what says how sessions stand is begun."""
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
 
     def poke(self) -> None:
-        """The database has more."""
+        """The database has more, or can be written again."""
         self._more = True
         self._pump()
 
     @property
     def idle(self) -> bool:
         """Everything is delivered, as far as is known."""
-        return not (self._lanes or self._more or self._loading)
+        return not (len(self._lanes) or self._more or self._loading)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is to be done now: what is left waits for its time, or for its session."""
+        reads = self._more or self._loading or self._lanes_read
+        busy = self._in_flight or self._unsettled or reads
+        return not (busy or self._ready)
+
+    def release(self, session_id: str) -> None:
+        """Its session may be connected, and the receiver know it: try what waited for that."""
+        for lane in self.held.release(session_id):
+            lane.held_since = None
+            if not lane.waiting:
+                continue
+            if lane.marked:
+                lane.marked = False
+                self._settle_aside(Hold(lane.waiting[0].id, None))
+            self._arm(lane)
+        self._pump()
+
+    def expect_ready(self, session_id: str, *, comes: bool = True) -> None:
+        """Its session_ready will be read from the database, or will not."""
+        self._lanes.expect(session_id, comes=comes)
+
+    def forget(self, session_id: str, before: float) -> None:
+        """The messages of a session that were queued before then are dead letters."""
+        for lane in self._lanes:
+            if lane.key[0] == session_id and self._lanes.drop(lane, before):
+                self._disarm(lane)
+                self.held.discard(lane)
+                self._go_on(lane)
+
+    def tick(self) -> None:
+        """Nothing waits for its turn that nobody else has."""
+        for lane in self.held.overdue():
+            self._ready.add(lane)
+        self._pump()
 
     async def drain(self) -> None:
         """Wait until it is idle."""
-        while not self.idle:
+        await self._until(lambda: self.idle)
+
+    async def wind_down(self) -> None:
+        """Wait until it is quiet; cut off, nothing is begun any more but session events."""
+        try:
+            await self._until(lambda: self.quiet)
+        finally:
+            self._ending = True
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._moved.clear()
             await self._moved.wait()
 
+    async def answered(self) -> None:
+        """Wait until nothing is in flight."""
+        await self._until(lambda: not self._in_flight and not self._unsettled)
+
     async def close(self, grace: float) -> None:
-        """Begin nothing more; what is in flight has ``grace`` s to end."""
+        """Begin nothing more; what is in flight has ``grace`` s to end. What is cut off is not
+        settled: it is delivered again."""
         self._closed = True
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             self._disarm(lane)
         if self._probe:
             self._probe.cancel()
@@ -105,73 +187,106 @@ class Line:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    # ---- the window ----
+    # ---- what is in memory ----
 
     async def _load(self) -> None:
-        while self._more and self._count <= WINDOW // 2 and not self._closed:
+        while self._more and not self._closed:
             self._more = False  # what is written from now on says so again
-            try:
-                found = await self._means.store.pending(
-                    self._endpoint, after=self._tail, limit=READ
-                )
-            except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
+            found = await self._read(after=self._tail, limit=READ)
+            if found is None:
                 self._more = True
-                if not isinstance(error, WaguardError):
-                    logger.exception("a bug in waguard", endpoint=self._endpoint)
-                await asyncio.sleep(RETRY)
                 continue
             for item in found:
-                self._admit(item)
+                self._tail = item.id
+                if lane := self._lanes.admit(item):
+                    self._go_on(lane)
             self._more = self._more or len(found) == READ
             self._try_ready()
 
-    def _admit(self, item: Pending) -> None:
-        self._tail = item.id
-        key = (item.session_id, item.lane)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = _Lane()
-        elif item.event in delivery.SESSION_EVENTS:
-            self._leave_out_outdated(lane, item)
-        lane.waiting.append(item)
-        self._count += 1
-        if len(lane.waiting) == 1 and not lane.busy:
-            self._arm(lane, max(0.0, item.next_at - self._means.wall()))
+    async def _read(self, **which: object) -> list[Pending] | None:
+        """None: it could not be read, and it is time to try again."""
+        try:
+            return await self._means.store.pending(self.endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
+        except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
+            if not isinstance(error, WaguardError):
+                logger.exception("a bug in waguard", endpoint=self.endpoint)
+            await asyncio.sleep(RETRY)
+            return None
 
-    def _leave_out_outdated(self, lane: _Lane, newer: Pending) -> None:
-        kept: deque[Pending] = deque()
-        for place, item in enumerate(lane.waiting):
-            if (place == 0 and lane.busy) or not delivery.outdated(item.event, (newer.event,)):
-                kept.append(item)
-            else:
-                self._means.journal.post(Settlement(id=item.id))
-                self._count -= 1
-        lane.waiting = kept
-        if not kept:
-            self._disarm(lane)
+    async def _read_lane(self, lane: Lane) -> None:
+        async with self._reading:
+            found: list[Pending] | None = None
+            while found is None and not self._closed:
+                until = lane.newest
+                found = await self._read(
+                    after=lane.loaded, limit=LANE_LIMIT, lane=lane.key, until=until
+                )
+        lane.busy = False
+        self._lanes_read -= 1
+        if found is not None and self._lanes.fill(
+            lane, found, until=until, whole=len(found) < LANE_LIMIT
+        ):
+            self._go_on(lane)
 
-    def _disarm(self, lane: _Lane) -> None:
-        if lane.timer:
-            lane.timer.cancel()
-            lane.timer = None
-        if lane in self._ready:
-            self._ready.remove(lane)
+    def _go_on(self, lane: Lane) -> None:
+        """With its next one, after what is given up."""
+        while lane.waiting and lane.doomed is not None:
+            first = lane.waiting[0]
+            if first.created_at > lane.doomed:
+                break
+            why = delivery.given_up(self._means.policy(), first.attempts, "see the ones before")
+            dead = Settlement(id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED)
+            self._settle_aside(dead)
+            if not self._lanes.pop(lane):
+                return
+        if lane.waiting:
+            self._arm(lane)
+        else:
+            lane.busy = True
+            self._lanes_read += 1
+            self._task(partial(self._read_lane, lane), self._pump)
 
-    def _arm(self, lane: _Lane, delay: float) -> None:
+    def _next(self, lane: Lane) -> None:
+        """Its first is done with."""
+        session_id, was_announced = lane.key[0], self._lanes.is_announced(lane.key[0])
+        lane.busy = False
+        if self._lanes.pop(lane):
+            self._go_on(lane)
+        if not was_announced and self._lanes.is_announced(session_id):
+            self.release(session_id)
+
+    # ---- whose turn it is ----
+
+    def _arm(self, lane: Lane, delay: float | None = None) -> None:
+        first, means = lane.waiting[0], self._means
+        self._disarm(lane)
+        if delay is None:
+            delay = delivery.pause(
+                means.policy(), attempts=first.attempts, next_at=first.next_at, now=means.wall()
+            )
         if delay <= 0:
-            self._ready.append(lane)
+            self._be_ready(lane)
         elif not self._closed:
             lane.timer = asyncio.get_running_loop().call_later(delay, self._due, lane)
 
-    def _due(self, lane: _Lane) -> None:
+    def _disarm(self, lane: Lane) -> None:
+        lane.ready = False  # it may still stand among those that are: then it is passed over
+        if lane.timer:
+            lane.timer.cancel()
+            lane.timer = None
+
+    def _due(self, lane: Lane) -> None:
         lane.timer = None
-        self._ready.append(lane)
+        self._be_ready(lane)
         self._pump()
 
-    # ---- delivery ----
+    def _be_ready(self, lane: Lane) -> None:
+        if lane.tried_since is None:
+            lane.tried_since = self._means.wall()
+        self._ready.add(lane)
 
     def _pump(self) -> None:
-        if self._more and not self._loading and not self._closed and self._count <= WINDOW // 2:
+        if self._more and not self._loading and not self._closed:
             self._loading = True
             self._task(self._load, self._loaded)
         self._try_ready()
@@ -179,59 +294,144 @@ class Line:
 
     def _loaded(self) -> None:
         self._loading = False
+        early, self._early = self._early, None
+        for lane in early or ():
+            self._ready.add(lane)
         self._pump()
 
     def _try_ready(self) -> None:
         now = asyncio.get_running_loop().time()
         places = circuit.places(self._circuit, now=now, most=CONCURRENT)
-        while self._ready and self._in_flight < places and not self._closed:
-            lane = self._ready.popleft()
-            lane.busy = True
-            self._in_flight += 1
-            self._task(partial(self._deliver, lane), self._pump)
+        while self._in_flight < places and self._may_settle():
+            lane = self._ready.pick()
+            if lane is None:
+                break
+            if self._may_begin(lane):
+                self._begin(lane)
         until = self._circuit.opened_until
-        if self._ready and not places and until is not None and self._probe is None:
+        if not places and until is not None and self._probe is None and self._ready:
             self._probe = asyncio.get_running_loop().call_at(until, self._half_open)
+
+    def _may_settle(self) -> bool:
+        """What is taken while it cannot be settled is delivered again after a crash."""
+        can_write = not self._means.journal.failing and self._unsettled < CONCURRENT
+        return can_write and not self._closed
+
+    def _may_begin(self, lane: Lane) -> bool:
+        if self._ending and not lane.of_session:
+            return False
+        if not self._calls_back(lane):
+            return True
+        if self._early is not None:
+            self._early.append(lane)
+            return False
+        if why := self._why_not(lane.key):
+            self._hold(lane, why)
+            return False
+        return self.held.begin(lane)
+
+    def _calls_back(self, lane: Lane) -> bool:
+        return lane.waiting[0].event == delivery.HELD and self._holds()
+
+    def _why_not(self, key: Key) -> str | None:
+        """Why the application would drop a message of this lane now."""
+        session_id, name = key
+        # in the session's own lane it would wait for what is behind it
+        announced = name == SESSION_LANE or self._lanes.is_announced(session_id)
+        return self._means.gate(session_id) if announced else NOT_ANNOUNCED
+
+    def _hold(self, lane: Lane, why: str) -> None:
+        """Its place is free for others. The database notes the first of a session, for how long it
+        waits, and each that was tried, for its attempts count anew."""
+        is_first = self.held.hold(lane, why, self._means.wall())
+        self._lanes.shrink(lane)
+        first = lane.waiting[0]
+        if why is LINKING:  # a moment
+            return
+        if not lane.marked and (is_first or first.tried_since is not None):
+            lane.marked = True
+            self._settle_aside(Hold(first.id, lane.held_since))
+        lane.tried_since = None
+        lane.waiting[0] = replace(first, tried_since=None)
 
     def _half_open(self) -> None:
         self._probe = None
         self._pump()
 
-    async def _deliver(self, lane: _Lane) -> None:
+    # ---- delivery ----
+
+    def _begin(self, lane: Lane) -> None:
+        lane.busy = True
+        self._in_flight += 1
+        calls_back = self._calls_back(lane)
+        self._task(partial(self._deliver, lane, calls_back=calls_back), self._pump)
+
+    async def _deliver(self, lane: Lane, *, calls_back: bool) -> None:
         item = lane.waiting[0]
         try:
-            answer = await self._attempt(item)
+            came = await self._come(item, calls_back=calls_back)
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
             lane.busy = False
-            self._arm(lane, RETRY)
+            lane.timer = asyncio.get_running_loop().call_later(RETRY, self._due, lane)
             return
         finally:
             self._in_flight -= 1
-        if answer is None:  # there is no such webhook any more
-            self._next(lane)
-        else:
-            await self._judge(lane, item, answer)
+            if calls_back:
+                for waiting in self.held.end(item.session_id):
+                    self._ready.add(waiting)
+        match came:
+            case None:  # there is no such webhook any more
+                self._next(lane)
+            case _NotYet(why=why):
+                lane.busy = False
+                self._hold(lane, why)
+            case Dead():
+                await self._bury(lane, came)
+            case _:
+                await self._judge(lane, item, came)
 
-    async def _attempt(self, item: Pending) -> Answer | None:
-        """None: there is no such webhook any more."""
+    async def _come(self, item: Pending, *, calls_back: bool) -> Answer | _NotYet | Dead | None:
+        """What came of it; None: there is no such webhook any more."""
         body = item.body
         if body is None:
             body = await self._means.store.body(item.id)
         if body is None:
             return None
+        body = await self._complete(body)
+        if not calls_back:
+            return await self._attempt(item, body)
+        # again: the file that it carries may have taken its time
+        if why := self._why_not((item.session_id, item.lane)):
+            return _NotYet(why)
+        with self._means.call_backs.watching(item.session_id) as window:
+            answer = await self._attempt(item, body)
+            if answer.status not in delivery.SUCCESS:
+                return answer
+        if window.fate is not Fate.TAKEN:
+            self._works()
+        match window.fate:
+            case Fate.TAKEN:
+                return answer
+            case Fate.DROPPED:
+                return _NotYet("the receiver was told that its session is not connected")
+            case Fate.UNCERTAIN:
+                return Dead(UNSURE, Cause.UNCERTAIN)
+
+    async def _attempt(self, item: Pending, body: bytes) -> Answer:
         try:
             return await self._post(item, body)
         except Exception:  # noqa: BLE001 - one event must not end the lane
             logger.bind(session=item.session_id).exception("webhook ended in a bug")
             return Answer(error="a bug in waguard")
 
-    async def _judge(self, lane: _Lane, item: Pending, answer: Answer) -> None:
+    async def _judge(self, lane: Lane, item: Pending, answer: Answer) -> None:
         means, policy, attempt = self._means, self._means.policy(), item.attempts + 1
+        since = max(item.created_at, lane.tried_since or item.created_at)
         verdict = delivery.judge(
             policy,
             attempt=attempt,
-            age=means.wall() - item.created_at,
+            age=means.wall() - since,
             answer=answer,
             jitter=means.chance.random(),
         )
@@ -240,98 +440,112 @@ class Line:
             case Delivered():
                 self._works()
                 log.debug("webhook delivered", attempt=attempt)
+                lane.tried_since = None
                 await self._settle(lane, Settlement(id=item.id))
-            case Dead(why=why):
-                log.error("webhook given up: it is a dead letter now", why=why)
-                if answer.status is not None and answer.status < delivery.SERVER_ERROR:
-                    self._works()
-                elif not answer.refused:
-                    self._fails(policy)
-                    self._give_up_older(policy, answer)
-                await self._settle(lane, Settlement(id=item.id, attempts=attempt, error=why))
-            case Retry() if delivery.outdated(item.event, _behind(lane)):
+            case Dead():
+                if not answer.works and not answer.refused:
+                    self._fails(policy, answer)
+                    self._give_up_older(policy)
+                await self._bury(lane, verdict, works=answer.works)
+            case Retry() if delivery.outdated(item.event, lane.behind()):
                 log.debug("webhook left out: outdated")
                 await self._settle(lane, Settlement(id=item.id))
             case Retry():
                 if attempt in TOLD_AT:
                     log.warning("webhook not taken", why=answer.told(), attempt=attempt)
-                self._try_again(lane, item, answer, self._delay(policy, verdict))
+                self._try_again(lane, item, answer, self._delay(policy, verdict, answer))
+
+    async def _bury(self, lane: Lane, dead: Dead, *, works: bool = True) -> None:
+        """``works``: its receiver does."""
+        item = lane.waiting[0]
+        if works:
+            self._works()
+            lane.tried_since = None
+        log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
+        log.error("webhook given up: it is a dead letter now", why=dead.why)
+        attempts = item.attempts + 1
+        await self._settle(
+            lane, Settlement(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
+        )
 
     def _works(self) -> None:
         if self._circuit.opened_until is not None:
-            logger.info("webhooks are taken again", endpoint=self._endpoint)
+            logger.info("webhooks are taken again", endpoint=self.endpoint)
         self._circuit = CLOSED
         if self._probe:
             self._probe.cancel()
             self._probe = None
 
-    def _fails(self, policy: DeliveryPolicy) -> None:
+    def _fails(self, policy: DeliveryPolicy, answer: Answer) -> None:
         before = self._circuit.trips
         self._circuit = circuit.failed(
             policy.circuit,
             self._circuit,
             now=asyncio.get_running_loop().time(),
             jitter=self._means.chance.random(),
+            answers=answer.status is not None,
         )
         if before == 0 and self._circuit.trips:
-            logger.error("webhooks are not taken: tried one at a time", endpoint=self._endpoint)
+            logger.error("webhooks are not taken: tried one at a time", endpoint=self.endpoint)
 
-    def _delay(self, policy: DeliveryPolicy, verdict: Retry) -> float:
+    def _delay(self, policy: DeliveryPolicy, verdict: Retry, answer: Answer) -> float:
         """An open circuit is the receiver's fault: a message waits for that, and not longer."""
         if verdict.everyone:
             until = asyncio.get_running_loop().time() + verdict.delay
             self._circuit = circuit.quiet(self._circuit, until=until)
             return 0.0
-        self._fails(policy)
+        self._fails(policy, answer)
         return verdict.delay if verdict.asked or self._circuit.opened_until is None else 0.0
 
-    def _try_again(self, lane: _Lane, item: Pending, answer: Answer, delay: float) -> None:
+    def _try_again(self, lane: Lane, item: Pending, answer: Answer, delay: float) -> None:
         next_at, attempts = self._means.wall() + delay, item.attempts + 1
-        self._means.journal.post(
-            Settlement(id=item.id, attempts=attempts, next_at=next_at, error=answer.told())
+        self._settle_aside(
+            Settlement(
+                id=item.id,
+                attempts=attempts,
+                next_at=next_at,
+                error=answer.told(),
+                tried_since=lane.tried_since,
+            )
         )
-        lane.waiting[0] = replace(item, attempts=attempts, next_at=next_at)
+        lane.waiting[0] = replace(
+            item, attempts=attempts, next_at=next_at, tried_since=lane.tried_since, body=None
+        )
         lane.busy = False
         self._arm(lane, delay)
 
-    async def _settle(self, lane: _Lane, settlement: Settlement) -> None:
+    async def _settle(self, lane: Lane, settlement: Settlement) -> None:
+        self._unsettled += 1
         self._pump()  # its place is free
         try:
             await self._means.journal.settle(settlement)
         finally:
+            self._unsettled -= 1
             self._next(lane)
 
-    def _next(self, lane: _Lane) -> None:
-        """Its first is done with."""
-        item = lane.waiting.popleft()
-        self._count -= 1
-        lane.busy = False
-        if lane.waiting:
-            self._arm(lane, max(0.0, lane.waiting[0].next_at - self._means.wall()))
-        else:
-            del self._lanes[item.session_id, item.lane]
+    def _settle_aside(self, settlement: Settlement | Hold) -> None:
+        """For which nobody waits."""
+        self._means.journal.post(settlement)
 
-    def _give_up_older(self, policy: DeliveryPolicy, answer: Answer) -> None:
+    def _give_up_older(self, policy: DeliveryPolicy) -> None:
         """A receiver that has been dead for so long: what waits for it as long is not tried."""
         limit = self._means.wall() - policy.give_up_after
-        for key, lane in list(self._lanes.items()):
-            while not lane.busy and lane.waiting and lane.waiting[0].created_at <= limit:
-                item = lane.waiting.popleft()
-                self._count -= 1
-                why = delivery.given_up(policy, item.attempts, answer.told())
-                self._means.journal.post(Settlement(id=item.id, attempts=item.attempts, error=why))
-            if not lane.waiting:
-                self._disarm(lane)
-                del self._lanes[key]
+        for lane in self._lanes:
+            since = lane.tried_since
+            if lane.busy or lane.held_since is not None or since is None or since > limit:
+                continue
+            lane.doomed = limit
+            self._disarm(lane)
+            self._go_on(lane)
 
     def _task(self, work: Callable[[], Awaitable[None]], after: Callable[[], None]) -> None:
         async def run() -> None:
             try:
                 await work()
             except Exception:  # noqa: BLE001 - the loop boundary of a line
-                logger.exception("a bug in waguard", endpoint=self._endpoint)
+                logger.exception("a bug in waguard", endpoint=self.endpoint)
 
-        task = asyncio.create_task(run(), name=f"webhook {self._endpoint}")
+        task = asyncio.create_task(run(), name=f"webhook {self.endpoint}")
         self._tasks.add(task)
 
         def ended(done: asyncio.Task[None]) -> None:
@@ -340,7 +554,3 @@ class Line:
                 after()
 
         task.add_done_callback(ended)
-
-
-def _behind(lane: _Lane) -> list[str]:
-    return [item.event for place, item in enumerate(lane.waiting) if place]

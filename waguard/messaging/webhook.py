@@ -8,59 +8,74 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final, Self
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, Self
 
 from loguru import logger
 
 from waguard.config import Webhook
-from waguard.errors import WaguardError
+from waguard.errors import ConflictError, WaguardError
+from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.courier import Courier
 from waguard.messaging.files import with_content
+from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
-from waguard.messaging.line import Line, Means
+from waguard.messaging.line import LINKING, Line, Means
 from waguard.messaging.signing import headers
-from waguard.policy.delivery import Answer, DeliveryPolicy
-from waguard.ports import GLOBAL, Endpoint, MessageStore, Pending
+from waguard.policy.delivery import READY, Answer, Cause, DeliveryPolicy
+from waguard.ports import GLOBAL, Connection, Endpoint, Pending
 
 RETRY: Final = 1.0  # s until the database is asked again
+BURIED_AT_ONCE: Final = 500  # webhooks a transaction
 LAST_ANSWER: Final = 5.0  # s at the end for what is in flight: cut off, it would be repeated
 
 REMOVED: Final = "its endpoint was removed"
 UNSET: Final = "webhook.url is not set any more"
+OTHER_NUMBER: Final = "its session is linked to another number now"
 
 
 class Webhooks:
-    """An async context manager. ``settings`` is read at each use, a reload reaches it."""
+    """An async context manager. ``settings`` is read at each use, a reload reaches it;
+    ``connection`` tells whether a session is connected."""
 
     def __init__(
         self,
-        store: MessageStore,
         journal: Journal,
         settings: Callable[[], Webhook],
         secrets: Sequence[bytes],
         *,
         instance_url: str,
+        connection: Callable[[str], Connection],
         policy: Callable[[], DeliveryPolicy] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self._store = journal.store
         self._files = journal.files
         self._settings = settings
         self._secrets = tuple(secrets)
         self._instance_url = instance_url
+        self._connection = connection
         self._wall = wall
+        self.call_backs = CallBacks()
         self._means = Means(
-            store=store,
+            store=journal.store,
             journal=journal,
             policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
+            gate=self._gate,
+            call_backs=self.call_backs,
             chance=random.Random(),  # noqa: S311 - jitter, no secret
             wall=wall,
         )
         journal.poke = self.poke
+        journal.resumed = self._resume
         self._lines: dict[str, Line] = {}
         self._own: dict[str, Endpoint] | None = None
+        self._numbers: dict[str, str | None] = {}
+        """The number of each session that is connected, once it is known to be the one before."""
+        self._linking: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()  # ``_own`` and the database say the same
         # the configured address was chosen by whoever runs this machine, the others by a caller
         self._for_global = Courier(lambda: True, wall=wall)
@@ -78,6 +93,9 @@ class Webhooks:
     async def __aexit__(self, *exc: object) -> None:
         """What is not delivered yet stays in the database."""
         self._closing.set()
+        for task in self._linking.values():
+            task.cancel()
+        await asyncio.gather(*self._linking.values(), return_exceptions=True)
         if self._beginning:
             await asyncio.wait({self._beginning})
         await asyncio.gather(*(line.close(LAST_ANSWER) for line in self._lines.values()))
@@ -96,11 +114,18 @@ class Webhooks:
         """The database has more for this endpoint."""
         if self._own is None or not self._known(endpoint):
             return  # all are looked at when the database has told which there are
+        self._line(endpoint).poke()
+
+    def _line(self, endpoint: str) -> Line:
         if endpoint not in self._lines:
             self._lines[endpoint] = Line(
-                endpoint, lambda *it: self._post(endpoint, *it), self._means
+                endpoint,
+                self._means,
+                complete=partial(with_content, files=self._files),
+                post=partial(self._post, endpoint),
+                holds=lambda: self._holds(endpoint),
             )
-        self._lines[endpoint].poke()
+        return self._lines[endpoint]
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -112,6 +137,109 @@ class Webhooks:
         except TimeoutError:
             return False
         return True
+
+    async def drain_sessions(self, timeout: float) -> None:
+        """At the end: what says how sessions stand has ``timeout`` s."""
+        await _within(timeout, (line.wind_down() for line in self._lines.values()))
+
+    async def wind_down(self, *, begin: float, answer: float) -> None:
+        """Before the sessions stop: what can be delivered may begin for ``begin`` s more, and what
+        is in flight has ``answer`` s. Then only session events are delivered."""
+        await _within(begin, (line.wind_down() for line in self._lines.values()))
+        await _within(answer, (line.answered() for line in self._lines.values()))
+
+    # ---- messages that wait for their session ----
+
+    def held(self) -> list[Held]:
+        """What waits for its session, of all receivers."""
+        return [held for line in self._lines.values() for held in line.held]
+
+    def look(self, session_id: str | None = None) -> None:
+        """A tick, or how a session stands has changed: what waits for a session that is connected
+        now goes on."""
+        if session_id is not None:
+            self._gate(session_id)
+        for line in self._lines.values():
+            for waiting in line.held.sessions():
+                if not self._holds(line.endpoint) or self._gate(waiting) is None:
+                    line.release(waiting)
+            line.tick()
+
+    def _holds(self, endpoint: str) -> bool:
+        if endpoint == GLOBAL:
+            return self._settings().hold
+        own = (self._own or {}).get(endpoint)
+        return own is None or own.hold
+
+    def _gate(self, session_id: str) -> str | None:
+        """Why a message of this session must not be delivered now."""
+        now = self._connection(session_id)
+        if now.why_not is not None:
+            self._numbers.pop(session_id, None)
+            return now.why_not
+        if self._numbers.get(session_id, "") == now.phone:
+            return None
+        if session_id not in self._linking:
+            linking = self._link(session_id, now)
+            task = asyncio.create_task(linking, name=f"webhooks link {session_id}")
+            self._linking[session_id] = task
+            task.add_done_callback(lambda _: self._linking.pop(session_id, None))
+        return LINKING
+
+    async def _link(self, session_id: str, now: Connection) -> None:
+        """What waited for the session under another number is not the new one's."""
+        phone = now.phone
+        try:
+            before = await self._store.linked_phone(session_id) if phone else phone
+            if phone and before != phone:
+                if before:
+                    await self.bury_session(session_id, OTHER_NUMBER, before=now.since)
+                await self._store.link_phone(session_id, phone)
+        except WaguardError as error:
+            logger.debug("number not compared, trying again", why=error.line())
+            return  # at the next look
+        self._numbers[session_id] = phone
+        for line in self._lines.values():
+            line.release(session_id)
+
+    async def bury_session(self, session_id: str, why: str, *, before: float) -> int:
+        """Make dead letters of the messages of a session that were queued before then (unix time);
+        how many."""
+        count = await self._bury(why, Cause.OTHER_NUMBER, session_id=session_id, before=before)
+        for line in self._lines.values():
+            line.forget(session_id, before)
+        if count:
+            logger.warning(
+                "webhooks are dead letters now", session=session_id, count=count, why=why
+            )
+        return count
+
+    async def _bury(self, why: str, cause: Cause, **which: Any) -> int:
+        """A few at a time: sends go between."""
+        count = 0
+        while gone := await self._store.bury(why, cause, **which, limit=BURIED_AT_ONCE):
+            count += gone
+        return count
+
+    def expect_ready(self, session_id: str) -> None:
+        """Its session_ready is on its way to the database: no message goes before it."""
+        for endpoint in (GLOBAL, session_id):
+            if self._known(endpoint) and READY in self._events(endpoint):
+                self._line(endpoint).expect_ready(session_id)
+
+    def not_ready(self, session_id: str) -> None:
+        """It was not stored, and will not come."""
+        for line in self._lines.values():
+            line.expect_ready(session_id, comes=False)
+
+    def _events(self, endpoint: str) -> Collection[str]:
+        if endpoint == GLOBAL:
+            return self._settings().events
+        return self._own[endpoint].events if self._own and endpoint in self._own else ()
+
+    def _resume(self) -> None:
+        for line in self._lines.values():
+            line.tick()
 
     # ---- endpoints ----
 
@@ -133,16 +261,30 @@ class Webhooks:
             was_there = await self._store.delete_endpoint(session_id)
             if self._own is not None:
                 self._own.pop(session_id, None)
-        if line := self._lines.pop(session_id, None):
-            await line.close(LAST_ANSWER)
+            if line := self._lines.pop(session_id, None):
+                await line.close(LAST_ANSWER)
+            await self._bury(REMOVED, Cause.REMOVED, endpoint=session_id)
         return was_there
 
     async def replay(self, number: int | None = None) -> int:
-        """Queue a dead letter anew, or all that there are now; how many."""
+        """Queue a dead letter anew, or all that there are now and that still have a receiver; how
+        many.
+
+        Raises ``ConflictError`` for one that has none.
+        """
+        known = [GLOBAL] if self._known(GLOBAL) else []
+        known += [endpoint.session_id for endpoint in await self._store.endpoints()]
         first, last, count = number or 0, number, 0
         if last is None:  # those that die again meanwhile have higher ids
             last = next((letter.id for letter in await self._store.dead(limit=1)), 0)
-        while found := await self._store.replay(first, last):
+        elif (letter := await self._store.dead_letter(last)) and letter.endpoint not in known:
+            raise ConflictError(
+                REMOVED if letter.endpoint != GLOBAL else UNSET,
+                field="number",
+                value=number,
+                remedy="set the receiver again, or discard the dead letter",
+            )
+        while found := await self._store.replay(first, last, known):
             count += len(found)
             for endpoint in sorted(set(found)):
                 self.poke(endpoint)
@@ -165,6 +307,7 @@ class Webhooks:
                 return
         for endpoint in (GLOBAL, *(self._own or ())):
             self.poke(endpoint)
+        self.look()
 
     async def _looked(self) -> bool:
         """Read the sessions' endpoints, and bury what is left of one that is not set any more."""
@@ -172,7 +315,8 @@ class Webhooks:
             async with self._changing:
                 found = await self._store.endpoints()
                 self._own = {endpoint.session_id: endpoint for endpoint in found}
-            if self._settings().url is None and (count := await self._store.bury(GLOBAL, UNSET)):
+            unset = self._settings().url is None
+            if unset and (count := await self._bury(UNSET, Cause.REMOVED, endpoint=GLOBAL)):
                 logger.warning("webhooks are dead letters now", why=UNSET, count=count)
         except WaguardError as error:
             logger.debug("webhooks not begun, trying again", why=error.line())
@@ -188,7 +332,6 @@ class Webhooks:
             secrets = (own.secret.encode(),) if own and own.secret else ()
         if url is None:
             return Answer(error=UNSET if endpoint == GLOBAL else REMOVED, refused=True)
-        body = await with_content(body, self._files)
         return await courier.post(
             url,
             body,
@@ -200,3 +343,27 @@ class Webhooks:
                 event_id=item.event_id,
             ),
         )
+
+
+def overdue(held: Iterable[Held], limit: float) -> dict[str, str]:
+    """By session, in words: what waits since before ``limit`` (unix time)."""
+    sessions: dict[str, list[Held]] = {}
+    for one in held:
+        sessions.setdefault(one.session_id, []).append(one)
+    return {
+        session_id: _told(lanes)
+        for session_id, lanes in sessions.items()
+        if min(lane.since for lane in lanes) <= limit
+    }
+
+
+def _told(lanes: Sequence[Held]) -> str:
+    oldest = min(lanes, key=lambda lane: lane.since)
+    since = datetime.fromtimestamp(oldest.since, UTC).isoformat(timespec="seconds")
+    return f"received messages of {len(lanes)} chats wait since {since}: {oldest.why}"
+
+
+async def _within(timeout: float, waits: Iterable[Awaitable[None]]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(*waits)

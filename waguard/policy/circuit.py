@@ -10,11 +10,16 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitPolicy:
-    """Opens after ``trip_after`` failures in a row, for min(max_pause, base_pause · 2ⁿ) s at most."""
+    """Opens after ``trip_after`` failures in a row, for min(max_pause, base_pause · 2ⁿ) s at most.
+
+    One that answers, if only that it fails, may fail at a few messages only: it is asked again
+    after ``max_pause_answering`` s at the latest.
+    """
 
     trip_after: int = 5
     base_pause: float = 1.0
     max_pause: float = 60.0
+    max_pause_answering: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,20 @@ def places(circuit: Circuit, *, now: float, most: int) -> int:
     return 0 if now < circuit.opened_until else 1
 
 
-def failed(policy: CircuitPolicy, circuit: Circuit, *, now: float, jitter: float) -> Circuit:
-    """After a failure. ``jitter`` is uniform in [0, 1); at least half of the pause is waited."""
+def failed(
+    policy: CircuitPolicy, circuit: Circuit, *, now: float, jitter: float, answers: bool = False
+) -> Circuit:
+    """After a failure. ``jitter`` is uniform in [0, 1); at least half of the pause is waited.
+
+    ``answers``: there was an answer, and it was a bad one.
+    """
     if circuit.opened_until is not None and now < circuit.opened_until:
         return circuit  # one that had begun before
     failures = circuit.failures + 1
     if circuit.opened_until is None and failures < policy.trip_after:
         return replace(circuit, failures=failures)
-    pause = min(policy.max_pause, policy.base_pause * 2.0 ** min(circuit.trips, 64))
+    longest = min(policy.max_pause, policy.max_pause_answering if answers else policy.max_pause)
+    pause = min(longest, policy.base_pause * 2.0 ** min(circuit.trips, 64))
     until = now + pause * (0.5 + jitter / 2)
     return Circuit(failures=failures, trips=circuit.trips + 1, opened_until=until)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from waguard.policy.circuit import CircuitPolicy
@@ -24,17 +25,46 @@ SESSION_EVENTS: Final = frozenset(
         "session_error",
     }
 )
-EVENTS: Final = SESSION_EVENTS | {
-    "message_received",
+READY: Final = "session_ready"
+# while it handles this one, the application calls back, and drops it unless all is connected
+HELD: Final = "message_received"
+# the names that the old service used: what a receiver gets that does not say what it wants
+OLD_SERVICE: Final = (
+    "qr_code_generated",
+    "session_authenticated",
+    READY,
+    "session_disconnected",
+    "session_error",
+    HELD,
     "message_sent",
     "message_status_updated",
     "message_delivered",
     "message_read",
-    "message_edited",
-    "message_revoked",
-    "message_reaction",
-    "call_received",
-}
+)
+EVENTS: Final = frozenset(
+    {
+        *OLD_SERVICE,
+        "message_edited",
+        "message_revoked",
+        "message_reaction",
+        "call_received",
+    }
+)
+
+
+class Cause(StrEnum):
+    """What kind of dead letter it is."""
+
+    REFUSED = "refused"
+    """The receiver will never take it, or its address may not be called."""
+    EXPIRED = "expired"
+    """It was not taken in time."""
+    UNCERTAIN = "uncertain"
+    """The receiver said yes, and may have dropped it."""
+    REMOVED = "removed"
+    """Its receiver is not there any more."""
+    OTHER_NUMBER = "other_number"
+    """Its session is linked to another number now, or is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +88,11 @@ class Answer:
     error: str = "no answer"
     refused: bool = False
     """The address may not be called at all."""
+
+    @property
+    def works(self) -> bool:
+        """Whether the receiver does: it understood the request."""
+        return self.status is not None and self.status < SERVER_ERROR
 
     def told(self) -> str:
         """For a log and a dead letter; no word of the receiver's own."""
@@ -86,12 +121,13 @@ class Dead:
     """It is a dead letter: not tried again until a person says so."""
 
     why: str
+    cause: Cause = Cause.REFUSED
 
 
 def judge(
     policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
 ) -> Delivered | Retry | Dead:
-    """Judge the ``attempt``-th answer (from 1) for a delivery that was queued ``age`` s ago.
+    """Judge the ``attempt``-th answer (from 1) for a delivery that is tried for ``age`` s now.
 
     ``jitter`` is uniform in [0, 1).
     """
@@ -102,7 +138,7 @@ def judge(
     if answer.refused or not passing:
         return Dead(answer.told())
     if age >= policy.give_up_after:
-        return Dead(given_up(policy, attempt, answer.told()))
+        return Dead(given_up(policy, attempt, answer.told()), Cause.EXPIRED)
     too_many = status == TOO_MANY
     if answer.retry_after is not None:
         delay = min(max(answer.retry_after, 0.0), policy.longest_retry_after)
@@ -118,6 +154,14 @@ def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
     """The reason of a dead letter that nobody took in time."""
     hours = policy.give_up_after / 3600
     return f"not taken within {hours:g} h, {attempts} attempts, the last: {last}"
+
+
+def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) -> float:
+    """Seconds until a queued one may be tried; times are unix time, and a clock may be set back:
+    nothing waits for longer than it ever had to."""
+    if attempts == 0:
+        return 0.0
+    return min(max(0.0, next_at - now), max(policy.max_delay, policy.longest_retry_after))
 
 
 def outdated(event: str, later: Iterable[str]) -> bool:

@@ -16,9 +16,14 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        "acks_missing",
+        *("acks_missing", "webhooks_held"),
     }
 )
+# what ends a trouble by itself
+_BACK: Final = {
+    "acks_back": "WhatsApp acknowledges again",
+    "webhooks_released": "its webhooks go on",
+}
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
@@ -26,6 +31,7 @@ FLEET_ENDS: Final = {
     "database_down": "database_up",
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
+    "webhooks_held": "webhooks_released",
 }
 STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
@@ -34,6 +40,7 @@ _FLEET_DONE: Final = {
     "database_down": "sessions went on; workers kept what they received until it was stored",
     "disk_low": "new work was refused; what came in was stored",
     "acks_missing_everywhere": "no worker was replaced for it",
+    "webhooks_held": "received messages wait in the database, and go when their session is connected",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -41,11 +48,13 @@ _FLEET_RESULTS: Final = {
     "database_up": "the database answered again",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
+    "webhooks_released": "they were delivered, or a person decided",
     STARTED: "waguard was started anew",
 }
 _FLEET_ADVICE: Final = {
     "fleet_breaker_opened": "Remove what they have in common.",
     "disk_low": "Free some space.",
+    "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
 }
 
 _ADVICE: Final = {
@@ -156,8 +165,8 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_ill(incident, entry, at)
-    if entry.kind == "acks_back":
-        incident.result, incident.ended, incident.advice = "WhatsApp acknowledges again", at, None
+    if entry.kind in _BACK:
+        incident.result, incident.ended, incident.advice = _BACK[entry.kind], at, None
         return False
     if (
         entry.kind == "adopted" and entry.before in _HEALTHY
@@ -200,6 +209,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
+        case "webhooks_held":
+            return f"its received messages wait: {entry.reason}"
         case "logged_out":
             return "WhatsApp logged it out; a QR code is shown"
         case _:

@@ -6,11 +6,12 @@ misses nothing by asking for what comes after it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Select,
     case,
     delete,
@@ -18,12 +19,13 @@ from sqlalchemy import (
     insert,
     null,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.delivery import SESSION_EVENTS
+from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause
 from waguard.policy.inbox import Kind
 from waguard.ports import (
     GLOBAL,
@@ -31,6 +33,7 @@ from waguard.ports import (
     Draft,
     Endpoint,
     Entry,
+    Hold,
     Move,
     Pending,
     Retract,
@@ -39,7 +42,7 @@ from waguard.ports import (
 )
 from waguard.store import outbox
 from waguard.store.layout import Layout
-from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX
+from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, SESSIONS
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
@@ -50,9 +53,22 @@ _KEYS_AT_ONCE: Final = 1_000
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
 
+_READ: Final = (
+    "id",
+    "event",
+    "event_id",
+    "session_id",
+    "lane",
+    "attempts",
+    "next_at",
+    "created_at",
+    "tried_since",
+    "held_since",
+)
 _REPLAYED: Final = "replayed"
 _PENDING: Final = DELIVERIES.c.state == "pending"
 _DEAD: Final = DELIVERIES.c.state == "dead"
+_IS_UNCERTAIN: Final = func.coalesce(DELIVERIES.c.cause, "") == Cause.UNCERTAIN
 
 
 class SqlMessages:
@@ -67,24 +83,23 @@ class SqlMessages:
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement] = (),
+        settlements: Sequence[Settlement | Hold] = (),
         *,
         outgoing: Sequence[Draft | Move | Retract] = (),
-        with_global: bool = True,
+        for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
         try:
-            return await self._write(entries, settlements, outgoing, with_global=with_global)
+            return await self._write(entries, settlements, outgoing, for_global)
         except IntegrityError:  # somebody else stored one of them a moment ago: now it is seen
-            return await self._write(entries, settlements, outgoing, with_global=with_global)
+            return await self._write(entries, settlements, outgoing, for_global)
 
     async def _write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement],
+        settlements: Sequence[Settlement | Hold],
         outgoing: Sequence[Draft | Move | Retract],
-        *,
-        with_global: bool,
+        for_global: Collection[str],
     ) -> Written:
         async with self._turn, self._writing() as work:
             kept = await outbox.write(work.connection, outgoing, self._wall())
@@ -95,7 +110,7 @@ class SqlMessages:
             if not fresh:
                 return Written(news=news, endpoints=frozenset(), kept=kept)
             await outbox.take_acks(work.connection, [e.received for e in fresh], self._wall())
-            own = await _with_own(work.connection, {e.received.session_id for e in fresh})
+            own = await _wishes(work.connection, {e.received.session_id for e in fresh})
             await work.connection.execute(insert(INBOX), [self._row(entry) for entry in fresh])
             newest = _newest_session_events(fresh)
             for session_id in sorted(newest):
@@ -104,7 +119,7 @@ class SqlMessages:
                 row
                 for number, entry in enumerate(fresh)
                 if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
-                for row in self._queued(entry, own, with_global=with_global)
+                for row in self._queued(entry, own, for_global)
             ]
             if queued:
                 await work.connection.execute(insert(DELIVERIES), queued)
@@ -126,12 +141,14 @@ class SqlMessages:
         }
 
     def _queued(
-        self, entry: Entry, own: set[str], *, with_global: bool
+        self, entry: Entry, own: Mapping[str, Collection[str]], for_global: Collection[str]
     ) -> Iterable[dict[str, Any]]:
         session_id, now = entry.received.session_id, self._wall()
-        everywhere = (GLOBAL,) if with_global else ()
-        for endpoint in (*everywhere, *({session_id} & own)):
+        receivers = ((GLOBAL, for_global), (session_id, own.get(session_id, ())))
+        for endpoint, wanted in receivers:
             for notice in entry.notices:
+                if notice.event not in wanted:
+                    continue
                 yield {
                     "endpoint": endpoint,
                     "event_id": notice.event_id,
@@ -145,25 +162,27 @@ class SqlMessages:
                     "created_at": now,
                 }
 
-    async def pending(self, endpoint: str, *, after: int, limit: int) -> list[Pending]:
+    async def pending(
+        self,
+        endpoint: str,
+        *,
+        after: int,
+        limit: int,
+        lane: tuple[str, str] | None = None,
+        until: int | None = None,
+    ) -> list[Pending]:
         own = DELIVERIES.c
         small = case((func.length(own.body) <= READ_AT_ONCE, own.body), else_=null())
-        columns = (
-            "id",
-            "event",
-            "event_id",
-            "session_id",
-            "lane",
-            "attempts",
-            "next_at",
-            "created_at",
-        )
         query = (
-            select(*(own[name] for name in columns), small.label("body"))
+            select(*(own[name] for name in _READ), small.label("body"))
             .where(_PENDING, own.endpoint == endpoint, own.id > after)
             .order_by(own.id)
             .limit(limit)
         )
+        if lane is not None:
+            query = query.where(own.session_id == lane[0], own.lane == lane[1])
+        if until is not None:
+            query = query.where(own.id <= until)
         async with self._reading() as (connection, _):
             found = await connection.execute(query)
             return [Pending(**row._asdict()) for row in found]
@@ -189,13 +208,18 @@ class SqlMessages:
 
     async def endpoints(self) -> list[Endpoint]:
         async with self._reading() as (connection, _):
-            query = select(ENDPOINTS.c.session_id, ENDPOINTS.c.url, ENDPOINTS.c.secret)
-            found = await connection.execute(query.order_by(ENDPOINTS.c.session_id))
-            return [Endpoint(session_id=row[0], url=row[1], secret=row[2]) for row in found]
+            found = await connection.execute(select(ENDPOINTS).order_by(ENDPOINTS.c.session_id))
+            return [_endpoint(row._asdict()) for row in found]
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
         async with self._turn, self._writing() as work:
-            new = {"url": endpoint.url, "secret": endpoint.secret, "updated_at": work.now}
+            new = {
+                "url": endpoint.url,
+                "secret": endpoint.secret,
+                "hold": endpoint.hold,
+                "events": list(endpoint.events),
+                "updated_at": work.now,
+            }
             same = ENDPOINTS.c.session_id == endpoint.session_id
             written = await work.connection.execute(update(ENDPOINTS).where(same).values(new))
             if not written.rowcount:
@@ -206,28 +230,66 @@ class SqlMessages:
         async with self._turn, self._writing() as work:
             same = ENDPOINTS.c.session_id == session_id
             gone = await work.connection.execute(delete(ENDPOINTS).where(same))
-            await self._bury(work.connection, session_id, "its endpoint was removed")
             return bool(gone.rowcount)
 
-    async def bury(self, endpoint: str, why: str) -> int:
-        async with self._turn, self._writing() as work:
-            return await self._bury(work.connection, endpoint, why)
+    async def bury(
+        self,
+        why: str,
+        cause: Cause,
+        *,
+        endpoint: str | None = None,
+        session_id: str | None = None,
+        before: float | None = None,
+        limit: int,
+    ) -> int:
+        own = DELIVERIES.c
+        chosen = _PENDING
+        if endpoint is not None:
+            chosen &= own.endpoint == endpoint
+        if session_id is not None:
+            chosen &= (own.session_id == session_id) & (own.event == HELD)
+        if before is not None:
+            chosen &= own.created_at < before
+        return await self._bury(chosen, why, cause, limit)
 
-    async def _bury(self, connection: AsyncConnection, endpoint: str, why: str) -> int:
-        waiting = update(DELIVERIES).where(_PENDING, DELIVERIES.c.endpoint == endpoint)
-        done = await connection.execute(
-            waiting.values(state="dead", last_error=why, died_at=self._wall())
-        )
-        return done.rowcount
+    async def _bury(self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int) -> int:
+        """Found before the writer is held: a few of many are found slowly."""
+        own = DELIVERIES.c
+        async with self._reading() as (connection, _):
+            query = select(own.id).where(chosen).order_by(own.id).limit(limit)
+            found = (await connection.scalars(query)).all()
+        if found:
+            values = {"state": "dead", "cause": cause, "last_error": why, "died_at": self._wall()}
+            async with self._turn, self._writing() as work:
+                same = update(DELIVERIES).where(own.id.in_(found), _PENDING)
+                await work.connection.execute(same.values(values))
+        return len(found)
+
+    async def linked_phone(self, session_id: str) -> str | None:
+        query = select(SESSIONS.c.linked_phone).where(SESSIONS.c.session_id == session_id)
+        async with self._reading() as (connection, _):
+            return await connection.scalar(query)
+
+    async def link_phone(self, session_id: str, phone: str) -> None:
+        same = update(SESSIONS).where(SESSIONS.c.session_id == session_id)
+        async with self._writing() as work:
+            await work.connection.execute(same.values(linked_phone=phone))
 
     # ---- dead letters ----
 
     async def dead(
-        self, *, session_id: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        session_id: str | None = None,
+        uncertain: bool | None = None,
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[DeadLetter]:
         query = _letters().order_by(DELIVERIES.c.id.desc()).limit(limit)
         if session_id is not None:
             query = query.where(DELIVERIES.c.session_id == session_id)
+        if uncertain is not None:
+            query = query.where(_IS_UNCERTAIN if uncertain else ~_IS_UNCERTAIN)
         if before is not None:
             query = query.where(DELIVERIES.c.id < before)
         return await self._letters(query)
@@ -241,14 +303,20 @@ class SqlMessages:
             found = await connection.execute(query)
             return [DeadLetter(**row._asdict()) for row in found]
 
-    async def replay(self, first: int, last: int) -> list[str]:
+    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
         own = DELIVERIES.c
         kept = ("endpoint", "event_id", "event", "session_id", "lane", "body")
         async with self._turn, self._writing() as work:
             query = (
                 select(own.id, own.endpoint)
-                .where(_DEAD, own.id.between(first, last))
+                .where(
+                    _DEAD,
+                    own.id.between(first, last),
+                    own.endpoint.in_(sorted(receivers)),
+                    # those a person chooses one by one
+                    true() if first == last else ~_IS_UNCERTAIN,
+                )
                 .order_by(own.id)
             )
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
@@ -271,7 +339,8 @@ class SqlMessages:
             return bool(gone.rowcount)
 
     async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
-        count = 0
+        too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
+        count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
         for column, old in (
             (INBOX.c.id, INBOX.c.stored_at < inbox_before),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
@@ -288,28 +357,34 @@ class SqlMessages:
 
 
 async def _settle(
-    connection: AsyncConnection, settlements: Sequence[Settlement], now: float
+    connection: AsyncConnection, settlements: Sequence[Settlement | Hold], now: float
 ) -> None:
+    """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
+    looks at it."""
     own = DELIVERIES.c
-    delivered = [s.id for s in settlements if s.error is None]
+    delivered = [s.id for s in settlements if isinstance(s, Settlement) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
         some = delivered[start : start + _KEYS_AT_ONCE]
-        # not a dead one: its endpoint was removed while it was in flight, or a person looks at it
         await connection.execute(delete(DELIVERIES).where(own.id.in_(some), _PENDING))
     for settled in settlements:
-        if settled.error is None:
-            continue
-        values: dict[str, Any] = {
-            "attempts": settled.attempts,
-            "last_error": storable(settled.error, 1_000),
-        }
-        if settled.next_at is not None:
-            values["next_at"] = settled.next_at
-        else:
-            values |= {"state": "dead", "died_at": now}
-        await connection.execute(
-            update(DELIVERIES).where(own.id == settled.id, _PENDING).values(values)
-        )
+        if values := _changed(settled, now):
+            same = update(DELIVERIES).where(own.id == settled.id, _PENDING)
+            await connection.execute(same.values(values))
+
+
+def _changed(settled: Settlement | Hold, now: float) -> dict[str, Any]:
+    """What its row says then; {}: it was delivered."""
+    match settled:
+        case Hold(since=since):
+            return {"held_since": since, "tried_since": None}
+        case Settlement(error=None):
+            return {}
+        case Settlement(next_at=None):
+            more = {"state": "dead", "cause": settled.cause, "died_at": now}
+        case _:
+            more = {"next_at": settled.next_at, "tried_since": settled.tried_since}
+    error = storable(settled.error or "", 1_000)
+    return {"attempts": settled.attempts, "last_error": error, "held_since": None, **more}
 
 
 async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[tuple[str, str]]:
@@ -338,9 +413,14 @@ def _is_news(entry: Entry, known: set[tuple[str, str]]) -> bool:
     return True
 
 
-async def _with_own(connection: AsyncConnection, sessions: set[str]) -> set[str]:
-    query = select(ENDPOINTS.c.session_id).where(ENDPOINTS.c.session_id.in_(sorted(sessions)))
-    return set((await connection.scalars(query)).all())
+async def _wishes(connection: AsyncConnection, sessions: set[str]) -> dict[str, Collection[str]]:
+    """The events that sessions' own receivers get."""
+    own = ENDPOINTS.c
+    query = select(own.session_id, own.events).where(own.session_id.in_(sorted(sessions)))
+    return {
+        row.session_id: OLD_SERVICE if row.events is None else frozenset(row.events)
+        for row in await connection.execute(query)
+    }
 
 
 def _outdates(entry: Entry) -> bool:
@@ -363,9 +443,19 @@ async def _leave_out_outdated(connection: AsyncConnection, session_id: str) -> N
     )
 
 
+def _endpoint(row: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(
+        session_id=row["session_id"],
+        url=row["url"],
+        secret=row["secret"],
+        hold=row["hold"] is not False,
+        events=OLD_SERVICE if row["events"] is None else tuple(row["events"]),
+    )
+
+
 def _letters() -> Select[Any]:
     own = DELIVERIES.c
-    names = ("id", "endpoint", "event", "event_id", "session_id", "attempts", "created_at")
+    names = ("id", "endpoint", "event", "event_id", "session_id", "attempts", "cause", "created_at")
     return select(
         *(own[name] for name in names),
         func.coalesce(own.last_error, "").label("error"),

@@ -46,7 +46,7 @@ from waguard.policy.reconcile import (
 )
 from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
-from waguard.ports import AuditEntry, Health, Process, SessionRow, SessionView
+from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, SessionView
 from waguard.supervision import ack_watch, shutdown
 from waguard.supervision.readiness import (
     SENDING,
@@ -106,6 +106,8 @@ class Supervisor:
         """Living workers that speak another protocol, by session: they wait to be replaced."""
         self._watched_at: float | None = None
         self._findings: list[Finding] = []
+        self._held: Mapping[str, str] = {}
+        """Whose webhooks wait for too long, in words."""
         self._reconciling = asyncio.Lock()
 
     # ---- start and stop of the daemon ----
@@ -644,6 +646,35 @@ class Supervisor:
             raise not_ready(session, hopeless=hopeless(session))
         return session
 
+    def connection(self, session_id: str) -> Connection:
+        """What GET status and /health would say of it now."""
+        session = self._sessions.get(session_id)
+        if session is None or self._stopping:
+            return Connection(
+                why_not="it is not in memory" if not session else "waguard is stopping"
+            )
+        if session.verdict.status is not Status.CONNECTED:
+            return Connection(why_not=f"it is {session.verdict.status}")
+        clock = self._around.clock
+        since = clock.wall() - (clock.monotonic() - session.link_since)
+        return Connection(phone=session.phone, since=since)
+
+    def webhooks_held(self, held: Mapping[str, str]) -> None:
+        """By session, in words, whose webhooks wait for too long; what waits for a session that was
+        stopped on purpose does so on purpose."""
+        wanted = {n: why for n, why in held.items() if self._is_wanted(n)}
+        for name in wanted.keys() ^ self._held.keys():
+            if session := self._sessions.get(name):
+                kind = "webhooks_held" if name in wanted else "webhooks_released"
+                session.note(kind, reason=wanted.get(name))
+        self._held = wanted
+        told = "; ".join(f"{name}: {why}" for name, why in sorted(wanted.items()))
+        self._around.fleet.outages.tell("webhooks_held", told or None)
+
+    def _is_wanted(self, name: str) -> bool:
+        session = self._sessions.get(name)
+        return session is not None and session.row.desired_up
+
     def health(self) -> Health:
         """See ``ports.Sessions``."""
         sessions = self._sessions.values()
@@ -672,11 +703,16 @@ class Supervisor:
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
                 why = session.details or session.verdict.details or str(session.link)
                 problems.append(f"{name} is {session.verdict.status}: {why}")
-            elif late := session.acks.late:
-                problems.append(f"{name}: {late}")
+            elif why := self._degraded(session):
+                problems.append(f"{name}: {why}")
         return problems
 
     # ---- small things ----
+
+    def _degraded(self, session: Session) -> str | None:
+        """What is wrong although it says connected."""
+        late = session.acks.late
+        return str(late) if late else self._held.get(session.row.session_id)
 
     async def _find(self, session_id: str) -> Session:
         if session := self._sessions.get(session_id):
@@ -735,7 +771,7 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
             waiting=session.waiting,
-            degraded=str(session.acks.late) if session.acks.late else None,
+            degraded=self._degraded(session),
             usage=session.usage,
         )
 
