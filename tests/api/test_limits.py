@@ -65,7 +65,7 @@ async def test_the_outcome_of_what_was_begun_is_still_told(api: Api) -> None:
 async def test_sends_of_one_session_at_a_time(api: Api) -> None:
     api.configure("limits", sends_in_flight=2)
     answer = await api.call("POST", SEND, BODY | {"message": "c"})
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json()["field"] == "session_id"
     same = asyncio.create_task(api.call("POST", SEND, BODY))
     api.sessions.free.set()
@@ -101,7 +101,8 @@ async def test_sends_without_an_ack_do_not_hide_how_the_others_are(
     """The application writes "disconnected" into the row of a session that is not answered."""
     api.configure("limits", requests=2)
     monkeypatch.setattr(limits, "BODY_BYTES", 0)
-    for body in (None, []):
+    bodies: tuple[object, ...] = (None, [])
+    for body in bodies:
         assert (await api.call("GET", path, body)).status == 200
     assert (await api.call("HEAD", path)).status == 200
 
