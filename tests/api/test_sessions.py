@@ -52,6 +52,17 @@ async def test_create_is_201_then_200_then_409_for_another_workspace(api: Api) -
     assert (await api.call("POST", "/api/sessions", body | {"workspace_id": 13})).status == 409
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("low", -10), ("normal", 0), ("high", 10), ("-3", -3), (None, 0), ("", 0)]
+)
+async def test_priority_is_a_number_or_a_word_of_the_old_service(
+    api: Api, given: str | None, kept: int
+) -> None:
+    body = {"session_id": "new-1", "workspace_id": 12, "priority": given}
+    assert (await api.call("POST", "/api/sessions", body)).status == 201
+    assert api.sessions.known["new-1"].priority == kept
+
+
 async def test_list_and_status(api: Api) -> None:
     told = (await api.call("GET", "/api/sessions")).json()
     listed = ["session_id", "workspace_id", "status", "phone_number", "connected_at"]

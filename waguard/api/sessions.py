@@ -59,7 +59,11 @@ async def create(request: web.Request) -> web.Response:
         fields.workspace_id(body.get("workspace_id")),
         account_id=fields.optional_integer(body, "account_id", least=0, most=ID_LIMIT),
         priority=fields.optional_integer(
-            body, "priority", least=-fields.PRIORITY_LIMIT, most=fields.PRIORITY_LIMIT
+            body,
+            "priority",
+            least=-fields.PRIORITY_LIMIT,
+            most=fields.PRIORITY_LIMIT,
+            words=fields.PRIORITIES,
         )
         or 0,
     )
