@@ -62,6 +62,7 @@ class Api:
     media: MediaFolder
     config: Config = field(default_factory=Config)
     base: str = ""
+    deps: ApiDeps = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
 
@@ -125,7 +126,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             database.messages, journal, lambda: world.config.webhook, (), instance_url=""
         )
         world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
-        deps = ApiDeps(
+        world.deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
             sessions=sessions,
@@ -142,7 +143,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
-        runner = await serve(create_app(deps), listener)
+        runner = await serve(create_app(world.deps), listener)
         try:
             yield world
         finally:

@@ -127,6 +127,15 @@ def text_of(value: Any, field: str) -> str:
     return value
 
 
+def mapping(value: Any, field: str) -> dict[str, Any]:
+    """A JSON object; PHP writes an empty one as []."""
+    if value == []:
+        return {}
+    if not isinstance(value, dict):
+        raise bad(field, value, f"{field} is no object", "send a JSON object")
+    return value
+
+
 def optional_text(body: dict[str, Any], field: str, *, most: int) -> str | None:
     """A text, or nothing."""
     value = body.get(field)

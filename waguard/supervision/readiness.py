@@ -31,7 +31,6 @@ Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
 """When something can be done, and when waiting for that is vain."""
 
 
-
 def is_down(session: Session) -> bool:
     """Only a person brings it up again. One whose restore is still to come is not down."""
     return stays_down(session.state, wanted=session.row.desired_up)
