@@ -111,7 +111,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await database.open()
     media = MediaFolder(tmp_path / "media")
     journal = Journal(database.messages, media, base="", has_global=lambda: True)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http, journal:
+    unlimited = aiohttp.TCPConnector(limit=0)
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
         outbox = Outbox(
             sessions,
             database.outbox,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.api.conftest import KEY, Answer, Api
-from tests.api.fake_sessions import SESSION
+from tests.api.fake_sessions import SESSION, a_view
 from tests.waiting import DEADLINE, wait_until
 from waguard.api import deadline, limits
 from waguard.errors import NoRoomError, UnavailableError
@@ -105,6 +105,28 @@ async def test_sends_without_an_ack_do_not_hide_how_the_others_are(
     for body in bodies:
         assert (await api.call("GET", path, body)).status == 200
     assert (await api.call("HEAD", path)).status == 200
+
+
+async def test_four_sessions_with_all_the_sends_that_they_may_have(api: Api) -> None:
+    """With the default limits, which they use up."""
+    names = [f"busy{number}" for number in range(4)]
+    most = api.config.limits.sends_in_flight
+    assert len(names) * most == api.config.limits.requests
+    for name in names:
+        api.sessions.known[name] = a_view(session_id=name)
+    api.sessions.free.clear()
+    sends = [
+        asyncio.create_task(api.call("POST", SEND, BODY | {"session_id": name, "message": f"{n}"}))
+        for name in names
+        for n in range(most)
+    ]
+    await wait_until(lambda: api.outbox.owed() == len(sends), "all are under way")
+    assert (await api.call("POST", SEND, BODY)).json()["field"] == "limits.requests"
+    for path in WATCHED:
+        assert (await api.call("GET", path)).status == 200, path
+    api.sessions.free.set()
+    assert {(await send).status for send in sends} == {200}
+    assert (await api.call("POST", SEND, BODY)).status == 200
 
 
 async def test_watchers_have_an_end_too_and_disturb_only_their_like(

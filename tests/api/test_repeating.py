@@ -182,7 +182,7 @@ async def test_the_51st_send_of_a_session(api: Api) -> None:
         asyncio.create_task(api.call("POST", SEND[1], TEXT | {"message": str(number)}))
         for number in range(api.config.limits.sends_in_flight)
     ]
-    await wait_until(lambda: len(api.outbox._tickets) == len(sends), "they are under way")
+    await wait_until(lambda: api.outbox.owed() == len(sends), "they are under way")
     answer = await api.call(*SEND)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     api.sessions.free.set()
