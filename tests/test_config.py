@@ -52,6 +52,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "api.host": "127.0.0.1",
         "api.port": 3001,
         "api.key_file": folder / "state/api-key",
+        "api.public_url": None,
         "api.keyless_loopback": False,
         "paths.sessions": folder / "sessions",
         "paths.runtime": folder / "run",
@@ -162,6 +163,9 @@ def test_the_environment_beats_the_file() -> None:
         ("BROWSER__EXECUTABLE", "", None),
         ("WEBHOOK__URL", "", None),
         ("WHATSAPP__WAJS", "", None),
+        ("API__PUBLIC_URL", "", None),
+        ("API__PUBLIC_URL", "https://wa.example/waguard/", "https://wa.example/waguard"),
+        ("API__PUBLIC_URL", "http://10.0.0.7:3001", "http://10.0.0.7:3001"),
         ("WHATSAPP__ON_CONFLICT", "takeover", "takeover"),
         ("WEBHOOK__URL", "http://127.0.0.1:8000/hook", "http://127.0.0.1:8000/hook"),
     ],
@@ -311,6 +315,51 @@ BAD: Final = {
     "a port above the last": Bad("api.port", "65536", "65535", "[api]\nport = 65536"),
     "a negative port": Bad("api.port", "-1", ">= 0", "[api]\nport = -1"),
     "a number without end": Bad("api.port", "…", "65535", f"[api]\nport = {'9' * 300}"),
+    "a public address no address": Bad(
+        "api.public_url", "wa.example", "http://host/", '[api]\npublic_url = "wa.example"'
+    ),
+    "a public address of another kind": Bad(
+        "api.public_url",
+        "ftp://wa.example",
+        "http://host/",
+        '[api]\npublic_url = "ftp://wa.example"',
+    ),
+    "a public address with a space": Bad(
+        "api.public_url",
+        "http://wa example",
+        "http://host/",
+        '[api]\npublic_url = "http://wa example"',
+    ),
+    "a public address of no host": Bad(
+        "api.public_url",
+        "http://0.0.0.0:3001",
+        "unspecified",
+        '[api]\npublic_url = "http://0.0.0.0:3001"',
+    ),
+    "a public address of no IPv6 host": Bad(
+        "api.public_url",
+        "http://[::]:3001",
+        "unspecified",
+        '[api]\npublic_url = "http://[::]:3001"',
+    ),
+    "a public address with a query": Bad(
+        "api.public_url",
+        "https://wa.example/?a=1",
+        "no ?",
+        '[api]\npublic_url = "https://wa.example/?a=1"',
+    ),
+    "a public address with a fragment": Bad(
+        "api.public_url",
+        "https://wa.example/#",
+        "no ?",
+        '[api]\npublic_url = "https://wa.example/#"',
+    ),
+    "a public address with a user": Bad(
+        "api.public_url", "not shown", "user", '[api]\npublic_url = "https://me@wa.example/"'
+    ),
+    "a public address too long": Bad(
+        "api.public_url", "…", "255", f'[api]\npublic_url = "https://wa.example/{"x" * 250}"'
+    ),
     "a switch as a number": Bad("api.keyless_loopback", "1", "bool", "[api]\nkeyless_loopback = 1"),
     "a number as a switch": Bad("api.port", "True", "int", "[api]\nport = true"),
     "seconds as a switch": Bad("send.wait", "True", "float", "[send]\nwait = true"),

@@ -26,7 +26,7 @@ from waguard.host import credentials, logs, network, resources
 from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
-from waguard.host.listen import base_url
+from waguard.host.listen import base_url, public_url
 from waguard.host.lock import private_folder
 from waguard.host.media import MediaFolder
 from waguard.host.pressure import cpu_is_crowded
@@ -85,6 +85,7 @@ class Daemon:
         self._config = config
         self._path = path
         self._listener = listener
+        self._public_url = public_url(config.api.public_url, listener)
         self._notifier = SystemdNotifier()
         self._clock = SystemClock()
         self._bus = Bus(self._clock)
@@ -95,7 +96,7 @@ class Daemon:
         self._journal = Journal(
             self._store.messages,
             self._media,
-            base=base_url(listener),
+            base=self._public_url,
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
@@ -149,12 +150,11 @@ class Daemon:
         _make("paths.sessions", paths.sessions)
         _make("paths.state", paths.state)
         secrets = read_secrets(self._config.webhook.secret_file)
-        api = base_url(self._listener)
         self._webhooks = webhooks = Webhooks(
             self._journal,
             lambda: self._config.webhook,
             secrets,
-            instance_url=api,
+            instance_url=self._public_url,
             connection=self._supervisor.connection,
         )
         app = create_app(
@@ -175,7 +175,8 @@ class Daemon:
             )
         )
         runner = await serve(app, self._listener)
-        logger.info("waguard is up", api=api, pid=os.getpid())
+        api = base_url(self._listener)
+        logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
             async with self._journal, webhooks, self._fed(webhooks):

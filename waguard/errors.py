@@ -79,7 +79,7 @@ class NotFoundError(WaguardError):
 
 
 class ConflictError(WaguardError):
-    """The request contradicts the state; it would be right in another one."""
+    """The request contradicts the state, until a person acts: the application never repeats it."""
 
     status = 409
 
@@ -106,10 +106,8 @@ class DatabaseUnavailableError(UnavailableError):
     """The database does not answer: what it holds is unknown, which is never empty."""
 
 
-class TooManyError(WaguardError):
-    """More of this at a time than is allowed; try again after ``retry_after`` seconds."""
-
-    status = 429
+class TooManyError(UnavailableError):
+    """More of this at a time than is allowed. No 429: that is final for the application."""
 
 
 class NoRoomError(WaguardError):

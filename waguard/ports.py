@@ -170,6 +170,12 @@ class Store(Protocol):
     async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
         """Replace it."""
 
+    async def merge_metadata(
+        self, session_id: str, updates: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Put ``updates`` over it key by key, as PHP's array_merge does: a null is a value, and
+        what lies deeper is replaced. The whole, in one transaction; None: there is no such row."""
+
     async def record(self, entry: AuditEntry) -> None:
         """Append to the audit trail."""
 

@@ -64,6 +64,7 @@ class Api:
     media: MediaFolder
     config: Config = field(default_factory=Config)
     base: str = ""
+    deps: ApiDeps = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
 
@@ -112,7 +113,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await database.open()
     media = MediaFolder(tmp_path / "media")
     journal = Journal(database.messages, media, base="", for_global=lambda: OLD_SERVICE)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http, journal:
+    unlimited = aiohttp.TCPConnector(limit=0)
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
         outbox = Outbox(
             sessions,
             database.outbox,
@@ -131,7 +134,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             connection=lambda _: Connection(),
         )
         world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
-        deps = ApiDeps(
+        world.deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
             sessions=sessions,
@@ -148,7 +151,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
-        runner = await serve(create_app(deps), listener)
+        runner = await serve(create_app(world.deps), listener)
         try:
             yield world
         finally:

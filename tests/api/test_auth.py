@@ -194,6 +194,14 @@ async def test_a_probe_by_http_1_0_names_nobody(api: Api) -> None:
     await writer.wait_closed()
 
 
+async def test_the_name_that_others_call_it_by_is_good(api: Api) -> None:
+    """A proxy passes the name on, and the application asks for /health without a key."""
+    api.configure("api", public_url="https://WA.example/waguard")
+    for host, status in (("wa.example", 200), ("other.example", 403), ("", 403)):
+        answer = await api.call("GET", "/health", key=None, headers={"Host": host})
+        assert answer.status == status
+
+
 async def test_any_name_is_good_where_it_listens_to_others(api: Api) -> None:
     api.configure("api", host="0.0.0.0")
     headers = {"Host": "waguard.internal"}

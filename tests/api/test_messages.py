@@ -53,11 +53,25 @@ async def test_sent_is_200_with_the_id_that_was_chosen_before(api: Api) -> None:
         ("120363041234567890@g.us", "120363041234567890@g.us"),
         ("6281234567890-1612345678@g.us", "6281234567890-1612345678@g.us"),
         ("123456789012345@lid", "123456789012345@lid"),
+        ("120363041234567890", "120363041234567890@g.us"),
+        (120363041234567891, "120363041234567891@g.us"),
+        ("6281234567890-1612345678", "6281234567890-1612345678@g.us"),
+        ("1234567890123456", "1234567890123456@g.us"),
+        ("123456789012345", "123456789012345@c.us"),
+        ("62812-34567890", "6281234567890@c.us"),
     ],
 )
 async def test_recipients(api: Api, recipient: Any, chat: str) -> None:
-    assert (await api.call("POST", SEND, BODY | {"recipient_phone": recipient})).status == 200
+    answer = await api.call("POST", SEND, BODY | {"recipient_phone": recipient})
+    assert answer.status == 200
     assert api.sessions.sends()[0].chat == chat
+    assert answer.json()["message_id"].startswith(f"true_{chat}_")
+
+
+async def test_a_group_without_its_server_gets_files_too(api: Api) -> None:
+    body = {"session_id": SESSION, "recipient_phone": "120363041234567890", "media": "aGk="}
+    assert (await api.call("POST", "/api/messages/send-media", body)).status == 200
+    assert api.sessions.sends()[0].chat == "120363041234567890@g.us"
 
 
 async def test_refused_is_422_and_final(api: Api) -> None:

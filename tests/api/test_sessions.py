@@ -11,7 +11,7 @@ import zxingcpp
 from loguru import logger
 from PIL import Image
 
-from tests.api.conftest import Api
+from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api import deadline
@@ -50,6 +50,17 @@ async def test_create_is_201_then_200_then_409_for_another_workspace(api: Api) -
     view = api.sessions.known["new-1"]
     assert (view.workspace_id, view.account_id, view.priority) == (12, 5, 3)
     assert (await api.call("POST", "/api/sessions", body | {"workspace_id": 13})).status == 409
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("low", -10), ("normal", 0), ("high", 10), ("-3", -3), (None, 0), ("", 0)]
+)
+async def test_priority_is_a_number_or_a_word_of_the_old_service(
+    api: Api, given: str | None, kept: int
+) -> None:
+    body = {"session_id": "new-1", "workspace_id": 12, "priority": given}
+    assert (await api.call("POST", "/api/sessions", body)).status == 201
+    assert api.sessions.known["new-1"].priority == kept
 
 
 async def test_list_and_status(api: Api) -> None:
@@ -92,6 +103,27 @@ async def test_metadata_is_kept_in_the_store(api: Api) -> None:
     assert (await api.call("GET", f"{ONE}/metadata")).json()["metadata"] == wanted
     assert (await api.call("PUT", f"{ONE}/metadata", {"x": 1, "api_key": "no"})).status == 200
     assert await api.store.metadata(SESSION) == {"x": 1}
+
+
+async def test_metadata_updates_are_merged(api: Api) -> None:
+    """As Laravel's array_merge does it: a null is a value like any other."""
+    put = f"{ONE}/metadata"
+    await api.call("PUT", put, {"metadata": {"a": 1, "b": {"c": 2}}})
+    for body, whole in (
+        ({"updates": {"b": None, "d": 3}, "api_key": KEY}, {"a": 1, "b": None, "d": 3}),
+        ({"updates": []}, {"a": 1, "b": None, "d": 3}),
+        ({"metadata": []}, {}),
+        ({"updates": {"updates": {}}}, {"updates": {}}),
+    ):
+        answer = await api.call("PUT", put, body)
+        assert (answer.status, answer.json()["metadata"]) == (200, whole)
+        assert await api.store.metadata(SESSION) == whole
+
+
+async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
+    del api.store.accounts[SESSION]
+    answer = await api.call("PUT", f"{ONE}/metadata", {"updates": {"a": 1}})
+    assert (answer.status, answer.json()) == (404, {"error": "Session not found"})
 
 
 async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None:

@@ -33,6 +33,8 @@ class Receiver:
         self.received: list[dict[str, Any]] = []
         self.refusals: list[int] = []
         """Statuses to answer with, one a delivery, before it takes deliveries again."""
+        self.told_instances: set[str] = set()
+        """What deliveries say that waguard is called by."""
         self._news = asyncio.Event()
 
     async def take(self, request: web.Request) -> web.Response:
@@ -44,6 +46,7 @@ class Receiver:
         wanted = hmac.new(SECRET, stamp.encode() + body, hashlib.sha256).hexdigest()
         if wanted != request.headers["X-HMAC-Signature"]:
             return web.Response(status=401)
+        self.told_instances.add(request.headers["X-Instance-Url"])
         self.received.append(json.loads(body))
         self._news.set()
         return web.Response()

@@ -87,7 +87,8 @@ async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None
         found = (await received(world, body))["media"]
         assert base64.b64decode(found["data"]) == content
         assert found["sha256"] == hashlib.sha256(content).hexdigest()
-        assert found["url"] == f"{daemon.base}/api/media/{found['sha256']}"
+        port = daemon.base.rpartition(":")[2]
+        assert found["url"] == f"http://localhost:{port}/api/media/{found['sha256']}"
         assert found["error"] is None
     assert await daemon.call("GET", f"/api/media/{found['sha256']}") == (200, content)
     assert (await daemon.call("GET", f"/api/media/{found['sha256']}", key=False))[0] == 401

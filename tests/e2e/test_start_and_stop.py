@@ -77,6 +77,18 @@ async def test_a_port_in_use_is_told_with_the_process_that_has_it(world: World) 
     assert second.stderr.count("\n") == 1
 
 
+async def test_it_is_called_by_its_public_name_and_found_where_it_listens(world: World) -> None:
+    daemon, public = world.daemon, "https://wa.example/waguard"
+    daemon.settings = {**daemon.settings, "WAGUARD_API__PUBLIC_URL": f"{public}/"}
+    await daemon.start()
+    await daemon.create("s1")
+    await world.receiver.wait_for("qr_code_generated")
+    assert world.receiver.told_instances == {public}
+    listens = json.loads((daemon.folder / "run/waguard.pid").read_text())["api"]
+    assert listens == daemon.base
+    assert listens.startswith("http://127.0.0.1:")
+
+
 async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

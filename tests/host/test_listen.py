@@ -10,7 +10,7 @@ import pytest
 
 from tests.host.processes import program
 from waguard.errors import ConfigError, PortInUseError
-from waguard.host.listen import base_url, listen
+from waguard.host.listen import base_url, listen, public_url
 
 OTHER: Final = """
 import socket, sys, time
@@ -53,6 +53,24 @@ def test_the_url_leads_to_the_socket(host: str, url: str) -> None:
         assert address.hostname
         assert address.port == port
         socket.create_connection((address.hostname, port), timeout=5).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://localhost:{}"),
+        pytest.param("::1", "http://localhost:{}", marks=ipv6),
+        ("127.9.8.7", "http://127.9.8.7:{}"),  # the name does not lead there
+        ("0.0.0.0", "http://this-host:{}"),
+        pytest.param("::", "http://this-host:{}", marks=ipv6),
+    ],
+)
+def test_what_others_call_it_by(host: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "this-host")
+    with listening(host) as listener:
+        port = listener.getsockname()[1]
+        assert public_url(None, listener) == url.format(port)
+        assert public_url("https://wa.example/a", listener) == "https://wa.example/a"
 
 
 def test_the_socket_is_for_an_event_loop_and_for_no_child() -> None:

@@ -202,7 +202,6 @@ async def test_no_more_is_read_than_the_limit(server: Server, path: str) -> None
         ("/status/302", "answered 302"),  # to nowhere
         ("/size/0", "empty"),
         ("/gzip", "gzip"),
-        ("/torn", "connection broke"),
     ],
 )
 async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) -> None:
@@ -212,15 +211,29 @@ async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) ->
     assert "secret" not in told
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        *((f"/status/{status}", f"answered {status}") for status in (408, 425, 429, 500, 503)),
+        ("/torn", "connection broke"),
+    ],
+)
+async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why: str) -> None:
+    told = await failing(server, f"{path}?signature=secret", UnavailableError)
+    assert why in told
+    assert path in told
+    assert "secret" not in told
+
+
 async def test_nobody_listens(server: Server) -> None:
-    assert "no connection" in await failing(server, f"http://127.0.0.1:{free_port()}/a.png")
-    assert "no connection" in await failing(server, server.base.replace("http:", "https:"))
+    for base in (f"http://127.0.0.1:{free_port()}", server.base.replace("http:", "https:")):
+        assert "no connection" in await failing(server, f"{base}/a.png", UnavailableError)
 
 
 async def test_a_server_that_never_answers(server: Server) -> None:
     server.free.clear()
     server.configure(fetch_timeout=0.05)
-    assert "within 0.05 s" in await failing(server, "/a.png")
+    assert "within 0.05 s" in await failing(server, "/a.png", UnavailableError)
 
 
 async def test_only_so_many_at_once_and_all_in_the_end(server: Server) -> None:
@@ -247,5 +260,5 @@ async def test_who_gets_no_place_may_ask_again(
         await first
     server.free.set()
     server.configure(fetch_timeout=30.0)
-    await failing(server, "/status/500")
+    await failing(server, "/status/404")
     assert (await server.fetch()).content == b"a picture"  # both gave their place back

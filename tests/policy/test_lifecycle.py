@@ -13,6 +13,7 @@ from waguard.policy.lifecycle import (
     IllegalEventError,
     State,
     Transition,
+    stays_down,
     step,
 )
 
@@ -35,6 +36,24 @@ def test_asking_twice_is_asking_once(state: State, event: Event) -> None:
     """An API call that is repeated must not start a second worker or end one twice."""
     target, _ = step(state, event)
     assert step(target, event) == Transition(target)
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "unwanted"),
+    [
+        (State.STARTING, False, False),
+        (State.RUNNING, False, False),
+        (State.RECYCLING, False, False),
+        (State.BACKOFF, False, False),
+        (State.STOPPED, False, True),  # its restore is still to come, or nobody wants it
+        (State.STOPPING, False, True),
+        (State.PARKING, True, True),
+        (State.PARKED, True, True),
+    ],
+)
+def test_what_only_a_person_brings_up_again(state: State, *, wanted: bool, unwanted: bool) -> None:
+    assert stays_down(state, wanted=True) is wanted
+    assert stays_down(state, wanted=False) is unwanted
 
 
 @pytest.mark.parametrize("state", sorted(HAS_PROCESS))

@@ -128,6 +128,15 @@ class MemoryStore:
         if account := self._find(session_id):
             account.metadata = dict(metadata)
 
+    async def merge_metadata(
+        self, session_id: str, updates: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        account = self._find(session_id)
+        if account is None:
+            return None
+        account.metadata = {**await self.metadata(session_id), **updates}
+        return dict(account.metadata)
+
     async def record(self, entry: AuditEntry) -> None:
         self._reach()
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))

@@ -208,6 +208,29 @@ async def test_metadata_is_replaced(bench: Bench) -> None:
     assert await bench.store.metadata("a") == {}
 
 
+async def test_metadata_is_merged_key_by_key(bench: Bench) -> None:
+    await connected(bench)
+    assert await bench.store.merge_metadata("a", {"x": 1, "deep": {"y": 2}}) == {
+        "x": 1,
+        "deep": {"y": 2},
+    }
+    merged = {"x": None, "deep": {"z": 3}, "new": [1]}
+    updates = {"x": None, "deep": {"z": 3}, "new": [1]}
+    assert await bench.store.merge_metadata("a", updates) == merged
+    assert await bench.store.merge_metadata("a", {}) == merged
+    assert await bench.store.metadata("a") == merged
+    assert await bench.store.merge_metadata("nobody", {"x": 1}) is None
+
+
+async def test_no_update_of_metadata_is_lost_to_another(bench: Bench) -> None:
+    await connected(bench)
+    names = [f"key{number}" for number in range(10)]
+    async with asyncio.TaskGroup() as tasks:
+        for name in names:
+            tasks.create_task(bench.store.merge_metadata("a", {name: name}))
+    assert await bench.store.metadata("a") == {name: name for name in names}
+
+
 async def test_the_audit_trail_is_in_order_and_its_newest_end_is_shown(bench: Bench) -> None:
     for number in range(5):
         await bench.store.record(AuditEntry(session_id="a", kind=f"k{number}", at=float(number)))

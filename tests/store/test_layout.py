@@ -40,6 +40,7 @@ async def test_another_providers_rows_do_not_exist(bench: Bench) -> None:
     await bench.store.touch("m")
     await bench.store.soft_delete("m")
     await bench.store.set_metadata("m", {"x": 1})
+    assert await bench.store.merge_metadata("m", {"x": 1}) is None
     assert await bench.store.metadata("m") == {}
     with pytest.raises(SessionIdTakenError):
         await bench.store.create("m", 1, account_id=None, priority=0)

@@ -41,6 +41,7 @@ WRITES: tuple[Callable[[Store], Awaitable[object]], ...] = (
     lambda store: store.touch("a"),
     lambda store: store.soft_delete("a"),
     lambda store: store.set_metadata("a", {}),
+    lambda store: store.merge_metadata("a", {}),
     lambda store: store.record(AuditEntry(session_id="a", kind="k")),
 )
 

@@ -282,6 +282,28 @@ async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
     assert len(world.audited("recycled")) == 2
 
 
+async def test_one_that_waits_for_its_restore_is_on_its_way_up(bench: Bench, world: World) -> None:
+    """The application takes "conflict" for final: it would give its message up."""
+    left = await old_workers(bench, world, "a", "b")
+    held = asyncio.Event()
+    world.spawn.script = Script(held=held)
+    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
+    assert bench.session("b").state is State.STOPPED
+    for call in (TEXT, Screenshot(), PairingCode(phone=PHONE)):
+        with pytest.raises(UnavailableError) as raised:
+            await bench.it.call("b", call, wait=0)
+        assert raised.value.retry_after
+    with pytest.raises(NotYetError):
+        await bench.it.qr("b", wait=0)
+    sending = asyncio.create_task(bench.it.call("b", TEXT, wait=DEADLINE))
+    held.set()
+    async with asyncio.timeout(DEADLINE):
+        assert await restoring == "restored 2"
+        await sending
+    assert bench.process("b").calls == [TEXT]
+
+
 async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
     bench: Bench, world: World
 ) -> None:
@@ -585,12 +607,13 @@ async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -
     await wait_until(lambda: empty.process().calls, "it is being unlinked")
     calls: Sequence[Callable[[], Awaitable[object]]] = (
         lambda: empty.it.start("s", restart=True),
+        lambda: empty.it.qr("s", wait=0, refresh=True),
         lambda: empty.it.logout("s"),
         lambda: empty.it.delete("s"),
         lambda: empty.create("s"),
     )
     for call in calls:
-        with pytest.raises(ConflictError) as raised:
+        with pytest.raises(UnavailableError) as raised:
             await call()
         assert raised.value.retry_after
     await empty.it.reconcile()
@@ -777,6 +800,21 @@ async def test_waiting_ends_as_soon_as_it_is_hopeless(empty: Bench, world: World
     async with asyncio.timeout(DEADLINE / 2):
         with pytest.raises(ConflictError, match="elsewhere"):
             await sending
+
+
+async def test_a_conflict_that_the_worker_takes_over_is_waited_for(
+    empty: Bench, world: World
+) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    process = await empty.connected()
+    process.report("conflict")
+    await until(empty.session(), lambda s: s.link is Link.CONFLICT)
+    with pytest.raises(UnavailableError):
+        await empty.it.ready("s", wait=0)
+    ready = asyncio.create_task(empty.it.ready("s", wait=DEADLINE))
+    await asyncio.sleep(0)
+    process.report("connected")
+    await ready
 
 
 async def test_a_pairing_code_is_for_sessions_that_show_a_qr(empty: Bench, world: World) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -27,7 +27,7 @@ from waguard.api.body import read_object
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
-from waguard.api.limits import LOAD, Load, bounded
+from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.errors import WaguardError
@@ -55,15 +55,27 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    body = request[BODY] = await read_object(request, limit=limit)
-    deps = request.app[DEPS]
-    if not any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
-        _check_host(request, deps)
-        if not _is_open(request, deps):
-            raise auth.refused()
+    with counted(request) as take:
+        body = request[BODY] = await read_object(request, limit=limit, take=take)
+        _check_key(request, body)
+        return await handler(request)
+
+
+@web.middleware
+async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an end that has none of its own."""
     if request.path in _OWN_END:
         return await handler(request)
     return await within_deadline(request, handler)
+
+
+def _check_key(request: web.Request, body: dict[str, Any]) -> None:
+    deps = request.app[DEPS]
+    if any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
+        return
+    _check_host(request, deps)
+    if not _is_open(request, deps):
+        raise auth.refused()
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
@@ -82,7 +94,8 @@ def _check_host(request: web.Request, deps: ApiDeps) -> None:
         name = urlsplit(f"//{given}").hostname or ""
     except ValueError:
         name = ""
-    if not is_loopback(name):
+    public = urlsplit(deps.config().api.public_url or "").hostname
+    if not is_loopback(name) and name != public:
         raise HostNotAllowedError(
             f"this API is not called {name[:60]!r}",
             field="Host",
@@ -99,9 +112,9 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
 
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
-    app = web.Application(
-        middlewares=[witnessed, problems, bounded, gate], client_max_size=MEDIA_BODY_LIMIT
-    )
+    # a change that goes on behind its request keeps its place
+    passed = [witnessed, problems, gate, ending, bounded]
+    app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
     app[LOAD] = Load()
     app[CHANGES] = set()

@@ -3,19 +3,23 @@
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.errors import InvalidInputError
+from waguard.errors import InvalidInputError, UnavailableError
 
 DEADLINE: Final = 30.0  # s to send a body
 DEPTH_LIMIT: Final = 64  # nested objects and arrays; what writes them again recurses
 _NO_TYPE: Final = "application/octet-stream"  # what aiohttp says where the client said nothing
 
 
-async def read_object(request: web.Request, *, limit: int) -> dict[str, Any]:
-    """The object; {} where there is no body. ``limit`` is in bytes, after decompression."""
+async def read_object(
+    request: web.Request, *, limit: int, take: Callable[[int], None]
+) -> dict[str, Any]:
+    """The object; {} where there is no body. ``limit`` is in bytes, after decompression; ``take``
+    gets the number of those that came, and raises where they are too many."""
     declared = request.content_length or 0
     if declared > limit:
         raise web.HTTPRequestEntityTooLarge(limit, declared)
@@ -23,9 +27,14 @@ async def read_object(request: web.Request, *, limit: int) -> dict[str, Any]:
         return {}
     try:
         async with asyncio.timeout(DEADLINE):
-            raw = await _read(request, limit)
+            raw = await _read(request, limit, take)
     except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+        raise UnavailableError(
+            "the body did not arrive in time",
+            field="body",
+            remedy=f"send it within {DEADLINE:g} s",
+            retry_after=2,
+        ) from None
     if not raw.strip():
         return {}
     if not _is_json(request):
@@ -33,10 +42,11 @@ async def read_object(request: web.Request, *, limit: int) -> dict[str, Any]:
     return _decode(raw)
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
+async def _read(request: web.Request, limit: int, take: Callable[[int], None]) -> bytes:
     raw = bytearray()
     try:
         async for chunk in request.content.iter_any():
+            take(len(chunk))
             raw += chunk
             if len(raw) > limit:
                 raise web.HTTPRequestEntityTooLarge(limit, len(raw))
@@ -59,6 +69,8 @@ def _decode(raw: bytes) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not JSON: {error}"[:200], "send a JSON object in UTF-8") from None
+    if body == []:  # how PHP writes an empty array, whatever it was to be
+        return {}
     if not isinstance(body, dict):
         raise _bad(f"the body is a JSON {type(body).__name__}", "send a JSON object")
     if _deeper_than(body, DEPTH_LIMIT):

@@ -1,7 +1,9 @@
 """Fields of a request, checked before they are used; each error names the field and the remedy."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,8 +15,11 @@ _CHAT_ID: Final = re.compile(
     r"[0-9]{5,15}@(c\.us|s\.whatsapp\.net)|[0-9]{5,20}@lid|[0-9]{5,25}(-[0-9]{5,15})?@g\.us"
 )
 _PHONE: Final = re.compile(r"[0-9]{5,15}")
+# as the application has it; a dash alone makes no group, numbers are written with dashes too
+_BARE_GROUP: Final = re.compile(r"(?=(?:-?[0-9]){16})[0-9]{5,25}(?:-[0-9]{5,15})?")
 TEXT_LIMIT: Final = 65_536  # characters; WhatsApp's own limit
 PRIORITY_LIMIT: Final = 1_000_000
+PRIORITIES: Final = {"low": -10, "normal": 0, "high": 10}  # the old service's words
 _SHOWN: Final = 60
 
 
@@ -55,17 +60,25 @@ def workspace_id(value: Any) -> int:
     raise bad("workspace_id", value, "invalid workspace id", "an integer of at least 1")
 
 
-def optional_integer(body: dict[str, Any], field: str, *, least: int, most: int) -> int | None:
-    """An integer, its digits, or nothing."""
+def optional_integer(
+    body: dict[str, Any],
+    field: str,
+    *,
+    least: int,
+    most: int,
+    words: Mapping[str, int] = MappingProxyType({}),
+) -> int | None:
+    """An integer, its digits, one of ``words``, or nothing."""
     value = body.get(field)
     if value is None or value == "":
         return None
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if text in words:
+        return words[text]
     if re.fullmatch(r"-?[0-9]{1,18}", text) and least <= int(text) <= most:
         return int(text)
-    raise bad(
-        field, value, f"invalid {field}", f"an integer from {least} to {most}, or leave it out"
-    )
+    allowed = ", ".join([*words, f"an integer from {least} to {most}"])
+    raise bad(field, value, f"invalid {field}", f"{allowed}, or leave it out")
 
 
 def phone(value: Any, field: str) -> str:
@@ -89,7 +102,10 @@ def chat(body: dict[str, Any]) -> str:
 
 
 def chat_id(value: Any, field: str) -> str:
-    """The chat id of a number, or of a chat id as WhatsApp writes it."""
+    """The chat id of a number, of a chat id as WhatsApp writes it, or of a group's id without its
+    server: 16 and more digits, one more than a number may have."""
+    if isinstance(value, int | str) and _BARE_GROUP.fullmatch(str(value)):
+        return f"{value}@g.us"
     if isinstance(value, str) and "@" in value:
         if not _CHAT_ID.fullmatch(value):
             raise bad(field, value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid")
@@ -108,6 +124,15 @@ def text_of(value: Any, field: str) -> str:
         raise bad(field, value, f"{field} is missing or empty", "send a text")
     if len(value) > TEXT_LIMIT:
         raise bad(field, value, f"{field} has {len(value)} characters", f"at most {TEXT_LIMIT}")
+    return value
+
+
+def mapping(value: Any, field: str) -> dict[str, Any]:
+    """A JSON object; PHP writes an empty one as []."""
+    if value == []:
+        return {}
+    if not isinstance(value, dict):
+        raise bad(field, value, f"{field} is no object", "send a JSON object")
     return value
 
 

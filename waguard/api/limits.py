@@ -1,5 +1,12 @@
-"""How much is done at a time: requests, their bodies, event streams."""
+"""How much is done at a time: requests, their bodies, event streams.
 
+What others watch waguard by has shares of its own: the application takes a session for
+disconnected when its status is not answered, however busy waguard is with something else.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -9,59 +16,113 @@ from waguard.api.problems import Handler
 from waguard.errors import UnavailableError
 
 STREAMS: Final = 64  # event streams; each may lag by 4,000 events
+WATCHERS: Final = 200  # requests for each of the other watched resources
+BODIES: Final = 1_000  # requests with a body that is being read or worked on
 BODY_BYTES: Final = 128 << 20  # of all requests; a body takes up to four times its size
+WATCHERS_BYTES: Final = 4 << 20  # all that a watcher says in a body is a key
 RETRY_AFTER: Final = 2.0  # s
+
+_EVENTS: Final = "/api/events"
+_WATCHED: Final = frozenset(
+    {
+        _EVENTS,
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/health/detailed",
+        "/api/sessions",
+        "/api/sessions/{session_id}/status",
+        "/sessions/{session_id}/status",
+    }
+)
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(slots=True)
+class Share:
+    """What is under way of one kind of requests."""
+
+    requests: int = 0
+    bodies: int = 0
+    bytes: int = 0
+
+    @contextlib.contextmanager
+    def place(self, most: int, field: str) -> Iterator[None]:
+        """One of ``most`` places. Raises ``UnavailableError`` that names ``field``."""
+        if self.requests >= most:
+            raise _busy(f"{self.requests} requests are under way", field)
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+
+    @contextlib.contextmanager
+    def body(self, most: int, declared: int) -> Iterator[Callable[[int], None]]:
+        """Count bytes as they come, until the request is over; ``declared`` are still to come.
+
+        It, and what it gives, raise ``UnavailableError`` where there would be more than ``most``.
+        """
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if self.bytes + count > most:
+                raise _busy("too many large requests are under way", "body")
+            self.bytes += count
+            taken += count
+
+        if self.bodies >= BODIES or self.bytes + declared > most:
+            raise _busy("too many or too large requests are under way", "body")
+        self.bodies += 1
+        try:
+            yield take
+        finally:
+            self.bodies -= 1
+            self.bytes -= taken
 
 
 class Load:
     """What is under way."""
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.streams = 0
-        self.bytes = 0
+        self._shares = {name: Share() for name in ("", *_WATCHED)}
+
+    def share(self, request: web.Request) -> Share:
+        """That of the request's resource where it is watched, else the one of all others."""
+        return self._shares[_watched(request)]
 
 
 LOAD: Final = web.AppKey("load", Load)
 
 
+def counted(request: web.Request) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """While the request and its body are there: give what it yields the bytes that came."""
+    if not request.can_read_body:
+        return contextlib.nullcontext(lambda _: None)
+    most = WATCHERS_BYTES if _watched(request) else BODY_BYTES
+    declared = min(request.content_length or 0, request.client_max_size)  # beyond, it is refused
+    return request.app[LOAD].share(request).body(most, declared)
+
+
 @web.middleware
 async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what would be too much, before its body is read. Who asks for health is answered."""
-    load = request.app[LOAD]
-    if request.path.startswith("/health"):
+    """Refuse what would be too much. A request has its place when its body is there, no sooner."""
+    match _watched(request):
+        case "":
+            most, field = request.app[DEPS].config().limits.requests, "limits.requests"
+        case resource:
+            most = STREAMS if resource == _EVENTS else WATCHERS
+            field = f"GET {resource}"
+    with request.app[LOAD].share(request).place(most, field):
         return await handler(request)
-    if request.path == "/api/events":
-        return await _stream(load, request, handler)
-    most, size = request.app[DEPS].config().limits.requests, _size(request)
-    if load.requests >= most:
-        raise _busy(f"{load.requests} requests are under way", "limits.requests")
-    if size and load.bytes + size > BODY_BYTES:
-        raise _busy("too many large requests are under way", "body")
-    load.requests += 1
-    load.bytes += size
-    try:
-        return await handler(request)
-    finally:
-        load.requests -= 1
-        load.bytes -= size
 
 
-async def _stream(load: Load, request: web.Request, handler: Handler) -> web.StreamResponse:
-    if load.streams >= STREAMS:
-        raise _busy(f"{load.streams} event streams are open", "GET /api/events")
-    load.streams += 1
-    try:
-        return await handler(request)
-    finally:
-        load.streams -= 1
-
-
-def _size(request: web.Request) -> int:
-    """Bytes that its body may take; one that does not say so may be as large as any."""
-    if request.content_length is not None and "Content-Encoding" not in request.headers:
-        return min(request.content_length, request.client_max_size)  # beyond, it is refused
-    return request.client_max_size if request.can_read_body else 0
+def _watched(request: web.Request) -> str:
+    """The resource, where it is a watched one."""
+    resource = request.match_info.route.resource
+    name = resource.canonical if resource else ""
+    return name if request.method in _READS and name in _WATCHED else ""
 
 
 def _busy(why: str, field: str) -> UnavailableError:

@@ -95,7 +95,6 @@ def of_waguard(record: logging.LogRecord) -> bool:
 _TEXTS: Final = {
     404: "Not found",
     405: "Method not allowed",
-    408: "the body did not arrive in time",
     413: "Body too large",
     415: "Unsupported media type",
 }
@@ -106,7 +105,6 @@ def _http(request: web.Request, error: web.HTTPException) -> web.Response:
     remedies = {
         404: f"there is no {request.rel_url.raw_path[:100]}; see the README for the API",
         405: f"use {allowed.replace(',', ' or ')}",
-        408: "send it again",
         413: "send a smaller body",
         415: "send JSON with Content-Type: application/json",
     }

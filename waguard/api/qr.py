@@ -7,6 +7,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.errors import NotYetError, UnavailableError
 from waguard.wire import qr
 from waguard.wire.protocol import QrCode
 
@@ -29,7 +30,7 @@ async def show(request: web.Request) -> web.Response:
     session_id = fields.path_session(request)
     form = _format(request)
     wait = fields.seconds(request, "wait", most=LONGEST_WAIT)
-    code = await request.app[DEPS].sessions.qr(session_id, wait=wait)
+    code = await _code(request, session_id, wait=wait)
     match form:
         case "png":
             return web.Response(body=qr.png(code.raw), content_type="image/png")
@@ -44,8 +45,22 @@ async def show(request: web.Request) -> web.Response:
 async def regenerate(request: web.Request) -> web.Response:
     """POST …/regenerate-qr: a new code; starts a session that had given up."""
     session_id = fields.path_session(request)
-    code = await request.app[DEPS].sessions.qr(session_id, wait=REGENERATE_WAIT, refresh=True)
+    code = await _code(request, session_id, wait=REGENERATE_WAIT, refresh=True)
     return web.json_response({"success": True, **_shown(code)})
+
+
+async def _code(
+    request: web.Request, session_id: str, *, wait: float, refresh: bool = False
+) -> QrCode:
+    """The code. "Not yet" is 425 for who only looks; a 4xx would be final for the others."""
+    try:
+        return await request.app[DEPS].sessions.qr(session_id, wait=wait, refresh=refresh)
+    except NotYetError as error:
+        if request.method != "POST":
+            raise
+        raise UnavailableError(
+            error.message, remedy=error.remedy, retry_after=error.retry_after
+        ) from None
 
 
 def _shown(code: QrCode) -> dict[str, object]:

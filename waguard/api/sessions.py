@@ -7,7 +7,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
-from waguard.errors import UnavailableError
+from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports import SessionView
 from waguard.wire.protocol import PairingCode, Screenshot, Value
 
@@ -59,7 +59,11 @@ async def create(request: web.Request) -> web.Response:
         fields.workspace_id(body.get("workspace_id")),
         account_id=fields.optional_integer(body, "account_id", least=0, most=ID_LIMIT),
         priority=fields.optional_integer(
-            body, "priority", least=-fields.PRIORITY_LIMIT, most=fields.PRIORITY_LIMIT
+            body,
+            "priority",
+            least=-fields.PRIORITY_LIMIT,
+            most=fields.PRIORITY_LIMIT,
+            words=fields.PRIORITIES,
         )
         or 0,
     )
@@ -115,14 +119,26 @@ async def metadata(request: web.Request) -> web.Response:
 
 
 async def set_metadata(request: web.Request) -> web.Response:
-    """PUT …/metadata: ``{"metadata": {…}}``, or the object itself."""
+    """PUT …/metadata: ``{"metadata": {…}}`` or the object itself, which replace what was there;
+    ``{"updates": {…}}`` is merged into it."""
     view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    body = request[BODY]
-    wanted = body.get("metadata", {k: v for k, v in body.items() if k != "api_key"})
-    if not isinstance(wanted, dict):
-        raise fields.bad("metadata", wanted, "metadata is no object", "send a JSON object")
-    await request.app[DEPS].store.set_metadata(view.session_id, wanted)
-    return web.json_response({"success": True, "session_id": view.session_id, "metadata": wanted})
+    body, store = request[BODY], request.app[DEPS].store
+    found: dict[str, Any] | None
+    if "updates" in body:
+        found = await store.merge_metadata(view.session_id, _updates(body))
+    else:
+        given = {k: v for k, v in body.items() if k != "api_key"}
+        found = fields.mapping(body.get("metadata", given), "metadata")
+        await store.set_metadata(view.session_id, found)
+    if found is None:
+        raise NotFoundError("Session not found")
+    return web.json_response({"success": True, "session_id": view.session_id, "metadata": found})
+
+
+def _updates(body: dict[str, Any]) -> dict[str, Any]:
+    if "metadata" in body:
+        raise fields.bad("updates", None, "metadata is there too", "send one of the two")
+    return fields.mapping(body["updates"], "updates")
 
 
 async def pairing_code(request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """Takes the API's port before anything heavy is imported."""
 
 import errno
+import ipaddress
 import socket
 
 from waguard.errors import ConfigError, PortInUseError
@@ -42,6 +43,18 @@ def base_url(listener: socket.socket) -> str:
     """``http://host:port`` of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def public_url(configured: str | None, listener: socket.socket) -> str:
+    """What others call it by; ``configured`` as it is. A wildcard is no address to be called."""
+    if configured:
+        return configured
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        return f"http://{socket.gethostname()}:{port}"
+    # the other loopback addresses are not what the name leads to
+    return f"http://localhost:{port}" if host in {"127.0.0.1", "::1"} else base_url(listener)
 
 
 def _in_use(port: int) -> PortInUseError:

@@ -13,7 +13,7 @@ LOCK_NAME: Final = "waguard.lock"
 class ProfileInUseError(WaguardError):
     """Another worker, or its browser, still holds the profile."""
 
-    status = 409
+    status = 503
 
 
 class ProfileLock:

@@ -18,6 +18,8 @@ REDIRECTS: Final = 3
 PIECE: Final = 64 << 10  # bytes
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
 _OK: Final = 200
+_PASSES: Final = frozenset({408, 425, 429, *range(500, 600)})
+RETRY_AFTER: Final = 5.0  # s; nothing was sent, the same request may fetch it then
 _SHOWN: Final = 100  # characters
 
 
@@ -48,7 +50,8 @@ class Fetcher:
         """The file at ``url``, which the request's field ``name`` holds.
 
         Raises ``InvalidInputError`` where the address may not be called, ``NotFetchedError``,
-        ``UnavailableError`` while too many others are being fetched.
+        ``UnavailableError`` while its server is away, slow or busy, or too many others are being
+        fetched.
         """
         seconds = self._settings().fetch_timeout
         try:
@@ -65,7 +68,7 @@ class Fetcher:
             async with asyncio.timeout(seconds):
                 return await self._follow(url, name)
         except TimeoutError:
-            raise _failed(
+            raise _not_now(
                 url, name, f"not there within {seconds:g} s", "use a faster server, or a data: URL"
             ) from None
         finally:
@@ -108,16 +111,18 @@ class Fetcher:
             if isinstance(error.os_error, AddressRefusedError):
                 raise _refused(url, name, str(error.os_error)) from None
             why = error.os_error.strerror or "unknown name"
-            raise _failed(url, name, f"no connection: {why}", "look at its server") from None
+            raise _not_now(url, name, f"no connection: {why}", "look at its server") from None
         except ValueError:  # of what is no address, or of a redirect to it
             raise _refused(url, name, "it leads to no address") from None
         except (aiohttp.ClientError, OSError) as error:
             why = f"the connection broke: {type(error).__name__}"
-            raise _failed(url, name, why, "look at its server") from None
+            raise _not_now(url, name, why, "look at its server") from None
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, name: str) -> Fetched:
         if response.status != _OK:
             why = f"its server answered {response.status}"
+            if response.status in _PASSES:
+                raise _not_now(url, name, why, "look at its server")
             raise _failed(url, name, why, "use an address that anybody may read")
         if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
             why = f"it comes as {packed[:20]}, unasked"
@@ -161,5 +166,14 @@ def _refused(url: str, name: str, why: str) -> InvalidInputError:
 
 
 def _failed(url: str, name: str, why: str, remedy: str) -> NotFetchedError:
-    message = f"the file at {_shown(url)} was not fetched: {why}"
-    return NotFetchedError(message, field=name, value=_shown(url), remedy=remedy)
+    return NotFetchedError(_told(url, why), field=name, value=_shown(url), remedy=remedy)
+
+
+def _not_now(url: str, name: str, why: str, remedy: str) -> UnavailableError:
+    return UnavailableError(
+        _told(url, why), field=name, value=_shown(url), remedy=remedy, retry_after=RETRY_AFTER
+    )
+
+
+def _told(url: str, why: str) -> str:
+    return f"the file at {_shown(url)} was not fetched: {why}"

@@ -122,6 +122,11 @@ HAS_PROCESS: Final = frozenset({S.STARTING, S.RUNNING, S.RECYCLING, S.STOPPING, 
 WANTED_UP: Final = frozenset({S.STARTING, S.RUNNING, S.RECYCLING, S.BACKOFF})
 
 
+def stays_down(state: State, *, wanted: bool) -> bool:
+    """Whether only a person brings it up again; ``wanted``: it is to be up, by its row."""
+    return state not in WANTED_UP and not (wanted and state in {S.STOPPED, S.STOPPING})
+
+
 def step(state: State, event: Event) -> Transition:
     """Return the transition for ``event`` in ``state``.
 

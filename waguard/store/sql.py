@@ -168,14 +168,24 @@ class SqlStore:
 
     async def metadata(self, session_id: str) -> dict[str, Any]:
         async with self._reading() as (connection, layout):
-            query = listed(layout).where(layout.is_session(session_id))
-            value = await connection.scalar(query.with_only_columns(layout.home("metadata")))
-            return value if isinstance(value, dict) else {}  # PHP writes an empty one as []
+            return await _metadata(connection, layout, session_id)
 
     async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
         async with self._writing() as work:
             if session := await work.take_ours(session_id):
                 await work.update(session, {"metadata": dict(metadata), "updated_at": work.now})
+
+    async def merge_metadata(
+        self, session_id: str, updates: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        async with self._writing() as work:
+            session = await work.take_ours(session_id)
+            if session is None:
+                return None
+            before = await _metadata(work.connection, work.layout, session_id)
+            merged = {**before, **updates}
+            await work.update(session, {"metadata": merged, "updated_at": work.now})
+            return merged
 
     async def record(self, entry: AuditEntry) -> None:
         values = {
@@ -279,6 +289,12 @@ def _bring_up_to_date(connection: Connection) -> None:
 async def _read(work: Work, session_id: str) -> SessionRow:
     query = listed(work.layout).where(work.layout.is_session(session_id))
     return session_row((await work.connection.execute(query)).one())
+
+
+async def _metadata(connection: AsyncConnection, layout: Layout, session_id: str) -> dict[str, Any]:
+    query = listed(layout).where(layout.is_session(session_id))
+    value = await connection.scalar(query.with_only_columns(layout.home("metadata")))
+    return value if isinstance(value, dict) else {}  # PHP writes an empty one as []
 
 
 def _require_storable(session_id: str, layout: Layout) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from waguard.errors import ConflictError, UnavailableError, WaguardError
-from waguard.policy.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.policy.lifecycle import State, stays_down
 from waguard.policy.link import Link
 from waguard.policy.reconcile import Wanted
 from waguard.policy.status import Status
@@ -24,15 +24,21 @@ from waguard.wire.protocol import (
     SendText,
 )
 
-# on their way to "connected": worth waiting for
-COMING: Final = frozenset({Link.UNKNOWN, Link.PAIRING, Link.SYNCING, Link.OFFLINE})
+# a conflict is none of them: where nobody takes over, the session is parked
+FOR_A_PERSON: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.BLOCKED})
 
 Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
 """When something can be done, and when waiting for that is vain."""
 
+
+def is_down(session: Session) -> bool:
+    """Only a person brings it up again. One whose restore is still to come is not down."""
+    return stays_down(session.state, wanted=session.row.desired_up)
+
+
 SENDING: Final[Needs] = (
     lambda s: s.link is Link.CONNECTED,
-    lambda s: s.state not in WANTED_UP or s.link not in COMING,
+    lambda s: is_down(s) or s.link in FOR_A_PERSON,
 )
 
 
@@ -95,8 +101,8 @@ def shown_code(session: Session) -> QrCode | None:
 
 
 def no_code_will_come(session: Session) -> bool:
-    """Waiting for a code is vain: it is linked, or not wanted up."""
-    return session.state not in WANTED_UP or session.link in {
+    """Waiting for a code is vain: it is linked, or down."""
+    return is_down(session) or session.link in {
         Link.CONNECTED,
         Link.SYNCING,
         Link.PAIRING,
@@ -111,10 +117,10 @@ def needs(call: Call) -> Needs:
         case PairingCode() | RefreshQr():
             return (
                 lambda s: s.link is Link.QR_PENDING,
-                lambda s: s.state not in WANTED_UP or s.link is Link.CONNECTED,
+                lambda s: is_down(s) or s.link is Link.CONNECTED,
             )
         case _:
-            return (lambda s: s.state is State.RUNNING, lambda s: s.state not in HAS_PROCESS)
+            return (lambda s: s.state is State.RUNNING, is_down)
 
 
 def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
@@ -125,6 +131,5 @@ def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
         return ConflictError(
             f"Session not connected: it is {now}{why}",
             remedy="see its status; a QR code has to be scanned, or the cause removed",
-            retry_after=30,
         )
     return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)

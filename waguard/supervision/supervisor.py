@@ -51,6 +51,7 @@ from waguard.supervision import ack_watch, shutdown
 from waguard.supervision.readiness import (
     SENDING,
     Needs,
+    is_down,
     needs,
     no_code_will_come,
     not_ready,
@@ -602,6 +603,8 @@ class Supervisor:
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
+        if refresh:
+            self._refuse_leaving(session_id)
         if refresh and session.state not in WANTED_UP:
             await self.start(session_id, restart=False)
         elif refresh and session.link is Link.QR_PENDING:
@@ -615,7 +618,7 @@ class Supervisor:
             raise ConflictError(
                 "the session is already linked", remedy="log it out to link it anew"
             )
-        if session.state not in WANTED_UP:
+        if is_down(session):
             raise ConflictError(
                 f"the session is {session.state}: {session.details or 'it is not wanted up'}",
                 remedy=f"POST /api/sessions/{session_id}/regenerate-qr",
@@ -749,7 +752,7 @@ class Supervisor:
 
     def _refuse_leaving(self, session_id: str) -> None:
         if session_id in self._leaving:
-            raise ConflictError("the session is being logged out or deleted", retry_after=5)
+            raise UnavailableError("the session is being logged out or deleted", retry_after=5)
 
     def _view(self, session: Session) -> SessionView:
         row, verdict, report = session.row, session.verdict, session.report
