@@ -12,8 +12,8 @@ TOO_MANY: Final = 429
 RETRIED: Final = frozenset({408, 425, TOO_MANY})
 SERVER_ERROR: Final = 500
 SUCCESS: Final = range(200, 300)
-# the application's limiter says no Retry-After, and ends after as many quiet seconds
-TOO_MANY_PAUSE: Final = 60.0  # s
+# the application's limiter says no Retry-After, and every request renews its minute
+TOO_MANY_PAUSE: Final = 65.0  # s
 
 # what a newer event of the same session makes outdated
 SESSION_EVENTS: Final = frozenset(
