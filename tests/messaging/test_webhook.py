@@ -205,6 +205,24 @@ async def test_after_a_429_everybody_is_quiet(
     assert min(attempt.at for attempt in later) - first.at >= 0.29
 
 
+async def test_what_was_in_flight_at_a_429_does_not_end_the_pause(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.4)
+    receiver.free.clear()
+    receiver.troubles.append(429)
+    async with office(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"), event(2, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "both are on their way")
+        receiver.free.set()
+        await receiver.wait_taken(1)
+        it.put(event(3, session="c"))
+        await receiver.wait_taken(3)
+    limited, _, *later = receiver.attempts
+    assert limited.answer == 429
+    assert min(attempt.at for attempt in later) - limited.at >= 0.39
+
+
 async def test_a_shorter_pause_does_not_end_a_longer_one(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,7 @@ STORY: list[tuple[str, int | None, dict[str, Any], Delivered | Retry | Dead]] = 
     ("too early", 425, {}, Retry(0.5)),
     ("it says when", 503, {"retry_after": 7.0}, Retry(7.0, asked=True)),
     ("too long a wish", 503, {"retry_after": 1e9}, Retry(100.0, asked=True)),
-    ("nobody may call for a minute", 429, {}, Retry(60.0, everyone=True, asked=True)),
+    ("nobody may call for a minute", 429, {}, Retry(65.0, everyone=True, asked=True)),
     (
         "too many, and it says when",
         429,

@@ -469,9 +469,12 @@ class Line:
         )
 
     def _works(self) -> None:
-        if self._circuit.opened_until is not None:
+        before = self._circuit
+        self._circuit = circuit.worked(before, now=asyncio.get_running_loop().time())
+        if self._circuit is not CLOSED:
+            return
+        if before.opened_until is not None:
             logger.info("webhooks are taken again", endpoint=self.endpoint)
-        self._circuit = CLOSED
         if self._probe:
             self._probe.cancel()
             self._probe = None

@@ -29,6 +29,8 @@ class Circuit:
     failures: int = 0
     trips: int = 0
     opened_until: float | None = None
+    quiet_until: float | None = None
+    """The receiver asked for silence: no answer to what was in flight then ends that."""
 
 
 CLOSED = Circuit()
@@ -61,4 +63,10 @@ def failed(
 
 def quiet(circuit: Circuit, *, until: float) -> Circuit:
     """The receiver asked for silence; a shorter wish does not end a longer one."""
-    return replace(circuit, opened_until=max(circuit.opened_until or 0.0, until))
+    until = max(circuit.opened_until or 0.0, until)
+    return replace(circuit, opened_until=until, quiet_until=until)
+
+
+def worked(circuit: Circuit, *, now: float) -> Circuit:
+    """After an answer that shows that the receiver works."""
+    return circuit if circuit.quiet_until is not None and now < circuit.quiet_until else CLOSED
