@@ -31,8 +31,8 @@ Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
 """When something can be done, and when waiting for that is vain."""
 
 SENDING: Final[Needs] = (
-    lambda s: s.link is Link.CONNECTED,
-    lambda s: s.state not in WANTED_UP or s.link not in COMING,
+    lambda s: s.link is Link.CONNECTED and not s.left,
+    lambda s: s.left or s.state not in WANTED_UP or s.link not in COMING,
 )
 
 
@@ -119,6 +119,12 @@ def needs(call: Call) -> Needs:
 
 def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
     """The error for a call that could not be done."""
+    if session.left:
+        done = "deleted" if session.row.removed_at else "logged out"
+        return ConflictError(
+            f"Session not connected: it was {done}",
+            remedy="reconnect it and scan its QR code with the phone",
+        )
     now = session.link if session.state is State.RUNNING else session.state
     why = f": {session.details}" if session.details else ""
     if hopeless:
