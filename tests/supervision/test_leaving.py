@@ -402,23 +402,38 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
     await comes_back(bench, world, WAYS["reconnect"])
 
 
+@pytest.mark.parametrize("way", WAYS)
 async def test_an_old_profile_that_could_not_be_put_aside_is_not_used(
-    bench: Bench, world: World
+    bench: Bench, world: World, way: str
 ) -> None:
-    """Somebody still had it at the start; then the reconnect puts it aside, or says why not."""
+    """Somebody still had it at the start; then what brings it back puts it aside, or says why not."""
     await bench.restore()
     await deleted(bench, world)
     await die(bench, world)
-    profile = world.profile("s")
-    (profile / "Default" / "old").touch()
-    with ProfileLock(profile):
+    world.profile("s")
+    with ProfileLock(profiles.path(world.config.paths.sessions, 7, "s")):
         await bench.restore()
         with pytest.raises(WaguardError, match="in use"):
-            await bench.it.start("s", restart=True)
+            await WAYS[way](bench)
         assert (await read(world)).removed_at
     assert len(put_aside(world)) == 1
-    await comes_back(bench, world, WAYS["reconnect"])
+    await comes_back(bench, world, WAYS[way])
     assert len(put_aside(world)) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_delete_that_was_cut_off_is_finished_before_it_comes_back(
+    empty: Bench, world: World, way: str
+) -> None:
+    world.profile("s")
+    old = await empty.connected()
+    task = await unlinking(empty)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert old.alive
+    await comes_back(empty, world, WAYS[way])
+    assert not old.alive
+    assert len(put_aside(world)) == 1
 
 
 async def test_a_daemon_that_dies_right_after_a_reconnect(bench: Bench, world: World) -> None:

@@ -516,7 +516,7 @@ class Supervisor:
                 value=workspace_id,
                 remedy="use another session_id",
             )
-        runs = known is not None and known.state in WANTED_UP
+        runs = known is not None and known.state in WANTED_UP and not known.left
         if known and runs and not await self._is_gone(session_id):
             return self._view(known), False
         if known:
@@ -615,7 +615,7 @@ class Supervisor:
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
-        if refresh and session.state not in WANTED_UP:
+        if refresh and (session.left or session.state not in WANTED_UP):
             await self.start(session_id, restart=False)
         elif refresh and session.link is Link.QR_PENDING:
             await session.call(RefreshQr())
