@@ -359,6 +359,25 @@ async def test_the_application_deletes_its_row_after_that(empty: Bench, world: W
     assert (view.status, view.removed_at, new) == ("qr_scanning", None, True)
 
 
+@pytest.mark.parametrize("purge", [False, True])
+async def test_the_application_deletes_its_row_before_that(
+    empty: Bench, world: World, *, purge: bool
+) -> None:
+    """Then it is unlinked all the same: who deletes a session does not want its device to stay."""
+    world.profile("s")
+    process = await empty.connected()
+    await empty.settled()
+    account = world.store.accounts["s"]
+    account.deleted_at = account.last_connected_at
+    await empty.it.delete("s", purge=purge)
+    assert (process.calls, process.alive) == ([Unlink()], False)
+    assert len(put_aside(world)) == 1
+    await empty.it.reconcile()
+    with pytest.raises(NotFoundError):
+        await empty.it.delete("s", purge=purge)
+    assert world.spawn.alive == []
+
+
 # ---- the daemon dies ----
 
 

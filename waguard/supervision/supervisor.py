@@ -599,7 +599,8 @@ class Supervisor:
 
     async def _log_out(self, session: Session, *, removed: bool) -> None:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
-        session.row = _existing(await self._around.store.leave(name, removed=removed))
+        # without a row, which the application has deleted already, the reconciler forgets it
+        session.row = await self._around.store.leave(name, removed=removed) or session.row
         await leaving.leave(session, self._around.config().paths.sessions, why=why)
 
     @contextlib.contextmanager
