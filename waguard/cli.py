@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = _command(commands, "status", _status, "what runs, and how it is")
     status.add_argument("--json", action="store_true", help="for a machine")
+    _with_all(status)
     _with_config(status)
 
     why = _command(
@@ -137,7 +138,9 @@ def _add_chaos(commands: Any) -> None:
 
 
 def _add_sessions(commands: Any) -> None:
-    sessions = commands.add_parser("sessions", help="create, list, delete and log out sessions")
+    sessions = commands.add_parser(
+        "sessions", help="create, list, stop, start, log out and delete sessions"
+    )
     verbs = sessions.add_subparsers(required=True, metavar="VERB")
     create = _command(verbs, "create", _create, "create a session; then show its QR code")
     create.add_argument("session", help="letters, digits, _ and -; at most 128")
@@ -145,15 +148,22 @@ def _add_sessions(commands: Any) -> None:
     _with_config(create)
     listing = _command(verbs, "list", _list, "all sessions")
     listing.add_argument("--json", action="store_true", help="for a machine")
+    _with_all(listing)
     _with_config(listing)
     delete = _command(
-        verbs, "delete", _delete, "unlink it; its profile is put aside, its row marked deleted"
+        verbs, "delete", _delete, "unlink it and list it no more; its profile is put aside"
     )
     delete.add_argument("session")
+    delete.add_argument("--purge", action="store_true", help="also mark its row deleted")
     _with_config(delete)
-    logout = _command(verbs, "logout", _logout, "unlink it; its row stays")
-    logout.add_argument("session")
-    _with_config(logout)
+    for name, command, about in (
+        ("logout", _logout, "unlink it; it stays in the list"),
+        ("stop", _stop, "take it down; its pairing stays"),
+        ("start", _start, "bring it up again, also one that was deleted"),
+    ):
+        verb = _command(verbs, name, command, about)
+        verb.add_argument("session")
+        _with_config(verb)
 
 
 def _add_profile(commands: Any) -> None:
@@ -242,6 +252,10 @@ def _command(
     )
     parser.set_defaults(command=command)
     return parser
+
+
+def _with_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="also sessions that were deleted")
 
 
 def _with_config(parser: argparse.ArgumentParser) -> None:
@@ -465,7 +479,7 @@ def _cell(value: Any) -> str:
 def _status(arguments: argparse.Namespace) -> int:
     client = _client(arguments)
     health = client.call("GET", "/health/detailed")
-    listed = client.call("GET", "/api/sessions")["sessions"]
+    listed = client.call("GET", _sessions(arguments))["sessions"]
     sessions = [client.call("GET", client.session(row["session_id"], "/status")) for row in listed]
     if arguments.json:
         _print_json({"health": health, "sessions": sessions})
@@ -491,6 +505,7 @@ def _status(arguments: argparse.Namespace) -> int:
                 "worker_pid",
                 "disconnect_reason",
                 "waiting",
+                *_removed(arguments),
             ),
         )
     return 0
@@ -530,17 +545,28 @@ def _reconcile(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    listed = _client(arguments).call("GET", "/api/sessions")
+    listed = _client(arguments).call("GET", _sessions(arguments))
     if arguments.json:
         _print_json(listed)
     elif listed["sessions"]:
         _print_table(
             listed["sessions"],
-            ("session_id", "workspace_id", "status", "phone_number", "connected_at"),
+            (
+                *("session_id", "workspace_id", "status", "phone_number", "connected_at"),
+                *_removed(arguments),
+            ),
         )
     else:
         print("no sessions: create one with `waguard sessions create NAME`")
     return 0
+
+
+def _sessions(arguments: argparse.Namespace) -> str:
+    return "/api/sessions?removed=1" if arguments.all else "/api/sessions"
+
+
+def _removed(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return ("removed_at",) if arguments.all else ()
 
 
 def _create(arguments: argparse.Namespace) -> int:
@@ -553,7 +579,7 @@ def _create(arguments: argparse.Namespace) -> int:
 
 def _delete(arguments: argparse.Namespace) -> int:
     client = _client(arguments)
-    client.call("DELETE", client.session(arguments.session))
+    client.call("DELETE", client.session(arguments.session, "?purge=1" if arguments.purge else ""))
     print(f"{arguments.session}: deleted; its profile lies in the quarantine folder")
     return 0
 
@@ -562,6 +588,20 @@ def _logout(arguments: argparse.Namespace) -> int:
     client = _client(arguments)
     client.call("POST", client.session(arguments.session, "/logout"), {})
     print(f"{arguments.session}: logged out")
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    client.call("POST", client.session(arguments.session, "/stop"), {})
+    print(f"{arguments.session}: stopped; its pairing stays")
+    return 0
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    told = client.call("POST", client.session(arguments.session, "/start"), {})
+    print(f"{arguments.session}: {told['status']}")
     return 0
 
 

@@ -107,6 +107,8 @@ class SessionRow:
     last_activity: datetime | None = None
     account_id: int | None = None
     priority: int = 0
+    removed_at: datetime | None = None
+    """When it was deleted here; the row stays, and whoever wants it up brings it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +149,18 @@ class Store(Protocol):
     ) -> SessionRow:
         """Insert, or take over an existing row, desired up, with a new generation.
 
-        Raises ``SessionIdTakenError`` when it belongs to another workspace.
+        A removed or deleted one comes back as a new one, ``qr_scanning``. Raises ``SessionIdTakenError`` when it belongs to another workspace.
         """
 
     async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
-        """Change the desired state, with a new generation when it changes to up."""
+        """Change the desired state, with a new generation when it changes to up.
+
+        Up, a removed one comes back as a new one, ``qr_scanning``.
+        """
+
+    async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
+        """It was logged out, or also ``removed``: down, ``disconnected`` / ``user_initiated``, with a
+        new generation, in one step; None: there is no such row."""
 
     async def write_status(
         self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
@@ -608,6 +617,8 @@ class SessionView:
     """What is wrong although its row says connected; None: nothing is known."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
+    removed_at: datetime | None = None
+    """When it was deleted; its row is still there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -622,7 +633,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What the supervisor knows of itself; counts are of sessions."""
+    """What the supervisor knows of itself; counts are of sessions that were not removed."""
 
     supervising: bool
     database: bool
@@ -647,20 +658,27 @@ class Sessions(Protocol):
     ) -> tuple[SessionView, bool]:
         """The session, and whether it is new. Returns at once: the QR comes later."""
 
-    async def views(self) -> list[SessionView]:
-        """All sessions, by id."""
+    async def views(self, *, removed: bool = False) -> list[SessionView]:
+        """All sessions, by id; with the ``removed`` ones where asked for."""
 
     async def view(self, session_id: str) -> SessionView:
         """One session."""
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
-        """Want it up; ``restart``: also replace its worker (a planned recycle)."""
+        """Want it up; ``restart``: also replace its worker (a planned recycle).
+
+        A removed one comes back, and shows a QR code.
+        """
+
+    async def take_down(self, session_id: str) -> SessionView:
+        """Want it down and stop it; its pairing stays."""
 
     async def logout(self, session_id: str) -> SessionView:
-        """Unlink at WhatsApp and stop; the row stays, disconnected / user_initiated."""
+        """Unlink at WhatsApp, stop, and move the profile to quarantine; the row stays,
+        disconnected / user_initiated."""
 
-    async def delete(self, session_id: str) -> None:
-        """Unlink, stop, move the profile to quarantine, soft-delete the row."""
+    async def delete(self, session_id: str, *, purge: bool) -> None:
+        """``logout``, and list it no more; ``purge``: also soft-delete the row."""
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""

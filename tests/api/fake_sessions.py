@@ -17,6 +17,7 @@ SESSION = "webjs_1_1732240000_abcdefgh"
 WORKSPACE = 1
 MOMENT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 RAW = "2@abcDEF0123456789,key+/=,identity,secret,1"
+DOWN: dict[str, Any] = {"status": "disconnected", "disconnect_reason": "user_initiated"}
 HEALTHY = Health(
     supervising=True,
     database=True,
@@ -114,10 +115,11 @@ class FakeSessions:
         self.known[session_id] = view
         return view, True
 
-    async def views(self) -> list[SessionView]:
+    async def views(self, *, removed: bool = False) -> list[SessionView]:
         if self.fail:
             raise self.fail
-        return [self.known[name] for name in sorted(self.known)]
+        views = [self.known[name] for name in sorted(self.known)]
+        return [view for view in views if removed or not view.removed_at]
 
     async def view(self, session_id: str) -> SessionView:
         return self._find(session_id)
@@ -125,14 +127,16 @@ class FakeSessions:
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         return await self._change(session_id, "restart" if restart else "start", desired_up=True)
 
-    async def logout(self, session_id: str) -> SessionView:
-        return await self._change(
-            session_id, "logout", status="disconnected", disconnect_reason="user_initiated"
-        )
+    async def take_down(self, session_id: str) -> SessionView:
+        return await self._change(session_id, "stop", **DOWN)
 
-    async def delete(self, session_id: str) -> None:
-        await self._change(session_id, "delete")
-        del self.known[session_id]
+    async def logout(self, session_id: str) -> SessionView:
+        return await self._change(session_id, "logout", **DOWN)
+
+    async def delete(self, session_id: str, *, purge: bool) -> None:
+        await self._change(session_id, "purge" if purge else "delete", removed_at=MOMENT, **DOWN)
+        if purge:
+            del self.known[session_id]
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         self._find(session_id)

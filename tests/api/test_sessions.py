@@ -37,6 +37,7 @@ STATUS = {
     "memory_mb": 172.0,
     "waiting": None,
     "degraded": None,
+    "removed_at": None,
 }
 
 
@@ -84,6 +85,8 @@ async def test_list_and_status(api: Api) -> None:
     ("method", "path", "done"),
     [
         ("POST", f"{ONE}/restore", "start"),
+        ("POST", f"{ONE}/start", "start"),
+        ("POST", f"{ONE}/stop", "stop"),
         ("POST", f"{ONE}/reconnect", "restart"),
         ("POST", f"{ONE}/logout", "logout"),
         ("POST", f"/sessions/{SESSION}/logout", "logout"),
@@ -94,6 +97,39 @@ async def test_changes(api: Api, method: str, path: str, done: str) -> None:
     answer = await api.call(method, path, {})
     assert (answer.status, answer.json()["success"]) == (200, True)
     assert api.sessions.done == [done]
+
+
+async def test_a_deleted_session_is_hidden_but_still_there(api: Api) -> None:
+    assert (await api.call("DELETE", ONE)).status == 200
+    told = (await api.call("GET", "/api/sessions")).json()
+    assert (told["sessions"], told["total"]) == ([], 0)
+    assert (await api.call("GET", "/api/sessions?removed=0")).json() == told
+    told = (await api.call("GET", "/api/sessions?removed=1")).json()
+    assert [row["removed_at"] for row in told["sessions"]] == ["2026-11-25T01:02:03Z"]
+    assert told["total"] == 1
+    answer = await api.call("GET", f"{ONE}/status")
+    assert (answer.status, answer.json()["status"]) == (200, "disconnected")
+    assert answer.json()["removed_at"] == "2026-11-25T01:02:03Z"
+    assert (await api.call("GET", f"{ONE}/incidents")).status == 200
+
+
+async def test_purge_deletes_the_row_too(api: Api) -> None:
+    assert (await api.call("DELETE", f"{ONE}?purge=1")).status == 200
+    assert api.sessions.done == ["purge"]
+    assert (await api.call("GET", f"{ONE}/status")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [("GET", "/api/sessions?removed=yes", "removed"), ("DELETE", f"{ONE}?purge=", "purge")],
+)
+async def test_a_question_that_is_neither_yes_nor_no(
+    api: Api, method: str, path: str, field: str
+) -> None:
+    answer = await api.call(method, path)
+    told = answer.json()
+    assert (answer.status, told["field"], told["remedy"]) == (400, field, "1 or 0")
+    assert api.sessions.done == []
 
 
 async def test_metadata_is_kept_in_the_store(api: Api) -> None:

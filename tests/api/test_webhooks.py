@@ -95,9 +95,11 @@ async def test_an_unknown_session_has_none(api: Api) -> None:
         assert (await api.call(method, path, body)).status == 404
 
 
-async def test_a_deleted_session_leaves_no_webhook(api: Api) -> None:
+async def test_a_deleted_session_keeps_its_webhook_until_it_is_purged(api: Api) -> None:
     await api.call("PUT", HOOK, {"url": "https://app.example/hook"})
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}")).status == 200
+    assert (await api.call("GET", HOOK)).json()["url"] == "https://app.example/hook"
+    assert (await api.call("DELETE", f"/api/sessions/{SESSION}?purge=1")).status == 200
     assert await api.webhooks.endpoint(SESSION) is None
 
 

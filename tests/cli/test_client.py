@@ -213,15 +213,41 @@ def test_sessions_are_made_and_ended(api: Api, capsys: pytest.CaptureFixture[str
     api.says("POST /api/sessions", Answer(201, {"session_id": "c", "status": "qr_scanning"}))
     api.says("POST /api/sessions/c/logout", Answer(200, {"success": True}))
     api.says("DELETE /api/sessions/c", Answer(200, {"success": True}))
+    api.says("DELETE /api/sessions/c?purge=1", Answer(200, {"success": True}))
     assert main(["sessions", "create", "c", "--workspace", "7"]) == 0
     assert main(["sessions", "logout", "c"]) == 0
     assert main(["sessions", "delete", "c"]) == 0
+    assert main(["sessions", "delete", "c", "--purge"]) == 0
     assert api.asked == [
         ("POST /api/sessions", {"session_id": "c", "workspace_id": 7}),
         ("POST /api/sessions/c/logout", {}),
         ("DELETE /api/sessions/c", None),
+        ("DELETE /api/sessions/c?purge=1", None),
     ]
     assert said(capsys)[0][0] == "c: qr_scanning; next: waguard qr c"
+
+
+def test_a_session_is_stopped_and_started(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("POST /api/sessions/c/stop", Answer(200, {"success": True, "status": "disconnected"}))
+    api.says("POST /api/sessions/c/start", Answer(200, {"success": True, "status": "connected"}))
+    assert main(["sessions", "stop", "c"]) == 0
+    assert main(["sessions", "start", "c"]) == 0
+    assert said(capsys)[0] == ["c: stopped; its pairing stays", "c: connected"]
+
+
+def test_deleted_sessions_are_shown_where_asked_for(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = LISTED[0] | {"status": "disconnected", "removed_at": "2026-11-25T09:00:00Z"}
+    is_well(api)
+    api.says("GET /api/sessions?removed=1", Answer(200, {"sessions": [gone, LISTED[1]]}))
+    api.says("GET /api/sessions/a/status", Answer(200, gone))
+    for command in (["status", "--all"], ["sessions", "list", "--all"]):
+        assert main(command) == 0
+        *_, head, first, second = said(capsys)[0]
+        assert head.endswith("REMOVED_AT")
+        assert first.endswith("2026-11-25T09:00:00Z")
+        assert second.endswith("-")
 
 
 def test_a_name_cannot_lead_to_another_address(api: Api) -> None:

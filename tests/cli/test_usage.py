@@ -12,6 +12,7 @@ from waguard.cli import main
 COMMANDS = [
     *("run", "demo", "chaos", "standin", "phone", "status", "sessions", "qr", "send"),
     *("sessions create", "sessions list", "sessions delete", "sessions logout"),
+    *("sessions stop", "sessions start"),
 ]
 
 
@@ -79,6 +80,8 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
         ["sessions", "create", "a"],
         ["sessions", "delete", "a"],
         ["sessions", "logout", "a"],
+        ["sessions", "stop", "a"],
+        ["sessions", "start", "a"],
         ["qr", "a"],
         ["send", "a", "6281", "hello"],
     ],

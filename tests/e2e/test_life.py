@@ -202,7 +202,7 @@ async def test_logout_and_delete(world: World) -> None:
     told = await daemon.status("s1")
     assert (told["status"], told["disconnect_reason"]) == ("disconnected", "user_initiated")
     assert told["worker_pid"] is None
-    code, told = await daemon.call("DELETE", "/api/sessions/s1")
+    code, told = await daemon.call("DELETE", "/api/sessions/s1?purge=1")
     assert code == 200, told
     assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 404
     assert list((daemon.folder / "sessions/quarantine").iterdir())

@@ -123,10 +123,22 @@ def test_a_session_that_was_stopped_on_purpose_is_no_open_incident() -> None:
     assert incident.result == "stopped on purpose"
 
 
+def test_what_an_unlink_on_purpose_brings_about_is_no_open_incident() -> None:
+    (_, incident) = fold(
+        [
+            *PAIRED,
+            status(5, Status.CONNECTED, Status.DISCONNECTED),
+            Line(6, "logged_out", reason="it was unlinked"),
+            Line(7, "left", reason="deleted by the API"),
+        ]
+    )
+    assert (incident.cause, incident.result) == ("it was unlinked", "unlinked on purpose")
+
+
 lines = st.builds(
     Line,
     st.floats(0, 1e9),
-    st.sampled_from(["status", "restart", "parked", "logged_out", "other"]),
+    st.sampled_from(["status", "restart", "parked", "logged_out", "left", "other"]),
     st.none() | st.sampled_from([str(s) for s in Status]),
     st.none() | st.sampled_from([str(s) for s in Status]),
     st.none() | st.text(max_size=10),

@@ -26,6 +26,14 @@ def standing(state: State, link: Link = Link.UNKNOWN, **more: object) -> Standin
 
 
 TABLE: Final = {
+    "logged out, and its worker shows a new code on its way out": (
+        standing(State.RUNNING, Link.QR_PENDING, left=True),
+        Verdict(DOWN, Reason.USER_INITIATED),
+    ),
+    "deleted, and the daemon stops": (
+        standing(State.STOPPED, left=True, daemon_stopping=True),
+        Verdict(DOWN, Reason.USER_INITIATED),
+    ),
     "stopped by the user": (
         standing(State.STOPPED),
         Verdict(DOWN, Reason.USER_INITIATED),

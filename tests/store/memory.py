@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
-from waguard.policy.status import Status, Verdict
+from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 
 
@@ -35,6 +35,7 @@ class _Own:
     generation: int = 0
     account_id: int | None = None
     priority: int = 0
+    removed_at: datetime | None = None
 
 
 @dataclass
@@ -75,10 +76,9 @@ class MemoryStore:
         account = self.accounts.setdefault(session_id, Account(session_id, workspace_id))
         if account.provider_type == "meta" or account.workspace_id != workspace_id:
             raise SessionIdTakenError("the id belongs to another workspace", field="session_id")
-        if account.deleted_at is not None:
-            account.deleted_at = account.disconnect_reason = account.disconnect_details = None
-            account.status = Status.QR_SCANNING.value
         own = self._keep(account)
+        if account.deleted_at or own.removed_at:
+            _revive(account, own)
         own.desired_up, own.generation, own.priority = True, own.generation + 1, priority
         own.account_id = own.account_id if account_id is None else account_id
         return self._row(account)
@@ -88,8 +88,20 @@ class MemoryStore:
         if account is None:
             return None
         own = self._keep(account)
+        if up and own.removed_at:
+            _revive(account, own)
         own.generation += up and not own.desired_up
         own.desired_up = up
+        return self._row(account)
+
+    async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
+        account = self._find(session_id)
+        if account is None:
+            return None
+        await self.write_status(session_id, self._row(account).generation, LEFT)
+        own = self._keep(account)
+        own.desired_up, own.generation = False, own.generation + 1
+        own.removed_at = self._now() if removed else own.removed_at
         return self._row(account)
 
     async def write_status(
@@ -186,10 +198,17 @@ class MemoryStore:
             last_activity=account.last_activity_at,
             account_id=own.account_id,
             priority=own.priority,
+            removed_at=own.removed_at,
         )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(int(self.wall()), UTC)
+
+
+def _revive(account: Account, own: _Own) -> None:
+    account.status = Status.QR_SCANNING.value
+    account.deleted_at = account.disconnect_reason = account.disconnect_details = None
+    own.removed_at = None
 
 
 def _lives(account: Account) -> bool:

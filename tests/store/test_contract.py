@@ -1,6 +1,7 @@
 """What every store promises, on waguard's own table and on the application's."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
@@ -49,6 +50,7 @@ async def test_an_empty_database_has_no_sessions(bench: Bench) -> None:
 
 async def test_what_does_not_exist_is_not_written(bench: Bench) -> None:
     assert await bench.store.set_desired("a", up=True) is None
+    assert await bench.store.leave("a", removed=True) is None
     assert not await bench.store.write_status("a", 1, CONNECTED)
     await bench.store.touch("a")
     await bench.store.soft_delete("a")
@@ -196,6 +198,66 @@ async def test_a_deleted_session_comes_back_as_a_new_one(bench: Bench) -> None:
     row = await bench.store.create("a", 1, account_id=None, priority=0)
     assert (row.status, row.desired_up, row.generation) == ("qr_scanning", True, 2)
     assert await bench.store.sessions() == [row]
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_session_that_leaves_keeps_its_row(bench: Bench, *, removed: bool) -> None:
+    before = await connected(bench)
+    await bench.store.set_metadata("a", {"x": 1})
+    bench.wall.time += 60
+    row = await bench.store.leave("a", removed=removed)
+    assert row == replace(
+        before,
+        status="disconnected",
+        disconnect_reason="user_initiated",
+        desired_up=False,
+        generation=2,
+        removed_at=second(bench) if removed else None,
+    )
+    assert await bench.store.session("a") == row
+    assert await bench.store.sessions() == [row]
+    raw = await bench.app.read("a")
+    assert (raw["status"], raw.get("deleted_at")) == ("disconnected", None)
+    assert await bench.store.metadata("a") == {"x": 1}
+    # what the worker that is being stopped said last
+    assert not await bench.store.write_status("a", 1, CONNECTED)
+    assert await bench.store.session("a") == row
+
+
+async def test_a_removed_session_that_is_wanted_up_comes_back_as_a_new_one(bench: Bench) -> None:
+    ways: tuple[Callable[[], Awaitable[SessionRow | None]], ...] = (
+        lambda: bench.store.set_desired("a", up=True),
+        lambda: bench.store.create("a", 1, account_id=None, priority=0),
+    )
+    await connected(bench)
+    for number, bring_back in enumerate(ways, 1):
+        await bench.store.leave("a", removed=True)
+        row = await bring_back()
+        assert row
+        assert (row.status, row.disconnect_reason, row.removed_at) == ("qr_scanning", None, None)
+        assert (row.desired_up, row.generation) == (True, 1 + 2 * number)
+        assert await bench.store.session("a") == row
+        assert await bench.store.write_status("a", row.generation, CONNECTED)
+
+
+async def test_a_removed_session_that_is_not_wanted_stays_removed(bench: Bench) -> None:
+    await connected(bench)
+    before = await bench.store.leave("a", removed=True)
+    assert before
+    assert await bench.store.set_desired("a", up=False) == before
+    assert await bench.store.write_status("a", before.generation, TIMEOUT)
+    bench.wall.time += 60
+    again = await bench.store.leave("a", removed=False)
+    assert again == replace(before, generation=3)
+
+
+async def test_a_removed_session_can_be_deleted_and_comes_back_once(bench: Bench) -> None:
+    await connected(bench)
+    await bench.store.leave("a", removed=True)
+    await bench.store.soft_delete("a")
+    assert await bench.store.session("a") is None
+    row = await bench.store.create("a", 1, account_id=None, priority=0)
+    assert (row.status, row.desired_up, row.removed_at) == ("qr_scanning", True, None)
 
 
 async def test_metadata_is_replaced(bench: Bench) -> None:

@@ -36,6 +36,7 @@ async def test_another_providers_rows_do_not_exist(bench: Bench) -> None:
     assert await bench.store.sessions() == []
     assert await bench.store.session("m") is None
     assert await bench.store.set_desired("m", up=False) is None
+    assert await bench.store.leave("m", removed=True) is None
     assert not await bench.store.write_status("m", 99, TIMEOUT)
     await bench.store.touch("m")
     await bench.store.soft_delete("m")
@@ -100,6 +101,21 @@ async def test_a_unique_index_never_costs_a_status(bench: Bench) -> None:
     raw = await bench.app.read("a")
     assert (raw["status"], raw["phone_number"]) == ("connected", "49")
     assert (await bench.app.read("old"))["phone_number"] == "49"
+
+
+@shapes(*SQL_SHAPES)
+async def test_a_unique_index_keeps_no_session_from_leaving_or_coming_back(bench: Bench) -> None:
+    await sql(bench).run(UNIQUE_NUMBER)
+    for status in ("disconnected", "qr_scanning"):
+        await bench.app.insert(status, 1, phone_number="49", status=status)
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    assert await bench.store.write_status("a", 1, CONNECTED, phone_number="49")
+    left = await bench.store.leave("a", removed=True)
+    assert left
+    assert (left.status, left.phone_number, left.desired_up) == ("disconnected", "49", False)
+    back = await bench.store.set_desired("a", up=True)
+    assert back
+    assert (back.status, back.phone_number, back.removed_at) == ("qr_scanning", "49", None)
 
 
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)

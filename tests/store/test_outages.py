@@ -37,6 +37,7 @@ READS: tuple[Callable[[Store], Awaitable[object]], ...] = (
 WRITES: tuple[Callable[[Store], Awaitable[object]], ...] = (
     lambda store: store.create("a", 1, account_id=None, priority=0),
     lambda store: store.set_desired("a", up=True),
+    lambda store: store.leave("a", removed=True),
     lambda store: store.write_status("a", 1, Verdict(Status.CONNECTED)),
     lambda store: store.touch("a"),
     lambda store: store.soft_delete("a"),

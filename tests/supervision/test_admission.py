@@ -113,7 +113,7 @@ async def test_one_that_is_stopped_while_it_waits_is_never_spawned(
                 await session.stop()
                 assert session.state is State.STOPPED
             case "delete":
-                await empty.it.delete("c")
+                await empty.it.delete("c", purge=True)
             case "park":
                 session.park(ParkCause.CONFLICT, "a test")
                 await until(session, lambda s: s.state is State.PARKED)

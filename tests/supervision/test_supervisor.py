@@ -40,7 +40,6 @@ from waguard.wire.protocol import (
     RefreshQr,
     Screenshot,
     Sent,
-    Unlink,
     Value,
 )
 
@@ -469,7 +468,8 @@ async def test_unknown_sessions(empty: Bench) -> None:
         empty.it.view("no"),
         empty.it.start("no", restart=False),
         empty.it.logout("no"),
-        empty.it.delete("no"),
+        empty.it.take_down("no"),
+        empty.it.delete("no", purge=False),
         empty.it.qr("no", wait=0),
         empty.it.call("no", TEXT, wait=0),
     )
@@ -521,123 +521,6 @@ async def test_memory_is_still_served_while_the_database_is_down(
     with pytest.raises(UnavailableError):
         await empty.it.start("s", restart=True)
     assert empty.session().state is State.RUNNING
-
-
-# ---- logout, delete ----
-
-
-async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World) -> None:
-    world.profile("s")
-    process = await empty.connected()
-    view = await empty.it.logout("s")
-    assert process.calls == [Unlink()]
-    assert not process.alive
-    assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
-    assert not view.desired_up
-    await empty.settled()
-    assert world.row_status("s") == ("disconnected", "user_initiated")
-    assert not profiles.exists(empty.session().at.profile)
-    assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
-    # and then anew: with a QR, although the row says disconnected
-    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
-    view, new = await empty.create()
-    assert (view.status, new) == ("qr_scanning", False)
-
-
-@pytest.mark.parametrize("trouble", ["is silent", "dies", "is parked"])
-async def test_logout_goes_on_where_whatsapp_cannot_be_told(
-    empty: Bench, world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.profile("s")
-    process = await empty.connected()
-
-    async def answer(call: Call) -> None:
-        if trouble == "dies":
-            process.exit(-9)
-
-    if trouble == "is parked":
-        process.report("conflict")
-        await until(empty.session(), lambda s: s.state is State.PARKED)
-    process.script.answer = answer
-    if trouble == "is silent":
-        monkeypatch.setattr(under_test, "UNLINK_DEADLINE", 0.05)
-    view = await empty.it.logout("s")
-    assert view.disconnect_reason == "user_initiated"
-    assert not profiles.exists(empty.session().at.profile)
-    assert world.spawn.alive == []
-
-
-async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, world: World) -> None:
-    await empty.row("s", up=False, status="disconnected", profile=False)
-    old = world.config.paths.sessions / "7" / "s" / "Default"
-    old.mkdir(parents=True)
-    await empty.it.logout("s")
-    assert not old.exists()
-    assert not profiles.exists(empty.session().at.profile)
-
-
-async def test_delete_leaves_a_quarantined_profile_and_a_deleted_row(
-    empty: Bench, world: World
-) -> None:
-    world.profile("s")
-    process = await empty.connected()
-    await empty.it.delete("s")
-    assert process.calls == [Unlink()]
-    assert world.spawn.alive == []
-    assert world.store.accounts["s"].deleted_at is not None
-    assert world.row_status("s") == ("disconnected", "user_initiated")
-    assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
-    with pytest.raises(NotFoundError):
-        await empty.it.view("s")
-    assert await empty.it.views() == []
-    _, new = await empty.create()
-    assert new
-
-
-async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -> None:
-    await empty.connected()
-    release = asyncio.Event()
-
-    async def answer(call: Call) -> Value:
-        await release.wait()
-        return Value()
-
-    empty.process().script.answer = answer
-    deleting = asyncio.create_task(empty.it.delete("s"))
-    await wait_until(lambda: empty.process().calls, "it is being unlinked")
-    calls: Sequence[Callable[[], Awaitable[object]]] = (
-        lambda: empty.it.start("s", restart=True),
-        lambda: empty.it.qr("s", wait=0, refresh=True),
-        lambda: empty.it.logout("s"),
-        lambda: empty.it.delete("s"),
-        lambda: empty.create("s"),
-    )
-    for call in calls:
-        with pytest.raises(UnavailableError) as raised:
-            await call()
-        assert raised.value.retry_after
-    await empty.it.reconcile()
-    release.set()
-    await deleting
-    assert world.spawn.alive == []
-
-
-async def test_delete_while_the_database_goes_away_can_be_repeated(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(under_test, "WRITE_DEADLINE", 0.05)
-    process = await empty.connected()
-
-    async def answer(call: Call) -> Value:
-        world.store.down = True
-        return Value()
-
-    process.script.answer = answer
-    with pytest.raises(UnavailableError):
-        await empty.it.delete("s")
-    world.store.down = False
-    await empty.it.delete("s")
-    assert world.store.accounts["s"].deleted_at is not None
 
 
 # ---- the QR code ----
@@ -759,7 +642,7 @@ async def test_a_call_that_nothing_can_help_is_a_conflict(
         with pytest.raises(ConflictError, match=r"^Session not connected: it is qr_pending"):
             await empty.it.call("s", call, wait=DEADLINE)
     await empty.it.logout("s")
-    with pytest.raises(ConflictError, match=r"^Session not connected: it is stopped"):
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was logged out"):
         await empty.it.call("s", call, wait=DEADLINE)
 
 

@@ -141,6 +141,8 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.post(f"{one}/regenerate-qr", qr.regenerate),
             web.post(f"{one}/pairing-code", sessions.pairing_code),
             web.post(f"{one}/restore", sessions.restore),
+            web.post(f"{one}/start", sessions.restore),
+            web.post(f"{one}/stop", sessions.stop),
             web.post(f"{one}/reconnect", sessions.reconnect),
             web.post(f"{one}/logout", sessions.logout),
             web.get(f"{one}/metadata", sessions.metadata),

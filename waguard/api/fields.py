@@ -151,6 +151,14 @@ def optional_text(body: dict[str, Any], field: str, *, most: int) -> str | None:
     return value
 
 
+def flag(request: web.Request, name: str) -> bool:
+    """Whether the query asks for it; no when it is not there."""
+    given = request.query.get(name, "0")
+    if given not in {"0", "1"}:
+        raise bad(name, given, f"invalid {name}", "1 or 0")
+    return given == "1"
+
+
 def seconds(request: web.Request, name: str, *, most: float) -> float:
     """A duration of the query; 0 when it is not there. A longer one than ``most`` is cut to it."""
     given = request.query.get(name, "0")

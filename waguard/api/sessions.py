@@ -47,6 +47,7 @@ def shown(view: SessionView) -> dict[str, Any]:
         "memory_mb": view.usage and round(view.usage.memory / MB, 1),
         "waiting": view.waiting,
         "degraded": view.degraded,
+        "removed_at": _time(view.removed_at),
     }
 
 
@@ -72,11 +73,13 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions."""
-    views = await request.app[DEPS].sessions.views()
-    return web.json_response(
-        {"success": True, "sessions": [listed(view) for view in views], "total": len(views)}
-    )
+    """GET /api/sessions; ``?removed=1``: also those that were deleted."""
+    removed = fields.flag(request, "removed")
+    views = await request.app[DEPS].sessions.views(removed=removed)
+    told = [
+        listed(view) | ({"removed_at": _time(view.removed_at)} if removed else {}) for view in views
+    ]
+    return web.json_response({"success": True, "sessions": told, "total": len(told)})
 
 
 async def status(request: web.Request) -> web.Response:
@@ -86,7 +89,7 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def restore(request: web.Request) -> web.Response:
-    """POST …/restore: want it up."""
+    """POST …/restore, …/start: want it up."""
     view = await request.app[DEPS].sessions.start(fields.path_session(request), restart=False)
     return web.json_response({"success": True, **shown(view)})
 
@@ -97,6 +100,12 @@ async def reconnect(request: web.Request) -> web.Response:
     return web.json_response({"success": True, **shown(view)})
 
 
+async def stop(request: web.Request) -> web.Response:
+    """POST …/stop: want it down; its pairing stays."""
+    view = await request.app[DEPS].sessions.take_down(fields.path_session(request))
+    return web.json_response({"success": True, **shown(view)})
+
+
 async def logout(request: web.Request) -> web.Response:
     """POST …/logout: unlink, the row stays."""
     view = await request.app[DEPS].sessions.logout(fields.path_session(request))
@@ -104,10 +113,11 @@ async def logout(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """DELETE: unlink, the profile to quarantine, the row soft-deleted."""
-    session_id = fields.path_session(request)
-    await request.app[DEPS].sessions.delete(session_id)
-    await request.app[DEPS].webhooks.delete_endpoint(session_id)
+    """DELETE: logout, and it is listed no more; ``?purge=1``: its row is soft-deleted, too."""
+    session_id, purge = fields.path_session(request), fields.flag(request, "purge")
+    await request.app[DEPS].sessions.delete(session_id, purge=purge)
+    if purge:
+        await request.app[DEPS].webhooks.delete_endpoint(session_id)
     return web.json_response({"success": True, "session_id": session_id})
 
 

@@ -173,6 +173,9 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     ):  # what was watched is not known any more
         incident.result, incident.ended, incident.advice = "waguard was started anew", at, None
         return False
+    if entry.kind == "left":  # what its worker said on its way out was part of that
+        incident.result, incident.ended, incident.advice = "unlinked on purpose", at, None
+        return False
     if done := _done(entry):
         incident.actions.append(done)
     if entry.kind == "parked":

@@ -55,6 +55,8 @@ class Standing:
     expects_qr: bool = False
     """It has no credentials yet: while it starts, a QR code is what comes next."""
     details: str | None = None
+    left: bool = False
+    """A person had it logged out or deleted: whatever its worker still says."""
     link_overdue: bool = False
     """The link has been unknown for so long that the row's old word is no promise any more."""
 
@@ -68,8 +70,14 @@ class Verdict:
     details: str | None = None
 
 
+LEFT: Final = Verdict(Status.DISCONNECTED, Reason.USER_INITIATED)
+"""Of a session that was logged out or deleted."""
+
+
 def derive(standing: Standing) -> Verdict | None:
     """The row's status, or None: nothing is known that could correct the row."""
+    if standing.left:
+        return LEFT
     if standing.daemon_stopping and standing.state is not State.PARKED:
         return Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
     match standing.state:

@@ -44,6 +44,7 @@ def rows(layout: Layout) -> Select[Any]:
         SESSIONS.c.account_id,
         func.coalesce(SESSIONS.c.priority, 0).label("priority"),
         SESSIONS.c.displaced_phone,
+        SESSIONS.c.removed_at,
     ).select_from(accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == accounts.c.session_id))
 
 
@@ -78,4 +79,5 @@ def session_row(row: Row[Any]) -> SessionRow:
         last_activity=row.last_activity,
         account_id=row.account_id,
         priority=row.priority,
+        removed_at=row.removed_at,
     )

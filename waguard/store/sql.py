@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
-from waguard.policy.status import Verdict
+from waguard.policy.status import LEFT, Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import answering, is_refusal, unavailable
@@ -96,11 +96,10 @@ class SqlStore:
     async def create(
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
     ) -> SessionRow:
-        """As the port says. A deleted session comes back as a new one.
+        """As the port says. The status of a row that the application made stays as it is.
 
-        The status of a row that the application made stays as it is. Raises
-        ``InvalidInputError`` for an id that the table cannot hold, ``SessionIdTakenError`` also
-        for another provider's, ``WaguardError`` where the application's table refuses the row.
+        Raises ``InvalidInputError`` for an id that the table cannot hold, ``SessionIdTakenError``
+        also for another provider's, ``WaguardError`` where the application's table refuses the row.
         """
         try:
             return await self._create(session_id, workspace_id, account_id, priority)
@@ -128,7 +127,7 @@ class SqlStore:
                 raise SessionIdTakenError(
                     "the id belongs to another workspace", field="session_id", value=session_id
                 )
-            if session.deleted:
+            if session.deleted or session.row.removed_at:
                 await work.revive(session)
             own = {"priority": priority} | (
                 {} if account_id is None else {"account_id": account_id}
@@ -141,8 +140,20 @@ class SqlStore:
             session = await work.take_ours(session_id)
             if session is None:
                 return None
+            if up and session.row.removed_at:
+                await work.revive(session)
             newer = session.row.generation + (up and not session.row.desired_up)
             await work.want(session, up=up, generation=newer)
+            return await _read(work, session_id)
+
+    async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
+        async with self._writing() as work:
+            session = await work.take_ours(session_id)
+            if session is None:
+                return None
+            await work.judge(session, LEFT, None)
+            own = {"removed_at": work.now} if removed else {}
+            await work.want(session, up=False, generation=session.row.generation + 1, **own)
             return await _read(work, session_id)
 
     async def write_status(

@@ -25,7 +25,7 @@ _NEW_ACCOUNT: Mapping[str, Any] = {
     "session_restore_count": 0,
 }
 
-# how a deleted session comes back: as a new one that waits for its QR
+# how a removed or deleted session comes back: as a new one that waits for its QR
 _REVIVED: Mapping[str, Any] = {
     "status": Status.QR_SCANNING.value,
     "is_active": True,
@@ -85,9 +85,9 @@ class Work:
         await self.connection.execute(insert(self.layout.accounts).values(shared))
 
     async def revive(self, session: Held) -> None:
-        """Undo the deletion."""
+        """Undo the deletion, whoever's and whichever it was."""
         await self.put(session, {**_REVIVED, "updated_at": self.now})
-        await self._remember(session, {"deleted_at": None})
+        await self._remember(session, {"deleted_at": None, "removed_at": None})
 
     async def delete(self, session: Held) -> None:
         """Mark it deleted, and down."""

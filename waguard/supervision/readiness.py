@@ -37,8 +37,8 @@ def is_down(session: Session) -> bool:
 
 
 SENDING: Final[Needs] = (
-    lambda s: s.link is Link.CONNECTED,
-    lambda s: is_down(s) or s.link in FOR_A_PERSON,
+    lambda s: s.link is Link.CONNECTED and not s.left,
+    lambda s: s.left or is_down(s) or s.link in FOR_A_PERSON,
 )
 
 
@@ -125,6 +125,12 @@ def needs(call: Call) -> Needs:
 
 def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
     """The error for a call that could not be done."""
+    if session.left:
+        done = "deleted" if session.row.removed_at else "logged out"
+        return ConflictError(
+            f"Session not connected: it was {done}",
+            remedy="reconnect it and scan its QR code with the phone",
+        )
     now = session.link if session.state is State.RUNNING else session.state
     why = f": {session.details}" if session.details else ""
     if hopeless:

@@ -25,6 +25,7 @@ from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, St
 from waguard.policy.link import Link
 from waguard.policy.restart import GiveUp, RestartPolicy, decide
 from waguard.policy.status import (
+    LEFT,
     LIVE_STATUSES,
     ParkCause,
     Reason,
@@ -130,7 +131,13 @@ class Session:
         )
         self._expects_qr = row.status == Status.QR_SCANNING
         self._daemon_stopping = False
-        self._verdict = understood(row.status, row.disconnect_reason, row.disconnect_details)
+        self.left = row.removed_at is not None
+        """It was logged out or deleted; its worker, if it still lives, is on its way out."""
+        self._verdict = (
+            LEFT
+            if self.left
+            else understood(row.status, row.disconnect_reason, row.disconnect_details)
+        )
         self._moved = asyncio.Event()
         self._backoff: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -243,7 +250,7 @@ class Session:
 
         ``asked``: by somebody outside, whom the fleet breaker does not stop.
         """
-        self._daemon_stopping = False
+        self._daemon_stopping = self.left = False
         self._asked = asked
         self._planned = (
             restart
@@ -265,6 +272,11 @@ class Session:
         self._happen(Event.ADOPTED)
         self._task(self._await_exit(process), "exit")
         self._task(self._converse(process, record), "worker")
+
+    def leave(self) -> None:
+        """Its row says that it was logged out or deleted, and so do we until the next start."""
+        self.left = True
+        self._judge()
 
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
@@ -472,6 +484,7 @@ class Session:
             link=self.link,
             parked=self.parked,
             daemon_stopping=self._daemon_stopping,
+            left=self.left,
             expects_qr=self._expects_qr,
             details=self._told_details,
             link_overdue=self.link_unknown_for > LINK_DEADLINE,
@@ -718,7 +731,8 @@ class Session:
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
-        if report.qr is not None and report.qr != qr_before and self.link is Link.QR_PENDING:
+        shows_code = self.link is Link.QR_PENDING and not self.left  # the end of an unlink
+        if report.qr is not None and report.qr != qr_before and shows_code:
             self._publish(
                 "qr_code_generated", translate.qr_code(report.qr, self._around.clock.wall())
             )

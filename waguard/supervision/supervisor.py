@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -19,9 +18,7 @@ from waguard.errors import (
 )
 from waguard.host import credentials, profiles
 from waguard.host.children import read_records
-from waguard.host.credentials import Places
 from waguard.host.inventory import take_stock
-from waguard.host.profile_lock import ProfileLock
 from waguard.policy import admission, probe, recycle
 from waguard.policy.admission import Cause
 from waguard.policy.lifecycle import WANTED_UP, State
@@ -47,7 +44,7 @@ from waguard.policy.reconcile import (
 from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, SessionView
-from waguard.supervision import ack_watch, shutdown
+from waguard.supervision import ack_watch, leaving, shutdown
 from waguard.supervision.readiness import (
     SENDING,
     Needs,
@@ -70,12 +67,10 @@ from waguard.wire.protocol import (
     QrCode,
     RefreshQr,
     Sent,
-    Unlink,
     Value,
     WorkerRecord,
 )
 
-UNLINK_DEADLINE: Final = 15.0  # s
 QR_RETRY_AFTER: Final = 2.0  # s
 WRITE_DEADLINE: Final = 5.0  # s; for the last words to the database
 
@@ -140,8 +135,25 @@ class Supervisor:
         for session in self._sessions.values():
             if promises_too_much(session):
                 session.correct_row(session.row)
+        await self._finish_removals()
         self._restored = True
         return summary(outcomes)
+
+    async def _finish_removals(self) -> None:
+        for session in list(self._sessions.values()):
+            try:
+                await self._finish(session)
+            except (WaguardError, OSError) as error:
+                name = session.row.session_id
+                logger.error(
+                    "profile of a deleted session not put aside", session=name, why=str(error)
+                )
+
+    async def _finish(self, session: Session) -> None:
+        """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
+        if session.row.removed_at and session.row.session_id not in self._leaving:
+            with self._leave(session.row.session_id):
+                await leaving.finish(session, self._around.config().paths.sessions)
 
     async def _sweep(self, kept: Collection[int]) -> None:
         """End what a dead instance left running, before anything is started on its profiles."""
@@ -435,6 +447,8 @@ class Supervisor:
                 if session.row.desired_up:
                     self._begin(session)
             case Remove(name):
+                if not await self._is_gone(name):
+                    return False  # the application has made it anew meanwhile
                 with self._leave(name):
                     session = self._sessions[name]
                     _note(session, told)
@@ -505,8 +519,11 @@ class Supervisor:
                 value=workspace_id,
                 remedy="use another session_id",
             )
-        if known and known.state in WANTED_UP:
+        runs = known is not None and known.state in WANTED_UP and not known.left
+        if known and runs and not await self._is_gone(session_id):
             return self._view(known), False
+        if known:
+            await self._finish(known)
         row = await self._around.store.create(
             session_id, workspace_id, account_id=account_id, priority=priority
         )
@@ -514,7 +531,16 @@ class Supervisor:
         session = self._take_in(row)
         session.row = row
         session.start()
+        if runs and row.status != session.verdict.status:
+            session.correct_row(row)  # it is new, and the session has never been away
         return self._view(session), known is None
+
+    async def _is_gone(self, session_id: str) -> bool:
+        """Whether it has no row any more; unknown is not gone."""
+        try:
+            return await self._around.store.session(session_id) is None
+        except WaguardError:
+            return False
 
     def _take_in(self, row: SessionRow) -> Session:
         """The session of a row, which may have come to memory a moment ago."""
@@ -522,10 +548,14 @@ class Supervisor:
             self._sessions[row.session_id] = Session(row, self._around)
         return self._sessions[row.session_id]
 
-    async def views(self) -> list[SessionView]:
+    async def views(self, *, removed: bool = False) -> list[SessionView]:
         """See ``ports.Sessions``."""
         self._refuse_before_restore()
-        return [self._view(session) for _, session in sorted(self._sessions.items())]
+        return [
+            self._view(session)
+            for _, session in sorted(self._sessions.items())
+            if removed or not session.row.removed_at
+        ]
 
     async def view(self, session_id: str) -> SessionView:
         """See ``ports.Sessions``."""
@@ -535,30 +565,46 @@ class Supervisor:
         """See ``ports.Sessions``."""
         self._refuse_change(session_id)
         session = await self._find(session_id)
-        row = await self._desire(session, up=True)
+        await self._finish(session)
+        row = _existing(await self._around.store.set_desired(session_id, up=True))
         self._refuse_change(session_id)
         session.row = row
         session.start(restart=restart)
+        return self._view(session)
+
+    async def take_down(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        self._refuse_change(session_id)
+        session = await self._find(session_id)
+        row = _existing(await self._around.store.set_desired(session_id, up=False))
+        self._refuse_change(session_id)
+        session.row = row
+        await session.stop()
         return self._view(session)
 
     async def logout(self, session_id: str) -> SessionView:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
         with self._leave(session_id):
-            session.row = await self._desire(session, up=False)
-            await self._unlink(session, why="logged out by the API")
+            await self._log_out(session, removed=False)
         return self._view(session)
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, purge: bool) -> None:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
         with self._leave(session_id):
-            session.row = await self._desire(session, up=False)
-            await self._unlink(session, why="deleted by the API")
-            await self._last_words(session)
-            await self._around.store.soft_delete(session_id)
-            self._sessions.pop(session_id, None)
-            await session.forget()
+            await self._log_out(session, removed=True)
+            if purge:
+                await self._last_words(session)
+                await self._around.store.soft_delete(session_id)
+                self._sessions.pop(session_id, None)
+                await session.forget()
+
+    async def _log_out(self, session: Session, *, removed: bool) -> None:
+        name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
+        # without a row, which the application has deleted already, the reconciler forgets it
+        session.row = await self._around.store.leave(name, removed=removed) or session.row
+        await leaving.leave(session, self._around.config().paths.sessions, why=why)
 
     @contextlib.contextmanager
     def _leave(self, session_id: str) -> Iterator[None]:
@@ -570,42 +616,12 @@ class Supervisor:
         finally:
             self._leaving.discard(session_id)
 
-    async def _desire(self, session: Session, *, up: bool) -> SessionRow:
-        row = await self._around.store.set_desired(session.row.session_id, up=up)
-        if row is None:
-            raise NotFoundError("Session not found")
-        return row
-
-    async def _unlink(self, session: Session, *, why: str) -> None:
-        """Log out at WhatsApp where that can be done; the profile never comes back by itself."""
-        token = credentials.pairing(session.at.profile)
-        if session.link is not Link.CONNECTED:
-            logger.warning(
-                "not unlinked, it is not connected: remove the device on the phone",
-                session=session.row.session_id,
-            )
-        else:
-            try:
-                async with asyncio.timeout(UNLINK_DEADLINE):
-                    await session.call(Unlink())
-            except (WaguardError, TimeoutError) as error:
-                logger.warning(
-                    "not unlinked: remove the device on the phone",
-                    session=session.row.session_id,
-                    why=str(error),
-                )
-        await session.stop()
-        row, sessions = session.row, self._around.config().paths.sessions
-        profiles.settle(sessions, row.workspace_id, row.session_id)
-        if aside := await asyncio.to_thread(_retire, session.at, token, why):
-            logger.info("profile put aside", session=session.row.session_id, folder=str(aside))
-
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
         if refresh:
             self._refuse_leaving(session_id)
-        if refresh and session.state not in WANTED_UP:
+        if refresh and (session.left or session.state not in WANTED_UP):
             await self.start(session_id, restart=False)
         elif refresh and session.link is Link.QR_PENDING:
             await session.call(RefreshQr())
@@ -680,7 +696,7 @@ class Supervisor:
 
     def health(self) -> Health:
         """See ``ports.Sessions``."""
-        sessions = self._sessions.values()
+        sessions = [s for s in self._sessions.values() if not s.row.removed_at]
         connected = sum(s.verdict.status is Status.CONNECTED for s in sessions)
         return Health(
             supervising=not self._stopping,
@@ -752,7 +768,9 @@ class Supervisor:
 
     def _refuse_leaving(self, session_id: str) -> None:
         if session_id in self._leaving:
-            raise UnavailableError("the session is being logged out or deleted", retry_after=5)
+            raise UnavailableError(
+                "the session is being logged out or deleted", remedy="try again", retry_after=5
+            )
 
     def _view(self, session: Session) -> SessionView:
         row, verdict, report = session.row, session.verdict, session.report
@@ -776,6 +794,7 @@ class Supervisor:
             waiting=session.waiting,
             degraded=self._degraded(session),
             usage=session.usage,
+            removed_at=row.removed_at,
         )
 
 
@@ -789,6 +808,7 @@ def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> No
     )
 
 
-def _retire(at: Places, token: str | None, why: str) -> Path | None:
-    with ProfileLock(at.profile) as lock:
-        return credentials.retire(at, lock.descriptor, token=token, why=why)
+def _existing(row: SessionRow | None) -> SessionRow:
+    if row is None:
+        raise NotFoundError("Session not found")
+    return row

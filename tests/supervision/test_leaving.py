@@ -1,0 +1,541 @@
+"""Sessions that are stopped, logged out, deleted, and come back; also over a death of the daemon."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import QR_SHOWN, TEXT, Bench
+from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
+from tests.waiting import DEADLINE, wait_until
+from waguard.errors import ConflictError, NotFoundError, UnavailableError, WaguardError
+from waguard.host import credentials, profiles
+from waguard.host.profile_lock import ProfileLock
+from waguard.policy.incidents import fold
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+from waguard.ports import SessionRow, SessionView
+from waguard.supervision import leaving
+from waguard.supervision import supervisor as under_test
+from waguard.supervision.supervisor import Supervisor
+from waguard.wire.protocol import Call, LoggedOut, Sent, Unlink, Value
+
+GONE = ("disconnected", "user_initiated")
+
+
+def put_aside(world: World) -> list[Path]:
+    folder = world.config.paths.sessions / "quarantine"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+async def read(world: World, session_id: str = "s") -> SessionRow:
+    row = await world.store.session(session_id)
+    assert row
+    return row
+
+
+async def deleted(bench: Bench, world: World, name: str = "s") -> FakeProcess:
+    """A session that was connected, and was deleted."""
+    world.profile(name)
+    process = await bench.connected(name)
+    await bench.it.delete(name, purge=False)
+    await bench.settled(name)
+    return process
+
+
+async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[None]":
+    """It is being deleted, and hangs in the middle of that."""
+
+    async def never(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    bench.process(name).script.answer = never
+    task = asyncio.create_task(bench.it.delete(name, purge=False))
+    await wait_until(lambda: bench.process(name).calls, "it is being unlinked")
+    return task
+
+
+async def die(bench: Bench, world: World) -> list[LeftBehind]:
+    """The daemon is killed, and another one begins; its workers that still live."""
+    left = [
+        LeftBehind(world.record(p.spec.session, generation=p.spec.generation, pid=p.pid), p)
+        for p in world.spawn.alive
+    ]
+    for session in bench.it._sessions.values():
+        await session.forget()
+    bench.it._trail.cancel()
+    bench.it = Supervisor(world.around)
+    return left
+
+
+# ---- stop and start ----
+
+
+async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, world: World) -> None:
+    world.profile("s")
+    process = await empty.connected()
+    view = await empty.it.take_down("s")
+    assert (view.status, view.disconnect_reason, view.desired_up) == (*GONE, False)
+    assert (process.calls, process.alive) == ([], False)
+    await empty.settled()
+    assert world.row_status("s") == GONE
+    assert (await empty.it.views(), empty.it.health().total) == ([view], 1)
+    assert profiles.exists(empty.session().at.profile)
+    await empty.it.reconcile()
+    assert world.spawn.alive == []
+    await empty.it.start("s", restart=False)
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    await empty.settled()
+    assert world.row_status("s") == ("connected", None)
+
+
+async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    process.report("blocked", details="TOS_BLOCK")
+    await until(empty.session(), lambda s: s.state is State.PARKED)
+    for _ in range(2):
+        view = await empty.it.take_down("s")
+        assert (view.status, view.disconnect_reason, view.lifecycle) == (*GONE, "stopped")
+
+
+# ---- logout ----
+
+
+async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World) -> None:
+    world.profile("s")
+    process = await empty.connected()
+    view = await empty.it.logout("s")
+    assert process.calls == [Unlink()]
+    assert not process.alive
+    assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
+    assert not view.desired_up
+    await empty.settled()
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+    assert not profiles.exists(empty.session().at.profile)
+    assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
+    # and then anew: with a QR, although the row says disconnected
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    view, new = await empty.create()
+    assert (view.status, new) == ("qr_scanning", False)
+
+
+@pytest.mark.parametrize("trouble", ["is silent", "dies", "is parked"])
+async def test_logout_goes_on_where_whatsapp_cannot_be_told(
+    empty: Bench, world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.profile("s")
+    process = await empty.connected()
+
+    async def answer(call: Call) -> None:
+        if trouble == "dies":
+            process.exit(-9)
+
+    if trouble == "is parked":
+        process.report("conflict")
+        await until(empty.session(), lambda s: s.state is State.PARKED)
+    process.script.answer = answer
+    if trouble == "is silent":
+        monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
+    view = await empty.it.logout("s")
+    assert view.disconnect_reason == "user_initiated"
+    assert not profiles.exists(empty.session().at.profile)
+    assert world.spawn.alive == []
+
+
+async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, world: World) -> None:
+    await empty.row("s", up=False, status="disconnected", profile=False)
+    old = world.config.paths.sessions / "7" / "s" / "Default"
+    old.mkdir(parents=True)
+    await empty.it.logout("s")
+    assert not old.exists()
+    assert not profiles.exists(empty.session().at.profile)
+
+
+async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
+    empty: Bench, world: World
+) -> None:
+    """WhatsApp's page shows a new one when it was unlinked; the application would store it."""
+    world.profile("s")
+    process = await empty.connected()
+
+    async def answer(call: Call) -> Value:
+        process.report("qr_pending", qr=qr())
+        process.event(LoggedOut(reason="unlinked"))
+        await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
+        return Value()
+
+    process.script.answer = answer
+    await empty.it.logout("s")
+    await empty.settled()
+    assert world.names("qr_code_generated") == []
+    assert world.names("session_disconnected") == ["session_disconnected"]
+    statuses = [(before, after) for before, after, _ in world.audited("status")]
+    assert statuses[-1] == ("connected", "disconnected")
+    assert [incident.ended is None for incident in fold(world.store.entries)].count(True) == 0
+
+
+async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: World) -> None:
+    await empty.connected()
+    task = await unlinking(empty)
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted") as raised:
+        await empty.it.call("s", TEXT, wait=DEADLINE)
+    assert "scan" in (raised.value.remedy or "")
+    with pytest.raises(ConflictError):
+        await empty.it.ready("s", wait=0.02, hoping=True)
+    empty.process().exit(0)
+    await task
+    assert empty.it.health().connected == 0
+
+
+# ---- delete ----
+
+
+async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> None:
+    await empty.connected("other")
+    process = await deleted(empty, world)
+    assert process.calls == [Unlink()]
+    assert not process.alive
+    assert len(put_aside(world)) == 1
+    assert world.store.accounts["s"].deleted_at is None
+    row = await read(world)
+    assert (row.status, row.disconnect_reason, row.desired_up) == (*GONE, False)
+    assert row.removed_at
+    assert row.generation == process.spec.generation + 1
+
+    view = await empty.it.view("s")
+    assert (view.status, view.disconnect_reason, view.removed_at) == (*GONE, row.removed_at)
+    assert [view.session_id for view in await empty.it.views()] == ["other"]
+    assert [v.session_id for v in await empty.it.views(removed=True)] == ["other", "s"]
+    health = empty.it.health()
+    assert (health.total, health.connected, health.disconnected) == (1, 1, 0)
+    assert health.problems == ()
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
+        await empty.it.call("s", TEXT, wait=DEADLINE)
+    (told,) = world.events("session_disconnected", session="s")
+    assert told.data["reason"] == "user_initiated"
+
+
+async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:
+    await deleted(empty, world)
+    before = await read(world)
+    await empty.it.delete("s", purge=False)
+    after = await read(world)
+    assert after == replace(before, generation=before.generation + 1, removed_at=after.removed_at)
+    assert len(put_aside(world)) == 1
+
+
+async def test_purge_deletes_the_row_too(empty: Bench, world: World) -> None:
+    process = await deleted(empty, world)
+    await empty.it.delete("s", purge=True)
+    assert process.calls == [Unlink()]
+    assert world.store.accounts["s"].deleted_at is not None
+    assert world.row_status("s") == GONE
+    with pytest.raises(NotFoundError):
+        await empty.it.view("s")
+    assert await empty.it.views(removed=True) == []
+    _, new = await empty.create()
+    assert new
+
+
+async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -> None:
+    await empty.connected()
+    task = await unlinking(empty)
+    calls: Sequence[Callable[[], Awaitable[object]]] = (
+        lambda: empty.it.start("s", restart=True),
+        lambda: empty.it.take_down("s"),
+        lambda: empty.it.logout("s"),
+        lambda: empty.it.delete("s", purge=False),
+        lambda: empty.create("s"),
+    )
+    for call in calls:
+        with pytest.raises(UnavailableError) as raised:
+            await call()
+        assert raised.value.retry_after
+    await empty.it.reconcile()
+    empty.process().exit(0)
+    await task
+    assert world.spawn.alive == []
+
+
+async def test_delete_while_the_database_is_away_does_nothing(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    world.store.down = True
+    with pytest.raises(UnavailableError):
+        await empty.it.delete("s", purge=False)
+    assert (process.calls, process.alive) == ([], True)
+    assert (await empty.it.view("s")).status == "connected"
+
+
+async def test_a_purge_while_the_database_goes_away_can_be_repeated(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "WRITE_DEADLINE", 0.05)
+    process = await empty.connected()
+
+    async def answer(call: Call) -> Value:
+        world.store.down = True
+        return Value()
+
+    process.script.answer = answer
+    with pytest.raises(UnavailableError):
+        await empty.it.delete("s", purge=True)
+    world.store.down = False
+    await empty.it.delete("s", purge=True)
+    assert world.store.accounts["s"].deleted_at is not None
+
+
+# ---- and back ----
+
+
+async def created(bench: Bench) -> SessionView:
+    view, new = await bench.create()
+    assert not new
+    return view
+
+
+async def by_qr(bench: Bench) -> SessionView:
+    await bench.it.qr("s", wait=DEADLINE, refresh=True)
+    return await bench.it.view("s")
+
+
+WAYS: dict[str, Callable[[Bench], Awaitable[SessionView]]] = {
+    "reconnect": lambda bench: bench.it.start("s", restart=True),
+    "restore": lambda bench: bench.it.start("s", restart=False),
+    "regenerate-qr": by_qr,
+    "create": created,
+}
+
+
+async def comes_back(
+    bench: Bench, world: World, way: Callable[[Bench], Awaitable[SessionView]]
+) -> None:
+    """It shows a code, its row says so at once, and a scan connects it."""
+    before = await read(world)
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    async with asyncio.timeout(DEADLINE):
+        view = await way(bench)
+    assert (view.status, view.removed_at) == ("qr_scanning", None)
+    row = await read(world)
+    assert (row.status, row.desired_up, row.removed_at) == ("qr_scanning", True, None)
+    assert row.generation == before.generation + 1
+    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
+    assert await bench.it.qr("s", wait=0) == qr()
+    assert (await bench.it.views(), bench.it.health().total) == ([await bench.it.view("s")], 1)
+    bench.process().report("connected", phone="4917000000000")
+    await until(bench.session(), lambda s: s.link is Link.CONNECTED)
+    await bench.settled()
+    assert world.row_status("s") == ("connected", None)
+    assert isinstance(await bench.it.call("s", TEXT, wait=0), Sent)
+    assert world.audited("parked") == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_deleted_session_comes_back_and_shows_a_code(
+    empty: Bench, world: World, way: str
+) -> None:
+    await deleted(empty, world)
+    await comes_back(empty, world, WAYS[way])
+
+
+async def test_one_that_comes_back_can_be_deleted_again(empty: Bench, world: World) -> None:
+    await deleted(empty, world)
+    await comes_back(empty, world, WAYS["reconnect"])
+    await empty.it.delete("s", purge=False)
+    await comes_back(empty, world, WAYS["reconnect"])
+    assert len(put_aside(world)) == 2
+
+
+async def test_the_application_deletes_its_row_after_that(empty: Bench, world: World) -> None:
+    await deleted(empty, world)
+    world.store.accounts["s"].deleted_at = (await read(world)).removed_at
+    await empty.it.reconcile()
+    assert await empty.it.views(removed=True) == []
+    with pytest.raises(NotFoundError):
+        await empty.it.view("s")
+    view, new = await empty.create()
+    assert (view.status, view.removed_at, new) == ("qr_scanning", None, True)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_the_application_deletes_its_row_before_that(
+    empty: Bench, world: World, *, purge: bool
+) -> None:
+    """Then it is unlinked all the same: who deletes a session does not want its device to stay."""
+    world.profile("s")
+    process = await empty.connected()
+    await empty.settled()
+    account = world.store.accounts["s"]
+    account.deleted_at = account.last_connected_at
+    await empty.it.delete("s", purge=purge)
+    assert (process.calls, process.alive) == ([Unlink()], False)
+    assert len(put_aside(world)) == 1
+    await empty.it.reconcile()
+    with pytest.raises(NotFoundError):
+        await empty.it.delete("s", purge=purge)
+    assert world.spawn.alive == []
+
+
+# ---- the daemon dies ----
+
+
+async def test_a_removed_session_is_left_alone_at_the_start(bench: Bench, world: World) -> None:
+    await bench.restore()
+    await deleted(bench, world)
+    before, entries = await read(world), len(world.store.entries)
+    await die(bench, world)
+    assert await bench.restore() == "no session to restore"
+    await bench.it.reconcile()
+    assert await read(world) == before
+    assert len(world.store.entries) == entries
+    assert world.spawn.alive == []
+    assert (await bench.it.view("s")).status == "disconnected"
+    assert (bench.it.health().total, bench.it.health().problems) == (0, ())
+    await comes_back(bench, world, WAYS["reconnect"])
+
+
+@pytest.mark.parametrize("worker", ["lives on", "is gone"])
+async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
+    bench: Bench, world: World, worker: str
+) -> None:
+    await bench.restore()
+    world.profile("s")
+    process = await bench.connected()
+    await bench.settled()
+    task = await unlinking(bench)
+    assert world.row_status("s") == GONE  # before anything is done that cannot be undone
+    left = await die(bench, world)
+    task.cancel()
+    if worker == "is gone":
+        process.exit(-9)
+        left = []
+    await bench.restore(*((one.record, one.process) for one in left))
+    assert world.spawn.alive == []
+    assert len(put_aside(world)) == 1
+    assert not credentials.something_left(bench.session().at)
+    await bench.settled()
+    assert world.row_status("s") == GONE
+    assert world.audited("left") == [(None, None, "deleted by the API")]
+    await comes_back(bench, world, WAYS["reconnect"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_old_profile_that_could_not_be_put_aside_is_not_used(
+    bench: Bench, world: World, way: str
+) -> None:
+    """Somebody still had it at the start; then what brings it back puts it aside, or says why not."""
+    await bench.restore()
+    await deleted(bench, world)
+    await die(bench, world)
+    world.profile("s")
+    with ProfileLock(profiles.path(world.config.paths.sessions, 7, "s")):
+        await bench.restore()
+        with pytest.raises(WaguardError, match="in use"):
+            await WAYS[way](bench)
+        assert (await read(world)).removed_at
+    assert len(put_aside(world)) == 1
+    await comes_back(bench, world, WAYS[way])
+    assert len(put_aside(world)) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_delete_that_was_cut_off_is_finished_before_it_comes_back(
+    empty: Bench, world: World, way: str
+) -> None:
+    world.profile("s")
+    old = await empty.connected()
+    task = await unlinking(empty)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert old.alive
+    await comes_back(empty, world, WAYS[way])
+    assert not old.alive
+    assert len(put_aside(world)) == 1
+
+
+async def test_a_daemon_that_dies_right_after_a_reconnect(bench: Bench, world: World) -> None:
+    """Its row is all that is known of it: no profile is missing there."""
+    await bench.restore()
+    await deleted(bench, world)
+    await world.store.set_desired("s", up=True)
+    await die(bench, world)
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    assert await bench.restore() == "needs QR 1"
+    await bench.settled()
+    assert world.row_status("s") == ("qr_scanning", None)
+
+
+# ---- what the application does to rows ----
+
+
+@pytest.mark.parametrize("status", ["connected", "qr_scanning", "failed", "error"])
+@pytest.mark.parametrize("when", ["while waguard runs", "while it does not"])
+async def test_a_status_that_the_application_gives_a_removed_one_is_corrected_once(
+    bench: Bench, world: World, status: str, when: str
+) -> None:
+    await bench.restore()
+    await deleted(bench, world)
+    if when == "while it does not":
+        await die(bench, world)
+    world.store.accounts["s"].status = status
+    if when == "while it does not":
+        await bench.restore()
+    for _ in range(2):
+        await bench.it.reconcile()
+        await bench.settled()
+    assert world.row_status("s") == GONE
+    assert len(world.audited("row_corrected")) == 1
+    assert world.spawn.alive == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "soft-deleted"])
+async def test_a_row_that_was_made_anew_while_it_was_compared_lives(
+    empty: Bench, world: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await empty.connected()
+    account = world.store.accounts["s"]
+    sessions = world.store.sessions
+
+    async def without() -> list[SessionRow]:
+        if how == "deleted":
+            del world.store.accounts["s"]
+        else:
+            account.deleted_at = account.last_connected_at
+        rows = await sessions()
+        account.deleted_at = None
+        world.store.accounts["s"] = account  # a moment after it was read
+        return rows
+
+    monkeypatch.setattr(world.store, "sessions", without)
+    await empty.it.reconcile()
+    assert process.alive
+    assert (await empty.it.view("s")).status == "connected"
+
+
+@pytest.mark.parametrize("how", ["deleted", "soft-deleted"])
+async def test_a_row_that_is_deleted_and_created_again_a_moment_later_lives(
+    empty: Bench, world: World, how: str
+) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    if how == "deleted":
+        del world.store.accounts["s"]
+    else:
+        account = world.store.accounts["s"]
+        account.deleted_at = account.last_connected_at
+    view, _ = await empty.create()
+    assert view.status == "connected"
+    await empty.settled()
+    await empty.it.reconcile()
+    assert process.alive
+    assert world.row_status("s") == ("connected", None)
+    assert world.names("session_ready") == ["session_ready"] * 2
+
+
+async def test_a_create_of_what_runs_needs_no_database(empty: Bench, world: World) -> None:
+    await empty.connected()
+    world.store.down = True
+    view, new = await empty.create()
+    assert (view.status, new) == ("connected", False)

@@ -1,0 +1,78 @@
+"""How a session leaves for good: unlinked at WhatsApp, stopped, its profile put aside.
+
+Its row has said so before any of it begins, so a daemon that dies in the middle leaves a removed row
+and perhaps a profile, which ``finish`` puts aside.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.host import credentials, profiles
+from waguard.host.credentials import Places
+from waguard.host.profile_lock import ProfileLock
+from waguard.policy.link import Link
+from waguard.supervision.session import Session
+from waguard.wire.protocol import Unlink
+
+UNLINK_DEADLINE: Final = 15.0  # s
+DELETED: Final = "deleted by the API"
+LOGGED_OUT: Final = "logged out by the API"
+
+
+async def leave(session: Session, sessions: Path, *, why: str) -> None:
+    """Log out at WhatsApp where that can be done; the profile never comes back by itself.
+
+    ``sessions``: the folder of all profiles. Raises ``WaguardError`` where the profile is in use.
+    """
+    token = credentials.pairing(session.at.profile)
+    session.leave()
+    await _unlink(session)
+    await session.stop()
+    await _put_aside(session, sessions, token, why)
+
+
+async def finish(session: Session, sessions: Path) -> None:
+    """End a removal in whose middle a daemon died: nobody gets the old profile any more.
+
+    For a removed session. Raises as ``leave``.
+    """
+    await session.stop()
+    row = session.row
+    profiles.settle(sessions, row.workspace_id, row.session_id)
+    if credentials.something_left(session.at):
+        _warn(session, "waguard was ended in the middle of it")
+        await _put_aside(session, sessions, credentials.pairing(session.at.profile), DELETED)
+
+
+async def _unlink(session: Session) -> None:
+    if session.link is not Link.CONNECTED:
+        _warn(session, "it is not connected")
+        return
+    try:
+        async with asyncio.timeout(UNLINK_DEADLINE):
+            await session.call(Unlink())
+    except (WaguardError, TimeoutError) as error:
+        _warn(session, str(error) or f"no answer within {UNLINK_DEADLINE:g} s")
+
+
+def _warn(session: Session, why: str) -> None:
+    logger.warning(
+        "not unlinked: remove the device on the phone", session=session.row.session_id, why=why
+    )
+
+
+async def _put_aside(session: Session, sessions: Path, token: str | None, why: str) -> None:
+    row = session.row
+    profiles.settle(sessions, row.workspace_id, row.session_id)
+    if aside := await asyncio.to_thread(_retire, session.at, token, why):
+        logger.info("profile put aside", session=row.session_id, folder=str(aside))
+    session.note("left", reason=why)
+
+
+def _retire(at: Places, token: str | None, why: str) -> Path | None:
+    with ProfileLock(at.profile) as lock:
+        return credentials.retire(at, lock.descriptor, token=token, why=why)
