@@ -39,6 +39,23 @@ _SHOWN: Final = tuple(
     if column.name not in {"body", "content"}
 )
 
+
+def _in(states: Iterable[State]) -> ColumnElement[bool]:
+    """As ``IN``, which cannot be executed with many sets of values at once."""
+    return or_(*(_OWN.state == state for state in sorted(states)))
+
+
+# made once: to make and to recognise a statement takes SQLAlchemy longer than SQLite to run it
+_INSERT: Final = insert(OUTBOX)
+_FREE_KEY: Final = (
+    update(OUTBOX)
+    .where(_OWN.session_id == bindparam("session"), _OWN.idempotency_key == bindparam("used"))
+    .values(idempotency_key=None)
+)
+_SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
+_STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
+_STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
+
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
 
@@ -160,7 +177,7 @@ async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now:
 
 async def _keep(connection: AsyncConnection, draft: Draft, now: float) -> int:
     await _free_key(connection, draft)
-    done = await connection.execute(insert(OUTBOX).values(_values(draft, now)))
+    done = await connection.execute(_INSERT, _values(draft, now))
     assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
     return int(done.inserted_primary_key[0])
 
@@ -171,7 +188,7 @@ async def _keep_bulk(
     """The same for many at once: one by one, a thousand would hold up everybody for a second."""
     for draft in drafts:
         await _free_key(connection, draft)
-    await connection.execute(insert(OUTBOX), [_values(draft, now) for draft in drafts])
+    await connection.execute(_INSERT, [_values(draft, now) for draft in drafts])
     query = select(_OWN.message_id, _OWN.id).where(_OWN.bulk_id == bulk_id)
     ids = {row.message_id: row.id for row in await connection.execute(query)}
     return [ids[draft.message_id] for draft in drafts]
@@ -179,8 +196,8 @@ async def _keep_bulk(
 
 async def _free_key(connection: AsyncConnection, draft: Draft) -> None:
     if draft.key is not None:
-        older = and_(_OWN.session_id == draft.session_id, _OWN.idempotency_key == draft.key)
-        await connection.execute(update(OUTBOX).where(older).values(idempotency_key=None))
+        older = {"session": draft.session_id, "used": draft.key}
+        await connection.execute(_FREE_KEY, older)
 
 
 def _values(draft: Draft, now: float) -> dict[str, Any]:
@@ -208,7 +225,7 @@ def _values(draft: Draft, now: float) -> dict[str, Any]:
 
 
 async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
-    same = update(OUTBOX).where(_OWN.id == move.id)
+    number = {"number": move.id}
     anyway: dict[str, Any] = {"answered": True} if move.answered else {}
     if move.sent_at is not None:
         anyway["sent_at"] = move.sent_at
@@ -218,15 +235,13 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
             values["error"] = storable(move.error, ERROR_LIMIT)
         if move.ack is not None:
             values["ack"] = move.ack
-        if move.state is State.SENDING:
-            values["attempts"] = _OWN.attempts + 1
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
-        step = same.where(_in(FROM[move.state])).values(values | anyway)
-        if count := (await connection.execute(step)).rowcount:
+        step = await connection.execute(_STEPS[move.state], values | anyway | number)
+        if count := step.rowcount:
             return count
     if anyway:
-        await connection.execute(same.values(anyway))
+        await connection.execute(_SAME, anyway | number)
     return 0
 
 
@@ -254,8 +269,3 @@ async def take_acks(connection: AsyncConnection, received: Sequence[Received], n
             "updated_at": now,
         }
         await connection.execute(step.values(values), found)
-
-
-def _in(states: Iterable[State]) -> ColumnElement[bool]:
-    """As ``IN``, which cannot be executed with many sets of values at once."""
-    return or_(*(_OWN.state == state for state in sorted(states)))
