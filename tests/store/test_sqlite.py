@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
-from waguard.store.engine import Engines, connect
-from waguard.store.sqlite import Connection
+from waguard.policy.outbox import State
+from waguard.ports import Draft
+from waguard.store import sqlite
+from waguard.store.engine import Engines, commit_with_next, connect
+from waguard.store.sql import SqlStore
 
 ADD = text("INSERT INTO t VALUES (1)")
 COUNT = text("SELECT count(*) FROM t")
@@ -43,14 +46,27 @@ async def engines(path: Path) -> AsyncIterator[Engines]:
 def steps(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the threads of connections were asked for."""
     asked: list[str] = []
-    ask = Connection._execute
+    ask = sqlite.Connection._execute
 
-    def note(self: Connection, fn: Any, *args: Any, **kwargs: Any) -> Any:
+    def note(self: sqlite.Connection, fn: Any, *args: Any, **kwargs: Any) -> Any:
         asked.append(fn.__name__)
         return ask(self, fn, *args, **kwargs)
 
-    monkeypatch.setattr(Connection, "_execute", note)
+    monkeypatch.setattr(sqlite.Connection, "_execute", note)
     return asked
+
+
+def draft() -> Draft:
+    return Draft(
+        session_id="a",
+        workspace_id=1,
+        chat="6281180002@c.us",
+        kind="text",
+        body=b"{}",
+        message_id="true_6281180002@c.us_1",
+        state=State.SENDING,
+        fingerprint="f",
+    )
 
 
 def rows(path: Path) -> int:
@@ -72,6 +88,57 @@ async def test_a_read_is_two_steps(engines: Engines, steps: list[str]) -> None:
     async with engines.writer.connect() as connection:
         assert await connection.scalar(COUNT) == 0
     assert steps == ["_run", "rollback"]
+
+
+async def test_a_kept_message_is_one_step(steps: list[str], path: Path) -> None:
+    store = SqlStore(f"sqlite+aiosqlite:///{path}")
+    await store.open()
+    await store.messages.write((), outgoing=(draft(),))
+    steps.clear()
+    kept = [(await store.messages.write((), outgoing=(draft(),))).kept for _ in range(2)]
+    assert steps == ["_run", "_run"]
+    assert kept == [(2,), (3,)]
+    found = await store.outbox.find(3)
+    assert found
+    assert found.state is State.SENDING
+    await store.close()
+
+
+async def test_a_last_statement_that_fails_commits_nothing(engines: Engines, path: Path) -> None:
+    def fail(connection: Connection) -> None:
+        connection.execute(ADD)
+        commit_with_next(connection)
+        connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+
+    async with engines.writer.connect() as connection:
+        with pytest.raises(OperationalError, match="nowhere"):
+            await connection.run_sync(fail)
+    assert rows(path) == 0
+    async with engines.writer.connect() as connection:
+        await connection.execute(ADD)  # this one is no last one
+    assert rows(path) == 0
+
+
+async def test_a_commit_that_fails_in_the_last_step_is_told_and_undone(
+    engines: Engines, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE child (n INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+        )
+        connection.execute("CREATE TABLE parent (n INTEGER PRIMARY KEY)")
+
+    def orphan(connection: Connection) -> None:
+        connection.execute(ADD)
+        commit_with_next(connection)
+        connection.execute(text("INSERT INTO child VALUES (1)"))
+
+    with pytest.raises(IntegrityError):
+        async with engines.writer.connect() as writer:
+            await writer.run_sync(orphan)
+    async with engines.writer.begin() as writer:
+        await writer.execute(text("INSERT INTO parent VALUES (1)"))
+    assert rows(path) == 0
 
 
 async def test_a_transaction_of_nothing_asks_for_nothing(

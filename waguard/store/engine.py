@@ -37,6 +37,13 @@ class Engines:
         await self.writer.dispose()
 
 
+def commit_with_next(connection: Connection) -> None:
+    """The next statement is the last one of its transaction: SQLite commits it in the same step."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.commit_with_next()
+
+
 def parse(text: str) -> URL:
     """The URL, with one of our drivers. Raises ``ConfigError``, which never shows a password."""
     try:

@@ -16,6 +16,7 @@ class Connection(aiosqlite.Connection):
     """What SQLAlchemy's dialect uses of aiosqlite's; ``connected`` makes one."""
 
     _begin: str | None = None
+    _last = False
     _clean = True
     """Nothing was asked of the thread since the last end of a transaction was known."""
 
@@ -23,13 +24,20 @@ class Connection(aiosqlite.Connection):
         """Run it with the next statement, in the same step: a transaction of none needs none."""
         self._begin = statement
 
+    def commit_with_next(self) -> None:
+        """The next statement is the last one: commit in the same step, if it does not fail. Whoever
+        is cut off from it does not know whether it is committed, as with any commit."""
+        self._last = True
+
     def cursor(self) -> "Cursor":  # type: ignore[override] # aiosqlite's is awaited
         """Made without the thread."""
         return Cursor(self)
 
     async def run(self, do: Callable[[sqlite3.Cursor], None]) -> None:
         """In the thread, with a cursor of its own, in the transaction that was asked for."""
-        await self._execute(_run, self._conn, self._begin, do)
+        last, self._last = self._last, False
+        await self._execute(_run, self._conn, self._begin, do, last)
+        self._clean = last
 
     async def commit(self) -> None:
         await self._end(super().commit)
@@ -38,7 +46,7 @@ class Connection(aiosqlite.Connection):
         await self._end(super().rollback)
 
     async def _end(self, end: Callable[[], Any]) -> None:
-        self._begin = None
+        self._begin, self._last = None, False
         if not self._clean:
             await end()
             self._clean = True
@@ -90,7 +98,10 @@ def connected(*args: Any, **kwargs: Any) -> Connection:
 
 
 def _run(
-    connection: sqlite3.Connection, begin: str | None, do: Callable[[sqlite3.Cursor], None]
+    connection: sqlite3.Connection,
+    begin: str | None,
+    do: Callable[[sqlite3.Cursor], None],
+    last: bool,  # noqa: FBT001 - the thread is handed all by position
 ) -> None:
     if begin and not connection.in_transaction:
         connection.execute(begin)
@@ -99,3 +110,5 @@ def _run(
         do(cursor)
     finally:
         cursor.close()
+    if last:
+        connection.commit()
