@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each sets up what it needs first.
+# Three commands: `make demo`, `make test` and `make test-long`. Each sets up what it needs first.
 # Debian's own Python where it will do: every user can run it, one below a closed home only its owner
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV   := .venv
@@ -7,13 +7,16 @@ WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 ARGS   ?=
 
-.PHONY: demo test run setup system lint wheel clean
+.PHONY: demo test test-long servers run setup system lint wheel clean
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
 
-test: setup lint ## everything that CI runs
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+test: setup servers lint ## everything that CI runs; says what was skipped and what took longest
+	$(BIN)/pytest -n 2 --dist loadfile -m "not long" --durations=30 $(ARGS)
+
+test-long: setup servers ## what takes longer than that; what passed on this commit is not run again
+	$(BIN)/python .ci/long.py $(ARGS)
 
 run: setup ## the real thing, on web.whatsapp.com
 	$(BIN)/waguard run $(ARGS)
@@ -23,7 +26,11 @@ setup: system $(VENV)/.installed $(WAJS)
 
 # Chromium comes from Debian; without root and without Chromium the one line says what to do.
 system:
-	@.ci/system-packages
+	@.ci/system-packages chromium
+
+# The store is tested on real servers too: the tests start their own. Without root: the same line, and skips.
+servers:
+	@.ci/system-packages tests
 
 $(VENV)/.installed: .ci/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: name another one, PYTHON=…"; exit 1; }
@@ -48,4 +55,4 @@ wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the mi
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long

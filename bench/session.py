@@ -1,6 +1,6 @@
 """What a session costs, against the thinnest script that does the same: ``thin.py`` is the floor.
 
-    python bench/session.py [--rounds N] [--only qr,restart,send,sends,memory,second] [--json FILE]
+    python bench/session.py [--rounds N] [--only qr,restart,keep,send,sends,memory,second] [--json FILE]
 
 Floor and waguard take turns in the same run, on the same stand-in of WhatsApp Web, Chromium and flags.
 A goal that is missed is said and is no failure; anything else that goes wrong is.
@@ -24,6 +24,7 @@ from typing import Literal
 
 import aiohttp
 
+from bench.keep import Bare, journal, message
 from bench.rig import Daemon, StandIn, children, cpu, environment, gone, left_behind, pss, tree
 from bench.thin import UNTIL_CODE, UNTIL_CONNECTED, Browser
 from waguard.worker.browser_arguments import Flavour
@@ -34,6 +35,7 @@ CHATS = 8
 SENDS_OF_A_CHAT = 10
 IDLE = 20.0  # s
 CALM = 0.3  # s between two measurements: the end of one is no part of the next
+BETWEEN = 0.003  # s from one message to the next that is only kept
 PHONE = "62811900"
 FRIEND = "6281180002"
 
@@ -232,11 +234,35 @@ class Bench:
 
     # ---- 3: send ----
 
+    async def keep(self) -> list[Figure]:
+        """A message of the API is kept, as the daemon does it; the floor is one INSERT and COMMIT."""
+        ours = Figure("keep a message", "ms", [], goal="times", limit=2.0)
+        folder = self.folder / "keep"
+        folder.mkdir()
+        async with Bare.opened(folder / "bare.db") as bare, journal(folder) as daemons:
+            for number in range(-10, max(SENDS, 10 * self.rounds)):
+                await asyncio.sleep(BETWEEN)
+                floor = bare.commit()
+                draft = message()
+                began = time.perf_counter()
+                await daemons.keep(draft)
+                taken = (time.perf_counter() - began) * 1000
+                if number >= 0:
+                    ours.floor.append(floor)
+                    ours.waguard.append(taken)
+        return [ours]
+
     async def send(self) -> list[Figure]:
         """One text, kept on the disk, until the server has acknowledged it; the stand-in answers at once."""
         ours = Figure("send", "ms", [], goal="more", limit=8.0)
+        above = Figure("send above the wa-js call, floor: a bare commit", "ms", [])
+        above.goal, above.limit = "times", 2.0
         (name, phone), (_, other), *_ = self.phones().items()
-        async with self.daemon("send") as daemon, self.browser(self.folder / "send-thin") as start:
+        async with (
+            self.daemon("send") as daemon,
+            self.browser(self.folder / "send-thin") as start,
+            Bare.opened(self.folder / "bare.db") as bare,
+        ):
             await daemon.start()
             await daemon.ready()
             await daemon.pair({name: phone})
@@ -251,10 +277,13 @@ class Bench:
                 between = time.perf_counter()
                 await daemon.send(name, FRIEND, f"message {number}")
                 ended = time.perf_counter()
+                commit = bare.commit()
                 if number >= 0:
                     ours.floor.append((between - began) * 1000)
                     ours.waguard.append((ended - between) * 1000)
-        return [ours]
+                    above.floor.append(commit)
+                    above.waguard.append((ended - between - (between - began)) * 1000)
+        return [ours, above]
 
     async def sends(self) -> list[Figure]:
         """As many as go through, each kept on the disk and acknowledged: eight chats at a time."""
@@ -380,7 +409,7 @@ class Bench:
 
 
 ABOUT = __doc__.partition("\n")[0]
-PARTS = ("qr", "restart", "send", "sends", "memory", "second")
+PARTS = ("qr", "restart", "keep", "send", "sends", "memory", "second")
 
 
 def _print(figures: list[Figure]) -> None:

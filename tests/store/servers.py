@@ -66,7 +66,9 @@ def postgresql() -> Iterator[Server]:
 @contextmanager
 def mariadb() -> Iterator[Server]:
     """Skips where MariaDB is not installed."""
-    install, mariadbd = _programs("mariadb-server", "mariadb-install-db", "mariadbd")
+    packages = "mariadb-server-core mariadb-client-core"
+    programs = ("mariadb-install-db", "mariadbd", "my_print_defaults")
+    install, mariadbd, _ = _programs(packages, *programs)
     with _folder() as folder:
         socket, data = folder / "socket", f"--datadir={folder / 'data'}"
         normal = "--auth-root-authentication-method=normal"
@@ -79,10 +81,10 @@ def mariadb() -> Iterator[Server]:
             yield Server("mysql+asyncmy://root@localhost", options, "mysql", pid)
 
 
-def _programs(package: str, *names: str) -> list[str]:
+def _programs(packages: str, *names: str) -> list[str]:
     found = [shutil.which(name, path=_PATH) for name in names]
     if None in found:
-        pytest.skip(f"no {' and '.join(names)} here: apt-get install {package}")
+        pytest.skip(f"no {' and '.join(names)} here: apt-get install {packages}")
     return [path for path in found if path]
 
 

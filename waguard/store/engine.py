@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
+from waguard.store.sqlite import connected
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
@@ -34,6 +35,13 @@ class Engines:
         """Close every connection."""
         await self.reader.dispose()
         await self.writer.dispose()
+
+
+def commit_with_next(connection: Connection) -> None:
+    """The next statement is the last one of its transaction: SQLite commits it in the same step."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.commit_with_next()
 
 
 def parse(text: str) -> URL:
@@ -96,7 +104,7 @@ def _sqlite(url: URL, busy_timeout: float) -> Engines:
     common: dict[str, Any] = {
         "hide_parameters": True,
         "pool_timeout": busy_timeout,
-        "connect_args": {"timeout": busy_timeout},
+        "connect_args": {"timeout": busy_timeout, "async_creator_fn": connected},
     }
     existing = _existing(url)
     reader = create_async_engine(existing, **common)
@@ -163,7 +171,8 @@ def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:
 
 def _beginner(statement: str) -> Callable[[Connection], None]:
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
+        driver: Any = connection.connection.driver_connection
+        driver.begin_by(statement)
 
     return begin
 

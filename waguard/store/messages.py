@@ -6,12 +6,13 @@ misses nothing by asking for what comes after it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     case,
     delete,
@@ -52,6 +53,7 @@ _KEYS_AT_ONCE: Final = 1_000
 
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
+AtOnce = Callable[[Callable[[Connection], int]], Awaitable[int]]
 
 _READ: Final = (
     "id",
@@ -74,9 +76,12 @@ _IS_UNCERTAIN: Final = func.coalesce(DELIVERIES.c.cause, "") == Cause.UNCERTAIN
 class SqlMessages:
     """``ports.MessageStore``; a part of ``SqlStore``. ``wall`` is unix time."""
 
-    def __init__(self, reading: Reading, writing: Writing, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, reading: Reading, writing: Writing, at_once: AtOnce, wall: Callable[[], float]
+    ) -> None:
         self._reading = reading
         self._writing = writing
+        self._at_once = at_once
         self._wall = wall
         self._turn = asyncio.Lock()  # ids are given and committed in the same order
 
@@ -101,6 +106,9 @@ class SqlMessages:
         outgoing: Sequence[Draft | Move | Retract],
         for_global: Collection[str],
     ) -> Written:
+        alone = len(outgoing) == 1 and not (entries or settlements)
+        if alone and isinstance(draft := outgoing[0], Draft):
+            return await self._keep(draft)
         async with self._turn, self._writing() as work:
             kept = await outbox.write(work.connection, outgoing, self._wall())
             await _settle(work.connection, settlements, self._wall())
@@ -125,6 +133,14 @@ class SqlMessages:
                 await work.connection.execute(insert(DELIVERIES), queued)
             endpoints = frozenset(row["endpoint"] for row in queued)
             return Written(news=news, endpoints=endpoints, kept=kept)
+
+    async def _keep(self, draft: Draft) -> Written:
+        """The same for a single message, which is what a request waits for: in half the time."""
+        async with self._turn:
+            number = await self._at_once(
+                lambda connection: outbox.keep_last(connection, draft, self._wall())
+            )
+        return Written(news=(), endpoints=frozenset(), kept=(number,))
 
     def _row(self, entry: Entry) -> dict[str, Any]:
         received = entry.received

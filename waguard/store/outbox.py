@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     and_,
     bindparam,
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.outbox import ENDED, FROM, WITHOUT_CONTENT, State, by_ack
 from waguard.ports import Draft, Move, Outgoing, Retract
+from waguard.store.engine import commit_with_next
 from waguard.store.layout import Layout
 from waguard.store.models import OUTBOX
 from waguard.store.types import storable
@@ -38,6 +40,23 @@ _SHOWN: Final = tuple(
     for column in OUTBOX.c
     if column.name not in {"body", "content"}
 )
+
+
+def _in(states: Iterable[State]) -> ColumnElement[bool]:
+    """As ``IN``, which cannot be executed with many sets of values at once."""
+    return or_(*(_OWN.state == state for state in sorted(states)))
+
+
+# made once: to make and to recognise a statement takes SQLAlchemy longer than SQLite to run it
+_INSERT: Final = insert(OUTBOX)
+_FREE_KEY: Final = (
+    update(OUTBOX)
+    .where(_OWN.session_id == bindparam("session"), _OWN.idempotency_key == bindparam("used"))
+    .values(idempotency_key=None)
+)
+_SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
+_STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
+_STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
 
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
@@ -139,8 +158,15 @@ async def write(
             kept += [await _write(connection, item, now) for item in group]
         else:
             drafts = [item for item in group if isinstance(item, Draft)]
-            kept += await _keep_bulk(connection, bulk_id, drafts, now)
+            kept += await connection.run_sync(_keep_bulk, bulk_id, drafts, now)
     return tuple(kept)
+
+
+def keep_last(connection: Connection, draft: Draft, now: float) -> int:
+    """Its new id. Nothing may follow in this transaction: it may be committed already."""
+    _free_key(connection, draft)
+    commit_with_next(connection)
+    return _insert(connection, draft, now)
 
 
 def _bulk_of(item: Draft | Move | Retract) -> str | None:
@@ -150,7 +176,7 @@ def _bulk_of(item: Draft | Move | Retract) -> str | None:
 async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now: float) -> int:
     match item:
         case Draft():
-            return await _keep(connection, item, now)
+            return await connection.run_sync(_keep, item, now)
         case Move():
             return await _move(connection, item, now)
         case Retract(message_id):
@@ -158,29 +184,32 @@ async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now:
             return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
 
 
-async def _keep(connection: AsyncConnection, draft: Draft, now: float) -> int:
-    await _free_key(connection, draft)
-    done = await connection.execute(insert(OUTBOX).values(_values(draft, now)))
+def _keep(connection: Connection, draft: Draft, now: float) -> int:
+    _free_key(connection, draft)
+    return _insert(connection, draft, now)
+
+
+def _insert(connection: Connection, draft: Draft, now: float) -> int:
+    done = connection.execute(_INSERT, _values(draft, now))
     assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
     return int(done.inserted_primary_key[0])
 
 
-async def _keep_bulk(
-    connection: AsyncConnection, bulk_id: str, drafts: Sequence[Draft], now: float
+def _keep_bulk(
+    connection: Connection, bulk_id: str, drafts: Sequence[Draft], now: float
 ) -> list[int]:
     """The same for many at once: one by one, a thousand would hold up everybody for a second."""
     for draft in drafts:
-        await _free_key(connection, draft)
-    await connection.execute(insert(OUTBOX), [_values(draft, now) for draft in drafts])
+        _free_key(connection, draft)
+    connection.execute(_INSERT, [_values(draft, now) for draft in drafts])
     query = select(_OWN.message_id, _OWN.id).where(_OWN.bulk_id == bulk_id)
-    ids = {row.message_id: row.id for row in await connection.execute(query)}
+    ids = {row.message_id: row.id for row in connection.execute(query)}
     return [ids[draft.message_id] for draft in drafts]
 
 
-async def _free_key(connection: AsyncConnection, draft: Draft) -> None:
+def _free_key(connection: Connection, draft: Draft) -> None:
     if draft.key is not None:
-        older = and_(_OWN.session_id == draft.session_id, _OWN.idempotency_key == draft.key)
-        await connection.execute(update(OUTBOX).where(older).values(idempotency_key=None))
+        connection.execute(_FREE_KEY, {"session": draft.session_id, "used": draft.key})
 
 
 def _values(draft: Draft, now: float) -> dict[str, Any]:
@@ -208,7 +237,7 @@ def _values(draft: Draft, now: float) -> dict[str, Any]:
 
 
 async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
-    same = update(OUTBOX).where(_OWN.id == move.id)
+    number = {"number": move.id}
     anyway: dict[str, Any] = {"answered": True} if move.answered else {}
     if move.sent_at is not None:
         anyway["sent_at"] = move.sent_at
@@ -218,15 +247,13 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
             values["error"] = storable(move.error, ERROR_LIMIT)
         if move.ack is not None:
             values["ack"] = move.ack
-        if move.state is State.SENDING:
-            values["attempts"] = _OWN.attempts + 1
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
-        step = same.where(_in(FROM[move.state])).values(values | anyway)
-        if count := (await connection.execute(step)).rowcount:
+        step = await connection.execute(_STEPS[move.state], values | anyway | number)
+        if count := step.rowcount:
             return count
     if anyway:
-        await connection.execute(same.values(anyway))
+        await connection.execute(_SAME, anyway | number)
     return 0
 
 
@@ -254,8 +281,3 @@ async def take_acks(connection: AsyncConnection, received: Sequence[Received], n
             "updated_at": now,
         }
         await connection.execute(step.values(values), found)
-
-
-def _in(states: Iterable[State]) -> ColumnElement[bool]:
-    """As ``IN``, which cannot be executed with many sets of values at once."""
-    return or_(*(_OWN.state == state for state in sorted(states)))

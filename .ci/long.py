@@ -1,0 +1,125 @@
+"""`make test-long`: the tests marked `long`, one part after the other. A part is a test file.
+
+    python .ci/long.py [what pytest takes to choose tests]
+
+A part that passed on this very commit, with nothing uncommitted, is not run again; one of whose
+tests some were skipped has not passed, but does not fail. Each part has its log. Exit codes: 0 none
+failed, 1 one did, 2 there is nothing to run, 130 interrupted: the next run goes on where this ended.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(".long")
+STATE = FOLDER / "passed.json"
+TEST_LIMIT = 1_800  # s; the marker timeout sets another one for a test
+PART_LIMIT = 3 * 3_600  # s; for what pytest's own limit does not end
+ENDING = 60  # s
+LAST_LINES = 40
+PYTEST = (sys.executable, "-m", "pytest", "-m", "long")
+
+
+def chosen(arguments: list[str]) -> dict[str, list[str]]:
+    """The tests by part."""
+    command = [*PYTEST, "--collect-only", "-q", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    tests = [line for line in done.stdout.splitlines() if "::" in line]
+    if done.returncode or not tests:
+        print(done.stdout, "nothing to run", sep="\n")
+        raise SystemExit(2)
+    return {part: [t for t in tests if t.split("::")[0] == part] for part in map(_file, tests)}
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def tree() -> str | None:
+    """What is tested; None: it has no name, for something is not committed."""
+    told = [
+        subprocess.run(["git", *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+        for command in (("status", "--porcelain"), ("rev-parse", "HEAD"))
+    ]
+    return None if told[0] else told[1].strip()
+
+
+def passed(commit: str | None) -> list[str]:
+    """The tests that did on this commit."""
+    try:
+        known = json.loads(STATE.read_text())
+    except (OSError, ValueError):
+        return []
+    return known["tests"] if commit and known["commit"] == commit else []
+
+
+def remember(commit: str, tests: list[str]) -> None:
+    new = STATE.with_suffix(".new")
+    new.write_text(json.dumps({"commit": commit, "tests": tests}, indent=1))
+    new.replace(STATE)
+
+
+def run(part: str, tests: list[str]) -> tuple[bool, str]:
+    """Whether it did not fail, and pytest's last line."""
+    log = FOLDER / part.replace("/", ".").replace(".py", ".log")
+    print(f"{part}: {len(tests)} tests, {log} …", flush=True)
+    command = [*PYTEST, "--timeout", str(TEST_LIMIT), "--durations=10", *tests]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        try:
+            code = process.wait(PART_LIMIT)
+        except BaseException as error:
+            end(process)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            out.write(f"\nended after {PART_LIMIT} s\n")
+            code = 1
+    lines = log.read_text().splitlines() or [f"it said nothing and ended with {code}"]
+    if code:
+        print(*lines[-LAST_LINES:], sep="\n")
+    return code == 0, lines[-1].strip("= ")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """It and its processes: tests get the time to end what they started."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(ENDING)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    by_part = chosen(arguments)
+    FOLDER.mkdir(exist_ok=True)
+    commit = tree()
+    done = passed(commit)
+    if commit is None:
+        print("something is not committed: nothing is remembered, all is run")
+    summary, failed = [], False
+    for part, tests in by_part.items():
+        if set(tests) <= set(done):
+            summary.append(f"{part}: passed before on this commit")
+            continue
+        began = time.monotonic()
+        well, said = run(part, tests)
+        failed = failed or not well
+        if well and commit and "skipped" not in said and tree() == commit:
+            remember(commit, done := [*done, *tests])
+        summary.append(f"{part}: {said} ({time.monotonic() - began:.0f} s)")
+    print("", f"commit {commit or 'none'}, {time.strftime('%F %T')}", *summary, sep="\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,143 @@
+"""`make test-long`, on a project of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import block_until
+
+RUNNER = Path(__file__).parents[1] / ".ci/long.py"
+SETTINGS = """
+[tool.pytest]
+markers = ["long: as in waguard"]
+"""
+PASSES = """
+import pathlib, pytest
+@pytest.mark.long
+def test_it():
+    with pathlib.Path("ran").open("a") as ran:
+        ran.write(pathlib.Path(__file__).name + " ")
+def test_short():
+    raise AssertionError("not chosen")
+"""
+FAILS = """
+import pathlib, pytest
+@pytest.mark.long
+def test_it():
+    assert pathlib.Path("mended").exists(), "it is not mended yet"
+"""
+SKIPS = """
+import pytest
+@pytest.mark.long
+def test_it():
+    pytest.skip("no server here")
+"""
+WAITS = """
+import pathlib, pytest, time
+@pytest.mark.long
+def test_it():
+    pathlib.Path("began").touch()
+    try:
+        time.sleep(50)
+    finally:
+        pathlib.Path("cleaned up").touch()
+"""
+
+# without the plugins that such a project has no use for pytest starts in half the time
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_PLUGINS": "pytest_timeout",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    (tmp_path / ".gitignore").write_text(".long\n__pycache__\n.pytest_cache\nran\nmended\nbegan\n")
+    (tmp_path / "test_a.py").write_text(PASSES)
+    git(tmp_path, "init", "--quiet")
+    return tmp_path
+
+
+def git(project: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    subprocess.run(["git", *identity, *arguments], cwd=project, check=True)
+
+
+def commit(project: Path) -> None:
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--allow-empty", "--message", "a commit")
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUNNER), *arguments]
+    return subprocess.run(
+        command, cwd=project, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
+def ran(project: Path) -> list[str]:
+    told = project / "ran"
+    return told.read_text().split() if told.exists() else []
+
+
+def test_what_passed_is_not_run_again_on_this_commit(project: Path) -> None:
+    (project / "test_b.py").write_text(FAILS)
+    commit(project)
+    first = run(project)
+    assert first.returncode == 1
+    assert "it is not mended yet" in first.stdout
+    assert "1 passed" in (project / ".long/test_a.log").read_text()
+    (project / "mended").touch()
+    second = run(project)
+    assert second.returncode == 0
+    assert "test_a.py: passed before on this commit" in second.stdout
+    assert ran(project) == ["test_a.py"]
+    commit(project)
+    assert run(project).returncode == 0
+    assert ran(project) == ["test_a.py", "test_a.py"]
+
+
+def test_nothing_is_remembered_of_what_has_no_commit(project: Path) -> None:
+    commit(project)
+    (project / "new.txt").touch()
+    told = [run(project), run(project)]
+    assert [one.returncode for one in told] == [0, 0]
+    assert "something is not committed" in told[1].stdout
+    assert ran(project) == ["test_a.py", "test_a.py"]
+
+
+def test_a_choice_is_no_more_than_what_it_chose(project: Path) -> None:
+    (project / "test_b.py").write_text(PASSES)
+    commit(project)
+    assert run(project, "test_b.py").returncode == 0
+    assert run(project).returncode == 0
+    assert ran(project) == ["test_b.py", "test_a.py"]
+
+
+def test_skipped_is_not_passed(project: Path) -> None:
+    (project / "test_a.py").write_text(SKIPS)
+    commit(project)
+    told = [run(project), run(project)]
+    assert [one.returncode for one in told] == [0, 0]
+    assert "test_a.py: 1 skipped" in told[1].stdout
+
+
+def test_no_test_chosen_is_no_success(project: Path) -> None:
+    commit(project)
+    assert run(project, "-k", "nothing").returncode == 2
+
+
+def test_an_interrupted_part_ends_in_order(project: Path) -> None:
+    (project / "test_a.py").write_text(WAITS)
+    commit(project)
+    runner = subprocess.Popen([sys.executable, RUNNER], cwd=project, env=ENVIRONMENT)
+    block_until((project / "began").exists, "the test begins")
+    runner.send_signal(signal.SIGTERM)
+    assert runner.wait(30) == 130
+    assert (project / "cleaned up").exists()
