@@ -338,6 +338,7 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
 
 
 Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
+Lasting = Incoming | BackfillGap | LoggedOut | ProfileMended
 
 
 class Event(Struct, tag="event", frozen=True, kw_only=True):
@@ -345,7 +346,7 @@ class Event(Struct, tag="event", frozen=True, kw_only=True):
 
     seq: int
     at: float
-    body: Incoming | BackfillGap | LoggedOut | ProfileMended
+    body: Lasting
 
 
 class Sent(Struct, tag="sent", frozen=True, kw_only=True):

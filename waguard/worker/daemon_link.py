@@ -22,16 +22,13 @@ from waguard.errors import WaguardError
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     Ack,
-    BackfillGap,
     Event,
     Failed,
     FromDaemon,
     Heartbeat,
     Hello,
     InboundMessage,
-    Incoming,
-    LoggedOut,
-    ProfileMended,
+    Lasting,
     Reply,
     Report,
     Request,
@@ -46,7 +43,6 @@ HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
 CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
 _UCRED: Final = struct.Struct("3i")
 
-Lasting = Incoming | BackfillGap | LoggedOut | ProfileMended
 Answer = Callable[[Request], Awaitable[Reply]]
 
 
