@@ -786,7 +786,7 @@ async def test_a_gap_is_in_the_trail(world: World, make: Make) -> None:
     await wait_until(lambda: process.stored == [1], "it is acknowledged")
     await wait_until(lambda: world.audited("backfill_gap"), "it is in the trail")
     gap = next(one for one in await world.store.audit("s") if one.kind == "backfill_gap")
-    assert gap.reason == "its history cannot be read"
+    assert gap.reason == "messages of c@c.us may be missing: its history cannot be read"
     assert gap.evidence == {"chat": "c@c.us", "since": 7}
 
 

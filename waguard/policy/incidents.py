@@ -16,9 +16,14 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        "acks_missing",
+        *("acks_missing", "backfill_gap"),
     }
 )
+# what is over as soon as it is told, where nothing else is wrong
+_OVER_AT_ONCE: Final = {
+    "row_corrected": "the row tells the truth again",
+    "backfill_gap": "the session goes on",
+}
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
@@ -146,9 +151,9 @@ def _begun(entry: Entry, at: float) -> Incident | None:
     if entry.kind not in _TROUBLE:
         return None
     begun = Incident(at, entry.reason or entry.kind.replace("_", " "))
-    if entry.kind == "row_corrected":  # nothing else was wrong, and it is right again
+    if result := _OVER_AT_ONCE.get(entry.kind):
         begun.actions.append(_done(entry) or "")
-        begun.result, begun.ended = "the row tells the truth again", at
+        begun.result, begun.ended = result, at
     return begun
 
 
@@ -198,6 +203,8 @@ def _done(entry: Entry) -> str | None:
             return f"what was left over was ended: {(entry.reason or '?')[:80]}"
         case "row_corrected":
             return f"its row was corrected from {entry.before} to {entry.after}"
+        case "backfill_gap":
+            return "the other messages were told; the phone has what is missing"
         case "reconciled":
             return f"it was {entry.after}"
         case "logged_out":

@@ -105,8 +105,9 @@ class Intake:
                 logger.error("the page told something odd", what=it.what, id=it.id, why=it.error)
                 return translate.unreadable(row, it, event.at)
             case BackfillGap(chat=chat, why=why, since=since):
+                reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
-                self._ledger.record("backfill_gap", reason=why, evidence=evidence)
+                self._ledger.record("backfill_gap", reason=reason, evidence=evidence)
             case LoggedOut(reason=reason):
                 logger.warning("logged out", session=row.session_id, reason=reason)
                 self._ledger.record("logged_out", reason=reason)
