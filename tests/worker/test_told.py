@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import json
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.host.processes import worker_spec
 from waguard.policy.link import judge
 from waguard.wire.protocol import (
     Ack,
@@ -19,12 +21,14 @@ from waguard.wire.protocol import (
     FromWorker,
     InboundMessage,
     Incoming,
+    Lasting,
     MessageError,
 )
 from waguard.worker import told as under_test
 from waguard.worker.devtools import EvaluationError, PageSession
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
+from waguard.worker.main import SessionWorker
 from waguard.worker.page import NotSendableError, WhatsAppPage
 from waguard.worker.sending import judge as outcome_of
 from waguard.worker.told import KINDS, LARGEST, TEXT_LIMIT, read
@@ -62,11 +66,19 @@ anything = st.recursive(
     max_leaves=8,
 )
 objects = st.dictionaries(st.sampled_from(FIELDS), anything)
-nearly_right = objects.map(lambda odd: MESSAGE | {"message_id": "m", "ids": ["a"], "ack": 1} | odd)
-told = anything | objects | nearly_right
+# one or two odd fields: with more of them hardly anything is read at all
+RIGHT = MESSAGE | {"message_id": "m", "ids": ["a"], "ack": 1, "text": "👍"}
+odd_fields = st.dictionaries(st.sampled_from(FIELDS), numbers | texts | anything, max_size=2)
+NUMBERS = ("size", "timestamp", "ack")
+WRITTEN = ("body", "caption", "sender_name", "filename", "mimetype", "text")
+odd_values = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(NUMBERS, numbers) | dict.fromkeys(WRITTEN, texts)
+)
+nearly_right = (odd_values | odd_fields).map(lambda odd: RIGHT | odd)
+told = nearly_right | objects | anything
 
 
-def encoded(item: Incoming | BackfillGap) -> Any:
+def encoded(item: Lasting) -> Any:
     """As the daemon reads it."""
     frame = msgspec.msgpack.encode(Event(seq=1, at=NOW, body=item))
     assert len(frame) < 1_000_000
@@ -75,7 +87,8 @@ def encoded(item: Incoming | BackfillGap) -> Any:
     return event.body
 
 
-@given(kind=st.sampled_from(sorted(KINDS)), it=told)
+@settings(max_examples=500)
+@given(kind=st.sampled_from(sorted(KINDS)), it=nearly_right | told)
 def test_whatever_is_told_can_be_passed_on(kind: str, it: Any) -> None:
     inbound = Inbound(lambda _: None, ("@broadcast",))
     inbound.take(kind, it)
@@ -171,6 +184,23 @@ async def test_a_binding_that_is_called_with_nonsense_tells_nothing(payload: str
     page._on_binding(payload)
     page._on_binding('{"kind": "ack", "data": null}')
     assert heard == [("ack", None)]
+
+
+WORDS = [*KINDS, "storage_closed", "logout_reason", "logout", "settling", "qr_idle", "needs_update"]
+
+
+@given(kind=st.sampled_from(WORDS) | st.text(max_size=5), it=told)
+def test_whatever_the_hook_says_the_worker_lives(kind: str, it: Any) -> None:
+    async def hear() -> None:
+        worker = SessionWorker(worker_spec(Path("/nowhere")))
+        worker._inbound.hold_only({})
+        worker._on_page_event("logout_reason", it)
+        worker._on_page_event(kind, it)
+        worker._on_page_event("logout", it)
+        for event in worker._daemon._pending:
+            encoded(event.body)
+
+    asyncio.run(hear())
 
 
 # ---- what becomes of single fields ----

@@ -132,8 +132,10 @@ def lane(event: str, data: Mapping[str, Any]) -> str:
     The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks
     share; a call and what could not be read say it.
     """
-    if event in {"call_received", "message_error"}:
-        return str(data.get("chat_id") or "")
+    if event == "call_received":
+        return str(data.get("chat_id", ""))
+    if event == "message_error":  # without a chat it holds up none, and no session's own events
+        return str(data.get("chat_id") or event)
     message = data.get("message")
     found = message.get("id") if isinstance(message, Mapping) else data.get("message_id")
     if event in SESSION_EVENTS or not isinstance(found, str):
