@@ -144,6 +144,16 @@ async def test_a_chat_whose_history_throws_is_reported_and_the_others_go_on() ->
     assert bench.told("b") == [9]
 
 
+async def test_a_bug_in_one_chat_costs_only_that_chat() -> None:
+    bench = Bench(Page(a=3, b=3))
+    bench.page.cost["a"] = throwing(ZeroDivisionError())
+    await bench.run()
+    assert (bench.told("a"), bench.told("b")) == ([], [0, 1, 2])
+    assert bench.gaps == [("a", 0, "a bug in waguard: ZeroDivisionError")]
+    bench.live("a", 9)
+    assert bench.told("a") == [9]
+
+
 async def test_what_fails_now_and_then_is_tried_again() -> None:
     bench = Bench(Page(a=120))
     bench.page.cost["a"] = throwing(DevToolsTimeoutError("no answer within 15 s"), 2)

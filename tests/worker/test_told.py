@@ -17,6 +17,7 @@ from waguard.policy.link import judge
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
+    CatchUp,
     Event,
     FromWorker,
     InboundMessage,
@@ -25,6 +26,7 @@ from waguard.wire.protocol import (
     MessageError,
 )
 from waguard.worker import told as under_test
+from waguard.worker.backfill import Backfill
 from waguard.worker.devtools import EvaluationError, PageSession
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
@@ -167,6 +169,43 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
             await page.media("id", 5)
 
     asyncio.run(ask())
+
+
+@given(pages=st.lists(st.lists(told, max_size=5), max_size=4), chats=anything)
+def test_whatever_is_in_the_chats_reading_them_ends_and_finds_no_bug(
+    pages: list[Any], chats: Any
+) -> None:
+    emitted: list[Incoming | BackfillGap] = []
+
+    class Chats:
+        async def chats(self) -> list[tuple[str | None, int | None]]:
+            listed = chats if isinstance(chats, list) else [chats]
+            page = page_that_tells({"chats": [["49170@c.us", None], *listed]})
+            return await page.chats()
+
+        async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
+            return pages.pop() if pages else []
+
+        async def media(self, message_id: str, limit: int) -> bytes:
+            return b"file"
+
+    async def room() -> None:
+        return
+
+    async def read_back() -> None:
+        it = Backfill(Inbound(emitted.append), gap=emitted.append, room=room)
+        await it.run(cast("WhatsAppPage", Chats()), CatchUp(since={}, floor=5), ())
+
+    asyncio.run(read_back())
+    for item in emitted:
+        assert encoded(item) == item
+        assert not isinstance(item, BackfillGap) or "a bug" not in item.why
+
+
+@pytest.mark.parametrize("answer", ["AAAAAAAAAAAA", None, 7, "no base64"])
+async def test_what_is_no_file_or_too_large_a_one_is_refused(answer: Any) -> None:
+    with pytest.raises((EvaluationError, ValueError)):
+        await page_that_tells(answer).media("id", 5)
 
 
 @given(payload=st.text() | anything.map(lambda it: json.dumps({"kind": it, "data": it})))

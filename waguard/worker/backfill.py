@@ -79,6 +79,9 @@ class Backfill:
             except (DevToolsClosedError, TargetCrashedError) as error:
                 self._lost = error
                 return
+            except Exception as error:  # noqa: BLE001 - one odd chat must not cost the others
+                logger.opt(exception=error).critical("a bug in waguard", task="read a chat")
+                self._report(chat, since, f"a bug in waguard: {type(error).__name__}")
         self._inbound.release(chat)
 
     def _report(self, chat: str, since: int, why: str) -> None:

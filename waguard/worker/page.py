@@ -232,7 +232,10 @@ class WhatsAppPage:
         told = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
         if not isinstance(told, str):
             raise EvaluationError("no file")
-        return base64.b64decode(told)
+        content = base64.b64decode(told)
+        if len(content) > limit:  # the page was asked to see to that
+            raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
+        return content
 
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.
