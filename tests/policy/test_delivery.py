@@ -119,6 +119,8 @@ def test_only_a_newer_session_event_makes_a_session_event_outdated(
         ("message_edited", {"message_id": "false_49@c.us_3EB0", "chat_id": "49@c.us"}, "49@c.us"),
         ("call_received", {"call_id": "C", "chat_id": "49@c.us"}, "49@c.us"),
         ("call_received", {"call_id": "C"}, ""),
+        ("message_error", {"message_id": None, "chat_id": "49@c.us"}, "49@c.us"),
+        ("message_error", {"message_id": "odd", "chat_id": None}, "message_error"),
         ("message_received", {"message": "odd"}, ""),
         ("message_received", {"message": {"id": 7}}, ""),
         ("message_received", {"message": {"id": "odd"}}, ""),

@@ -239,6 +239,18 @@ def test_what_concerns_all_can_go_on_at_once() -> None:
     assert sentences(breaker)[-1] == "It goes on. Remove what they have in common."
 
 
+def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> None:
+    gap = Line(10, "backfill_gap", reason="messages of 62812@c.us may be missing: it is damaged")
+    (incident,) = fold([*PAIRED, gap])
+    assert sentences(incident) == [
+        "Cause: messages of 62812@c.us may be missing: it is damaged.",
+        "Done: the other messages were told; the phone has what is missing.",
+        "Result: the session goes on after 0.0 s.",
+    ]
+    assert needed_since([*PAIRED, gap]) is None
+    assert incident_event(gap)
+
+
 def test_a_daemon_that_is_started_anew_knows_of_no_outage() -> None:
     (old, new) = fold_fleet(
         [

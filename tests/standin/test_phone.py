@@ -70,6 +70,8 @@ def device_of(standin: StandIn, phone: str) -> Device:
         ("/pair", {"code": "x"}, 400, "phone", "missing required field"),
         ("/pair", {"code": "x", "phone": PHONE}, 409, "phone", "no page waits"),
         ("/incoming", {"from": "62812"}, 409, "phone", "no browser is linked"),
+        ("/write", {"body": "hi"}, 400, "to", "missing required field"),
+        ("/write", {"to": "someone"}, 400, "to", "is not a WhatsApp id"),
         ("/receipt", {"id": "x", "ack": 7}, 400, "ack", "Invalid enum value 7"),
         ("/receipt", {"id": "x", "ack": 2}, 409, "id", "never sent"),
         ("/edit", {"id": "x", "body": "y"}, 409, "id", "never got"),
@@ -153,6 +155,25 @@ async def test_a_whole_life_over_http(standin: StandIn, phone: aiohttp.ClientSes
         assert (await response.json())["devices"][0]["link"] == "unlinked"
 
 
+def test_what_the_phone_writes_goes_to_its_browsers_and_to_whom_it_is_for(
+    standin: StandIn,
+) -> None:
+    for number in (PHONE, "6281180002"):
+        standin.phone.scan(code_of(standin), phone=number)
+    written = standin.phone.write("6281180002", body="hi", timestamp=1_000)["id"]
+    stem = written.removeprefix("true_6281180002@c.us_")
+    assert stem.startswith("3A")
+    (own,) = device_of(standin, PHONE).queue.values()
+    assert (own["id"], own["attributes"]["from"]) == (written, f"{PHONE}@c.us")
+    assert (own["attributes"]["body"], own["attributes"]["t"]) == ("hi", 1_000)
+    (theirs,) = device_of(standin, "6281180002").queue.values()
+    assert theirs["id"] == f"false_{PHONE}@c.us_{stem}"
+    (seen,) = standin.phone.messages(PHONE)
+    assert (seen["id"], seen["direction"], seen["ack"]) == (written, "out", 1)
+    standin.phone.receipt(written, 3)
+    assert standin.phone.messages(PHONE)[0]["ack"] == 3
+
+
 def test_a_policy_refuses_by_name() -> None:
     with pytest.raises(Refusal) as refused:
         Policy().update({"qr_count": 0})
@@ -198,6 +219,10 @@ async def test_the_command_does_what_http_does(
     assert await run(standin, "messages", *own) == 0
     [seen] = told()
     assert (seen["id"], seen["mimetype"], seen["caption"]) == (message, "text/plain", "look")
+    assert await run(standin, "write", "62812", "see", "--file", str(file), *own) == 0
+    written = told()["id"]
+    assert await run(standin, "messages", *own) == 0
+    assert [(one["id"], one["caption"]) for one in told()[1:]] == [(written, "see")]
     for argv in (
         ["edit", message, "look here"],
         ["react", message],
@@ -208,7 +233,7 @@ async def test_the_command_does_what_http_does(
         assert await run(standin, *argv, *own) == 0
         assert told()["id"]
     queued = [one["type"] for one in device_of(standin, "6281180009").queue.values()]
-    assert queued == ["message", "edit", "reaction", "reaction", "revoke"]
+    assert queued == ["message", "message", "edit", "reaction", "reaction", "revoke"]
     assert await run(standin, "messages", *own) == 0
     assert told()[0]["type"] == "revoked"
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0

@@ -53,6 +53,26 @@ async def test_what_came_while_the_browser_was_down_is_in_its_chat(
     await chrome.close()
 
 
+async def test_what_the_phone_writes_is_in_its_chat_as_our_own(
+    standin: StandIn, launcher: Launcher, profile: Path, policy: Policy
+) -> None:
+    """While the browser is down without an event, as everything; live with one."""
+    night = standin.phone.write("62817", body="night")["id"]
+    chrome = await launcher.launch(profile)
+    await chrome.open(standin.url)
+    await chrome.connected()
+    fields = "(m) => [m.body, m.id.fromMe, String(m.from), String(m.to)]"
+    shown = ["night", True, f"{PHONE}@c.us", "62817@c.us"]
+    assert await chrome.js(f"WPP.chat.getMessageById('{night}').then({fields})") == shown
+    assert chrome.count("chat.new_message") == 0
+    day = standin.phone.write("62817", body="day")["id"]
+    await chrome.event("chat.new_message", id=day, fromMe=True)
+    standin.phone.receipt(day, 3)
+    await chrome.event("chat.msg_ack_change", ack=3, ids=[day])
+    assert await chrome.js("WPP.chat.get('62817@c.us').unreadCount") == 0
+    await chrome.close()
+
+
 async def test_killed_before_it_acknowledged_gets_the_same_message_again(
     standin: StandIn, launcher: Launcher, profile: Path, policy: Policy
 ) -> None:

@@ -42,9 +42,7 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     InboundMessage,
-    Incoming,
-    LoggedOut,
-    ProfileMended,
+    Lasting,
     QrCode,
     Reply,
     Report,
@@ -231,7 +229,7 @@ class FakeProcess:
     def beat(self, page: float | None = 0.01, *, hopeless: bool = False) -> None:
         self.tell(Heartbeat(devtools=0.01, page=page, hopeless=hopeless))
 
-    def event(self, body: Incoming | LoggedOut | ProfileMended) -> int:
+    def event(self, body: Lasting) -> int:
         self._seq += 1
         self.tell(Event(seq=self._seq, at=START, body=body))
         return self._seq

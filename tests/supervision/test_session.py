@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr, until
@@ -27,10 +28,12 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     Ack,
+    BackfillGap,
     Edit,
     Failed,
     IncomingCall,
     LoggedOut,
+    MessageError,
     ProfileMended,
     Reaction,
     Revoke,
@@ -753,6 +756,48 @@ async def test_what_happens_beside_messages_is_told_once(
     }
     (kept,) = world.inbox.kept.values()
     assert (kept.chat, kept.at) == ("1-2@g.us", START)
+
+
+async def test_what_could_not_be_read_is_kept_and_told_once(world: World, make: Make) -> None:
+    process = await up(await make())
+    error = MessageError(
+        what="ack", id=None, chat="c@c.us", error="ids is no list", raw='{"ids": 1}', digest="d"
+    )
+    process.event(error)
+    process.event(error)
+    process.event(msgspec.structs.replace(error, id="true_c_1", chat=""))
+    await wait_until(lambda: process.stored == [1, 2, 3], "all are acknowledged")
+    first, second = world.events("message_error")
+    assert first.data == {
+        "message_id": None,
+        "chat_id": "c@c.us",
+        "error": "ack: ids is no list",
+        "raw": '{"ids": 1}',
+        "timestamp": int(START),
+    }
+    assert (second.data["message_id"], second.data["chat_id"]) == ("true_c_1", None)
+    assert [one.key for one in world.inbox.kept.values()] == ["error:ack:d", "error:ack:true_c_1"]
+
+
+async def test_a_gap_is_in_the_trail(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.event(BackfillGap(chat="c@c.us", why="its history cannot be read", since=7))
+    await wait_until(lambda: process.stored == [1], "it is acknowledged")
+    await wait_until(lambda: world.audited("backfill_gap"), "it is in the trail")
+    gap = next(one for one in await world.store.audit("s") if one.kind == "backfill_gap")
+    assert gap.reason == "messages of c@c.us may be missing: its history cannot be read"
+    assert gap.evidence == {"chat": "c@c.us", "since": 7}
+
+
+async def test_what_the_phone_wrote_is_not_taken_for_something_received(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    process.event(message(1, id="true_49170@c.us_3A", from_me=True))
+    process.event(message(2))
+    await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
+    assert [e.data["message"]["id"] for e in world.events("message_received")] == [message(2).id]
 
 
 async def test_a_worker_is_told_what_to_leave_out(world: World, make: Make) -> None:

@@ -15,7 +15,6 @@ from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     PROTOCOL,
     Call,
-    CatchUp,
     Event,
     Exists,
     Failed,
@@ -29,7 +28,6 @@ from waguard.wire.protocol import (
     Unlink,
     Value,
 )
-from waguard.worker.page import MISSED_DEADLINE
 
 ID = "true_49170@c.us_3EB0"
 HELLO = Hello(protocol=PROTOCOL, instance="test", session="s", generation=3)
@@ -44,11 +42,6 @@ MEDIA = SendMedia(
 )
 SENDS = [TEXT, MEDIA]
 OTHERS: list[Call] = [Exists(chat="49170@c.us"), Unlink(), Screenshot()]
-
-
-def test_reading_back_is_waited_for_as_long_as_it_may_take() -> None:
-    """Given up before, it would be asked for again while the page is still at it."""
-    assert worker_link._deadline(CatchUp(since={}, floor=0)) >= MISSED_DEADLINE
 
 
 class Line:

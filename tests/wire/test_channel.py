@@ -15,6 +15,7 @@ from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
     Acks,
+    BackfillGap,
     Call,
     CatchUp,
     Edit,
@@ -28,6 +29,7 @@ from waguard.wire.protocol import (
     InboundMessage,
     IncomingCall,
     LoggedOut,
+    MessageError,
     PairingCode,
     ProfileMended,
     QrCode,
@@ -107,6 +109,12 @@ TO_DAEMON: Final = (
     Event(seq=6, at=0.0, body=Revoke(id="r", message_id="m", **WHO)),
     Event(seq=7, at=0.0, body=Reaction(id="x", message_id="m", text="", **WHO)),
     Event(seq=8, at=0.0, body=IncomingCall(id="c", video=True, group=False, **WHO)),
+    Event(
+        seq=9,
+        at=0.0,
+        body=MessageError(what="ack", id=None, chat="", error="e", raw='{"a": 1}', digest="d"),
+    ),
+    Event(seq=10, at=0.0, body=BackfillGap(chat="1@g.us", why="w", since=None)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
     Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),

@@ -1,36 +1,95 @@
-"""What comes while older messages are read back waits for them, however long that takes."""
+"""What the worker does with the daemon's wish to know what was missed."""
 
 import asyncio
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from tests.host.processes import worker_spec
-from waguard.wire.protocol import CatchUp
+from waguard.wire.protocol import CatchUp, Failed, Value
+from waguard.worker.devtools import EvaluationError
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import WhatsAppPage
 
+ASKED = CatchUp(since={}, floor=0)
+
 
 class Page:
-    """Takes longer than the worker waits for a daemon that asks for nothing."""
+    """Lists no chats, as soon as it is let."""
 
-    def __init__(self, worker: SessionWorker) -> None:
-        self._worker = worker
-        self.held: dict[str, object] | None = None
+    def __init__(self) -> None:
+        self.listed = 0
+        self.let = asyncio.Event()
+        self.error: Exception | None = None
 
-    async def missed(self, since: dict[str, int], floor: int, left_out: tuple[str, ...]) -> int:
-        due = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.call_later(0, due.set)
-        await due.wait()
-        self.held = cast("dict[str, object] | None", self._worker._inbound._held)
-        return 0
+    async def chats(self) -> list[tuple[str, int]]:
+        self.listed += 1
+        await self.let.wait()
+        if self.error:
+            raise self.error
+        return []
 
 
-async def test_the_wait_for_the_daemon_does_not_end_in_the_middle_of_it(tmp_path: Path) -> None:
-    worker = SessionWorker(worker_spec(tmp_path))
-    worker._inbound.hold()
-    worker._release = asyncio.get_running_loop().call_later(0, worker._inbound.release)
-    page = Page(worker)
-    await worker._catch_up(cast("WhatsAppPage", page), CatchUp(since={}, floor=0))
-    assert page.held is not None
-    assert worker._inbound._held is None
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.worker = SessionWorker(worker_spec(folder))
+        self.page = Page()
+
+    async def ask(self, asked: CatchUp = ASKED) -> "asyncio.Task[object]":
+        page = cast("WhatsAppPage", self.page)
+        asking: asyncio.Task[object] = asyncio.create_task(self.worker._catch_up(page, asked))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return asking
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_a_daemon_that_asks_again_waits_for_what_is_being_done(bench: Bench) -> None:
+    """Its patience may end before all is read: to begin anew each time would never end."""
+    first, again = await bench.ask(), await bench.ask()
+    bench.page.let.set()
+    assert (await first, await again) == (Value(), Value())
+    assert bench.page.listed == 1
+    assert await (await bench.ask()) == Value()
+    assert bench.page.listed == 2
+
+
+async def test_another_daemon_asks_for_less(bench: Bench) -> None:
+    first = await bench.ask()
+    second = await bench.ask(CatchUp(since={}, floor=5))
+    failed = await first
+    assert isinstance(failed, Failed)
+    assert failed.kind == "not_ready"
+    bench.page.let.set()
+    assert await second == Value()
+
+
+async def test_a_page_that_is_loaded_anew_ends_it(bench: Bench) -> None:
+    asking = await bench.ask()
+    bench.worker._hold_messages()
+    assert isinstance(await asking, Failed)
+    assert bench.worker._loads == 1
+
+
+async def test_a_failure_is_told_and_the_next_one_begins_anew(bench: Bench) -> None:
+    bench.page.error = EvaluationError("Error: none")
+    bench.page.let.set()
+    with pytest.raises(EvaluationError):
+        await (await bench.ask())
+    bench.page.error = None
+    assert await (await bench.ask()) == Value()
+
+
+async def test_one_that_nobody_waits_for_any_more_goes_on(bench: Bench) -> None:
+    asking = await bench.ask()
+    asking.cancel()
+    await asyncio.wait([asking])
+    again = await bench.ask()
+    bench.page.let.set()
+    assert await again == Value()
+    assert bench.page.listed == 1

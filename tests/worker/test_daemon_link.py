@@ -375,6 +375,23 @@ async def test_the_buffer_is_bounded_and_acks_go_first(
     assert [seq for seq, _ in await daemon.events(5)] == [3, 5, 6, 7, 8]
 
 
+async def test_there_is_room_as_soon_as_the_daemon_keeps_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be told later must not push out what is live."""
+    monkeypatch.setattr(daemon_link, "ROOM", 2)
+    async with asyncio.timeout(DEADLINE):
+        bench.link.event(message(1))
+        await bench.link.room()
+        bench.link.event(message(2))
+        waiting = asyncio.create_task(bench.link.room())
+        daemon = await bench.greeted()
+        await daemon.events(2)
+        assert not waiting.done()
+        daemon.channel.post(Stored(seq=1))
+        await waiting
+
+
 async def test_flushed_waits_for_the_daemon_and_for_nobody_else(bench: Bench) -> None:
     bench.link.event(message(1))
     async with asyncio.timeout(DEADLINE):

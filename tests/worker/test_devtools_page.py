@@ -43,6 +43,7 @@ async def test_values_come_as_they_are(page: PageSession) -> None:
         ("(() => { throw new TypeError('why') })()", "TypeError: why"),
         ("Promise.reject('a string')", "a string"),
         ("no such syntax", "SyntaxError"),
+        ("10n ** 5000n", "a number that is too long"),
     ],
 )
 async def test_what_the_page_throws_is_told(page: PageSession, expression: str, text: str) -> None:

@@ -48,6 +48,7 @@ EVENTS: Final = frozenset(
         "message_revoked",
         "message_reaction",
         "call_received",
+        "message_error",
     }
 )
 
@@ -173,10 +174,12 @@ def lane(event: str, data: Mapping[str, Any]) -> str:
     """Events of one lane of a session never overtake each other: a chat, or "" for the session.
 
     The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks
-    share; a call says it.
+    share; a call and what could not be read say it.
     """
     if event == "call_received":
         return str(data.get("chat_id", ""))
+    if event == "message_error":  # without a chat it holds up none, and no session's own events
+        return str(data.get("chat_id") or event)
     message = data.get("message")
     found = message.get("id") if isinstance(message, Mapping) else data.get("message_id")
     if event in SESSION_EVENTS or not isinstance(found, str):

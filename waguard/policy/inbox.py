@@ -31,6 +31,7 @@ class Kind(StrEnum):
     REVOKE = "revoke"
     REACTION = "reaction"
     CALL = "call"
+    ERROR = "error"
     SENT = "sent"
     SESSION = "session"
 

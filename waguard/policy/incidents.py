@@ -16,13 +16,18 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held"),
+        *("acks_missing", "webhooks_held", "backfill_gap"),
     }
 )
 # what ends a trouble by itself
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "webhooks_released": "its webhooks go on",
+}
+# what is over as soon as it is told, where nothing else is wrong
+_OVER_AT_ONCE: Final = {
+    "row_corrected": "the row tells the truth again",
+    "backfill_gap": "the session goes on",
 }
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
@@ -155,9 +160,9 @@ def _begun(entry: Entry, at: float) -> Incident | None:
     if entry.kind not in _TROUBLE:
         return None
     begun = Incident(at, entry.reason or entry.kind.replace("_", " "))
-    if entry.kind == "row_corrected":  # nothing else was wrong, and it is right again
+    if result := _OVER_AT_ONCE.get(entry.kind):
         begun.actions.append(_done(entry) or "")
-        begun.result, begun.ended = "the row tells the truth again", at
+        begun.result, begun.ended = result, at
     return begun
 
 
@@ -195,13 +200,17 @@ def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
     return True
 
 
+_DONE: Final = {
+    "restart": "its worker was started again",
+    "recycled": "its worker was replaced, as planned",
+    "backfill_gap": "the other messages were told; the phone has what is missing",
+    "logged_out": "WhatsApp logged it out; a QR code is shown",
+}
+
+
 def _done(entry: Entry) -> str | None:
     """What waguard did, or saw, in a few words."""
     match entry.kind:
-        case "restart":
-            return "its worker was started again"
-        case "recycled":
-            return "its worker was replaced, as planned"
         case "parked":
             return f"it was parked ({entry.reason})"
         case "profile_mended" | "profile_tidied":
@@ -214,10 +223,8 @@ def _done(entry: Entry) -> str | None:
             return f"it was {entry.after}"
         case "webhooks_held":
             return f"its received messages wait: {entry.reason}"
-        case "logged_out":
-            return "WhatsApp logged it out; a QR code is shown"
-        case _:
-            return None
+        case kind:
+            return _DONE.get(kind)
 
 
 def sentences(incident: Incident) -> Sequence[str]:

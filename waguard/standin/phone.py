@@ -53,6 +53,16 @@ class Incoming(Request, kw_only=True):
     author: str = ""
     chat: str = ""
     timestamp: int | None = None
+    attributes: dict[str, Any] = {}
+    """Further ones, or others in place of what would be right."""
+
+
+class Written(Request, kw_only=True):
+    to: str
+    body: str = ""
+    type: str = ""
+    media: Media | None = None
+    timestamp: int | None = None
 
 
 class Receipt(Request, kw_only=True):
@@ -144,10 +154,26 @@ class Phone:
         }
         if request.media is not None:
             attributes |= self._file(request.media, request)
+        attributes |= request.attributes
         name = request.name if chat == sender else ""
         return {"id": self.whatsapp.incoming(request.phone, sender, chat, attributes, name)}
 
-    def _file(self, media: Media, request: Incoming) -> dict[str, Any]:
+    def write(self, to: str, phone: str = PHONE, **fields: Any) -> dict[str, str]:
+        """A message from the phone itself to somebody; `fields` as in `Written` (body, …)."""
+        return self._write(_convert({"phone": phone, "to": to} | fields, Written))
+
+    def _write(self, request: Written) -> dict[str, str]:
+        chat = _wid(request.to, "to")
+        attributes: dict[str, Any] = {
+            "type": request.type or "chat",
+            "body": request.body,
+            "t": int(time.time()) if request.timestamp is None else request.timestamp,
+        }
+        if request.media is not None:
+            attributes |= self._file(request.media, request)
+        return {"id": self.whatsapp.written(request.phone, chat, attributes)}
+
+    def _file(self, media: Media, request: Incoming | Written) -> dict[str, Any]:
         try:
             data = base64.b64decode(media.base64, validate=True)
         except ValueError:
@@ -270,6 +296,7 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "scan": (Scan, lambda p, r: p.scan(r.code, r.phone)),
     "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
     "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
+    "write": (Written, lambda p, r: p._write(r)),  # noqa: SLF001
     "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone)),
     "edit": (Edit, lambda p, r: p.edit(r.id, r.body, r.phone)),
     "revoke": (Revoke, lambda p, r: p.revoke(r.id, r.phone)),

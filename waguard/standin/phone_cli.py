@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     incoming.add_argument("--mimetype", help="the file's type (default: by its name)")
     incoming.add_argument("--chat", help="the group that it is written in")
     incoming.add_argument("--timestamp", type=int, help="Unix time (default: now)")
+    write = command("write", "write to somebody on the phone itself")
+    write.add_argument("to", metavar="TO", help="number or id of who gets it")
+    write.add_argument("body", nargs="?", default="")
+    write.add_argument("--file", type=Path, help="send this file")
+    write.add_argument("--mimetype", help="the file's type (default: by its name)")
+    write.add_argument("--timestamp", type=int, help="Unix time (default: now)")
     receipt = command("receipt", "the recipient got, read or played a message")
     receipt.add_argument("id")
     receipt.add_argument("ack", choices=list(ACKS))
@@ -133,8 +139,8 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
         given["from"] = given.pop("sender")
         if args.chat:
             given |= {"author": given["from"]}
-        if args.file:
-            given["media"] = _file(args.file, args.mimetype)
+    if args.command in ("incoming", "write") and args.file:
+        given["media"] = _file(args.file, args.mimetype)
     if args.command == "receipt":
         given["ack"] = ACKS[args.ack]
     return {k: v for k, v in given.items() if v is not None}

@@ -47,6 +47,10 @@ class Policy:
     """The server fails at the question whether a number exists."""
     lids: dict[str, str] = field(default_factory=dict)
     """The user part of a LID → the phone number that a page knows for it, from its next load on."""
+    history_error: list[str] = field(default_factory=list)
+    """Ids of chats whose history throws when it is read, from the page's next load on."""
+    history_delay: dict[str, Seconds] = field(default_factory=dict)
+    """Id of a chat → how long each reading of its history takes, from the page's next load on."""
     exists_silent: bool = False
     """The server never answers that question."""
     page: Literal["ok", "hang", "error", "broken"] = "ok"

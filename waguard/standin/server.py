@@ -142,6 +142,8 @@ class StandIn:
             "reconnect_delay": policy.reconnect_delay,
             "reconnect_max": policy.reconnect_max,
             "lids": policy.lids,
+            "history_error": policy.history_error,
+            "history_delay": policy.history_delay,
         }
         text = (
             _read("index.html")

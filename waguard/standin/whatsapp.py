@@ -274,15 +274,29 @@ class WhatsApp:
         """Take an accepted message to the account's other devices, and to its recipient if that one lives here."""
         message.ack = max(message.ack, ACK_SENT)
         message.attributes["ack"] = message.ack
-        for other in self.devices[device.phone]:
-            if other is not device and other.is_linked:
-                other.enqueue({"type": "message"} | message.to_stanza())
+        self._carry(device.phone, message, device)
+
+    def _carry(self, phone: str, message: Message, sender: Device | None) -> None:
+        for device in self.devices.get(phone, []):
+            if device is not sender and device.is_linked:
+                device.enqueue({"type": "message"} | message.to_stanza())
         recipient = message.chat.removesuffix("@c.us")
-        if recipient in self.devices and recipient != device.phone:
+        if recipient in self.devices and recipient != phone:
             twin = self._incoming(
                 recipient, message.from_, message.from_, message.attributes, self._twin(message)
             )
-            twin.sender = device
+            twin.sender = sender
+
+    def written(self, phone: str, chat: str, attributes: dict[str, Any]) -> str:
+        """A message that the person writes on the phone itself, which chooses its id. Returns it."""
+        own = f"{phone}@c.us"
+        author = f"_{own}" if chat.endswith("@g.us") else ""
+        message_id = f"true_{chat}_3A{secrets.token_hex(9).upper()}{author}"
+        kept = attributes | {"from": own, "to": chat, "ack": ACK_SENT, "self": "out"}
+        message = Message(message_id, chat, own, chat, "out", kept, ack=ACK_SENT)
+        self.messages.setdefault(phone, {})[message_id] = message
+        self._carry(phone, message, None)
+        return message_id
 
     @staticmethod
     def _twin(message: Message) -> str:

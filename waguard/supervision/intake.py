@@ -15,12 +15,14 @@ from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     Ack,
+    BackfillGap,
     CatchUp,
     Edit,
     Event,
     InboundMessage,
     IncomingCall,
     LoggedOut,
+    MessageError,
     ProfileMended,
     Reaction,
     Revoke,
@@ -87,6 +89,8 @@ class Intake:
     def _received(self, event: Event) -> tuple[Received, ...]:
         row = self._ledger.row
         match event.body:
+            case InboundMessage(from_me=True):
+                return ()
             case InboundMessage() as message:
                 self._active()
                 return translate.received(row, message, event.at)
@@ -97,6 +101,13 @@ class Intake:
                 return translate.acks(row, news, event.at) if news else ()
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:
                 return translate.happened(row, it, event.at)
+            case MessageError() as it:
+                logger.error("the page told something odd", what=it.what, id=it.id, why=it.error)
+                return translate.unreadable(row, it, event.at)
+            case BackfillGap(chat=chat, why=why, since=since):
+                reason = f"messages of {chat or 'some chats'} may be missing: {why}"
+                evidence = {"chat": chat or None, "since": since}
+                self._ledger.record("backfill_gap", reason=reason, evidence=evidence)
             case LoggedOut(reason=reason):
                 logger.warning("logged out", session=row.session_id, reason=reason)
                 self._ledger.record("logged_out", reason=reason)

@@ -12,6 +12,7 @@ from waguard.wire.protocol import (
     Edit,
     InboundMessage,
     IncomingCall,
+    MessageError,
     QrCode,
     Reaction,
     Revoke,
@@ -111,6 +112,22 @@ def happened(
             at=at,
             chat=it.chat,
             told=(Told(event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}),),
+        ),
+    )
+
+
+def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[Received, ...]:
+    """What is stored of what the page told and nobody could read; ``at`` as in ``received``."""
+    data = {"message_id": it.id, "chat_id": it.chat or None, "error": f"{it.what}: {it.error}"}
+    return (
+        Received(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=fitting(f"error:{it.what}:{it.id or it.digest}"),
+            kind=Kind.ERROR,
+            at=at,
+            chat=it.chat or None,
+            told=(Told("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
         ),
     )
 

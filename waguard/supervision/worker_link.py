@@ -35,7 +35,7 @@ Take = Callable[[Report | Heartbeat | Event], None]
 # beyond the call's own deadline inside the worker: it looks a silent send up before it answers
 REPLY_MARGIN = 10.0  # s
 DEFAULT_DEADLINE = 30.0  # s
-CATCH_UP_DEADLINE = 60.0  # s; all chats of a week may be read
+CATCH_UP_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it goes on
 
 
 class WorkerLink:

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -142,7 +142,9 @@ class Exists(Struct, tag="exists", frozen=True, kw_only=True):
 
 
 class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
-    """Tell what the chats have and no event told; live messages wait behind it.
+    """Tell what the chats have and no event told; in each chat live messages wait behind it.
+
+    The same asked again while it is being done is one; another takes its place.
 
     Unix times from which on: ``since`` by chat, ``floor`` for chats that are not in it.
     """
@@ -293,6 +295,31 @@ class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
     group: bool
 
 
+class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
+    """What the page told and could not be read as what it says to be; kept as it came."""
+
+    what: str
+    """message, ack, edit, revoke, reaction or call."""
+    id: str | None
+    chat: str
+    """Empty where it has none."""
+    error: str
+    raw: str
+    """JSON, or as much of it as is kept."""
+    digest: str
+    """Of ``raw``: what makes it the same when it is read again and has no id."""
+
+
+class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
+    """Of this chat not all may have been told that came since then, or not in order."""
+
+    chat: str
+    """Empty where even that could not be read."""
+    why: str
+    since: int | None
+    """Unix time, where it is known."""
+
+
 class LoggedOut(Struct, tag="logged_out", frozen=True, kw_only=True):
     """The account was unlinked, by the phone or by ``Unlink``."""
 
@@ -310,7 +337,8 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     """Where the old profile lies now."""
 
 
-Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall
+Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
+Lasting = Incoming | BackfillGap | LoggedOut | ProfileMended
 
 
 class Event(Struct, tag="event", frozen=True, kw_only=True):
@@ -318,7 +346,7 @@ class Event(Struct, tag="event", frozen=True, kw_only=True):
 
     seq: int
     at: float
-    body: Incoming | LoggedOut | ProfileMended
+    body: Lasting
 
 
 class Sent(Struct, tag="sent", frozen=True, kw_only=True):

@@ -1,8 +1,12 @@
 """What can go wrong between a worker and its Chromium, one class for each thing to do about it."""
 
+from typing import Final
+
 from pyppeteer.errors import NetworkError
 
 from waguard.errors import WaguardError
+
+THROWN_LIMIT: Final = 2_000  # characters; it goes into logs and answers
 
 
 class BrowserNotFoundError(WaguardError):
@@ -70,9 +74,10 @@ class DevToolsTimeoutError(DevToolsError):
 
 
 class EvaluationError(WaguardError):
-    """The page's own code threw; ``text`` is the exception as JavaScript shows it."""
+    """The page's own code threw; ``text`` is the exception as JavaScript shows it, bounded."""
 
     def __init__(self, text: str) -> None:
+        text = text[:THROWN_LIMIT].encode(errors="replace").decode()
         super().__init__(f"the page threw {text}")
         self.text = text
 

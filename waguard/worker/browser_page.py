@@ -190,7 +190,10 @@ def _value(result: dict[str, Any]) -> Any:
         return remote.get("value")
     if text in UNSERIALIZABLE:
         return UNSERIALIZABLE[text]
-    return int(text.removesuffix("n"))  # a BigInt
+    try:
+        return int(text.removesuffix("n"))  # a BigInt
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise EvaluationError("a number that is too long") from None
 
 
 def _origin(url: str) -> str | None:

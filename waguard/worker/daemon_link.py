@@ -28,9 +28,7 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     InboundMessage,
-    Incoming,
-    LoggedOut,
-    ProfileMended,
+    Lasting,
     Reply,
     Report,
     Request,
@@ -39,6 +37,7 @@ from waguard.wire.protocol import (
 )
 
 BUFFER_LIMIT: Final = 10_000
+ROOM: Final = 1_000  # events that wait, beyond which nothing is told that can be told later
 FILES_LIMIT: Final = 64 << 20  # bytes in all
 HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
 CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
@@ -81,7 +80,7 @@ class DaemonLink:
         """Tell that the worker lives, and how quickly the layers below it answer."""
         self._post(heartbeat)
 
-    def event(self, body: Incoming | LoggedOut | ProfileMended) -> None:
+    def event(self, body: Lasting) -> None:
         """Keep and tell; sent again on the next connection until it is stored."""
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
@@ -90,9 +89,7 @@ class DaemonLink:
         self._pending.append(event)
         self._post(event)
 
-    def _bounded(
-        self, body: Incoming | LoggedOut | ProfileMended
-    ) -> Incoming | LoggedOut | ProfileMended:
+    def _bounded(self, body: Lasting) -> Lasting:
         if not isinstance(body, InboundMessage) or body.media is None:
             return body
         bodies = (event.body for event in self._pending)
@@ -103,6 +100,12 @@ class DaemonLink:
         return msgspec.structs.replace(
             body, media=None, media_error="too much waits for the daemon"
         )
+
+    async def room(self) -> None:
+        """Wait until the daemon has stored nearly all that it was told."""
+        while len(self._pending) >= ROOM:
+            self._progress.clear()
+            await self._progress.wait()
 
     async def flushed(self) -> None:
         """Wait until every event is stored; returns at once when no daemon is there."""

@@ -1,8 +1,9 @@
 """What the page reports of messages, in the wire's words, in order, each once."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -11,99 +12,102 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.wire.protocol import (
     Ack,
-    Edit,
+    BackfillGap,
     InboundMessage,
     Incoming,
     IncomingCall,
-    Reaction,
-    Revoke,
+    MessageError,
 )
+from waguard.worker import told as page_words
+from waguard.worker.holding import LIMIT, Holding
 from waguard.worker.page import WhatsAppPage
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 AT_ONCE: Final = 4  # files
+MISSED_AT_ONCE: Final = 2  # files of what is read back: those of live messages do not wait for them
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 # what a chat holds beside messages. A ciphertext is told again, by the same id, when it is readable
 NO_MESSAGES: Final = frozenset(
     {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
 )
 GROUP: Final = "@g.us"
-HAPPENINGS: Final[dict[str, type[Edit | Revoke | Reaction | IncomingCall]]] = {
-    "edit": Edit,
-    "revoke": Revoke,
-    "reaction": Reaction,
-    "call": IncomingCall,
-}
 
 
 class Inbound:
     """What follows a file in its chat waits for it; other chats do not."""
 
-    def __init__(self, emit: Callable[[Incoming], None], left_out: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, emit: Callable[[Incoming | BackfillGap], None], left_out: tuple[str, ...] = ()
+    ) -> None:
         """``left_out``: how the ids of chats end of which nothing is told."""
         self._emit = emit
         self._left_out = left_out
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._sent: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
-        self._held: dict[str, Incoming] | None = None
+        self._holding = Holding(self._enqueue, self._on_overdue)
+        self._missed: Mapping[str, int] = {}
         self._waiting: dict[str, deque[Incoming]] = {}
         """By chat, what waits for the file of the first one."""
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._places_of_missed = asyncio.Semaphore(MISSED_AT_ONCE)
 
     def hold(self) -> None:
         """Keep back what is live: older messages of its chat may have to be told before."""
-        if self._held is None:
-            self._held = {}
+        self._holding.hold()
 
-    def release(self) -> None:
-        """What was missed is told: go on with what came meanwhile."""
-        held, self._held = self._held or {}, None
-        for key, item in held.items():
-            self._enqueue(key, item)
+    def hold_only(self, missed: Mapping[str, int]) -> None:
+        """Go on, but for chats that are read back, from these unix times on."""
+        self._missed = missed
+        self._holding.hold_only(missed)
+
+    def release(self, chat: str) -> None:
+        """What was missed of this chat is told: go on with what came meanwhile."""
+        self._holding.release(chat)
+
+    def sends(self, message_id: str) -> None:
+        """This id is ours: the page will show the message, and whoever sent it knows it."""
+        _remember(self._sent, _stem(message_id))
 
     def take(self, kind: str, told: Any) -> None:
-        """Take what the page told, by the hook's word for it."""
-        match kind:
-            case "message":
-                self.message(told)
-            case "ack":
-                self.ack(told)
-            case _:
-                self.happening(kind, told)
+        """Take what the page told, by the hook's word for it. Never raises."""
+        for item in page_words.read(kind, told, now=time.time()):
+            if self._is_wanted(item):
+                self._holding.take(_key(item), item)
 
-    def message(self, told: Any) -> None:
-        """Take what the hook projected."""
-        message = msgspec.convert(told, InboundMessage)
-        if message.chat.endswith(self._left_out) or message.kind in NO_MESSAGES:
-            return
-        if message.backfilled and self._held is not None:
-            self._enqueue(message.id, self._held.get(message.id, message))
-        else:
-            self._take_live(message.id, message)
+    async def missed(self, told: Any, page: WhatsAppPage) -> None:
+        """Tell what was read back from its chat, unless it was told. Its file is fetched before."""
+        for read in page_words.read("message", told, now=time.time()):
+            key = _key(read)
+            if not self._is_wanted(read) or key in self._seen:
+                continue
+            item = self._holding.find(read.chat, key) or _backfilled(read)
+            if _has_file(item):
+                async with self._places_of_missed:
+                    item = await _with_media(page, item)
+            if key not in self._seen:  # its chat may have been released meanwhile
+                _remember(self._seen, key)
+                self._emit(item)
 
-    def happening(self, kind: str, told: Any) -> None:
-        """Take an edit, a revoke, a reaction or a call (``HAPPENINGS``); in order as a message."""
-        it = msgspec.convert(told, HAPPENINGS[kind])
-        groups_call = isinstance(it, IncomingCall) and it.group
-        if not (GROUP if groups_call else it.chat).endswith(self._left_out):
-            self._take_live(f"{kind}:{it.id}", it)
+    def _is_wanted(self, item: Incoming) -> bool:
+        groups_call = isinstance(item, IncomingCall) and item.group
+        if (GROUP if groups_call else item.chat).endswith(self._left_out):
+            return False
+        if not isinstance(item, InboundMessage):
+            return True
+        ours = item.from_me and _stem(item.id) in self._sent
+        return not ours and item.kind not in NO_MESSAGES
 
-    def ack(self, told: Any) -> None:
-        """Take an ack; it queues behind the messages."""
-        self._queue.put_nowait(msgspec.convert(told, Ack))
-
-    def _take_live(self, key: str, item: Incoming) -> None:
-        if self._held is None:
-            self._enqueue(key, item)
-        else:
-            self._held.setdefault(key, item)
+    def _on_overdue(self, chat: str) -> None:
+        why = f"new messages went ahead of those that were missed: these took over {LIMIT:g} s"
+        logger.error("messages of a chat are out of order", chat=chat)
+        self._emit(BackfillGap(chat=chat, why=why, since=self._missed.get(chat)))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
-        if key in self._seen:
-            return
-        self._seen[key] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        if not isinstance(item, Ack):
+            if key in self._seen:
+                return
+            _remember(self._seen, key)
         self._queue.put_nowait(item)
 
     async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
@@ -132,13 +136,43 @@ class Inbound:
         del self._waiting[chat]
 
 
+def _key(item: Incoming) -> str:
+    """What makes it the same when it is told again."""
+    match item:
+        case InboundMessage():
+            return item.id
+        case Ack():
+            return f"ack:{item.ack}:{item.ids}"
+        case MessageError():
+            return f"error:{item.what}:{item.id or item.digest}"
+        case _:
+            return f"{type(item).__name__}:{item.id}"
+
+
+def _stem(message_id: str) -> str:
+    """What is left of an id where the page has another one for the chat: true_<chat>_<stem>."""
+    return "".join(message_id.split("_")[2:3]) or message_id
+
+
+def _backfilled(item: Incoming) -> Incoming:
+    if isinstance(item, InboundMessage):
+        return msgspec.structs.replace(item, backfilled=True)
+    return item
+
+
+def _remember(known: OrderedDict[str, None], key: str) -> None:
+    known[key] = None
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
+
+
 def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
     return isinstance(item, InboundMessage) and bool(item.mimetype)
 
 
 async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> InboundMessage:
     if message.size is not None and message.size > MEDIA_LIMIT:
-        why = f"the file has {message.size} bytes, the limit is {MEDIA_LIMIT}"
+        why = f"the file is said to have {message.size} bytes, the limit is {MEDIA_LIMIT}"
         return _without_media(message, why)
     if page is None:
         return _without_media(message, "the page is not open")

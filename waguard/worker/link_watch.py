@@ -1,5 +1,6 @@
 """From readings of the page to the report that the daemon gets."""
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,7 @@ from waguard.policy.link import Link, PageFacts, blocked_because, judge
 from waguard.wire.protocol import QrCode
 from waguard.worker.page import Reading
 
+PHONE: Final = re.compile(r"([0-9]{1,20})(?::[0-9]+)?@c\.us$")
 QR_FIRST_LIFETIME: Final = 60.0  # s; WhatsApp shows the first code longer
 QR_LIFETIME: Final = 20.0  # s
 
@@ -33,8 +35,8 @@ class LinkWatch:
         self.details = blocked_because(reading.facts) or (
             "WhatsApp Web asks for an update" if self.needs_update else None
         )
-        if reading.me and reading.me.endswith("@c.us"):  # a @lid is no phone number
-            self.phone = reading.me.partition("@")[0].partition(":")[0]
+        if found := PHONE.match(reading.me or ""):  # a @lid is no phone number
+            self.phone = found[1]
         if self.link is Link.QR_PENDING:
             self.paired_here = True
             self._take_code(reading.code)

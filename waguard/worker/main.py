@@ -62,6 +62,7 @@ from waguard.wire.protocol import (
     WorkerSpec,
 )
 from waguard.worker import browser_start, sending, wajs
+from waguard.worker.backfill import Backfill
 from waguard.worker.chromium import Chromium, ProfileLockedError
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
@@ -75,6 +76,7 @@ from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
+from waguard.worker.told import KINDS, word
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -84,7 +86,6 @@ PROBE_DEADLINE: Final = 5.0  # s
 EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
-CATCH_UP_WAIT: Final = 15.0  # s; for the daemon to ask for what was missed
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
 Answer = Sent | Value | Failed
@@ -124,7 +125,7 @@ class SessionWorker:
         self._storage_closed = asyncio.Event()
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
-        self._release: asyncio.TimerHandle | None = None
+        self._backfill: tuple[CatchUp, asyncio.Task[None]] | None = None
         self._loads = 0
         self.stop = asyncio.Event()
 
@@ -254,10 +255,8 @@ class SessionWorker:
             raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
 
     def _hold_messages(self) -> None:
-        """Until the daemon has said from when on they are wanted, or did not in time."""
-        if self._release:
-            self._release.cancel()
-            self._release = None
+        """Until the daemon has said from when on they are wanted."""
+        self._end_backfill()
         self._loads += 1
         self._inbound.hold()
 
@@ -332,9 +331,6 @@ class SessionWorker:
         if self._watch.link is Link.QR_PENDING and self._care.paired:
             self._on_unexpected_code(self._care)
         connected = self._watch.link is Link.CONNECTED
-        if connected and self._release is None:
-            loop = asyncio.get_running_loop()
-            self._release = loop.call_later(CATCH_UP_WAIT, self._inbound.release)
         if connected and not self._care.paired:
             self._care.claim(anew=False)
         self._care.link_is(connected=connected)
@@ -433,20 +429,17 @@ class SessionWorker:
 
     def _on_page_event(self, kind: str, told: Any) -> None:
         if kind == "storage_closed":
-            logger.error("the page's storage was closed", database=told)
+            logger.error("the page's storage was closed", database=word(told))
             self._storage_closed.set()
             return
-        try:
-            self._take_page_event(kind, told)
-        except msgspec.ValidationError as error:
-            logger.error("the page told something odd", kind=kind, why=str(error))
+        self._take_page_event(kind, told)
 
     def _take_page_event(self, kind: str, told: Any) -> None:
         match kind:
-            case "message" | "ack" | "edit" | "revoke" | "reaction" | "call":
+            case _ if kind in KINDS:
                 self._inbound.take(kind, told)
             case "logout_reason":
-                self._logout_reason = told
+                self._logout_reason = word(told)
             case "logout":
                 if self._care:
                     self._care.disown()
@@ -522,21 +515,30 @@ class SessionWorker:
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
         if self._watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
+        self._inbound.sends(call.message_id)
         return await sending.send(page, call)
 
-    async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Value:
-        if self._release:
-            self._release.cancel()  # in the middle of this
-        self._inbound.hold()
-        try:
-            found = await page.missed(call.since, call.floor, self._spec.left_out)
-        finally:
-            self._inbound.release()
-        if found:
-            logger.info("messages read back from their chats", count=found)
+    async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:
+        """A daemon that asks again waits for what is being done; another one asks for less."""
+        asked, task = self._backfill or (None, None)
+        if task is None or task.done() or asked != call:
+            self._end_backfill()
+            backfill = Backfill(self._inbound, gap=self._daemon.event, room=self._daemon.room)
+            reading = backfill.run(page, call, self._spec.left_out)
+            task = asyncio.create_task(reading, name="backfill")
+            self._backfill = call, task
+        await asyncio.wait([task])
+        if task.cancelled():
+            return Failed(kind="not_ready", error="the page is loaded anew, or another daemon asks")
+        task.result()
         return Value()
 
+    def _end_backfill(self) -> None:
+        if self._backfill:
+            self._backfill[1].cancel()
+
     async def _close(self) -> None:
+        self._end_backfill()
         if self._page:
             self._page.close()
         if self._chromium and self._care:

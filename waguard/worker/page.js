@@ -9,7 +9,9 @@
   // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
   const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
   const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
-  const text = (value) => (value === null || value === undefined ? null : String(value));
+  // twice what is kept of any text: what is longer is seen to be, and fits through the pipe
+  const LONGEST = 131_074;
+  const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
   // the application knows people by their phone numbers
@@ -21,11 +23,11 @@
 
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
-    const id = message.id;
+    const { id } = message;
     const chat = wid(id.remote);
     const media = get('mimetype') !== null;
     return {
-      id: String(id),
+      id: text(id),
       chat,
       from_me: Boolean(id.fromMe),
       sender: person(get('author')) || person(get('from')) || chat,
@@ -43,6 +45,19 @@
       quoted_id: text(get('quotedStanzaID')),
     };
   };
+
+  // What is left of something that cannot be read as what it is: its plain values.
+  const remains = (it, error) => {
+    const plain = Object.entries(attempt(() => it.attributes) ?? it ?? {}).filter(([, value]) => Object(value) !== value);
+    const raw = attempt(() => JSON.stringify(Object.fromEntries(plain)).slice(0, LONGEST));
+    const id = attempt(() => it.id);
+    return { error: `${error}`, id: text(id), chat: attempt(() => wid(id.remote)), raw };
+  };
+  const readable = (it, look) => { try { return look(it); } catch (error) { return remains(it, error); } };
+  const listen = (event, kind, look) => W.on(event, (it) => {
+    const told = readable(it, look);
+    if (told) tell(kind, told);
+  });
 
   // one version of the page has seconds where another has milliseconds
   const seconds = (value) => Math.floor(value > 1e11 ? value / 1000 : value || Date.now() / 1000);
@@ -127,30 +142,22 @@
       });
       return message ? attempt(() => message.ack) : null;
     },
-    // What came in since, as far as the chats have it: messages that were stored while nobody
-    // listened raise no event. Oldest first in each chat; the worker knows which it has told.
-    async missed(since, floor, limit, leftOut) {
-      let told = 0;
-      for (const chat of W.whatsapp.ChatStore.getModelsArray()) {
-        const id = wid(chat.id);
-        if (leftOut.some((ending) => id.endsWith(ending))) continue;
-        const from = since[id] ?? floor;
-        if (!(Number(attempt(() => chat.t)) >= from)) continue;
-        const found = new Map();
-        for (let before = null; found.size < limit;) {
-          const page = await W.chat.getMessages(id, { count: 50, direction: 'before', ...(before && { id: before }) });
-          const older = page.filter((message) => !found.has(String(message.id)));
-          older.sort((a, b) => Number(a.t) - Number(b.t));
-          for (const message of older) found.set(String(message.id), message);
-          if (!older.length || Number(older[0].t) < from) break;
-          before = String(older[0].id);
-        }
-        const messages = [...found.values()].filter((m) => !m.id.fromMe && Number(m.t) >= from);
-        messages.sort((a, b) => Number(a.t) - Number(b.t));
-        for (const message of messages) tell('message', { ...project(message), backfilled: true });
-        told += messages.length;
+    // Each chat's id and the time of its newest message: 0 has none, null cannot be read.
+    chats: () => ({
+      chats: W.whatsapp.ChatStore.getModelsArray().map((chat) => [
+        attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0)),
+      ]),
+    }),
+    // Up to `count` messages of a chat: those before one of them, or the newest. Messages that were
+    // stored while nobody listened raise no event, and are found only so.
+    async history(chat, before, count) {
+      const messages = await W.chat.getMessages(chat, { count, direction: 'before', ...(before && { id: before }) });
+      const newest = before ? null : text(W.whatsapp.ChatStore.get(chat)?.lastReceivedKey);
+      if (newest && !messages.some((message) => String(message.id) === newest)) {
+        const last = await W.chat.getMessageById(newest).catch(() => null); // wa-js leaves out one that is not loaded
+        if (last) messages.push(last);
       }
-      return told;
+      return { messages: messages.map((message) => readable(message, project)) };
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {
@@ -175,35 +182,28 @@
   W.on('conn.needs_update', () => tell('needs_update', null));
   W.on('conn.logout', () => tell('logout', null));
   W.on('conn.logout_reason', (reason) => tell('logout_reason', text(reason)));
-  W.on('chat.new_message', (message) => {
-    if (!message.id.fromMe) tell('message', project(message));
-  });
-  W.on('chat.msg_edited', ({ msg }) => {
-    if (msg.id.fromMe || !msg.latestEditMsgKey) return;
+  // also what is sent from here, and what the account's other devices send
+  listen('chat.new_message', 'message', project);
+  listen('chat.msg_edited', 'edit', ({ msg }) => {
+    if (msg.id.fromMe || !msg.latestEditMsgKey) return null;
     const { id, chat, sender, caption, body } = project(msg);
-    tell('edit', {
+    return {
       id: String(msg.latestEditMsgKey), message_id: id, chat, sender, body: caption || body,
       timestamp: seconds(Number(msg.latestEditSenderTimestampMs)),
-    });
+    };
   });
-  W.on('chat.msg_revoke', ({ id, refId, author, from }) => {
-    if (!id.fromMe && refId) tell('revoke', {
-      id: String(id), message_id: String(refId), chat: wid(id.remote), sender: person(author) || person(from),
-      timestamp: seconds(0),
-    });
-  });
-  W.on('chat.new_reaction', ({ id, msgId, reactionText, sender, timestamp }) => {
-    if (!id.fromMe) tell('reaction', {
-      id: String(id), message_id: String(msgId), chat: wid(msgId.remote), sender: person(sender),
-      text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
-    });
-  });
-  W.on('call.incoming_call', ({ id, sender, isVideo, isGroup, offerTime }) => tell('call', {
+  listen('chat.msg_revoke', 'revoke', ({ id, refId, author, from }) => (id.fromMe || !refId ? null : {
+    id: String(id), message_id: String(refId), chat: wid(id.remote), sender: person(author) || person(from),
+    timestamp: seconds(0),
+  }));
+  listen('chat.new_reaction', 'reaction', ({ id, msgId, reactionText, sender, timestamp }) => (id.fromMe ? null : {
+    id: String(id), message_id: String(msgId), chat: wid(msgId.remote), sender: person(sender),
+    text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
+  }));
+  listen('call.incoming_call', 'call', ({ id, sender, isVideo, isGroup, offerTime }) => ({
     id: String(id), chat: wid(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
     timestamp: seconds(Number(offerTime)),
   }));
-  W.on('chat.msg_ack_change', (change) => tell('ack', {
-    ack: change.ack, chat: wid(change.chat), ids: change.ids.map(String),
-  }));
+  listen('chat.msg_ack_change', 'ack', ({ ack, chat, ids }) => ({ ack, chat: wid(chat), ids: ids.map(String) }));
   return true;
 })()

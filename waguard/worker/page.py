@@ -28,6 +28,7 @@ from waguard.worker.devtools import (
     NavigationError,
     PageSession,
 )
+from waguard.worker.told import CHAT_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
@@ -38,8 +39,7 @@ MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's,
 READY_DEADLINE: Final = 8.0  # s; wa-js itself needs about 1 s after the modules are there
 CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
 MEDIA_DEADLINE: Final = 15.0  # s
-MISSED_DEADLINE: Final = 60.0  # s
-MISSED_LIMIT: Final = 2_000  # messages of a chat that are read back
+CODE_LIMIT: Final = 1_000  # characters; a QR code holds hardly more
 INJECTIONS: Final = 2
 LOADS: Final = 2
 
@@ -148,8 +148,13 @@ class WhatsAppPage:
             self._injection.cancel()
 
     def _on_binding(self, payload: str) -> None:
-        message = json.loads(payload)
-        self._tell(message["kind"], message["data"])
+        try:
+            message = json.loads(payload)
+            kind, data = str(message["kind"]), message["data"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            logger.error("the page told something odd", characters=len(payload))
+            return
+        self._tell(kind, data)
 
     def _on_load(self) -> None:
         if self._ready.done():
@@ -188,16 +193,7 @@ class WhatsAppPage:
         told = await self._session.evaluate(
             "window.__waguard ? window.__waguard.facts() : null", timeout=timeout
         )
-        told = told or {}
-        facts = PageFacts(
-            authenticated=told.get("authenticated"),
-            mode=told.get("mode"),
-            info=told.get("info"),
-            socket=told.get("socket"),
-            has_code=told.get("code") is not None,
-            events_wired=bool(told.get("full")),
-        )
-        return Reading(facts=facts, code=told.get("code"), me=told.get("me"))
+        return _reading(told)
 
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
@@ -229,23 +225,33 @@ class WhatsAppPage:
 
     async def ack_of(self, message_id: str, *, timeout: float = CALL_DEADLINE) -> int | None:
         """The ack of a message in its chat; None: it is not there, which proves nothing."""
-        ack = await self._call("ackOf", message_id, timeout=timeout)
-        return None if ack is None else int(ack)
+        return ack(await self._call("ackOf", message_id, timeout=timeout))
 
     async def media(self, message_id: str, limit: int) -> bytes:
         """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
         told = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
-        return base64.b64decode(told)
+        if not isinstance(told, str):
+            raise EvaluationError("no file")
+        content = base64.b64decode(told)
+        if len(content) > limit:  # the page was asked to see to that
+            raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
+        return content
 
-    async def missed(
-        self, since: dict[str, int], floor: int, left_out: tuple[str, ...] = ()
-    ) -> int:
-        """Have the hook tell the messages that came since; how many it found.
+    async def chats(self) -> list[tuple[str | None, int | None]]:
+        """All chats: the id, None where it cannot be read, and the time of the newest message.
 
-        ``left_out``: how the ids of chats end that are not read.
+        Unix time; 0: there is none, None: that cannot be read.
         """
-        about = (since, floor, MISSED_LIMIT, left_out)
-        return int(await self._call("missed", *about, timeout=MISSED_DEADLINE))
+        told = _listed(await self._call("chats"), "chats")
+        return [_chat(entry) for entry in told]
+
+    async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
+        """Up to ``count`` messages of a chat as the hook projects them, in no certain order.
+
+        They stand before the message with the id ``before``; None: the newest.
+        """
+        told = await self._call("history", chat, before, count)
+        return _listed(told, "messages")
 
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
@@ -253,7 +259,7 @@ class WhatsAppPage:
 
     async def pairing_code(self, phone: str) -> str:
         """Eight characters to be typed on the phone."""
-        return str(await self._call("pairingCode", phone))
+        return word(await self._call("pairingCode", phone)) or ""
 
     async def refresh_qr(self) -> None:
         """Have a new code shown."""
@@ -278,12 +284,41 @@ class WhatsAppPage:
         )
 
 
+def _listed(told: Any, name: str) -> list[Any]:
+    found = told.get(name) if isinstance(told, dict) else None
+    if not isinstance(found, list):
+        raise EvaluationError(f"no {name}")
+    return found
+
+
+def _chat(entry: Any) -> tuple[str | None, int | None]:
+    chat, newest = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)  # noqa: PLR2004 - id and time
+    found = chat if isinstance(chat, str) and 0 < len(chat) <= CHAT_LIMIT else None
+    return found and word(found), 0 if newest == 0 else moment(newest)
+
+
+def _reading(told: Any) -> Reading:
+    told = told if isinstance(told, dict) else {}
+    authenticated, code = told.get("authenticated"), told.get("code")
+    facts = PageFacts(
+        authenticated=authenticated if isinstance(authenticated, bool) else None,
+        mode=word(told.get("mode")),
+        info=word(told.get("info")),
+        socket=word(told.get("socket")),
+        has_code=code is not None,
+        events_wired=bool(told.get("full")),
+    )
+    fits = isinstance(code, str) and len(code) <= CODE_LIMIT
+    return Reading(
+        facts=facts, code=word(code, CODE_LIMIT) if fits else None, me=word(told.get("me"))
+    )
+
+
 def _outcome(told: Any) -> SendOutcome:
-    if reason := told.get("refused"):
+    """What cannot be read says nothing, and is no outcome."""
+    told = told if isinstance(told, dict) else {}
+    if reason := word(told.get("refused")):
         raise NotSendableError(reason)
-    ack, at = told.get("ack"), told.get("at")
     return SendOutcome(
-        ack=None if ack is None else int(ack),
-        result=told.get("result"),
-        at=int(at) if at else None,
+        ack=ack(told.get("ack")), result=word(told.get("result")), at=moment(told.get("at"))
     )

@@ -103,6 +103,20 @@
       return known === undefined;
     };
 
+    /** Stores messages in one transaction: those that were not there, by id. */
+    exports.insertAll = async (records) => {
+      const transaction = await open('readwrite', 'message');
+      const store = transaction.objectStore('message');
+      const fresh = new Map();
+      for (const record of records) {
+        if ((await asked(store.index('id').getKey(record.id))) !== undefined) continue;
+        store.add(record);
+        fresh.set(record.id, record);
+      }
+      await done(transaction);
+      return fresh;
+    };
+
     exports.get = async (id) =>
       asked((await open('readonly', 'message')).objectStore('message').index('id').get(id));
 
@@ -129,13 +143,19 @@
       const store = (await open('readonly', 'message')).objectStore('message');
       const at = await asked(store.index('id').get(anchor));
       if (!at) return null;
-      const range =
-        direction === 'after'
-          ? IDBKeyRange.bound([chat, at.rowId], [chat, Infinity], true)
-          : IDBKeyRange.bound([chat, -Infinity], [chat, at.rowId], false, true);
-      const found = await asked(store.index('chat').getAll(range));
       if (!(count > 0)) return [];
-      return direction === 'after' ? found.slice(0, count) : found.slice(-count);
+      if (direction === 'after') {
+        const after = IDBKeyRange.bound([chat, at.rowId], [chat, Infinity], true);
+        return asked(store.index('chat').getAll(after, Number.isFinite(count) ? count : undefined));
+      }
+      const before = IDBKeyRange.bound([chat, -Infinity], [chat, at.rowId], false, true);
+      const newestFirst = store.index('chat').openCursor(before, 'prev');
+      const found = [];
+      for (let cursor = await asked(newestFirst); cursor && found.length < count; cursor = await asked(newestFirst)) {
+        found.unshift(cursor.value);
+        cursor.continue();
+      }
+      return found;
     };
 
     exports.chats = async () => asked((await open('readonly', 'chat')).objectStore('chat').getAll());

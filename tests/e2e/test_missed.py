@@ -1,0 +1,92 @@
+"""What came in while nobody listened, where the history of a chat is not as one would wish."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, ANN, BOB = "6281180001", "62812", "62813"
+
+
+async def received(world: World, body: str) -> dict[str, Any]:
+    def is_it(data: dict[str, Any]) -> bool:
+        return bool(data["message"]["body"] == body)
+
+    told = await world.receiver.wait_for("message_received", where=is_it)
+    message: dict[str, Any] = told["message"]
+    return message
+
+
+async def restarted(world: World, pid: int) -> int:
+    """Its worker has another browser, and is connected."""
+
+    async def look() -> int | None:
+        told = await world.daemon.status("s1")
+        is_new = told["status"] == "connected" and told["browser_pid"] not in {None, pid}
+        return int(told["browser_pid"]) if is_new else None
+
+    return int(await world.daemon.until(look))
+
+
+async def test_a_size_that_no_file_has(world: World) -> None:
+    """Each new worker read the message back and ended by it: the session was parked after 33 s."""
+    await world.daemon.start()
+    before = await world.daemon.pair(world.standin, "s1", PHONE)
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    picture = {"mimetype": "image/png", "base64": "AAAA"}
+    odd = {"size": 2**64}
+    world.standin.phone.incoming(from_=ANN, body="look", media=picture, attributes=odd)
+    message = await received(world, "look")
+    assert message["media"]["size"] == 2**53 - 1
+    assert message["media"]["data"] is None
+    assert "9007199254740991" in message["media"]["error"]
+    after = await world.daemon.wait_status("s1", "connected")
+    assert (after["restarts"], after["lifecycle"]) == (1, "running")
+    world.standin.phone.incoming(from_=ANN, body="next")
+    await received(world, "next")
+
+
+async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
+    world: World,
+) -> None:
+    world.standin.policy.history_error = [f"{ANN}@c.us"]
+    await world.daemon.start()
+    before = await world.daemon.pair(world.standin, "s1", PHONE)
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    for friend in (ANN, BOB):
+        world.standin.phone.incoming(from_=friend, body=f"from {friend}")
+    await received(world, f"from {BOB}")
+    await restarted(world, before["browser_pid"])
+
+    async def gap() -> list[str]:
+        return [cause for cause in await incidents(world) if f"{ANN}@c.us may be missing" in cause]
+
+    (told,) = await world.daemon.until(gap)
+    assert "the database does not answer" in told
+    world.standin.phone.incoming(from_=ANN, body="live")
+    await received(world, "live")
+
+
+async def incidents(world: World) -> list[str]:
+    code, told = await world.daemon.call("GET", "/api/sessions/s1/incidents")
+    assert code == 200, told
+    return [told for one in told["incidents"] for told in (one["cause"], *one["actions"])]
+
+
+async def test_what_the_phone_writes_is_no_message_received(world: World) -> None:
+    await world.daemon.start()
+    await world.daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.write(ANN, body="own")
+    world.standin.phone.incoming(from_=ANN, body="answer")
+    await received(world, "answer")
+    bodies = [
+        one["data"]["message"]["body"]
+        for one in world.receiver.received
+        if one["event"] == "message_received"
+    ]
+    assert bodies == ["answer"]

@@ -1,0 +1,304 @@
+"""Chats are read back each for itself, oldest message first, and no longer than its live ones wait."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from waguard.wire.protocol import BackfillGap, CatchUp, InboundMessage, Incoming
+from waguard.worker import backfill as under_test
+from waguard.worker import holding
+from waguard.worker.backfill import Backfill
+from waguard.worker.devtools import DevToolsClosedError, DevToolsTimeoutError, EvaluationError
+from waguard.worker.inbound import Inbound
+from waguard.worker.page import WhatsAppPage
+
+pytestmark = pytest.mark.virtual_time
+
+
+def message(chat: str, number: int, **fields: Any) -> dict[str, Any]:
+    told = {"id": f"false_{chat}_{number}", "chat": chat, "body": f"{number}", "kind": "chat"}
+    return told | {"timestamp": 1_000 + number, "from_me": False} | fields
+
+
+class Page:
+    """Chats of so many messages; each reading of one of them costs what a test says."""
+
+    def __init__(self, **chats: int) -> None:
+        self.rows = {
+            chat: [message(chat, number) for number in range(count)]
+            for chat, count in chats.items()
+        }
+        self.read: list[tuple[str, str | None]] = []
+        self.cost: dict[str, Callable[[], Any]] = {}
+        self.unlisted: Exception | None = None
+        self.more: list[tuple[str | None, int | None]] = []
+
+    async def chats(self) -> list[tuple[str | None, int | None]]:
+        if self.unlisted:
+            raise self.unlisted
+        newest = [(chat, rows[-1]["timestamp"]) for chat, rows in self.rows.items()]
+        return [*newest, *self.more]
+
+    async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
+        self.read.append((chat, before))
+        if chat in self.cost:
+            await self.cost[chat]()
+        rows = self.rows[chat]
+        ids = [row["id"] for row in rows]
+        end = ids.index(before) if before else len(rows)
+        return rows[max(0, end - count) : end]
+
+
+class Bench:
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.emitted: list[Incoming | BackfillGap] = []
+        self.inbound = Inbound(self.emitted.append)
+        self.rooms = 0
+        self.full: asyncio.Event | None = None
+        self.it = Backfill(self.inbound, gap=self.emitted.append, room=self.room)
+
+    async def room(self) -> None:
+        self.rooms += 1
+        if self.full:
+            await self.full.wait()
+
+    async def run(self, since: dict[str, int] | None = None, floor: int = 0) -> None:
+        asked = CatchUp(since=since or {}, floor=floor)
+        async with asyncio.timeout(100_000):
+            await self.it.run(cast("WhatsAppPage", self.page), asked, ())
+
+    def live(self, chat: str, number: int) -> None:
+        self.inbound.take("message", message(chat, number))
+
+    def flush(self) -> None:
+        """What went live is emitted by a task of its own."""
+        while not self.inbound._queue.empty():
+            self.emitted.append(self.inbound._queue.get_nowait())
+
+    def told(self, chat: str) -> list[int]:
+        self.flush()
+        found = [one for one in self.emitted if isinstance(one, InboundMessage)]
+        return [int(one.body) for one in found if one.chat == chat]
+
+    @property
+    def gaps(self) -> list[tuple[str, int | None, str]]:
+        found = [one for one in self.emitted if isinstance(one, BackfillGap)]
+        return [(one.chat, one.since, one.why) for one in found]
+
+
+def throwing(error: Exception, times: int | None = None) -> Callable[[], Any]:
+    """That often, or always."""
+    left = [error] * (10**6 if times is None else times)
+
+    async def fail() -> None:
+        if left:
+            raise left.pop()
+
+    return fail
+
+
+def slow(seconds: float) -> Callable[[], Any]:
+    async def wait() -> None:
+        await asyncio.sleep(seconds)
+
+    return wait
+
+
+async def test_thousands_of_messages_come_in_pages_oldest_first() -> None:
+    bench = Bench(Page(a=2_501, b=3))
+    await bench.run()
+    assert bench.told("a") == list(range(2_501))
+    assert bench.told("b") == [0, 1, 2]
+    assert bench.gaps == []
+    assert bench.rooms == 2_504
+
+
+async def test_no_page_but_the_first_and_the_last_is_kept() -> None:
+    """A long chat is read twice rather than kept in memory."""
+    bench = Bench(Page(a=500))
+    await bench.run()
+    walked = len([1 for _, before in bench.page.read if before is None])
+    assert walked == 1
+    assert len(bench.page.read) == len(set(bench.page.read)) + 8
+
+
+async def test_each_chat_is_read_from_its_own_time_on() -> None:
+    bench = Bench(Page(a=200, b=200, c=200))
+    await bench.run({"a": 1_190, "b": 1_200}, 1_100)
+    assert bench.told("a") == list(range(190, 200))
+    assert bench.told("b") == []
+    assert bench.told("c") == list(range(100, 200))
+    assert ("b", None) not in bench.page.read
+
+
+async def test_a_chat_whose_history_throws_is_reported_and_the_others_go_on() -> None:
+    bench = Bench(Page(a=3, b=3, c=3))
+    bench.page.cost["b"] = throwing(EvaluationError("Error: damaged"))
+    await bench.run({"b": 5})
+    assert (bench.told("a"), bench.told("b"), bench.told("c")) == ([0, 1, 2], [], [0, 1, 2])
+    assert bench.gaps == [("b", 5, "its history cannot be read: the page threw Error: damaged")]
+    bench.live("b", 9)
+    assert bench.told("b") == [9]
+
+
+async def test_a_bug_in_one_chat_costs_only_that_chat() -> None:
+    bench = Bench(Page(a=3, b=3))
+    bench.page.cost["a"] = throwing(ZeroDivisionError())
+    await bench.run()
+    assert (bench.told("a"), bench.told("b")) == ([], [0, 1, 2])
+    assert bench.gaps == [("a", 0, "a bug in waguard: ZeroDivisionError")]
+    bench.live("a", 9)
+    assert bench.told("a") == [9]
+
+
+async def test_what_fails_now_and_then_is_tried_again() -> None:
+    bench = Bench(Page(a=120))
+    bench.page.cost["a"] = throwing(DevToolsTimeoutError("no answer within 15 s"), 2)
+    await bench.run()
+    assert bench.told("a") == list(range(120))
+    assert bench.gaps == []
+
+
+async def test_what_was_read_before_the_history_failed_is_told() -> None:
+    bench = Bench(Page(a=200))
+    reads = 0
+
+    async def fail_late() -> None:
+        nonlocal reads
+        reads += 1
+        if reads > 3:
+            raise EvaluationError("Error: damaged")
+
+    bench.page.cost["a"] = fail_late
+    await bench.run()
+    assert [gap[0] for gap in bench.gaps] == ["a"]
+    assert bench.told("a") == [*range(50, 100), *range(150, 200)]
+
+
+async def test_beyond_the_bound_the_newest_are_told_and_the_rest_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "CHAT_LIMIT", 150)
+    bench = Bench(Page(a=400))
+    await bench.run()
+    assert bench.told("a") == list(range(250, 400))
+    assert bench.gaps == [("a", 0, "more than 150 messages were missed: the newest are told")]
+
+
+async def test_a_page_that_is_lost_is_no_gap_and_what_waits_goes_on_waiting() -> None:
+    """Another worker reads it. What is live would hide from it how much was missed."""
+    bench = Bench(Page(a=3, b=3))
+    bench.page.cost["a"] = throwing(DevToolsClosedError("the page is gone"))
+    bench.inbound.hold()
+    bench.live("a", 9)
+    with pytest.raises(DevToolsClosedError):
+        await bench.run()
+    assert (bench.told("a"), bench.told("b"), bench.gaps) == ([], [0, 1, 2], [])
+
+
+async def test_chats_that_cannot_be_listed_are_reported_and_nothing_waits() -> None:
+    bench = Bench(Page(a=3))
+    bench.page.unlisted = EvaluationError("Error: none")
+    bench.inbound.hold()
+    bench.live("a", 9)
+    with pytest.raises(EvaluationError):
+        await bench.run(floor=7)
+    why = "the chats cannot be listed: the page threw Error: none"
+    assert (bench.told("a"), bench.gaps) == ([9], [("", 7, why)])
+
+
+async def test_a_chat_without_an_id_costs_only_itself() -> None:
+    bench = Bench(Page(a=1))
+    bench.page.more = [(None, 5), (None, None)]
+    await bench.run(floor=7)
+    assert (bench.told("a"), bench.gaps) == ([0], [("", 7, "2 chats have no id")])
+
+
+# ---- live messages ----
+
+
+async def test_live_messages_wait_for_their_chat_alone() -> None:
+    bench = Bench(Page(slow=3, quick=3))
+    bench.page.cost["slow"] = slow(20)
+    bench.inbound.hold()
+    reading = asyncio.create_task(bench.run())
+    bench.live("slow", 8)
+    bench.live("quick", 8)
+    bench.live("new", 8)
+    await asyncio.sleep(10)
+    assert (bench.told("quick"), bench.told("new"), bench.told("slow")) == ([0, 1, 2, 8], [8], [])
+    bench.live("slow", 9)
+    await reading
+    assert bench.told("slow") == [0, 1, 2, 8, 9]
+    assert bench.gaps == []
+
+
+async def test_live_messages_wait_no_longer_than_the_limit_then_a_gap_is_reported() -> None:
+    bench = Bench(Page(slow=60, quick=3))
+    bench.page.cost["slow"] = slow(40)
+    bench.inbound.hold()
+    reading = asyncio.create_task(bench.run({"slow": 5}))
+    await asyncio.sleep(10)
+    bench.live("slow", 98)
+    await asyncio.sleep(holding.LIMIT - 0.1)
+    assert (bench.told("slow"), bench.gaps) == ([], [])
+    await asyncio.sleep(0.2)
+    assert bench.told("slow") == [98]
+    assert [gap[:2] for gap in bench.gaps] == [("slow", 5)]
+    bench.live("slow", 99)
+    assert bench.told("slow") == [98, 99]
+    await reading
+    assert bench.told("slow") == [98, 99, *range(60)]
+    assert len(bench.gaps) == 1
+
+
+async def test_where_nobody_asks_live_messages_wait_no_longer_than_the_limit() -> None:
+    bench = Bench(Page())
+    bench.inbound.hold()
+    bench.live("a", 1)
+    await asyncio.sleep(holding.LIMIT + 0.1)
+    bench.live("a", 2)
+    assert bench.told("a") == [1, 2]
+    assert [gap[:2] for gap in bench.gaps] == [("a", None)]
+
+
+async def test_without_a_live_message_nothing_is_late() -> None:
+    bench = Bench(Page(slow=60))
+    bench.page.cost["slow"] = slow(100)
+    await bench.run()
+    assert (bench.told("slow"), bench.gaps) == (list(range(60)), [])
+
+
+async def test_no_more_is_told_than_there_is_room_for() -> None:
+    bench = Bench(Page(a=10))
+    bench.full = asyncio.Event()
+    reading = asyncio.create_task(bench.run())
+    await asyncio.sleep(1)
+    assert bench.told("a") == []
+    bench.full.set()
+    await reading
+    assert bench.told("a") == list(range(10))
+
+
+async def test_what_was_told_before_an_end_in_the_middle_is_the_oldest() -> None:
+    """So the time from which the next worker reads moves, and it is not all read again for ever."""
+    bench = Bench(Page(a=300))
+    reading = asyncio.create_task(bench.run())
+
+    async def fill() -> None:
+        if bench.rooms >= 100:
+            await asyncio.Event().wait()
+
+    bench.it._room = lambda: _counted(bench, fill)
+    await asyncio.sleep(1)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert bench.told("a") == list(range(100))
+
+
+async def _counted(bench: Bench, fill: Callable[[], Any]) -> None:
+    await fill()
+    bench.rooms += 1

@@ -1,0 +1,149 @@
+"""Messages that raised no event, read back from their chats.
+
+Theory of operation. A chat's history can only be read from its newest message backwards, and is told
+oldest first: so the chat is walked back, page by page, of which only the places are kept, and then
+read again from there. What was told is stored, and moves the time from which the next attempt reads:
+one that ends in the middle was not in vain. No more than the daemon keeps up with is told at a time.
+A chat that cannot be read costs only itself, and is reported.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.policy.backfill import Read, anchor, due, missed
+from waguard.wire.protocol import BackfillGap, CatchUp
+from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
+from waguard.worker.inbound import Inbound
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.told import ID_LIMIT, moment, word
+
+AT_ONCE: Final = 4  # chats
+COUNT: Final = 50  # messages of a page
+PAUSES: Final = (1.0, 3.0)  # s, before what failed is tried again; of one chat in all
+CHAT_LIMIT: Final = 20_000  # messages of a chat
+
+Place = str | None
+"""Before which message a page stands; None: it has the newest."""
+
+
+class Backfill:
+    """``gap`` is told of what could not be read; ``room`` waits until more can be told."""
+
+    def __init__(
+        self,
+        inbound: Inbound,
+        *,
+        gap: Callable[[BackfillGap], None],
+        room: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._inbound = inbound
+        self._gap = gap
+        self._room = room
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._lost: WaguardError | None = None
+        """The page is gone; another worker reads what is left."""
+
+    async def run(self, page: WhatsAppPage, asked: CatchUp, left_out: tuple[str, ...]) -> None:
+        """Tell all that was missed, and let go what waits in each chat then.
+
+        Raises ``WaguardError`` where not even the chats can be listed, or the page is lost.
+        """
+        try:
+            chats = await page.chats()
+        except WaguardError as error:
+            self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
+            self._inbound.hold_only({})
+            raise
+        wanted = due(chats, asked.since, asked.floor, left_out)
+        self._inbound.hold_only(wanted)
+        if unnamed := sum(chat is None for chat, _ in chats):
+            self._report("", asked.floor, f"{unnamed} chats have no id")
+        async with asyncio.TaskGroup() as readers:
+            for chat, since in wanted.items():
+                readers.create_task(self._catch_up(page, chat, since), name="read a chat")
+        if self._lost:
+            raise self._lost
+
+    async def _catch_up(self, page: WhatsAppPage, chat: str, since: int) -> None:
+        reader = _Reader(page, chat, since, lambda why: self._report(chat, since, why))
+        async with self._places, contextlib.aclosing(reader.messages()) as messages:
+            try:
+                async for told in messages:
+                    await self._room()
+                    await self._inbound.missed(told, page)
+            except (DevToolsClosedError, TargetCrashedError) as error:
+                self._lost = error
+                return
+            except Exception as error:  # noqa: BLE001 - one odd chat must not cost the others
+                logger.opt(exception=error).critical("a bug in waguard", task="read a chat")
+                self._report(chat, since, f"a bug in waguard: {type(error).__name__}")
+        self._inbound.release(chat)
+
+    def _report(self, chat: str, since: int, why: str) -> None:
+        logger.error("messages of a chat may be missing", chat=chat, since=since, why=why)
+        self._gap(BackfillGap(chat=chat, why=why, since=since))
+
+
+class _Reader:
+    """Of one chat. It gives up where it failed more often than ``PAUSES`` has pauses."""
+
+    def __init__(
+        self, page: WhatsAppPage, chat: str, since: int, report: Callable[[str], None]
+    ) -> None:
+        self._page = page
+        self._chat = chat
+        self._since = since
+        self._report = report
+        self._pauses = iter(PAUSES)
+        self._gave_up = False
+
+    async def messages(self) -> AsyncGenerator[Any, None]:
+        """All that came since, oldest first; what cannot be read is reported and left out."""
+        for place, known in reversed(await self._walk_back()):
+            for told in missed(known or await self._read(place), self._since):
+                yield told
+
+    async def _walk_back(self) -> list[tuple[Place, list[Read]]]:
+        """The places of all pages, newest first; of the first and the last also what they have."""
+        pages: list[tuple[Place, list[Read]]] = []
+        seen: set[str] = set()
+        before: Place = None
+        while found := await self._read(before):
+            if len(pages) > 1:
+                pages[-1] = (pages[-1][0], [])
+            pages.append((before, found))
+            before = anchor(found, self._since, seen)
+            seen.update(one.id for one in found if one.id is not None)
+            if before is None:
+                break
+            if len(seen) >= CHAT_LIMIT:
+                self._report(f"more than {CHAT_LIMIT} messages were missed: the newest are told")
+                break
+        return pages
+
+    async def _read(self, before: Place) -> list[Read]:
+        """A page. Empty: the chat ends there, or it cannot be read and that is reported."""
+        while not self._gave_up:
+            try:
+                return [_read(told) for told in await self._page.history(self._chat, before, COUNT)]
+            except (DevToolsClosedError, TargetCrashedError):
+                raise
+            except WaguardError as error:
+                if (pause := next(self._pauses, None)) is None:
+                    self._gave_up = True
+                    self._report(f"its history cannot be read: {error.line()}")
+                    return []
+            await asyncio.sleep(pause)
+        return []
+
+
+def _read(told: Any) -> Read:
+    fields = told if isinstance(told, dict) else {}
+    found = fields.get("id")
+    fits = isinstance(found, str) and 0 < len(found) <= ID_LIMIT
+    return Read(word(found, ID_LIMIT) if fits else None, moment(fields.get("timestamp")), told)

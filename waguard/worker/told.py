@@ -1,0 +1,221 @@
+"""What the page tells, read into the wire's words. Nothing of it is trusted: a message's sender chooses
+most of it, and another version of WhatsApp Web the rest.
+
+Whatever comes in, nothing raises and all that comes out can be encoded. Numbers are whole and within
+what the wire and its readers hold, texts well-formed and bounded. What is optional and odd is left out;
+what has no identity, or no text where there must be one, becomes a ``MessageError``.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from waguard.wire.protocol import (
+    Ack,
+    Edit,
+    InboundMessage,
+    Incoming,
+    IncomingCall,
+    MessageError,
+    Reaction,
+    Revoke,
+)
+
+# characters. Ids are identities and never cut; the store's column for a chat has 128
+ID_LIMIT: Final = 256
+CHAT_LIMIT: Final = 128
+TEXT_LIMIT: Final = 65_536  # WhatsApp's own for a message
+NAME_LIMIT: Final = 256
+FILENAME_LIMIT: Final = 1_024
+WORD_LIMIT: Final = 128
+REACTION_LIMIT: Final = 64
+RAW_LIMIT: Final = 8_192
+ERROR_LIMIT: Final = 500
+IDS_AT_ONCE: Final = 500  # in one ack
+
+LARGEST: Final = (1 << 53) - 1  # what every reader of JSON holds
+MILLISECONDS_FROM: Final = 100_000_000_000  # no time in seconds is as large: the year 5138
+LATEST: Final = 253_402_300_799  # s; the last one of the year 9999
+ACKS: Final = range(-1, 5)
+ACK_EXPIRED: Final = -2
+CUT: Final = f" … [cut at {TEXT_LIMIT} characters]"
+
+
+class _OddError(Exception):
+    """What was told cannot be what it says to be; the text names the field, and no content."""
+
+
+def whole(value: object) -> int | None:
+    """A number without its fraction; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) else None
+    return value
+
+
+def word(value: object, limit: int = WORD_LIMIT) -> str | None:
+    """A text as far as the limit goes; None for what is no text."""
+    if not isinstance(value, str):
+        return None
+    return value[:limit].encode(errors="replace").decode()
+
+
+def moment(value: object) -> int | None:
+    """Unix time in seconds, also of milliseconds; None for what is no time after 1970."""
+    found = whole(value)
+    if found is not None and found > MILLISECONDS_FROM:
+        found //= 1_000
+    return found if found is not None and 0 < found <= LATEST else None
+
+
+def ack(value: object) -> int | None:
+    """WhatsApp's ack, -1 to 4; None for anything else."""
+    found = whole(value)
+    if found == ACK_EXPIRED:
+        return -1
+    return found if found in ACKS else None
+
+
+def read(kind: str, told: Any, *, now: float) -> tuple[Incoming, ...]:
+    """What the page's hook told by this word; what has no time is of ``now`` (unix time)."""
+    try:
+        if not isinstance(told, dict):
+            raise _OddError(f"it is no object but {type(told).__name__}")  # noqa: TRY301 - one way out
+        if (error := word(told.get("error"), ERROR_LIMIT)) is not None:
+            raise _OddError(error)  # noqa: TRY301 - the page could not read it
+        return _READERS[kind](told, now)
+    except _OddError as error:
+        return (_error(kind, told, str(error)),)
+
+
+def _error(kind: str, told: Any, error: str) -> MessageError:
+    fields = told if isinstance(told, dict) else {}
+    raw = word(fields.get("raw"), RAW_LIMIT)
+    if raw is None:
+        try:
+            raw = json.dumps(told)[:RAW_LIMIT]  # of ASCII
+        except (ValueError, RecursionError):
+            raw = ""
+    return MessageError(
+        what=kind,
+        id=_optional_identity(fields.get("id"), ID_LIMIT),
+        chat=_optional_identity(fields.get("chat"), CHAT_LIMIT) or "",
+        error=error,
+        raw=raw,
+        digest=hashlib.sha256(raw.encode()).hexdigest()[:32],
+    )
+
+
+def _optional_identity(value: object, limit: int) -> str | None:
+    return word(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+
+
+def _identity(told: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
+    found = _optional_identity(told.get(name), limit)
+    if found is None:
+        raise _OddError(f"{name} is no text of 1 to {limit} characters")
+    return found
+
+
+def _text(told: dict[str, Any], name: str) -> str:
+    value = told.get(name)
+    if not isinstance(value, str):
+        raise _OddError(f"{name} is no text")
+    return _cut(value)
+
+
+def _cut(value: str) -> str:
+    kept = value[:TEXT_LIMIT].encode(errors="replace").decode()
+    return kept if len(value) <= TEXT_LIMIT else kept + CUT
+
+
+def _size(value: object) -> int | None:
+    found = whole(value)
+    return None if found is None or found < 0 else min(found, LARGEST)
+
+
+def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    chat = _identity(told, "chat", CHAT_LIMIT)
+    caption = told.get("caption")
+    return (
+        InboundMessage(
+            id=_identity(told, "id"),
+            chat=chat,
+            sender=_optional_identity(told.get("sender"), CHAT_LIMIT) or chat,
+            to=_optional_identity(told.get("to"), CHAT_LIMIT) or "",
+            body=_text(told, "body"),
+            timestamp=moment(told.get("timestamp")) or int(now),
+            from_me=told.get("from_me") is True,
+            kind=word(told.get("kind")) or "unknown",
+            sender_name=word(told.get("sender_name"), NAME_LIMIT),
+            group_name=word(told.get("group_name"), NAME_LIMIT),
+            caption=_cut(caption) if isinstance(caption, str) else None,
+            mimetype=word(told.get("mimetype")),
+            filename=word(told.get("filename"), FILENAME_LIMIT),
+            size=_size(told.get("size")),
+            quoted_id=_optional_identity(told.get("quoted_id"), ID_LIMIT),
+        ),
+    )
+
+
+def _acks(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    del now
+    level, ids = ack(told.get("ack")), told.get("ids")
+    if level is None:
+        raise _OddError("ack is no number from -1 to 4")
+    if not isinstance(ids, list):
+        raise _OddError("ids is no list")
+    found = [one for given in ids if (one := _optional_identity(given, ID_LIMIT))]
+    if not found:
+        raise _OddError("ids has no text of 1 to 256 characters")
+    chat = _optional_identity(told.get("chat"), CHAT_LIMIT) or ""
+    starts = range(0, len(found), IDS_AT_ONCE)
+    return tuple(
+        Ack(ids=tuple(found[start : start + IDS_AT_ONCE]), chat=chat, ack=level) for start in starts
+    )
+
+
+def _common(told: dict[str, Any], now: float) -> dict[str, Any]:
+    chat = _identity(told, "chat", CHAT_LIMIT)
+    return {
+        "id": _identity(told, "id"),
+        "chat": chat,
+        "sender": _optional_identity(told.get("sender"), CHAT_LIMIT) or chat,
+        "timestamp": moment(told.get("timestamp")) or int(now),
+    }
+
+
+def _edit(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    message_id, body = _identity(told, "message_id"), _text(told, "body")
+    return (Edit(message_id=message_id, body=body, **_common(told, now)),)
+
+
+def _revoke(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    return (Revoke(message_id=_identity(told, "message_id"), **_common(told, now)),)
+
+
+def _reaction(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    text = word(told.get("text"), REACTION_LIMIT)
+    if text is None:  # an empty one takes a reaction back
+        raise _OddError("text is no text")
+    message_id = _identity(told, "message_id")
+    return (Reaction(message_id=message_id, text=text, **_common(told, now)),)
+
+
+def _call(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    video, group = told.get("video") is True, told.get("group") is True
+    return (IncomingCall(video=video, group=group, **_common(told, now)),)
+
+
+_READERS: Final[dict[str, Callable[[dict[str, Any], float], tuple[Incoming, ...]]]] = {
+    "message": _message,
+    "ack": _acks,
+    "edit": _edit,
+    "revoke": _revoke,
+    "reaction": _reaction,
+    "call": _call,
+}
+KINDS: Final = frozenset(_READERS)
