@@ -130,3 +130,7 @@ class UnacknowledgedError(UncertainError):
 
 class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""
+
+
+class OtherNumberError(ConflictError):
+    """The message belongs to another number than the one that the session is linked to now."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from waguard.policy.inbox import Received
+from waguard.policy.news import Notice
 from waguard.policy.outbox import State
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
@@ -240,16 +241,6 @@ GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its sess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """A webhook to queue: one event for every endpoint that it concerns."""
-
-    event: str
-    event_id: str
-    lane: str
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """Something to store, with its webhooks."""
 
@@ -323,6 +314,10 @@ class Move:
     sent_at: int | None = None
     answered: bool = False
     """Its reply was written."""
+    phone: str | None = None
+    """Step only where it belongs to this number, or to none yet; then it does."""
+    tells: tuple[str, str] | None = None
+    """Session and WhatsApp's id, where the application may have to hear how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,12 +356,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did: which entries were news, which endpoints have more to deliver, and for
-    each write to the outbox the new id, or how many messages it changed."""
+    """What a write did: which entries were news, which endpoints have more to deliver, for each
+    write to the outbox the new id, or how many messages it changed, and what it told besides of
+    how messages ended."""
 
     news: tuple[bool, ...]
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
+    told: tuple[Received, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,7 +404,10 @@ class MessageStore(Protocol):
     ) -> Written:
         """All of it, durably, in one transaction; an entry that is no news is left out.
 
-        An ack that is news moves the message that it is about. A session event takes the place of those of its session that are still pending.
+        An ack that is news moves the message that it is about, and its webhooks wait for
+        ``message_sent``. How a message ended is told here, once, when it may be
+        (``policy.news``). A session event takes the place of those of its session that are still
+        pending; ``session_ready`` claims the messages that belong to no number yet.
         ``with_global``: whether there is a receiver besides the sessions' own.
         """
 
@@ -460,6 +460,9 @@ class OutboxStore(Protocol):
     async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
         """All that are accepted or sending, those that became uncertain since, and those since
         whose reply was not written; by id. Times are unix time."""
+
+    async def untold(self, *, since: float) -> list[Outgoing]:
+        """Those accepted since that WhatsApp's server has, without a ``message_sent``."""
 
     async def find(self, number: int) -> Outgoing | None:
         """By waguard's id."""
@@ -577,11 +580,14 @@ class Sessions(Protocol):
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""
 
-    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
-        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready.
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
+        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready; with
+        ``phone`` (digits) only while the session is linked to that number.
 
         Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
-        ``RefusedError``, ``UncertainError`` where the answer never came.
+        ``OtherNumberError``, ``RefusedError``, ``UncertainError`` where the answer never came.
         """
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:

@@ -8,7 +8,8 @@ from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from waguard.errors import DatabaseUnavailableError
 from waguard.policy.inbox import Kind, Received, Told
-from waguard.ports import GLOBAL, Entry, Notice
+from waguard.policy.news import Notice
+from waguard.ports import GLOBAL, Entry
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"

@@ -12,7 +12,8 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
-from waguard.ports import GLOBAL, Endpoint, Entry, Notice, Pending, Settlement
+from waguard.policy.news import Notice
+from waguard.ports import GLOBAL, Endpoint, Entry, Pending, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 

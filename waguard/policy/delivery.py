@@ -30,6 +30,8 @@ EVENTS: Final = SESSION_EVENTS | {
     "message_status_updated",
     "message_delivered",
     "message_read",
+    "message_played",
+    "message_failed",
     "message_edited",
     "message_revoked",
     "message_reaction",

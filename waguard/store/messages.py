@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.delivery import SESSION_EVENTS
-from waguard.policy.inbox import Kind
+from waguard.policy.inbox import Kind, Received
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -37,9 +37,10 @@ from waguard.ports import (
     Settlement,
     Written,
 )
-from waguard.store import outbox
+from waguard.store import outbox, telling
 from waguard.store.layout import Layout
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX
+from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
@@ -89,30 +90,43 @@ class SqlMessages:
         async with self._turn, self._writing() as work:
             kept = await outbox.write(work.connection, outgoing, self._wall())
             await _settle(work.connection, settlements, self._wall())
-            known = await _known(work.connection, entries)
-            news = tuple(_is_news(entry, known) for entry in entries)
+            told = telling.tells(outgoing)
+            known = await _known(work.connection, telling.keys(entries, told))
+            also = Telling(work.connection, known, self._wall())
+            await also.look(entries, told)
+            news = tuple(_is_news(entry, known, also) for entry in entries)
             fresh = [entry for entry, is_news in zip(entries, news, strict=True) if is_news]
-            if not fresh:
-                return Written(news=news, endpoints=frozenset(), kept=kept)
             await outbox.take_acks(work.connection, [e.received for e in fresh], self._wall())
-            own = await _with_own(work.connection, {e.received.session_id for e in fresh})
-            await work.connection.execute(insert(INBOX), [self._row(entry) for entry in fresh])
-            newest = _newest_session_events(fresh)
-            for session_id in sorted(newest):
-                await _leave_out_outdated(work.connection, session_id)
-            queued = [
-                row
-                for number, entry in enumerate(fresh)
-                if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
-                for row in self._queued(entry, own, with_global=with_global)
-            ]
-            if queued:
-                await work.connection.execute(insert(DELIVERIES), queued)
-            endpoints = frozenset(row["endpoint"] for row in queued)
-            return Written(news=news, endpoints=endpoints, kept=kept)
+            await outbox.claim(work.connection, [e.received for e in fresh])
+            made = await also.make(fresh, told)
+            if rows := [self._row(one) for one in (*made, *(e.received for e in fresh))]:
+                await work.connection.execute(insert(INBOX), rows)
+            queued = await self._queue(
+                work.connection, also.in_order(fresh), with_global=with_global
+            )
+            return Written(news=news, endpoints=queued, kept=kept, told=tuple(made))
 
-    def _row(self, entry: Entry) -> dict[str, Any]:
-        received = entry.received
+    async def _queue(
+        self, connection: AsyncConnection, entries: Sequence[Entry], *, with_global: bool
+    ) -> frozenset[str]:
+        """The endpoints that have more to deliver."""
+        if not entries:
+            return frozenset()
+        own = await _with_own(connection, {e.received.session_id for e in entries})
+        newest = _newest_session_events(entries)
+        for session_id in sorted(newest):
+            await _leave_out_outdated(connection, session_id)
+        queued = [
+            row
+            for number, entry in enumerate(entries)
+            if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
+            for row in self._queued(entry, own, with_global=with_global)
+        ]
+        if queued:
+            await connection.execute(insert(DELIVERIES), queued)
+        return frozenset(row["endpoint"] for row in queued)
+
+    def _row(self, received: Received) -> dict[str, Any]:
         return {
             "session_id": received.session_id,
             "key": storable(received.key),
@@ -312,14 +326,16 @@ async def _settle(
         )
 
 
-async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[tuple[str, str]]:
-    """Those of the entries' keys that are in the inbox already."""
-    asked: dict[str, list[str]] = {}
-    for entry in entries:
-        keys = (entry.received.key, *entry.received.unless)
-        asked.setdefault(entry.received.session_id, []).extend(map(storable, keys))
+async def _known(
+    connection: AsyncConnection, keys: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Those sessions' keys that are in the inbox already."""
+    asked: dict[str, dict[str, None]] = {}
+    for session_id, key in keys:
+        asked.setdefault(session_id, {})[storable(key)] = None
     known: set[tuple[str, str]] = set()
-    for session_id, wanted in asked.items():
+    for session_id, some in asked.items():
+        wanted = list(some)
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             query = select(INBOX.c.key).where(
                 INBOX.c.session_id == session_id,
@@ -329,9 +345,11 @@ async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[t
     return known
 
 
-def _is_news(entry: Entry, known: set[tuple[str, str]]) -> bool:
+def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
     received = entry.received
     keys = (received.key, *received.unless)
+    if also.is_own(received):
+        return False
     if any((received.session_id, storable(key)) in known for key in keys):
         return False
     known.add((received.session_id, storable(received.key)))

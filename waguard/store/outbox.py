@@ -8,11 +8,13 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Select,
+    String,
     and_,
     bindparam,
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
@@ -21,10 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.inbox import Kind, Received
-from waguard.policy.outbox import ENDED, FROM, WITHOUT_CONTENT, State, by_ack
+from waguard.policy.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
 from waguard.ports import Draft, Move, Outgoing, Retract
 from waguard.store.layout import Layout
-from waguard.store.models import OUTBOX
+from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 from waguard.store.work import Work
 
@@ -56,6 +58,16 @@ class SqlOutbox:
         return await self._found(
             select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         )
+
+    async def untold(self, *, since: float) -> list[Outgoing]:
+        told = INBOX.c
+        sent = and_(
+            told.session_id == _OWN.session_id,
+            told.key == literal("sent:", String(200)) + _OWN.message_id,
+        )
+        there = and_(_in(AT_SERVER), _OWN.created_at >= since)
+        query = select(*_SHOWN).where(there, ~select(told.id).where(sent).exists())
+        return await self._found(query.order_by(_OWN.id))
 
     async def find(self, number: int) -> Outgoing | None:
         return await self._one(_OWN.id == number)
@@ -222,12 +234,26 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
             values["attempts"] = _OWN.attempts + 1
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
-        step = same.where(_in(FROM[move.state])).values(values | anyway)
+        step = same.where(_in(FROM[move.state]))
+        if move.phone is not None:
+            values["phone"] = move.phone
+            step = step.where(or_(_OWN.phone.is_(None), _OWN.phone == move.phone))
+        step = step.values(values | anyway)
         if count := (await connection.execute(step)).rowcount:
             return count
     if anyway:
         await connection.execute(same.values(anyway))
     return 0
+
+
+async def claim(connection: AsyncConnection, received: Sequence[Received]) -> None:
+    """What belongs to no number yet is the first one's that its session is paired with."""
+    for one in received:
+        phone = number_of(one.told[0].data.get("phone_number"))
+        if one.told[0].event == "session_ready" and phone:
+            waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
+            mine = and_(_OWN.session_id == one.session_id, waits)
+            await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
 
 
 async def take_acks(connection: AsyncConnection, received: Sequence[Received], now: float) -> None:
