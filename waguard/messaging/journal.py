@@ -429,7 +429,6 @@ class Journal:
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
             logger.exception("a bug in waguard after a write")
 
-
     def _say(self, received: Received) -> None:
         try:
             self.told(received)

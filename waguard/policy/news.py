@@ -113,9 +113,7 @@ def of_stored_ack(payload: Mapping[str, Any]) -> tuple[Told, ...]:
 def may_be_told(message: Message, now: float) -> bool:
     """Whether its reply is written, or nobody will ask for it any more."""
     return (
-        message.answered
-        or message.bulk_id is not None
-        or now - message.created_at >= REPEATED_FOR
+        message.answered or message.bulk_id is not None or now - message.created_at >= REPEATED_FOR
     )
 
 

@@ -28,6 +28,7 @@ from waguard.wire.protocol import (
     Revoke,
 )
 
+
 def _phone(wid: str) -> str | None:
     digits = wid.partition("@")[0].partition(":")[0]
     return digits if wid.endswith("@c.us") and digits.isdigit() else None
