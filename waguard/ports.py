@@ -417,6 +417,9 @@ class MessageStore(Protocol):
     async def body(self, number: int) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
 
+    async def files_awaited(self) -> Collection[str]:
+        """The names of the files that webhooks name which still wait."""
+
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""
 

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.delivery import SESSION_EVENTS
 from waguard.policy.inbox import Kind, Received
+from waguard.policy.media import names_in
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -47,6 +48,8 @@ from waguard.store.work import Work
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
 REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
+_BODIES_AT_ONCE: Final = 500
+_WITH_FILES: Final = ("message_received", "message_sent")
 
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
@@ -187,6 +190,19 @@ class SqlMessages:
             query = select(DELIVERIES.c.body).where(DELIVERIES.c.id == number)
             found: bytes | None = await connection.scalar(query)
             return found
+
+    async def files_awaited(self) -> set[str]:
+        names, last, own = set[str](), 0, DELIVERIES.c
+        waiting = _PENDING & own.event.in_(_WITH_FILES)
+        query = select(own.id, own.body).where(waiting).order_by(own.id).limit(_BODIES_AT_ONCE)
+        while True:
+            async with self._reading() as (connection, _):
+                found = (await connection.execute(query.where(own.id > last))).all()
+            if not found:
+                return names
+            for row in found:
+                names |= names_in(row.body)
+            last = found[-1].id
 
     # ---- endpoints ----
 
