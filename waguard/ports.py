@@ -452,8 +452,11 @@ class MessageStore(Protocol):
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; whether there was one."""
 
-    async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
-        """Delete at most about ``limit`` rows that are older (unix time); how many."""
+    async def tidy(
+        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+    ) -> int:
+        """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
+        messages ended goes only before ``told_before``: it must not be told twice."""
 
 
 class OutboxStore(Protocol):
@@ -465,7 +468,8 @@ class OutboxStore(Protocol):
         whose reply was not written; by id. Times are unix time."""
 
     async def untold(self, *, since: float) -> list[Outgoing]:
-        """Those accepted since that WhatsApp's server has, without a ``message_sent``."""
+        """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
+        ones that it will never have, without a ``message_failed``."""
 
     async def find(self, number: int) -> Outgoing | None:
         """By waguard's id."""

@@ -301,7 +301,9 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     before = wall.time - 50
 
     async def tidy() -> int:
-        return await messages.tidy(inbox_before=before, dead_before=before, limit=3)
+        return await messages.tidy(
+            inbox_before=before, told_before=before, dead_before=before, limit=3
+        )
 
     assert [await tidy() for _ in range(3)] == [6, 4, 0]
     assert await keys(database) == ["new"]

@@ -10,10 +10,12 @@ import pytest
 
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find, keep, write
+from waguard.config import Retention
 from waguard.policy import news
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
 from waguard.policy.outbox import REPEATED_FOR, State
 from waguard.ports import GLOBAL, Entry, Move
+from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -180,8 +182,26 @@ async def test_what_was_never_announced_is_found(store: SqlStore, wall: Wall) ->
     await keep(store, "o", state=State.UNCERTAIN)
     told = await store.messages.write([], outgoing=[tells(numbers[0], answered=True)])
     assert len(told.told) == 1
+    failed = [await keep(store, name, state=State.REFUSED, queued=True) for name in "pq"]
+    await keep(store, "r", state=State.FAILED)  # its request was told
+    told = await store.messages.write([], outgoing=[tells(failed[0], "p", answered=True)])
+    assert [one.kind for one in told.told] == [Kind.FAILED]
     left = await store.outbox.untold(since=later + 5)
-    assert [row.id for row in left] == [numbers[1]]
+    assert [row.id for row in left] == [numbers[1], failed[1]]
+
+
+@every_database
+async def test_as_long_as_the_outbox_knows_it_nothing_is_told_twice(
+    store: SqlStore, wall: Wall
+) -> None:
+    number = await keep(store, bulk_id="b", state=State.SENT)
+    written = await store.messages.write([ack(2)], outgoing=[tells(number)])
+    assert len(written.told) == 1
+    wall.time += 50 * 86_400
+    keep_for = Retention(inbox_days=1, outbox_days=100)
+    assert await housekeeping.tidy_messages(store.messages, keep_for, wall.time) == 1  # the ack
+    assert (await store.messages.write([ack(3)])).told == ()
+    assert (await queued(store))[-1] == ("message_read", 4)
 
 
 @every_database

@@ -26,6 +26,7 @@ async def tidy_messages(messages: MessageStore, keep: Retention, now: float) -> 
     count = 0
     while gone := await messages.tidy(
         inbox_before=now - keep.inbox_days * _DAY,
+        told_before=now - max(keep.inbox_days, keep.outbox_days) * _DAY,
         dead_before=now - keep.dead_days * _DAY,
         limit=AT_ONCE,
     ):

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Select,
+    and_,
     case,
     delete,
     func,
     insert,
     null,
+    or_,
     select,
     update,
 )
@@ -48,6 +50,7 @@ from waguard.store.work import Work
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
 REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
+_TOLD: Final = (Kind.SENT.value, Kind.FAILED.value)
 _BODIES_AT_ONCE: Final = 500
 _WITH_FILES: Final = ("message_received", "message_sent")
 
@@ -300,10 +303,13 @@ class SqlMessages:
             )
             return bool(gone.rowcount)
 
-    async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
-        count = 0
+    async def tidy(
+        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+    ) -> int:
+        count, own = 0, INBOX.c
+        may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
         for column, old in (
-            (INBOX.c.id, INBOX.c.stored_at < inbox_before),
+            (own.id, and_(own.stored_at < inbox_before, may_go)),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
         ):
             async with self._reading() as (connection, _):

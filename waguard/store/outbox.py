@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.inbox import Kind, Received
+from waguard.policy.news import NOT_SENT
 from waguard.policy.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
 from waguard.ports import Draft, Move, Outgoing, Retract
 from waguard.store.layout import Layout
@@ -60,13 +61,11 @@ class SqlOutbox:
         )
 
     async def untold(self, *, since: float) -> list[Outgoing]:
-        told = INBOX.c
-        sent = and_(
-            told.session_id == _OWN.session_id,
-            told.key == literal("sent:", String(200)) + _OWN.message_id,
+        untold = or_(
+            and_(_in(AT_SERVER), ~_has_key("sent:")),
+            and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
         )
-        there = and_(_in(AT_SERVER), _OWN.created_at >= since)
-        query = select(*_SHOWN).where(there, ~select(told.id).where(sent).exists())
+        query = select(*_SHOWN).where(untold, _OWN.created_at >= since)
         return await self._found(query.order_by(_OWN.id))
 
     async def find(self, number: int) -> Outgoing | None:
@@ -135,6 +134,13 @@ class SqlOutbox:
     async def _found(self, query: Select[Any]) -> list[Outgoing]:
         async with self._reading() as (connection, _):
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
+
+
+def _has_key(prefix: str) -> ColumnElement[bool]:
+    """Whether the inbox tells this of the message. A key that was too long is never found."""
+    told, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
+    mine = and_(told.session_id == _OWN.session_id, told.key == key)
+    return select(told.id).where(mine).exists()
 
 
 def _outgoing(row: dict[str, Any]) -> Outgoing:
