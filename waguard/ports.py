@@ -318,6 +318,8 @@ class Move:
     """Step only where it belongs to this number, or to none yet; then it does."""
     tells: tuple[str, str] | None = None
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
+    due: bool = False
+    """It is to hear it also where no reply was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
-from waguard.messaging.tickets import KEPT_FOR, Ticket
+from waguard.messaging.tickets import Ticket
 from waguard.policy.outbox import State
 from waguard.ports import BusEvent, SessionRow
 from waguard.supervision import translate
@@ -23,6 +23,7 @@ from waguard.wire.protocol import Ack, InboundMessage, Sent
 ROW = SessionRow(
     session_id=SESSION, workspace_id=1, status="connected", desired_up=True, generation=1
 )
+GRACE = Send().reply_grace
 REFUSED = Sent(outcome="refused", message_id="x", timestamp=0, error="no such number")
 
 
@@ -142,7 +143,7 @@ async def test_a_reply_that_was_never_written_does_not_swallow_it(world: World) 
     world.outbox.unanswered(ticket)
     ack(world, ticket.message_id, 2)
     assert await webhooks(world) == []
-    world.clock.now += KEPT_FOR - 1
+    world.clock.now += GRACE - 1
     world.outbox._timers._ring()
     assert await webhooks(world) == []
     world.clock.now += 2
@@ -150,7 +151,7 @@ async def test_a_reply_that_was_never_written_does_not_swallow_it(world: World) 
     assert (await names(world))[0] == "message_sent"
 
 
-@pytest.mark.parametrize("after", [KEPT_FOR - 1, KEPT_FOR + 1])
+@pytest.mark.parametrize("after", [GRACE - 1, GRACE + 1])
 async def test_a_crash_between_the_server_and_the_reply_does_not_swallow_it(
     world: World, after: float
 ) -> None:
@@ -161,7 +162,7 @@ async def test_a_crash_between_the_server_and_the_reply_does_not_swallow_it(
     await world.kill()
     world.clock.now += after
     await world.start()
-    if after < KEPT_FOR:
+    if after < GRACE:
         assert await webhooks(world) == []
         again = world.send()
         await world.outbox.result(again)

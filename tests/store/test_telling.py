@@ -104,7 +104,14 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
 
 
 @every_database
-async def test_message_sent_waits_for_the_reply_or_until_none_will_be_asked_for(
+async def test_message_sent_waits_for_the_reply_or_until_it_is_due(store: SqlStore) -> None:
+    number = await keep(store, state=State.SENDING)
+    assert (await store.messages.write([], outgoing=[tells(number, state=State.SENT)])).told == ()
+    assert len((await store.messages.write([], outgoing=[tells(number, due=True)])).told) == 1
+
+
+@every_database
+async def test_long_after_its_request_message_sent_waits_for_nothing(
     store: SqlStore, wall: Wall
 ) -> None:
     number = await keep(store, state=State.SENDING)

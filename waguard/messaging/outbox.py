@@ -140,7 +140,7 @@ class Outbox:
         for row in left:
             self._resume(row, now)
         for row in untold:
-            at = now if row.answered or row.bulk_id else row.created_at + KEPT_FOR
+            at = now if row.answered or row.bulk_id else row.created_at + self._grace
             self._tell_at(at, row.id, (row.session_id, row.message_id))
         self._begun = True
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
@@ -688,13 +688,17 @@ class Outbox:
     def _tell_later(self, ticket: Ticket) -> None:
         """Once nobody can ask for its reply any more; until then the reply comes first."""
         if ticket.id and not (ticket.told or ticket.replies or ticket.bulk_id):
-            self._tell_at(self._wall() + KEPT_FOR, ticket.id, ticket.name)
+            self._tell_at(self._wall() + self._grace, ticket.id, ticket.name)
+
+    @property
+    def _grace(self) -> float:
+        return self._config().send.reply_grace
 
     def _tell_at(self, when: float, number: int, name: tuple[str, str]) -> None:
         self._timers.at(when, lambda: self._tell(number, name))
 
     def _tell(self, number: int, name: tuple[str, str]) -> None:
-        self._journal.move(Move(id=number, tells=name))
+        self._journal.move(Move(id=number, tells=name, due=True))
 
     def _on_told(self, received: Received) -> None:
         """The webhooks are queued already."""

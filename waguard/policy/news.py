@@ -117,9 +117,10 @@ def may_be_told(message: Message, now: float) -> bool:
     )
 
 
-def of_outcome(message: Message, now: float) -> Received | None:
-    """What the application is to hear of how it ended; None: nothing, or not yet."""
-    if not may_be_told(message, now):
+def of_outcome(message: Message, now: float, *, due: bool = False) -> Received | None:
+    """What the application is to hear of how it ended; None: nothing, or not yet. ``due``: its
+    reply is not waited for any more."""
+    if not due and not may_be_told(message, now):
         return None
     if message.state in AT_SERVER:
         key, kind = sent_key(message.message_id), Kind.SENT

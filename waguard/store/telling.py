@@ -4,7 +4,7 @@ It is decided in the transaction that changes the state, from what is in the dat
 crashes in between, each is told once, and nothing of a message before its ``message_sent``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,9 +28,13 @@ Keys = set[Name]
 KEYS_AT_ONCE: Final = 1_000
 
 
-def tells(outgoing: Sequence[Draft | Move | Retract]) -> list[Name]:
-    """The messages of which the application may have to hear."""
-    return [item.tells for item in outgoing if isinstance(item, Move) and item.tells]
+def tells(outgoing: Sequence[Draft | Move | Retract]) -> dict[Name, bool]:
+    """The messages of which the application may have to hear; and whether without a reply too."""
+    told: dict[Name, bool] = {}
+    for item in outgoing:
+        if isinstance(item, Move) and item.tells:
+            told[item.tells] = item.due or told.get(item.tells, False)
+    return told
 
 
 def keys(entries: Sequence[Entry], told: Iterable[Name]) -> Iterable[Name]:
@@ -79,7 +83,7 @@ class Telling:
         self._stored: dict[Name, list[Entry]] = {}
         """Acks that waited in the inbox."""
 
-    async def look(self, entries: Sequence[Entry], told: Sequence[Name]) -> None:
+    async def look(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
         """Read from the outbox what ``entries`` and ``told`` are about, as far as it is untold."""
         found = [*told, *(name for entry in entries if (name := _name(entry.received)))]
         self._told = {name for name in found if _is_told(name, self._known)}
@@ -96,12 +100,13 @@ class Telling:
         """Whether the outbox tells of it itself."""
         return received.unless_own and _name(received) in self._own
 
-    async def make(self, fresh: Sequence[Entry], told: Sequence[Name]) -> list[Received]:
+    async def make(self, fresh: Sequence[Entry], told: Mapping[Name, bool]) -> list[Received]:
         """How messages ended, by this transaction; then what waited for it is read too."""
         moved = [name for entry in fresh if (name := self._moved(entry.received))]
         for name in dict.fromkeys((*told, *moved)):
             message = self._own.get(name)
-            outcome = message and news.of_outcome(message, self._now)
+            due = told.get(name, False)
+            outcome = message and news.of_outcome(message, self._now, due=due)
             if outcome and (name[0], storable(outcome.key)) not in self._known:
                 self._made.append(outcome)
                 self._known.add((name[0], storable(outcome.key)))
