@@ -93,6 +93,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "send.timeout": 30.0,
         "send.idempotency_hours": 24,
         "send.ack_limit": 60.0,
+        "send.reply_grace": 120.0,
         "send.check_first_contact": True,
         "send.fetch_timeout": 15.0,
         "send.allow_private": False,

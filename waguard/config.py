@@ -145,13 +145,14 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; and
-    for how long a key is the same message."""
+    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; for
+    how long a key is the same message, and a reply that was not written may be asked for again."""
 
     wait: Delay = 20.0
     timeout: Seconds = 30.0
     ack_limit: Seconds = 60.0
     idempotency_hours: Count = 24
+    reply_grace: Seconds = 120.0
     check_first_contact: bool = True
     fetch_timeout: Seconds = 15.0
     allow_private: bool = False

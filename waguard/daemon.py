@@ -320,13 +320,13 @@ class Daemon:
             logger.info("old rows deleted", messages=messages, audit=entries)
 
     async def _tidy_media(self) -> None:
-        keep = self._config.media
-        count = await asyncio.to_thread(
-            self._media.tidy,
-            now=self._clock.wall(),
-            keep_for=keep.keep_days * DAY,
-            size_limit=keep.limit << 20,
-        )
+        try:
+            count = await housekeeping.tidy_media(
+                self._media, self._store.messages, self._config.media, self._clock.wall()
+            )
+        except WaguardError as error:
+            logger.warning("received files are not tidied, trying again later", why=error.line())
+            return
         if count:
             logger.info("received files deleted", count=count)
 

@@ -128,3 +128,13 @@ class UnacknowledgedError(UncertainError):
 
 class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""
+
+
+class OtherNumberError(ConflictError):
+    """The message belongs to another number than the one that the session is linked to now."""
+
+    def __init__(self, its: str | None, now: str | None) -> None:
+        super().__init__(
+            f"the message was accepted for +{its}, and the session is linked to +{now} now",
+            remedy="send it as a new message, or link the old number again",
+        )

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Received
+from waguard.policy.news import Notice
 from waguard.policy.outbox import State
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
@@ -269,16 +270,6 @@ GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its sess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """A webhook to queue: one event for every endpoint that it concerns."""
-
-    event: str
-    event_id: str
-    lane: str
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """Something to store, with its webhooks."""
 
@@ -368,6 +359,12 @@ class Move:
     sent_at: int | None = None
     answered: bool = False
     """Its reply was written."""
+    phone: str | None = None
+    """Step only where it belongs to this number, or to none yet; then it does."""
+    tells: tuple[str, str] | None = None
+    """Session and WhatsApp's id, where the application may have to hear how it ended."""
+    due: bool = False
+    """It is to hear it also where no reply was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,12 +403,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did: which entries were news, which endpoints have more to deliver, and for
-    each write to the outbox the new id, or how many messages it changed."""
+    """What a write did: which entries were news, which endpoints have more to deliver, for each
+    write to the outbox the new id, or how many messages it changed, and what it told besides of
+    how messages ended."""
 
     news: tuple[bool, ...]
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
+    told: tuple[Received, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -459,7 +458,10 @@ class MessageStore(Protocol):
     ) -> Written:
         """All of it, durably, in one transaction; an entry that is no news is left out.
 
-        An ack that is news moves the message that it is about. A session event takes the place of those of its session that are still pending.
+        An ack that is news moves the message that it is about, and its webhooks wait for
+        ``message_sent``. How a message ended is told here, once, when it may be
+        (``policy.news``). A session event takes the place of those of its session that are still
+        pending; ``session_ready`` claims the messages that belong to no number yet.
         ``for_global``: the events that the receiver besides the sessions' own gets.
         """
 
@@ -479,6 +481,9 @@ class MessageStore(Protocol):
 
     async def body(self, number: int) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
+
+    async def files_awaited(self) -> Collection[str]:
+        """The names of the files that webhooks name which still wait."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""
@@ -529,8 +534,11 @@ class MessageStore(Protocol):
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; whether there was one."""
 
-    async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
-        """Delete at most about ``limit`` rows that are older (unix time); how many. What is still
+    async def tidy(
+        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+    ) -> int:
+        """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
+        messages ended goes only before ``told_before``: it must not be told twice. What is still
         pending when its inbox entry may go is a dead letter first."""
 
     async def linked_phone(self, session_id: str) -> str | None:
@@ -547,6 +555,10 @@ class OutboxStore(Protocol):
     async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
         """All that are accepted or sending, those that became uncertain since, and those since
         whose reply was not written; by id. Times are unix time."""
+
+    async def untold(self, *, since: float) -> list[Outgoing]:
+        """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
+        ones that it will never have, without a ``message_failed``."""
 
     async def find(self, number: int) -> Outgoing | None:
         """By waguard's id."""
@@ -683,11 +695,14 @@ class Sessions(Protocol):
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""
 
-    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
-        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready.
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
+        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready; with
+        ``phone`` (digits) only while the session is linked to that number.
 
         Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
-        ``RefusedError``, ``UncertainError`` where the answer never came.
+        ``OtherNumberError``, ``RefusedError``, ``UncertainError`` where the answer never came.
         """
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:

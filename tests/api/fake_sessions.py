@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from waguard.errors import ConflictError, NotFoundError, SessionIdTakenError, WaguardError
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    OtherNumberError,
+    SessionIdTakenError,
+    WaguardError,
+)
+from waguard.policy.outbox import number_of
 from waguard.policy.reconcile import Correction, Finding
 from waguard.ports import Health, SessionView, Usage
 from waguard.wire.protocol import Acks, Call, QrCode, SendMedia, SendText, Sent, Value
@@ -143,8 +150,12 @@ class FakeSessions:
         self.done.append(f"qr wait={wait:g} refresh={refresh}")
         return self.code or QrCode(raw=RAW, count=1, expires_at=time.time() + 20)
 
-    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
-        self._find(session_id)
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
+        number = number_of(self._find(session_id).phone_number)
+        if phone is not None and phone != number:
+            raise OtherNumberError(phone, number)
         self.calls.append((session_id, call, wait))
         if isinstance(call, Acks):
             return Value(acks={it: self.acks[it] for it in call.ids if it in self.acks})

@@ -254,11 +254,11 @@ async def test_message_sent_never_overtakes_the_reply(
     order: list[str] = []
     publish = api.bus.publish
 
-    def noting(event: str, *rest: Any) -> BusEvent:
+    def noting(event: str, *rest: Any, **more: Any) -> BusEvent:
         order.append(event)
-        return publish(event, *rest)
+        return publish(event, *rest, **more)
 
-    monkeypatch.setattr(api.bus, "publish", noting)
+    monkeypatch.setattr(api.outbox, "_publish", noting)
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")

@@ -9,7 +9,8 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from waguard.errors import DatabaseUnavailableError
 from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Kind, Received, Told
-from waguard.ports import GLOBAL, Entry, Notice, Settlement
+from waguard.policy.news import Notice
+from waguard.ports import GLOBAL, Entry, Settlement
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"

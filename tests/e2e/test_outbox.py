@@ -88,7 +88,8 @@ async def test_not_even_where_the_worker_dies_too(world: World) -> None:
 
 async def test_a_queued_message_is_sent_once_when_its_session_is_back(world: World) -> None:
     daemon = world.daemon
-    daemon.settings = {**daemon.settings, "WAGUARD_SEND__WAIT": "0.5"}
+    quick = {"WAGUARD_SEND__WAIT": "0.5", "WAGUARD_SEND__REPLY_GRACE": "1"}
+    daemon.settings = {**daemon.settings, **quick}
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.policy.refuse_sockets = True

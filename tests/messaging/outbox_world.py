@@ -17,7 +17,7 @@ from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
-from waguard.policy.delivery import OLD_SERVICE
+from waguard.policy.delivery import EVENTS
 from waguard.ports import Outgoing
 from waguard.store.sql import SqlStore
 
@@ -61,7 +61,7 @@ class World:
             self.store.messages,
             MediaFolder(self.path.parent / "media"),
             base="",
-            for_global=lambda: OLD_SERVICE,
+            for_global=lambda: EVENTS,
         )
         await self.journal.__aenter__()
         self.outbox = Outbox(

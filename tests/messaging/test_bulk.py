@@ -11,7 +11,7 @@ from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
-from waguard.messaging import outbox
+from waguard.messaging import bulk, outbox
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.commands import text
 from waguard.messaging.outbox import HOUR
@@ -160,6 +160,27 @@ async def test_a_key_means_the_same_bulk(world: World) -> None:
     assert await accept(world, key="other") != first
     world.clock.now += 2 * HOUR
     assert await accept(world, key="k") != first
+
+
+async def test_a_clients_key_is_never_one_of_our_own(world: World) -> None:
+    first = await accept(world, key="bulk mine")
+    world.clock.now += 23 * HOUR
+    assert await accept(world, key="bulk mine") == first
+    own = {row.key for row in await world.store.outbox.listing() if row.key}
+    await accept(world, "ho")
+    [ours] = {row.key for row in await world.store.outbox.listing() if row.key} - own
+    assert not ours.isprintable()
+
+
+async def test_a_bulk_of_the_version_before_is_still_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(bulk, "_OWN_KEY", "bulk ")
+        first = await accept(world)
+    assert await accept(world) == first
+    world.clock.now += KEPT_FOR + 1
+    assert await accept(world) != first
 
 
 async def test_the_key_of_a_single_message_is_no_bulks(world: World) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,18 @@ import pytest
 
 from tests.messaging.office import Office, office
 from tests.messaging.receiver import INSTANCE, Receiver
+from tests.waiting import wait_until
+from waguard.config import Media
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
 from waguard.messaging import files as under_test
 from waguard.messaging import journal
 from waguard.messaging.files import NO_ANSWER
 from waguard.policy.inbox import File, Kind, Received, Told
 from waguard.policy.media import GONE
+from waguard.policy.outbox import State
+from waguard.ports import Move
+from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8
 NAME = hashlib.sha256(PICTURE).hexdigest()
@@ -195,3 +202,88 @@ async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
     assert errors[0] is None
     assert errors[1:] == ["too much waits for the database"] * 3
     assert it.journal._bytes == 0
+
+
+async def test_an_empty_file_is_a_file(tmp_path: Path, receiver: Receiver) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        put(it, received(1, content=b""))
+        media = await delivered(it, receiver)
+    assert (media["data"], media["error"]) == ("", None)
+    assert media["sha256"] == hashlib.sha256(b"").hexdigest()
+
+
+async def test_no_send_waits_for_a_file_and_what_is_behind_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Hung(tmp_path / "media")
+    try:
+        async with office(tmp_path, None, files=disk) as it:
+            order: list[str] = []
+            it.journal.put((received(0, content=None),), lambda _: order.append("before"))
+            it.journal.put((received(1),), lambda _: order.append("file"))
+            it.journal.put((), lambda _: order.append("nothing"))
+            it.journal.put((received(2, content=None),), lambda _: order.append("behind"))
+            await wait_until(lambda: disk.asked, "the file is being written")
+            await asyncio.wait_for(it.journal.keep(Move(id=1, state=State.SENDING)), 5.0)
+            await wait_until(lambda: order, "what came before is stored")
+            assert order == ["before"]
+            assert not await it.journal.flushed(0.0)
+            disk.answers.set()
+            assert await it.journal.flushed(10.0)
+            assert order == ["before", "file", "nothing", "behind"]
+    finally:
+        disk.answers.set()
+
+
+async def test_files_that_are_on_their_way_at_the_end_are_stored(tmp_path: Path) -> None:
+    async with office(tmp_path, None) as it:
+        for number in range(5):
+            put(it, received(number))
+    assert [one.key for one in it.news] == [str(number) for number in range(5)]
+
+
+async def test_a_bug_with_a_file_costs_the_file_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    def buggy(*_: Any) -> str:
+        raise RuntimeError("a bug")
+
+    async with office(tmp_path, None) as it:
+        monkeypatch.setattr(it.journal.files, "keep", buggy)
+        put(it, received(1))
+        put(it, received(2, content=None))
+        assert await it.journal.flushed(10.0)
+    assert it.news[0].payload()["message"]["media"]["error"] == "a bug"
+    assert len(it.news) == 2
+    assert any("a bug in waguard" in said for said in logged)
+
+
+async def test_a_file_whose_webhook_waits_is_not_tidied_away(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.free.clear()
+    keep = Media(keep_days=1, limit=1)
+    async with office(tmp_path, receiver.url) as it:
+        files = MediaFolder(tmp_path / "media")
+        files.keep(b"x" * (1 << 20), "a/b")
+        put(it, received(1))
+        assert await it.journal.flushed(10.0)
+        tomorrow = time.time() + 2 * 86_400
+        assert await tidy_media(files, it.store.messages, keep, tomorrow) == 1
+        receiver.free.set()
+        media = await delivered(it, receiver)
+        assert (media["error"], media["sha256"]) == (None, NAME)
+        assert await it.drained()
+        assert await tidy_media(files, it.store.messages, keep, tomorrow) == 1
+
+
+async def test_while_the_database_does_not_say_what_waits_nothing_is_tidied_away(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path, None, opened=False) as it:
+        files = MediaFolder(tmp_path / "media")
+        files.keep(PICTURE, "a/b")
+        with pytest.raises(DatabaseUnavailableError):
+            await tidy_media(files, it.store.messages, Media(), time.time() + 365 * 86_400)
+        assert files.read(NAME) == PICTURE
+        await it.store.open()

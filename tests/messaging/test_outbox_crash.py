@@ -165,6 +165,7 @@ async def test_a_file_that_is_queued_survives(world: World) -> None:
     ticket = world.accept(file(CHAT, media), later=True)
     await world.outbox.result(ticket)
     world.outbox.answered(ticket)
+    assert (await world.row(ticket)).answered
     await restart(world)
     world.sessions.connect()
     assert await state(world, ticket, State.SENT)
@@ -262,7 +263,10 @@ async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None: 
     else:
         with pytest.raises(UncertainError):
             await world.outbox.result(ticket)
-    world.outbox.unanswered(ticket)
+    if later:
+        world.outbox.answered(ticket)
+    else:
+        world.outbox.unanswered(ticket)
     assert await state(world, ticket, State.UNCERTAIN)
     await restart(world)
     world.journal.put((an_ack(ticket, 0),), lambda _: None)

@@ -1,13 +1,15 @@
 """Which received files are kept, and what a message says of its own."""
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.media import UNKNOWN, Held, content_type, expired, with_media
+from waguard.policy.media import UNKNOWN, Held, content_type, expired, names_in, with_media
 
 NOW = 1_000.0
 
@@ -16,8 +18,9 @@ def held(name: str, *, age: float, size: int = 10) -> Held:
     return Held(name=name, size=size, at=NOW - age)
 
 
-def gone(*files: Held, keep_for: float = 100.0, size_limit: int = 1_000) -> list[str]:
-    return [f.name for f in expired(files, now=NOW, keep_for=keep_for, size_limit=size_limit)]
+def gone(*files: Held, size_limit: int = 1_000, spared: Collection[str] = ()) -> list[str]:
+    doomed = expired(files, now=NOW, keep_for=100.0, size_limit=size_limit, spared=spared)
+    return [file.name for file in doomed]
 
 
 def test_what_is_too_old_goes() -> None:
@@ -31,6 +34,22 @@ def test_the_oldest_go_first_until_the_rest_fits() -> None:
     assert gone(*files, size_limit=39) == ["4"]
     assert gone(*files, size_limit=10) == ["4", "3", "2"]
     assert gone(*files, size_limit=0) == ["4", "3", "2", "1"]
+
+
+def test_what_a_webhook_waits_for_stays_and_newer_ones_go_instead() -> None:
+    files = [held(f"{age}", age=age) for age in (3, 1, 4, 2)]
+    assert gone(*files, size_limit=20, spared={"4"}) == ["3", "2"]
+    assert gone(*files, size_limit=0, spared={"4", "3", "2", "1"}) == []
+    assert gone(held("old", age=200), spared={"old"}) == []
+
+
+def test_the_names_in_a_body() -> None:
+    name = "ab" * 32
+    told = msgspec.json.encode(
+        {"media": {"sha256": name, "url": None}, "body": f'"sha256":"{name}'}
+    )
+    assert names_in(told) == {name}
+    assert names_in(b'{"sha256":null}') == set()
 
 
 @given(

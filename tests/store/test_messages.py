@@ -13,7 +13,8 @@ from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.policy.delivery import Cause
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
-from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Notice, Pending, Settlement
+from waguard.policy.news import Notice
+from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 
@@ -341,7 +342,9 @@ async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
     wall.time += 100
     await messages.write([entry("k2")])
     before = wall.time - 50
-    assert await messages.tidy(inbox_before=before, dead_before=0.0, limit=9) == 2
+    assert (
+        await messages.tidy(inbox_before=before, told_before=before, dead_before=0.0, limit=9) == 2
+    )
     assert [one.event_id for one in await messages.dead()] == ["id-k1"]
     assert [item.event_id for item in await waiting(messages)] == ["id-k2"]
 
@@ -408,7 +411,9 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     before = wall.time - 50
 
     async def tidy() -> int:
-        return await messages.tidy(inbox_before=before, dead_before=before, limit=3)
+        return await messages.tidy(
+            inbox_before=before, told_before=before, dead_before=before, limit=3
+        )
 
     assert [await tidy() for _ in range(3)] == [6, 4, 0]
     assert await keys(database) == ["new"]

@@ -12,7 +12,7 @@ from tests.supervision.fakes import START, FakeProcess, Script, World, message, 
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials
-from waguard.policy.inbox import File
+from waguard.policy.inbox import File, Kind
 from waguard.policy.lifecycle import HAS_PROCESS, State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause, Status
@@ -908,7 +908,7 @@ async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, m
 
 @pytest.mark.parametrize(
     ("ack", "level", "status"),
-    [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 5, "played")],
+    [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 4, "read")],
 )
 async def test_ack_levels_are_one_more_than_whatsapps(
     world: World, make: Make, ack: int, level: int, status: str
@@ -919,6 +919,23 @@ async def test_ack_levels_are_one_more_than_whatsapps(
     await wait_until(lambda: process.stored, "it is acknowledged")
     (told,) = world.events("message_status_updated")
     assert (told.data["ack_level"], told.data["status"]) == (level, status)
+    played = [event.data["ack_level"] for event in world.events("message_played")]
+    assert played == ([5] if ack == 4 else [])
+
+
+async def test_what_was_written_on_the_phone_is_message_sent(world: World, make: Make) -> None:
+    process = await up(await make())
+    process.event(message(1, id="true_49170@c.us_1", from_me=True, media=b"", mimetype="a/b"))
+    await wait_until(lambda: process.stored, "it is acknowledged")
+    assert not world.events("message_received")
+    (told,) = world.events("message_sent")
+    assert (told.data["source"], told.data["message_id"]) == (
+        "message_create_event",
+        "true_49170@c.us_1",
+    )
+    assert told.data["message"]["from_me"]
+    (kept,) = world.inbox.kept.values()
+    assert (kept.kind, kept.unless_own, kept.file) == (Kind.SENT, True, File(b"", "a/b"))
 
 
 async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make) -> None:

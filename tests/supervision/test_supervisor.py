@@ -19,6 +19,7 @@ from waguard.errors import (
     DatabaseUnavailableError,
     NotFoundError,
     NotYetError,
+    OtherNumberError,
     SessionIdTakenError,
     UnavailableError,
     UncertainError,
@@ -39,6 +40,7 @@ from waguard.wire.protocol import (
     PairingCode,
     RefreshQr,
     Screenshot,
+    SendText,
     Sent,
     Value,
 )
@@ -507,6 +509,27 @@ async def test_start_and_a_planned_restart(empty: Bench, world: World) -> None:
     assert view.lifecycle == "recycling"
     await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
     assert (await empty.it.view("s")).restarts == 0
+
+
+async def test_a_message_of_another_number_is_not_sent(empty: Bench) -> None:
+    process = await empty.connected()
+    assert isinstance(await empty.it.call("s", TEXT, wait=0, phone=PHONE), Sent)
+    with pytest.raises(OtherNumberError, match="4917000"):
+        await empty.it.call("s", TEXT, wait=0, phone="4917000")
+    process.report("connected", phone=None)  # as after a restart of the page
+    await until(empty.session(), lambda s: s.report is not None and s.report.phone is None)
+    assert isinstance(await empty.it.call("s", TEXT, wait=0, phone=PHONE), Sent)
+    process.report("qr_pending", qr=qr(), phone=None)
+    await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
+    process.report("connected", phone=None)
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    with pytest.raises(UnavailableError, match="not known yet which number"):
+        await empty.it.call("s", TEXT, wait=0, phone=PHONE)
+    process.report("connected", phone=PHONE)
+    await until(empty.session(), lambda s: not s.showed_code)
+    assert isinstance(await empty.it.call("s", TEXT, wait=0, phone=PHONE), Sent)
+    sent = [call for call in process.calls if isinstance(call, SendText)]
+    assert len(sent) == 3
 
 
 async def test_memory_is_still_served_while_the_database_is_down(

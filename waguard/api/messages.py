@@ -11,7 +11,7 @@ from waguard.api.outbox import options
 from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
-from waguard.messaging.outbox import Outbox, sent_event
+from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
 from waguard.ports import SessionView
 from waguard.wire.protocol import Sent
@@ -100,11 +100,8 @@ async def _reply(
     finally:  # however this ends, also by a cancellation
         if not written:
             outbox.unanswered(ticket)
-    if outbox.answered(ticket) and isinstance(outcome, Sent):
-        # after the reply: the application would store a second row otherwise
-        request.app[DEPS].events.publish(
-            "message_sent", view.session_id, view.workspace_id, sent_event(ticket, outcome)
-        )
+    # after the reply: for a message_sent before it the application would store a second row
+    outbox.answered(ticket)
     return response
 
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -69,11 +69,21 @@ class MediaFolder:
             told = None
         return path, media.content_type(told.get("mimetype") if isinstance(told, dict) else None)
 
-    def tidy(self, *, now: float, keep_for: float, size_limit: int) -> int:
-        """Delete what retention lets go, and what a crash left; how many files it were."""
+    def expired(self, *, now: float, keep_for: float, size_limit: int) -> bool:
+        """Whether retention lets any file go."""
+        held = self._held()
+        return bool(media.expired(held, now=now, keep_for=keep_for, size_limit=size_limit))
+
+    def tidy(
+        self, *, now: float, keep_for: float, size_limit: int, spared: Collection[str] = ()
+    ) -> int:
+        """Delete what retention lets go but the names that are ``spared``, and what a crash left;
+        how many files it were."""
         for path in self._left_over(now - STALE):
             path.unlink(missing_ok=True)
-        doomed = media.expired(self._held(), now=now, keep_for=keep_for, size_limit=size_limit)
+        doomed = media.expired(
+            self._held(), now=now, keep_for=keep_for, size_limit=size_limit, spared=spared
+        )
         return sum(self._delete(file) for file in doomed)
 
     def _delete(self, file: Held) -> bool:

@@ -22,7 +22,9 @@ from waguard.ports import OutboxStore, Outgoing
 from waguard.wire.protocol import SendText
 
 LIMIT: Final = 1_000  # messages
-_OWN_KEY: Final = "bulk "  # of a request that named no key; the rest is what it is about
+# of a request that named no key; the rest is what it is about. A client's key is printable
+_OWN_KEY: Final = "\x1fbulk "
+_OLD_KEY: Final = "bulk "  # what it was once: a bulk may be repeated over an upgrade
 
 
 class Bulks:
@@ -90,8 +92,8 @@ class Bulks:
     ) -> str:
         session_id, key = ident
         first = fingerprint(session_id, commands[0], about)
-        row = await self._outbox.find_key(session_id, key)
-        if row and await self._still_counts(row):
+        row = await self._find(session_id, key)
+        if row and await self._still_counts(row, own=key.startswith(_OWN_KEY)):
             if row.fingerprint != first or row.bulk_id is None:
                 raise KeyReusedError
             return row.bulk_id
@@ -111,9 +113,16 @@ class Bulks:
         )
         return bulk_id
 
-    async def _still_counts(self, row: Outgoing) -> bool:
-        """Whether a request with the key of ``row`` repeats it."""
-        if row.bulk_id is None or not (row.key or "").startswith(_OWN_KEY):
+    async def _find(self, session_id: str, key: str) -> Outgoing | None:
+        row = await self._outbox.find_key(session_id, key)
+        if row is None and key.startswith(_OWN_KEY):
+            old = _OLD_KEY + key.removeprefix(_OWN_KEY)
+            row = await self._outbox.find_key(session_id, old)
+        return row
+
+    async def _still_counts(self, row: Outgoing, *, own: bool) -> bool:
+        """Whether a request repeats ``row``; ``own``: it named no key."""
+        if row.bulk_id is None or not own:
             return row.created_at >= self._wall() - self._settings().idempotency_hours * HOUR
         if row.created_at < self._wall() - KEPT_FOR:
             return False

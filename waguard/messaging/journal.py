@@ -10,21 +10,20 @@ message that it came with; one that the disk does not take is left out, its mess
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-import msgspec
 from loguru import logger
 
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.files import NO_ANSWER, Keeper
 from waguard.policy import delivery
-from waguard.policy.inbox import Kind, Received, Told, event_id, fitting
+from waguard.policy.inbox import Kind, Received, Told, fitting
 from waguard.policy.media import with_media
+from waguard.policy.news import notices
 from waguard.ports import (
     BusEvent,
     Draft,
@@ -33,7 +32,6 @@ from waguard.ports import (
     MediaStore,
     MessageStore,
     Move,
-    Notice,
     Retract,
     Settlement,
     Stored,
@@ -94,7 +92,8 @@ class _Batch:
 class Journal:
     """Fills ``ports.Inbox``; an async context manager. ``for_global``: the events that webhook.url
     gets; ``poke`` is told which endpoints have more to deliver, ``resumed`` that the database can be
-    written again, ``acked`` of every ack that is news; ``base``: of the addresses of files."""
+    written again, ``acked`` of every ack that is news, ``told`` of what the application is told of
+    how messages ended; ``base``: of the addresses of files."""
 
     def __init__(
         self,
@@ -105,6 +104,7 @@ class Journal:
         for_global: Callable[[], Collection[str]],
         poke: Callable[[str], None] = lambda _: None,
         acked: Callable[[Received], None] = lambda _: None,
+        told: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self.store = store
         self.files = files
@@ -116,7 +116,11 @@ class Journal:
         self.failing = False
         """The last write was not taken."""
         self.acked = acked
+        self.told = told
         self._keeping: deque[_Keep] = deque()
+        self._filing: deque[_Put] = deque()
+        """Puts whose files are not on the disk yet, and those that came after them."""
+        self._files_task: asyncio.Task[None] | None = None
         self._waiting: deque[_Put | _Settle] = deque()
         self._bytes = 0
         self._alone = 0  # so many of the first are to be tried one by one
@@ -135,6 +139,8 @@ class Journal:
     async def __aexit__(self, *exc: object) -> None:
         """Store what still waits, if the database takes it at once."""
         assert self._task  # noqa: S101 - entered
+        if self._files_task:
+            await asyncio.gather(self._files_task, return_exceptions=True)
         self._closing.set()
         self._urgent.set()
         self._some.set()
@@ -188,18 +194,34 @@ class Journal:
             return
         entries = tuple(self._encoded(one) for one in received)
         put = _Put(entries, stored, _weight(entries))
-        self._add(put)
         self._bytes += put.size
+        if not self._filing and not any(entry.received.file for entry in entries):
+            self._add(put)
+            return
+        self._filing.append(put)
+        self._empty.clear()
+        if self._files_task is None or self._files_task.done():
+            self._files_task = asyncio.create_task(self._file(), name="journal files")
+
+    async def _file(self) -> None:
+        """Write files, beside the writer; what is behind them waits, in order."""
+        while self._filing:
+            put = self._filing[0]
+            if any(entry.received.file for entry in put.entries):
+                await self._keep_files(put)
+            self._filing.popleft()
+            self._add(put)
 
     @property
     def full(self) -> bool:
         """See ``ports.Inbox``."""
-        return len(self._waiting) >= WAITING_LIMIT
+        return len(self._waiting) + len(self._filing) >= WAITING_LIMIT
 
     def require_room(self) -> None:
         """Raises ``UnavailableError`` while the database is too far behind for new work."""
-        count = len(self._waiting) + len(self._keeping)
-        age = time.monotonic() - self._waiting[0].since if self._waiting else 0.0
+        count = len(self._waiting) + len(self._filing) + len(self._keeping)
+        first = next(iter(self._waiting or self._filing), None)
+        age = time.monotonic() - first.since if first else 0.0
         if count < BEHIND_COUNT and self._bytes < BEHIND_BYTES and age < BEHIND_AGE:
             return
         raise UnavailableError(
@@ -257,7 +279,6 @@ class Journal:
             if not (batch := self._next()):
                 return
             try:
-                await self._keep_files(batch)
                 await self._write(batch)
             except DatabaseUnavailableError as error:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
@@ -322,13 +343,18 @@ class Journal:
                 break
         return batch
 
-    async def _keep_files(self, batch: _Batch) -> None:
-        for put in batch.puts:
-            if any(entry.received.file for entry in put.entries):
-                put.entries = tuple([await self._kept(entry) for entry in put.entries])
-                self._bytes -= put.size
-                put.size = _weight(put.entries)
-                self._bytes += put.size
+    async def _keep_files(self, put: _Put) -> None:
+        try:
+            put.entries = tuple([await self._kept(entry) for entry in put.entries])
+        except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
+            logger.opt(exception=error).critical("a bug in waguard: files are left out")
+            put.entries = tuple(
+                _entry(self._without_file(it.received, str(error))) if it.received.file else it
+                for it in put.entries
+            )
+        self._bytes -= put.size
+        put.size = _weight(put.entries)
+        self._bytes += put.size
 
     async def _kept(self, entry: Entry) -> Entry:
         received, file = entry.received, entry.received.file
@@ -365,6 +391,8 @@ class Journal:
         for put in batch.puts:
             new = [entry.received for entry in put.entries if next(fresh)]
             self._tell(put, new)
+        for received in written.told:
+            self._say(received)
         for endpoint in sorted(written.endpoints):
             self.poke(endpoint)
 
@@ -397,7 +425,8 @@ class Journal:
         if not self._waiting and not self._keeping:
             if not self._closing.is_set():
                 self._some.clear()
-            self._empty.set()
+            if not self._filing:
+                self._empty.set()
 
     def _tell(self, put: _Put, news: Sequence[Received]) -> None:
         try:
@@ -408,16 +437,20 @@ class Journal:
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
             logger.exception("a bug in waguard after a write")
 
+    def _say(self, received: Received) -> None:
+        try:
+            self.told(received)
+        except Exception:  # noqa: BLE001 - as above
+            logger.exception("a bug in waguard after a write")
+
 
 def of_event(event: BusEvent) -> Received:
-    """What is stored of an event that no worker reported: a session's state, a message sent."""
-    message_id = event.data.get("message_id")
-    sent = event.event == "message_sent" and isinstance(message_id, str)
+    """What is stored of an event that no worker reported: a session's state."""
     return Received(
         session_id=event.session_id or "",
         workspace_id=event.workspace_id or 0,
-        key=fitting(f"sent:{message_id}" if sent else f"{event.event}:{event.id}"),
-        kind=Kind.SENT if sent else Kind.SESSION,
+        key=fitting(f"{event.event}:{event.id}"),
+        kind=Kind.SESSION,
         at=event.at,
         chat=delivery.lane(event.event, event.data) or None,
         told=(Told(event.event, event.data),),
@@ -436,32 +469,4 @@ def _with_media(received: Received, **told: Any) -> Received:
 
 
 def _entry(received: Received) -> Entry:
-    return Entry(
-        received=received,
-        notices=tuple(
-            Notice(
-                event=told.event,
-                event_id=event_id(received.session_id, received.key, told.event),
-                lane=delivery.lane(told.event, told.data),
-                body=_json(_body(received, told)),
-            )
-            for told in received.told
-        ),
-    )
-
-
-def _body(received: Received, told: Told) -> dict[str, Any]:
-    """As the application knows it."""
-    identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
-    data = identity | dict(told.data)
-    return {
-        "event": told.event,
-        "data": data | ({"backfilled": True} if received.backfilled else {}),
-    }
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError):  # half a surrogate pair, or a bug: better said badly than lost
-        return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
+    return Entry(received=received, notices=notices(received))

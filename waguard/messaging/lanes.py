@@ -89,7 +89,9 @@ class Lanes:
 
     def add(self, ticket: Ticket) -> None:
         """Let it wait for its turn."""
-        insort(self._lanes.setdefault(ticket.chat, []), ticket, key=_order)
+        lane = self._lanes.setdefault(ticket.chat, [])
+        if ticket not in lane:
+            insort(lane, ticket, key=_order)
         self._changed.set()
         if not self._closing and (self._pump is None or self._pump.done()):
             self._pump = asyncio.create_task(self._work(), name=f"lanes {ticket.session_id}")

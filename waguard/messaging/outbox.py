@@ -14,7 +14,7 @@ a 5xx would make the application send it again.
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from waguard.errors import (
     DatabaseUnavailableError,
     InvalidInputError,
     NotFoundError,
+    OtherNumberError,
     RefusedError,
     TooManyError,
     UnacknowledgedError,
@@ -52,9 +53,16 @@ from waguard.messaging.tickets import (
     take_over,
 )
 from waguard.messaging.timers import Timers
-from waguard.policy import delivery
-from waguard.policy.inbox import Kind, Received, Told, fitting
-from waguard.policy.outbox import AT_SERVER, Outcome, State, after_call, after_look, by_ack
+from waguard.policy.inbox import Received
+from waguard.policy.outbox import (
+    AT_SERVER,
+    Outcome,
+    State,
+    after_call,
+    after_look,
+    by_ack,
+    number_of,
+)
 from waguard.ports import Clock, Draft, Move, OutboxStore, Outgoing, Retract, Sessions
 from waguard.wire.protocol import SendMedia, Sent, Value
 
@@ -64,21 +72,11 @@ REPLY_MARGIN: Final = 5.0  # s; beyond that, for a request that waits for anothe
 KEEPING: Final = 2.0  # s that a reply "not sent" waits for the database to know it
 UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks up
 WATCHED_AT_MOST: Final = 1_000
+AT_ONCE: Final = 500  # messages that fail in one transaction
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
 HOUR: Final = 3_600.0  # s
 
 Publish = Callable[..., object]
-
-
-def sent_event(ticket: Ticket, sent: Sent) -> Mapping[str, Any]:
-    """Data of ``message_sent``."""
-    return {
-        "message_id": sent.message_id,
-        "to": ticket.chat,
-        "type": ticket.kind,
-        "status": "sent",
-        "timestamp": sent.timestamp,
-    }
 
 
 class Outbox:
@@ -109,6 +107,8 @@ class Outbox:
         """Accepted, by id."""
         self._watched: dict[tuple[str, str], Ticket] = {}
         """Those whose answer was lost, by session and WhatsApp's id."""
+        self._going: set[Ticket] = set()
+        """Being kept, or sent."""
         self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
         """What was not sent, while its row may still say something else."""
         self._look_ups = LookUps(sessions, self._on_look)
@@ -120,6 +120,7 @@ class Outbox:
         self._begun = False
         self._closing = False
         journal.acked = self._on_ack
+        journal.told = self._on_told
 
     # ---- the daemon's ----
 
@@ -135,8 +136,12 @@ class Outbox:
         left = await self._store.unfinished(
             uncertain_since=now - UNCERTAIN_FOR, answered_since=now - KEPT_FOR
         )
+        untold = await self._store.untold(since=now - UNCERTAIN_FOR)
         for row in left:
             self._resume(row, now)
+        for row in untold:
+            at = now if row.answered or row.bulk_id else row.created_at + self._grace
+            self._tell_at(at, row.id, (row.session_id, row.message_id))
         self._begun = True
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
         if unsent:
@@ -219,11 +224,15 @@ class Outbox:
         self._require_room()
         self._require_places(len(messages))
         tickets = [new_ticket(session_id, workspace_id, *message) for message in messages]
+        phone = await self._number(session_id)
+        for ticket in tickets:
+            ticket.phone = phone
         drafts = [_draft(ticket, State.ACCEPTED) for ticket in tickets]
         lanes = self._lanes_of(session_id)
         try:
             with contextlib.ExitStack() as coming:
                 for ticket in tickets:
+                    coming.enter_context(self._on_its_way(ticket))
                     if ticket.send_at is None:
                         coming.enter_context(lanes.coming(ticket.chat))
                 numbers = await self._journal.keep_all(drafts)
@@ -234,7 +243,38 @@ class Outbox:
         for ticket, ticket.id in zip(tickets, numbers, strict=True):
             ticket.command = None
             ticket.stored.set_result(ticket.id)
-            self._let_wait(ticket)
+            if ticket.abandoned:
+                self._task(self._end(ticket, ticket.abandoned), self._sending)
+            else:
+                self._let_wait(ticket)
+
+    async def abandon(self, session_id: str, why: str) -> None:
+        """Fail all messages of a session that have not begun; those that are on their way are not
+        tried again.
+
+        Raises ``UnavailableError`` where it is not known yet which there are, and
+        ``DatabaseUnavailableError``: then some may still wait, and it may be asked again.
+        """
+        self._check_begun()
+        error = ConflictError(why, remedy="send it as a new message")
+        for ticket in self._going:
+            if ticket.session_id == session_id:
+                ticket.abandoned = error
+        left = [it for it in self._waiting.values() if it.session_id == session_id]
+        left = [ticket for ticket in left if ticket not in self._going]
+        for ticket in left:
+            self._waiting.pop(ticket.id)
+            self._lanes_of(session_id).take_out(ticket)
+        try:
+            while some := left[:AT_ONCE]:
+                await self._journal.keep_all([_failed(ticket, why) for ticket in some])
+                for ticket in some:
+                    ticket.settle(error)
+                    self._tell_later(ticket)
+                del left[:AT_ONCE]
+        finally:
+            for ticket in left:
+                self._let_wait(ticket)
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         """The message that has this key. Raises ``UnavailableError`` as long as the database does
@@ -254,6 +294,9 @@ class Outbox:
     def _check_open(self) -> None:
         if self._closing:
             raise _stopping()
+        self._check_begun()
+
+    def _check_begun(self) -> None:
         if not self._begun:
             raise UnavailableError("waguard does not know yet what is still to be sent")
 
@@ -280,7 +323,8 @@ class Outbox:
         ticket.replies -= 1
         owed, ticket.owed = ticket.owed, None
         if ticket.id and (first or owed):
-            self._journal.move(replace(owed or Move(id=ticket.id), answered=True))
+            move = replace(owed or Move(id=ticket.id), answered=True, tells=ticket.tells)
+            self._journal.move(move)
         return first
 
     def unanswered(self, ticket: Ticket) -> None:
@@ -290,6 +334,7 @@ class Outbox:
         if owed:
             self._journal.move(owed)
         self._tickets.unanswered(ticket)
+        self._tell_later(ticket)
 
     def owed(self) -> int:
         """Messages whose reply is still to be written, those that wait for a repetition included."""
@@ -323,12 +368,28 @@ class Outbox:
             case _:
                 pass
 
+    @contextlib.contextmanager
+    def _on_its_way(self, ticket: Ticket) -> Iterator[None]:
+        self._going.add(ticket)
+        try:
+            yield
+        finally:
+            self._going.discard(ticket)
+
+    async def _number(self, session_id: str) -> str | None:
+        return number_of((await self._sessions.view(session_id)).phone_number)
+
     async def _go(self, ticket: Ticket, options: Options) -> None:
+        with self._on_its_way(ticket):
+            await self._keep_and_begin(ticket, options)
+
+    async def _keep_and_begin(self, ticket: Ticket, options: Options) -> None:
         try:
             if ticket.key is not None and await self._was_kept(ticket, ticket.key):
                 return
             if options.fetch:
                 ticket.take(await options.fetch())
+            ticket.phone = await self._number(ticket.session_id)
             direct = await self._keep(ticket, options)
         except WaguardError as error:
             self._reject(ticket, error)
@@ -339,8 +400,10 @@ class Outbox:
         if direct:
             await self._send_directly(ticket)
             return
-        if ticket.is_awaited and self._closing:
-            await self._end(ticket, _stopping())
+        if self._closing and ticket.is_awaited:
+            ticket.abandoned = ticket.abandoned or _stopping()
+        if ticket.abandoned:
+            await self._end(ticket, ticket.abandoned)
             return
         self._let_wait(ticket)
         if not ticket.queued:
@@ -452,7 +515,7 @@ class Outbox:
 
     def _lose(self, ticket: Ticket, error: WaguardError) -> None:
         logger.warning("a message is not sent: its session is gone", id=ticket.id)
-        ticket.queued = False
+        ticket.abandoned = error
         self._task(self._end(ticket, error), self._sending)
 
     def _lanes_of(self, session_id: str) -> Lanes:
@@ -479,16 +542,21 @@ class Outbox:
 
     async def _send_waiting(self, ticket: Ticket) -> bool:
         """It is its turn; whether it is done with."""
+        with self._on_its_way(ticket):
+            return await self._begin_waiting(ticket)
+
+    async def _begin_waiting(self, ticket: Ticket) -> bool:
         if ticket.expires_at is not None and ticket.expires_at <= self._wall():
             return await self._end(ticket, UnavailableError("its turn did not come in time"))
         try:
             if not await self._may_begin(ticket):
                 self._waiting.pop(ticket.id, None)
                 return True
-        except DatabaseUnavailableError as error:
-            if ticket.is_awaited:  # told so now, it must not go when the database is back
+        except WaguardError as error:
+            # who is told so now must not have it sent later; and another number is no passing state
+            if ticket.is_awaited or ticket.abandoned or isinstance(error, OtherNumberError):
                 return await self._end(ticket, error)
-            ticket.doubtful = True
+            ticket.doubtful |= isinstance(error, DatabaseUnavailableError)
             return False
         del self._waiting[ticket.id]
         ticket.begun.set()
@@ -498,17 +566,22 @@ class Outbox:
         return False
 
     async def _may_begin(self, ticket: Ticket) -> bool:
-        """Keep that it begins; False: it was cancelled, or is gone."""
+        """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``."""
         if ticket.command is None:
             kept = await self._store.load(ticket.id)
             if kept is None:
                 return False
             ticket.command = command_of(*kept)
-        if await self._journal.keep(Move(id=ticket.id, state=State.SENDING)):
+        number = await self._number(ticket.session_id)
+        if await self._journal.keep(Move(id=ticket.id, state=State.SENDING, phone=number)):
+            ticket.phone = number or ticket.phone
             return True
         row = await self._store.find(ticket.id)
         if ticket.doubtful and row is not None and row.state is State.SENDING:
+            ticket.phone = row.phone
             return True
+        if row is not None and row.state is State.ACCEPTED:
+            raise OtherNumberError(row.phone, number)
         ticket.settle(result_of(row) if row else NotFoundError("the message is gone"))
         return False
 
@@ -525,7 +598,9 @@ class Outbox:
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + MARGIN):
-                told = await self._sessions.call(ticket.session_id, call, wait=wait)
+                told = await self._sessions.call(
+                    ticket.session_id, call, wait=wait, phone=ticket.phone
+                )
             result: Sent | WaguardError = _sent(told, ticket.message_id)
         except WaguardError as error:
             result = error
@@ -541,8 +616,11 @@ class Outbox:
         """Keep how it ended; False: it did not, it waits again."""
         self._waiting.pop(ticket.id, None)
         outcome = _outcome(result)
-        state = after_call(outcome, waits=ticket.queued)
-        move = Move(id=ticket.id, state=state)
+        if outcome is Outcome.NOT_LEFT and ticket.abandoned:
+            result = ticket.abandoned
+        final = ticket.abandoned or isinstance(result, OtherNumberError)
+        state = after_call(outcome, waits=ticket.queued and not final)
+        move = Move(id=ticket.id, state=state, tells=ticket.name)
         if isinstance(result, Sent):
             move = replace(move, ack=1, sent_at=result.timestamp)
         else:
@@ -560,9 +638,8 @@ class Outbox:
             ticket.owed = move
         else:
             self._journal.move(move)
-        if isinstance(result, Sent) and ticket.queued:
-            self._announce(ticket, result)
         ticket.settle(result)
+        self._tell_later(ticket)
         if state is State.UNCERTAIN:
             self._watch(ticket)
         return True
@@ -581,7 +658,7 @@ class Outbox:
             return True  # an ack came meanwhile
         state = after_look(ack)
         if state is not State.UNCERTAIN:
-            self._journal.move(Move(id=ticket.id, state=state, ack=ack))
+            self._journal.move(Move(id=ticket.id, state=state, ack=ack, tells=ticket.name))
             self._settle_late(ticket, state)
             return True
         if not ticket.done.done():
@@ -602,31 +679,33 @@ class Outbox:
         if state not in AT_SERVER:
             ticket.settle(RefusedError("WhatsApp refused the message"))
             return
-        sent = Sent(outcome="sent", message_id=ticket.message_id, timestamp=int(self._wall()))
-        ticket.settle(sent)
-        if ticket.queued:
-            self._announce(ticket, sent)
+        at = int(self._wall())
+        ticket.settle(Sent(outcome="sent", message_id=ticket.message_id, timestamp=at))
+        self._tell_later(ticket)
 
-    def _announce(self, ticket: Ticket, sent: Sent) -> None:
-        """Of one to which nobody waits; kept together with its state, and once for each message."""
-        data = sent_event(ticket, sent)
-        received = Received(
-            session_id=ticket.session_id,
-            workspace_id=ticket.workspace_id,
-            key=fitting(f"sent:{ticket.message_id}"),
-            kind=Kind.SENT,
-            at=self._wall(),
-            chat=delivery.lane("message_sent", data) or None,
-            told=(Told("message_sent", data),),
-        )
+    # ---- what the application hears beside the replies ----
 
-        def stored(news: Any) -> None:
-            if news:
-                self._publish(
-                    "message_sent", ticket.session_id, ticket.workspace_id, data, stored=True
-                )
+    def _tell_later(self, ticket: Ticket) -> None:
+        """Once nobody can ask for its reply any more; until then the reply comes first."""
+        if ticket.id and not (ticket.told or ticket.replies or ticket.bulk_id):
+            self._tell_at(self._wall() + self._grace, ticket.id, ticket.name)
 
-        self._journal.put((received,), stored)
+    @property
+    def _grace(self) -> float:
+        return self._config().send.reply_grace
+
+    def _tell_at(self, when: float, number: int, name: tuple[str, str]) -> None:
+        self._timers.at(when, lambda: self._tell(number, name))
+
+    def _tell(self, number: int, name: tuple[str, str]) -> None:
+        self._journal.move(Move(id=number, tells=name, due=True))
+
+    def _on_told(self, received: Received) -> None:
+        """The webhooks are queued already."""
+        for told in received.told:
+            self._publish(
+                told.event, received.session_id, received.workspace_id, told.data, stored=True
+            )
 
     def _task(self, work: Coroutine[Any, Any, Any], among: "set[asyncio.Task[Any]]") -> None:
         task = asyncio.create_task(work, name="outbox")
@@ -662,7 +741,12 @@ def _draft(ticket: Ticket, state: State, content: bytes | None = None) -> Draft:
         send_at=ticket.send_at,
         expires_at=ticket.expires_at,
         bulk_id=ticket.bulk_id,
+        phone=ticket.phone,
     )
+
+
+def _failed(ticket: Ticket, why: str) -> Move:
+    return Move(id=ticket.id, state=State.FAILED, error=why, tells=ticket.name)
 
 
 def _sent(outcome: Sent | Value, message_id: str) -> Sent | WaguardError:

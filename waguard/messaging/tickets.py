@@ -15,11 +15,11 @@ from typing import Final, TypeVar
 
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
-from waguard.policy.outbox import AT_SERVER, State
+from waguard.policy.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.ports import Move, Outgoing
 from waguard.wire.protocol import SendMedia, Sent
 
-KEPT_FOR: Final = 600.0  # s; the application gives up long before
+KEPT_FOR: Final = REPEATED_FOR
 KEPT_AT_MOST: Final = 1_000
 
 UNCERTAIN: Final = "it is not known whether the message was sent"
@@ -77,6 +77,10 @@ class Ticket:
     send_at: float | None = None
     expires_at: float | None = None
     bulk_id: str | None = None
+    phone: str | None = None
+    """Digits of the number that it belongs to; None: to the first one of its session."""
+    abandoned: WaguardError | None = None
+    """Why it must not wait any more."""
     stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
     done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,6 +108,20 @@ class Ticket:
         if self.key is not None:
             return ("key", self.session_id, self.key)
         return ("same", self.fingerprint)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from every other message."""
+        return self.session_id, self.message_id
+
+    @property
+    def tells(self) -> tuple[str, str] | None:
+        """Its name, where the application may have to hear more than the reply has said."""
+        if not self.done.done():
+            return None
+        error = self.done.exception()
+        more = self.queued or error is None or isinstance(error, UncertainError)
+        return self.name if more else None
 
     @property
     def waited_for(self) -> bool:
@@ -217,7 +235,7 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
         chat=command.chat,
         kind=kind_of(command),
         message_id=new_message_id(command.chat),
-        fingerprint=fingerprint(session_id, command, options.scope),
+        fingerprint=fingerprint(session_id, command, options.scope, options.send_at),
         key=options.key,
         queued=options.later or options.send_at is not None,
         command=command,
@@ -226,11 +244,14 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
     )
 
 
-def fingerprint(session_id: str, command: Command, scope: str = "") -> str:
-    """The same for the same message."""
+def fingerprint(
+    session_id: str, command: Command, scope: str = "", send_at: float | None = None
+) -> str:
+    """The same for the same message; at another time it is another one."""
     content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
+    due = () if send_at is None else (repr(send_at).encode(),)
     digest = hashlib.sha256()
-    for part in (session_id.encode(), body_of(command), content):
+    for part in (session_id.encode(), body_of(command), content, *due):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
@@ -255,7 +276,7 @@ def take_over(ticket: Ticket, row: Outgoing) -> None:
     ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
     ticket.queued, ticket.told = row.queued, row.answered
     ticket.send_at, ticket.expires_at = row.send_at, row.expires_at
-    ticket.bulk_id = row.bulk_id
+    ticket.bulk_id, ticket.phone = row.bulk_id, row.phone
     if row.state is not State.ACCEPTED:
         ticket.begun.set()
     if row.state not in {State.ACCEPTED, State.SENDING}:

@@ -44,6 +44,8 @@ OLD_SERVICE: Final = (
 EVENTS: Final = frozenset(
     {
         *OLD_SERVICE,
+        "message_played",
+        "message_failed",
         "message_edited",
         "message_revoked",
         "message_reaction",

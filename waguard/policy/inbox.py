@@ -10,6 +10,7 @@ KEY_LIMIT: Final = 200  # characters; longer ones are hashed
 LOOK_BACK: Final = 7 * 86_400.0  # s; what is older is history, and not read again
 OVERLAP: Final = 3_600.0  # s; messages of a chat need not come in the order of their times
 _ACK_ERROR: Final = -1
+_ACK_SERVER: Final = 1
 _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played
 
 # what a QR code says is worth nothing a minute later, and should not lie about for a month
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     CALL = "call"
     ERROR = "error"
     SENT = "sent"
+    FAILED = "failed"
     SESSION = "session"
 
 
@@ -65,6 +67,8 @@ class Received:
     chat: str | None = None
     told: tuple[Told, ...]
     unless: tuple[str, ...] = ()
+    unless_own: bool = False
+    """It is no news of a message that the outbox has, which tells of it itself."""
     backfilled: bool = False
     file: File | None = None
     """To be kept by itself."""
@@ -80,15 +84,31 @@ def fitting(key: str) -> str:
     return key if len(key) <= KEY_LIMIT else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
+def sent_key(message_id: str) -> str:
+    """WhatsApp's server has the message."""
+    return fitting(f"sent:{message_id}")
+
+
+def failed_key(message_id: str) -> str:
+    """It will never have it."""
+    return fitting(f"failed:{message_id}")
+
+
 def ack_key(message_id: str, ack: int) -> str:
     """An ack is the same when it is about the same message and says the same."""
     return fitting(f"ack:{ack}:{message_id}")
 
 
+def ack_keys(message_id: str) -> tuple[str, ...]:
+    """Of all the acks that a message can have."""
+    return tuple(ack_key(message_id, ack) for ack in _ACKS)
+
+
 def higher_acks(message_id: str, ack: int) -> tuple[str, ...]:
     """What makes an ack old news: they only go forward, and an error only precedes the server's."""
     least = 1 if ack == _ACK_ERROR else ack + 1
-    return tuple(ack_key(message_id, higher) for higher in _ACKS if higher >= least)
+    higher = tuple(ack_key(message_id, other) for other in _ACKS if other >= least)
+    return higher if ack >= _ACK_SERVER else (*higher, sent_key(message_id))
 
 
 def event_id(session_id: str, key: str, event: str) -> str:

@@ -13,6 +13,9 @@ ACK_SERVER: Final = 1
 ACK_DEVICE: Final = 2
 ACK_READ: Final = 3
 
+# s in which a request without a reply may be repeated; the application gives up long before
+REPEATED_FOR: Final = 600.0
+
 
 class State(StrEnum):
     """Of a stored message."""
@@ -99,3 +102,8 @@ def after_look(ack: int | None) -> State:
     """What a look into its chat says of one whose answer was lost. That it is not there proves
     nothing: it may be on its way, or the page was loaded anew."""
     return by_ack(ack) or State.UNCERTAIN
+
+
+def number_of(phone: str | None) -> str | None:
+    """The digits of a phone number, however it is written; None: there are none."""
+    return "".join(sign for sign in phone or "" if sign.isdigit()) or None

@@ -1,12 +1,15 @@
 """What is deleted when it is old, and how an SQLite file gets smaller after it."""
 
+import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from waguard.config import Media as MediaKeeping
 from waguard.config import Retention
+from waguard.host.media import MediaFolder
 from waguard.policy.incidents import needed_since
 from waguard.ports import MessageStore, OutboxStore, Store
 
@@ -23,6 +26,7 @@ async def tidy_messages(messages: MessageStore, keep: Retention, now: float) -> 
     count = 0
     while gone := await messages.tidy(
         inbox_before=now - keep.inbox_days * _DAY,
+        told_before=now - max(keep.inbox_days, keep.outbox_days) * _DAY,
         dead_before=now - keep.dead_days * _DAY,
         limit=AT_ONCE,
     ):
@@ -50,6 +54,17 @@ async def tidy_audit(store: Store, keep: Retention, now: float) -> int:
         while gone := await store.tidy_audit(session_id, before=before, limit=AT_ONCE):
             count += gone
     return count
+
+
+async def tidy_media(
+    files: MediaFolder, messages: MessageStore, keep: MediaKeeping, now: float
+) -> int:
+    """The same of received files, but of those whose webhooks still wait. How many files."""
+    limits: dict[str, Any] = {"keep_for": keep.keep_days * _DAY, "size_limit": keep.limit << 20}
+    spared: Collection[str] = ()
+    if await asyncio.to_thread(files.expired, now=now, **limits):
+        spared = await messages.files_awaited()
+    return await asyncio.to_thread(files.tidy, now=now, spared=spared, **limits)
 
 
 async def empty_wal(engine: AsyncEngine) -> None:

@@ -14,11 +14,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     case,
     delete,
     func,
     insert,
     null,
+    or_,
     select,
     true,
     update,
@@ -27,7 +29,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause
-from waguard.policy.inbox import Kind
+from waguard.policy.inbox import Kind, Received
+from waguard.policy.media import names_in
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -41,15 +44,19 @@ from waguard.ports import (
     Settlement,
     Written,
 )
-from waguard.store import outbox
+from waguard.store import outbox, telling
 from waguard.store.layout import Layout
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, SESSIONS
+from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
 REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
+_TOLD: Final = (Kind.SENT.value, Kind.FAILED.value)
+_BODIES_AT_ONCE: Final = 500
+_WITH_FILES: Final = ("message_received", "message_sent")
 
 Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
 Writing = Callable[[], AbstractAsyncContextManager[Work]]
@@ -112,27 +119,19 @@ class SqlMessages:
         async with self._turn, self._writing() as work:
             kept = await outbox.write(work.connection, outgoing, self._wall())
             await _settle(work.connection, settlements, self._wall())
-            known = await _known(work.connection, entries)
-            news = tuple(_is_news(entry, known) for entry in entries)
+            told = telling.tells(outgoing)
+            known = await _known(work.connection, telling.keys(entries, told))
+            also = Telling(work.connection, known, self._wall())
+            await also.look(entries, told)
+            news = tuple(_is_news(entry, known, also) for entry in entries)
             fresh = [entry for entry, is_news in zip(entries, news, strict=True) if is_news]
-            if not fresh:
-                return Written(news=news, endpoints=frozenset(), kept=kept)
             await outbox.take_acks(work.connection, [e.received for e in fresh], self._wall())
-            own = await _wishes(work.connection, {e.received.session_id for e in fresh})
-            await work.connection.execute(insert(INBOX), [self._row(entry) for entry in fresh])
-            newest = _newest_session_events(fresh)
-            for session_id in sorted(newest):
-                await _leave_out_outdated(work.connection, session_id)
-            queued = [
-                row
-                for number, entry in enumerate(fresh)
-                if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
-                for row in self._queued(entry, own, for_global)
-            ]
-            if queued:
-                await work.connection.execute(insert(DELIVERIES), queued)
-            endpoints = frozenset(row["endpoint"] for row in queued)
-            return Written(news=news, endpoints=endpoints, kept=kept)
+            await outbox.claim(work.connection, [e.received for e in fresh])
+            made = await also.make(fresh, told)
+            if rows := [self._row(one) for one in (*made, *(e.received for e in fresh))]:
+                await work.connection.execute(insert(INBOX), rows)
+            queued = await self._queue(work.connection, also.in_order(fresh), for_global)
+            return Written(news=news, endpoints=queued, kept=kept, told=tuple(made))
 
     async def _keep(self, draft: Draft) -> Written:
         """The same for a single message, which is what a request waits for: in half the time."""
@@ -142,8 +141,30 @@ class SqlMessages:
             )
         return Written(news=(), endpoints=frozenset(), kept=(number,))
 
-    def _row(self, entry: Entry) -> dict[str, Any]:
-        received = entry.received
+    async def _queue(
+        self,
+        connection: AsyncConnection,
+        entries: Sequence[Entry],
+        for_global: Collection[str],
+    ) -> frozenset[str]:
+        """The endpoints that have more to deliver."""
+        if not entries:
+            return frozenset()
+        own = await _wishes(connection, {e.received.session_id for e in entries})
+        newest = _newest_session_events(entries)
+        for session_id in sorted(newest):
+            await _leave_out_outdated(connection, session_id)
+        queued = [
+            row
+            for number, entry in enumerate(entries)
+            if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
+            for row in self._queued(entry, own, for_global)
+        ]
+        if queued:
+            await connection.execute(insert(DELIVERIES), queued)
+        return frozenset(row["endpoint"] for row in queued)
+
+    def _row(self, received: Received) -> dict[str, Any]:
         return {
             "session_id": received.session_id,
             "key": storable(received.key),
@@ -208,6 +229,19 @@ class SqlMessages:
             query = select(DELIVERIES.c.body).where(DELIVERIES.c.id == number)
             found: bytes | None = await connection.scalar(query)
             return found
+
+    async def files_awaited(self) -> set[str]:
+        names, last, own = set[str](), 0, DELIVERIES.c
+        waiting = _PENDING & own.event.in_(_WITH_FILES)
+        query = select(own.id, own.body).where(waiting).order_by(own.id).limit(_BODIES_AT_ONCE)
+        while True:
+            async with self._reading() as (connection, _):
+                found = (await connection.execute(query.where(own.id > last))).all()
+            if not found:
+                return names
+            for row in found:
+                names |= names_in(row.body)
+            last = found[-1].id
 
     # ---- endpoints ----
 
@@ -354,11 +388,15 @@ class SqlMessages:
             )
             return bool(gone.rowcount)
 
-    async def tidy(self, *, inbox_before: float, dead_before: float, limit: int) -> int:
+    async def tidy(
+        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+    ) -> int:
+        own = INBOX.c
         too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
         count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
+        may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
         for column, old in (
-            (INBOX.c.id, INBOX.c.stored_at < inbox_before),
+            (own.id, and_(own.stored_at < inbox_before, may_go)),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
         ):
             async with self._reading() as (connection, _):
@@ -403,14 +441,16 @@ def _changed(settled: Settlement | Hold, now: float) -> dict[str, Any]:
     return {"attempts": settled.attempts, "last_error": error, "held_since": None, **more}
 
 
-async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[tuple[str, str]]:
-    """Those of the entries' keys that are in the inbox already."""
-    asked: dict[str, list[str]] = {}
-    for entry in entries:
-        keys = (entry.received.key, *entry.received.unless)
-        asked.setdefault(entry.received.session_id, []).extend(map(storable, keys))
+async def _known(
+    connection: AsyncConnection, keys: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Those sessions' keys that are in the inbox already."""
+    asked: dict[str, dict[str, None]] = {}
+    for session_id, key in keys:
+        asked.setdefault(session_id, {})[storable(key)] = None
     known: set[tuple[str, str]] = set()
-    for session_id, wanted in asked.items():
+    for session_id, some in asked.items():
+        wanted = list(some)
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             query = select(INBOX.c.key).where(
                 INBOX.c.session_id == session_id,
@@ -420,9 +460,11 @@ async def _known(connection: AsyncConnection, entries: Sequence[Entry]) -> set[t
     return known
 
 
-def _is_news(entry: Entry, known: set[tuple[str, str]]) -> bool:
+def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
     received = entry.received
     keys = (received.key, *received.unless)
+    if also.is_own(received):
+        return False
     if any((received.session_id, storable(key)) in known for key in keys):
         return False
     known.add((received.session_id, storable(received.key)))

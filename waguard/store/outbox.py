@@ -9,11 +9,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    String,
     and_,
     bindparam,
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
@@ -22,11 +24,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy.inbox import Kind, Received
-from waguard.policy.outbox import ENDED, FROM, WITHOUT_CONTENT, State, by_ack
+from waguard.policy.news import NOT_SENT
+from waguard.policy.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
 from waguard.ports import Draft, Move, Outgoing, Retract
 from waguard.store.engine import commit_with_next
 from waguard.store.layout import Layout
-from waguard.store.models import OUTBOX
+from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 from waguard.store.work import Work
 
@@ -75,6 +78,14 @@ class SqlOutbox:
         return await self._found(
             select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         )
+
+    async def untold(self, *, since: float) -> list[Outgoing]:
+        untold = or_(
+            and_(_in(AT_SERVER), ~_has_key("sent:")),
+            and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
+        )
+        query = select(*_SHOWN).where(untold, _OWN.created_at >= since)
+        return await self._found(query.order_by(_OWN.id))
 
     async def find(self, number: int) -> Outgoing | None:
         return await self._one(_OWN.id == number)
@@ -142,6 +153,13 @@ class SqlOutbox:
     async def _found(self, query: Select[Any]) -> list[Outgoing]:
         async with self._reading() as (connection, _):
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
+
+
+def _has_key(prefix: str) -> ColumnElement[bool]:
+    """Whether the inbox tells this of the message. A key that was too long is never found."""
+    told, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
+    mine = and_(told.session_id == _OWN.session_id, told.key == key)
+    return select(told.id).where(mine).exists()
 
 
 def _outgoing(row: dict[str, Any]) -> Outgoing:
@@ -249,12 +267,25 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
             values["ack"] = move.ack
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
-        step = await connection.execute(_STEPS[move.state], values | anyway | number)
-        if count := step.rowcount:
+        step = _STEPS[move.state]
+        if move.phone is not None:
+            values["phone"] = move.phone
+            step = step.where(or_(_OWN.phone.is_(None), _OWN.phone == move.phone))
+        if count := (await connection.execute(step, values | anyway | number)).rowcount:
             return count
     if anyway:
         await connection.execute(_SAME, anyway | number)
     return 0
+
+
+async def claim(connection: AsyncConnection, received: Sequence[Received]) -> None:
+    """What belongs to no number yet is the first one's that its session is paired with."""
+    for one in received:
+        phone = number_of(one.told[0].data.get("phone_number"))
+        if one.told[0].event == "session_ready" and phone:
+            waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
+            mine = and_(_OWN.session_id == one.session_id, waits)
+            await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
 
 
 async def take_acks(connection: AsyncConnection, received: Sequence[Received], now: float) -> None:

@@ -89,8 +89,6 @@ class Intake:
     def _received(self, event: Event) -> tuple[Received, ...]:
         row = self._ledger.row
         match event.body:
-            case InboundMessage(from_me=True):
-                return ()
             case InboundMessage() as message:
                 self._active()
                 return translate.received(row, message, event.at)

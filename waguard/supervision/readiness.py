@@ -6,9 +6,10 @@ Questions only; nothing here changes a session.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from waguard.errors import ConflictError, UnavailableError, WaguardError
+from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
 from waguard.policy.lifecycle import State, stays_down
 from waguard.policy.link import Link
+from waguard.policy.outbox import number_of
 from waguard.policy.reconcile import Wanted
 from waguard.policy.status import Status
 from waguard.ports import SessionRow
@@ -139,3 +140,14 @@ def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
             remedy="see its status; a QR code has to be scanned, or the cause removed",
         )
     return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)
+
+
+def require_number(session: Session, phone: str) -> None:
+    """Raises ``OtherNumberError`` where it is linked to another number than ``phone`` (digits), and
+    ``UnavailableError`` where a code was on its screen and it is not known yet who scanned it."""
+    told = session.report.phone if session.report else None
+    if told is None and session.showed_code:
+        raise UnavailableError("it is not known yet which number was linked", retry_after=5)
+    linked = number_of(told or session.row.phone_number)
+    if linked is not None and linked != phone:
+        raise OtherNumberError(phone, linked)

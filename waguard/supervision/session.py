@@ -96,6 +96,8 @@ class Session:
         """Monotonic time of the worker's last heartbeat or report."""
         self.page_seen_at: float | None = None
         """Monotonic time at which the page last answered."""
+        self.showed_code = False
+        """Somebody may have scanned it: it is not known yet which number is linked."""
         self.page_hopeless = False
         """While it is silent: nothing more can be done for it."""
         self.silence: str | None = None
@@ -119,8 +121,7 @@ class Session:
         self._details: str | None = None
         self._crashes: list[float] = []
         self._connected_since: float | None = None
-        self._planned = False
-        self._held = False
+        self._planned = self._held = False
         self._caught_up: tuple[int, Process | None, int] | None = None
         self.acks = AckWatch(
             around.clock,
@@ -726,6 +727,7 @@ class Session:
     def _take_report(self, report: Report) -> None:
         qr_before = self.report.qr if self.report else None
         self.report = report
+        self.showed_code = (self.showed_code or report.qr is not None) and not report.phone
         if report.qr is not None and report.qr != qr_before:
             self._code_at = self._around.clock.monotonic()
         if report.phase == "ready" and self.state is State.STARTING:

@@ -54,6 +54,7 @@ from waguard.supervision.readiness import (
     not_ready,
     outcome,
     promises_too_much,
+    require_number,
     settled,
     shown_code,
     summary,
@@ -643,9 +644,14 @@ class Supervisor:
             "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER
         )
 
-    async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
         """See ``ports.Sessions``."""
-        return await (await self._usable(session_id, needs(call), wait)).call(call)
+        session = await self._usable(session_id, needs(call), wait)
+        if phone is not None:
+            require_number(session, phone)
+        return await session.call(call)
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
         """See ``ports.Sessions``."""

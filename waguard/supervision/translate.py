@@ -1,10 +1,21 @@
 """From the worker's words to the events that the application knows."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from waguard.policy.inbox import File, Kind, Received, Told, ack_key, fitting, higher_acks
+from waguard.policy.inbox import (
+    File,
+    Kind,
+    Received,
+    Told,
+    ack_key,
+    fitting,
+    higher_acks,
+    sent_key,
+)
 from waguard.policy.media import UNKNOWN
+from waguard.policy.news import PLAYED, of_ack, whence
+from waguard.policy.outbox import ACK_READ
 from waguard.ports import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (
@@ -18,10 +29,6 @@ from waguard.wire.protocol import (
     Revoke,
 )
 
-# WhatsApp's ack -1…4; the application's ack_level is one more
-_STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
-_OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
-
 
 def _phone(wid: str) -> str | None:
     digits = wid.partition("@")[0].partition(":")[0]
@@ -29,14 +36,8 @@ def _phone(wid: str) -> str | None:
 
 
 def _whence(chat: str, sender: str) -> dict[str, Any]:
-    group = chat.endswith("@g.us")
-    return {
-        "chat_id": chat,
-        "from": chat if group else sender,
-        "chat_type": "group" if group else "private",
-        "group_id": chat if group else None,
-        "sender_phone": _phone(sender),
-    }
+    known = whence(chat)
+    return {**known, "from": known["group_id"] or sender, "sender_phone": _phone(sender)}
 
 
 def inbound(message: InboundMessage) -> Mapping[str, Any]:
@@ -69,19 +70,38 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
     }
 
 
+def on_phone(message: InboundMessage) -> Mapping[str, Any]:
+    """Data of ``message_sent`` for what was written on the phone."""
+    return {
+        "message_id": message.id,
+        "to": message.chat,
+        "type": message.kind,
+        "status": "sent",
+        "timestamp": message.timestamp,
+        "source": "message_create_event",
+        **inbound(message),
+    }
+
+
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
-    """What is stored of a message; ``at``, in unix time, is when the worker heard of it."""
+    """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
+    worker heard of it."""
+    own = message.from_me
+    told = Told("message_sent", on_phone(message)) if own else None
     return (
         Received(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            key=fitting(message.id),
-            kind=Kind.MESSAGE,
+            key=sent_key(message.id) if own else fitting(message.id),
+            kind=Kind.SENT if own else Kind.MESSAGE,
             at=float(min(message.timestamp or at, at)),
             chat=message.chat,
             backfilled=message.backfilled,
-            told=(Told("message_received", inbound(message)),),
-            file=File(message.media, message.mimetype or UNKNOWN) if message.media else None,
+            unless_own=own,
+            told=(told or Told("message_received", inbound(message)),),
+            file=None
+            if message.media is None
+            else File(message.media, message.mimetype or UNKNOWN),
         ),
     )
 
@@ -133,31 +153,22 @@ def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[Received, 
 
 
 def acks(row: SessionRow, ack: Ack, at: float) -> tuple[Received, ...]:
-    """What is stored of an ack: one for each message whose ack changed."""
+    """What is stored of an ack, for each message whose ack changed. What was played was read."""
+    said = (ACK_READ, ack.ack) if ack.ack == PLAYED else (ack.ack,)
     return tuple(
         Received(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            key=ack_key(message_id, ack.ack),
+            key=ack_key(message_id, one),
             kind=Kind.ACK,
             at=at,
             chat=ack.chat,
-            told=_told(message_id, ack.ack, at),
-            unless=higher_acks(message_id, ack.ack),
+            told=of_ack(message_id, one, at),
+            unless=higher_acks(message_id, one),
         )
         for message_id in ack.ids
+        for one in said
     )
-
-
-def _told(message_id: str, ack: int, at: float) -> tuple[Told, ...]:
-    data = {
-        "message_id": message_id,
-        "status": _STATUS.get(ack, "unknown"),
-        "ack_level": ack + 1,
-        "timestamp": int(at),
-    }
-    names = ["message_status_updated", *([_OWN_EVENT[ack]] if ack in _OWN_EVENT else [])]
-    return tuple(Told(name, data) for name in names)
 
 
 def qr_code(code: QrCode, now: float) -> Mapping[str, Any]:

@@ -1,0 +1,201 @@
+"""What a write has to tell besides: how messages ended, and which acks wait for that.
+
+It is decided in the transaction that changes the state, from what is in the database: whatever
+crashes in between, each is told once, and nothing of a message before its ``message_sent``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy import news
+from waguard.policy.inbox import Kind, Received, ack_keys, failed_key, sent_key
+from waguard.policy.news import Message
+from waguard.policy.outbox import ACK_SERVER, State, by_ack, moves
+from waguard.ports import Draft, Entry, Move, Retract
+from waguard.store.models import INBOX, OUTBOX
+from waguard.store.types import storable
+
+Name = tuple[str, str]
+"""A session and WhatsApp's id of a message."""
+Keys = set[Name]
+"""Sessions and keys that are in the inbox."""
+
+KEYS_AT_ONCE: Final = 1_000
+
+
+def tells(outgoing: Sequence[Draft | Move | Retract]) -> dict[Name, bool]:
+    """The messages of which the application may have to hear; and whether without a reply too."""
+    told: dict[Name, bool] = {}
+    for item in outgoing:
+        if isinstance(item, Move) and item.tells:
+            told[item.tells] = item.due or told.get(item.tells, False)
+    return told
+
+
+def keys(entries: Sequence[Entry], told: Iterable[Name]) -> Iterable[Name]:
+    """What has to be known of the inbox."""
+    for entry in entries:
+        received = entry.received
+        for key in (received.key, *received.unless):
+            yield received.session_id, key
+        if name := _name(received):
+            yield from _keys(name, received.kind)
+    for name in told:
+        yield from _keys(name, Kind.SENT)
+        yield name[0], failed_key(name[1])
+
+
+def _keys(name: Name, kind: Kind) -> Iterable[Name]:
+    session_id, message_id = name
+    yield session_id, sent_key(message_id)
+    if kind is Kind.SENT:
+        for key in ack_keys(message_id):
+            yield session_id, key
+
+
+def _name(received: Received) -> Name | None:
+    if received.kind not in {Kind.ACK, Kind.SENT}:
+        return None
+    return received.session_id, str(received.told[0].data["message_id"])
+
+
+def _is_told(name: Name, known: Keys) -> bool:
+    return (name[0], storable(sent_key(name[1]))) in known
+
+
+class Telling:
+    """Of one transaction. ``known`` are the keys that are in the inbox, or that are now stored."""
+
+    def __init__(self, connection: AsyncConnection, known: Keys, now: float) -> None:
+        self._connection = connection
+        self._known = known
+        self._now = now
+        self._told: set[Name] = set()
+        """Those that the application knows."""
+        self._own: dict[Name, Message] = {}
+        """Those of the outbox that this may be about."""
+        self._made: list[Received] = []
+        self._stored: dict[Name, list[Entry]] = {}
+        """Acks that waited in the inbox."""
+
+    async def look(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
+        """Read from the outbox what ``entries`` and ``told`` are about, as far as it is untold."""
+        found = [*told, *(name for entry in entries if (name := _name(entry.received)))]
+        self._told = {name for name in found if _is_told(name, self._known)}
+        wanted = {*found} - self._told
+        ids = sorted({storable(message_id) for _, message_id in wanted})
+        for start in range(0, len(ids), KEYS_AT_ONCE):
+            own = OUTBOX.c
+            query = select(*_COLUMNS).where(own.message_id.in_(ids[start : start + KEYS_AT_ONCE]))
+            for row in await self._connection.execute(query):
+                message = _message(row._asdict())
+                self._own[message.session_id, message.message_id] = message
+
+    def is_own(self, received: Received) -> bool:
+        """Whether the outbox tells of it itself."""
+        return received.unless_own and _name(received) in self._own
+
+    async def make(self, fresh: Sequence[Entry], told: Mapping[Name, bool]) -> list[Received]:
+        """How messages ended, by this transaction; then what waited for it is read too."""
+        moved = [name for entry in fresh if (name := self._moved(entry.received))]
+        for name in dict.fromkeys((*told, *moved)):
+            message = self._own.get(name)
+            due = told.get(name, False)
+            outcome = message and news.of_outcome(message, self._now, due=due)
+            if outcome and (name[0], storable(outcome.key)) not in self._known:
+                self._made.append(outcome)
+                self._known.add((name[0], storable(outcome.key)))
+        sent = [one for one in (*self._made, *(e.received for e in fresh)) if one.kind is Kind.SENT]
+        await self._read_waiting(sent)
+        return self._made
+
+    def _moved(self, received: Received) -> Name | None:
+        """Follow what an ack does to its message."""
+        name = _name(received)
+        message = self._own.get(name) if name and received.kind is Kind.ACK else None
+        if name is None or message is None:
+            return None
+        state = by_ack(news.ack_of(received)[1])
+        if state is None or not moves(message.state, state):
+            return None
+        error = "WhatsApp refused the message" if state is State.REFUSED else None
+        self._own[name] = replace(message, state=state, error=error)
+        return name
+
+    async def _read_waiting(self, sent: Sequence[Received]) -> None:
+        wanted = {
+            (one.session_id, storable(key)): (one.session_id, str(name[1]))
+            for one in sent
+            if (name := _name(one))
+            for key in ack_keys(name[1])
+        }
+        there = [pair for pair in wanted if pair in self._known]
+        for start in range(0, len(there), KEYS_AT_ONCE):
+            own, some = INBOX.c, there[start : start + KEYS_AT_ONCE]
+            query = (
+                select(own.session_id, own.workspace_id, own.key, own.at, own.chat, own.payload)
+                .where(own.session_id.in_({s for s, _ in some}), own.key.in_({k for _, k in some}))
+                .order_by(own.id)
+            )
+            for row in await self._connection.execute(query):
+                if name := wanted.get((row.session_id, row.key)):
+                    self._stored.setdefault(name, []).append(_of_stored(row._asdict()))
+
+    def in_order(self, fresh: Sequence[Entry]) -> list[Entry]:
+        """What is to be queued: nothing of a message before its ``message_sent``."""
+        waiting: dict[Name, list[Entry]] = {}
+        ordered: list[Entry] = []
+        for one in self._made:
+            ordered += self._with_waiting(Entry(received=one, notices=news.notices(one)), waiting)
+        for entry in fresh:
+            name = _name(entry.received)
+            if entry.received.kind is Kind.SENT:
+                ordered += self._with_waiting(entry, waiting)
+            elif name is None or self._may_go(name, entry.received):
+                ordered.append(entry)
+            else:
+                waiting.setdefault(name, []).append(entry)
+        return ordered
+
+    def _with_waiting(self, entry: Entry, waiting: dict[Name, list[Entry]]) -> list[Entry]:
+        name = _name(entry.received)
+        if name is None or entry.received.kind is not Kind.SENT:
+            return [entry]
+        self._told.add(name)
+        behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
+        return [entry, *(one for one in behind if news.ack_of(one.received)[1] >= ACK_SERVER)]
+
+    def _may_go(self, name: Name, received: Received) -> bool:
+        if name in self._told:
+            return True
+        # it never had a message_sent, and will have none: who knows its id has to hear it now
+        message = self._own.get(name)
+        failed = news.ack_of(received)[1] < 0
+        return failed and message is not None and news.may_be_told(message, self._now)
+
+
+_COLUMNS: Final = tuple(
+    OUTBOX.c[name]
+    for name in (
+        *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "phone", "state"),
+        *("error", "idempotency_key", "queued", "answered", "bulk_id", "sent_at", "created_at"),
+    )
+)
+
+
+def _message(row: dict[str, Any]) -> Message:
+    body = msgspec.json.decode(row.pop("body"))
+    text = body.get("text") or body.get("caption") or ""
+    key, state = row.pop("idempotency_key"), State(row.pop("state"))
+    return Message(**row, text=text, key=key, state=state)
+
+
+def _of_stored(row: dict[str, Any]) -> Entry:
+    told = news.of_stored_ack(row.pop("payload"))
+    received = Received(**row, kind=Kind.ACK, told=told)
+    return Entry(received=received, notices=news.notices(received))
