@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.host.processes import worker_spec
 from waguard.policy.link import judge
+from waguard.wire import qr
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -142,7 +143,11 @@ readings = st.dictionaries(
 )
 
 
-@given(answer=anything | readings)
+codes = st.text(max_size=50) | st.sampled_from(["", "\0", "2@a,b,c,d", "é" * 999, "😀" * 999])
+shown = st.fixed_dictionaries({"authenticated": st.just(value=False), "code": codes})
+
+
+@given(answer=anything | readings | shown)
 def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
     async def ask() -> None:
         page = page_that_tells(answer)
@@ -151,6 +156,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
         judge(reading.facts)
         watch.take(reading)
         msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
+        assert reading.code is None or qr.data_url(reading.code)
         with contextlib.suppress(NotSendableError):
             sent = await page.send_text("c", "t", {}, timeout=1)
             assert sent.ack is None or -1 <= sent.ack <= 4

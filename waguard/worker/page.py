@@ -39,7 +39,7 @@ MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's,
 READY_DEADLINE: Final = 8.0  # s; wa-js itself needs about 1 s after the modules are there
 CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
 MEDIA_DEADLINE: Final = 15.0  # s
-CODE_LIMIT: Final = 1_000  # characters; a QR code holds hardly more
+CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 INJECTIONS: Final = 2
 LOADS: Final = 2
 
@@ -308,7 +308,7 @@ def _reading(told: Any) -> Reading:
         has_code=code is not None,
         events_wired=bool(told.get("full")),
     )
-    fits = isinstance(code, str) and len(code) <= CODE_LIMIT
+    fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
     return Reading(
         facts=facts, code=word(code, CODE_LIMIT) if fits else None, me=word(told.get("me"))
     )
