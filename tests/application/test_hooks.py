@@ -151,7 +151,7 @@ async def test_written_on_the_phone(pair: Pair) -> None:
 
 
 async def test_a_status_that_comes_too_early_is_lost_for_good(pair: Pair) -> None:
-    ack = {"message_id": "true_62@c.us_B", "status": "delivered"}
+    ack: dict[str, Any] = {"message_id": "true_62@c.us_B", "status": "delivered"}
     assert await post(pair.app.url, "message_status_updated", **ack) == 200
     assert await post(pair.app.url, "message_sent", **SENT) == 200
     (row,) = pair.app.records.of("s1", "out")
@@ -162,7 +162,7 @@ async def test_a_status_that_comes_too_early_is_lost_for_good(pair: Pair) -> Non
 async def test_its_statuses_end_at_read_and_go_backwards(pair: Pair) -> None:
     await post(pair.app.url, "message_sent", **SENT)
     (row,) = pair.app.records.of("s1", "out")
-    about = {"message_id": row.message_id}
+    about: dict[str, Any] = {"message_id": row.message_id}
     await post(pair.app.url, "message_read", **about)
     assert row.status == "read"
     await post(pair.app.url, "message_status_updated", status="played", **about)

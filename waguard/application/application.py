@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from waguard.application.accounts import Accounts
@@ -103,6 +104,24 @@ class Application:
     def instance(self, session: str) -> str:
         """Where a session is called: as the instance said of itself, else as it is configured."""
         return self.hooks.urls.get(session, self.base)
+
+    def environment(self, state: Path) -> dict[str, str]:
+        """Settings of a daemon that serves it; its keys and its secret are written to ``state``."""
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_file, secret_file = state / "api-key", state / "webhook-secret"
+        for path, content in (
+            (key_file, f"{self.keys.sessions}\n{self.keys.messages}\n".encode()),
+            (secret_file, self.hooks.secret),
+        ):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        return {
+            "WAGUARD_API__KEY_FILE": str(key_file),
+            "WAGUARD_API__KEYLESS_LOOPBACK": "true",
+            "WAGUARD_WEBHOOK__URL": self.url,
+            "WAGUARD_WEBHOOK__SECRET_FILE": str(secret_file),
+            "WAGUARD_SEND__ALLOW_PRIVATE": "true",  # its files lie on this machine
+        }
 
     # ---- its pages ----
 

@@ -1,4 +1,7 @@
-"""How the application takes webhooks: it works inside its answer, and calls back meanwhile."""
+"""How the application takes webhooks: it works inside its answer, and calls back meanwhile.
+
+And its files, which it names by their address when it sends them.
+"""
 
 import asyncio
 import contextlib
@@ -51,6 +54,8 @@ class Hooks:
     mood: Mood = "well"
     received: list[dict[str, Any]] = field(default_factory=list)
     """What was handled: bodies, each with its ``event_id`` and ``taken_at`` (unix time)."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What lies under ``/storage/``, by name."""
     urls: dict[str, str] = field(default_factory=dict)
     """``X-Instance-Url`` by session, as its rows have it in ``assigned_instance_url``."""
     refused: int = 0
@@ -70,6 +75,7 @@ class Hooks:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post(PATH, self._take)
+        app.router.add_get("/storage/{name}", self._file)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await self._listen()
@@ -87,6 +93,15 @@ class Hooks:
     def url(self) -> str:
         """Where it takes webhooks."""
         return f"http://127.0.0.1:{self.port}{PATH}"
+
+    def file_url(self, name: str, content: bytes) -> str:
+        """Keep a file; its address."""
+        self.files[name] = content
+        return f"http://127.0.0.1:{self.port}/storage/{name}"
+
+    async def _file(self, request: web.Request) -> web.Response:
+        content = self.files.get(request.match_info["name"])
+        return web.Response(status=404) if content is None else web.Response(body=content)
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
