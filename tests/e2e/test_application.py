@@ -226,23 +226,6 @@ async def test_two_ways_with_media(served: Served, restarted: bool) -> None:  # 
 
 
 @RESTARTED
-async def test_written_on_the_phone(served: Served, restarted: bool) -> None:  # noqa: FBT001
-    """Another device of the account writes: the application fills its chat."""
-    session = await served.connected()
-    other = await served.connected()  # a second one of the same number
-    if restarted:
-        await served.restart()
-    out = await served.app.send(other, FRIEND, "from the phone")
-    assert out.status == "sent"
-
-    def known() -> list[str]:
-        return [row.body for row in served.app.records.of(session, "out")]
-
-    await wait_until(lambda: known() == ["from the phone"], "it is told", deadline=DEADLINE)
-    assert [row.body for row in served.app.records.of(other, "out")] == ["from the phone"]
-
-
-@RESTARTED
 async def test_a_group_by_its_bare_id(served: Served, restarted: bool) -> None:  # noqa: FBT001
     session, group = await served.connected(), f"{GROUP}@g.us"
     if restarted:

@@ -271,7 +271,7 @@ class Hooks:
             self._drop("message_sent", data, event_id, "it is flat")
             return
         message = data["message"]
-        if row := self.records.known(message["id"]):
+        if row := self.records.known(session, message["id"]):
             row.status = "sent"
             return
         self.records.rows.append(
@@ -288,7 +288,7 @@ class Hooks:
         )
 
     def _status(self, event: str, data: _Data, event_id: str) -> None:
-        row = self.records.known(str(data.get("message_id")))
+        row = self.records.known(str(data["session_id"]), str(data.get("message_id")))
         status = {"message_delivered": "delivered", "message_read": "read"}.get(
             event, str(data.get("status"))
         )

@@ -63,9 +63,10 @@ class Records:
             if (row.session, row.direction) == (session, direction) and chat in {None, row.chat}:
                 yield row
 
-    def known(self, message_id: str) -> Row | None:
-        """The first row with this id."""
-        return next((row for row in self.rows if row.message_id == message_id), None)
+    def known(self, session: str, message_id: str) -> Row | None:
+        """A session's first row with this id."""
+        same = (session, message_id)
+        return next((row for row in self.rows if (row.session, row.message_id) == same), None)
 
     def bodies(self, session: str) -> list[str]:
         """What came in."""
