@@ -67,7 +67,13 @@ async def serving() -> AsyncIterator[Instance]:
 
 
 async def post(
-    url: str, event: str, *, secret: bytes = SECRET, skew: float = 0.0, event_id: str = "e1", **data: Any
+    url: str,
+    event: str,
+    *,
+    secret: bytes = SECRET,
+    skew: float = 0.0,
+    event_id: str = "e1",
+    **data: Any,
 ) -> int | None:
     """Deliver a webhook as waguard does; the status, or None where no answer came."""
     body = json.dumps({"event": event, "data": {"session_id": "s1", "workspace_id": 1} | data})

@@ -79,12 +79,12 @@ class Accounts:
     """Reads and writes the rows past the daemon. A row that is soft-deleted is gone for it."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+        self._engine = engine_of(url)
         self._url = url
 
     async def migrate(self) -> None:
         """Make the table, before the daemon starts for the first time."""
-        engine = _engine(self._url, create=True)
+        engine = engine_of(self._url, create=True)
         async with engine.begin() as connection:
             await connection.run_sync(_METADATA.create_all)
         await engine.dispose()
@@ -136,7 +136,7 @@ class Accounts:
         return await self.update(session, deleted_at=_now())
 
 
-def _engine(url: str, *, create: bool = False) -> AsyncEngine:
+def engine_of(url: str, *, create: bool = False) -> AsyncEngine:
     """Of connections that are closed after each use: a file that is moved away is not kept open."""
     made = make_url(url)
     if made.get_backend_name() != "sqlite":

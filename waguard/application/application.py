@@ -41,6 +41,7 @@ class Application:
         workspace: int = 1,
         seed: int = 0,
     ) -> None:
+        self.database = database
         self.base = base
         self.keys = keys or Keys()
         self.manners = manners or Manners()

@@ -35,6 +35,15 @@ T = TypeVar("T")
 _Data = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A status in a row. ``at`` is monotonic."""
+
+    session: str
+    status: str
+    at: float
+
+
 class _HandlingError(Exception):
     """An exception of PHP: answered with a 500."""
 
@@ -58,6 +67,8 @@ class Hooks:
     """What lies under ``/storage/``, by name."""
     urls: dict[str, str] = field(default_factory=dict)
     """``X-Instance-Url`` by session, as its rows have it in ``assigned_instance_url``."""
+    written: list[Written] = field(default_factory=list)
+    """What its queue wrote into rows, whatever was true by then."""
     refused: int = 0
     """429s."""
     port: int = 0
@@ -224,14 +235,12 @@ class Hooks:
                 return
 
     async def _job(self, event: str, session: str, data: _Data) -> None:
-        match event:
-            case "qr_code_generated":
-                code = data["qr_code"]
-                await self.accounts.update(session, status="qr_scanning", qr_code=code)
-            case "session_authenticated":
-                await self.accounts.update(session, status="authenticated", qr_code=None)
-            case _:
-                await self.accounts.disconnected(session)
+        status = manners.QUEUED[event]
+        self.written.append(Written(session, status, time.monotonic()))
+        if event == "session_disconnected":
+            await self.accounts.disconnected(session)
+        else:
+            await self.accounts.update(session, status=status, qr_code=data.get("qr_code"))
 
     # ---- messages ----
 

@@ -8,8 +8,12 @@ from typing import Any, Final
 STATUSES: Final = frozenset({"pending", "sent", "delivered", "read", "failed"})
 """Of a message; any other is unknown to it, ``played`` too."""
 CONNECTED: Final = "connected"
-QUEUED: Final = frozenset({"qr_code_generated", "session_authenticated", "session_disconnected"})
-"""Events that it handles later, in any order."""
+QUEUED: Final[Mapping[str, str]] = {
+    "qr_code_generated": "qr_scanning",
+    "session_authenticated": "authenticated",
+    "session_disconnected": "disconnected",
+}
+"""Events that it handles later, in any order, and the status that each writes."""
 STATUS_EVENTS: Final = frozenset({"message_status_updated", "message_delivered", "message_read"})
 ALIVE: Final = range(200, 300)
 
