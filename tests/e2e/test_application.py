@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Daemon, settings_for, short_folder
+from tests.store.conftest import BACKENDS, new_database
 from tests.waiting import wait_until
 from waguard.application import Application, Manners
 from waguard.standin import Policy, StandIn
@@ -25,12 +26,31 @@ SECRET = b"a secret of the tests"
 QUICK = Manners(call_back=0.2, queue=0.3)
 DEADLINE = 45.0  # s
 
-RESTARTED = pytest.mark.parametrize(
-    "restarted",
+
+@dataclass(frozen=True)
+class Setting:
+    """How a sequence is played."""
+
+    restarted: bool = False
+    backend: str = "sqlite"
+    manners: Manners = QUICK
+
+
+# each sequence as it is, and with a restart in the middle on every database
+PLAYED = pytest.mark.parametrize(
+    "served",
     [
-        pytest.param(False, id="straight"),
-        pytest.param(True, id="restarted", marks=pytest.mark.long),
+        pytest.param(Setting(), id="straight"),
+        *(
+            pytest.param(
+                Setting(restarted=True, backend=backend),
+                id=f"restarted-{backend}",
+                marks=pytest.mark.long,
+            )
+            for backend in BACKENDS
+        ),
     ],
+    indirect=True,
 )
 
 
@@ -41,12 +61,14 @@ class Served:
     standin: StandIn
     app: Application
     daemon: Daemon
+    restarted: bool
     scanned: set[str] = field(default_factory=set)
 
-    async def restart(self) -> None:
-        """As a service manager does it."""
-        assert await self.daemon.stop() == 0, self.daemon.log()[-2000:]
-        await self.daemon.start()
+    async def middle(self) -> None:
+        """Here the daemon is restarted, where the test is about that, as a service manager does."""
+        if self.restarted:
+            assert await self.daemon.stop() == 0, self.daemon.log()[-2000:]
+            await self.daemon.start()
 
     async def scan(self, session: str, phone: str = PHONE, *, after: int = 0) -> None:
         """The person scans the newest code that the application shows."""
@@ -115,35 +137,30 @@ def free_port() -> int:
 
 @pytest.fixture
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
-    """All of it; parametrized indirectly with ``Manners``."""
-    manners, port = getattr(request, "param", QUICK), free_port()
+    """All of it; parametrized indirectly with a ``Setting``."""
+    setting, port = request.param, free_port()
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(short_folder())
         state = folder / "state"
+        url = await new_database(setting.backend, request, state)
         standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.1, auto_receipt=2)))
         app = await stack.enter_async_context(
-            Application(
-                f"sqlite+aiosqlite:///{state / 'waguard.db'}",
-                f"http://127.0.0.1:{port}",
-                secret=SECRET,
-                manners=manners,
-            )
+            Application(url, f"http://127.0.0.1:{port}", secret=SECRET, manners=setting.manners)
         )
         environment = settings_for(standin, app.url, folder, WAGUARD_API__PORT=str(port))
-        environment |= app.environment(state)
+        environment |= app.environment(state) | {"WAGUARD_DATABASE__URL": url}
         await app.accounts.migrate()
         daemon = await stack.enter_async_context(Daemon(folder, environment))
         await daemon.start()
-        yield Served(standin, app, daemon)
+        yield Served(standin, app, daemon, setting.restarted)
 
 
-@RESTARTED
-async def test_connect(served: Served, restarted: bool) -> None:  # noqa: FBT001 - a case of the table
+@PLAYED
+async def test_connect(served: Served) -> None:
     session, reply = await served.app.connect()
     assert reply.told["status"] == "qr_scanning"
     await served.app.wait_for("qr_code_generated", session)
-    if restarted:
-        await served.restart()
+    await served.middle()
     await served.scan(session)
     row = await served.row(session, "connected")
     assert row["phone_number"] == PHONE
@@ -154,13 +171,12 @@ async def test_connect(served: Served, restarted: bool) -> None:  # noqa: FBT001
     await served.comes_in(session, "hello")
 
 
-@RESTARTED
-async def test_disconnect(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@PLAYED
+async def test_disconnect(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     assert (await served.app.disconnect(session)).good
-    if restarted:
-        await served.restart()
+    await served.middle()
     reply = await served.app.status(session)
     assert (reply.status, reply.told.get("status")) == (200, "disconnected")
     await served.app.hooks.queue_is_empty()
@@ -172,14 +188,13 @@ async def test_disconnect(served: Served, restarted: bool) -> None:  # noqa: FBT
     assert (await served.app.send(session, FRIEND, "too late")).status == "failed"
 
 
-@RESTARTED
-async def test_reconnect(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@PLAYED
+async def test_reconnect(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     reply = await served.app.reconnect(session)
     assert reply.good, reply
-    if restarted:
-        await served.restart()
+    await served.middle()
     await served.scan(session, after=after)
     await served.row(session, "connected")
     await served.comes_in(session, "hello again")
@@ -187,14 +202,13 @@ async def test_reconnect(served: Served, restarted: bool) -> None:  # noqa: FBT0
     assert len(served.sent("and out")) == 1
 
 
-@RESTARTED
-async def test_logout(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@PLAYED
+async def test_logout(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     reply = await served.app.logout(session)
     assert reply.good, reply
-    if restarted:
-        await served.restart()
+    await served.middle()
     await served.row(session, "disconnected")
     told = await served.app.wait_for("session_disconnected", session, after=after)
     assert told["reason"] == "user_initiated"
@@ -203,16 +217,15 @@ async def test_logout(served: Served, restarted: bool) -> None:  # noqa: FBT001
     await served.row(session, "connected")
 
 
-@RESTARTED
-async def test_two_ways_with_media(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@PLAYED
+async def test_two_ways_with_media(served: Served) -> None:
     session, content = await served.connected(), os.urandom(20_000)
     picture = {"mimetype": "image/png", "base64": base64.b64encode(content).decode()}
     await served.comes_in(session, "look", media=picture)
     (row,) = served.app.records.of(session, "in")
     assert row.media
     assert base64.b64decode(row.media["data"]) == content
-    if restarted:
-        await served.restart()
+    await served.middle()
     url = served.app.hooks.file_url("answer.png", content)
     out = await served.app.send_media(session, FRIEND, "nice", media_url=url, filename="a.png")
     assert (out.status, out.error) == ("sent", None)
@@ -225,11 +238,10 @@ async def test_two_ways_with_media(served: Served, restarted: bool) -> None:  # 
     assert len(list(served.app.records.of(session, "out"))) == 2  # each once
 
 
-@RESTARTED
-async def test_a_group_by_its_bare_id(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@PLAYED
+async def test_a_group_by_its_bare_id(served: Served) -> None:
     session, group = await served.connected(), f"{GROUP}@g.us"
-    if restarted:
-        await served.restart()
+    await served.middle()
     served.standin.phone.incoming(phone=PHONE, from_=group, author=FRIEND, body="all of you")
     await served.stored(session, "all of you")
     out = await served.app.send(session, GROUP, "to all")
@@ -238,21 +250,26 @@ async def test_a_group_by_its_bare_id(served: Served, restarted: bool) -> None: 
     assert message["to"] == group
 
 
-COUNT = 8
+COUNT, BUSY = 8, replace(QUICK, limit=12)
 
 
 @pytest.mark.long  # the limiter is quiet for a minute
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("served", [replace(QUICK, limit=12)], indirect=True)
-@pytest.mark.parametrize("restarted", [False, True], ids=["straight", "restarted"])
-async def test_a_campaign_that_the_limiter_stops(served: Served, restarted: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    "served",
+    [
+        pytest.param(Setting(manners=BUSY), id="straight"),
+        pytest.param(Setting(restarted=True, manners=BUSY), id="restarted"),
+    ],
+    indirect=True,
+)
+async def test_a_campaign_that_the_limiter_stops(served: Served) -> None:
     session = await served.connected()
     sent = [await served.app.send(session, FRIEND, f"offer {n}") for n in range(COUNT)]
     assert [row.answers for row in sent] == [[200]] * COUNT
     await wait_until(lambda: served.app.hooks.refused, "a 429", deadline=DEADLINE)
     served.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="no, thanks")
-    if restarted:
-        await served.restart()
+    await served.middle()
     refused = served.app.hooks.refused
     await wait_until(
         lambda: {row.status for row in sent} == {"delivered"}, "all is told", deadline=240.0
