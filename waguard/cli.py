@@ -130,7 +130,21 @@ def _add_chaos(commands: Any) -> None:
         "--messages",
         type=int,
         default=0,
-        help="so many come in meanwhile, a quarter as many go out, and all are accounted for",
+        help="so many come in meanwhile, a quarter as many go out, and all are accounted for by"
+        " a double of the application",
+    )
+    chaos.add_argument(
+        "--database", metavar="URL", help="an empty one for --messages (SQLite in its own folder)"
+    )
+    chaos.add_argument(
+        "--quiet",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds of the application's limiter (%(default)s)",
+    )
+    chaos.add_argument(
+        "--hold-limit", type=float, metavar="S", help="webhook.hold_limit for --messages"
     )
     chaos.add_argument(
         "--report", type=Path, metavar="FILE", help="append one line of JSON for this run"
@@ -325,6 +339,14 @@ def _chaos(arguments: argparse.Namespace) -> int:
             raise ConfigError("at least 1 is needed", field=f"--{name}")
     if arguments.messages < 0:
         raise ConfigError("0 or more are needed", field="--messages")
+    if arguments.quiet <= 0:
+        raise ConfigError("more than 0 s are needed", field="--quiet")
+    if arguments.database and not arguments.messages:
+        raise ConfigError(
+            "another database is for a campaign with messages",
+            field="--database",
+            remedy="say --messages too",
+        )
     if arguments.report:
         _try_to_write(arguments.report)
 
@@ -340,6 +362,9 @@ def _chaos(arguments: argparse.Namespace) -> int:
             sessions=arguments.sessions,
             messages=arguments.messages,
             report=arguments.report,
+            database=arguments.database,
+            quiet=arguments.quiet,
+            hold_limit=arguments.hold_limit,
         )
     )
 

@@ -12,11 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
@@ -27,10 +26,7 @@ from waguard.standin import StandIn
 
 SECRET: Final = "the secret of a rehearsal"  # noqa: S105 - it signs what never leaves this machine
 START_DEADLINE: Final = 60.0  # s
-SLOW: Final = 2.0  # s
 POLL: Final = 0.05  # s; that a daemon is up has no event for whoever started it
-
-Mood = Literal["well", "slow", "failing", "torn"]
 
 T = TypeVar("T")
 
@@ -41,14 +37,12 @@ class NotStartedError(WaguardError):
 
 @dataclass
 class Receiver:
-    """The application's side: takes webhooks, checks their signature, wakes who waits."""
+    """Takes webhooks, checks their signature, wakes who waits. It is no double of the application."""
 
     received: list[dict[str, Any]] = field(default_factory=list)
     """Bodies, each with its ``event_id`` and ``taken_at`` (unix time)."""
-    mood: Mood = "well"
     port: int = 0
     _runner: web.AppRunner | None = None
-    _site: web.TCPSite | None = None
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
@@ -56,7 +50,7 @@ class Receiver:
         app.router.add_post("/webhook", self._take)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await self._listen()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.port = self._runner.addresses[0][1]
         return self
 
@@ -69,37 +63,8 @@ class Receiver:
         """Where it takes webhooks."""
         return f"http://127.0.0.1:{self.port}/webhook"
 
-    @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        """While the body runs nobody listens."""
-        assert self._site  # noqa: S101 - entered
-        await self._site.stop()
-        self.mood = "torn"  # for connections that were open
-        try:
-            yield
-        finally:
-            self.mood = "well"
-            await self._listen()
-
-    async def _listen(self) -> None:
-        assert self._runner  # noqa: S101 - entered
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await self._site.start()
-
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
-        match self.mood:
-            case "failing":
-                return web.json_response({"error": "it fails"}, status=500)
-            case "torn":
-                assert request.transport  # noqa: S101 - it is being served
-                request.transport.write(b"HTTP/1.1 20")
-                request.transport.close()
-                return web.Response()  # to nobody
-            case "slow":
-                await asyncio.sleep(SLOW)
-            case "well":
-                pass
         stamp = request.headers.get("X-Timestamp", "")
         wanted = hmac.new(SECRET.encode(), stamp.encode() + body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(wanted, request.headers.get("X-HMAC-Signature", "")):

@@ -71,7 +71,7 @@ _TABLES: dict[str, dict[str, Sequence[str]]] = {
 @pytest.fixture
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new, empty database; parametrized indirectly with one of ``BACKENDS``."""
-    return await _new_database(request.param, request, tmp_path)
+    return await new_database(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield Bench(memory, MemoryApplication(memory), wall)
         return
     backend, _, shape = request.param.partition("-")
-    url = await _new_database(backend, request, tmp_path)
+    url = await new_database(backend, request, tmp_path)
     app = SqlApplication(url)
     await app.run(*_TABLES[shape][backend])
     store = SqlStore(url, wall=wall)
@@ -95,7 +95,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await store.close()
 
 
-async def _new_database(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:
+async def new_database(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:
     if backend == "sqlite":
         return f"sqlite+aiosqlite:///{folder / 'waguard.db'}"
     server: servers.Server = request.getfixturevalue(backend)

@@ -1,6 +1,8 @@
 """``waguard chaos``: break a rehearsed waguard in every known way, and check that it heals itself.
 
 ``faults.py`` has the ways to break it, ``world.py`` what is broken and what can be seen of it,
+``opening.py`` how that is made, ``traffic.py`` and ``rows.py`` what goes on meanwhile,
+``books.py`` whether the books agree at the end,
 ``processes.py`` which process is which, ``invariants.py`` what must hold, ``drawing.py`` which fault
 comes when and ``report.py`` what is told at the end. ``campaign.py`` puts them together.
 """

@@ -8,8 +8,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,18 +17,22 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from waguard.application import Manners
 from waguard.chaos import books, report
 from waguard.chaos.drawing import Draw, draw
-from waguard.chaos.faults import FAULTS, NEEDS_DISK, Fault
+from waguard.chaos.faults import FAULTS, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE, Fault
 from waguard.chaos.invariants import Harm, always, settled
 from waguard.chaos.message_faults import MESSAGE_FAULTS
+from waguard.chaos.opening import Served, opened
 from waguard.chaos.report import Healed, Messages, Outcome
+from waguard.chaos.rows import Watch
 from waguard.chaos.traffic import Traffic
-from waguard.chaos.world import POLL, World, opened
+from waguard.chaos.world import POLL, World
 from waguard.errors import WaguardError
 
 HEAL_DEADLINE: Final = 120.0  # s; a silent page is given 30 s, its end 12, a start 55
 DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
+LIMITER_DELAYS: Final = 2  # times that its limiter may shut meanwhile
 IN_FOR_EACH_OUT: Final = 4
 LOG_LINES: Final = 25
 
@@ -51,6 +55,12 @@ class Plan:
     messages: int = 0
     """So many come in meanwhile, and a quarter as many go out; 0: other faults, no traffic."""
     report: Path | None = None
+    database: str | None = None
+    """URL of an empty database for a campaign with messages; None: SQLite."""
+    quiet: float = 60.0
+    """Seconds of the application's limiter: so long nothing may come after a 429."""
+    hold_limit: float | None = None
+    """Seconds after which held webhooks are a trouble; None: waguard's default."""
 
 
 @dataclass
@@ -61,6 +71,7 @@ class Campaign:
     console: Console
     faults: Mapping[str, Fault]
     traffic: Traffic | None = None
+    watch: Watch | None = None
     healed: list[Healed] = field(default_factory=list)
     _arrived: list[tuple[str, str]] = field(default_factory=list)
 
@@ -101,17 +112,31 @@ class Campaign:
         world, since = self.world, len(self.world.receiver.received)
         chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
         try:
-            harm = await self.faults[drawn.fault](world, drawn.session, chance)
+            with self._looking_away(drawn.fault):
+                harm = await self.faults[drawn.fault](world, drawn.session, chance)
             seconds = await self._heal(harm, since)
         finally:
             world.soothe()
         await asyncio.gather(*(self._prove(session) for session in world.sessions))
-        for arrived in harm.arrived:
-            await self._came_in(arrived)
-        self.none_twice()
+        if self.traffic is None:  # else the books tell at the end, and who is excused
+            for arrived in harm.arrived:
+                await self._came_in(arrived)
+            self.none_twice()
         if broken := settled(await world.facts(harm, since=since), harm):
             raise BrokenError([f"{one} (after it had healed)" for one in broken])
         return seconds
+
+    @contextmanager
+    def _looking_away(self, fault: str) -> Iterator[None]:
+        """No row can be put right while the database cannot be written."""
+        if self.watch is None or fault not in UNWRITABLE:
+            yield
+            return
+        self.watch.paused = True
+        try:
+            yield
+        finally:
+            self.watch.paused = False
 
     async def _heal(self, harm: Harm, since: int) -> float:
         over, well = time.monotonic(), 0.0
@@ -143,13 +168,20 @@ class Campaign:
     async def _came_in(self, arrived: tuple[str, str]) -> None:
         self._arrived.append(arrived)
         try:
-            async with asyncio.timeout(DELIVERY_DEADLINE):
+            async with asyncio.timeout(self._patience):
                 await self.world.receiver.until(
                     lambda _: self.world.delivered(*arrived) or None,
                 )
         except TimeoutError:
             session, text = arrived
             raise BrokenError([f"{session}: the message “{text}” never came in"]) from None
+
+    @property
+    def _patience(self) -> float:
+        """Seconds; the application's limiter may be shut just now."""
+        if self.traffic is None:
+            return DELIVERY_DEADLINE
+        return DELIVERY_DEADLINE + LIMITER_DELAYS * self.world.app.manners.window
 
     def none_twice(self) -> None:
         """Of all messages so far. Raises ``BrokenError``."""
@@ -201,16 +233,21 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
     async with AsyncExitStack() as stack:
         status = stack.enter_context(console.status("a world is made"))
         try:
-            world = await stack.enter_async_context(opened(plan.sessions, say=status.update))
+            world = await stack.enter_async_context(
+                opened(plan.sessions, say=status.update, served=_served(plan))
+            )
             status.stop()
-            names = [name for name in faults if world.disk or name != NEEDS_DISK]
-            left_out = sorted(faults.keys() - set(names))
+            left_out = sorted(_impossible(world) & faults.keys())
             for name in left_out:
-                console.print(f"left out: {name} (no file system may be mounted here)")
-            campaign = Campaign(world, console, faults, _traffic(plan, world), healed)
-            await campaign.run(draw(plan.seed, names, world.sessions, plan.faults))
-            campaign.none_twice()
-            messages = await _balance(console, campaign.traffic)
+                console.print(f"left out: {name} (it cannot be done here)")
+            names = [name for name in faults if name not in left_out]
+            draws = draw(plan.seed, names, world.sessions, plan.faults)
+            campaign = Campaign(world, console, faults, healed=healed)
+            if plan.messages:
+                messages = await _with_messages(plan, campaign, draws)
+            else:
+                await campaign.run(draws)
+                campaign.none_twice()
         except BrokenError as error:
             broken = error.broken
             _show_log(console, world)
@@ -227,30 +264,57 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
     )
 
 
-def _traffic(plan: Plan, world: World) -> Traffic | None:
+def _served(plan: Plan) -> Served | None:
     if not plan.messages:
         return None
-    return Traffic(
+    return Served(
+        seed=plan.seed,
+        manners=Manners(window=plan.quiet),
+        database=plan.database,
+        hold_limit=plan.hold_limit,
+    )
+
+
+def _impossible(world: World) -> set[str]:
+    """Faults that need a file system, or a database, which is not there."""
+    return ({NEEDS_DISK} if world.disk is None else set()) | (
+        set() if world.on_sqlite else set(NEEDS_SQLITE)
+    )
+
+
+async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) -> Messages:
+    """All faults, while messages come and go and somebody looks at the rows."""
+    world = campaign.world
+    traffic = campaign.traffic = Traffic(
         world=world,
         seed=plan.seed,
         incoming=plan.messages,
         outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
         rounds=plan.faults,
     )
+    watch = campaign.watch = Watch(world)
+    looking = asyncio.create_task(watch.run(), name="watch")
+    try:
+        await campaign.run(draws)
+        return await _balance(campaign.console, traffic, watch)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
-async def _balance(console: Console, traffic: Traffic | None) -> Messages | None:
+async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages:
     """Raises ``BrokenError`` where the books do not agree."""
-    if traffic is None:
-        return None
     with console.status("the last messages come in"):
-        kept = await traffic.books()
-    if broken := books.broken(kept):
-        raise BrokenError(broken)
+        kept = await traffic.books(watch)
     for out in books.uncertain(kept):
         console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
+    for one in books.unsure(kept):
+        console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
+    if broken := books.broken(kept):
+        raise BrokenError(broken)
     return Messages(
         incoming=len(kept.incoming),
+        uncertain=len(kept.uncertain),
         repeated=books.repeated(kept),
         outgoing=dict(books.answers(kept)),
     )
@@ -276,7 +340,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
     if it := outcome.messages:
         sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
         console.print(
-            f"{it.incoming} messages came in, {it.repeated} deliveries repeated · sends: {sends}",
+            f"{it.incoming} messages came in, {it.uncertain} uncertain, {it.repeated} repeated"
+            f" · sends: {sends}",
             highlight=False,
         )
     console.print(

@@ -424,3 +424,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
 """By name, in words."""
 
 NEEDS_DISK: Final = "fill disk"
+NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"})
+UNWRITABLE: Final = frozenset({NEEDS_DISK}) | NEEDS_SQLITE
+"""While they last nobody can write to the database."""

@@ -10,18 +10,43 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
+from waguard.application.hooks import Mood
 from waguard.chaos.faults import FAULTS, OUTAGE, Fault, living
 from waguard.chaos.invariants import Harm
-from waguard.chaos.world import World
-from waguard.rehearsal import Mood
+from waguard.chaos.world import World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
+TOLD_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
+
+
+async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
+    """``systemctl restart``, in the midst of all deliveries."""
+    began = time.time()
+    await world.stop_daemon()
+    arrived = world.incoming(session, f"during a restart {time.monotonic_ns()}")
+    await world.restart_daemon()
+    return Harm(began=began, arrived=(arrived,))
+
+
+async def unlink_and_scan(world: World, session: str, chance: random.Random) -> Harm:
+    """The device is removed on the phone, while what it received is being delivered.
+
+    What no browser ever had is lost with the device: nobody writes in that moment.
+    """
+    world.quiet.add(session)
+    await until(lambda: _told(world, session), "the inbox has it all", within=TOLD_WITHIN)
+    return await FAULTS["unlink"](world, session, chance)
+
+
+async def _told(world: World, session: str) -> bool:
+    known = {one["id"] for of, one in await world.inbox() if of == session}
+    return {one["id"] for one in world.written(session)} <= known
 
 
 async def receiver_away(world: World, session: str, _: random.Random) -> Harm:
     """The application does not listen."""
     del session
-    return await _while(world, world.receiver.away())
+    return await _while(world, world.app.hooks.away())
 
 
 async def receiver_fails(world: World, session: str, _: random.Random) -> Harm:
@@ -40,6 +65,12 @@ async def receiver_hangs_up(world: World, session: str, _: random.Random) -> Har
     """In the middle of its answer."""
     del session
     return await _while(world, _mood(world, "torn"))
+
+
+async def receiver_loses_its_answer(world: World, session: str, _: random.Random) -> Harm:
+    """It has done its work, and the answer never arrives."""
+    del session
+    return await _while(world, _mood(world, "lost"))
 
 
 async def late_acks(world: World, session: str, _: random.Random) -> Harm:
@@ -72,11 +103,8 @@ async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Har
 
 @asynccontextmanager
 async def _mood(world: World, mood: Mood) -> AsyncIterator[None]:
-    world.receiver.mood = mood
-    try:
+    with world.app.hooks.in_mood(mood):
         yield
-    finally:
-        world.receiver.mood = "well"
 
 
 @asynccontextmanager
@@ -107,10 +135,13 @@ _OF_ALL: Final = (
 MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF_ALL} | {
     fault.__name__.replace("_", " "): fault
     for fault in (
+        orderly_restart,
+        unlink_and_scan,
         receiver_away,
         receiver_fails,
         receiver_is_slow,
         receiver_hangs_up,
+        receiver_loses_its_answer,
         late_acks,
         no_acks,
         drop_in_mid_send,

@@ -30,8 +30,10 @@ class Messages:
     """What came in and went out meanwhile."""
 
     incoming: int
+    uncertain: int
+    """Of them: the application may have dropped them, and waguard lists them."""
     repeated: int
-    """Deliveries that a killed daemon could not know of, and the next one repeated."""
+    """Rows that the application has twice: a killed daemon could not know, or its answer was lost."""
     outgoing: Mapping[str, int]
     """How many sends ended how."""
 

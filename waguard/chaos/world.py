@@ -6,36 +6,36 @@ And it is the person with the phone, who scans a code after an unlink. Nothing e
 
 import asyncio
 import contextlib
+import json
 import os
-import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError
+
+from waguard.application import Application
+from waguard.application.accounts import engine_of
 from waguard.chaos.invariants import Facts, Harm, Incident, Told
-from waguard.chaos.processes import MARK, Census, census, scan
+from waguard.chaos.processes import Census, census, scan
 from waguard.client import ApiCallError
 from waguard.errors import WaguardError
 from waguard.host import credentials, profiles, snapshots
 from waguard.host.credentials import Places
-from waguard.rehearsal import DaemonProcess, Receiver, settings
-from waguard.standin import Policy, StandIn
+from waguard.rehearsal import DaemonProcess, Receiver
+from waguard.standin import StandIn
 from waguard.standin.refusal import Refusal
 
 WORKSPACE: Final = 1
 FRIEND: Final = "6281190000"
 POLL: Final = 0.2  # s
 CALL_DEADLINE: Final = 20.0  # s
-PAIR_DEADLINE: Final = 60.0  # s
 END_GRACE: Final = 30.0  # s for a daemon to end in order
-DISK_SIZE: Final = "1g"  # holds some profiles of 20 MB; takes only what is written
 DATABASE: Final = ("waguard.db", "waguard.db-wal", "waguard.db-shm")
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class World:
         self,
         folder: Path,
         standin: StandIn,
-        receiver: Receiver,
+        receiver: Receiver | Application,
         daemon: DaemonProcess,
         phones: Mapping[str, str],
         *,
@@ -69,8 +69,16 @@ class World:
         self.disk = disk
         self.port = port
         self._paths = disk or folder
-        self.daemon_ends: list[float] = []
+        self._url = (
+            receiver.database
+            if isinstance(receiver, Application)
+            else f"sqlite+aiosqlite:///{self.database_files[0]}"
+        )
+        self._engine = engine_of(self._url)
+        self.daemon_kills: list[float] = []
         """Unix times."""
+        self.quiet: set[str] = set()
+        """Sessions that nobody writes to for the moment."""
         self._groups: set[int] = set()
         self._scanned: set[str] = set()
 
@@ -78,6 +86,18 @@ class World:
     def sessions(self) -> tuple[str, ...]:
         """Their ids."""
         return tuple(self.phones)
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is a file here."""
+        return self._url.startswith("sqlite")
+
+    @property
+    def app(self) -> Application:
+        """The double of the application, where there is one."""
+        if not isinstance(self.receiver, Application):
+            raise TypeError("this world has no double of the application")
+        return self.receiver
 
     def at(self, session: str) -> Places:
         """Where its profile and its copies lie."""
@@ -104,7 +124,7 @@ class World:
 
     async def facts(self, harm: Harm, *, since: int) -> Facts:
         """Everything that can be judged; ``since``: webhooks that were received before the harm."""
-        rows, told = await asyncio.to_thread(self._rows), await self._told()
+        rows, told = await self.rows(), await self._told()
         aside = await asyncio.to_thread(self._moved_aside, harm.began)
         incidents = {s: await self._incidents(s) for s in harm.hurt | aside if told}
         codes = [
@@ -126,13 +146,13 @@ class World:
         copies = credentials.quarantined(self._paths / "sessions")
         return frozenset(c.session.rpartition("/")[2] for c in copies if c.at >= since)
 
-    def _rows(self) -> dict[str, str] | None:
+    async def rows(self) -> dict[str, str] | None:
+        """The status in each row; None: the database cannot be read."""
         try:
-            with self.database(write=False) as connection:
-                found = connection.execute("SELECT session_id, status FROM whatsapp_accounts")
-                return dict(found.fetchall())
-        except sqlite3.Error:
+            found = await self.select("SELECT session_id, status FROM whatsapp_accounts")
+        except SQLAlchemyError:
             return None
+        return {session: status for session, status in found}  # noqa: C416 - these are rows, no pairs
 
     async def _told(self) -> dict[str, Told] | None:
         try:
@@ -192,13 +212,20 @@ class World:
         return session, text
 
     def delivered(self, session: str, text: str) -> int:
-        """How often the application was told of it."""
+        """How often the application stored it, or was told of it where there is no double."""
+        if isinstance(self.receiver, Application):
+            return self.receiver.records.bodies(session).count(text)
         return sum(
             delivery["event"] == "message_received"
             and delivery["data"]["session_id"] == session
             and delivery["data"]["message"]["body"] == text
             for delivery in self.receiver.received
         )
+
+    def written(self, session: str) -> list[dict[str, Any]]:
+        """What friends wrote to it, as WhatsApp's server has it: the oldest first."""
+        known = self.standin.phone.messages(self.phones[session])
+        return [one for one in known if one["direction"] == "in"]
 
     async def scan_if_shown(self, session: str) -> None:
         """The person scans the code of the moment, if there is one."""
@@ -209,15 +236,16 @@ class World:
                 self.standin.phone.scan(code, phone=self.phones[session])
 
     def soothe(self) -> None:
-        """WhatsApp is well again."""
+        """WhatsApp is well again, and people write."""
+        self.quiet.clear()
         self.standin.policy.update({"slow_modules": 0.0})
 
     # ---- the service manager ----
 
     async def restart_daemon(self) -> None:
         """One that has ended is started again; it is not ready yet."""
-        await self.daemon.wait()
-        self.daemon_ends.append(time.time())
+        if await self.daemon.wait() == -signal.SIGKILL:
+            self.daemon_kills.append(time.time())
         await self.daemon.start()
 
     async def stop_daemon(self) -> None:
@@ -231,13 +259,23 @@ class World:
 
     # ---- the database, past waguard ----
 
+    async def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Read, whichever database it is. Raises ``SQLAlchemyError``."""
+        async with self._engine.connect() as connection:
+            return [tuple(row) for row in await connection.execute(sql(query))]
+
+    async def inbox(self) -> list[tuple[str, dict[str, Any]]]:
+        """Session and message of each row. Raises ``SQLAlchemyError``."""
+        query = "SELECT session_id, payload FROM waguard_inbox WHERE kind = 'message'"
+        found = await self.select(query)
+        return [(session, json.loads(payload)["message"]) for session, payload in found]
+
     @contextlib.contextmanager
-    def database(self, *, write: bool = True) -> Iterator[sqlite3.Connection]:
-        """A connection of one's own, as the application has one."""
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """A connection of one's own to SQLite."""
         path = self.database_files[0]
-        mode = "rw" if write else "ro"
         connection = sqlite3.connect(
-            f"file:{path}?mode={mode}", uri=True, timeout=10.0, isolation_level=None
+            f"file:{path}?mode=rw", uri=True, timeout=10.0, isolation_level=None
         )
         try:
             yield connection
@@ -278,85 +316,3 @@ async def until(look: Callable[[], Awaitable[T | None]], what: str, *, within: f
             raise NotInTimeError(f"not within {within:g} s: {what}")
         await asyncio.sleep(POLL)
     return found
-
-
-@contextlib.asynccontextmanager
-async def opened(sessions: int, *, say: Callable[[str], None]) -> AsyncIterator[World]:
-    """A world with so many sessions, all connected and copied once; nothing of it is left after."""
-    folder = Path(tempfile.mkdtemp(prefix="waguard-chaos-"))
-    phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
-    try:
-        with _disk(folder / "disk") as disk:
-            async with StandIn(policy=Policy(sync=0.1)) as standin, Receiver() as receiver:
-                port = _free_port()
-                environment = settings(standin, receiver.url, folder, port=port)
-                environment |= _impatient(folder, disk)
-                daemon = DaemonProcess(folder, environment)
-                world = World(folder, standin, receiver, daemon, phones, disk=disk, port=port)
-                try:
-                    await _populate(world, say)
-                    yield world
-                finally:
-                    await world.end()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
-    """Settings that let a campaign go on: what is forgiven in minutes is forgiven in a second."""
-    return {
-        MARK: str(folder),
-        "WAGUARD_LOG__LEVEL": "DEBUG",
-        "WAGUARD_RECONCILE__INTERVAL": "3",
-        "WAGUARD_RESTART__STABLE_AFTER": "1",
-        "WAGUARD_SEND__TIMEOUT": "5",
-        "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
-        "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
-        "WAGUARD_PATHS__STATE": str((disk or folder) / "state"),
-    }
-
-
-async def _populate(world: World, say: Callable[[str], None]) -> None:
-    say("the daemon starts")
-    await world.daemon.start()
-    await world.daemon.ready()
-    for number, session in enumerate(world.sessions, 1):
-        say(f"session {number} of {len(world.sessions)} is paired")
-        body = {"session_id": session, "workspace_id": WORKSPACE}
-        await world.call("POST", "/api/sessions", body)
-
-        async def connected(session: str = session) -> bool:
-            await world.scan_if_shown(session)
-            return (await world.told(session)).link == "connected"
-
-        await until(connected, f"{session} is connected", within=PAIR_DEADLINE)
-    say("the daemon is started anew: an orderly stop leaves a copy of each session")
-    await world.stop_daemon()
-    await world.restart_daemon()
-    await world.daemon.ready()
-
-
-@contextlib.contextmanager
-def _disk(mountpoint: Path) -> Iterator[Path | None]:
-    """A small file system in memory while the body runs; None where that is not allowed."""
-    mountpoint.mkdir()
-    options = f"size={DISK_SIZE},mode=700"
-    mounted = _ran("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mountpoint))
-    try:
-        yield mountpoint if mounted else None
-    finally:
-        if mounted:
-            _ran("umount", "-l", str(mountpoint))  # lazily: an open file does not keep it
-
-
-def _ran(*command: str) -> bool:
-    """Whether there is such a command and it went well."""
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - our own words
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -104,7 +104,8 @@
     exports.getMaybeMePnUser = () => (session.linked ? createWid(session.linked.wid) : undefined);
     exports.getMaybeMeLidUser = () => undefined;
     exports.getMeLidUserOrThrow = () => {
-      throw new Error('this account has no LID');
+      if (!session.linked) throw new Error('this account has no LID');
+      return createWid(`9${session.linked.wid.split('@')[0]}@lid`); // who writes to a group
     };
     exports.getMaybeMeDevicePn = () => (session.linked ? createWid(session.linked.device) : undefined);
   });

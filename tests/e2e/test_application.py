@@ -1,0 +1,280 @@
+"""What the application's people do, from their button to the phone and back; and the same with an
+orderly restart of the daemon in the middle."""
+
+import base64
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Daemon, settings_for, short_folder
+from tests.store.conftest import BACKENDS, new_database
+from tests.waiting import wait_until
+from waguard.application import Application, Manners
+from waguard.standin import Policy, StandIn
+from waguard.standin.refusal import Refusal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(180)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+GROUP = "120363000000000001"
+SECRET = b"a secret of the tests"
+QUICK = Manners(call_back=0.2, queue=0.3)
+DEADLINE = 45.0  # s
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a sequence is played."""
+
+    restarted: bool = False
+    backend: str = "sqlite"
+    manners: Manners = QUICK
+
+
+# each sequence as it is, and with a restart in the middle on every database
+PLAYED = pytest.mark.parametrize(
+    "served",
+    [
+        pytest.param(Setting(), id="straight"),
+        *(
+            pytest.param(
+                Setting(restarted=True, backend=backend),
+                id=f"restarted-{backend}",
+                marks=pytest.mark.long,
+            )
+            for backend in BACKENDS
+        ),
+    ],
+    indirect=True,
+)
+
+
+@dataclass
+class Served:
+    """A stand-in, the application, and the daemon between them."""
+
+    standin: StandIn
+    app: Application
+    daemon: Daemon
+    restarted: bool
+    scanned: set[str] = field(default_factory=set)
+
+    async def middle(self) -> None:
+        """Here the daemon is restarted, where the test is about that, as a service manager does."""
+        if self.restarted:
+            assert await self.daemon.stop() == 0, self.daemon.log()[-2000:]
+            await self.daemon.start()
+
+    async def scan(self, session: str, phone: str = PHONE, *, after: int = 0) -> None:
+        """The person scans the newest code that the application shows."""
+
+        async def done() -> bool:
+            codes = [
+                one["data"]["raw"]
+                for one in self.app.received[after:]
+                if one["event"] == "qr_code_generated" and one["data"]["session_id"] == session
+            ]
+            if not codes or codes[-1] in self.scanned:
+                return False
+            self.scanned.add(codes[-1])
+            with contextlib.suppress(Refusal):  # it has just expired: the next one is on its way
+                self.standin.phone.scan(codes[-1], phone=phone)
+                return True
+            return False
+
+        await self.daemon.until(done)
+
+    async def row(self, session: str, status: str) -> dict[str, Any]:
+        """Wait until the row says so; the row."""
+
+        async def there() -> dict[str, Any] | None:
+            row = await self.app.row(session)
+            return row if row["status"] == status else None
+
+        result: dict[str, Any] = await self.daemon.until(there)
+        return result
+
+    async def connected(self, phone: str = PHONE) -> str:
+        """A session that is connected, by the row and by its webhook."""
+        session, reply = await self.app.connect()
+        assert reply.good, reply
+        await self.scan(session, phone)
+        await self.row(session, "connected")
+        return session
+
+    async def comes_in(self, session: str, text: str, **more: Any) -> None:
+        """A friend writes, and the application stores it: once."""
+        self.standin.phone.incoming(phone=PHONE, from_=FRIEND, body=text, **more)
+        await self.stored(session, text)
+
+    async def stored(self, session: str, text: str) -> None:
+        """Wait until the application has it; how it lost it is told otherwise."""
+        app = self.app
+
+        def found() -> bool:
+            lost = [one for one in app.records.dropped if one.event == "message_received"]
+            assert not lost, lost
+            return text in app.records.bodies(session)
+
+        await wait_until(found, f"“{text}” is stored", deadline=DEADLINE)
+        assert app.records.bodies(session).count(text) == 1
+
+    def sent(self, text: str, phone: str = PHONE) -> list[dict[str, Any]]:
+        """The messages with this text, or caption, that reached WhatsApp."""
+        known = self.standin.phone.messages(phone)
+        return [m for m in known if text in (m.get("body"), m.get("caption"))]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """All of it; parametrized indirectly with a ``Setting``."""
+    setting, port = request.param, free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        state = folder / "state"
+        url = await new_database(setting.backend, request, state)
+        standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.1, auto_receipt=2)))
+        app = await stack.enter_async_context(
+            Application(url, f"http://127.0.0.1:{port}", secret=SECRET, manners=setting.manners)
+        )
+        environment = settings_for(standin, app.url, folder, WAGUARD_API__PORT=str(port))
+        environment |= app.environment(state) | {"WAGUARD_DATABASE__URL": url}
+        await app.accounts.migrate()
+        daemon = await stack.enter_async_context(Daemon(folder, environment))
+        await daemon.start()
+        yield Served(standin, app, daemon, setting.restarted)
+
+
+@PLAYED
+async def test_connect(served: Served) -> None:
+    session, reply = await served.app.connect()
+    assert reply.told["status"] == "qr_scanning"
+    await served.app.wait_for("qr_code_generated", session)
+    await served.middle()
+    await served.scan(session)
+    row = await served.row(session, "connected")
+    assert row["phone_number"] == PHONE
+    assert (await served.app.status(session)).told["status"] == "connected"
+    assert (await served.app.status(session, with_key=False)).told["status"] == "connected"
+    await served.app.hooks.queue_is_empty()  # what overtook is repaired, or never was
+    await served.row(session, "connected")
+    await served.comes_in(session, "hello")
+
+
+@PLAYED
+async def test_disconnect(served: Served) -> None:
+    session = await served.connected()
+    after = len(served.app.received)
+    assert (await served.app.disconnect(session)).good
+    await served.middle()
+    reply = await served.app.status(session)
+    assert (reply.status, reply.told.get("status")) == (200, "disconnected")
+    await served.app.hooks.queue_is_empty()
+    await served.row(session, "disconnected")
+    shown = [one["event"] for one in served.app.received[after:]]
+    assert "qr_code_generated" not in shown, "nobody asked for a new code"
+    with pytest.raises(Refusal):  # nobody is linked any more
+        served.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="anybody there?")
+    assert (await served.app.send(session, FRIEND, "too late")).status == "failed"
+
+
+@PLAYED
+async def test_reconnect(served: Served) -> None:
+    session = await served.connected()
+    after = len(served.app.received)
+    reply = await served.app.reconnect(session)
+    assert reply.good, reply
+    await served.middle()
+    await served.scan(session, after=after)
+    await served.row(session, "connected")
+    await served.comes_in(session, "hello again")
+    assert (await served.app.send(session, FRIEND, "and out")).status == "sent"
+    assert len(served.sent("and out")) == 1
+
+
+@PLAYED
+async def test_logout(served: Served) -> None:
+    session = await served.connected()
+    after = len(served.app.received)
+    reply = await served.app.logout(session)
+    assert reply.good, reply
+    await served.middle()
+    await served.row(session, "disconnected")
+    told = await served.app.wait_for("session_disconnected", session, after=after)
+    assert told["reason"] == "user_initiated"
+    assert (await served.app.reconnect(session)).good
+    await served.scan(session, after=after)
+    await served.row(session, "connected")
+
+
+@PLAYED
+async def test_two_ways_with_media(served: Served) -> None:
+    session, content = await served.connected(), os.urandom(20_000)
+    picture = {"mimetype": "image/png", "base64": base64.b64encode(content).decode()}
+    await served.comes_in(session, "look", media=picture)
+    (row,) = served.app.records.of(session, "in")
+    assert row.media
+    assert base64.b64decode(row.media["data"]) == content
+    await served.middle()
+    url = served.app.hooks.file_url("answer.png", content)
+    out = await served.app.send_media(session, FRIEND, "nice", media_url=url, filename="a.png")
+    assert (out.status, out.error) == ("sent", None)
+    (message,) = served.sent("nice")
+    assert message["size"] == len(content)
+    await wait_until(lambda: out.status == "delivered", "its receipt", deadline=DEADLINE)
+    text = await served.app.send(session, FRIEND, "and a text")
+    await wait_until(lambda: text.status == "delivered", "its receipt", deadline=DEADLINE)
+    await served.comes_in(session, "thanks")
+    assert len(list(served.app.records.of(session, "out"))) == 2  # each once
+
+
+@PLAYED
+async def test_a_group_by_its_bare_id(served: Served) -> None:
+    session, group = await served.connected(), f"{GROUP}@g.us"
+    await served.middle()
+    served.standin.phone.incoming(phone=PHONE, from_=group, author=FRIEND, body="all of you")
+    await served.stored(session, "all of you")
+    out = await served.app.send(session, GROUP, "to all")
+    assert (out.status, out.answers, out.error) == ("sent", [200], None)
+    (message,) = served.sent("to all")
+    assert message["to"] == group
+
+
+COUNT, BUSY = 8, replace(QUICK, limit=12)
+
+
+@pytest.mark.long  # the limiter is quiet for a minute
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "served",
+    [
+        pytest.param(Setting(manners=BUSY), id="straight"),
+        pytest.param(Setting(restarted=True, manners=BUSY), id="restarted"),
+    ],
+    indirect=True,
+)
+async def test_a_campaign_that_the_limiter_stops(served: Served) -> None:
+    session = await served.connected()
+    sent = [await served.app.send(session, FRIEND, f"offer {n}") for n in range(COUNT)]
+    assert [row.answers for row in sent] == [[200]] * COUNT
+    await wait_until(lambda: served.app.hooks.refused, "a 429", deadline=DEADLINE)
+    served.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="no, thanks")
+    await served.middle()
+    refused = served.app.hooks.refused
+    await wait_until(
+        lambda: {row.status for row in sent} == {"delivered"}, "all is told", deadline=240.0
+    )
+    await served.stored(session, "no, thanks")
+    # each 429 renews the window: more than a few would keep it shut
+    assert served.app.hooks.refused - refused <= 8 * 3
+    assert len(list(served.app.records.of(session, "out"))) == COUNT

@@ -1,0 +1,73 @@
+"""The application's own tables, and what it lost: in memory, they live as long as a test does."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One message. ``at`` is unix time."""
+
+    session: str
+    direction: Literal["in", "out"]
+    chat: str
+    body: str
+    at: float
+    status: str = "pending"
+    message_id: str | None = None
+    source: Literal["webhook", "send"] = "webhook"
+    event_id: str = ""
+    """Of the webhook that made it."""
+    media: Mapping[str, Any] | None = None
+    answers: list[int | None] = field(default_factory=list)
+    """HTTP statuses of the tries to send it; None: no answer."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A webhook that was answered with a 200 and lost all the same."""
+
+    event: str
+    session: str
+    event_id: str
+    about: str
+    """The message's id, as far as it has one."""
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A webhook that was handled, but whose answer never arrived: a repetition is excused."""
+
+    event_id: str
+    why: Literal["lost", "late"]
+    at: float
+
+
+@dataclass(slots=True)
+class Records:
+    """All of it, oldest first."""
+
+    rows: list[Row] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    unheard: list[Unheard] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Webhooks that made it fail, as event and reason; each was answered with a 500."""
+
+    def of(self, session: str, direction: str, chat: str | None = None) -> Iterator[Row]:
+        """A session's messages, or those of one of its chats."""
+        for row in self.rows:
+            if (row.session, row.direction) == (session, direction) and chat in {None, row.chat}:
+                yield row
+
+    def known(self, session: str, message_id: str) -> Row | None:
+        """A session's first row with this id."""
+        same = (session, message_id)
+        return next((row for row in self.rows if (row.session, row.message_id) == same), None)
+
+    def bodies(self, session: str) -> list[str]:
+        """What came in."""
+        return [row.body for row in self.of(session, "in")]

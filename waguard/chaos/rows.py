@@ -1,0 +1,103 @@
+"""Whether the rows tell the truth, looked at again and again while a campaign goes on."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from waguard.application.hooks import Written
+from waguard.chaos.books import Span
+from waguard.chaos.world import World
+from waguard.errors import WaguardError
+
+LOOK: Final = 0.2  # s between two looks
+BLIND: Final = 1.0  # s between two looks after which nobody knows what was between them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One moment. ``rows`` and ``told``: the status by session, in the database and by the API."""
+
+    at: float
+    rows: Mapping[str, str]
+    told: Mapping[str, str]
+
+
+def wrong(looks: Iterable[Look], own: Sequence[Written]) -> list[Span]:
+    """Each time in which a row did not say what the API said, however they changed meanwhile.
+
+    ``own``: what the application's queue wrote.
+    """
+    return list(_wrong(looks, own))
+
+
+def _wrong(looks: Iterable[Look], own: Sequence[Written]) -> Iterator[Span]:
+    since: dict[str, Look] = {}
+    before: Look | None = None
+    for look in looks:
+        if before and look.at - before.at > BLIND:
+            since.clear()
+        for session in look.rows.keys() & look.told.keys():
+            if look.rows[session] != look.told[session]:
+                since.setdefault(session, look)
+            elif first := since.pop(session, None):
+                yield _span(session, first, look.at, own)
+        before = look
+    if before:
+        for session, first in since.items():
+            yield _span(session, first, before.at, own)
+
+
+def _span(session: str, first: Look, end: float, own: Sequence[Written]) -> Span:
+    return Span(
+        session=session,
+        row=first.rows[session],
+        told=first.told[session],
+        seconds=end - first.at,
+        own=any(
+            (one.session, one.status) == (session, first.rows[session])
+            and first.at - BLIND <= one.at <= first.at
+            for one in own
+        ),
+    )
+
+
+@dataclass
+class Watch:
+    """Looks until it is cancelled. ``paused``: the database cannot be written, whoever wants to."""
+
+    world: World
+    paused: bool = False
+    _looks: list[Look] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(LOOK)
+            if not self.paused:
+                await self._look()
+
+    async def _look(self) -> None:
+        try:
+            before = await self.world.rows()
+            told = (await self.world.call("GET", "/api/sessions"))["sessions"]
+            after = await self.world.rows()
+        except WaguardError:
+            return
+        if before is None or after is None:
+            return
+        same = {
+            session: status for session, status in after.items() if before.get(session) == status
+        }
+        self._looks.append(
+            Look(
+                at=time.monotonic(),
+                rows=same,
+                told={one["session_id"]: one["status"] for one in told},
+            )
+        )
+
+    def spans(self) -> list[Span]:
+        """What was wrong so far."""
+        return wrong(self._looks, self.world.app.hooks.written)
