@@ -223,6 +223,7 @@ class Daemon:
                 await self._outbox.begin()
                 self._notifier.status("restoring sessions")
                 summary = await self._supervisor.restore(left_behind)
+                await self._abandon_removed()
             except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
                 delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                 attempt += 1
@@ -232,6 +233,12 @@ class Daemon:
                 logger.info("restore finished: {}", summary)
                 self._notifier.status(summary)
                 return
+
+    async def _abandon_removed(self) -> None:
+        """A daemon that died in the middle of a DELETE left what was still to be sent."""
+        for view in await self._supervisor.views(removed=True):
+            if view.removed_at is not None:
+                await self._outbox.abandon(view.session_id, "its session was deleted")
 
     def _say_not_begun(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)

@@ -1,5 +1,6 @@
 """/api/sessions: create, list, status, start and stop, metadata, screenshot, pairing code."""
 
+import time
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from waguard.wire.protocol import PairingCode, Screenshot, Value
 
 ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20
+REMOVED: Final = "its session was deleted"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
@@ -107,8 +109,10 @@ async def stop(request: web.Request) -> web.Response:
 
 
 async def logout(request: web.Request) -> web.Response:
-    """POST …/logout: unlink, the row stays."""
-    view = await request.app[DEPS].sessions.logout(fields.path_session(request))
+    """POST …/logout: unlink, the row stays; what was still to be sent fails."""
+    session_id = fields.path_session(request)
+    view = await request.app[DEPS].sessions.logout(session_id)
+    await request.app[DEPS].outbox.abandon(session_id, "its session was logged out")
     return web.json_response({"success": True, **shown(view)})
 
 
@@ -116,8 +120,11 @@ async def delete(request: web.Request) -> web.Response:
     """DELETE: logout, and it is listed no more; ``?purge=1``: its row is soft-deleted, too."""
     session_id, purge = fields.path_session(request), fields.flag(request, "purge")
     await request.app[DEPS].sessions.delete(session_id, purge=purge)
+    await request.app[DEPS].outbox.abandon(session_id, REMOVED)
     if purge:
-        await request.app[DEPS].webhooks.delete_endpoint(session_id)
+        webhooks = request.app[DEPS].webhooks
+        await webhooks.delete_endpoint(session_id)
+        await webhooks.bury_session(session_id, REMOVED, before=time.time())
     return web.json_response({"success": True, "session_id": session_id})
 
 
