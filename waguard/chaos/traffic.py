@@ -125,8 +125,8 @@ class Traffic:
     async def _last_delivery(self) -> None:
         """A webhook that is not handled yet is awaited as long as any is."""
         app, before = self.world.app, -1
-        while before != len(app.received):
-            before = len(app.received)
+        while before != len(app.records.rows):
+            before = len(app.records.rows)
             unsure = set((await self._uncertain()).values())
             wanted = {(one.session, one.text) for one in self._incoming() if one.id not in unsure}
 
