@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -174,14 +174,10 @@ class Traffic:
 
 def _answer(row: Row) -> Answer:
     """What the application was told in the end."""
-    match row.answers[-1], row.status:
-        case _, "failed":
-            last: Any = row.answers[-1]
-            return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
-        case 202, _:
-            return "uncertain"
-        case _:
-            return "sent"
+    last = row.answers[-1]
+    if row.status == "failed":
+        return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
+    return "uncertain" if last == 202 else "sent"  # noqa: PLR2004 - accepted
 
 
 def _share(of: int, number: int, parts: int) -> int:
