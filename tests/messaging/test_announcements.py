@@ -336,6 +336,21 @@ async def test_a_failure_is_told_behind_its_reply(world: World) -> None:
     assert await names(world) == ["message_failed"]
 
 
+async def test_a_failure_whose_reply_was_lost_is_the_repetitions(world: World) -> None:
+    world.sessions.outcomes.append(UnavailableError("not ready"))
+    ticket = world.send()
+    with pytest.raises(UnavailableError):
+        await world.outbox.result(ticket)
+    world.outbox.unanswered(ticket)
+    again = world.send()
+    await world.outbox.result(again)
+    world.outbox.answered(again)
+    world.clock.now += GRACE + 1
+    world.outbox._timers._ring()
+    [(event, data)] = await webhooks(world)
+    assert (event, data["message_id"]) == ("message_sent", again.message_id)
+
+
 # ---- messages belong to a number ----
 
 
@@ -488,16 +503,21 @@ async def test_one_that_is_just_being_kept_fails_too(
     await until(world, ticket, State.FAILED)
 
 
-async def test_what_cannot_be_failed_still_waits(world: World) -> None:
+async def test_what_cannot_be_failed_still_waits_and_goes_once(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send(later=True)
-    await world.outbox.result(ticket)
+    tickets = [world.send(later=True), world.send("b", send_at=world.clock.wall() + 60)]
+    for ticket in tickets:
+        await world.outbox.result(ticket)
     await world.store.close()
     with pytest.raises(UnavailableError):
         await world.outbox.abandon(SESSION, "the session was logged out")
     await world.store.open()
+    world.clock.now += 61
+    world.outbox._timers._ring()
     world.sessions.connect()
-    await until(world, ticket, State.SENT)
+    for ticket in tickets:
+        await until(world, ticket, State.SENT)
+    assert len(world.sessions.sends()) == 2
 
 
 async def test_what_an_earlier_run_left_is_abandoned_too(world: World) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -125,8 +125,8 @@ class Traffic:
     async def _last_delivery(self) -> None:
         """A webhook that is not handled yet is awaited as long as any is."""
         app, before = self.world.app, -1
-        while before != len(app.received):
-            before = len(app.received)
+        while before != len(app.records.rows):
+            before = len(app.records.rows)
             unsure = set((await self._uncertain()).values())
             wanted = {(one.session, one.text) for one in self._incoming() if one.id not in unsure}
 
@@ -174,14 +174,10 @@ class Traffic:
 
 def _answer(row: Row) -> Answer:
     """What the application was told in the end."""
-    match row.answers[-1], row.status:
-        case _, "failed":
-            last: Any = row.answers[-1]
-            return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
-        case 202, _:
-            return "uncertain"
-        case _:
-            return "sent"
+    last = row.answers[-1]
+    if row.status == "failed":
+        return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
+    return "uncertain" if last == 202 else "sent"  # noqa: PLR2004 - accepted
 
 
 def _share(of: int, number: int, parts: int) -> int:

@@ -687,8 +687,9 @@ class Outbox:
 
     def _tell_later(self, ticket: Ticket) -> None:
         """Once nobody can ask for its reply any more; until then the reply comes first."""
-        if ticket.id and not (ticket.told or ticket.replies or ticket.bulk_id):
-            self._tell_at(self._wall() + self._grace, ticket.id, ticket.name)
+        no_reply_comes = not (ticket.told or ticket.replies or ticket.bulk_id)
+        if ticket.id and ticket.tells and no_reply_comes:
+            self._tell_at(self._wall() + self._grace, ticket.id, ticket.tells)
 
     @property
     def _grace(self) -> float:

@@ -48,7 +48,6 @@ class Message:
     state: State
     error: str | None
     key: str | None
-    queued: bool
     answered: bool
     bulk_id: str | None
     sent_at: int | None

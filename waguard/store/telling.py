@@ -183,7 +183,7 @@ _COLUMNS: Final = tuple(
     OUTBOX.c[name]
     for name in (
         *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "phone", "state"),
-        *("error", "idempotency_key", "queued", "answered", "bulk_id", "sent_at", "created_at"),
+        *("error", "idempotency_key", "answered", "bulk_id", "sent_at", "created_at"),
     )
 )
 

@@ -86,22 +86,24 @@ def on_phone(message: InboundMessage) -> Mapping[str, Any]:
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
     """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
     worker heard of it."""
-    own = message.from_me
-    told = Told("message_sent", on_phone(message)) if own else None
+    if message.from_me:
+        kind, key, told = Kind.SENT, sent_key(message.id), Told("message_sent", on_phone(message))
+    else:
+        kind, key = Kind.MESSAGE, fitting(message.id)
+        told = Told("message_received", inbound(message))
+    content = message.media
     return (
         Received(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            key=sent_key(message.id) if own else fitting(message.id),
-            kind=Kind.SENT if own else Kind.MESSAGE,
+            key=key,
+            kind=kind,
             at=float(min(message.timestamp or at, at)),
             chat=message.chat,
             backfilled=message.backfilled,
-            unless_own=own,
-            told=(told or Told("message_received", inbound(message)),),
-            file=None
-            if message.media is None
-            else File(message.media, message.mimetype or UNKNOWN),
+            unless_own=message.from_me,
+            told=(told,),
+            file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
 
