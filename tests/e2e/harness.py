@@ -20,6 +20,7 @@ from aiohttp import web
 
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
+from waguard.policy.delivery import EVENTS
 from waguard.standin import StandIn
 
 DEADLINE = 45.0  # s; nothing here waits that long unless it is broken
@@ -269,6 +270,7 @@ def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
         "WAGUARD_WEBHOOK__URL": hook,
         "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),
+        "WAGUARD_WEBHOOK__EVENTS": json.dumps(sorted(EVENTS)),
         "WAGUARD_LOG__LEVEL": "DEBUG",
         **more,
     }

@@ -83,7 +83,8 @@ def status(systemd: SystemdNamespace, wanted: str) -> Callable[[], dict[str, Any
     def look() -> dict[str, Any] | None:
         client = api(systemd)
         told: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
-        return told if told["status"] == wanted else None
+        # a new daemon says at once how the session stands, its worker's word comes a moment later
+        return told if told["status"] == wanted and told["browser_pid"] else None
 
     return look
 
