@@ -95,8 +95,7 @@ def test_books_that_agree() -> None:
         (
             {"wrong_rows": (WRONG,)},
             [
-                "s1: its row was disconnected for 2.5 s while the API said connected,"
-                " from 00:01:01 UTC"
+                "s1: its row was disconnected for 2.5 s while the API said connected, from 00:01:01 UTC"
             ],
         ),
     ],
