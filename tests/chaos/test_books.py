@@ -26,7 +26,7 @@ STORED_A = Stored("s1", "friend", "a", "e1", 10.0)
 STORED_B = Stored("s1", "friend", "b", "e2", 20.0)
 SENT, UNSURE = Outgoing("s1", "x", "sent"), Outgoing("s1", "y", "uncertain")
 DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
-WRONG = Span(session="s1", row="disconnected", told="connected", seconds=2.5, own=False)
+WRONG = Span(session="s1", row="disconnected", told="connected", began=61.0, seconds=2.5, own=False)
 BOOKS = Books(
     incoming=(A, B),
     stored=(STORED_A, STORED_B),
@@ -94,7 +94,9 @@ def test_books_that_agree() -> None:
         ),
         (
             {"wrong_rows": (WRONG,)},
-            ["s1: its row was disconnected for 2.5 s while the API said connected"],
+            [
+                "s1: its row was disconnected for 2.5 s while the API said connected, from 00:01:01 UTC"
+            ],
         ),
     ],
 )

@@ -22,7 +22,9 @@ def test_from_the_first_look_to_the_one_that_agrees() -> None:
         look(1.5, "qr_scanning", "qr_scanning"),
     ]
     (span,) = wrong(looks, ())
-    assert span == Span(session="s1", row="connected", told="disconnected", seconds=1.0, own=False)
+    assert span == Span(
+        session="s1", row="connected", told="disconnected", began=0.5, seconds=1.0, own=False
+    )
 
 
 def test_until_the_end() -> None:

@@ -37,7 +37,7 @@ _Data = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A status in a row. ``at`` is monotonic."""
+    """A status in a row. ``at`` is unix time."""
 
     session: str
     status: str
@@ -236,7 +236,7 @@ class Hooks:
 
     async def _job(self, event: str, session: str, data: _Data) -> None:
         status = manners.QUEUED[event]
-        self.written.append(Written(session, status, time.monotonic()))
+        self.written.append(Written(session, status, time.time()))
         if event == "session_disconnected":
             await self.accounts.disconnected(session)
         else:

@@ -8,6 +8,7 @@ uncertain, a repetition after a kill of the daemon or after an answer that never
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import Final, Literal
 
@@ -63,12 +64,13 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A row that was wrong for so many seconds. ``own``: the application itself had written that:
+    """A row that was wrong from ``began`` (unix time), for so many seconds. ``own``: the application itself had written that:
     its queue had overtaken, and no event tells of it."""
 
     session: str
     row: str
     told: str
+    began: float
     seconds: float
     own: bool
 
@@ -216,7 +218,7 @@ def _wrong_rows(books: Books) -> Iterator[str]:
         if one.seconds > (RECONCILED if one.own else WRONG_LIMIT):
             yield (
                 f"{one.session}: its row was {one.row} for {one.seconds:.1f} s"
-                f" while the API said {one.told}"
+                f" while the API said {one.told}, from {datetime.fromtimestamp(one.began, UTC):%T} UTC"
             )
 
 

@@ -17,7 +17,7 @@ BLIND: Final = 1.0  # s between two looks after which nobody knows what was betw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One moment. ``rows`` and ``told``: the status by session, in the database and by the API."""
+    """One moment, in unix time. ``rows`` and ``told``: the status by session, in the database and by the API."""
 
     at: float
     rows: Mapping[str, str]
@@ -54,6 +54,7 @@ def _span(session: str, first: Look, end: float, own: Sequence[Written]) -> Span
         session=session,
         row=first.rows[session],
         told=first.told[session],
+        began=first.at,
         seconds=end - first.at,
         own=any(
             (one.session, one.status) == (session, first.rows[session])
@@ -80,6 +81,7 @@ class Watch:
 
     async def _look(self) -> None:
         try:
+            await self.world.call("GET", "/health/ready")  # until then it knows of no session
             before = await self.world.rows()
             told = (await self.world.call("GET", "/api/sessions"))["sessions"]
             after = await self.world.rows()
@@ -92,7 +94,7 @@ class Watch:
         }
         self._looks.append(
             Look(
-                at=time.monotonic(),
+                at=time.time(),
                 rows=same,
                 told={one["session_id"]: one["status"] for one in told},
             )
