@@ -110,6 +110,9 @@ class SessionRow:
     priority: int = 0
     removed_at: datetime | None = None
     """When it was deleted here; the row stays, and whoever wants it up brings it back."""
+    unpaired: bool = False
+    """It has not been connected since it was made, logged out or deleted: it has no profile to
+    miss, and a QR code is what comes next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

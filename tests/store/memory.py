@@ -36,6 +36,7 @@ class _Own:
     account_id: int | None = None
     priority: int = 0
     removed_at: datetime | None = None
+    unpaired: bool = False
 
 
 @dataclass
@@ -79,6 +80,7 @@ class MemoryStore:
         own = self._keep(account)
         if account.deleted_at or own.removed_at:
             _revive(account, own)
+        own.unpaired = own.unpaired or account.status == Status.QR_SCANNING
         own.desired_up, own.generation, own.priority = True, own.generation + 1, priority
         own.account_id = own.account_id if account_id is None else account_id
         return self._row(account)
@@ -102,6 +104,7 @@ class MemoryStore:
         own = self._keep(account)
         own.desired_up, own.generation = False, own.generation + 1
         own.removed_at = self._now() if removed else own.removed_at
+        own.unpaired = True
         return self._row(account)
 
     async def write_status(
@@ -110,7 +113,8 @@ class MemoryStore:
         account = self._find(session_id)
         if account is None or generation < self._row(account).generation:
             return False
-        self._keep(account)
+        own = self._keep(account)
+        own.unpaired = own.unpaired and verdict.status is not Status.CONNECTED
         changed = account.status != verdict.status
         account.status = verdict.status.value
         account.disconnect_reason = verdict.reason.value if verdict.reason else None
@@ -199,6 +203,7 @@ class MemoryStore:
             account_id=own.account_id,
             priority=own.priority,
             removed_at=own.removed_at,
+            unpaired=own.unpaired,
         )
 
     def _now(self) -> datetime:
@@ -208,7 +213,7 @@ class MemoryStore:
 def _revive(account: Account, own: _Own) -> None:
     account.status = Status.QR_SCANNING.value
     account.deleted_at = account.disconnect_reason = account.disconnect_details = None
-    own.removed_at = None
+    own.removed_at, own.unpaired = None, True
 
 
 def _lives(account: Account) -> bool:

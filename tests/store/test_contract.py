@@ -68,6 +68,7 @@ async def test_a_new_session_is_wanted_up_and_shows_a_qr(bench: Bench) -> None:
         generation=1,
         account_id=12,
         priority=3,
+        unpaired=True,
     )
     assert row == wanted
     assert await bench.store.session("a") == wanted
@@ -200,6 +201,25 @@ async def test_a_deleted_session_comes_back_as_a_new_one(bench: Bench) -> None:
     assert await bench.store.sessions() == [row]
 
 
+async def test_a_session_is_unpaired_until_it_is_connected_and_again_when_it_leaves(
+    bench: Bench,
+) -> None:
+    row = await bench.store.create("a", 1, account_id=None, priority=0)
+    assert row.unpaired
+    stopped = Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    assert await bench.store.write_status("a", row.generation, stopped)
+    assert (await connected(bench)).unpaired is False
+    assert await bench.store.write_status("a", row.generation + 1, stopped)
+    [row] = await bench.store.sessions()
+    assert not row.unpaired
+    left = await bench.store.leave("a", removed=True)
+    assert left
+    assert left.unpaired
+    back = await bench.store.set_desired("a", up=True)
+    assert back
+    assert back.unpaired
+
+
 @pytest.mark.parametrize("removed", [False, True])
 async def test_a_session_that_leaves_keeps_its_row(bench: Bench, *, removed: bool) -> None:
     before = await connected(bench)
@@ -213,6 +233,7 @@ async def test_a_session_that_leaves_keeps_its_row(bench: Bench, *, removed: boo
         desired_up=False,
         generation=2,
         removed_at=second(bench) if removed else None,
+        unpaired=True,
     )
     assert await bench.store.session("a") == row
     assert await bench.store.sessions() == [row]

@@ -44,6 +44,7 @@ class Bench:
         await self.world.store.create(name, workspace, account_id=None, priority=priority)
         await self.world.store.set_desired(name, up=up)
         self.world.store.accounts[name].status = status
+        self.world.store._own[name].unpaired = status == "qr_scanning"
         if profile:
             self.world.profile(name, workspace)
 

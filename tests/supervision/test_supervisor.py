@@ -28,6 +28,7 @@ from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.policy.reconcile import Host, Stored, Worker
+from waguard.policy.status import Reason, Status, Verdict
 from waguard.policy.strays import Seen
 from waguard.ports import Swept
 from waguard.supervision import session as session_module
@@ -75,6 +76,17 @@ async def test_a_session_that_was_never_linked_has_no_profile_to_miss(
     bench: Bench, world: World
 ) -> None:
     await bench.row("new", status="qr_scanning", profile=False)
+    world.spawn.scripts["new"] = Script(reports=(QR_SHOWN,))
+    assert await bench.restore() == "needs QR 1"
+
+
+async def test_one_that_was_stopped_before_its_first_scan_shows_a_code_again(
+    bench: Bench, world: World
+) -> None:
+    """An orderly stop writes "disconnected" into the row of one that waits for its scan, too."""
+    row = await world.store.create("new", 7, account_id=None, priority=0)
+    stopped = Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    assert await world.store.write_status("new", row.generation, stopped)
     world.spawn.scripts["new"] = Script(reports=(QR_SHOWN,))
     assert await bench.restore() == "needs QR 1"
 

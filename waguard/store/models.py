@@ -111,6 +111,7 @@ SESSIONS = Table(
     Column("linked_phone", String(50)),
     # when DELETE took it down for good; the application's row stays
     Column("removed_at", UtcDateTime),
+    Column("unpaired", Boolean),  # no scan since it was made, logged out or deleted; NULL: unknown
     # stand-ins for columns that the application's table may lack, under the same names
     Column("disconnect_reason", String(32)),
     Column("disconnect_details", Text),

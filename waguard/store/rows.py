@@ -45,6 +45,7 @@ def rows(layout: Layout) -> Select[Any]:
         func.coalesce(SESSIONS.c.priority, 0).label("priority"),
         SESSIONS.c.displaced_phone,
         SESSIONS.c.removed_at,
+        SESSIONS.c.unpaired,
     ).select_from(accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == accounts.c.session_id))
 
 
@@ -80,4 +81,5 @@ def session_row(row: Row[Any]) -> SessionRow:
         account_id=row.account_id,
         priority=row.priority,
         removed_at=row.removed_at,
+        unpaired=bool(row.unpaired),
     )

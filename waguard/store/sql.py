@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
-from waguard.policy.status import LEFT, Verdict
+from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import answering, is_refusal, unavailable
@@ -128,11 +128,13 @@ class SqlStore:
                 raise SessionIdTakenError(
                     "the id belongs to another workspace", field="session_id", value=session_id
                 )
+            own: dict[str, Any] = {"priority": priority}
             if session.deleted or session.row.removed_at:
                 await work.revive(session)
-            own = {"priority": priority} | (
-                {} if account_id is None else {"account_id": account_id}
-            )
+            elif session.row.status == Status.QR_SCANNING:
+                own["unpaired"] = True
+            if account_id is not None:
+                own["account_id"] = account_id
             await work.want(session, up=True, generation=session.row.generation + 1, **own)
             return await _read(work, session_id)
 
@@ -153,7 +155,7 @@ class SqlStore:
             if session is None:
                 return None
             await work.judge(session, LEFT, None)
-            own = {"removed_at": work.now} if removed else {}
+            own = {"unpaired": True} | ({"removed_at": work.now} if removed else {})
             await work.want(session, up=False, generation=session.row.generation + 1, **own)
             return await _read(work, session_id)
 

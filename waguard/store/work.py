@@ -87,7 +87,8 @@ class Work:
     async def revive(self, session: Held) -> None:
         """Undo the deletion, whoever's and whichever it was."""
         await self.put(session, {**_REVIVED, "updated_at": self.now})
-        await self._remember(session, {"deleted_at": None, "removed_at": None})
+        own = {"deleted_at": None, "removed_at": None, "unpaired": True}
+        await self._remember(session, own)
 
     async def delete(self, session: Held) -> None:
         """Mark it deleted, and down."""
@@ -118,6 +119,8 @@ class Work:
             case _:
                 pass
         await self.put(session, values, phone_number)
+        if verdict.status is Status.CONNECTED and session.row.unpaired:
+            await self._remember(session, {"unpaired": False})
 
     async def put(
         self, session: Held, values: Mapping[str, Any], phone_number: str | None = None

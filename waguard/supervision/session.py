@@ -130,7 +130,7 @@ class Session:
             ask=self._ask_for_acks,
             note=self.note,
         )
-        self._expects_qr = row.status == Status.QR_SCANNING
+        self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
         self._daemon_stopping = False
         self.left = row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""

@@ -241,7 +241,7 @@ class Supervisor:
             session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
             return "failed"
         # one that still waits for its first scan has none to lose
-        if not found and row.status != Status.QR_SCANNING:
+        if not found and row.status != Status.QR_SCANNING and not row.unpaired:
             session.park(ParkCause.PROFILE_MISSING, f"profile missing: {profile}")
             return "missing profile"
         session.start(asked=asked)

@@ -22,6 +22,7 @@ COLUMNS = {
     "waguard_sessions": (
         lambda: sa.Column("linked_phone", sa.String(50)),
         lambda: sa.Column("removed_at", UtcDateTime),
+        lambda: sa.Column("unpaired", sa.Boolean),
     ),
 }
 LANE = "waguard_deliveries_lane"
