@@ -641,6 +641,8 @@ class Connection:
     """What the application would be told of a session now: connected, or ``why_not``."""
 
     why_not: str | None = None
+    known: bool = True
+    """Whether it is known that it is connected, or not."""
     phone: str | None = None
     since: float = 0.0
     """Unix time."""

@@ -12,6 +12,7 @@ from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.errors import DatabaseUnavailableError
+from waguard.messaging import line
 from waguard.messaging.webhook import overdue
 from waguard.policy.delivery import Cause
 from waguard.ports import GLOBAL, BusEvent, Connection, Endpoint, MessageStore
@@ -125,6 +126,35 @@ async def test_a_session_ready_that_is_not_to_be_delivered_holds_nothing(
         await it.stored(ready(1))
         it.put(message(2))
         assert (await receiver.wait_taken(1))[0]["event"] == "message_received"
+
+
+async def test_a_session_ready_of_one_that_is_gone_again_is_not_told(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The application would write "connected" at once, and "disconnected" whenever it comes to it."""
+    async with office(tmp_path, receiver.url) as it:
+        it.connections["a"] = AWAY
+        it.put(ready(1))
+        it.put(event(2, "session_ready", session="b"))
+        await receiver.wait_taken(1)
+        assert await it.drained()
+        assert [told["data"]["session_id"] for told in receiver.taken()] == ["b"]
+        assert await it.dead() == []
+
+
+async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stands(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "RETRY", 0.01)
+    async with office(tmp_path, receiver.url) as it:
+        it.connections["a"] = Connection(why_not="it is not in memory", known=False)
+        await it.stored(ready(1))
+        it.put(event(2, "session_ready", session="b"))
+        await receiver.wait_taken(1)
+        connect(it)
+        await receiver.wait_taken(2)
+        assert await it.drained()
+    assert [told["data"]["session_id"] for told in receiver.taken()] == ["b", "a"]
 
 
 async def test_one_message_of_a_session_at_a_time(receiver: Receiver, tmp_path: Path) -> None:

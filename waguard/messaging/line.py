@@ -11,7 +11,7 @@ lane begins, and few are taken without being settled: a crash repeats at most th
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -28,7 +28,7 @@ from waguard.policy import circuit, delivery
 from waguard.policy.call_backs import Fate
 from waguard.policy.circuit import CLOSED
 from waguard.policy.delivery import Answer, Cause, Dead, Delivered, DeliveryPolicy, Retry
-from waguard.ports import Hold, MessageStore, Pending, Settlement
+from waguard.ports import Connection, Hold, MessageStore, Pending, Settlement
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
 READ: Final = 500  # webhooks at a time
@@ -49,12 +49,13 @@ Post = Callable[[Pending, bytes], Awaitable[Answer]]
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """What every line shares. ``wall`` is unix time; ``gate`` says why the application would drop a
-    message of this session now, None: it would not."""
+    message of this session now, None: it would not; ``connection`` how a session stands."""
 
     store: MessageStore
     journal: Journal
     policy: Callable[[], DeliveryPolicy]
     gate: Callable[[str], str | None]
+    connection: Callable[[str], Connection]
     call_backs: CallBacks
     chance: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
@@ -65,6 +66,17 @@ class _NotYet:
     """It was not sent, or the receiver dropped it: it waits for its session."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Outdated:
+    """It is not so any more, and what says so follows."""
+
+
+_FATES: Final[Mapping[Fate, _NotYet | Dead]] = {
+    Fate.DROPPED: _NotYet("the receiver was told that its session is not connected"),
+    Fate.UNCERTAIN: Dead(UNSURE, Cause.UNCERTAIN),
+}
 
 
 class Line:
@@ -383,6 +395,14 @@ class Line:
         match came:
             case None:  # there is no such webhook any more
                 self._next(lane)
+            case _Outdated():
+                logger.debug(
+                    "webhook left out: outdated", session=item.session_id, id=item.event_id
+                )
+                await self._settle(lane, Settlement(id=item.id))
+            case _NotYet(why=why) if item.event == delivery.READY:
+                lane.busy = False
+                self._arm(lane, RETRY)
             case _NotYet(why=why):
                 lane.busy = False
                 self._hold(lane, why)
@@ -391,8 +411,12 @@ class Line:
             case _:
                 await self._judge(lane, item, came)
 
-    async def _come(self, item: Pending, *, calls_back: bool) -> Answer | _NotYet | Dead | None:
+    async def _come(
+        self, item: Pending, *, calls_back: bool
+    ) -> Answer | _NotYet | _Outdated | Dead | None:
         """What came of it; None: there is no such webhook any more."""
+        if item.event == delivery.READY and (changed := self._still_ready(item)):
+            return changed
         body = item.body
         if body is None:
             body = await self._means.store.body(item.id)
@@ -410,13 +434,15 @@ class Line:
                 return answer
         if window.fate is not Fate.TAKEN:
             self._works()
-        match window.fate:
-            case Fate.TAKEN:
-                return answer
-            case Fate.DROPPED:
-                return _NotYet("the receiver was told that its session is not connected")
-            case Fate.UNCERTAIN:
-                return Dead(UNSURE, Cause.UNCERTAIN)
+        return answer if window.fate is Fate.TAKEN else _FATES[window.fate]
+
+    def _still_ready(self, item: Pending) -> _NotYet | _Outdated | None:
+        """None: its session is connected. The application takes a ``session_ready`` at its word at
+        once, and what says otherwise behind it whenever it comes to that."""
+        now = self._means.connection(item.session_id)
+        if now.why_not is None or item.lane != SESSION_LANE:  # else a person replays it
+            return None
+        return _Outdated() if now.known else _NotYet(now.why_not)
 
     async def _attempt(self, item: Pending, body: bytes) -> Answer:
         try:

@@ -65,6 +65,7 @@ class Webhooks:
             journal=journal,
             policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
             gate=self._gate,
+            connection=connection,
             call_backs=self.call_backs,
             chance=random.Random(),  # noqa: S311 - jitter, no secret
             wall=wall,

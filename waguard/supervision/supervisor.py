@@ -674,10 +674,10 @@ class Supervisor:
     def connection(self, session_id: str) -> Connection:
         """What GET status and /health would say of it now."""
         session = self._sessions.get(session_id)
-        if session is None or self._stopping:
-            return Connection(
-                why_not="it is not in memory" if not session else "waguard is stopping"
-            )
+        if session is None:
+            return Connection(why_not="it is not in memory", known=False)
+        if self._stopping:
+            return Connection(why_not="waguard is stopping")
         if session.verdict.status is not Status.CONNECTED:
             return Connection(why_not=f"it is {session.verdict.status}")
         clock = self._around.clock
