@@ -37,6 +37,7 @@ STATUS = {
     "memory_mb": 172.0,
     "waiting": None,
     "degraded": None,
+    "conditions": [],
     "removed_at": None,
 }
 

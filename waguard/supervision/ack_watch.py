@@ -42,6 +42,8 @@ class AckWatch:
         self._asked_at: float | None = None
         self._told: set[str] = set()
         self._in_vain: set[str] = set()
+        self._unhelped = False
+        """Its worker was replaced for sends without an ack, and none of any send has come since."""
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
         self.curable: Late | None = None
@@ -56,6 +58,10 @@ class AckWatch:
     def acknowledged(self, ids: Iterable[str] = ()) -> None:
         """The server, or a refusal of its, has spoken."""
         self._acked_at = self._clock.monotonic()
+        ids = tuple(ids)
+        # receipts of older messages come also where nothing goes out
+        if not ids or not self._sent_at.keys().isdisjoint(ids):
+            self._unhelped = False
         for message_id in ids:
             self._sent_at.pop(message_id, None)
 
@@ -63,11 +69,20 @@ class AckWatch:
         """It is another pairing: nothing of the last one is sent any more."""
         self._sent_at.clear()
         self._told.clear()
+        self._unhelped = False
 
     def replaced(self) -> None:
         """The worker is: what waits now had its chance."""
         self._in_vain = set(self._sent_at)
+        self._unhelped = self.late is not None
         self.curable = None
+
+    @property
+    def in_vain(self) -> str | None:
+        """Sends that wait although the worker was replaced, in words: another one would not help."""
+        if self.late is None or self.curable is not None or not self._unhelped:
+            return None
+        return f"sends wait for WhatsApp's ack although its worker was replaced: {self.late}"
 
     @property
     def well(self) -> bool:
@@ -129,7 +144,8 @@ class AckWatch:
         self.late = self.curable = found
         if found and since is not None:
             self._told = {*waiting, *(self._told & self._sent_at.keys())}
-            self.curable = self._overdue(since, self._not_in_vain(waiting))
+            curable = [] if self._unhelped else self._not_in_vain(waiting)
+            self.curable = self._overdue(since, curable)
 
 
 class Watched(Protocol):
