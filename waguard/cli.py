@@ -720,7 +720,7 @@ def _qr(arguments: argparse.Namespace) -> int:
         except ApiCallError as error:
             if error.answered == 425:  # noqa: PLR2004 - Too Early: not yet there
                 continue
-            if arguments.once:
+            if arguments.once or not (shown or "passkey_required" in str(error)):
                 raise
             told = client.call("GET", client.session(arguments.session, "/status"))
             if shown and told["status"] == "connected":

@@ -13,6 +13,7 @@ from waguard.errors import UnacknowledgedError, UncertainError
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
 from waguard.policy.network import Reading
+from waguard.policy.page_care import Kind
 from waguard.policy.recycle import APART
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
@@ -160,10 +161,21 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     await pass_time(empty, world, 30)
     assert empty.process() is second
     assert (await empty.it.view("s")).degraded
-    # what was sent since then may be helped by one
+    # nothing at all was acknowledged since: another one would help as little, and a person is asked
     await send_in_vain(empty, 3, 4)
-    await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.curable, "the page confirms it")
+    await pass_time(empty, world, 70)
+    await asked(second, 5)
+    assert empty.process() is second
+    (condition,) = (await empty.it.view("s")).conditions
+    assert (condition.kind, "never does" in condition.remedy) == (Kind.ACKS_IN_VAIN, True)
+    assert entries(world, "acks_in_vain")
+    # a receipt of an older message proves nothing, the ack of a send does
+    second.event(Ack(ids=("true_s_0",), chat="c", ack=3))
+    seq = second.event(Ack(ids=("true_s_1",), chat="c", ack=1))
+    await wait_until(lambda: seq in second.stored, "the acks are heard")
+    await pass_time(empty, world, 10)
+    acks = empty.session().acks
+    await wait_until(lambda: acks.curable, "the page confirms it")
     await pass_time(empty, world, 1)
     await until(empty.session(), lambda s: s.process is not second and s.link is Link.CONNECTED)
 

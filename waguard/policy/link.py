@@ -74,6 +74,11 @@ def _judge_authenticated(facts: PageFacts) -> Link:
     return Link.OFFLINE
 
 
+def is_only_unwired(facts: PageFacts) -> bool:
+    """It is connected, and what happens would be missed for now."""
+    return facts.mode == "MAIN" and facts.socket == "CONNECTED" and not facts.events_wired
+
+
 PASSKEY_LIFETIME: Final = 600.0  # s from the request, as one report has it (openmessage#79)
 _BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE})
 

@@ -82,7 +82,7 @@ class AckWatch:
         """Sends that wait although the worker was replaced, in words: another one would not help."""
         if self.late is None or self.curable is not None or not self._unhelped:
             return None
-        return f"sends wait for WhatsApp's ack although its worker was replaced: {self.late}"
+        return "WhatsApp has acknowledged no send since the worker was replaced for that"
 
     @property
     def well(self) -> bool:

@@ -11,6 +11,7 @@ from waguard.policy.link import (
     PageFacts,
     awaits_passkey,
     blocked_because,
+    is_only_unwired,
     judge,
 )
 from waguard.wire.protocol import QrCode
@@ -37,6 +38,8 @@ class LinkWatch:
     update_offered: bool = False
     covered: bool = False
     socket: str | None = None
+    _was_connected: bool = False
+    """With this pairing and this browser."""
     _codes: int = 0
     """How many codes were shown since the last pause."""
 
@@ -51,12 +54,16 @@ class LinkWatch:
             self.phone = found[1]
         if self.link is Link.QR_PENDING:
             self.paired_here = True
+            self._was_connected = False
             self._take_code(reading.code)
         else:
+            self._was_connected |= self.link is Link.CONNECTED
             self.qr, self.qr_idle, self._codes = None, False, 0
 
     def _judge(self, facts: PageFacts) -> Link:
         judged = judge(facts)
+        if judged is Link.SYNCING and self._was_connected and is_only_unwired(facts):
+            return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
         if self.passkey_until is None:
             return judged
         if awaits_passkey(judged, self.passkey_until, now=time.time()):
