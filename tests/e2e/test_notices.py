@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import World
+from tests.waiting import wait_until
 from waguard.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
@@ -16,6 +17,14 @@ QUIET = 12.0  # s after the pairing
 async def incidents(world: World, session: str = "s1") -> list[str]:
     _, told = await world.daemon.call("GET", f"/api/sessions/{session}/incidents")
     return [" ".join(incident["sentences"]) for incident in told["incidents"]]
+
+
+async def reload(world: World) -> None:
+    """The page loads itself anew: what comes now is in it before anybody listens."""
+    (device,) = world.standin.whatsapp.devices[PHONE]
+    before = device.page
+    world.standin.phone.reload(PHONE)
+    await wait_until(lambda: device.page is not before, "the old page is gone")
 
 
 async def linked_by(world: World, way: str) -> None:
@@ -84,7 +93,7 @@ async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     before = await daemon.pair(standin, "s1", PHONE)
-    standin.phone.reload(PHONE)
+    await reload(world)
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
     message = (await world.receiver.wait_for("message_received"))["message"]
     assert message["body"] == "meanwhile"
@@ -104,8 +113,7 @@ async def test_after_a_pairing_live_messages_flow_and_what_was_missed_is_read_la
     daemon.settings = {**daemon.settings, "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": f"{QUIET}"}
     await daemon.start()
     await daemon.pair(standin, "s1", PHONE)
-    standin.phone.reload(PHONE)
-    # the page has it, and says nothing, when it loads: the hook is not there yet
+    await reload(world)
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="missed")
 
     async def reloaded() -> bool:
