@@ -66,6 +66,7 @@ from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import (
     PROTOCOL,
     Call,
+    PairingCode,
     QrCode,
     RefreshQr,
     Sent,
@@ -655,7 +656,21 @@ class Supervisor:
 
     async def call(self, session_id: str, call: Call, *, wait: float) -> Sent | Value:
         """See ``ports.Sessions``."""
+        if isinstance(call, PairingCode):
+            self._refuse_linked_number(session_id, call.phone)
         return await (await self._usable(session_id, needs(call), wait)).call(call)
+
+    def _refuse_linked_number(self, session_id: str, phone: str) -> None:
+        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
+        for name, other in self._sessions.items():
+            same = name != session_id and other.phone == phone and not other.left
+            if same and credentials.pairing(other.at.profile):
+                raise ConflictError(
+                    f"session {name} is linked to this number, and a code for it may unlink that",
+                    field="phone_number",
+                    value=phone,
+                    remedy=f"scan the QR code instead, or log {name} out first",
+                )
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
         """See ``ports.Sessions``."""
