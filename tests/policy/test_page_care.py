@@ -9,6 +9,7 @@ from waguard.policy.page_care import (
     ADVICE,
     OFFLINE_LIMIT,
     PASSKEY_GRACE,
+    UNSURE_LIMIT,
     UPDATE_APART,
     UPDATE_FORGOTTEN,
     UPDATE_PATIENCE,
@@ -65,6 +66,12 @@ def test_a_link_that_does_not_come_back() -> None:
         assert on_offline(offline=OFFLINE_LIMIT + 1, tried=tried) is wanted
         tried.append(wanted)
     assert on_offline(offline=86_400.0, tried=tried) is Step.ADVISE
+
+
+def test_where_the_network_may_be_away_only_a_reload_is_tried_and_late() -> None:
+    assert on_offline(offline=UNSURE_LIMIT, tried=[], unsure=True) is Step.WAIT
+    assert on_offline(offline=UNSURE_LIMIT + 1, tried=[], unsure=True) is Step.RELOAD
+    assert on_offline(offline=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
 
 
 def test_a_passkey_that_nobody_shows() -> None:

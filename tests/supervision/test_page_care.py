@@ -21,6 +21,7 @@ from waguard.policy.page_care import (
     COVERED_LIMIT,
     OFFLINE_LIMIT,
     PASSKEY_GRACE,
+    UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
 )
@@ -29,7 +30,16 @@ from waguard.policy.status import ParkCause
 from waguard.ports import Usage
 from waguard.supervision import session as session_module
 from waguard.supervision.page_care import STABLE
-from waguard.wire.protocol import CatchUp, GoOn, PairingCode, Reload, SendText, Unlink, Value
+from waguard.wire.protocol import (
+    CatchUp,
+    Failed,
+    GoOn,
+    PairingCode,
+    Reload,
+    SendText,
+    Unlink,
+    Value,
+)
 
 GHOST = "its socket is OPENING, its stream MAIN NORMAL"
 
@@ -315,47 +325,64 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
 
 async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    for _ in range(2):
-        await reports(empty, "offline")
-        await ticks(empty, OFFLINE_LIMIT + 1)
-        await reports(empty, phone=PHONE)
-        await ticks(empty, STABLE - 1)
-        if empty.process() is process:
-            await reloaded(process, 1)
-    assert len(world.audited("reloaded")) == 1
-    await ticks(empty, 2)  # connected for long: what was tried then may help again
-    before = empty.process()
     await reports(empty, "offline")
     await ticks(empty, OFFLINE_LIMIT + 1)
-    await reloaded(before, 1)
+    await reloaded(process, 1)
+    await reports(empty, phone=PHONE)
+    await ticks(empty, STABLE - 1)
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await another(empty, process)
+    second = empty.process()
+    await ticks(empty, STABLE - 1)
+    await reports(empty, "offline")
+    await ticks(empty, 3 * OFFLINE_LIMIT)
+    assert (empty.process(), reloads(second), kinds(empty)) == (second, 0, [Kind.LINK_STUCK])
+    await reports(empty, phone=PHONE)
+    await ticks(empty, STABLE + 2)  # connected for long: what was tried then may help again
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(second, 1)
 
 
 async def test_while_the_network_is_away_nothing_is_tried(empty: Bench, world: World) -> None:
     process = await empty.connected()
     world.network = Reading(route=False)
     await reports(empty, "offline")
-    await ticks(empty, 10 * OFFLINE_LIMIT)
+    await ticks(empty, 3 * UNSURE_LIMIT)
     assert reloads(process) == 0
+
+
+async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
+    empty: Bench, world: World
+) -> None:
+    """All of them may be stuck since the network was away."""
+    process = await empty.connected()
+    world.network = Reading(route=False)
+    await reports(empty, "offline")
+    await ticks(empty, 10)
     world.network = Reading(route=True, carrier=True)
-    await ticks(empty, OFFLINE_LIMIT)
-    assert reloads(process) == 0  # its time begins when the network is back
-    await ticks(empty, 3)
+    await ticks(empty, UNSURE_LIMIT - 10)
+    assert world.fleet.network_unsure
+    assert reloads(process) == 0
+    await ticks(empty, 1)
     await reloaded(process, 1)
+    await ticks(empty, 3 * UNSURE_LIMIT)
+    assert (reloads(process), empty.process(), kinds(empty)) == (1, process, [])
 
 
-async def test_a_reload_that_cannot_be_asked_for_is_no_bug(empty: Bench, world: World) -> None:
+async def test_a_reload_that_cannot_be_done_is_no_bug(empty: Bench, world: World) -> None:
     process = await empty.connected()
 
-    async def refuse(_: Any) -> None:
-        process.hang_up()
+    async def refuse(_: Any) -> Failed:
+        return Failed(kind="not_ready", error="the page is loading")
 
     process.script.answer = refuse
     await reports(empty, "offline")
     await ticks(empty, OFFLINE_LIMIT + 1)
     await reloaded(process, 1)
-    process.script.answer = Script().answer
-    await until(empty.session(), lambda s: s.link is Link.CONNECTED)  # greeted again
-    assert empty.process() is process
+    await reports(empty, phone=PHONE)
+    assert (empty.process(), empty.session().state) == (process, State.RUNNING)
 
 
 # ---- memory, a dialog ----

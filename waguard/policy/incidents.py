@@ -180,7 +180,8 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     if result := _ending(incident, entry):
         incident.result, incident.ended, incident.advice = result, at, None
         return False
-    if done := _done(entry):
+    begins = entry.kind in ADVICE and entry.kind == incident.kind
+    if not begins and (done := _done(entry)):
         incident.actions.append(done)
     if entry.kind == "parked":
         incident.advice = _ADVICE.get(entry.reason or "")

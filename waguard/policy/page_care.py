@@ -20,6 +20,8 @@ UPDATE_APART: Final = (
 UPDATE_RELOADS: Final = 2
 UPDATE_FORGOTTEN: Final = 21_600.0  # s; what was tried so long ago may help now
 OFFLINE_LIMIT: Final = 180.0  # s; a page connects again within seconds where it can
+# s; where only the sessions say that the network is away, each of them may be stuck since it was
+UNSURE_LIMIT: Final = 900.0
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
 COVERED_LIMIT: Final = 60.0  # s; a dialog that a page closes itself is gone by then
 
@@ -96,9 +98,12 @@ def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -
     return Step.RELOAD
 
 
-def on_offline(*, offline: float, tried: Sequence[Step]) -> Step:
+def on_offline(*, offline: float, tried: Sequence[Step], unsure: bool = False) -> Step:
     """For a page without WhatsApp's socket. ``offline``: seconds of that in which the network was
-    there, since the last of the steps that were ``tried``."""
+    there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
+    does no harm."""
+    if unsure:
+        return Step.RELOAD if offline > UNSURE_LIMIT and not tried else Step.WAIT
     if offline <= OFFLINE_LIMIT:
         return Step.WAIT
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)

@@ -35,6 +35,8 @@ class Seen:
     link_for: float
     offline: float | None
     """Without WhatsApp's socket while the network was there; None: that does not apply."""
+    unsure: bool
+    """The network may be away, by what the sessions say."""
     idle: float | None
     acks_in_vain: str | None
     """Sends that no replacement helped, in words."""
@@ -121,10 +123,13 @@ class PageCare:
                 self._tried.clear()
         if seen.offline is None:
             return
-        step = on_offline(offline=min(seen.offline, now - self._stepped_at), tried=self._tried)
+        offline = min(seen.offline, now - self._stepped_at)
+        step = on_offline(offline=offline, tried=self._tried, unsure=seen.unsure)
         if step is Step.WAIT:
             return
-        why = f"no connection to WhatsApp for {seen.offline:.0f} s while the network is there: {seen.report.socket}"
+        network = "may be" if seen.unsure else "is"
+        why = f"no connection to WhatsApp for {seen.offline:.0f} s while the network {network} there: "
+        why += str(seen.report.socket)
         if step is Step.ADVISE:
             self._say(Kind.LINK_STUCK, f"a reload and a replacement did not help: {why}")
             return
@@ -151,6 +156,7 @@ class PageCare:
         if not seen.report.covered:
             self._covered_since = None
             self._say(Kind.ACTION_REQUIRED, None)
+        if not seen.report.covered or seen.link is not Link.CONNECTED:
             return
         since = self._covered_since = now if self._covered_since is None else self._covered_since
         if now - since > COVERED_LIMIT:

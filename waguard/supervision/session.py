@@ -606,6 +606,7 @@ class Session:
                 link=self.link,
                 link_for=self._around.clock.monotonic() - self.link_since,
                 offline=self._offline_for,
+                unsure=self._around.fleet.network_unsure,
                 idle=self.idle,
                 acks_in_vain=self.acks.in_vain,
             )
@@ -622,8 +623,10 @@ class Session:
 
     @property
     def _offline_for(self) -> float | None:
-        """Seconds offline while the network was there; None: it is not, or not offline."""
-        network = self._around.fleet.network_since
+        """Seconds offline while the network was there, or may have been; None: it is not, or not
+        offline."""
+        fleet = self._around.fleet
+        network = self.link_since if fleet.network_unsure else fleet.network_since
         if self.link is not Link.OFFLINE or network is None:
             return None
         return self._around.clock.monotonic() - max(self.link_since, network)
