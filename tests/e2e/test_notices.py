@@ -153,6 +153,17 @@ async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
     assert await incidents(world) == []
 
 
+async def test_a_log_in_that_becomes_a_ghost_is_told_as_offline(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    await daemon.pair(standin, "s1", PHONE)
+    standin.policy.ghosts = 1
+    await daemon.call("POST", "/api/sessions/s1/reconnect")
+    await daemon.wait_status("s1", "disconnected", link="offline")
+    await daemon.call("POST", "/api/sessions/s1/reconnect")
+    await daemon.wait_status("s1", "connected")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_newer_version_is_loaded_when_the_session_is_idle(world: World) -> None:

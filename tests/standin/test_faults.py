@@ -118,7 +118,8 @@ async def test_a_ghost_socket_and_log_ins_that_become_one(
     await shared.until_js(f"{STATE} === 'OPENING,MAIN'")
     assert link(standin) == "offline"
     policy.ghosts = 1
-    await shared.open(standin.url)
+    await shared.open(standin.url, inject=False)
+    await shared.evaluate_bundle()
     await shared.until_js("WPP.whatsapp.Socket.stream === 'DISCONNECTED'")
     assert await shared.js("WPP.conn.isAuthenticated()")
     assert (policy.ghosts, link(standin)) == (0, "offline")

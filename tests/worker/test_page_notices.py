@@ -50,7 +50,8 @@ async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
     before = browser.told.count(("passkey", None))
     ended = await browser.session.evaluate(
         "(async () => { const stop = new AbortController(); setTimeout(() => stop.abort(), 100);"
-        f" return navigator.credentials.get({{signal: stop.signal, ...{options}}})"
+        f" const options = {options}; options.signal = stop.signal;"
+        " return navigator.credentials.get(options)"
         ".then((got) => String(got), (error) => error.name); })()",
         timeout=LONG,
     )
