@@ -52,7 +52,7 @@ def shown(view: SessionView) -> dict[str, Any]:
                 "type": str(it.kind),
                 "message": it.message,
                 "remedy": it.remedy,
-                "since": fields.iso(it.since),
+                "since": fields.iso(round(it.since)),
                 "expires_in": None if it.expires_in is None else round(it.expires_in),
             }
             for it in view.conditions
