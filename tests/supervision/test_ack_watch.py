@@ -169,6 +169,13 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     (condition,) = (await empty.it.view("s")).conditions
     assert (condition.kind, "never does" in condition.remedy) == (Kind.ACKS_IN_VAIN, True)
     assert entries(world, "acks_in_vain")
+    second.report("offline")  # which proves nothing
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await pass_time(empty, world, 5)
+    second.report("connected")
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    await pass_time(empty, world, 70)
+    assert len(entries(world, "acks_in_vain")) == 1
     # a receipt of an older message proves nothing, the ack of a send does
     second.event(Ack(ids=("true_s_0",), chat="c", ack=3))
     seq = second.event(Ack(ids=("true_s_1",), chat="c", ack=1))

@@ -323,6 +323,37 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     assert "Result: connected again" in told
 
 
+@pytest.mark.parametrize("link", ["qr_pending", "syncing"])
+async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World, link: str) -> None:
+    process = await empty.connected()
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(process, 1)
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, "unknown")
+    await ticks(empty, 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, link)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+
+
+async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: World) -> None:
+    await linking(empty)
+    await ticks(empty, 1)
+    (first,) = empty.session().care.conditions
+    await ticks(empty, 100)
+    await reports(empty, **waiting(world))
+    await ticks(empty, 1)
+    (second,) = empty.session().care.conditions
+    assert (second.message != first.message, second.expires_in) == (True, 599.0)
+    assert len(world.events("incident")) == 1
+
+
 async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
     process = await empty.connected()
     await reports(empty, "offline")

@@ -117,22 +117,23 @@ class PageCare:
 
     def _look_at_link(self, seen: Seen) -> None:
         now = self._clock.monotonic()
-        if seen.link is Link.CONNECTED:
+        if seen.link not in {Link.OFFLINE, Link.UNKNOWN}:
             self._say(Kind.LINK_STUCK, None)
-            if seen.link_for > STABLE:
-                self._tried.clear()
+        if seen.link is Link.CONNECTED and seen.link_for > STABLE:
+            self._tried.clear()
         if seen.offline is None:
             return
         offline = min(seen.offline, now - self._stepped_at)
         step = on_offline(offline=offline, tried=self._tried, unsure=seen.unsure)
         if step is Step.WAIT:
             return
+        if step is Step.ADVISE:
+            why = "neither a reload nor a replacement brought the connection to WhatsApp back"
+            self._say(Kind.LINK_STUCK, f"{why}: {seen.report.socket}")
+            return
         network = "may be" if seen.unsure else "is"
         why = f"no connection to WhatsApp for {seen.offline:.0f} s while the network {network} there: "
         why += str(seen.report.socket)
-        if step is Step.ADVISE:
-            self._say(Kind.LINK_STUCK, f"a reload and a replacement did not help: {why}")
-            return
         self._tried.append(step)
         self._stepped_at = now
         if step is Step.RELOAD:
@@ -163,7 +164,6 @@ class PageCare:
             self._say(Kind.ACTION_REQUIRED, "a dialog lies over WhatsApp's page")
 
     def _say(self, kind: Kind, message: str | None, *, expires_in: float | None = None) -> None:
-        """What was said first stays: it tells what it began with."""
         before = self._found.get(kind)
         if message is None:
             if self._found.pop(kind, None):
@@ -172,5 +172,4 @@ class PageCare:
         if before is None:
             self._steps.note(str(kind), reason=message)
         since = before.since if before else self._clock.wall()
-        words = before.message if before else message
-        self._found[kind] = Condition(kind, words, since, expires_in)
+        self._found[kind] = Condition(kind, message, since, expires_in)
