@@ -114,6 +114,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "inbox.broadcasts": False,
         "inbox.channels": False,
         "inbox.groups": True,
+        "inbox.backfill_after_pairing": 600.0,
         "media.keep_days": 30,
         "media.limit": 1024,
         "retention.inbox_days": 30,

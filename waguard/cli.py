@@ -19,6 +19,8 @@ from waguard import __version__
 from waguard.config import Config, load
 from waguard.errors import ConfigError, PortInUseError, WaguardError
 
+LINK_POLL = 2.0  # s between two looks at a session that is being linked
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -736,17 +738,27 @@ def _qr(arguments: argparse.Namespace) -> int:
     from waguard.wire import qr  # noqa: PLC0415
 
     client = _client(arguments)
-    shown = ""
+    shown = said = ""
     while True:
         try:
             code = client.call("GET", client.session(arguments.session, "/qr?wait=20"))
         except ApiCallError as error:
             if error.answered == 425:  # noqa: PLR2004 - Too Early: not yet there
                 continue
-            if shown and _is_linked(client, arguments.session):
+            if arguments.once or not (shown or "passkey_required" in str(error)):
+                raise
+            told = client.call("GET", client.session(arguments.session, "/status"))
+            if shown and told["status"] == "connected":
                 print(f"{arguments.session}: scanned")
                 return 0
-            raise
+            if not (waits := _waits_for(told)):
+                raise
+            kind = waits.split(" (")[0]  # the seconds that are left are no news
+            if kind != said:
+                print(f"{arguments.session}: {waits}")
+            said = kind
+            time.sleep(LINK_POLL)
+            continue
         if code["raw"] != shown:
             shown = code["raw"]
             print(qr.terminal(shown))
@@ -759,10 +771,13 @@ def _qr(arguments: argparse.Namespace) -> int:
         time.sleep(min(2.0, max(0.5, code["expires_in"])))
 
 
-def _is_linked(client: Any, session: str) -> bool:
-    """There is no code any more: either it was scanned, or nobody came in time."""
-    status = client.call("GET", client.session(session, "/status"))["status"]
-    return status in {"authenticated", "connected"}
+def _waits_for(status: dict[str, Any]) -> str | None:
+    """Why there is no code and will be none for now; None: nobody came in time."""
+    for condition in status.get("conditions", []):
+        if condition["type"] == "passkey_required":
+            left = "" if condition["expires_in"] is None else f" ({condition['expires_in']} s left)"
+            return f"{condition['message']}{left}. {condition['remedy']}"
+    return "scanned; it is being linked" if status["status"] == "authenticated" else None
 
 
 if __name__ == "__main__":

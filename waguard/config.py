@@ -183,11 +183,12 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
-    """Which chats are received beside those with one person."""
+    """Which chats are received beside those with one person, and when what was missed is read."""
 
     broadcasts: bool = False
     channels: bool = False
     groups: bool = True
+    backfill_after_pairing: Delay = 600.0
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Received
 from waguard.policy.news import Notice
 from waguard.policy.outbox import State
+from waguard.policy.page_care import Condition
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
 from waguard.policy.strays import Foreign, Seen
@@ -630,6 +631,8 @@ class SessionView:
     """Why it waits for its start; None: it does not."""
     degraded: str | None = None
     """What is wrong although its row says connected; None: nothing is known."""
+    conditions: tuple[Condition, ...] = ()
+    """What a person should know of, and may have to act on."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None

@@ -25,6 +25,7 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     start,
     tmpdir_short,
 )
+from waguard.policy.page_care import ADVICE, Condition, Kind
 from waguard.worker.devtools import PageSession
 
 
@@ -53,7 +54,11 @@ class TestInBrowser:
         page: PageSession,  # noqa: F811 - the fixture
     ) -> AsyncIterator["Page"]:
         api.sessions.known = {
-            "shop_bandung": a_view(session_id="shop_bandung", degraded="2 messages wait for acks"),
+            "shop_bandung": a_view(
+                session_id="shop_bandung",
+                degraded="2 messages wait for acks",
+                conditions=(Condition(Kind.ACKS_IN_VAIN, "no ack", since=0.0),),
+            ),
             "shop_jakarta": a_view(
                 session_id="shop_jakarta",
                 status="qr_scanning",
@@ -101,6 +106,7 @@ class TestInBrowser:
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
         assert "2 messages wait for acks" in text
+        assert ADVICE[Kind.ACKS_IN_VAIN] in text
         api.bus.publish(
             "incident", "shop_medan", 1, {"kind": "parked", "before": None, "reason": "blocked"}
         )

@@ -16,6 +16,7 @@ from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api import deadline
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
+from waguard.policy.page_care import ADVICE, Condition, Kind
 from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
 
 ONE = f"/api/sessions/{SESSION}"
@@ -37,8 +38,26 @@ STATUS = {
     "memory_mb": 172.0,
     "waiting": None,
     "degraded": None,
+    "conditions": [],
     "removed_at": None,
 }
+
+
+async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
+    passkey = Condition(Kind.PASSKEY_REQUIRED, "until 10:10", since=1_732_233_600.4, expires_in=9.6)
+    view = a_view(status="qr_scanning", link="passkey_required", conditions=(passkey,))
+    api.sessions.known[SESSION] = view
+    answer = await api.call("GET", f"/api/sessions/{SESSION}/status")
+    assert (answer.json()["status"], answer.json()["link"]) == ("qr_scanning", "passkey_required")
+    assert answer.json()["conditions"] == [
+        {
+            "type": "passkey_required",
+            "message": "until 10:10",
+            "remedy": ADVICE[Kind.PASSKEY_REQUIRED],
+            "since": "2024-11-22T00:00:00Z",
+            "expires_in": 10,
+        }
+    ]
 
 
 async def test_create_is_201_then_200_then_409_for_another_workspace(api: Api) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from tests.host.processes import clean_environment
+from waguard import cli
 from waguard.cli import main
 from waguard.host import procfs
 
@@ -378,11 +379,48 @@ def test_a_code_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert out[-1].endswith("Valid for 0 s.")
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "LINK_POLL", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_code_until_it_was_scanned(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says(QR, CODE, GONE)
-    api.says(STATUS, Answer(200, {"status": "authenticated"}))
+    linking = Answer(200, {"status": "authenticated"})
+    api.says(STATUS, linking, linking, Answer(200, {"status": "connected"}))
     assert main(["qr", "a"]) == 0
-    assert said(capsys)[0][-1] == "a: scanned"
+    assert said(capsys)[0][-2:] == ["a: scanned; it is being linked", "a: scanned"]
+
+
+PASSKEY: Final = {
+    "type": "passkey_required",
+    "message": "WhatsApp asks for the account's passkey until 10:10:00 UTC",
+    "remedy": "Only the account's owner can go on.",
+}
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("begins", [(CODE, GONE), (Answer(409, {"error": "passkey_required: x"}),)])
+def test_a_passkey_is_said_once_and_waited_for(
+    api: Api, capsys: pytest.CaptureFixture[str], begins: tuple[Answer, ...]
+) -> None:
+    api.says(QR, *begins, begins[-1], CODE, GONE)
+    waits = [
+        Answer(200, {"status": "qr_scanning", "conditions": [{**PASSKEY, "expires_in": left}]})
+        for left in (599, 598)
+    ]
+    api.says(STATUS, *waits, Answer(200, {"status": "connected", "conditions": []}))
+    assert main(["qr", "a"]) == 0
+    told = [line for line in said(capsys)[0] if line.startswith("a: ")]
+    text = f"a: {PASSKEY['message']} (599 s left). {PASSKEY['remedy']}"
+    assert told == [text, "a: scanned"]
+
+
+def test_a_passkey_and_only_one_look(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(QR, Answer(409, {"error": "passkey_required: until 10:10", "remedy": "Wait."}))
+    assert main(["qr", "a", "--once"]) == 1
+    assert "passkey_required: until 10:10" in said(capsys)[1][0]
 
 
 def test_a_code_that_nobody_scanned_is_no_success(

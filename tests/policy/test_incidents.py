@@ -12,6 +12,7 @@ from waguard.policy.incidents import (
     needed_since,
     sentences,
 )
+from waguard.policy.page_care import ADVICE, Kind
 from waguard.policy.status import Status
 
 
@@ -288,3 +289,37 @@ def test_what_is_needed_is_what_still_goes_on() -> None:
     assert needed_since([*entries, status(40, Status.FAILED, Status.CONNECTED)]) is None
     fleet = [Line(1, "disk_low"), Line(2, "network_down"), Line(3, "disk_free")]
     assert needed_since(fleet, fleet=True) == 2
+
+
+def test_a_condition_is_an_incident_of_its_own_with_its_advice() -> None:
+    begun = Line(10, "memory_in_vain", reason="recycling does not help")
+    (incident,) = fold([*PAIRED, begun])
+    assert sentences(incident) == [
+        "Cause: recycling does not help.",
+        f"It goes on. {ADVICE[Kind.MEMORY_IN_VAIN]}",
+    ]
+    (incident,) = fold([*PAIRED, begun, Line(70, "memory_in_vain_over")])
+    assert sentences(incident)[-1] == "Result: it is over after 60.0 s."
+
+
+def test_a_condition_within_another_incident_adds_what_a_person_was_told() -> None:
+    trail = [
+        *PAIRED,
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "the phone or the network is away"),
+        Line(200, "reloaded", reason="no connection"),
+        Line(400, "recycled", reason="no connection"),
+        Line(600, "link_stuck", reason="a reload and a replacement did not help"),
+        Line(700, "memory_in_vain_over"),
+    ]
+    (incident,) = fold(trail)
+    assert incident.ended is None
+    told = sentences(incident)
+    assert told[1:3] == [
+        "Done: its page was loaded anew.",
+        "Done: its worker was replaced, as planned.",
+    ]
+    assert told[-1] == f"It goes on. {ADVICE[Kind.LINK_STUCK]}"
+
+
+def test_a_reload_alone_is_no_incident() -> None:
+    assert fold([*PAIRED, Line(10, "reloaded", reason="a newer version")]) == []

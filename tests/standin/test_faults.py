@@ -93,6 +93,48 @@ async def test_needs_update(standin: StandIn, shared: Chrome, policy: Policy) ->
     standin.phone.needs_update()
     await shared.event("conn.needs_update")
     assert await shared.js(CONNECTED), "it goes on working"
+    assert await shared.js("WPP.conn.needsUpdate()")
+    standin.phone.needs_update(over=True)
+    await shared.until_js("!WPP.conn.needsUpdate()")
+
+
+async def test_a_newer_version_that_no_reload_brings(
+    standin: StandIn, shared: Chrome, policy: Policy
+) -> None:
+    policy.update_again = True
+    for _ in range(2):
+        await shared.open(standin.url)
+        await shared.until_js("WPP.conn.needsUpdate()")
+    policy.update_again = False
+    await shared.open(standin.url)
+    await shared.connected()
+    assert not await shared.js("WPP.conn.needsUpdate()")
+
+
+async def test_a_ghost_socket_and_log_ins_that_become_one(
+    standin: StandIn, shared: Chrome, policy: Policy
+) -> None:
+    standin.phone.ghost()
+    await shared.until_js(f"{STATE} === 'OPENING,MAIN'")
+    assert link(standin) == "offline"
+    policy.ghosts = 1
+    await shared.open(standin.url, inject=False)
+    await shared.evaluate_bundle()
+    await shared.until_js("WPP.whatsapp.Socket.stream === 'DISCONNECTED'")
+    assert await shared.js("WPP.conn.isAuthenticated()")
+    assert (policy.ghosts, link(standin)) == (0, "offline")
+    await shared.open(standin.url)
+    await shared.connected()
+
+
+async def test_a_page_that_loads_itself_anew(
+    standin: StandIn, shared: Chrome, policy: Policy
+) -> None:
+    loads = shared.loads
+    standin.phone.reload()
+    await shared.until(lambda: shared.loads > loads)
+    await shared.inject()
+    await shared.connected()
 
 
 @pytest.mark.parametrize("kind", ["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION"])

@@ -108,6 +108,41 @@ async def test_pairing_code(
     await chrome.connected()
 
 
+@pytest.mark.parametrize("way", ["scan", "code"])
+async def test_a_passkey_is_asked_for_after_a_scan_and_after_a_code(
+    standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy, way: str
+) -> None:
+    policy.update({"passkey": True, "qr_first_lifetime": 0.5})
+    chrome = await fresh(launcher, browsers)
+    await chrome.open(standin.url)
+    with pytest.raises(Refusal, match="no page waits for a passkey"):
+        standin.phone.passkey(PHONE)
+    if way == "scan":
+        standin.phone.scan(await chrome.code(), PHONE)
+    else:
+        code = await chrome.js(f"WPP.conn.genLinkDeviceCodeForPhoneNumber('{PHONE}')")
+        standin.phone.pair(PHONE, code)
+    await chrome.until_js("WPP.whatsapp.Socket.state === 'PAIRING'")
+    assert await chrome.js("WPP.conn.isAuthenticated()") is False
+    assert await chrome.js("WPP.conn.getAuthCode()") is None
+    standin.phone.passkey(PHONE)
+    await chrome.connected()
+
+
+async def test_who_does_not_show_the_passkey_is_not_linked(
+    standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy
+) -> None:
+    policy.passkey = True
+    chrome = await fresh(launcher, browsers)
+    await chrome.open(standin.url)
+    standin.phone.scan(await chrome.code(), PHONE)
+    await chrome.until_js("WPP.whatsapp.Socket.state === 'PAIRING'")
+    await chrome.open(standin.url)
+    assert await chrome.code()
+    with pytest.raises(Refusal, match="no page waits for a passkey"):
+        standin.phone.passkey(PHONE)
+
+
 async def test_a_pairing_code_wakes_an_idle_page(
     standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy
 ) -> None:

@@ -238,7 +238,10 @@ async def test_the_command_does_what_http_does(
     assert told()[0]["type"] == "revoked"
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
-    for command in ("drop", "conflict", "needs-update", "block", "unlink"):
+    assert await run(standin, "needs-update", "--over", *own) == 0
+    assert await run(standin, "passkey", *own) == 1
+    notices = ("needs-update", "ghost", "reload", "modal")
+    for command in ("drop", "conflict", *notices, "block", "unlink"):
         assert await run(standin, command, *own) == 0
     assert await run(standin, "state") == 0
 

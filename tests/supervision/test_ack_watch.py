@@ -8,11 +8,12 @@ import pytest
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, until
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnacknowledgedError, UncertainError
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
 from waguard.policy.network import Reading
+from waguard.policy.page_care import Kind
 from waguard.policy.recycle import APART
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
@@ -160,11 +161,28 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     await pass_time(empty, world, 30)
     assert empty.process() is second
     assert (await empty.it.view("s")).degraded
-    # what was sent since then may be helped by one
+    # nothing at all was acknowledged since: another one would help as little, and a person is asked
     await send_in_vain(empty, 3, 4)
-    await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.curable, "the page confirms it")
-    await pass_time(empty, world, 1)
+    await pass_time(empty, world, 70)
+    await asked(second, 5)
+    assert empty.process() is second
+    (condition,) = (await empty.it.view("s")).conditions
+    assert (condition.kind, "never does" in condition.remedy) == (Kind.ACKS_IN_VAIN, True)
+    assert entries(world, "acks_in_vain")
+    second.report("offline")  # which proves nothing
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await pass_time(empty, world, 5)
+    second.report("connected")
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    await pass_time(empty, world, 70)
+    assert len(entries(world, "acks_in_vain")) == 1
+    # a receipt of an older message proves nothing, the ack of a send does
+    second.event(Ack(ids=("true_s_0",), chat="c", ack=3))
+    seq = second.event(Ack(ids=("true_s_1",), chat="c", ack=1))
+    await wait_until(lambda: seq in second.stored, "the acks are heard")
+    async with asyncio.timeout(DEADLINE):
+        while empty.session().process is second:
+            await pass_time(empty, world, 1)
     await until(empty.session(), lambda s: s.process is not second and s.link is Link.CONNECTED)
 
 

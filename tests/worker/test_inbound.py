@@ -317,6 +317,25 @@ async def test_other_chats_do_not_wait(bench: Bench) -> None:
     assert (await bench.message()).id[-1] == "2"
 
 
+async def test_so_soon_after_a_pairing_nothing_waits_and_no_status_is_fetched(
+    bench: Bench,
+) -> None:
+    bench.it._left_out = ()
+    bench.it.hold()
+    bench.it.take("message", told(1))
+    bench.it.go_on()
+    bench.it.take("message", picture(2, chat="status@broadcast"))
+    bench.it.take("message", picture(3))
+    got = [await bench.message() for _ in range(3)]
+    assert [one.id[-1] for one in got] == ["1", "2", "3"]
+    assert (got[1].media, got[1].media_error) == (None, "not fetched so soon after the pairing")
+    assert got[2].media == b"file"
+    bench.it.hold()
+    bench.it.hold_only({})  # chats are read from now on, and statuses too
+    bench.it.take("message", picture(4, chat="status@broadcast"))
+    assert (await bench.message()).media == b"file"
+
+
 async def test_what_was_told_is_not_told_again(bench: Bench) -> None:
     bench.it.take("message", told(1))
     await bench.message()

@@ -1,10 +1,11 @@
 """From readings of the page to what the daemon is told."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from waguard.policy.link import Link, PageFacts
+from waguard.policy.link import PASSKEY_LIFETIME, Link, PageFacts
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page import Reading
 
@@ -126,11 +127,55 @@ def test_blocked_says_whatsapps_word(watch: LinkWatch, word: str) -> None:
     assert (watch.link, watch.details) == (Link.CONNECTED, None)
 
 
-def test_an_update_is_asked_for(watch: LinkWatch) -> None:
+def test_a_newer_version_is_no_block(watch: LinkWatch) -> None:
+    watch.take(linked(replace(CONNECTED, update_offered=True)))
+    assert (watch.link, watch.details, watch.update_offered) == (Link.CONNECTED, None, True)
     watch.take(linked())
-    watch.needs_update = True
-    watch.take(linked())
-    assert (watch.link, watch.details) == (Link.BLOCKED, "WhatsApp Web asks for an update")
+    assert not watch.update_offered
+
+
+AFTER_THE_SCAN = PageFacts(authenticated=False, mode="QR", info="PAIRING", socket="PAIRING")
+
+
+def test_a_linking_that_waits_for_a_passkey(watch: LinkWatch) -> None:
+    watch.take(on_screen("a"))
+    watch.passkey_asked()
+    for facts in (AFTER_THE_SCAN, PageFacts(), on_screen("b").facts):
+        watch.take(Reading(facts=facts, code="b" if facts.has_code else None, me=None))
+        assert (watch.link, watch.qr) == (Link.PASSKEY_REQUIRED, None)
+        assert watch.passkey_until == NOW + PASSKEY_LIFETIME
+    watch.idle()  # that nobody scans is no wonder now
+    assert not watch.qr_idle
+    watch.take(linked(PageFacts(authenticated=True, mode="SYNCING", socket="CONNECTED")))
+    assert (watch.link, watch.passkey_until, watch.paired_here) == (Link.SYNCING, None, True)
+
+
+def test_a_passkey_that_is_asked_for_again_has_no_more_time(
+    watch: LinkWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.passkey_asked()
+    monkeypatch.setattr(time, "time", lambda: NOW + 60)
+    watch.passkey_asked()
+    assert watch.passkey_until == NOW + PASSKEY_LIFETIME
+
+
+def test_when_the_passkeys_time_is_up_only_a_code_ends_it(
+    watch: LinkWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.passkey_asked()
+    monkeypatch.setattr(time, "time", lambda: NOW + PASSKEY_LIFETIME + 1)
+    watch.take(Reading(facts=AFTER_THE_SCAN, code=None, me=None))
+    assert watch.link is Link.PASSKEY_REQUIRED
+    watch.take(on_screen("c"))
+    assert (watch.link, watch.passkey_until) == (Link.QR_PENDING, None)
+    assert watch.qr
+
+
+@pytest.mark.parametrize("word", ["TOS_BLOCK", "CONFLICT"])
+def test_a_block_goes_before_a_passkey(watch: LinkWatch, word: str) -> None:
+    watch.passkey_asked()
+    watch.take(linked(PageFacts(authenticated=True, mode=word, socket=word)))
+    assert watch.link is not Link.PASSKEY_REQUIRED
 
 
 def test_a_page_that_says_nothing(watch: LinkWatch) -> None:

@@ -231,7 +231,16 @@ async def test_a_binding_that_is_called_with_nonsense_tells_nothing(payload: str
     assert heard == [("ack", None)]
 
 
-WORDS = [*KINDS, "storage_closed", "logout_reason", "logout", "settling", "qr_idle", "needs_update"]
+WORDS = [
+    *KINDS,
+    "storage_closed",
+    "logout_reason",
+    "logout",
+    "settling",
+    "qr_idle",
+    "passkey",
+    "loaded",
+]
 
 
 @given(kind=st.sampled_from(WORDS) | st.text(max_size=5), it=told)

@@ -49,6 +49,16 @@ def shown(view: SessionView) -> dict[str, Any]:
         "memory_mb": view.usage and round(view.usage.memory / MB, 1),
         "waiting": view.waiting,
         "degraded": view.degraded,
+        "conditions": [
+            {
+                "type": str(it.kind),
+                "message": it.message,
+                "remedy": it.remedy,
+                "since": fields.iso(round(it.since)),
+                "expires_in": None if it.expires_in is None else round(it.expires_in),
+            }
+            for it in view.conditions
+        ],
         "removed_at": _time(view.removed_at),
     }
 

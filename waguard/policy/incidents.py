@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from waguard.policy.page_care import ADVICE, Kind
 from waguard.policy.status import Status
 
 _HEALTHY: Final = frozenset({Status.CONNECTED})
@@ -16,7 +17,7 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held", "backfill_gap"),
+        *("acks_missing", "webhooks_held", "backfill_gap", *map(str, Kind)),
     }
 )
 # what ends a trouble by itself
@@ -24,6 +25,8 @@ _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "webhooks_released": "its webhooks go on",
 }
+# what ends only the incident that it began
+_OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 # what is over as soon as it is told, where nothing else is wrong
 _OVER_AT_ONCE: Final = {
     "row_corrected": "the row tells the truth again",
@@ -97,6 +100,8 @@ class Incident:
     result: str | None = None
     ended: float | None = None
     advice: str | None = None
+    kind: str = ""
+    """Of the entry that it began with."""
 
 
 def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
@@ -159,7 +164,9 @@ def _begun(entry: Entry, at: float) -> Incident | None:
         return Incident(at, entry.reason or f"it became {entry.after}")
     if entry.kind not in _TROUBLE:
         return None
-    begun = Incident(at, entry.reason or entry.kind.replace("_", " "))
+    begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
+    if entry.kind in ADVICE:
+        begun.advice = ADVICE[Kind(entry.kind)]
     if result := _OVER_AT_ONCE.get(entry.kind):
         begun.actions.append(_done(entry) or "")
         begun.result, begun.ended = result, at
@@ -170,24 +177,32 @@ def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_ill(incident, entry, at)
-    if entry.kind in _BACK:
-        incident.result, incident.ended, incident.advice = _BACK[entry.kind], at, None
+    if result := _ending(incident, entry):
+        incident.result, incident.ended, incident.advice = result, at, None
         return False
-    if (
-        entry.kind == "adopted" and entry.before in _HEALTHY
-    ):  # what was watched is not known any more
-        incident.result, incident.ended, incident.advice = "waguard was started anew", at, None
-        return False
-    if entry.kind == "left":  # what its worker said on its way out was part of that
-        incident.result, incident.ended, incident.advice = "unlinked on purpose", at, None
-        return False
-    if done := _done(entry):
+    begins = entry.kind in ADVICE and entry.kind == incident.kind
+    if not begins and (done := _done(entry)):
         incident.actions.append(done)
     if entry.kind == "parked":
         incident.advice = _ADVICE.get(entry.reason or "")
+    elif entry.kind in ADVICE:
+        incident.advice = ADVICE[Kind(entry.kind)]
     elif entry.kind == "logged_out":
         incident.advice = "Scan the QR code: `waguard qr`."
     return True
+
+
+def _ending(incident: Incident, entry: Entry) -> str | None:
+    """The result, where the entry ends it."""
+    match entry.kind:
+        case "adopted" if entry.before in _HEALTHY:  # what was watched is not known any more
+            return "waguard was started anew"
+        case "left":  # what its worker said on its way out was part of that
+            return "unlinked on purpose"
+        case kind if kind in _OVER and _OVER[kind] == incident.kind:
+            return "it is over"
+        case kind:
+            return _BACK.get(kind)
 
 
 def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
@@ -203,6 +218,7 @@ def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
 _DONE: Final = {
     "restart": "its worker was started again",
     "recycled": "its worker was replaced, as planned",
+    "reloaded": "its page was loaded anew",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
 }
@@ -223,6 +239,8 @@ def _done(entry: Entry) -> str | None:
             return f"it was {entry.after}"
         case "webhooks_held":
             return f"its received messages wait: {entry.reason}"
+        case kind if kind in ADVICE:
+            return f"a person was told: {entry.reason}"
         case kind:
             return _DONE.get(kind)
 

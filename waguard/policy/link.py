@@ -15,6 +15,7 @@ class Link(StrEnum):
     UNKNOWN = auto()
     QR_PENDING = auto()
     PAIRING = auto()
+    PASSKEY_REQUIRED = auto()
     SYNCING = auto()
     CONNECTED = auto()
     OFFLINE = auto()
@@ -34,6 +35,10 @@ class PageFacts:
     has_code: bool = False
     events_wired: bool = True
     """False: the page works, but what happens in it would be missed."""
+    update_offered: bool = False
+    """There is a newer version of the page. It goes on working; only ``DEPRECATED_VERSION`` is a block."""
+    covered: bool = False
+    """A dialog lies over the page."""
 
 
 BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", "DEPRECATED_VERSION"})
@@ -67,6 +72,26 @@ def _judge_authenticated(facts: PageFacts) -> Link:
     if facts.mode is None or facts.socket is None:
         return Link.UNKNOWN
     return Link.OFFLINE
+
+
+def is_only_unwired(facts: PageFacts) -> bool:
+    """It is connected, and what happens would be missed for now."""
+    return facts.mode == "MAIN" and facts.socket == "CONNECTED" and not facts.events_wired
+
+
+PASSKEY_LIFETIME: Final = 600.0  # s from the request, as one report has it (openmessage#79)
+_BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE})
+
+
+def awaits_passkey(judged: Link, until: float, *, now: float) -> bool:
+    """Whether the linking still waits for the passkey that the page has asked for. Unix times.
+
+    Which code the page shows meanwhile, if any, is not known. So a code says that it is over only when
+    the time is up, too.
+    """
+    if judged is Link.QR_PENDING and now > until:
+        return False
+    return judged in _BEFORE_A_PASSKEY
 
 
 def blocked_because(facts: PageFacts) -> str | None:

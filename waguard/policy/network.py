@@ -46,6 +46,11 @@ def outage(
     return None
 
 
+def is_away(reading: Reading) -> bool:
+    """Whether the host itself says so."""
+    return reading.route is False or reading.carrier is False
+
+
 def shown(carriers: Collection[bool | None]) -> bool | None:
     """One link is enough; None where no interface says."""
     known = {carrier for carrier in carriers if carrier is not None}

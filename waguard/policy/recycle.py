@@ -5,6 +5,7 @@ from typing import Final
 
 IDLE: Final = 60.0  # s without a message, after which a replacement disturbs nobody
 APART: Final = 600.0  # s; one that is as big again so soon is not helped by a replacement
+GROWN: Final = 2.0  # times what it used when a replacement was in vain: now another one may help
 FAR: Final = 1.5  # times the limit: worse for the host than a replacement is for the session
 
 
@@ -16,18 +17,31 @@ class Size(StrEnum):
     """Replace it when its turn comes."""
     FAR_TOO_BIG = auto()
     """Replace it now."""
+    BIG_AGAIN = auto()
+    """It was replaced a moment ago: a replacement does not help."""
 
 
-def judge(*, limit: int, memory: int, idle: float | None, recycled: float | None) -> Size:
+def judge(
+    *,
+    limit: int,
+    memory: int,
+    idle: float | None,
+    recycled: float | None,
+    in_vain: int | None = None,
+) -> Size:
     """``limit`` (0: none) and ``memory`` in bytes.
 
     ``idle``: seconds without a message, None: a call is under way. ``recycled``: seconds since its
-    last replacement, None: there was none.
+    last replacement, None: there was none. ``in_vain``: bytes that it had when it was big again.
     """
-    if recycled is not None and recycled < APART:
+    if not limit or memory <= limit:
         return Size.FITS
-    if limit and memory > FAR * limit:
+    if in_vain is not None and memory <= GROWN * in_vain:
+        return Size.BIG_AGAIN
+    if recycled is not None and recycled < APART:
+        return Size.BIG_AGAIN
+    if memory > FAR * limit:
         return Size.FAR_TOO_BIG
-    if limit and memory > limit and idle is not None and idle >= IDLE:
+    if idle is not None and idle >= IDLE:
         return Size.TOO_BIG
     return Size.FITS

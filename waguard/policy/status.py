@@ -114,6 +114,8 @@ def _linked(standing: Standing) -> Verdict | None:
             return Verdict(Status.AUTHENTICATED)
         case Link.QR_PENDING | Link.LOGGED_OUT:
             return Verdict(Status.QR_SCANNING)
+        case Link.PASSKEY_REQUIRED:
+            return Verdict(Status.QR_SCANNING, None, standing.details)
         case Link.OFFLINE:
             details = standing.details or "the phone or the network is away"
             return Verdict(Status.DISCONNECTED, Reason.TIMEOUT, details)

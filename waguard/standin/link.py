@@ -90,6 +90,8 @@ class PageLink:
         for number in range(policy.qr_count):
             self.send({"type": "ref", "ref": self._whatsapp.show_ref(self)})
             await asyncio.sleep(policy.qr_lifetime if number else policy.qr_first_lifetime)
+            if self._whatsapp.awaits_passkey(self):
+                return
         self._whatsapp.forget_page(self)
         self.send({"type": "idle"})
         self.close()
@@ -114,6 +116,9 @@ class PageLink:
             self.close()
         elif device.block:
             self.send({"type": "block", "kind": device.block})
+        elif self._policy.ghosts:
+            self._policy.ghosts -= 1
+            self.send({"type": "ghost"})
         else:
             self._device = device
             self._whatsapp.attach(device, self)
@@ -133,6 +138,8 @@ class PageLink:
     def _deliver_queue(self, device: Device) -> None:
         self._whatsapp.deliver_queue(device)
         self.send({"type": "offline_done"})
+        if self._policy.update_again:
+            self.send({"type": "needs_update", "value": True})
 
     def on_ack(self, stanza: Stanza) -> None:
         if self._device is not None:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from waguard.standin.happenings import Happenings
+from waguard.standin.notices import Notices
 from waguard.standin.refusal import Refusal, refusal_of
 from waguard.standin.whatsapp import Device, WhatsApp
 
@@ -99,6 +100,10 @@ class Drop(Request, kw_only=True):
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+class NeedsUpdate(Request, kw_only=True):
+    over: bool = False
+
+
 class BlockAccount(Request, kw_only=True):
     kind: Block = "TOS_BLOCK"
 
@@ -130,6 +135,7 @@ class Phone:
     def __init__(self, whatsapp: WhatsApp) -> None:
         self.whatsapp = whatsapp
         self._happenings = Happenings(whatsapp)
+        self._notices = Notices(whatsapp, self._each)
 
     def scan(self, code: str, phone: str = PHONE) -> dict[str, Any]:
         return self.whatsapp.scan(code, phone).to_json()
@@ -253,12 +259,20 @@ class Phone:
 
         return self._each(phone, drop)
 
-    def needs_update(self, phone: str = PHONE) -> dict[str, Any]:
-        def ask(device: Device) -> None:
-            if device.page is not None:
-                device.page.send({"type": "needs_update"})
+    def needs_update(self, phone: str = PHONE, *, over: bool = False) -> dict[str, Any]:
+        return self._notices.needs_update(phone, over=over)
 
-        return self._each(phone, ask)
+    def passkey(self, phone: str = PHONE) -> dict[str, Any]:
+        return self._notices.passkey(phone)
+
+    def ghost(self, phone: str = PHONE) -> dict[str, Any]:
+        return self._notices.ghost(phone)
+
+    def reload(self, phone: str = PHONE) -> dict[str, Any]:
+        return self._notices.reload(phone)
+
+    def modal(self, phone: str = PHONE) -> dict[str, Any]:
+        return self._notices.modal(phone)
 
     def block(self, phone: str = PHONE, kind: str = "TOS_BLOCK") -> dict[str, Any]:
         """From now on the account's browsers are turned away; kind NONE ends it."""
@@ -305,7 +319,11 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "unlink": (Unlink, lambda p, r: p.unlink(r.phone, r.reason)),
     "conflict": (Request, lambda p, r: p.conflict(r.phone)),
     "drop": (Drop, lambda p, r: p.drop(r.phone, r.seconds)),
-    "needs-update": (Request, lambda p, r: p.needs_update(r.phone)),
+    "needs-update": (NeedsUpdate, lambda p, r: p.needs_update(r.phone, over=r.over)),
+    "passkey": (Request, lambda p, r: p.passkey(r.phone)),
+    "ghost": (Request, lambda p, r: p.ghost(r.phone)),
+    "reload": (Request, lambda p, r: p.reload(r.phone)),
+    "modal": (Request, lambda p, r: p.modal(r.phone)),
     "block": (BlockAccount, lambda p, r: p.block(r.phone, r.kind)),
 }
 

@@ -17,6 +17,13 @@ DEFAULT_PORT = 8443
 DEFAULT_PHONE_PORT = 8480
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PHONE_PORT}"
 TIMEOUT = 30.0  # s; a file on its way is the longest there is
+NOTICES = {  # commands without arguments
+    "conflict": "another client takes the stream",
+    "passkey": "confirm the linking with the account's passkey",
+    "ghost": "cut the connection so that the page does not notice",
+    "reload": "have the page load itself anew",
+    "modal": "cover the page with a dialog",
+}
 ACKS = {"delivered": 2, "read": 3, "played": 4, "2": 2, "3": 3, "4": 4}
 
 
@@ -93,11 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("--group", action="store_true", help="a group's call")
     unlink = command("unlink", "log all browsers of the account out")
     unlink.add_argument("--reason", choices=["unknown_companion", "account_locked"])
-    command("conflict", "another client takes the stream")
     command("drop", "cut the connection").add_argument(
         "--seconds", type=float, help="refuse new ones for this long"
     )
-    command("needs-update", "ask the page to update")
+    update = command("needs-update", "tell the page of a newer version")
+    update.add_argument("--over", action="store_true", help="there is none any more")
+    for name, text in NOTICES.items():
+        command(name, text)
     block = command("block", "turn the account's browsers away, NONE to end it")
     block.add_argument(
         "kind",

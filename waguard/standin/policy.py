@@ -37,6 +37,12 @@ class Policy:
     """Codes until the page goes idle (UNPAIRED_IDLE)."""
     csp: bool = True
     """Content-Security-Policy with a nonce, as WhatsApp's: no inline script, no eval."""
+    passkey: bool = False
+    """After a scan or a pairing code the page has to show the account's passkey (the phone's `passkey`)."""
+    update_again: bool = False
+    """Each connection of a page is told of a newer version: a reload does not bring it."""
+    ghosts: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """So many log-ins to come are never answered, and the page takes that for a connection under way."""
     sync: Seconds = 0.3
     """How long the stream is SYNCING after a pairing."""
     history: bool = True

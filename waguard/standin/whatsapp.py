@@ -133,6 +133,7 @@ class WhatsApp:
         self.refs: dict[str, Page] = {}  # live codes
         self.expired_refs: set[str] = set()
         self.pairing_codes: dict[str, tuple[str, Page]] = {}  # by phone number
+        self.passkeys: dict[str, tuple[Device, Page]] = {}  # by phone number: who waits for one
         self._device_numbers = itertools.count(1)
 
     # --- linking
@@ -148,6 +149,7 @@ class WhatsApp:
         for ref in [r for r, p in self.refs.items() if p is page]:
             self.expired_refs.add(ref)
             del self.refs[ref]
+        self.passkeys = {n: waits for n, waits in self.passkeys.items() if waits[1] is not page}
 
     def make_pairing_code(self, phone: str, page: Page) -> str:
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
@@ -200,10 +202,29 @@ class WhatsApp:
             secret=secrets.token_urlsafe(16),
             public_key=noise_key,
         )
-        self.devices.setdefault(phone, []).append(device)
         self.forget_page(page)
-        linked = {"wid": f"{phone}@c.us", "device": device.id, "secret": device.secret}
+        if self.policy.passkey:
+            self.passkeys[phone] = (device, page)
+            page.send({"type": "passkey"})
+        else:
+            self._accept(device, page)
+        return device
+
+    def _accept(self, device: Device, page: Page) -> None:
+        self.devices.setdefault(device.phone, []).append(device)
+        linked = {"wid": f"{device.phone}@c.us", "device": device.id, "secret": device.secret}
         page.send({"type": "paired", "linked": linked})
+
+    def awaits_passkey(self, page: Page) -> bool:
+        return any(waiting is page for _, waiting in self.passkeys.values())
+
+    def confirm_passkey(self, phone: str) -> Device:
+        if phone not in self.passkeys:
+            raise Refusal(
+                409, f"no page waits for a passkey of {phone}", "scan a code first", "phone", phone
+            )
+        device, page = self.passkeys.pop(phone)
+        self._accept(device, page)
         return device
 
     # --- a page's connection

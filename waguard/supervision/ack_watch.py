@@ -42,6 +42,10 @@ class AckWatch:
         self._asked_at: float | None = None
         self._told: set[str] = set()
         self._in_vain: set[str] = set()
+        self._unhelped = False
+        """Its worker was replaced for sends without an ack, and none of any send has come since."""
+        self._in_vain_proved = False
+        """So the page has confirmed since then."""
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
         self.curable: Late | None = None
@@ -56,6 +60,10 @@ class AckWatch:
     def acknowledged(self, ids: Iterable[str] = ()) -> None:
         """The server, or a refusal of its, has spoken."""
         self._acked_at = self._clock.monotonic()
+        ids = tuple(ids)
+        # receipts of older messages come also where nothing goes out
+        if not ids or not self._sent_at.keys().isdisjoint(ids):
+            self._unhelped = self._in_vain_proved = False
         for message_id in ids:
             self._sent_at.pop(message_id, None)
 
@@ -63,11 +71,19 @@ class AckWatch:
         """It is another pairing: nothing of the last one is sent any more."""
         self._sent_at.clear()
         self._told.clear()
+        self._unhelped = self._in_vain_proved = False
 
     def replaced(self) -> None:
         """The worker is: what waits now had its chance."""
         self._in_vain = set(self._sent_at)
+        self._unhelped = self._unhelped or self.late is not None
         self.curable = None
+
+    @property
+    def in_vain(self) -> str | None:
+        """Sends that wait although the worker was replaced, in words: another one would not help."""
+        why = "WhatsApp has acknowledged no send since the worker was replaced for that"
+        return why if self._in_vain_proved else None
 
     @property
     def well(self) -> bool:
@@ -127,9 +143,11 @@ class AckWatch:
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
         self.late = self.curable = found
+        self._in_vain_proved = self._in_vain_proved or (self._unhelped and found is not None)
         if found and since is not None:
             self._told = {*waiting, *(self._told & self._sent_at.keys())}
-            self.curable = self._overdue(since, self._not_in_vain(waiting))
+            curable = [] if self._unhelped else self._not_in_vain(waiting)
+            self.curable = self._overdue(since, curable)
 
 
 class Watched(Protocol):

@@ -20,7 +20,7 @@ from waguard.policy.fleet import (
 from waguard.policy.incidents import FLEET_ENDS
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
-from waguard.policy.network import Reading, outage
+from waguard.policy.network import Reading, is_away, outage
 from waguard.ports import AuditEntry, Clock, Store
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
@@ -72,6 +72,7 @@ class Fleet:
         self._bus = bus
         self._clock = clock
         self._network = network
+        self._network_read = Reading()
         self._network_came_at = clock.monotonic()
         self._members: dict[str, Member] = {}
         self._breaker = Breaker()
@@ -113,6 +114,11 @@ class Fleet:
         return self.outages.why("network_down")
 
     @property
+    def network_unsure(self) -> bool:
+        """The network is away by what the sessions say, and the host does not say so."""
+        return self.network_down is not None and not is_away(self._network_read)
+
+    @property
     def network_since(self) -> float | None:
         """Monotonic time since which the network is there."""
         return None if self.network_down else self._network_came_at
@@ -123,9 +129,10 @@ class Fleet:
         running = [m for m in self._members.values() if m.state is State.RUNNING]
         offline = [now - m.link_since for m in running if m.link is Link.OFFLINE]
         asked = offline and settings.network == "auto"
+        self._network_read = self._network() if asked else Reading()
         why = outage(
             before,
-            self._network() if asked else Reading(),
+            self._network_read,
             offline=offline,
             connected=sum(m.link is Link.CONNECTED for m in running),
             threshold=settings.threshold,

@@ -7,6 +7,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.host import credentials
+from waguard.policy.backfill import deferral
 from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
 from waguard.supervision import translate
 from waguard.supervision.ack_order import AckOrder
@@ -130,6 +131,14 @@ class Intake:
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now
             self._begin(self._ledger.touch(), "touch")
+
+    def deferred(self, profile: Path) -> float:
+        """Seconds for which nothing is read back: it was paired a moment ago."""
+        return deferral(
+            credentials.paired_at(profile),
+            quiet=self._around.config().inbox.backfill_after_pairing,
+            now=self._around.clock.wall(),
+        )
 
     async def missed(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""

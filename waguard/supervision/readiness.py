@@ -26,7 +26,11 @@ from waguard.wire.protocol import (
 )
 
 # a conflict is none of them: where nobody takes over, the session is parked
-FOR_A_PERSON: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.BLOCKED})
+FOR_A_PERSON: Final = frozenset(
+    {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED}
+)
+UNLINKED: Final = frozenset({Link.QR_PENDING, Link.PASSKEY_REQUIRED})
+"""A new code can be asked for, which ends a linking that waits for a passkey."""
 
 Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
 """When something can be done, and when waiting for that is vain."""
@@ -55,7 +59,7 @@ def promises_too_much(session: Session) -> bool:
 def settled(session: Session) -> bool:
     """Whether there is something to say about a start."""
     if session.state is State.RUNNING:
-        return session.link in {Link.CONNECTED, Link.QR_PENDING, Link.CONFLICT, Link.BLOCKED}
+        return session.link in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED} | UNLINKED
     return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 
@@ -65,7 +69,7 @@ def outcome(session: Session) -> str:
         return "interrupted"
     if session.link is Link.CONNECTED:
         return "restored"
-    return "needs QR" if session.link is Link.QR_PENDING else "failed"
+    return "needs QR" if session.link in UNLINKED else "failed"
 
 
 def summary(outcomes: list[str]) -> str:
@@ -107,6 +111,7 @@ def no_code_will_come(session: Session) -> bool:
         Link.CONNECTED,
         Link.SYNCING,
         Link.PAIRING,
+        Link.PASSKEY_REQUIRED,
     }
 
 
@@ -117,7 +122,7 @@ def needs(call: Call) -> Needs:
             return SENDING
         case PairingCode() | RefreshQr():
             return (
-                lambda s: s.link is Link.QR_PENDING,
+                lambda s: s.link in UNLINKED,
                 lambda s: is_down(s) or s.link is Link.CONNECTED,
             )
         case _:

@@ -21,8 +21,10 @@ from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
-from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, Effect, Event, State, step
+from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
 from waguard.policy.link import Link
+from waguard.policy.page_care import passkey_words
+from waguard.policy.recycle import Size
 from waguard.policy.restart import GiveUp, RestartPolicy, decide
 from waguard.policy.status import (
     LEFT,
@@ -46,6 +48,7 @@ from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.admission import say_held_back
 from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
+from waguard.supervision.page_care import PageCare, Seen
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
@@ -102,9 +105,7 @@ class Session:
         """While it is silent: nothing more can be done for it."""
         self.silence: str | None = None
         """What is silent now, in words."""
-        self.in_state_since = around.clock.monotonic()
-        self.link_since = around.clock.monotonic()
-        self._code_at = around.clock.monotonic()
+        self.in_state_since = self.link_since = self._code_at = around.clock.monotonic()
         self.restarts = 0
         self.process: Process | None = None
         self.usage: Usage | None = None
@@ -130,6 +131,7 @@ class Session:
             ask=self._ask_for_acks,
             note=self.note,
         )
+        self.care = PageCare(around.clock, self)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
         self._daemon_stopping = False
         self.left = row.removed_at is not None
@@ -294,8 +296,31 @@ class Session:
         self._details, self._recycled_at = why, self._around.clock.monotonic()
         self._log.warning("session recycled", why=why)
         self.acks.replaced()
+        self.care.recycled()
         self.start(restart=True)
         self._ledger.record("recycled", reason=why)
+
+    def reload(self, why: str) -> None:
+        """Have its page loaded anew."""
+        self._log.warning("page reloaded", why=why)
+        self._ledger.record("reloaded", reason=why)
+        self._task(self._reload(), "reload")
+
+    async def _reload(self) -> None:
+        try:
+            if self._link:
+                await self._link.call(protocol.Reload())
+        except WaguardError as error:
+            self._log.warning("page not reloaded", why=error.line())
+
+    def measured(self, size: Size, *, limit: int) -> None:
+        """Its memory was looked at; ``limit`` in MB."""
+        if size is Size.BIG_AGAIN and self.usage:
+            used = self.usage.memory
+            why = f"recycling does not help: it uses {used >> 20} MB again, a moment after that"
+            self.care.memory(f"{why}; worker.memory_limit is {limit} MB", used=used)
+        elif size is Size.FITS:
+            self.care.memory(None, used=None)
 
     def park(self, cause: ParkCause, details: str) -> None:
         """Give up until a person acts."""
@@ -516,6 +541,8 @@ class Session:
     @property
     def _told_details(self) -> str | None:
         network = self._around.fleet.network_down if self.link is Link.OFFLINE else None
+        if self.passkey:
+            return f"passkey_required: {self.passkey}"
         return network or self.details or (self.report.details if self.report else None)
 
     def on_network(self) -> None:
@@ -569,6 +596,39 @@ class Session:
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
         self.acks.tick(self._task)
+        self._care_for_page()
+
+    def _care_for_page(self) -> None:
+        if self.state is State.RUNNING and self.report:
+            seen = Seen(
+                report=self.report,
+                link=self.link,
+                link_for=self._around.clock.monotonic() - self.link_since,
+                offline=self._offline_for,
+                unsure=self._around.fleet.network_unsure,
+                idle=self.idle,
+                acks_in_vain=self.acks.in_vain,
+            )
+            self.care.tick(seen)
+        elif self.state not in WANTED_UP:
+            self.care.forget()
+
+    @property
+    def passkey(self) -> str | None:
+        """That its linking waits for the account's passkey, in words."""
+        until = self.report.passkey_until if self.report else None
+        waits = until is not None and self.link is Link.PASSKEY_REQUIRED
+        return passkey_words(until) if until is not None and waits else None
+
+    @property
+    def _offline_for(self) -> float | None:
+        """Seconds offline while the network was there, or may have been; None: it is not, or not
+        offline."""
+        fleet = self._around.fleet
+        network = self.link_since if fleet.network_unsure else fleet.network_since
+        if self.link is not Link.OFFLINE or network is None:
+            return None
+        return self._around.clock.monotonic() - max(self.link_since, network)
 
     def note(self, kind: str, **about: Any) -> None:
         """Put an entry on its audit trail; ``about`` as ``Ledger.record`` has it."""
@@ -749,12 +809,18 @@ class Session:
 
     async def _catch_up(self) -> None:
         """Have the worker tell what came in while nobody listened, once after each load."""
-        seen, process, asked = self._caught_up, self.process, None
+        seen, process, asked, told_to_go_on = self._caught_up, self.process, None, False
         while self._caught_up == seen and self.process is process:
             if (link := self._link) is None or self.link is not Link.CONNECTED:
                 await self.moved()
                 continue
             try:
+                if (left := self._intake.deferred(self.at.profile)) > 0:
+                    if not told_to_go_on:
+                        await link.call(protocol.GoOn())
+                        told_to_go_on = True
+                    await asyncio.sleep(min(left, CATCH_UP_RETRY))
+                    continue
                 # once: what comes meanwhile is newer than what is still missed
                 asked = asked or await self._intake.missed(self.at.profile)
                 await link.call(asked)  # by itself, so the session is no less idle
@@ -798,7 +864,9 @@ class Session:
         if self.link is Link.CONFLICT and on_conflict == "park":
             self.park(ParkCause.CONFLICT, "WhatsApp Web is open elsewhere with this device")
         elif self.link is Link.BLOCKED:
-            self.park(ParkCause.BLOCKED, report.details or "WhatsApp blocks this session")
+            why = report.details or "WhatsApp blocks this session"
+            outdated = why == "DEPRECATED_VERSION"
+            self.park(ParkCause.NEEDS_UPDATE if outdated else ParkCause.BLOCKED, why)
         elif report.qr_idle:
             self.park(ParkCause.QR_EXPIRED, "no one scanned the QR codes that were shown")
 

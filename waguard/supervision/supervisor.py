@@ -23,6 +23,7 @@ from waguard.policy import admission, probe, recycle
 from waguard.policy.admission import Cause
 from waguard.policy.lifecycle import WANTED_UP, State
 from waguard.policy.link import Link
+from waguard.policy.page_care import ADVICE, Kind
 from waguard.policy.reconcile import (
     Action,
     Add,
@@ -47,6 +48,7 @@ from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, S
 from waguard.supervision import ack_watch, leaving, shutdown
 from waguard.supervision.readiness import (
     SENDING,
+    UNLINKED,
     Needs,
     is_down,
     needs,
@@ -65,6 +67,7 @@ from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import (
     PROTOCOL,
     Call,
+    PairingCode,
     QrCode,
     RefreshQr,
     Sent,
@@ -343,7 +346,11 @@ class Supervisor:
             memory=session.usage.memory,
             idle=session.idle,
             recycled=session.recycled,
+            in_vain=session.care.memory_in_vain,
         )
+        session.measured(size, limit=config.memory_limit)
+        if session.link is Link.PASSKEY_REQUIRED:
+            return  # that would end it
         fleet = self._around.fleet
         calm = not self._recycled and not fleet.open and not fleet.network_down
         turn = size is Size.TOO_BIG and calm
@@ -624,13 +631,17 @@ class Supervisor:
             self._refuse_leaving(session_id)
         if refresh and (session.left or session.state not in WANTED_UP):
             await self.start(session_id, restart=False)
-        elif refresh and session.link is Link.QR_PENDING:
+        elif refresh and session.link in UNLINKED:
             await session.call(RefreshQr())
         await session.settle(
             lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
         )
         if code := shown_code(session):
             return code
+        if session.link is Link.PASSKEY_REQUIRED:
+            raise ConflictError(
+                f"passkey_required: {session.passkey}", remedy=ADVICE[Kind.PASSKEY_REQUIRED]
+            )
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
             raise ConflictError(
                 "the session is already linked", remedy="log it out to link it anew"
@@ -648,10 +659,24 @@ class Supervisor:
         self, session_id: str, call: Call, *, wait: float, phone: str | None = None
     ) -> Sent | Value:
         """See ``ports.Sessions``."""
+        if isinstance(call, PairingCode):
+            self._refuse_linked_number(session_id, call.phone)
         session = await self._usable(session_id, needs(call), wait)
         if phone is not None:
             require_number(session, phone)
         return await session.call(call)
+
+    def _refuse_linked_number(self, session_id: str, phone: str) -> None:
+        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
+        for name, other in self._sessions.items():
+            same = name != session_id and other.phone == phone and not other.left
+            if same and credentials.pairing(other.at.profile):
+                raise ConflictError(
+                    f"session {name} is linked to this number, and a code for it may unlink that",
+                    field="phone_number",
+                    value=phone,
+                    remedy=f"scan the QR code instead, or log {name} out first",
+                )
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
         """See ``ports.Sessions``."""
@@ -728,6 +753,7 @@ class Supervisor:
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
                 why = session.details or session.verdict.details or str(session.link)
                 problems.append(f"{name} is {session.verdict.status}: {why}")
+                problems += [f"{name}: {it.message}. {it.remedy}" for it in session.care.conditions]
             elif why := self._degraded(session):
                 problems.append(f"{name}: {why}")
         return problems
@@ -736,8 +762,9 @@ class Supervisor:
 
     def _degraded(self, session: Session) -> str | None:
         """What is wrong although it says connected."""
-        late = session.acks.late
-        return str(late) if late else self._held.get(session.row.session_id)
+        late, held = session.acks.late, self._held.get(session.row.session_id)
+        told = [str(late) if late else held, *map(str, session.care.conditions)]
+        return "; ".join(filter(None, told)) or None
 
     async def _find(self, session_id: str) -> Session:
         if session := self._sessions.get(session_id):
@@ -799,6 +826,7 @@ class Supervisor:
             restarts=session.restarts,
             waiting=session.waiting,
             degraded=self._degraded(session),
+            conditions=session.care.conditions,
             usage=session.usage,
             removed_at=row.removed_at,
         )

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -153,6 +153,14 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
     floor: int
 
 
+class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
+    """Tell what comes, and read nothing: the pairing is too fresh. ``CatchUp`` follows."""
+
+
+class Reload(Struct, tag="reload", frozen=True, kw_only=True):
+    """Load the page anew; answered when that begins."""
+
+
 class Acks(Struct, tag="acks", frozen=True, kw_only=True):
     """What the page shows as the acks of these sends."""
 
@@ -160,7 +168,17 @@ class Acks(Struct, tag="acks", frozen=True, kw_only=True):
 
 
 Call = (
-    SendText | SendMedia | PairingCode | RefreshQr | Unlink | Screenshot | Exists | CatchUp | Acks
+    SendText
+    | SendMedia
+    | PairingCode
+    | RefreshQr
+    | Unlink
+    | Screenshot
+    | Exists
+    | CatchUp
+    | GoOn
+    | Reload
+    | Acks
 )
 
 
@@ -212,6 +230,14 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """WhatsApp has stopped showing codes: nobody scanned."""
     loads: int = 0
     """How often the page was loaded: what came in while it was, raised no event."""
+    socket: str | None = None
+    """WhatsApp's words for its socket and its stream."""
+    update_offered: bool = False
+    """The page says that there is a newer version of it."""
+    passkey_until: float | None = None
+    """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
+    covered: bool = False
+    """A dialog lies over the page."""
     details: str | None = None
     silence: str | None = None
     """Evidence, while the page does not answer."""

@@ -31,6 +31,8 @@ NO_MESSAGES: Final = frozenset(
     {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
 )
 GROUP: Final = "@g.us"
+# who reads them at once after a pairing was unlinked five minutes later (OpenWA#1040)
+STATUSES: Final = "status@broadcast"
 
 
 class Inbound:
@@ -47,6 +49,8 @@ class Inbound:
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue)
         self._missed: Mapping[str, int] = {}
+        self._unread: str | None = None
+        """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
         """By chat, what waits for the file of the first one."""
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -56,9 +60,15 @@ class Inbound:
         """Keep back what is live: older messages of its chat may have to be told before."""
         self._holding.hold()
 
+    def go_on(self) -> None:
+        """Hold nothing back: what was missed is read later. Statuses are not read, and neither is a
+        file of one."""
+        self.hold_only({})
+        self._unread = STATUSES
+
     def hold_only(self, missed: Mapping[str, int]) -> None:
         """Go on, but for chats that are read back, from these unix times on."""
-        self._missed = missed
+        self._missed, self._unread = missed, None
         self._holding.hold_only(missed)
 
     def release(self, chat: str) -> None:
@@ -117,6 +127,8 @@ class Inbound:
                 item = await self._queue.get()
                 if (behind := self._waiting.get(item.chat)) is not None:
                     behind.append(item)
+                elif _has_file(item) and item.chat == self._unread:
+                    self._emit(_without_media(item, "not fetched so soon after the pairing"))
                 elif _has_file(item):
                     self._waiting[item.chat] = deque((item,))
                     files.create_task(self._fetch(item.chat, page), name="files")

@@ -5,7 +5,15 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.policy.link import Link, PageFacts, blocked_because, judge
+from waguard.policy.link import (
+    PASSKEY_LIFETIME,
+    Link,
+    PageFacts,
+    awaits_passkey,
+    blocked_because,
+    is_only_unwired,
+    judge,
+)
 from waguard.wire.protocol import QrCode
 from waguard.worker.page import Reading
 
@@ -25,26 +33,43 @@ class LinkWatch:
     details: str | None = None
     paired_here: bool = False
     """A QR or pairing code was on the screen since this browser started: the credentials are new."""
-    needs_update: bool = False
+    passkey_until: float | None = None
+    """Unix time; None: no linking waits for the account's passkey."""
+    update_offered: bool = False
+    covered: bool = False
+    socket: str | None = None
+    _was_connected: bool = False
+    """With this pairing and this browser."""
     _codes: int = 0
     """How many codes were shown since the last pause."""
 
     def take(self, reading: Reading) -> None:
         """Fold one reading in."""
-        self.link = self._judge(reading.facts)
-        self.details = blocked_because(reading.facts) or (
-            "WhatsApp Web asks for an update" if self.needs_update else None
-        )
+        facts = reading.facts
+        self.link = self._judge(facts)
+        self.details = blocked_because(facts)
+        self.update_offered, self.covered = facts.update_offered, facts.covered
+        self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"
         if found := PHONE.match(reading.me or ""):  # a @lid is no phone number
             self.phone = found[1]
         if self.link is Link.QR_PENDING:
             self.paired_here = True
+            self._was_connected = False
             self._take_code(reading.code)
         else:
+            self._was_connected |= self.link is Link.CONNECTED
             self.qr, self.qr_idle, self._codes = None, False, 0
 
     def _judge(self, facts: PageFacts) -> Link:
-        return Link.BLOCKED if self.needs_update else judge(facts)
+        judged = judge(facts)
+        if judged is Link.SYNCING and self._was_connected and is_only_unwired(facts):
+            return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
+        if self.passkey_until is None:
+            return judged
+        if awaits_passkey(judged, self.passkey_until, now=time.time()):
+            return Link.PASSKEY_REQUIRED
+        self.passkey_until = None
+        return judged
 
     def _take_code(self, code: str | None) -> None:
         self.phone = None
@@ -56,8 +81,19 @@ class LinkWatch:
             lifetime = QR_FIRST_LIFETIME if self._codes == 1 else QR_LIFETIME
             self.qr = QrCode(raw=code, count=self._codes, expires_at=time.time() + lifetime)
 
+    def passkey_asked(self) -> None:
+        """The page wants the account's passkey; asked once more, it grants no more time."""
+        if self.passkey_until is None:
+            self.passkey_until = time.time() + PASSKEY_LIFETIME
+
+    def passkey_over(self) -> None:
+        """Whatever asked for it is gone."""
+        self.passkey_until = None
+
     def idle(self) -> None:
-        """WhatsApp stopped showing codes."""
+        """WhatsApp stopped showing codes, which is no wonder while it waits for a passkey."""
+        if self.passkey_until is not None:
+            return
         self.qr, self.qr_idle, self._codes = None, True, 0
 
     def refreshed(self) -> None:

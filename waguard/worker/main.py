@@ -44,11 +44,13 @@ from waguard.wire.protocol import (
     CatchUp,
     Exists,
     Failed,
+    GoOn,
     Heartbeat,
     Hello,
     LoggedOut,
     PairingCode,
     RefreshQr,
+    Reload,
     Reply,
     Report,
     Request,
@@ -121,7 +123,7 @@ class SessionWorker:
         self._page: WhatsAppPage | None = None
         self._changed = asyncio.Event()
         self._page_opened = asyncio.Event()
-        self._freed = asyncio.Event()
+        self._to_reload = asyncio.Event()
         self._storage_closed = asyncio.Event()
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
@@ -197,13 +199,14 @@ class SessionWorker:
         await _first_of(self._follow_the_link(), self._pump(), self._renew())
 
     async def _renew(self) -> None:
-        """Load a page whose script was ended anew: what it was about to do never ends now, and
-        what waits for that, such as the ack of a send, would wait for ever."""
+        """Load the page anew, where the daemon wants it, or where its script was ended: what it was
+        about to do never ends now, and what waits for that, such as the ack of a send, would wait
+        for ever."""
         while True:
-            await self._freed.wait()
-            self._freed.clear()
+            await self._to_reload.wait()
+            self._to_reload.clear()
             assert self._page  # noqa: S101 - opened before
-            logger.info("the page answers again and is loaded anew")
+            logger.info("the page is loaded anew")
             try:
                 await self._reach(self._page, self._page.load)
             except WaguardError as error:
@@ -259,6 +262,10 @@ class SessionWorker:
         self._end_backfill()
         self._loads += 1
         self._inbound.hold()
+        self._watch.passkey_over()
+        if self._watch.link is Link.CONNECTED:  # nothing can be sent until it says so again
+            self._watch.link = Link.UNKNOWN
+            self._report()
 
     async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
         """Load the page; while the network does not lead to it, say "offline" and try again."""
@@ -406,7 +413,8 @@ class SessionWorker:
         """While it is silent: evidence for the daemon, and an end of the script that it runs."""
         answered = told.get("page") is not None
         if answered and before.helped:
-            self._freed.set()
+            logger.info("the page answers again")
+            self._to_reload.set()
         hearing = listen(before, now=time.monotonic(), answered=answered)
         self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
         caught = self._phase == "ready" and self._silence is None
@@ -453,9 +461,12 @@ class SessionWorker:
             case "qr_idle":
                 self._watch.idle()
                 self._report()
-            case "needs_update":
-                self._watch.needs_update = True
+            case "passkey":
+                logger.warning("WhatsApp asks for the account's passkey")
+                self._watch.passkey_asked()
                 self._changed.set()
+            case "loaded":  # by itself, too
+                self._hold_messages()
             case _:
                 self._changed.set()
 
@@ -473,6 +484,10 @@ class SessionWorker:
                 qr=watch.qr if ready else None,
                 qr_idle=watch.qr_idle,
                 loads=self._loads,
+                socket=watch.socket,
+                update_offered=watch.update_offered,
+                passkey_until=watch.passkey_until,
+                covered=watch.covered,
                 details=self._details or watch.details,
                 silence=self._silence,
             )
@@ -494,9 +509,11 @@ class SessionWorker:
             case SendText() | SendMedia():
                 return await self._send(self._page, call)
             case PairingCode(phone=phone):
+                self._watch.passkey_over()
                 return Value(text=await self._page.pairing_code(phone))
             case RefreshQr():
                 self._watch.refreshed()
+                self._watch.passkey_over()
                 await self._page.refresh_qr()
                 await self._read()
                 return Value()
@@ -509,14 +526,26 @@ class SessionWorker:
                 return Value(flag=await self._page.exists(chat))
             case Acks(ids=ids):
                 return Value(acks=await sending.acks(self._page, ids))
-            case CatchUp():
-                return await self._catch_up(self._page, call)
+            case GoOn() | Reload() | CatchUp():
+                return await self._care_for_messages(self._page, call)
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
         if self._watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
         self._inbound.sends(call.message_id)
         return await sending.send(page, call)
+
+    async def _care_for_messages(self, page: WhatsAppPage, call: GoOn | Reload | CatchUp) -> Answer:
+        match call:
+            case GoOn():
+                self._end_backfill()
+                self._inbound.go_on()
+            case Reload():
+                self._hold_messages()
+                self._to_reload.set()
+            case CatchUp():
+                return await self._catch_up(page, call)
+        return Value()
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:
         """A daemon that asks again waits for what is being done; another one asks for less."""

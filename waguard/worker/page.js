@@ -120,6 +120,8 @@
         info: text(stream.info),
         socket: text(attempt(() => W.whatsapp.Socket.state)),
         code: text(code && code.fullCode),
+        update: attempt(() => W.conn.needsUpdate()) === true,
+        covered: document.querySelector('[aria-modal="true"]') !== null,
         me: authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null,
       };
     },
@@ -175,11 +177,10 @@
   };
 
   for (const name of ['auth_code_change', 'authenticated', 'main_ready', 'require_auth', 'stream_mode_changed',
-    'stream_info_changed', 'online']) {
+    'stream_info_changed', 'online', 'needs_update']) {
     W.on(`conn.${name}`, () => tell('changed', name));
   }
   W.on('conn.qrcode_idle', () => tell('qr_idle', null));
-  W.on('conn.needs_update', () => tell('needs_update', null));
   W.on('conn.logout', () => tell('logout', null));
   W.on('conn.logout_reason', (reason) => tell('logout_reason', text(reason)));
   // also what is sent from here, and what the account's other devices send

@@ -157,6 +157,7 @@ class WhatsAppPage:
         self._tell(kind, data)
 
     def _on_load(self) -> None:
+        self._tell("loaded", None)
         if self._ready.done():
             self._ready = asyncio.get_running_loop().create_future()
         if self._injection:
@@ -307,6 +308,8 @@ def _reading(told: Any) -> Reading:
         socket=word(told.get("socket")),
         has_code=code is not None,
         events_wired=bool(told.get("full")),
+        update_offered=told.get("update") is True,
+        covered=told.get("covered") is True,
     )
     fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
     return Reading(

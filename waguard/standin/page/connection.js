@@ -256,7 +256,7 @@
       }
 
       async receive(stanza) {
-        const modules = ['WAWebStandinInbox', 'WAWebStandinHappenings'];
+        const modules = ['WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices'];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);
         if (!handle) throw new Error(`unknown stanza ${stanza.type}`);
@@ -322,10 +322,6 @@
 
       on_conflict() {
         this.halt('CONFLICT');
-      }
-
-      on_needs_update() {
-        Stream.needsUpdate = true;
       }
 
       async on_logged_out({ reason }) {

@@ -1,0 +1,207 @@
+"""What WhatsApp tells the page of itself: a newer version, a passkey, a reload, a socket that is none."""
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import World
+from tests.waiting import wait_until
+from waguard.standin.refusal import Refusal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+QUIET = 12.0  # s after the pairing
+
+
+async def incidents(world: World, session: str = "s1") -> list[str]:
+    _, told = await world.daemon.call("GET", f"/api/sessions/{session}/incidents")
+    return [" ".join(incident["sentences"]) for incident in told["incidents"]]
+
+
+async def reload(world: World) -> None:
+    """The page loads itself anew: what comes now is in it before anybody listens."""
+    (device,) = world.standin.whatsapp.devices[PHONE]
+    before = device.page
+    world.standin.phone.reload(PHONE)
+    await wait_until(lambda: device.page is not before, "the old page is gone")
+
+
+async def linked_by(world: World, way: str) -> None:
+    code = await world.daemon.create("s1")
+    if way == "scan":
+        world.standin.phone.scan(code, phone=PHONE)
+        return
+    answer, told = await world.daemon.call(
+        "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
+    )
+    assert answer == 200, told
+    world.standin.phone.pair(PHONE, told["code"])
+
+
+@pytest.mark.parametrize("way", ["scan", "code"])
+async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
+    world: World, way: str
+) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    standin.policy.passkey = True
+    await linked_by(world, way)
+    told = await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
+    assert told["disconnect_details"].startswith(
+        "passkey_required: WhatsApp asks for the account's"
+    )
+
+    async def condition() -> Any:
+        return (await daemon.status("s1"))["conditions"]
+
+    (found,) = await daemon.until(condition)
+    assert found["type"] == "passkey_required"
+    assert 570 < found["expires_in"] <= 600
+    code, told = await daemon.call("GET", "/api/sessions/s1/qr")
+    assert (code, "passkey_required" in told["error"]) == (409, True)
+    assert "account's owner" in told["remedy"]
+    assert any("It goes on. Only the account's owner" in one for one in await incidents(world))
+    standin.phone.passkey(PHONE)
+    told = await daemon.wait_status("s1", "connected")
+    assert (told["restarts"], told["phone_number"]) == (0, PHONE)
+
+    async def over() -> bool:
+        return not (await daemon.status("s1"))["conditions"]
+
+    await daemon.until(over)
+    (incident,) = await incidents(world)
+    assert "Result: it is over" in incident
+
+
+async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    standin.policy.passkey = True
+    await linked_by(world, "scan")
+    await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
+    code, told = await daemon.call("POST", "/api/sessions/s1/regenerate-qr")
+    assert code == 200, told
+    with pytest.raises(Refusal, match="no page waits for a passkey"):
+        standin.phone.passkey(PHONE)
+    standin.policy.passkey = False
+    standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
+    await daemon.wait_status("s1", "connected")
+
+
+async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    before = await daemon.pair(standin, "s1", PHONE)
+    await reload(world)
+    standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
+    message = (await world.receiver.wait_for("message_received"))["message"]
+    assert message["body"] == "meanwhile"
+    code, told = await daemon.send("s1", FRIEND, "after it")
+    assert code == 200, told
+    after = await daemon.wait_status("s1", "connected")
+    assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
+    assert await incidents(world) == []
+    assert world.receiver.count("message_received") == 1
+    assert world.receiver.count("session_disconnected") == 0
+
+
+async def test_after_a_pairing_live_messages_flow_and_what_was_missed_is_read_later(
+    world: World,
+) -> None:
+    daemon, standin = world.daemon, world.standin
+    daemon.settings = {**daemon.settings, "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": f"{QUIET}"}
+    await daemon.start()
+    await daemon.pair(standin, "s1", PHONE)
+    await reload(world)
+    standin.phone.incoming(phone=PHONE, from_=FRIEND, body="missed")
+
+    async def reloaded() -> bool:
+        return "before=unknown after=connected" in daemon.log()
+
+    await daemon.until(reloaded)
+    standin.phone.incoming(phone=PHONE, from_=FRIEND, body="live")
+    first = (await world.receiver.wait_for("message_received"))["message"]
+    assert first["body"] == "live"
+    second = await world.receiver.wait_for(
+        "message_received", where=lambda told: told["message"]["body"] == "missed"
+    )
+    assert second["message"]["backfilled"] is True
+    assert world.receiver.count("message_received") == 2
+
+
+async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    await daemon.pair(standin, "s1", PHONE)
+    standin.phone.block(PHONE, kind="DEPRECATED_VERSION")
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert told["disconnect_details"] == "DEPRECATED_VERSION"
+    assert "update waguard or wa-js" in (await incidents(world))[-1]
+
+
+async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    before = await daemon.pair(standin, "s1", PHONE)
+    for over in (False, True):
+        standin.phone.needs_update(PHONE, over=over)
+        code, told = await daemon.send("s1", FRIEND, f"over: {over}")
+        assert code == 200, told
+        after = await daemon.status("s1")
+        assert (after["status"], after["worker_pid"]) == ("connected", before["worker_pid"])
+    assert await incidents(world) == []
+
+
+async def test_a_log_in_that_becomes_a_ghost_is_told_as_offline(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    await daemon.pair(standin, "s1", PHONE)
+    standin.policy.ghosts = 1
+    await daemon.call("POST", "/api/sessions/s1/reconnect")
+    await daemon.wait_status("s1", "disconnected", link="offline")
+    await daemon.call("POST", "/api/sessions/s1/reconnect")
+    await daemon.wait_status("s1", "connected")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_newer_version_is_loaded_when_the_session_is_idle(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    before = await daemon.pair(standin, "s1", PHONE)
+    standin.phone.needs_update(PHONE)
+
+    async def loaded() -> bool:
+        return "there is a newer version" in daemon.log()
+
+    await daemon.until(loaded, deadline=90)
+    standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
+    await world.receiver.wait_for("message_received")
+    code, told = await daemon.send("s1", FRIEND, "after it")
+    assert code == 200, told
+    after = await daemon.status("s1")
+    assert (after["status"], after["worker_pid"]) == ("connected", before["worker_pid"])
+    assert after["conditions"] == []
+    assert world.receiver.count("session_disconnected") == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    before = await daemon.pair(standin, "s1", PHONE)
+    standin.phone.ghost(PHONE)
+    await daemon.wait_status("s1", "disconnected", link="offline")
+    standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
+
+    async def back() -> bool:
+        told = await daemon.status("s1")
+        return bool(told["status"] == "connected")
+
+    await daemon.until(back, deadline=240)
+    await world.receiver.wait_for("message_received")
+    after = await daemon.status("s1")
+    assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
+    assert "its page was loaded anew" in (await incidents(world))[-1]

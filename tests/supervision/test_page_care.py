@@ -1,0 +1,497 @@
+"""Conditions of a session: what is tried first, when a person is told, and when it is over."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import PHONE, QR_SHOWN, Bench
+from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
+from tests.waiting import wait_until
+from waguard.errors import ConflictError
+from waguard.host import credentials
+from waguard.policy.incidents import fold, sentences
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+from waguard.policy.network import Reading
+from waguard.policy.page_care import (
+    ADVICE,
+    COVERED_LIMIT,
+    OFFLINE_LIMIT,
+    PASSKEY_GRACE,
+    UNSURE_LIMIT,
+    UPDATE_APART,
+    Kind,
+)
+from waguard.policy.recycle import IDLE
+from waguard.policy.status import ParkCause
+from waguard.ports import Usage
+from waguard.supervision import session as session_module
+from waguard.supervision.page_care import STABLE
+from waguard.wire.protocol import (
+    CatchUp,
+    Failed,
+    GoOn,
+    PairingCode,
+    Reload,
+    SendText,
+    Unlink,
+    Value,
+)
+
+GHOST = "its socket is OPENING, its stream MAIN NORMAL"
+
+
+async def ticks(bench: Bench, seconds: float) -> None:
+    """With a worker and a page that are heard."""
+    for _ in range(int(seconds)):
+        bench.world.clock.advance(1.0)
+        session = bench.session()
+        session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
+        await bench.it.watch()
+
+
+async def reports(bench: Bench, link: str = "connected", **fields: Any) -> None:
+    """The worker says so, and it was heard."""
+    bench.process().report(link, **fields)
+    wanted = {"link": link, **fields}
+    await until(
+        bench.session(),
+        lambda s: (
+            s.report is not None and all(getattr(s.report, k) == v for k, v in wanted.items())
+        ),
+    )
+
+
+def reloads(process: FakeProcess) -> int:
+    return sum(isinstance(call, Reload) for call in process.calls)
+
+
+async def reloaded(process: FakeProcess, times: int) -> None:
+    await wait_until(lambda: reloads(process) == times, "the page is loaded anew")
+
+
+async def another(bench: Bench, than: FakeProcess) -> None:
+    await until(bench.session(), lambda s: s.process is not than and s.link is Link.CONNECTED)
+
+
+def kinds(bench: Bench) -> list[Kind]:
+    return [condition.kind for condition in bench.session().care.conditions]
+
+
+# ---- a newer version ----
+
+
+async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    release = asyncio.Event()
+
+    async def answer(call: Any) -> Any:
+        if isinstance(call, SendText):
+            await release.wait()
+        return Value()
+
+    process.script.answer = answer
+    await reports(empty, phone=PHONE, update_offered=True)
+    call = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
+    sending = asyncio.create_task(empty.it.call("s", call, wait=0))
+    await wait_until(lambda: process.calls, "it is being sent")
+    await ticks(empty, 2 * IDLE)
+    assert reloads(process) == 0
+    release.set()
+    await sending
+    await ticks(empty, IDLE - 1)
+    assert reloads(process) == 0
+    await ticks(empty, 1)
+    await reloaded(process, 1)
+    await reports(empty, "unknown")
+    await reports(empty, phone=PHONE, loads=2)
+    await ticks(empty, 2 * UPDATE_APART)
+    assert (reloads(process), kinds(empty)) == (1, [])
+    assert empty.process() is process
+    await empty.settled()
+    assert world.row_status("s") == ("connected", None)
+    assert world.audited("reloaded") == [(None, None, "there is a newer version of WhatsApp Web")]
+    assert world.events("incident") == []
+    assert world.names("session_disconnected") == []
+
+
+async def test_a_notice_that_persists_is_told_after_two_loads_and_is_no_loop(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await reports(empty, phone=PHONE, update_offered=True)
+    await ticks(empty, IDLE)
+    await reloaded(process, 1)
+    # a page is told some time after it is loaded: that it says nothing yet is no success
+    await reports(empty, phone=PHONE, loads=2)
+    await ticks(empty, 60)
+    await reports(empty, phone=PHONE, loads=2, update_offered=True)
+    await ticks(empty, UPDATE_APART)
+    await reloaded(process, 2)
+    assert kinds(empty) == []
+    await ticks(empty, UPDATE_APART)
+    assert (reloads(process), kinds(empty)) == (2, [Kind.UPDATE_PERSISTS])
+    view = await empty.it.view("s")
+    assert (view.status, view.lifecycle) == ("connected", "running")
+    assert "still asks for its newer version" in str(view.degraded)
+    assert empty.it.health().problems == (f"s: {view.degraded}",)
+    await ticks(empty, 3_600)
+    assert reloads(process) == 2
+    await wait_until(lambda: world.audited("update_persists"), "it is on the trail")
+    assert len(world.audited("update_persists")) == 1
+    await reports(empty, phone=PHONE, loads=3)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    await wait_until(lambda: world.audited("update_persists_over"), "its end is on the trail")
+    (incident,) = fold(world.store.entries)
+    assert sentences(incident)[-1].startswith("Result: it is over")
+
+
+@pytest.mark.parametrize(
+    ("word", "cause"),
+    [("DEPRECATED_VERSION", ParkCause.NEEDS_UPDATE), ("TOS_BLOCK", ParkCause.BLOCKED)],
+)
+async def test_only_the_hard_variant_is_a_block(
+    empty: Bench, world: World, word: str, cause: ParkCause
+) -> None:
+    await empty.connected()
+    empty.process().report("blocked", details=word)
+    await until(empty.session(), lambda s: s.state is State.PARKED)
+    assert empty.session().parked is cause
+
+
+# ---- a passkey ----
+
+
+def waiting(world: World, left: float = 600.0) -> dict[str, Any]:
+    return {"link": "passkey_required", "passkey_until": world.clock.wall() + left}
+
+
+async def linking(bench: Bench) -> FakeProcess:
+    """A code was scanned, and WhatsApp asks for the passkey."""
+    bench.world.spawn.script = Script(reports=(QR_SHOWN,))
+    await bench.create()
+    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
+    await reports(bench, **waiting(bench.world))
+    return bench.process()
+
+
+async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: World) -> None:
+    process = await linking(empty)
+    await ticks(empty, 100)
+    await empty.settled()
+    assert world.row_status("s") == ("qr_scanning", None)
+    view = await empty.it.view("s")
+    assert (view.status, view.link) == ("qr_scanning", "passkey_required")
+    assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
+    (condition,) = view.conditions
+    assert (condition.kind, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
+    problems = empty.it.health().problems
+    assert problems[0].startswith("s is qr_scanning: passkey_required")
+    assert ADVICE[Kind.PASSKEY_REQUIRED] in problems[1]
+    with pytest.raises(ConflictError, match="passkey_required") as refused:
+        await empty.it.qr("s", wait=0)
+    assert refused.value.remedy == ADVICE[Kind.PASSKEY_REQUIRED]
+    (event,) = world.events("incident")
+    assert event.data["kind"] == "passkey_required"
+    (link,) = [e for e in world.events("link") if e.data["to"] == "passkey_required"]
+    assert link.data["from"] == "qr_pending"
+    await reports(empty, phone=PHONE)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    await empty.settled()
+    assert world.row_status("s") == ("connected", None)
+    assert world.store.accounts["s"].disconnect_details is None
+    assert (empty.process(), reloads(process)) == (process, 0)
+
+
+async def test_nobody_touches_a_session_that_waits_for_a_passkey(
+    empty: Bench, world: World
+) -> None:
+    """A new code never comes meanwhile, and its memory may be large."""
+    process = await linking(empty)
+    world.change("worker", memory_limit=400)
+    world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
+    await ticks(empty, 599)
+    await empty.it.measure()
+    assert (empty.session().state, empty.process()) == (State.RUNNING, process)
+    assert reloads(process) == 0
+
+
+async def test_when_a_passkeys_time_is_up_the_page_is_loaded_once_to_show_a_code(
+    empty: Bench, world: World
+) -> None:
+    process = await linking(empty)
+    await ticks(empty, 600 + PASSKEY_GRACE)
+    assert reloads(process) == 0
+    (condition,) = empty.session().care.conditions
+    assert condition.expires_in == 0.0
+    await ticks(empty, 5)
+    await reloaded(process, 1)
+    await reports(empty, "qr_pending", qr=qr("b"))
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    assert (await empty.it.qr("s", wait=0)).raw == "b"
+    assert not any(isinstance(call, Unlink) for call in process.calls)
+
+
+async def test_a_daemon_that_adopts_one_does_not_replace_it(bench: Bench, world: World) -> None:
+    await bench.row("s", status="qr_scanning")
+    world.change("restore", timeout=0.05)
+    world.spawn.script = Script(reports=({"phase": "ready", **waiting(world)},))
+    left = await world.left_behind("s")
+    assert await bench.restore((left.record, left.process)) == "needs QR 1"
+    assert bench.process() is left.process
+
+
+async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World) -> None:
+    process = await linking(empty)
+    await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+    assert process.calls[-1] == PairingCode(phone=PHONE)
+
+    async def show(_: Any) -> Value:
+        process.report("qr_pending", qr=qr("new"))
+        return Value()
+
+    process.script.answer = show
+    assert (await empty.it.qr("s", wait=5, refresh=True)).raw == "new"
+
+
+async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refused(
+    empty: Bench, world: World
+) -> None:
+    """OpenWA#1653."""
+    await empty.connected("old")
+    profile = empty.session("old").at.profile
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    await empty.create()
+    await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
+    (profile / credentials.PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
+    with pytest.raises(ConflictError, match="session old is linked to this number") as refused:
+        await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+    assert refused.value.field == "phone_number"
+    assert empty.process().calls == []
+    await empty.it.call("s", PairingCode(phone="4915100000000"), wait=0)
+    await empty.it.logout("old")
+    await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+
+
+# ---- a socket that is none ----
+
+
+async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    world.network = Reading(route=True, carrier=True)
+    await reports(empty, "offline", socket=GHOST)
+    await ticks(empty, OFFLINE_LIMIT)
+    assert reloads(process) == 0
+    await ticks(empty, 1)
+    await reloaded(process, 1)
+    await reports(empty, "unknown")
+    world.spawn.scripts["s"] = Script(reports=({"phase": "ready", "link": "offline"},))
+    await reports(empty, "offline", socket=GHOST)
+    await ticks(empty, OFFLINE_LIMIT)
+    assert empty.process() is process
+    await ticks(empty, 1)
+    await until(empty.session(), lambda s: s.process is not process and s.link is Link.OFFLINE)
+    second = empty.process()
+    assert empty.session().restarts == 0
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    view = await empty.it.view("s")
+    assert (view.status, view.disconnect_reason) == ("disconnected", "timeout")
+    assert any(ADVICE[Kind.LINK_STUCK] in problem for problem in empty.it.health().problems)
+    await ticks(empty, 3_600)
+    assert (empty.process(), reloads(second)) == (second, 0)
+    assert len(world.audited("recycled")) == 1
+    assert not any(isinstance(call, Unlink) for call in [*process.calls, *second.calls])
+    await reports(empty, phone=PHONE)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    await empty.settled()
+    (incident,) = fold(world.store.entries)
+    told = " ".join(sentences(incident))
+    assert "its page was loaded anew" in told
+    assert "its worker was replaced, as planned" in told
+    assert "Result: connected again" in told
+
+
+@pytest.mark.parametrize("link", ["qr_pending", "syncing"])
+async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World, link: str) -> None:
+    process = await empty.connected()
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(process, 1)
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, "unknown")
+    await ticks(empty, 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, link)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+
+
+async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: World) -> None:
+    await linking(empty)
+    await ticks(empty, 1)
+    (first,) = empty.session().care.conditions
+    await ticks(empty, 100)
+    await reports(empty, **waiting(world))
+    await ticks(empty, 1)
+    (second,) = empty.session().care.conditions
+    assert (second.message != first.message, second.expires_in) == (True, 599.0)
+    assert len(world.events("incident")) == 1
+
+
+async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(process, 1)
+    await reports(empty, phone=PHONE)
+    await ticks(empty, STABLE - 1)
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await another(empty, process)
+    second = empty.process()
+    await ticks(empty, STABLE - 1)
+    await reports(empty, "offline")
+    await ticks(empty, 3 * OFFLINE_LIMIT)
+    assert (empty.process(), reloads(second), kinds(empty)) == (second, 0, [Kind.LINK_STUCK])
+    await reports(empty, phone=PHONE)
+    await ticks(empty, STABLE + 2)  # connected for long: what was tried then may help again
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(second, 1)
+
+
+async def test_while_the_network_is_away_nothing_is_tried(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    world.network = Reading(route=False)
+    await reports(empty, "offline")
+    await ticks(empty, 3 * UNSURE_LIMIT)
+    assert reloads(process) == 0
+
+
+async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
+    empty: Bench, world: World
+) -> None:
+    """All of them may be stuck since the network was away."""
+    process = await empty.connected()
+    world.network = Reading(route=False)
+    await reports(empty, "offline")
+    await ticks(empty, 10)
+    world.network = Reading(route=True, carrier=True)
+    await ticks(empty, UNSURE_LIMIT - 10)
+    assert world.fleet.network_unsure
+    assert reloads(process) == 0
+    await ticks(empty, 1)
+    await reloaded(process, 1)
+    await ticks(empty, 3 * UNSURE_LIMIT)
+    assert (reloads(process), empty.process(), kinds(empty)) == (1, process, [])
+
+
+async def test_a_reload_that_cannot_be_done_is_no_bug(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+
+    async def refuse(_: Any) -> Failed:
+        return Failed(kind="not_ready", error="the page is loading")
+
+    process.script.answer = refuse
+    await reports(empty, "offline")
+    await ticks(empty, OFFLINE_LIMIT + 1)
+    await reloaded(process, 1)
+    await reports(empty, phone=PHONE)
+    assert (empty.process(), empty.session().state) == (process, State.RUNNING)
+
+
+# ---- memory, a dialog ----
+
+
+async def test_memory_that_is_large_again_is_told_and_is_no_loop(
+    empty: Bench, world: World
+) -> None:
+    world.change("worker", memory_limit=400)
+    process = await empty.connected()
+    world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
+    await empty.it.measure()
+    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    second = empty.process()
+    for _ in range(200):
+        world.clock.advance(60.0)
+        await empty.it.measure()
+    assert (empty.process(), kinds(empty)) == (second, [Kind.MEMORY_IN_VAIN])
+    assert len(world.audited("recycled")) == 1
+    view = await empty.it.view("s")
+    assert "recycling does not help: it uses 900 MB again" in str(view.degraded)
+    assert "worker.memory_limit" in view.conditions[0].remedy
+    world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=300 << 20)}
+    await empty.it.measure()
+    assert kinds(empty) == []
+    await wait_until(lambda: world.audited("memory_in_vain_over"), "its end is on the trail")
+
+
+async def test_a_dialog_over_the_page_is_told_when_it_stays(empty: Bench, world: World) -> None:
+    await empty.connected()
+    await reports(empty, phone=PHONE, covered=True)
+    await ticks(empty, COVERED_LIMIT + 1)
+    assert kinds(empty) == []
+    await ticks(empty, 1)
+    assert kinds(empty) == [Kind.ACTION_REQUIRED]
+    assert "screenshot" in (await empty.it.view("s")).conditions[0].remedy
+    await empty.it.take_down("s")
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+
+
+# ---- a fresh pairing ----
+
+
+async def test_nothing_is_read_back_right_after_a_pairing(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CATCH_UP_RETRY", 0.0)
+    paired_at = world.clock.wall()
+    pairing = world.profile("s") / credentials.PAIRING
+    pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
+    process = await empty.connected()
+    await wait_until(lambda: process.calls, "it is told to go on")
+    assert process.calls == [GoOn()]
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.kept, "what is live flows")
+    world.clock.advance(599.0)
+    await reports(empty, phone=PHONE, loads=2)  # its own reload, after five minutes
+    await wait_until(lambda: len(process.calls) == 2, "it is told so again")
+    assert process.caught_up == []
+    world.clock.advance(1.0)
+    await wait_until(lambda: process.caught_up, "what was missed is read")
+    assert process.caught_up == [
+        CatchUp(since={"49170@c.us": int(paired_at)}, floor=int(paired_at))
+    ]
+    assert empty.session().restarts == 0
+
+
+async def test_memory_that_doubles_after_a_replacement_in_vain_gets_another_one(
+    empty: Bench, world: World
+) -> None:
+    world.change("worker", memory_limit=400)
+    for used, replaced in ((900, True), (900, False), (1_801, True), (1_801, False)):
+        process = await empty.connected() if used == 900 and replaced else empty.process()
+        world.clock.advance(700.0 if replaced else 1.0)
+        world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=used << 20)}
+        await empty.it.measure()
+        if replaced:
+            await another(empty, process)
+        assert (empty.process() is process) is not replaced
+    assert kinds(empty) == [Kind.MEMORY_IN_VAIN]

@@ -1,0 +1,127 @@
+"""What the page says beside messages, read in a real Chromium: versions, passkeys, dialogs, its own reloads."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.waiting import wait_until
+from tests.worker.browser_session import LONG, BrowserSession
+from waguard.policy.link import Link, judge
+from waguard.standin import Policy, StandIn
+from waguard.worker.page import Reading
+
+pytestmark = [
+    pytest.mark.chromium,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+PHONE = "6281180001"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[BrowserSession]:
+    """Connected."""
+    policy = Policy(sync=0.1, reconnect_delay=0.05)
+    with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder:
+        async with StandIn(policy=policy) as standin:
+            made = BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t")
+            await made.open()
+            await made.pair(PHONE)
+            yield made
+            await made.close()
+
+
+async def reads(browser: BrowserSession, **wanted: bool) -> Reading:
+    """The first reading of such facts."""
+    async with asyncio.timeout(LONG):
+        while True:
+            reading = await browser.page.read(timeout=LONG)
+            if all(getattr(reading.facts, name) == value for name, value in wanted.items()):
+                return reading
+            await asyncio.sleep(0.02)
+
+
+async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
+    """How the page's request ends, and how many were told of it."""
+    before = browser.told.count(("passkey", None))
+    ended = await browser.session.evaluate(
+        "(async () => { const stop = new AbortController(); setTimeout(() => stop.abort(), 100);"
+        f" const options = {options}; options.signal = stop.signal;"
+        " return navigator.credentials.get(options)"
+        ".then((got) => String(got), (error) => error.name); })()",
+        timeout=LONG,
+    )
+    await browser.page.read(timeout=LONG)  # what was told before it is here
+    return str(ended), browser.told.count(("passkey", None)) - before
+
+
+CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"
+
+
+async def test_a_request_for_whatsapps_passkey_is_told_and_goes_on(browser: BrowserSession) -> None:
+    ended, times = await asked(browser, f"{{publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}")
+    assert (ended, times) == ("AbortError", 1)  # it waited for an authenticator, as it would
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        f"{{publicKey: {{rpId: 'web.whatsapp.com', {CHALLENGE}}}}}",
+        f"{{mediation: 'conditional', publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}",
+        "{get publicKey() { throw new TypeError('odd'); }}",
+        "{password: true}",
+    ],
+)
+async def test_other_requests_are_not_told(browser: BrowserSession, options: str) -> None:
+    _, times = await asked(browser, options)
+    assert times == 0
+
+
+async def test_what_is_wrapped_still_looks_native(browser: BrowserSession) -> None:
+    told = await browser.session.evaluate(
+        "[String(navigator.credentials.get), navigator.credentials.get.name,"
+        " navigator.credentials.get.length].join('|')",
+        timeout=LONG,
+    )
+    assert "[native code]" in told
+    assert told.endswith("|get|0")
+
+
+async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession) -> None:
+    browser.standin.phone.needs_update()
+    assert judge((await reads(browser, update_offered=True)).facts) is Link.CONNECTED
+    browser.standin.phone.needs_update(over=True)
+    await reads(browser, update_offered=False)
+    await wait_until(
+        lambda: browser.told.count(("changed", "needs_update")) == 2,
+        "wa-js tells it of the change back, too",
+        deadline=LONG,
+    )
+
+
+async def test_a_dialog_and_a_reload_of_the_pages_own(browser: BrowserSession) -> None:
+    browser.standin.phone.modal()
+    await reads(browser, covered=True)
+    loads = browser.told.count(("loaded", None))
+    browser.standin.phone.reload()
+    await wait_until(
+        lambda: browser.told.count(("loaded", None)) > loads, "it is told", deadline=LONG
+    )
+    assert await browser.link() is Link.CONNECTED
+    assert not (await reads(browser, covered=False)).facts.update_offered
+
+
+async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession) -> None:
+    before = len([kind for kind, _ in browser.told if kind == "changed"])
+    browser.standin.phone.ghost()
+    async with asyncio.timeout(LONG):
+        while judge((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
+            await asyncio.sleep(0.02)
+    assert (reading.facts.socket, reading.facts.authenticated) == ("OPENING", True)
+    assert len([kind for kind, _ in browser.told if kind == "changed"]) == before
+    await browser.page.load()
+    assert await browser.link() is Link.CONNECTED

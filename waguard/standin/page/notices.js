@@ -1,0 +1,52 @@
+// What WhatsApp tells the page itself: a newer version, a passkey, a reload, a dialog; and a socket that is none.
+(() => {
+  'use strict';
+  const { define } = window.__standin;
+
+  define('WAWebStandinNotices', (exports, require) => {
+    const { Stream } = require('WAWebStreamModel');
+    const { Socket } = require('WAWebSocketModel');
+    const { Conn } = require('WAWebConnModel');
+
+    exports.handlers = {
+      // wa-js#652: the button "Update available"; wa-js tells the change back to false as well (its source)
+      needs_update({ value }) {
+        Stream.needsUpdate = value;
+      },
+
+      // whatsmeow#1185: the options of the call are observed. Assumed: no code is shown meanwhile, the stream
+      // stays PAIRING, and the page keeps waiting when its browser has no authenticator.
+      passkey() {
+        Stream.info = 'PAIRING';
+        Socket.state = 'PAIRING';
+        Conn.ref = null;
+        const challenge = crypto.getRandomValues(new Uint8Array(32));
+        const publicKey = { rpId: 'whatsapp.com', challenge, userVerification: 'required', timeout: 600_000 };
+        navigator.credentials.get({ publicKey }).catch((error) => { window.__standin.passkeyEnded = error.name; });
+      },
+
+      // wwebjs#201734: the words are read there. Assumed: the mode of the stream stays as it was.
+      ghost() {
+        const { link } = require('WAWebStandinLink');
+        const { socket } = link;
+        Object.assign(link, { socket: null, ready: false, isStopped: true });
+        socket.close();
+        Object.assign(Socket.attributes, { state: 'OPENING', stream: 'DISCONNECTED' }); // and no event
+      },
+
+      // OpenWA#1040: about five minutes after a pairing
+      reload() {
+        location.reload();
+      },
+
+      // OpenWA#982: "what's new". Assumed: it is marked as WAI-ARIA has it for dialogs.
+      modal() {
+        const dialog = document.createElement('div');
+        dialog.setAttribute('role', 'dialog');
+        dialog.setAttribute('aria-modal', 'true');
+        dialog.textContent = 'What is new';
+        document.body.append(dialog);
+      },
+    };
+  });
+})();
