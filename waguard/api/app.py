@@ -1,8 +1,9 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
+import asyncio
 import logging
 import socket
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -23,7 +24,7 @@ from waguard.api import (
     sessions,
     webhooks,
 )
-from waguard.api.body import read_object
+from waguard.api.body import DEADLINE, Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
@@ -31,9 +32,13 @@ from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.errors import WaguardError
+from waguard.policy import json_text
 
 BODY_LIMIT: Final = 1 << 20  # bytes
 MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
+# bytes of a body without a key in header or query: up to this it may be anywhere …
+SEARCHED_LIMIT: Final = 1 << 20
+KEY_WITHIN: Final = 64 << 10  # … and of a larger one, as it says itself, it is within these
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
@@ -51,14 +56,43 @@ class HostNotAllowedError(WaguardError):
 
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what is too large, malformed or without a key, before any handler sees it."""
+    """Refuse what is too large, malformed or without a key, before any handler sees it.
+
+    Without a good key nothing is decoded, and little is kept.
+    """
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    with counted(request) as take:
-        body = request[BODY] = await read_object(request, limit=limit, take=take)
-        _check_key(request, body)
+    keys, body = request.app[DEPS].keys, Body(request, limit=limit)
+    shown = keys.accept_any(auth.shown_keys(request))
+    if not shown and not await _key_inside(request, body):
+        _check_without_key(request)
+        request[BODY] = {}
         return await handler(request)
+    with counted(request) as take:
+        told = request[BODY] = await body.decoded(take)
+        # what looked like a key of the body can be one of an object within it
+        if not shown and not keys.accept_any([told.get("api_key")]):
+            raise auth.refused()
+        return await handler(request)
+
+
+async def _key_inside(request: web.Request, body: Body) -> bool:
+    """Whether a good key is in the body, or in the beginning of a large one."""
+    keys, search = request.app[DEPS].keys, request.app[LOAD].search
+    if not request.can_read_body:
+        return False
+    try:
+        async with asyncio.timeout(DEADLINE) as end:
+            with search.body(end) as take:
+                await body.read(KEY_WITHIN, take)
+                found = keys.accept_any(json_text.keys(body.raw))
+                if found or body.whole or body.declared > SEARCHED_LIMIT:
+                    return found
+                await body.read(SEARCHED_LIMIT, take)  # the application sends it last
+                return keys.accept_any(json_text.keys(body.raw))
+    except TimeoutError:
+        raise late() from None
 
 
 @web.middleware
@@ -69,10 +103,8 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await within_deadline(request, handler)
 
 
-def _check_key(request: web.Request, body: dict[str, Any]) -> None:
+def _check_without_key(request: web.Request) -> None:
     deps = request.app[DEPS]
-    if any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
-        return
     _check_host(request, deps)
     if not _is_open(request, deps):
         raise auth.refused()
