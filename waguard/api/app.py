@@ -28,6 +28,7 @@ from waguard.api.body import DEADLINE, Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
+from waguard.api.door import CONNECTIONS, Door, attended
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
@@ -145,7 +146,7 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
     # a change that goes on behind its request keeps its place
-    passed = [witnessed, problems, gate, ending, bounded]
+    passed = [attended, witnessed, problems, gate, ending, bounded]
     app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
     app[LOAD] = Load()
@@ -209,18 +210,14 @@ def create_app(deps: ApiDeps) -> web.Application:
     return app
 
 
-async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
-    """Run on a socket that listens already; ``runner.cleanup()`` ends it."""
+async def serve(
+    app: web.Application, listener: socket.socket, *, connections: int = CONNECTIONS
+) -> web.AppRunner:
+    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
     log = logging.getLogger("waguard.http")
     log.addFilter(of_waguard)
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # it would write the query, and with it the key
-        logger=log,
-        handle_signals=False,
-        shutdown_timeout=5.0,
-    )
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    await Door(runner, listener, log, most=connections).start()
     logger.debug("API serves")
     return runner

@@ -1,0 +1,184 @@
+"""Connections: whoever says nothing is shown out, and there is always room for one more.
+
+The oldest idle connection makes the room. One that is working on a request never does: the
+application's requests come whole within milliseconds, and so it is never the one that waits.
+"""
+
+import asyncio
+import socket
+from logging import Logger
+from typing import Final
+
+from aiohttp import web
+from loguru import logger
+
+from waguard.api.problems import Handler
+
+CONNECTIONS: Final = 2_048  # about 15 kB of memory each
+HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
+IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies keep one for up to 60
+READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
+PAUSE: Final = 0.1  # s; then there may be a place again
+TOLD_EVERY: Final = 60.0  # s
+
+
+class Connection(web.RequestHandler):
+    """One of a door's; its own clock runs while no request is under way."""
+
+    def __init__(self, door: "Door", server: web.Server, log: Logger) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=log,
+            # it would write the query, and with it the key
+            access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
+        )
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        self._door.arrived(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See ``asyncio.Protocol``."""
+        super().connection_lost(exc)
+        self._door.left(self)
+
+    def attend(self, task: "asyncio.Task[object]") -> None:
+        """A request is under way, until the task has written its response."""
+        self._door.busy(self)
+        task.add_done_callback(lambda _: self._door.idle(self))
+
+
+@web.middleware
+async def attended(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Stop the connection's clock while a request is under way."""
+    if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
+        request.protocol.attend(task)
+    return await handler(request)
+
+
+class Door(web.BaseSite):
+    """Accepts connections for an application, ``most`` at a time."""
+
+    def __init__(
+        self, runner: web.AppRunner, listener: socket.socket, log: Logger, *, most: int
+    ) -> None:
+        super().__init__(runner)
+        self._listener = listener
+        self._log = log
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Connection] = set()
+        # the oldest first, with the end of each
+        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._coming: set[asyncio.Task[None]] = set()
+        self._resumption: asyncio.TimerHandle | None = None
+        self._untold = 0
+        self._told_at = -TOLD_EVERY
+
+    @property
+    def name(self) -> str:
+        """See ``web.BaseSite``."""
+        return str(self._listener.getsockname())
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        await super().start()
+        self._loop.add_reader(self._listener, self._accept)
+
+    async def stop(self) -> None:
+        """Accept no more; those that are there are the runner's to end."""
+        self._loop.remove_reader(self._listener)
+        if self._resumption:
+            self._resumption.cancel()
+        self._listener.close()
+        await asyncio.gather(*self._coming)
+        await super().stop()
+
+    # ---- what connections say ----
+
+    def arrived(self, connection: Connection) -> None:
+        """Its clock begins."""
+        self._wait(connection, HEAD_DEADLINE)
+
+    def idle(self, connection: Connection) -> None:
+        """It waits for the next request, unless it was lost meanwhile."""
+        if connection in self._open:
+            self._wait(connection, IDLE_DEADLINE)
+
+    def _wait(self, connection: Connection, deadline: float) -> None:
+        self._idle[connection] = self._loop.call_later(deadline, self._show_out, connection)
+
+    def busy(self, connection: Connection) -> None:
+        """A request of it is under way."""
+        if timer := self._idle.pop(connection, None):
+            timer.cancel()
+
+    def left(self, connection: Connection) -> None:
+        """It is no more."""
+        self.busy(connection)
+        self._open.discard(connection)
+
+    def _show_out(self, connection: Connection) -> None:
+        self.left(connection)
+        if isinstance(connection.transport, asyncio.Transport):
+            connection.transport.abort()  # what it has not taken so far, it will not take
+
+    # ---- what comes in ----
+
+    def _accept(self) -> None:
+        """Somebody knocks. One at a time: room is made for nobody who is not there."""
+        if len(self._open) >= self._most and not self._make_room():
+            self._tell(f"{self._most} connections are at work")
+            self._pause()
+            return
+        try:
+            accepted, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # mostly no file or memory is left
+            self._tell(error.strerror or str(error))
+            if not self._make_room():  # its file is free when this is called again
+                self._pause()
+            return
+        self._receive(accepted)
+
+    def _receive(self, accepted: socket.socket) -> None:
+        assert self._runner.server  # noqa: S101 - a site is made of a runner that is set up
+        connection = Connection(self, self._runner.server, self._log)
+        self._open.add(connection)
+        task = self._loop.create_task(self._begin(connection, accepted))
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    async def _begin(self, connection: Connection, accepted: socket.socket) -> None:
+        try:
+            accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            milliseconds = int(READ_DEADLINE * 1000)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError:  # it is gone already
+            self.left(connection)
+            accepted.close()
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        self._show_out(oldest)
+        return True
+
+    def _pause(self) -> None:
+        """Those that knock wait in the kernel's queue."""
+        self._loop.remove_reader(self._listener)
+        self._resumption = self._loop.call_later(
+            PAUSE, self._loop.add_reader, self._listener, self._accept
+        )
+
+    def _tell(self, why: str) -> None:
+        self._untold += 1
+        if self._loop.time() - self._told_at >= TOLD_EVERY:
+            logger.warning("there is no room for one more connection", why=why, times=self._untold)
+            self._untold, self._told_at = 0, self._loop.time()
