@@ -18,7 +18,6 @@ from loguru import logger
 
 from tests.waiting import wait_until
 from waguard.api import door, serve
-from waguard.api.door import attended
 from waguard.host import files
 from waguard.host.listen import listen
 
@@ -76,7 +75,7 @@ async def house(
     most: int = 100, wrap: Callable[[socket.socket], Any] | None = None
 ) -> AsyncIterator[tuple[House, Knock]]:
     made = House()
-    app = web.Application(middlewares=[attended])
+    app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
     listener: Any = listen("127.0.0.1", 0)
     made.port = listener.getsockname()[1]
@@ -293,7 +292,6 @@ FEW_FILES = """
 import asyncio, resource, sys
 from aiohttp import web
 from waguard.api import serve
-from waguard.api.door import attended
 from waguard.host import files
 from waguard.host.listen import listen
 
@@ -301,7 +299,7 @@ async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))
     async def answer(_):
         return web.Response(text="well")
-    app = web.Application(middlewares=[attended])
+    app = web.Application()
     app.router.add_get("/", answer)
     listener = listen("127.0.0.1", 0)
     runner = await serve(app, listener, connections=int(eval(sys.argv[1])))

@@ -28,7 +28,7 @@ from waguard.api.body import DEADLINE, Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
-from waguard.api.door import CONNECTIONS, Door, attended
+from waguard.api.door import CONNECTIONS, Door
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
@@ -67,7 +67,10 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     keys, body = request.app[DEPS].keys, Body(request, limit=limit)
     shown = keys.accept_any(auth.shown_keys(request))
     if not shown and not await _key_inside(request, body):
-        _check_without_key(request)
+        _check_host(request, request.app[DEPS])
+        if not _is_open(request, request.app[DEPS]):
+            await request.app[LOAD].refusals.turn()
+            raise auth.refused()
         request[BODY] = {}
         return await handler(request)
     with counted(request) as take:
@@ -102,13 +105,6 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path in _OWN_END:
         return await handler(request)
     return await within_deadline(request, handler)
-
-
-def _check_without_key(request: web.Request) -> None:
-    deps = request.app[DEPS]
-    _check_host(request, deps)
-    if not _is_open(request, deps):
-        raise auth.refused()
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
@@ -146,7 +142,7 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
 def create_app(deps: ApiDeps) -> web.Application:
     """The application; ``serve`` runs it."""
     # a change that goes on behind its request keeps its place
-    passed = [attended, witnessed, problems, gate, ending, bounded]
+    passed = [witnessed, problems, gate, ending, bounded]
     app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
     app[LOAD] = Load()

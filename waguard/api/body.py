@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from waguard.api import unpacking
 from waguard.errors import InvalidInputError, UnavailableError
 from waguard.policy import json_text
 
@@ -29,23 +30,21 @@ class Body:
         self.raw = bytearray()
         self.whole = not request.can_read_body
         self._request = request
+        self._source = unpacking.source(request)
 
     async def read(self, upto: int, take: Callable[[int], None]) -> None:
         """Until it is whole, or there are more than ``upto`` bytes. ``take`` gets the number of
         those that came, and raises where they are too many."""
-        if self.whole or len(self.raw) > upto:
-            return
-        try:
-            async for chunk in self._request.content.iter_any():
-                take(len(chunk))
-                self.raw += chunk
-                if len(self.raw) > upto:
-                    return
-        except web.RequestPayloadError as error:
-            raise _bad(
-                f"the body cannot be read: {error}"[:200], "send it whole, as its headers say"
-            ) from None
-        self.whole = True
+        while not self.whole and len(self.raw) <= upto:
+            try:
+                piece = await self._source.next()
+            except web.RequestPayloadError as error:
+                raise _bad(
+                    f"the body cannot be read: {error}"[:200], "send it whole, as its headers say"
+                ) from None
+            take(len(piece))
+            self.raw += piece
+            self.whole = not piece
 
     async def decoded(self, take: Callable[[int], None]) -> dict[str, Any]:
         """The object, read to its end; {} where there is no body."""

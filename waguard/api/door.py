@@ -12,7 +12,8 @@ from typing import Final
 from aiohttp import web
 from loguru import logger
 
-from waguard.api.problems import Handler
+from waguard.api.problems import answer
+from waguard.errors import WaguardError
 
 CONNECTIONS: Final = 2_048  # about 15 kB of memory each
 HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
@@ -20,6 +21,7 @@ IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies ke
 READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
 PAUSE: Final = 0.1  # s; then there may be a place again
 TOLD_EVERY: Final = 60.0  # s
+_CONTINUE: Final = "100-continue"
 
 
 class Connection(web.RequestHandler):
@@ -32,6 +34,7 @@ class Connection(web.RequestHandler):
             logger=log,
             # it would write the query, and with it the key
             access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
+            auto_decompress=False,
         )
         self._door = door
 
@@ -51,12 +54,10 @@ class Connection(web.RequestHandler):
         task.add_done_callback(lambda _: self._door.idle(self))
 
 
-@web.middleware
-async def attended(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Stop the connection's clock while a request is under way."""
-    if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
-        request.protocol.attend(task)
-    return await handler(request)
+class ExpectationError(WaguardError):
+    """aiohttp answers to this by itself, and shows what was sent to it."""
+
+    status = 417
 
 
 class Door(web.BaseSite):
@@ -66,6 +67,9 @@ class Door(web.BaseSite):
         self, runner: web.AppRunner, listener: socket.socket, log: Logger, *, most: int
     ) -> None:
         super().__init__(runner)
+        assert runner.server  # noqa: S101 - a site is made of a runner that is set up
+        self._web_server = runner.server
+        self._application = runner.server.request_handler
         self._listener = listener
         self._log = log
         self._most = most
@@ -86,6 +90,7 @@ class Door(web.BaseSite):
     async def start(self) -> None:
         """Accept from now on."""
         await super().start()
+        self._web_server.request_handler = self._attend
         self._loop.add_reader(self._listener, self._accept)
 
     async def stop(self) -> None:
@@ -121,6 +126,17 @@ class Door(web.BaseSite):
         self.busy(connection)
         self._open.discard(connection)
 
+    async def _attend(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A request is under way, until its task has written the response."""
+        if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
+            request.protocol.attend(task)
+        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            wrong = ExpectationError(
+                "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
+            )
+            return answer(wrong)
+        return await self._application(request)
+
     def _show_out(self, connection: Connection) -> None:
         self.left(connection)
         if isinstance(connection.transport, asyncio.Transport):
@@ -146,8 +162,7 @@ class Door(web.BaseSite):
         self._receive(accepted)
 
     def _receive(self, accepted: socket.socket) -> None:
-        assert self._runner.server  # noqa: S101 - a site is made of a runner that is set up
-        connection = Connection(self, self._runner.server, self._log)
+        connection = Connection(self, self._web_server, self._log)
         self._open.add(connection)
         task = self._loop.create_task(self._begin(connection, accepted))
         self._coming.add(task)

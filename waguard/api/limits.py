@@ -6,6 +6,7 @@ disconnected when its status is not answered, however busy waguard is with somet
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,10 @@ RETRY_AFTER: Final = 2.0  # s
 # bodies that are read to find a key in them: how many, and how many bytes of them all
 SEARCHED: Final = 256
 SEARCHED_BYTES: Final = 8 << 20
+# refusals for want of a key: so many a second at once, the others later, and of those so many wait
+REFUSED_AT_ONCE: Final = 20
+REFUSAL_DELAY: Final = 1.0  # s
+REFUSALS_WAITING: Final = 256  # each keeps a connection; who comes then is refused at once
 
 _EVENTS: Final = "/api/events"
 _WATCHED: Final = frozenset(
@@ -142,11 +147,34 @@ class Search:
             self.held -= one.bytes
 
 
+class Refusals:
+    """Makes guessing slow. Whoever has a key never comes by here, and no address is remembered: all
+    share one on loopback and behind a proxy."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=REFUSED_AT_ONCE)
+        self._waiting = 0
+
+    async def turn(self) -> None:
+        """Return when one more may be told."""
+        now = asyncio.get_running_loop().time()
+        many = len(self._times) == REFUSED_AT_ONCE and now - self._times[0] < REFUSAL_DELAY
+        self._times.append(now)
+        if not many or self._waiting >= REFUSALS_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await asyncio.sleep(REFUSAL_DELAY)
+        finally:
+            self._waiting -= 1
+
+
 class Load:
     """What is under way."""
 
     def __init__(self) -> None:
         self.search = Search()
+        self.refusals = Refusals()
         self._shares = {name: Share() for name in ("", *_WATCHED)}
 
     def share(self, request: web.Request) -> Share:
