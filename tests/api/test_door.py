@@ -38,6 +38,8 @@ class House:
             self.working += 1
             await self.free.wait()
             self.working -= 1
+        if request.path == "/read":
+            await request.read()
         if request.path == "/large":
             return web.Response(body=io.BytesIO(bytes(LARGE)))
         return web.Response(text="well")
@@ -75,8 +77,8 @@ async def house(
     most: int = 100, wrap: Callable[[socket.socket], Any] | None = None
 ) -> AsyncIterator[tuple[House, Knock]]:
     made = House()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", made.answer)
+    app = web.Application(client_max_size=10 << 20)
+    app.router.add_route("*", "/{path:.*}", made.answer)
     listener: Any = listen("127.0.0.1", 0)
     made.port = listener.getsockname()[1]
     runner = await serve(app, wrap(listener) if wrap else listener, connections=most)
@@ -158,6 +160,61 @@ async def test_a_request_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> N
         assert made.working == 1
         made.free.set()
         assert b" 200 " in await asking
+
+
+async def test_long_heads_that_do_not_end_are_kept_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The parser keeps a megabyte of each; the oldest makes room."""
+    monkeypatch.setattr(door, "HEADS", 50_000)
+    begun = GET.rstrip() + b"\r\nA: " + b"x" * 7_000 + b"\r\n"
+    async with house() as (_, knock):
+        quiet = await knock()
+        long = [await knock() for _ in range(20)]
+        for one in long:
+            one.writer.write(begun)
+            assert b" 200 " in await (await knock()).ask()
+        for one in long[:10]:
+            await one.ended()
+        for one in long[-3:]:
+            assert b" 200 " in await one.ask(b"\r\n")
+        for one in long[-3:]:  # what was said of a request that is answered is forgotten
+            for _ in range(10):
+                assert b" 200 " in await one.ask(begun + b"\r\n")
+        assert b" 200 " in await quiet.ask()
+
+
+async def test_requests_may_come_ahead_of_their_turn_but_not_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "AHEAD", 20_000)
+    slow = GET.replace(b"/ ", b"/slow ")
+    async with house() as (made, knock):
+        client, greedy = await knock(), await knock()
+        asking = asyncio.create_task(client.ask(slow))
+        refused = asyncio.create_task(greedy.ask(slow))
+        await wait_until(lambda: made.working == 2, "both are at work")
+        client.writer.write(GET * 10)
+        for _ in range(30):
+            greedy.writer.write(GET.rstrip() + b"\r\nA: " + b"x" * 1_000 + b"\r\n\r\n")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await refused
+        made.free.set()
+        assert b" 200 " in await asking
+        for _ in range(10):
+            assert b" 200 " in await client.ask(b"")
+
+
+async def test_a_large_body_is_nothing_ahead_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "AHEAD", 1_000)
+    async with house() as (_, knock):
+        client = await knock()
+        head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n"
+        client.writer.write(head)
+        for _ in range(30):
+            client.writer.write(bytes(100_000))
+            await client.writer.drain()
+        assert b" 200 " in await client.ask(b"")
 
 
 async def test_who_takes_nothing_of_an_answer_is_shown_out(

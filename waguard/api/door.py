@@ -18,6 +18,9 @@ from waguard.errors import WaguardError
 CONNECTIONS: Final = 2_048  # about 15 kB of memory each
 HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
 IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies keep one for up to 60
+HEADS: Final = 8 << 20  # bytes that all together have said of requests that are not there yet
+AHEAD: Final = 64 << 10  # bytes of further requests, while one is under way
+HEADERS: Final = 64  # of a request, of up to 8 kB each
 READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
 PAUSE: Final = 0.1  # s; then there may be a place again
 TOLD_EVERY: Final = 60.0  # s
@@ -35,8 +38,12 @@ class Connection(web.RequestHandler):
             # it would write the query, and with it the key
             access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
             auto_decompress=False,
+            max_headers=HEADERS,
         )
         self._door = door
+        self.said = 0
+        """Bytes since the last request came whole: parts of others, which the parser keeps."""
+        self._request: web.BaseRequest | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
@@ -48,10 +55,22 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
         self._door.left(self)
 
-    def attend(self, task: "asyncio.Task[object]") -> None:
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        # nothing is missing of the request that is under way: this is of another one
+        ahead = self._request is not None and self._request.content.is_eof()
+        super().data_received(data)
+        self._door.heard(self, len(data), ahead=ahead)
+
+    def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
         """A request is under way, until the task has written its response."""
+        self._request = request
         self._door.busy(self)
-        task.add_done_callback(lambda _: self._door.idle(self))
+        task.add_done_callback(self._done)
+
+    def _done(self, _: "asyncio.Task[object]") -> None:
+        self._request = None
+        self._door.idle(self)
 
 
 class ExpectationError(WaguardError):
@@ -77,6 +96,7 @@ class Door(web.BaseSite):
         self._open: set[Connection] = set()
         # the oldest first, with the end of each
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._said = 0  # by those
         self._coming: set[asyncio.Task[None]] = set()
         self._resumption: asyncio.TimerHandle | None = None
         self._untold = 0
@@ -116,10 +136,24 @@ class Door(web.BaseSite):
     def _wait(self, connection: Connection, deadline: float) -> None:
         self._idle[connection] = self._loop.call_later(deadline, self._show_out, connection)
 
+    def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
+        """It said so many bytes; those of a request's body are no matter of the door's."""
+        if connection in self._idle:
+            connection.said += count
+            self._said += count
+            while self._said > HEADS:
+                self._show_out(next(one for one in self._idle if one.said))
+        elif ahead:
+            connection.said += count
+            if connection.said > AHEAD:
+                self._show_out(connection)
+
     def busy(self, connection: Connection) -> None:
         """A request of it is under way."""
         if timer := self._idle.pop(connection, None):
             timer.cancel()
+            self._said -= connection.said
+        connection.said = 0
 
     def left(self, connection: Connection) -> None:
         """It is no more."""
@@ -129,7 +163,7 @@ class Door(web.BaseSite):
     async def _attend(self, request: web.BaseRequest) -> web.StreamResponse:
         """A request is under way, until its task has written the response."""
         if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
-            request.protocol.attend(task)
+            request.protocol.attend(request, task)
         if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
             wrong = ExpectationError(
                 "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
