@@ -2,7 +2,7 @@
 
     python -m bench.abuse [--seconds N] [--only calm,idle,slow,big,keys]
 
-Each attack runs for N seconds on both in turn, on loopback only, from a process of its own. The
+Each attack runs for N seconds on both, five at a time in turn, on loopback only, from a process of its own. The
 client asks for the status (key in a header) and sends (key in the body, as the application does) in
 turn, each time on a new connection, twenty times a second. The daemon is the real one with ten simulated
 workers; the bare server reads the JSON, compares the key and answers. What is compared is the
@@ -42,7 +42,8 @@ from waguard.host.lock import read_pid_file
 KEY = "the-key-of-the-bare-server"
 SESSIONS = {f"s{number}": "" for number in range(10)}
 EVERY = 0.05  # s from one request of the client to the next
-CALM = 3.0  # s after an attack
+TURN = 5.0  # s; then it is the other one's: what else the machine does hits both
+CALM = 1.0  # s after an attack
 GOAL_RATIO, GOAL_MEMORY = 2.0, 50.0  # times, MB
 IDLE, SLOW, BIG, GUESSERS = 1_500, 200, 4, 16
 STATUS, SEND, MEDIA = "/api/sessions/s0/status", "/api/messages/send", "/api/messages/send-media"
@@ -215,9 +216,9 @@ async def _ask(request: Any) -> str:
         return type(error).__name__
 
 
-async def measure(name: str, target: Target, seconds: float) -> Seen:
-    """A client during an attack."""
-    seen = Seen(before=memory(target.pid))
+async def measure(name: str, target: Target, seconds: float, seen: Seen) -> None:
+    """A client during an attack; what it notices is added to ``seen``."""
+    seen.before = seen.before or memory(target.pid)
     base = f"http://127.0.0.1:{target.port}"
 
     async def one(request: Any, times: list[float]) -> None:
@@ -249,7 +250,7 @@ async def measure(name: str, target: Target, seconds: float) -> Seen:
                 await asyncio.sleep(EVERY)
         await asyncio.gather(*asking)
         weighing.cancel()
-    return seen
+    await asyncio.sleep(CALM)
 
 
 class Watchdog(asyncio.DatagramProtocol):
@@ -289,11 +290,15 @@ async def run(names: list[str], seconds: float) -> None:
             await daemon.start({"NOTIFY_SOCKET": str(folder / "notify")})
             await daemon.ready()
             for session in SESSIONS:
-                daemon.profile(session).mkdir(parents=True)  # which a real worker would make
+                (daemon.profile(session) / "Default").mkdir(
+                    parents=True
+                )  # which a real worker would make
                 await daemon.call(
                     "POST", "/api/sessions", {"session_id": session, "workspace_id": 1}
                 )
             await daemon.connected(SESSIONS)
+            for session in SESSIONS:  # which a real worker's browser makes
+                (daemon.profile(session) / "Default").mkdir(parents=True, exist_ok=True)
             assert other.stdout
             theirs = Target(int(await other.stdout.readline()), KEY, other.pid)
             holder = read_pid_file(folder / "daemon/run")
@@ -301,10 +306,10 @@ async def run(names: list[str], seconds: float) -> None:
             key = (folder / "daemon/state/api-key").read_text().split()[-1]
             ours = Target(int(holder.api.rpartition(":")[2]), key, daemon.pid)
             for attack_name in names:
-                floor = await measure(attack_name, theirs, seconds)
-                await asyncio.sleep(CALM)
-                mine = await measure(attack_name, ours, seconds)
-                await asyncio.sleep(CALM)
+                floor, mine = Seen(), Seen()
+                for _ in range(max(1, int(seconds / TURN))):
+                    await measure(attack_name, theirs, TURN, floor)
+                    await measure(attack_name, ours, TURN, mine)
                 _tell(attack_name, floor, mine)
             fleet = await daemon.call("GET", "/api/incidents")
             told = [

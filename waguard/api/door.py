@@ -15,7 +15,7 @@ from loguru import logger
 from waguard.api.problems import answer
 from waguard.errors import WaguardError
 
-CONNECTIONS: Final = 2_048  # about 15 kB of memory each
+CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
 IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies keep one for up to 60
 HEADS: Final = 8 << 20  # bytes that all together have said of requests that are not there yet
