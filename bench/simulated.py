@@ -1,4 +1,5 @@
-"""A daemon whose workers have no browser: they say that they are connected, and their heartbeat goes on.
+"""A daemon whose workers have no browser: they say that they are connected, their heartbeat goes on, and
+each text that they are to send is sent.
 
 python bench/simulated.py daemon     the real daemon, with such workers; WAGUARD_… as always
 python bench/simulated.py FD         their fork server
@@ -8,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from waguard import config
@@ -18,6 +20,8 @@ from waguard.wire.protocol import (
     Reply,
     Report,
     Request,
+    SendText,
+    Sent,
     Value,
     WorkerSpec,
 )
@@ -32,7 +36,11 @@ def job(spec: WorkerSpec) -> int:
 
 async def _live(spec: WorkerSpec) -> int:
     async def agree(request: Request) -> Reply:
-        return Reply(id=request.id, outcome=Value())
+        outcome: Sent | Value = Value()
+        if isinstance(request.call, SendText):
+            sent = request.call.message_id
+            outcome = Sent(outcome="sent", message_id=sent, timestamp=int(time.time()))
+        return Reply(id=request.id, outcome=outcome)
 
     hello = Hello(
         protocol=PROTOCOL, instance=spec.instance, session=spec.session, generation=spec.generation

@@ -20,9 +20,10 @@ from waguard import config as configuration
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
+from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, logs, network, resources
+from waguard.host import credentials, files, logs, network, resources
 from waguard.host.children import read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -174,7 +175,9 @@ class Daemon:
                 require_room=self._require_room,
             )
         )
-        runner = await serve(app, self._listener)
+        # half of the files: the other half is for sessions, database and webhooks
+        most = min(CONNECTIONS, files.raise_limit() // 2)
+        runner = await serve(app, self._listener, connections=most)
         api = base_url(self._listener)
         logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")

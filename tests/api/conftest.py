@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from tests.api.fake_sessions import FakeSessions
 from tests.store import template
@@ -65,6 +66,7 @@ class Api:
     config: Config = field(default_factory=Config)
     base: str = ""
     deps: ApiDeps = field(init=False)
+    app: web.Application = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
 
@@ -151,7 +153,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
-        runner = await serve(create_app(world.deps), listener)
+        world.app = create_app(world.deps)
+        runner = await serve(world.app, listener)
         try:
             yield world
         finally:

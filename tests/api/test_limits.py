@@ -190,7 +190,8 @@ async def test_half_a_body_takes_no_place(api: Api) -> None:
 
 async def test_bodies_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODIES", 2)
-    async with half_sent(api, count=2, head="Content-Length: 10\r\n", body=b"{"):
+    head = f"X-Api-Key: {KEY}\r\nContent-Length: 10\r\n"
+    async with half_sent(api, count=2, head=head, body=b"{"):
         answer = await api.call("POST", SEND, BODY)
         assert (answer.status, answer.json()["field"]) == (503, "body")
         assert (await api.call("GET", WATCHED[0], [])).status == 200
@@ -203,7 +204,7 @@ async def test_a_chunked_body_takes_the_bytes_that_it_has(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "BODY_BYTES", 1_000)
-    head = "Transfer-Encoding: chunked\r\n"
+    head = f"X-Api-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n"
     async with half_sent(api, count=5, head=head, body=b"64\r\n" + b" " * 100 + b"\r\n"):
         assert (await api.call("POST", SEND, data=chunked(json.dumps(BODY)))).status == 200
         answer = await api.call("POST", SEND, data=chunked(" " * 600))

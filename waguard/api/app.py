@@ -1,8 +1,9 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
+import asyncio
 import logging
 import socket
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -23,17 +24,22 @@ from waguard.api import (
     sessions,
     webhooks,
 )
-from waguard.api.body import read_object
+from waguard.api.body import DEADLINE, Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
+from waguard.api.door import CONNECTIONS, Door
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.errors import WaguardError
+from waguard.policy import json_text
 
 BODY_LIMIT: Final = 1 << 20  # bytes
 MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
+# bytes of a body without a key in header or query: up to this it may be anywhere …
+SEARCHED_LIMIT: Final = 1 << 20
+KEY_WITHIN: Final = 64 << 10  # … and of a larger one, as it says itself, it is within these
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
@@ -51,14 +57,46 @@ class HostNotAllowedError(WaguardError):
 
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what is too large, malformed or without a key, before any handler sees it."""
+    """Refuse what is too large, malformed or without a key, before any handler sees it.
+
+    Without a good key nothing is decoded, and little is kept.
+    """
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    with counted(request) as take:
-        body = request[BODY] = await read_object(request, limit=limit, take=take)
-        _check_key(request, body)
+    keys, body = request.app[DEPS].keys, Body(request, limit=limit)
+    shown = keys.accept_any(auth.shown_keys(request))
+    if not shown and not await _key_inside(request, body):
+        _check_host(request, request.app[DEPS])
+        if not _is_open(request, request.app[DEPS]):
+            await request.app[LOAD].refusals.turn()
+            raise auth.refused()
+        request[BODY] = {}
         return await handler(request)
+    with counted(request) as take:
+        told = request[BODY] = await body.decoded(take)
+        # what looked like a key of the body can be one of an object within it
+        if not shown and not keys.accept_any([told.get("api_key")]):
+            raise auth.refused()
+        return await handler(request)
+
+
+async def _key_inside(request: web.Request, body: Body) -> bool:
+    """Whether a good key is in the body, or in the beginning of a large one."""
+    keys, search = request.app[DEPS].keys, request.app[LOAD].search
+    if not request.can_read_body:
+        return False
+    try:
+        async with asyncio.timeout(DEADLINE) as end:
+            with search.body(end) as take:
+                await body.read(KEY_WITHIN, take)
+                found = keys.accept_any(json_text.keys(body.raw))
+                if found or body.whole or body.declared > SEARCHED_LIMIT:
+                    return found
+                await body.read(SEARCHED_LIMIT, take)  # the application sends it last
+                return keys.accept_any(json_text.keys(body.raw))
+    except TimeoutError:
+        raise late() from None
 
 
 @web.middleware
@@ -67,15 +105,6 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path in _OWN_END:
         return await handler(request)
     return await within_deadline(request, handler)
-
-
-def _check_key(request: web.Request, body: dict[str, Any]) -> None:
-    deps = request.app[DEPS]
-    if any(deps.keys.accept(key) for key in auth.offered_keys(request, body)):
-        return
-    _check_host(request, deps)
-    if not _is_open(request, deps):
-        raise auth.refused()
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
@@ -177,18 +206,14 @@ def create_app(deps: ApiDeps) -> web.Application:
     return app
 
 
-async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
-    """Run on a socket that listens already; ``runner.cleanup()`` ends it."""
+async def serve(
+    app: web.Application, listener: socket.socket, *, connections: int = CONNECTIONS
+) -> web.AppRunner:
+    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
     log = logging.getLogger("waguard.http")
     log.addFilter(of_waguard)
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # it would write the query, and with it the key
-        logger=log,
-        handle_signals=False,
-        shutdown_timeout=5.0,
-    )
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    await Door(runner, listener, log, most=connections).start()
     logger.debug("API serves")
     return runner

@@ -8,53 +8,71 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from waguard.api import unpacking
 from waguard.errors import InvalidInputError, UnavailableError
+from waguard.policy import json_text
 
 DEADLINE: Final = 30.0  # s to send a body
-DEPTH_LIMIT: Final = 64  # nested objects and arrays; what writes them again recurses
+LARGE: Final = 256 << 10  # bytes; decoding more takes longer than the loop should stand still
 _NO_TYPE: Final = "application/octet-stream"  # what aiohttp says where the client said nothing
 
 
-async def read_object(
-    request: web.Request, *, limit: int, take: Callable[[int], None]
-) -> dict[str, Any]:
-    """The object; {} where there is no body. ``limit`` is in bytes, after decompression; ``take``
-    gets the number of those that came, and raises where they are too many."""
-    declared = request.content_length or 0
-    if declared > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, declared)
-    if not request.can_read_body:
-        return {}
-    try:
-        async with asyncio.timeout(DEADLINE):
-            raw = await _read(request, limit, take)
-    except TimeoutError:
-        raise UnavailableError(
-            "the body did not arrive in time",
-            field="body",
-            remedy=f"send it within {DEADLINE:g} s",
-            retry_after=2,
-        ) from None
-    if not raw.strip():
-        return {}
-    if not _is_json(request):
-        raise web.HTTPUnsupportedMediaType
-    return _decode(raw)
+class Body:
+    """The body of a request while it comes: who may send it is known when a part of it is there."""
+
+    def __init__(self, request: web.Request, *, limit: int) -> None:
+        """``limit`` is in bytes, after decompression. Raises where it is said to have more."""
+        declared = request.content_length or 0
+        if declared > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, declared)
+        self.declared = declared
+        self.limit = limit
+        self.raw = bytearray()
+        self.whole = not request.can_read_body
+        self._request = request
+        self._source = unpacking.source(request)
+
+    async def read(self, upto: int, take: Callable[[int], None]) -> None:
+        """Until it is whole, or there are more than ``upto`` bytes. ``take`` gets the number of
+        those that came, and raises where they are too many."""
+        while not self.whole and len(self.raw) <= upto:
+            try:
+                piece = await self._source.next()
+            except web.RequestPayloadError as error:
+                raise _bad(
+                    f"the body cannot be read: {error}"[:200], "send it whole, as its headers say"
+                ) from None
+            take(len(piece))
+            self.raw += piece
+            self.whole = not piece
+
+    async def decoded(self, take: Callable[[int], None]) -> dict[str, Any]:
+        """The object, read to its end; {} where there is no body."""
+        take(len(self.raw))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self.read(self.limit, take)
+        except TimeoutError:
+            raise late() from None
+        if not self.whole:
+            raise web.HTTPRequestEntityTooLarge(self.limit, len(self.raw))
+        if not self.raw.strip():
+            return {}
+        if not _is_json(self._request):
+            raise web.HTTPUnsupportedMediaType
+        if len(self.raw) > LARGE:
+            return await asyncio.to_thread(_decode, self.raw)
+        return _decode(self.raw)
 
 
-async def _read(request: web.Request, limit: int, take: Callable[[int], None]) -> bytes:
-    raw = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            take(len(chunk))
-            raw += chunk
-            if len(raw) > limit:
-                raise web.HTTPRequestEntityTooLarge(limit, len(raw))
-    except web.RequestPayloadError as error:
-        raise _bad(
-            f"the body cannot be read: {error}", "send it whole, as its headers say"
-        ) from None
-    return bytes(raw)
+def late() -> UnavailableError:
+    """What a body gets that takes too long to come."""
+    return UnavailableError(
+        "the body did not arrive in time",
+        field="body",
+        remedy=f"send it within {DEADLINE:g} s",
+        retry_after=2,
+    )
 
 
 def _is_json(request: web.Request) -> bool:
@@ -62,19 +80,19 @@ def _is_json(request: web.Request) -> bool:
     return kind in {"application/json", "text/json", _NO_TYPE} or kind.endswith("+json")
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
+def _decode(raw: bytearray) -> dict[str, Any]:
+    if too_much := json_text.excess(raw):
+        raise _bad(f"the body {too_much[0]}", too_much[1])
     try:
         body = json.loads(
             raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _bad(f"the body is not JSON: {error}"[:200], "send a JSON object in UTF-8") from None
     if body == []:  # how PHP writes an empty array, whatever it was to be
         return {}
     if not isinstance(body, dict):
         raise _bad(f"the body is a JSON {type(body).__name__}", "send a JSON object")
-    if _deeper_than(body, DEPTH_LIMIT):
-        raise _bad("the body is nested too deeply", f"nest at most {DEPTH_LIMIT} levels")
     if b"\\u" in raw:
         _check_characters(body)
     return body
@@ -89,20 +107,6 @@ def _finite(text: str) -> float:
     if math.isinf(number := float(text)):
         raise ValueError(f"{text[:20]} is too large a number")
     return number
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    inside = [value]
-    for _ in range(levels):
-        inside = [
-            child
-            for container in inside
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
-        ]
-        if not inside:
-            return False
-    return True
 
 
 def _check_characters(body: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
@@ -16,6 +17,7 @@ from waguard.ports import BusEvent
 COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
 WRITE_DEADLINE: Final = 30.0  # s; a listener that does not read holds up to 4,000 events in memory
 ID_LIMIT: Final = 2**63
+_ID: Final = re.compile(r"[0-9]{1,19}")
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -99,7 +101,7 @@ def _last_id(request: web.Request) -> int | None:
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     if not given:
         return None
-    if given.isascii() and given.isdigit() and int(given[:20]) < ID_LIMIT:
+    if _ID.fullmatch(given) and int(given) < ID_LIMIT:
         return int(given)
     raise fields.bad(
         "Last-Event-ID", given, "invalid event id", "the id of an event of this stream"

@@ -4,7 +4,9 @@ What others watch waguard by has shares of its own: the application takes a sess
 disconnected when its status is not answered, however busy waguard is with something else.
 """
 
+import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +23,13 @@ BODIES: Final = 1_000  # requests with a body that is being read or worked on
 BODY_BYTES: Final = 128 << 20  # of all requests; a body takes up to four times its size
 WATCHERS_BYTES: Final = 4 << 20  # all that a watcher says in a body is a key
 RETRY_AFTER: Final = 2.0  # s
+# bodies that are read to find a key in them: how many, and how many bytes of them all
+SEARCHED: Final = 256
+SEARCHED_BYTES: Final = 8 << 20
+# refusals for want of a key: so many a second at once, the others later, and of those so many wait
+REFUSED_AT_ONCE: Final = 20
+REFUSAL_DELAY: Final = 1.0  # s
+REFUSALS_WAITING: Final = 256  # each keeps a connection; who comes then is refused at once
 
 _EVENTS: Final = "/api/events"
 _WATCHED: Final = frozenset(
@@ -82,10 +91,90 @@ class Share:
             self.bytes -= taken
 
 
+@dataclass(slots=True, eq=False)
+class Searched:
+    """A body that is read to find a key in it; ``end`` is when that must be over."""
+
+    end: asyncio.Timeout
+    bytes: int = 0
+    made_room: bool = False
+
+
+class Search:
+    """All bodies that are read to find a key in them. Where there is no room, the oldest one has to
+    make it: the application's are whole within milliseconds, and are never those that wait."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Searched, None] = {}
+        self.held = 0
+        """Bytes of them all."""
+
+    @contextlib.contextmanager
+    def body(self, end: asyncio.Timeout) -> Iterator[Callable[[int], None]]:
+        """Give what it yields the number of bytes that came. It raises ``UnavailableError`` from one
+        that made room; ``end`` comes at once then."""
+        mine = Searched(end)
+        self._under_way[mine] = None
+        self._make_room()
+
+        def take(count: int) -> None:
+            if mine.made_room:
+                raise _crowded()
+            mine.bytes += count
+            self.held += count
+            self._make_room()
+
+        try:
+            yield take
+        except asyncio.CancelledError:
+            if not mine.made_room:
+                raise
+            raise _crowded() from None
+        finally:
+            self._leave(mine)
+
+    def _make_room(self) -> None:
+        while len(self._under_way) > SEARCHED or self.held > SEARCHED_BYTES:
+            oldest = next(iter(self._under_way))
+            self._leave(oldest)
+            oldest.made_room = True
+            if not oldest.end.expired():
+                oldest.end.reschedule(0.0)
+
+    def _leave(self, one: Searched) -> None:
+        if one in self._under_way:
+            del self._under_way[one]
+            self.held -= one.bytes
+
+
+class Refusals:
+    """Makes guessing slow. Whoever has a key never comes by here, and no address is remembered: all
+    share one on loopback and behind a proxy."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=REFUSED_AT_ONCE)
+        self._waiting = 0
+
+    async def turn(self) -> None:
+        """Return when one more may be told."""
+        now = asyncio.get_running_loop().time()
+        many = len(self._times) == REFUSED_AT_ONCE and now - self._times[0] < REFUSAL_DELAY
+        self._times.append(now)
+        if not many or self._waiting >= REFUSALS_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await asyncio.sleep(REFUSAL_DELAY)
+        finally:
+            self._waiting -= 1
+
+
 class Load:
     """What is under way."""
 
     def __init__(self) -> None:
+        self.search = Search()
+        self.refusals = Refusals()
         self._shares = {name: Share() for name in ("", *_WATCHED)}
 
     def share(self, request: web.Request) -> Share:
@@ -129,3 +218,7 @@ def _busy(why: str, field: str) -> UnavailableError:
     return UnavailableError(
         f"waguard is busy: {why}", field=field, remedy="try again", retry_after=RETRY_AFTER
     )
+
+
+def _crowded() -> UnavailableError:
+    return _busy("many bodies come in without a key in header or query", "body")

@@ -86,7 +86,7 @@ def _has_left(request: web.Request) -> bool:
 def of_waguard(record: logging.LogRecord) -> bool:
     """Log filter: what is no HTTP is its client's mistake, and its bytes may hold a key."""
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
+    if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
         return True
     logger.debug("a request that is no HTTP was refused: {}", type(error).__name__)
     return False

@@ -42,7 +42,7 @@ async def put(request: web.Request) -> web.Response:
         raise fields.bad("url", url, "no address", "http://host/… or https://host/…")
     if why := address.url_refusal(url, allow_private=allow):
         raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if address.has_user(url):
         raise fields.bad("url", None, "it has a user or password", "use a secret instead")
     if secret is not None and (len(secret) < SECRET_LENGTH or not secret.isprintable()):
         raise fields.bad(

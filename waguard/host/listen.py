@@ -3,9 +3,13 @@
 import errno
 import ipaddress
 import socket
+from typing import Final
 
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host import procfs
+
+# connections that wait to be accepted; one that finds no place there is tried again after a second
+BACKLOG: Final = 1_024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -21,7 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError as error:
         if listener:
             listener.close()

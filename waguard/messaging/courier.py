@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType, Connection
 from aiohttp.resolver import ThreadedResolver
 
 from waguard.policy import address
@@ -48,6 +49,43 @@ class CheckedResolver(AbstractResolver):
         await self._resolver.close()
 
 
+class CheckedConnector(aiohttp.TCPConnector):
+    """Judges each address before it is called, however it was named: one in figures passes by the
+    resolver. And the peer before anything is said to it, also of a connection that is used again."""
+
+    def __init__(self, allow_private: Callable[[], bool], *, limit: int = 100) -> None:
+        super().__init__(
+            resolver=CheckedResolver(allow_private),
+            limit=limit,
+            socket_factory=self._socket,
+        )
+        self._allow_private = allow_private
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Raises ``ClientConnectorError`` of an ``AddressRefusedError``."""
+        connection = await super().connect(req, traces, timeout)
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport else None
+        if peer:  # None: it was lost meanwhile, which the request will find
+            try:
+                self._require(str(peer[0]))
+            except AddressRefusedError as error:
+                connection.close()
+                raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return connection
+
+    def _socket(self, info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, there = info
+        self._require(str(there[0]))
+        return socket.socket(family, kind, protocol)
+
+    def _require(self, there: str) -> None:
+        if why := address.refusal(there, allow_private=self._allow_private()):
+            raise AddressRefusedError(why)
+
+
 class Courier:
     """An async context manager; ``allow_private`` is asked at each connection."""
 
@@ -60,7 +98,7 @@ class Courier:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=CheckedResolver(self._allow_private), limit=0),
+            connector=CheckedConnector(self._allow_private, limit=0),
             timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE, sock_connect=CONNECT_DEADLINE),
             headers={"User-Agent": "waguard"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -74,7 +112,7 @@ class Courier:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """The status line decides, the answer's body is not awaited."""
         assert self._http  # noqa: S101 - entered
-        # again at each attempt: an address in figures passes by the resolver
+        # again at each attempt: what may be called can have changed since it was set
         if why := address.url_refusal(url, allow_private=self._allow_private()):
             return Answer(error=f"the address is refused: {why}", refused=True)
         try:

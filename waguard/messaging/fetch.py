@@ -10,7 +10,7 @@ import aiohttp
 
 from waguard.config import Send
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
-from waguard.messaging.courier import CONNECT_DEADLINE, AddressRefusedError, CheckedResolver
+from waguard.messaging.courier import CONNECT_DEADLINE, AddressRefusedError, CheckedConnector
 from waguard.policy import address
 
 AT_ONCE: Final = 4  # each may hold a whole file
@@ -75,9 +75,8 @@ class Fetcher:
             self._places.release()
 
     async def _follow(self, url: str, name: str) -> Fetched:
-        resolver = CheckedResolver(lambda: self._settings().allow_private)
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=resolver),
+            connector=CheckedConnector(lambda: self._settings().allow_private),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE),
             headers={"User-Agent": "waguard", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -95,7 +94,7 @@ class Fetcher:
     def check(self, url: str, name: str) -> None:
         """Raises ``InvalidInputError`` where it shows without a look-up."""
         why = address.url_refusal(url, allow_private=self._settings().allow_private)
-        if why is None and "@" in urlsplit(url).netloc:
+        if why is None and address.has_user(url):
             why = "it has a user or password"
         if why:
             raise _refused(url, name, why)

@@ -2,8 +2,10 @@
 
 import ipaddress
 from functools import lru_cache
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -15,29 +17,46 @@ _METADATA: Final = frozenset(
     map(ipaddress.ip_address, ("168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254"))
 )
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# an IPv4 address in their last 32 bits: NAT64, the one for a network's own use, "compatible" (RFC 4291)
+_IPV4_LAST: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+_ISATAP: Final = 0x5EFE  # RFC 5214: before the IPv4 address; 0x0200 is the bit "globally unique"
+_ISATAP_UNIQUE: Final = 0x0200_5EFE
+_UNICAST: Final = ipaddress.ip_network("2000::/3")  # all that IANA has given out so far
 
 
 @lru_cache(maxsize=1_024)  # each webhook asks for one of a few
 def url_refusal(url: str, *, allow_private: bool) -> str | None:
     """Why ``url`` may not be called, as far as it shows without a look-up; None: it may."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port  # the port raises above 65535
-    except ValueError:
-        return "it is no address"
-    if parts.scheme not in {"http", "https"} or not host or port == 0:
-        return "it is no http or https address"
     if len(url) > URL_LIMIT or not url.isprintable() or any(c.isspace() for c in url):
         return "it is too long or has a character that belongs in no address"
-    name = host.rstrip(".").lower()
+    try:
+        parts = _parsed(url)
+        host = parts.raw_host or ""
+    except ValueError:  # also of a port above 65535, and of what is no character
+        return "it is no address"
+    escaped = "%" in host and ":" not in host  # only before the zone of an IPv6 address
+    if parts.scheme not in {"http", "https"} or not host or escaped or parts.port == 0:
+        return "it is no http or https address"
+    name = host.rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return refusal("127.0.0.1", allow_private=allow_private)
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return refusal(host, allow_private=allow_private)
+    if ":" in name or name.rpartition(".")[2].isdigit():  # no name of the Internet ends in digits
+        return refusal(name, allow_private=allow_private)
+    return None
+
+
+def has_user(url: str) -> bool:
+    """Whether an address that is one names a user or a password."""
+    parts = _parsed(url)
+    return parts.raw_user is not None or parts.raw_password is not None
+
+
+def _parsed(url: str) -> "URL":
+    """As the HTTP client reads it: it turns other scripts' digits, dots and letters into ASCII, so
+    that what is judged as it is written is not what is called."""
+    from yarl import URL  # noqa: PLC0415 - 17 ms that a start without webhooks does not pay
+
+    return URL(url)
 
 
 def refusal(address: str, *, allow_private: bool) -> str | None:
@@ -59,14 +78,18 @@ def _judge(address: Address, *, allow_private: bool) -> str | None:
         return "it is an unspecified address"
     if address.is_multicast or str(address) == "255.255.255.255":
         return "it is a multicast or broadcast address"
-    # all that is not for the whole Internet: loopback, private, shared (RFC 6598), reserved
-    if not allow_private and not address.is_global and not _inside(address):
+    if not allow_private and not _inside(address) and not _is_public(address):
         return "it is a private address (allow_private)"
     return None
 
 
+def _is_public(address: Address) -> bool:
+    """For the whole Internet: not loopback, private, shared (RFC 6598), site-local, reserved."""
+    return address.is_global and (isinstance(address, ipaddress.IPv4Address) or address in _UNICAST)
+
+
 def _inside(address: Address) -> tuple[Address, ...]:
-    """The IPv4 address that an IPv6 one leads to: mapped, 6to4, Teredo, NAT64."""
+    """The IPv4 address that an IPv6 one leads to: mapped, compatible, 6to4, Teredo, NAT64, ISATAP."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
     if address.ipv4_mapped:
@@ -75,6 +98,8 @@ def _inside(address: Address) -> tuple[Address, ...]:
         return (address.sixtofour,)
     if address.teredo:
         return address.teredo
-    if address in _NAT64:
-        return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
+    number = int(address)
+    in_last = any(address in network for network in _IPV4_LAST) and number > 1  # not :: and ::1
+    if in_last or (number >> 32) & 0xFFFF_FFFF in {_ISATAP, _ISATAP_UNIQUE}:
+        return (ipaddress.IPv4Address(number & 0xFFFF_FFFF),)
     return ()

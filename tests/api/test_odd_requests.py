@@ -1,0 +1,247 @@
+"""Requests that are HTTP and make no sense: a clear answer, and no traceback in the log."""
+
+import asyncio
+import gzip
+import json
+import time
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import KEY, Api
+from tests.api.fake_sessions import SESSION
+from tests.api.test_raw_requests import logged, sent
+from tests.waiting import wait_until
+from waguard.api import limits, unpacking
+
+__all__ = ["logged"]  # a fixture
+
+METADATA = f"/api/sessions/{SESSION}/metadata"
+WANTED = {"a": "x" * 5_000, "b": [1, 2, 3]}
+PLAIN = json.dumps({"metadata": WANTED}).encode()
+GZIP, ZLIB = gzip.compress(PLAIN), zlib.compress(PLAIN)
+RAW_DEFLATE = zlib.compress(PLAIN, wbits=-15)
+
+
+async def put(api: Api, encoding: str, raw: bytes, *, chunk: int = 0) -> Any:
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(raw), chunk):
+            yield raw[at : at + chunk]
+
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    return await api.call("PUT", METADATA, data=pieces() if chunk else raw, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "raw"),
+    [
+        ("gzip", GZIP),
+        ("GZIP", GZIP),
+        ("deflate", ZLIB),
+        ("deflate", RAW_DEFLATE),
+        ("identity", PLAIN),
+        ("gzip", gzip.compress(PLAIN, 0)),
+    ],
+)
+@pytest.mark.parametrize("chunk", [0, 1, 7])
+async def test_what_is_packed_well_is_taken(
+    api: Api, encoding: str, raw: bytes, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for piece in (unpacking.PIECE, 10):
+        monkeypatch.setattr(unpacking, "PIECE", piece)
+        assert (await put(api, encoding, raw, chunk=chunk)).status == 200
+        assert await api.store.metadata(SESSION) == WANTED
+
+
+BROKEN = [
+    *(("gzip", GZIP[:length]) for length in (1, 2, 9, 10, 20, len(GZIP) - 8, len(GZIP) - 1)),
+    *(("deflate", ZLIB[:length]) for length in (1, 2, 20, len(ZLIB) - 1)),
+    ("deflate", RAW_DEFLATE[:-1]),
+    ("gzip", GZIP[:10] + b"\xff" * 50),
+    ("gzip", GZIP[:-8] + bytes(8)),  # its checksum
+    ("gzip", GZIP + b"more"),
+    ("gzip", GZIP + GZIP),
+    ("gzip", PLAIN),
+    ("gzip", ZLIB),
+    ("deflate", GZIP),
+    ("deflate", b"\x78\x9c\xff\xff"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "raw"), BROKEN)
+@pytest.mark.parametrize("chunk", [0, 5])
+async def test_a_broken_packed_body_is_refused_whole(
+    api: Api, logged: list[str], encoding: str, raw: bytes, chunk: int
+) -> None:
+    """Half of one would be an empty body: the metadata would be gone."""
+    await api.call("PUT", METADATA, {"metadata": {"kept": 1}})
+    answer = await put(api, encoding, raw, chunk=chunk)
+    told = answer.json()
+    assert (answer.status, told["field"]) == (400, "body")
+    assert told["remedy"]
+    assert await api.store.metadata(SESSION) == {"kept": 1}
+    assert_quiet(logged)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["br", "zstd", "compress", "x", "gzip, gzip", "\xff", "é" * 50]
+)
+@pytest.mark.parametrize("raw", [GZIP, b"{}", b"\xff"])
+async def test_another_packing_is_told(
+    api: Api, logged: list[str], encoding: str, raw: bytes
+) -> None:
+    answer = await put(api, encoding, raw)
+    told = answer.json()
+    assert (answer.status, told["field"]) == (415, "Content-Encoding")
+    assert "gzip" in told["remedy"]
+    assert_quiet(logged)
+
+
+async def test_no_body_is_none_however_it_is_packed(api: Api) -> None:
+    for encoding in ("gzip", "br"):
+        assert (await put(api, encoding, b"")).status == 200
+        answer = await api.call("GET", METADATA, headers={"Content-Encoding": encoding})
+        assert answer.status == 200
+    empty = f"PUT {METADATA} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
+    empty += "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert b" 200 " in await sent(api, empty.encode())
+
+
+def assert_quiet(logged: list[str]) -> None:
+    """Nothing but details was logged."""
+    text = "".join(logged)
+    assert "Traceback" not in text
+    assert not any(line.startswith(("ERROR", "WARNING", "CRITICAL")) for line in logged)
+
+
+@pytest.mark.parametrize("given", ["0" * 5_000, "1" * 5_000, "9" * 19, "9" * 25, "-1", "1.0", "²"])
+@pytest.mark.parametrize("place", ["header", "query"])
+async def test_the_id_of_an_event(api: Api, logged: list[str], given: str, place: str) -> None:
+    head = f"GET /api/events{'?last_event_id=' + given if place == 'query' else ''} HTTP/1.1\r\n"
+    head += f"Host: localhost\r\nX-Api-Key: {KEY}\r\n"
+    head += f"Last-Event-ID: {given}\r\n" if place == "header" else ""
+    assert b" 400 " in await sent(api, f"{head}\r\n".encode())
+    assert_quiet(logged)
+
+
+# ---- half surrogate pairs, and bytes that are no UTF-8 ----
+
+HALVES = [b"\xed\xa0\x80", b"\xff", b"%ED%A0%80", b"%FF", b"%ud800"]
+IN_A_PATH = ["/%s", "/api/sessions/%s/status", "/api/messages/%s", "/api/media/%s"]
+IN_A_PATH += ["/api/webhooks/dead/%s", "/sessions/%s/status"]
+IN_A_QUERY = ["/api/sessions/{}/qr?format=%s", "/api/sessions/{}/qr?wait=%s", "/health?%s=1"]
+IN_A_QUERY += ["/api/messages?state=%s", "/api/events?last_event_id=%s", "/health?api_key=%s"]
+HEADERS = ["Host", "X-Api-Key", "Authorization", "Last-Event-ID", "Accept", "Idempotency-Key"]
+HEADERS += ["Content-Type", "Origin", "Range", "If-None-Match", "Cookie", "Expect", "Forwarded"]
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("path", [*IN_A_PATH, *IN_A_QUERY])
+@pytest.mark.parametrize("key", [KEY, "none"])
+async def test_half_a_character_in_the_address(
+    api: Api, logged: list[str], half: bytes, path: str, key: str
+) -> None:
+    address = path.replace("{}", SESSION).encode().replace(b"%s", half)
+    head = b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: " + key.encode()
+    told = await sent(api, head + b"\r\n\r\n")
+    assert told.split()[1] in {b"200", b"400", b"401", b"404"}
+    assert_quiet(logged)
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("header", HEADERS)
+async def test_half_a_character_in_a_header(
+    api: Api, logged: list[str], half: bytes, header: str
+) -> None:
+    """Of every route that reads headers, and where it is the key itself."""
+    body = json.dumps({"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"})
+    for line in ("GET /health", "GET /api/sessions", "POST /api/messages/send"):
+        usual = {"Host": "localhost", "X-Api-Key": KEY, "Content-Type": "application/json"}
+        usual.pop(header, None)
+        head = f"{line} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in usual.items())
+        raw = head.encode() + header.encode() + b": " + half + b"\r\n\r\n" + body.encode()
+        status = int((await sent(api, raw)).split()[1])
+        assert status == 200 or 400 <= status < 500
+    assert_quiet(logged)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"session_id": "\ud800"},
+        {"\udfff": 1},
+        {"api_key": "\ud800"},
+        {"session_id": SESSION, "metadata": {"a": ["\udc80"]}},
+    ],
+)
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_half_a_character_in_the_body(
+    api: Api, logged: list[str], body: dict[str, Any], key: str | None
+) -> None:
+    answer = await api.call("PUT", METADATA, body, key=key)
+    assert answer.status == (400 if key else 401)
+    assert answer.json()["remedy"]
+    assert_quiet(logged)
+
+
+@pytest.mark.parametrize("expected", [b"200-ok", b"\xff", b"100-continue, x", b"x" * 5_000])
+@pytest.mark.parametrize("path", [b"/health", b"/nowhere"])
+async def test_what_is_expected(api: Api, logged: list[str], expected: bytes, path: bytes) -> None:
+    head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: " + expected + b"\r\n\r\n"
+    told = await sent(api, head)
+    assert b" 417 " in told
+    assert b"application/json" in told
+    assert_quiet(logged)
+
+
+# ---- bad keys ----
+
+
+async def test_bad_keys_are_slow_and_good_ones_are_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REFUSAL_DELAY", 3.0)
+    at_once = [
+        await api.call("GET", "/api/sessions", key="x") for _ in range(limits.REFUSED_AT_ONCE)
+    ]
+    assert {answer.status for answer in at_once} == {401}
+    slow = [asyncio.create_task(api.call("GET", "/api/sessions", key="x")) for _ in range(20)]
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"}
+    await wait_until(lambda: waiting(api) == 20, "they wait")
+    for _ in range(10):
+        assert (await api.call("GET", "/api/sessions")).status == 200
+        assert (await api.call("GET", "/health", key=None)).status == 200
+        sent_ = await api.call("POST", "/api/messages/send", body | {"api_key": KEY}, key=None)
+        assert sent_.status == 200
+    assert not any(task.done() for task in slow)
+    assert {(await task).status for task in slow} == {401}
+    assert waiting(api) == 0
+
+
+async def test_so_many_bad_keys_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REFUSAL_DELAY", 2.0)
+    monkeypatch.setattr(limits, "REFUSALS_WAITING", 2)
+    for _ in range(limits.REFUSED_AT_ONCE):
+        await api.call("GET", "/api/sessions", key="x")
+    slow = [asyncio.create_task(api.call("GET", "/api/sessions", key="x")) for _ in range(2)]
+    await wait_until(lambda: waiting(api) == 2, "they wait")
+    assert (await api.call("GET", "/api/sessions", key="x")).status == 401
+    assert not any(task.done() for task in slow)
+    assert {(await task).status for task in slow} == {401}
+
+
+async def test_after_a_quiet_second_a_bad_key_is_refused_at_once(api: Api) -> None:
+    for _ in range(limits.REFUSED_AT_ONCE + 1):  # the last one waits, and so the second is over
+        await api.call("GET", "/api/sessions", key="x")
+    began = time.monotonic()
+    assert (await api.call("GET", "/api/sessions", key="x")).status == 401
+    assert time.monotonic() - began < limits.REFUSAL_DELAY
+    assert waiting(api) == 0
+
+
+def waiting(api: Api) -> int:
+    """Refusals that are not told yet."""
+    return api.app[limits.LOAD].refusals._waiting

@@ -1,0 +1,233 @@
+"""Connections: whoever says nothing is shown out, and there is always room for one more.
+
+The oldest idle connection makes the room. One that is working on a request never does: the
+application's requests come whole within milliseconds, and so it is never the one that waits.
+"""
+
+import asyncio
+import socket
+from logging import Logger
+from typing import Final
+
+from aiohttp import web
+from loguru import logger
+
+from waguard.api.problems import answer
+from waguard.errors import WaguardError
+
+CONNECTIONS: Final = 2_048  # about 8 kB of memory each
+HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
+IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies keep one for up to 60
+HEADS: Final = 8 << 20  # bytes that all together have said of requests that are not there yet
+AHEAD: Final = 64 << 10  # bytes of further requests, while one is under way
+HEADERS: Final = 64  # of a request, of up to 8 kB each
+READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
+PAUSE: Final = 0.1  # s; then there may be a place again
+TOLD_EVERY: Final = 60.0  # s
+_CONTINUE: Final = "100-continue"
+
+
+class Connection(web.RequestHandler):
+    """One of a door's; its own clock runs while no request is under way."""
+
+    def __init__(self, door: "Door", server: web.Server, log: Logger) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=log,
+            # it would write the query, and with it the key
+            access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
+            auto_decompress=False,
+            max_headers=HEADERS,
+        )
+        self._door = door
+        self.said = 0
+        """Bytes since the last request came whole: parts of others, which the parser keeps."""
+        self._request: web.BaseRequest | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        self._door.arrived(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See ``asyncio.Protocol``."""
+        super().connection_lost(exc)
+        self._door.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        # nothing is missing of the request that is under way: this is of another one
+        ahead = self._request is not None and self._request.content.is_eof()
+        super().data_received(data)
+        self._door.heard(self, len(data), ahead=ahead)
+
+    def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
+        """A request is under way, until the task has written its response."""
+        self._request = request
+        self._door.busy(self)
+        task.add_done_callback(self._done)
+
+    def _done(self, _: "asyncio.Task[object]") -> None:
+        self._request = None
+        self._door.idle(self)
+
+
+class ExpectationError(WaguardError):
+    """aiohttp answers to this by itself, and shows what was sent to it."""
+
+    status = 417
+
+
+class Door(web.BaseSite):
+    """Accepts connections for an application, ``most`` at a time."""
+
+    def __init__(
+        self, runner: web.AppRunner, listener: socket.socket, log: Logger, *, most: int
+    ) -> None:
+        super().__init__(runner)
+        assert runner.server  # noqa: S101 - a site is made of a runner that is set up
+        self._web_server = runner.server
+        self._application = runner.server.request_handler
+        self._listener = listener
+        self._log = log
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Connection] = set()
+        # the oldest first, with the end of each
+        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._said = 0  # by those
+        self._coming: set[asyncio.Task[None]] = set()
+        self._resumption: asyncio.TimerHandle | None = None
+        self._untold = 0
+        self._told_at = -TOLD_EVERY
+
+    @property
+    def name(self) -> str:
+        """See ``web.BaseSite``."""
+        return str(self._listener.getsockname())
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        await super().start()
+        self._web_server.request_handler = self._attend
+        self._loop.add_reader(self._listener, self._accept)
+
+    async def stop(self) -> None:
+        """Accept no more; those that are there are the runner's to end."""
+        self._loop.remove_reader(self._listener)
+        if self._resumption:
+            self._resumption.cancel()
+        self._listener.close()
+        await asyncio.gather(*self._coming)
+        await super().stop()
+
+    # ---- what connections say ----
+
+    def arrived(self, connection: Connection) -> None:
+        """Its clock begins."""
+        self._wait(connection, HEAD_DEADLINE)
+
+    def idle(self, connection: Connection) -> None:
+        """It waits for the next request, unless it was lost meanwhile."""
+        if connection in self._open:
+            self._wait(connection, IDLE_DEADLINE)
+
+    def _wait(self, connection: Connection, deadline: float) -> None:
+        self._idle[connection] = self._loop.call_later(deadline, self._show_out, connection)
+
+    def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
+        """It said so many bytes; those of a request's body are no matter of the door's."""
+        if connection in self._idle:
+            connection.said += count
+            self._said += count
+            while self._said > HEADS:
+                self._show_out(next(one for one in self._idle if one.said))
+        elif ahead:
+            connection.said += count
+            if connection.said > AHEAD:
+                self._show_out(connection)
+
+    def busy(self, connection: Connection) -> None:
+        """A request of it is under way."""
+        if timer := self._idle.pop(connection, None):
+            timer.cancel()
+            self._said -= connection.said
+        connection.said = 0
+
+    def left(self, connection: Connection) -> None:
+        """It is no more."""
+        self.busy(connection)
+        self._open.discard(connection)
+
+    async def _attend(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A request is under way, until its task has written the response."""
+        if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
+            request.protocol.attend(request, task)
+        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            wrong = ExpectationError(
+                "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
+            )
+            return answer(wrong)
+        return await self._application(request)
+
+    def _show_out(self, connection: Connection) -> None:
+        self.left(connection)
+        if isinstance(connection.transport, asyncio.Transport):
+            connection.transport.abort()  # what it has not taken so far, it will not take
+
+    # ---- what comes in ----
+
+    def _accept(self) -> None:
+        """Somebody knocks. One at a time: room is made for nobody who is not there."""
+        if len(self._open) >= self._most and not self._make_room():
+            self._tell(f"{self._most} connections are at work")
+            self._pause()
+            return
+        try:
+            accepted, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # mostly no file or memory is left
+            self._tell(error.strerror or str(error))
+            if not self._make_room():  # its file is free when this is called again
+                self._pause()
+            return
+        self._receive(accepted)
+
+    def _receive(self, accepted: socket.socket) -> None:
+        connection = Connection(self, self._web_server, self._log)
+        self._open.add(connection)
+        task = self._loop.create_task(self._begin(connection, accepted))
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    async def _begin(self, connection: Connection, accepted: socket.socket) -> None:
+        try:
+            accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            milliseconds = int(READ_DEADLINE * 1000)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError:  # it is gone already
+            self.left(connection)
+            accepted.close()
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        self._show_out(oldest)
+        return True
+
+    def _pause(self) -> None:
+        """Those that knock wait in the kernel's queue."""
+        self._loop.remove_reader(self._listener)
+        self._resumption = self._loop.call_later(
+            PAUSE, self._loop.add_reader, self._listener, self._accept
+        )
+
+    def _tell(self, why: str) -> None:
+        self._untold += 1
+        if self._loop.time() - self._told_at >= TOLD_EVERY:
+            logger.warning("there is no room for one more connection", why=why, times=self._untold)
+            self._untold, self._told_at = 0, self._loop.time()

@@ -1,0 +1,66 @@
+"""What a JSON text holds, as far as it shows without decoding it: at a cost that its length bounds."""
+
+import json
+import re
+from itertools import accumulate, islice
+from typing import Final
+
+Text = bytes | bytearray
+
+VALUES: Final = 100_000  # of objects and arrays; one takes up to a hundred bytes when it is decoded
+DEPTH: Final = 64  # nested objects and arrays; what writes them again recurses
+CANDIDATES: Final = 64  # places at which a text may have its key
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # one without an end, too
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+# each character as it is, or escaped
+_API_KEY: Final = b"".join(
+    b"(?:%c|\\\\u(?i:%04x))" % (character, character) for character in b"api_key"
+)
+_KEY: Final = re.compile(
+    b'"' + _API_KEY + rb'"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.){1,4096}+")', re.DOTALL
+)
+
+
+def excess(text: Text) -> tuple[str, str] | None:
+    """Why it is not to be decoded, and the remedy; None: it may be, if it is JSON at all."""
+    if _values(text) <= DEPTH:  # as nearly every text is, whatever its strings hold
+        return None
+    bare = _without_strings(text)
+    if bare is None or _values(bare) > VALUES:
+        return "holds too many values", f"send at most {VALUES}"
+    # there are no more that open, and where as many close as open the text ends
+    brackets = bare.translate(None, _NO_BRACKETS)[: 2 * VALUES]
+    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEPTH:
+        return "is nested too deeply", f"nest at most {DEPTH} levels"
+    return None
+
+
+def _without_strings(text: Text) -> bytearray | None:
+    """None: there are more than such a text has, a key for each value."""
+    bare, end = bytearray(), 0
+    for number, string in enumerate(_STRING.finditer(text)):
+        if number > 2 * VALUES:
+            return None
+        bare += text[end : string.start()]
+        end = string.end()
+    return bare + text[end:]
+
+
+def _values(text: Text) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def keys(text: Text) -> list[str]:
+    """Every text that stands behind an ``api_key``, at any depth: it is a quick first look, which
+    can take too many for a key of the text, and misses none of its first ones."""
+    found = (_decoded(match[1]) for match in islice(_KEY.finditer(text), CANDIDATES))
+    return [one for one in found if one is not None]
+
+
+def _decoded(string: bytes) -> str | None:
+    try:
+        return str(json.loads(string))
+    except ValueError:
+        return None
