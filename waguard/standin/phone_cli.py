@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +42,13 @@ def phone_main(argv: Sequence[str]) -> int:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _add_lids(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    migrate = command("migrate", "give the account's chat with a number a LID")
+    migrate.add_argument("number")
+    migrate.add_argument("lid", help="its digits")
+    command("reveal", "let the account's browsers know whose LID it is").add_argument("number")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     receipt = command("receipt", "the recipient got, read or played a message")
     receipt.add_argument("id")
     receipt.add_argument("ack", choices=list(ACKS))
+    receipt.add_argument("--reader", help="which member of a group")
+    _add_lids(command)
     edit = command("edit", "give a message to the account another text")
     edit.add_argument("id")
     edit.add_argument("body")
