@@ -44,7 +44,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _add_lids(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_recipients(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    receipt = command("receipt", "the recipient got, read or played a message")
+    receipt.add_argument("id")
+    receipt.add_argument("ack", choices=list(ACKS))
+    receipt.add_argument("--reader", help="which member of a group")
     migrate = command("migrate", "give the account's chat with a number a LID")
     migrate.add_argument("number")
     migrate.add_argument("lid", help="its digits")
@@ -83,11 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--file", type=Path, help="send this file")
     write.add_argument("--mimetype", help="the file's type (default: by its name)")
     write.add_argument("--timestamp", type=int, help="Unix time (default: now)")
-    receipt = command("receipt", "the recipient got, read or played a message")
-    receipt.add_argument("id")
-    receipt.add_argument("ack", choices=list(ACKS))
-    receipt.add_argument("--reader", help="which member of a group")
-    _add_lids(command)
+    _add_recipients(command)
     edit = command("edit", "give a message to the account another text")
     edit.add_argument("id")
     edit.add_argument("body")
