@@ -1,0 +1,111 @@
+"""Numbers and LIDs: one person, one message, under whatever ids they appear."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.policy.identity import (
+    MessageKey,
+    People,
+    canonical,
+    is_unidentified,
+    message_aliases,
+    parse,
+)
+
+ANNA, BEN = "4917000001@c.us", "4917000002@c.us"
+OLD, NEW, OTHER = "7000001@lid", "7000002@lid", "7000003@lid"
+GROUP = "120363000000000001@g.us"
+
+
+def test_a_number_is_known_by_all_its_lids() -> None:
+    people = People([(OLD, ANNA), (NEW, ANNA)])
+    assert people.aliases(OLD) == people.aliases(ANNA) == (ANNA, NEW, OLD)
+    assert people.number(NEW) == ANNA
+    assert people.aliases(OTHER) == (OTHER,)
+    assert people.aliases(GROUP) == (GROUP,)
+
+
+def test_the_newest_number_of_a_lid_wins_and_its_history_is_kept() -> None:
+    people = People([(OLD, ANNA)])
+    assert not people.learn(OLD, ANNA)
+    assert people.learn(OLD, BEN)
+    assert people.number(OLD) == BEN
+    assert people.aliases(ANNA) == (ANNA,)
+    assert people.lids(ANNA) == (OLD,)
+
+
+@pytest.mark.parametrize(("lid", "number"), [(ANNA, BEN), (OLD, NEW), (GROUP, ANNA), (ANNA, OLD)])
+def test_only_a_lid_has_a_number(lid: str, number: str) -> None:
+    assert not People().learn(lid, number)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"true_{ANNA}_3EB0", MessageKey(True, ANNA, "3EB0")),
+        (f"false_{GROUP}_A_{OLD}", MessageKey(False, GROUP, "A", OLD)),
+        (f"false_{ANNA}_A_B", MessageKey(False, ANNA, "A_B")),
+        (f"false_{ANNA}_A_\n", MessageKey(False, ANNA, "A_\n")),
+        ("", None),
+        ("odd", None),
+        (f"true_{ANNA}", None),
+    ],
+)
+def test_an_id_is_read(text: str, key: MessageKey | None) -> None:
+    assert parse(text) == key
+    assert key is None or str(key) == text
+
+
+def test_the_application_is_told_numbers() -> None:
+    people = People([(OLD, ANNA)])
+    told = [
+        (MessageKey(False, OLD, "A"), f"false_{ANNA}_A"),
+        (MessageKey(False, GROUP, "A", OLD), f"false_{GROUP}_A_{ANNA}"),
+        (MessageKey(False, GROUP, "A", OTHER), f"false_{GROUP}_A_{OTHER}"),
+        (MessageKey(True, GROUP, "A", OLD), f"true_{GROUP}_A"),
+    ]
+    for key, expected in told:
+        assert str(canonical(key, people)) == expected
+
+
+def test_a_message_is_the_same_under_each_alias_of_its_chat_and_author() -> None:
+    people = People([(OLD, ANNA), (NEW, ANNA)])
+    assert set(message_aliases(f"false_{OLD}_A", people)) == {
+        f"false_{who}_A" for who in (ANNA, OLD, NEW)
+    }
+    assert set(message_aliases(f"false_{GROUP}_A_{ANNA}", people)) == {
+        f"false_{GROUP}_A_{who}" for who in (ANNA, OLD, NEW)
+    }
+    assert message_aliases(f"true_{GROUP}_A_{OTHER}", people) == (
+        f"true_{GROUP}_A",
+        f"true_{GROUP}_A_{OTHER}",
+    )
+    assert message_aliases("odd", people) == ("odd",)
+
+
+def test_one_stem_in_two_chats_is_two_messages() -> None:
+    people = People([(OLD, ANNA), (OTHER, BEN)])
+    anna, ben = (set(message_aliases(f"true_{who}_A", people)) for who in (OLD, OTHER))
+    assert not anna & ben
+    echoed = set(message_aliases(f"false_{OLD}_A", people))
+    assert not anna & echoed
+
+
+wids = st.sampled_from([ANNA, BEN, OLD, NEW, OTHER, GROUP])
+
+
+@given(st.lists(st.tuples(wids, wids)), st.booleans(), wids, st.text(min_size=1), wids | st.none())
+def test_an_id_is_among_its_aliases_and_all_have_the_same_canonical_one(
+    pairs: list[tuple[str, str]], from_me: bool, chat: str, stem: str, author: str | None
+) -> None:
+    people, key = People(pairs), MessageKey(from_me, chat, stem, author)
+    aliases = message_aliases(str(key), people)
+    assert str(key) in aliases
+    parsed = [found for alias in aliases if (found := parse(alias))]
+    assert {str(canonical(one, people)) for one in parsed} == {aliases[0]}
+
+
+def test_only_a_lid_without_a_number_is_nobody_yet() -> None:
+    people = People([(OLD, ANNA)])
+    assert [who for who in (ANNA, OLD, NEW, GROUP) if is_unidentified(who, people)] == [NEW]
