@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
+from waguard.policy.identity import People
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -50,7 +51,8 @@ class Bench:
     def __init__(self) -> None:
         self.page: Page | None = Page()
         self.emitted: asyncio.Queue[Incoming | BackfillGap] = asyncio.Queue()
-        self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"))
+        people = People([("777@lid", "49170@c.us")])
+        self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"), people)
 
     def at_hand(self) -> WhatsAppPage:
         return cast("WhatsAppPage", self.page)
@@ -280,6 +282,19 @@ async def test_what_this_worker_sends_is_not_told(bench: Bench, shown_as: str) -
     assert (await bench.message()).body == "text 2"
     assert bench.page
     assert bench.page.asked == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "true_49171@c.us_3EB0", "chat": "49171@c.us"},  # one stem in two chats
+        {"id": "false_49170@c.us_3EB0", "from_me": False, "sender": "49170@c.us"},  # an echoed id
+    ],
+)
+async def test_a_stem_alone_keeps_nothing_back(bench: Bench, other: dict[str, Any]) -> None:
+    bench.it.sends("true_49170@c.us_3EB0")
+    bench.it.take("message", told(1, **OWN | other))
+    assert (await bench.message()).id == other["id"]
 
 
 # ---- what was missed ----

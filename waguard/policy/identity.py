@@ -19,7 +19,7 @@ GROUP: Final = "@g.us"
 _KEY: Final = re.compile(r"(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageKey:
     """WhatsApp's id of a message in its parts: ``true_<chat>_<stem>_<author>``, true for our own."""
 
@@ -39,7 +39,7 @@ def parse(message_id: str) -> MessageKey | None:
     if found is None:
         return None
     from_me, chat, stem, author = found.groups()
-    return MessageKey(from_me == "true", chat, stem, author)
+    return MessageKey(from_me=from_me == "true", chat=chat, stem=stem, author=author)
 
 
 class People:

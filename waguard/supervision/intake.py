@@ -15,6 +15,7 @@ from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     Ack,
+    Acquainted,
     BackfillGap,
     CatchUp,
     Edit,
@@ -102,6 +103,8 @@ class Intake:
             case MessageError() as it:
                 logger.error("the page told something odd", what=it.what, id=it.id, why=it.error)
                 return translate.unreadable(row, it, event.at)
+            case Acquainted():
+                pass
             case BackfillGap(chat=chat, why=why, since=since):
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}

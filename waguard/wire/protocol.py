@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -154,9 +154,11 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
 
 
 class Acks(Struct, tag="acks", frozen=True, kw_only=True):
-    """What the page shows as the acks of these sends."""
+    """What the page shows as the acks of these sends; ``aliases``: by id, what else its chat was
+    ever called."""
 
     ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
 
 
 Call = (
@@ -310,6 +312,13 @@ class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
     """Of ``raw``: what makes it the same when it is read again and has no id."""
 
 
+class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
+    """The page knows whose LID (``…@lid``) it is: that of this number (``…@c.us``)."""
+
+    lid: str
+    number: str
+
+
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
     """Of this chat not all may have been told that came since then, or not in order."""
 
@@ -338,7 +347,7 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
 
 
 Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
-Lasting = Incoming | BackfillGap | LoggedOut | ProfileMended
+Lasting = Incoming | Acquainted | BackfillGap | LoggedOut | ProfileMended
 
 
 class Event(Struct, tag="event", frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from waguard.host import logs, procfs
 from waguard.host.patience import patience
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.policy.identity import People
 from waguard.policy.link import Link
 from waguard.policy.probe import Hearing, listen, should_end_script
 from waguard.policy.profile import CredentialsLost
@@ -76,7 +77,7 @@ from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
-from waguard.worker.told import KINDS, word
+from waguard.worker.told import KINDS, acquainted, word
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -112,7 +113,8 @@ class SessionWorker:
         )
         self._daemon = DaemonLink(hello, self._answer)
         self._watch = LinkWatch()
-        self._inbound = Inbound(self._daemon.event, spec.left_out)
+        self._people = People()
+        self._inbound = Inbound(self._daemon.event, spec.left_out, self._people)
         self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
         self._silence: str | None = None
@@ -438,6 +440,8 @@ class SessionWorker:
         match kind:
             case _ if kind in KINDS:
                 self._inbound.take(kind, told)
+            case "people":
+                self._meet(told)
             case "logout_reason":
                 self._logout_reason = word(told)
             case "logout":
@@ -458,6 +462,14 @@ class SessionWorker:
                 self._changed.set()
             case _:
                 self._changed.set()
+
+    def _meet(self, told: Any) -> None:
+        """Before what is told of them: the daemon keeps the order."""
+        found = acquainted(told)
+        if found is None:
+            logger.warning("the page told something odd of people")
+        elif self._people.learn(found.lid, found.number):
+            self._daemon.event(found)
 
     def _report(self) -> None:
         ready = self._phase == "ready"
@@ -507,8 +519,8 @@ class SessionWorker:
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
             case Exists(chat=chat):
                 return Value(flag=await self._page.exists(chat))
-            case Acks(ids=ids):
-                return Value(acks=await sending.acks(self._page, ids))
+            case Acks():
+                return Value(acks=await sending.acks(self._page, call, self._people))
             case CatchUp():
                 return await self._catch_up(self._page, call)
 
@@ -516,14 +528,19 @@ class SessionWorker:
         if self._watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
         self._inbound.sends(call.message_id)
-        return await sending.send(page, call)
+        return await sending.send(page, call, self._people)
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:
         """A daemon that asks again waits for what is being done; another one asks for less."""
         asked, task = self._backfill or (None, None)
         if task is None or task.done() or asked != call:
             self._end_backfill()
-            backfill = Backfill(self._inbound, gap=self._daemon.event, room=self._daemon.room)
+            backfill = Backfill(
+                self._inbound,
+                gap=self._daemon.event,
+                room=self._daemon.room,
+                people=self._people,
+            )
             reading = backfill.run(page, call, self._spec.left_out)
             task = asyncio.create_task(reading, name="backfill")
             self._backfill = call, task

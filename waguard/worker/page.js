@@ -14,17 +14,39 @@
   const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
-  // the application knows people by their phone numbers
+  // Whose LID it is may be known later than the LID, and change: what is new is told, each once.
+  const MOST_UNKNOWN = 1_000;
+  const numbers = new Map();
+  const unknown = new Set();
+  const isNumber = (lid, number) => {
+    unknown.delete(lid);
+    if (numbers.get(lid) === number) return;
+    numbers.set(lid, number);
+    tell('people', { lid, number });
+  };
+  const cached = (name, id) => attempt(() => wid(W.whatsapp.lidPnCache[name](W.util.createWid(id))));
+  const numberOf = (lid) => {
+    const number = cached('getPhoneNumber', lid);
+    if (number) isNumber(lid, number);
+    else if (unknown.size < MOST_UNKNOWN) unknown.add(lid);
+    return number;
+  };
   const person = (value) => {
     const id = wid(value);
-    if (!id || !id.endsWith('@lid')) return id;
-    return attempt(() => wid(W.whatsapp.lidPnCache.getPhoneNumber(value))) || id;
+    return id && id.endsWith('@lid') ? numberOf(id) ?? id : id;
   };
+  const meet = (...people) => people.forEach(person);
+  const met = (value) => {
+    meet(value);
+    return wid(value);
+  };
+  const lidOf = (id) => (id.endsWith('@c.us') ? cached('getCurrentLid', id) : null);
 
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
     const chat = wid(id.remote);
+    meet(chat, id.participant);
     const media = get('mimetype') !== null;
     return {
       id: text(id),
@@ -71,18 +93,75 @@
     };
   };
 
+  // Under which id WhatsApp has the chat of a number now: that of its LID, where it has one.
+  const resolve = async (chat) => {
+    if (!chat.endsWith('@c.us') && !chat.endsWith('@lid')) return chat;
+    const found = wid((await W.chat.find(chat)).id);
+    if (chat.endsWith('@c.us') && found.endsWith('@lid')) isNumber(found, chat);
+    return found;
+  };
+
+  // A message's id begins with its chat's; in a group wa-js finds receipts only under our own LID.
+  const myLid = () => attempt(() => wid(W.conn.getMyUserLid()));
+  const partsOf = (messageId) => /^(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?$/s.exec(messageId)?.slice(1) ?? [];
+  const idIn = (chat, messageId) => {
+    const stem = partsOf(messageId)[2];
+    return ['true', chat, stem, ...(chat.endsWith('@g.us') && myLid() ? [myLid()] : [])].join('_');
+  };
+
+  // wa-js sees before it transmits that a chat has another id meanwhile; then, and only then, once more.
+  const WRONG_CHAT = 'message_key_remote_id_is_not_same_of_chat';
+  const inItsChat = async (chat, { messageId, ...options }, transmit) => {
+    for (let isFirst = true; ; isFirst = false) {
+      const target = await resolve(chat).catch((error) => ({ refused: 'no_chat', why: text(`${error}`) }));
+      if (target.refused) return target; // nothing has left
+      try {
+        return await transmit(target, { ...options, messageId: idIn(target, messageId) });
+      } catch (error) {
+        if (!isFirst || error?.code !== WRONG_CHAT) throw error;
+      }
+    }
+  };
+
+  // All ids that a message may have where its chat is one of these.
+  const variants = (messageId, chats) => {
+    const [fromMe, , stem, author] = partsOf(messageId);
+    if (!stem) return [messageId];
+    const authors = [author, author && lidOf(author), author && person(author)];
+    if (fromMe === 'true') authors.push(myLid(), null);
+    const ids = chats.flatMap((chat) => authors.map((one) => [fromMe, chat, stem, one].filter(Boolean).join('_')));
+    return [...new Set([messageId, ...ids])];
+  };
+
+  // The message, wherever it stands; null: it stands nowhere. Where one could not be looked at, that is thrown.
+  const lookUp = async (messageId, ...aliases) => {
+    const chat = partsOf(messageId)[1] ?? '';
+    const known = [chat, ...aliases, lidOf(chat), person(chat)].filter(Boolean);
+    const failures = [];
+    const among = async (chats) => {
+      for (const id of variants(messageId, chats)) {
+        const found = await W.chat.getMessageById(id).catch((error) => {
+          if (!NOT_THERE.has(error?.code)) failures.push(error);
+          return null;
+        });
+        if (found) return found;
+      }
+      return null;
+    };
+    const message = (await among(known)) ?? (await among([await resolve(chat)]));
+    if (!message && failures.length) throw failures[0];
+    return message;
+  };
+
   const quotable = async (chat, messageId) => {
-    const message = await W.chat.getMessageById(messageId).catch((error) => {
-      if (['msg_not_found', 'chat_not_found'].includes(error.code)) return null;
-      throw error;
-    });
-    const isHere = message && person(message.id.remote) === person(W.util.createWid(chat));
-    return isHere ? message : null;
+    const message = await lookUp(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat]));
+    return message && person(message.id.remote) === person(chat) ? message : null;
   };
 
   // Only a clear no counts: a server that fails says nothing, which wa-js shows as a no.
   const hasNoWhatsApp = async (chat) => {
-    if (!chat.endsWith('@c.us') || W.chat.get(chat) || (await W.contact.queryWidExists(chat))) return false;
+    if (!chat.endsWith('@c.us')) return false;
+    if ([chat, lidOf(chat)].some((id) => id && W.chat.get(id)) || (await W.contact.queryWidExists(chat))) return false;
     return !(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
   };
 
@@ -111,6 +190,7 @@
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};
       const authenticated = attempt(() => W.conn.isAuthenticated());
+      meet(...unknown);
       const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
       return {
         // before this wa-js has not wired its events: a message or a logout would be missed
@@ -125,28 +205,27 @@
     },
     async sendText(chat, body, given) {
       const { refused, options } = await prepare(chat, given);
-      return refused ? { refused } : outcome(await W.chat.sendTextMessage(chat, body, {
-        waitForAck: true, linkPreview: false, markIsRead: false, ...options,
-      }));
+      return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
+        await W.chat.sendTextMessage(target, body, { waitForAck: true, linkPreview: false, markIsRead: false, ...own }),
+      ));
     },
     async sendFile(chat, dataUrl, given) {
       const { refused, options } = await prepare(chat, given);
-      return refused ? { refused } : outcome(await W.chat.sendFileMessage(chat, dataUrl, {
-        waitForAck: true, markIsRead: false, ...options,
-      }));
+      return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
+        await W.chat.sendFileMessage(target, dataUrl, { waitForAck: true, markIsRead: false, ...own }),
+      ));
     },
-    async ackOf(messageId) {
-      const message = await W.chat.getMessageById(messageId).catch((error) => {
-        if (NOT_THERE.has(error?.code)) return null;
-        throw error; // it is not known whether it is there
-      });
+    // `aliases`: other ids that its chat may have
+    async ackOf(messageId, aliases) {
+      const message = await lookUp(messageId, ...aliases);
       return message ? attempt(() => message.ack) : null;
     },
     // Each chat's id and the time of its newest message: 0 has none, null cannot be read.
     chats: () => ({
-      chats: W.whatsapp.ChatStore.getModelsArray().map((chat) => [
-        attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0)),
-      ]),
+      chats: W.whatsapp.ChatStore.getModelsArray().map((chat) => {
+        attempt(() => meet(chat.id));
+        return [attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0))];
+      }),
     }),
     // Up to `count` messages of a chat: those before one of them, or the newest. Messages that were
     // stored while nobody listened raise no event, and are found only so.
@@ -161,7 +240,8 @@
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {
-      const file = await W.chat.downloadMedia(messageId);
+      const message = await lookUp(messageId); // its chat may have another id meanwhile
+      const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
       if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
       return base64(file);
     },
@@ -193,17 +273,17 @@
     };
   });
   listen('chat.msg_revoke', 'revoke', ({ id, refId, author, from }) => (id.fromMe || !refId ? null : {
-    id: String(id), message_id: String(refId), chat: wid(id.remote), sender: person(author) || person(from),
+    id: String(id), message_id: String(refId), chat: met(id.remote), sender: person(author) || person(from),
     timestamp: seconds(0),
   }));
   listen('chat.new_reaction', 'reaction', ({ id, msgId, reactionText, sender, timestamp }) => (id.fromMe ? null : {
-    id: String(id), message_id: String(msgId), chat: wid(msgId.remote), sender: person(sender),
+    id: String(id), message_id: String(msgId), chat: met(msgId.remote), sender: person(sender),
     text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
   }));
   listen('call.incoming_call', 'call', ({ id, sender, isVideo, isGroup, offerTime }) => ({
-    id: String(id), chat: wid(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
+    id: String(id), chat: met(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
     timestamp: seconds(Number(offerTime)),
   }));
-  listen('chat.msg_ack_change', 'ack', ({ ack, chat, ids }) => ({ ack, chat: wid(chat), ids: ids.map(String) }));
+  listen('chat.msg_ack_change', 'ack', ({ ack, chat, ids }) => ({ ack, chat: met(chat), ids: ids.map(String) }));
   return true;
 })()

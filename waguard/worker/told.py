@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+from waguard.policy.identity import LID, NUMBER
 from waguard.wire.protocol import (
     Ack,
+    Acquainted,
     Edit,
     InboundMessage,
     Incoming,
@@ -89,6 +91,16 @@ def read(kind: str, told: Any, *, now: float) -> tuple[Incoming, ...]:
         return _READERS[kind](told, now)
     except _OddError as error:
         return (_error(kind, told, str(error)),)
+
+
+def acquainted(told: Any) -> Acquainted | None:
+    """Whose LID it is, as the page said; None: it said something odd."""
+    fields = told if isinstance(told, dict) else {}
+    lid = _optional_identity(fields.get("lid"), CHAT_LIMIT) or ""
+    number = _optional_identity(fields.get("number"), CHAT_LIMIT) or ""
+    if not (lid.endswith(LID) and number.endswith(NUMBER)):
+        return None
+    return Acquainted(lid=lid, number=number)
 
 
 def _error(kind: str, told: Any, error: str) -> MessageError:
