@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from waguard.policy.delivery import OLD_SERVICE, Cause
+from waguard.policy.identity import People
 from waguard.policy.inbox import Received
 from waguard.policy.news import Notice
 from waguard.policy.outbox import State
@@ -242,6 +243,9 @@ class Inbox(Protocol):
         Errors are those of ``Store``.
         """
 
+    async def people(self, session_id: str) -> People:
+        """Whose LIDs the session knows. Errors are those of ``Store``."""
+
 
 class ReadyWatch(Protocol):
     """Who must know how sessions stand before it is stored."""
@@ -411,6 +415,17 @@ class Written:
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
     told: tuple[Received, ...] = ()
+    received: tuple[Received, ...] = ()
+    """The entries as the application is told of them: with numbers for LIDs, under known ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who got (2), read (3) or played (4) a message to a group; ``at`` is unix time."""
+
+    reader: str
+    ack: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -486,6 +501,9 @@ class MessageStore(Protocol):
         """The names of the files that webhooks name which still wait."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """As ``Inbox``."""
+
+    async def people(self, session_id: str) -> People:
         """As ``Inbox``."""
 
     async def endpoints(self) -> list[Endpoint]:
@@ -568,6 +586,9 @@ class OutboxStore(Protocol):
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         """By the idempotency key."""
+
+    async def readers(self, session_id: str, message_id: str) -> list[Reader]:
+        """Who of a group has got or read it, by time."""
 
     async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
         """Body and content."""

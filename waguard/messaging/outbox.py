@@ -111,7 +111,7 @@ class Outbox:
         """Being kept, or sent."""
         self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
         """What was not sent, while its row may still say something else."""
-        self._look_ups = LookUps(sessions, self._on_look)
+        self._look_ups = LookUps(sessions, self._on_look, journal.people)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
         self._sending: set[asyncio.Task[Any]] = set()

@@ -232,3 +232,29 @@ OUTBOX = Table(
     Index("waguard_outbox_age", "created_at"),
     sqlite_autoincrement=True,
 )
+
+# whose LID it is, or was: of each LID the newest row counts
+PEOPLE = Table(
+    "waguard_people",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("lid", String(128), nullable=False),
+    Column("number", String(128), nullable=False),
+    Column("learned_at", Double, nullable=False),  # unix time
+    Index("waguard_people_session", "session_id", "id"),
+)
+
+# who of a group has got, read or played a message
+READERS = Table(
+    "waguard_readers",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("message_id", KEY, nullable=False),
+    Column("reader", String(128), nullable=False),
+    Column("ack", Integer, nullable=False),
+    Column("at", Double, nullable=False),  # unix time
+    Index("waguard_readers_message", "message_id", "session_id"),
+    Index("waguard_readers_age", "at"),
+)
