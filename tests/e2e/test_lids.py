@@ -30,7 +30,7 @@ async def nothing_pends(world: World) -> bool:
     path = world.daemon.folder / "state/waguard.db"
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         query = "SELECT count(*) FROM waguard_deliveries WHERE state = 'pending'"
-        return database.execute(query).fetchone() == (0,)
+        return bool(database.execute(query).fetchone() == (0,))
 
 
 async def restarted(world: World, *, meanwhile: Any = None) -> None:
@@ -83,7 +83,7 @@ async def test_a_send_to_a_number_whose_chat_is_a_lid(world: World) -> None:
         assert (data["message_id"], data["ack_level"]) == (told["message_id"], level)
 
     async def is_read() -> bool:
-        return (await messages(world))[0]["status"] == "read"
+        return bool((await messages(world))[0]["status"] == "read")
 
     await world.daemon.until(is_read)
 

@@ -51,7 +51,7 @@ async def take(store: SqlStore, *some: tuple[Received, ...]) -> tuple[bool, ...]
 
 
 def knows(lid: str, number: str = ANNA) -> tuple[Received, ...]:
-    return translate.acquainted(ROW, Acquainted(lid=lid, number=number), AT)
+    return translate.acquainted(ROW, Acquainted(pairs=((lid, number),)), AT)
 
 
 def message(
@@ -332,6 +332,18 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     assert await store.messages.discard(second.id)
     await take(store, knows(LID))
     assert await store.messages.dead() == []
+
+
+@every_database
+async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wall) -> None:
+    await take(store, message(LID, "A"))
+    why, now = "another number", wall.time + 1
+    bury = store.messages.bury
+    assert await bury(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
+    await take(store, knows(LID))
+    assert await told(store) == []
+    [letter] = await store.messages.dead()
+    assert letter.cause == Cause.OTHER_NUMBER
 
 
 @every_database

@@ -16,6 +16,7 @@ from waguard.standin import Policy, StandIn
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
 from waguard.worker.devtools import EvaluationError
+from waguard.worker.told import people
 
 pytestmark = [
     pytest.mark.chromium,
@@ -84,6 +85,18 @@ async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, A
             await asyncio.sleep(0.01)
 
 
+def pairs(browser: BrowserSession) -> list[tuple[str, str]]:
+    """LIDs and their numbers, as the hook told them."""
+    return [pair for kind, data in browser.told if kind == "people" for pair in people(data)]
+
+
+async def introduced(browser: BrowserSession, lid: str, number: str) -> None:
+    async with asyncio.timeout(LONG):
+        while (lid, number) not in pairs(browser):
+            await asyncio.sleep(0.01)
+    assert pairs(browser).count((lid, number)) == 1
+
+
 def at_the_server(browser: BrowserSession, message_id: str) -> int:
     """How often it was transmitted."""
     known = browser.standin.phone.messages(PHONE)
@@ -107,7 +120,7 @@ async def test_what_is_sent_to_a_number_goes_to_the_lid_under_our_stem(
     assert isinstance(said, Sent)
     assert (said.outcome, said.message_id) == ("sent", call.message_id)
     assert at_the_server(browser, under(call, lid)) == 1
-    await told(browser, "people", lid=lid, number=contact.number)
+    await introduced(browser, lid, contact.number)
     assert await browser.page.ack_of(call.message_id) == 1
 
 
@@ -282,8 +295,8 @@ async def test_whose_lid_it_is_is_told_as_soon_as_the_page_knows(browser: Browse
     message = await contact.writes("who is it?")
     assert message.startswith(f"false_{lid}_")
     assert (await told(browser, "message", id=message))["sender"] == lid
-    assert not [data for kind, data in browser.told if kind == "people" and data["lid"] == lid]
+    assert lid not in dict(pairs(browser))
     browser.standin.phone.reveal(contact.digits)
     await drained(browser)
     await browser.page.read(timeout=LONG)
-    await told(browser, "people", lid=lid, number=contact.number)
+    await introduced(browser, lid, contact.number)

@@ -36,8 +36,8 @@ class Kind(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SESSION = "session"
-    PERSON = "person"
-    """Whose LID it is. It is no message, and not kept among them."""
+    PEOPLE = "people"
+    """Whose LIDs they are. It is no message, and not kept among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Received:
     """Who did it, as the page has it."""
     reader: str | None = None
     """Whose receipt it is, of a message in a group."""
-    pair: tuple[str, str] | None = None
-    """A LID and its number."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """LIDs and their numbers."""
 
     def payload(self) -> Mapping[str, Any]:
         """What is kept of it: without a code that could be scanned."""

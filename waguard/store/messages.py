@@ -338,10 +338,12 @@ class SqlMessages:
     ) -> int:
         own = DELIVERIES.c
         chosen = _PENDING
+        if session_id is not None:
+            # what waits for somebody's number is of its old number too
+            chosen = (_PENDING & (own.event == HELD)) | unidentified.WAITS
+            chosen &= own.session_id == session_id
         if endpoint is not None:
             chosen &= own.endpoint == endpoint
-        if session_id is not None:
-            chosen &= (own.session_id == session_id) & (own.event == HELD)
         if before is not None:
             chosen &= own.created_at < before
         return await self._bury(chosen, why, cause, limit)
@@ -355,7 +357,7 @@ class SqlMessages:
         if found:
             values = {"state": "dead", "cause": cause, "last_error": why, "died_at": self._wall()}
             async with self._turn, self._writing() as work:
-                same = update(DELIVERIES).where(own.id.in_(found), _PENDING)
+                same = update(DELIVERIES).where(own.id.in_(found), chosen)
                 await work.connection.execute(same.values(values))
         return len(found)
 
@@ -508,7 +510,7 @@ async def _known(
 
 def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
     received = entry.received
-    if received.kind is Kind.PERSON:
+    if received.kind is Kind.PEOPLE:
         return False
     keys = (received.key, *received.unless)
     if also.is_own(received):

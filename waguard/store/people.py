@@ -39,10 +39,11 @@ class Acquaintances:
         """Keep what is new of whose LIDs they are; what that was, oldest first."""
         news: list[Pair] = []
         for one in received:
-            if one.pair is None or any(len(storable(wid)) > _LENGTH for wid in one.pair):
-                continue
-            if (await self.of(connection, one.session_id)).learn(*one.pair):
-                news.append((one.session_id, *one.pair))
+            known = await self.of(connection, one.session_id)
+            for pair in one.pairs:
+                fits = all(len(wid) <= _LENGTH and wid == storable(wid) for wid in pair)
+                if fits and known.learn(*pair):
+                    news.append((one.session_id, *pair))
         rows = [
             {"session_id": session_id, "lid": lid, "number": number, "learned_at": now}
             for session_id, lid, number in news

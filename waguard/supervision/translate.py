@@ -183,15 +183,15 @@ def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> Receiv
 
 
 def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ...]:
-    """What is stored of whose LID it is."""
+    """What is stored of whose LIDs they are."""
     return (
         Received(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            key=fitting(f"{Kind.PERSON}:{it.lid}:{it.number}"),
-            kind=Kind.PERSON,
+            key=Kind.PEOPLE,
+            kind=Kind.PEOPLE,
             at=at,
-            pair=(it.lid, it.number),
+            pairs=it.pairs,
             told=(),
         ),
     )

@@ -313,10 +313,9 @@ class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
 
 
 class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
-    """The page knows whose LID (``…@lid``) it is: that of this number (``…@c.us``)."""
+    """The page knows whose LIDs (``…@lid``) these are: each with its number (``…@c.us``)."""
 
-    lid: str
-    number: str
+    pairs: tuple[tuple[str, str], ...]
 
 
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):

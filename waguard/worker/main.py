@@ -41,6 +41,7 @@ from waguard.wire.protocol import (
     EXIT_STORAGE_CLOSED,
     PROTOCOL,
     Acks,
+    Acquainted,
     Call,
     CatchUp,
     Exists,
@@ -77,7 +78,7 @@ from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
-from waguard.worker.told import KINDS, acquainted, word
+from waguard.worker.told import KINDS, people, word
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -87,6 +88,7 @@ PROBE_DEADLINE: Final = 5.0  # s
 EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
+PEOPLE_AT_ONCE: Final = 500  # in one event
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
 Answer = Sent | Value | Failed
@@ -465,11 +467,9 @@ class SessionWorker:
 
     def _meet(self, told: Any) -> None:
         """Before what is told of them: the daemon keeps the order."""
-        found = acquainted(told)
-        if found is None:
-            logger.warning("the page told something odd of people")
-        elif self._people.learn(found.lid, found.number):
-            self._daemon.event(found)
+        news = [pair for pair in people(told) if self._people.learn(*pair)]
+        for start in range(0, len(news), PEOPLE_AT_ONCE):
+            self._daemon.event(Acquainted(pairs=tuple(news[start : start + PEOPLE_AT_ONCE])))
 
     def _report(self) -> None:
         ready = self._phase == "ready"

@@ -6,9 +6,15 @@
   if (window.__waguard && window.__waguard.wpp === W) return true;
   const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
+  const acquainted = []; // LIDs and their numbers, still to be told
   // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
   const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
-  const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
+  const say = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
+  const introduce = () => acquainted.length && say('people', { pairs: acquainted.splice(0) });
+  const tell = (kind, data) => {
+    introduce(); // before what is told of them
+    say(kind, data);
+  };
   // twice what is kept of any text: what is longer is seen to be, and fits through the pipe
   const LONGEST = 131_074;
   const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
@@ -22,7 +28,7 @@
     unknown.delete(lid);
     if (numbers.get(lid) === number) return;
     numbers.set(lid, number);
-    tell('people', { lid, number });
+    acquainted.push([lid, number]);
   };
   const cached = (name, id) => attempt(() => wid(W.whatsapp.lidPnCache[name](W.util.createWid(id))));
   const numberOf = (lid) => {
@@ -98,6 +104,7 @@
     if (!chat.endsWith('@c.us') && !chat.endsWith('@lid')) return chat;
     const found = wid((await W.chat.find(chat)).id);
     if (chat.endsWith('@c.us') && found.endsWith('@lid')) isNumber(found, chat);
+    introduce();
     return found;
   };
 
@@ -190,7 +197,10 @@
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};
       const authenticated = attempt(() => W.conn.isAuthenticated());
+      const me = authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null;
+      if (me && myLid()) isNumber(myLid(), me);
       meet(...unknown);
+      introduce();
       const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
       return {
         // before this wa-js has not wired its events: a message or a logout would be missed
@@ -200,7 +210,7 @@
         info: text(stream.info),
         socket: text(attempt(() => W.whatsapp.Socket.state)),
         code: text(code && code.fullCode),
-        me: authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null,
+        me,
       };
     },
     async sendText(chat, body, given) {
@@ -221,12 +231,12 @@
       return message ? attempt(() => message.ack) : null;
     },
     // Each chat's id and the time of its newest message: 0 has none, null cannot be read.
-    chats: () => ({
-      chats: W.whatsapp.ChatStore.getModelsArray().map((chat) => {
-        attempt(() => meet(chat.id));
-        return [attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0))];
-      }),
-    }),
+    chats() {
+      const chats = W.whatsapp.ChatStore.getModelsArray();
+      attempt(() => meet(...chats.map((chat) => attempt(() => chat.id))));
+      introduce();
+      return { chats: chats.map((chat) => [attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0))]) };
+    },
     // Up to `count` messages of a chat: those before one of them, or the newest. Messages that were
     // stored while nobody listened raise no event, and are found only so.
     async history(chat, before, count) {
@@ -236,7 +246,9 @@
         const last = await W.chat.getMessageById(newest).catch(() => null); // wa-js leaves out one that is not loaded
         if (last) messages.push(last);
       }
-      return { messages: messages.map((message) => readable(message, project)) };
+      const told = messages.map((message) => readable(message, project));
+      introduce();
+      return { messages: told };
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {

@@ -15,7 +15,6 @@ from typing import Any, Final
 from waguard.policy.identity import LID, NUMBER
 from waguard.wire.protocol import (
     Ack,
-    Acquainted,
     Edit,
     InboundMessage,
     Incoming,
@@ -93,14 +92,21 @@ def read(kind: str, told: Any, *, now: float) -> tuple[Incoming, ...]:
         return (_error(kind, told, str(error)),)
 
 
-def acquainted(told: Any) -> Acquainted | None:
-    """Whose LID it is, as the page said; None: it said something odd."""
-    fields = told if isinstance(told, dict) else {}
-    lid = _optional_identity(fields.get("lid"), CHAT_LIMIT) or ""
-    number = _optional_identity(fields.get("number"), CHAT_LIMIT) or ""
-    if not (lid.endswith(LID) and number.endswith(NUMBER)):
-        return None
-    return Acquainted(lid=lid, number=number)
+def people(told: Any) -> list[tuple[str, str]]:
+    """LIDs and whose they are, as far as the page said nothing odd."""
+    pairs = told.get("pairs") if isinstance(told, dict) else None
+    found = [_pair(one) for one in pairs] if isinstance(pairs, list) else []
+    return [pair for pair in found if pair is not None]
+
+
+def _pair(told: Any) -> tuple[str, str] | None:
+    given = told if isinstance(told, list) else []
+    wids = [wid for one in given if (wid := _optional_identity(one, CHAT_LIMIT))]
+    match wids:
+        case [lid, number] if lid.endswith(LID) and number.endswith(NUMBER):
+            return lid, number
+        case _:
+            return None
 
 
 def _error(kind: str, told: Any, error: str) -> MessageError:
