@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.policy.identity import (
+    NO_FOR,
+    YES_FOR,
     MessageKey,
     People,
     canonical,
@@ -91,6 +93,18 @@ def test_one_stem_in_two_chats_is_two_messages() -> None:
     assert not anna & ben
     echoed = set(message_aliases(f"false_{OLD}_A", people))
     assert not anna & echoed
+
+
+def test_a_number_is_asked_for_once_and_again_when_that_was_long_ago() -> None:
+    people = People([(OLD, ANNA)])
+    assert people.exists(ANNA, 0.0) is True  # whoever has a LID has WhatsApp
+    assert people.exists(BEN, 0.0) is None
+    people.note(BEN, exists=True, at=100.0)
+    assert people.exists(BEN, 100.0 + YES_FOR - 1) is True
+    assert people.exists(BEN, 100.0 + YES_FOR) is None
+    people.note(BEN, exists=False, at=200.0)
+    assert people.exists(BEN, 200.0 + NO_FOR - 1) is False
+    assert people.exists(BEN, 200.0 + NO_FOR) is None
 
 
 wids = st.sampled_from([ANNA, BEN, OLD, NEW, OTHER, GROUP])

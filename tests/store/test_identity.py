@@ -187,6 +187,22 @@ async def test_what_a_failed_write_learned_is_forgotten(
     assert (await store.messages.people("a")).number(LID) == ANNA
 
 
+@every_database
+async def test_a_number_that_was_asked_for_is_remembered(
+    store: SqlStore, database: str, wall: Wall
+) -> None:
+    def asked(number: str, *, exists: bool) -> tuple[Received, ...]:
+        return translate.acquainted(ROW, Acquainted(asked=((number, exists),)), wall.time)
+
+    await take(store, asked(ANNA, exists=True), asked(BEN, exists=True), asked(BEN, exists=False))
+    again = SqlStore(database, wall=wall)
+    await again.open()
+    for one in (store, again):
+        people = await one.messages.people("a")
+        assert (people.exists(ANNA, wall.time), people.exists(BEN, wall.time)) == (True, False)
+    await again.close()
+
+
 # ---- what is about a message ----
 
 

@@ -150,6 +150,12 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
     assert page.looked == []
 
 
+async def test_a_first_contact_waits_where_whatsapp_was_asked_too_often() -> None:
+    said = await do(Page(NotSendableError("asked_too_often")))
+    assert isinstance(said, Failed)
+    assert (said.kind, said.field) == ("paused", "recipient_phone")
+
+
 async def test_a_refusal_is_one() -> None:
     said = await do(Page(outcome(-1, "ERROR_UNKNOWN")))
     assert said == Sent(outcome="refused", message_id=ID, timestamp=NOW, error="ERROR_UNKNOWN")

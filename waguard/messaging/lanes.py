@@ -144,9 +144,10 @@ class Lanes:
 
     def _begin(self) -> None:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
-        self._held, waits = False, list[float]()
+        now = asyncio.get_running_loop().time()
         heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
-        for ticket in sorted(heads, key=_order):
+        self._held, waits = False, [it.rests_until - now for it in heads if it.rests_until > now]
+        for ticket in sorted((it for it in heads if it.rests_until <= now), key=_order):
             if len(self._going) >= AT_ONCE:
                 break
             if wait := self._turn(bulk=ticket.bulk_id is not None):

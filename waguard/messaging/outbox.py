@@ -590,11 +590,13 @@ class Outbox:
         settings, command = self._config().send, ticket.command
         assert command  # noqa: S101 - read before
         ticket.command = None
+        exists = await self._exists(ticket) if settings.check_first_contact else True
         call = msgspec.structs.replace(
             command,
             message_id=ticket.message_id,
             timeout=settings.timeout,
-            first_contact_check=settings.check_first_contact,
+            first_contact_check=not exists,
+            absent=exists is False,
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + MARGIN):
@@ -611,6 +613,14 @@ class Outbox:
             logger.bind(session=ticket.session_id).exception("send ended in a bug")
             result = UncertainError(UNCERTAIN, value=ticket.message_id)
         return await self._end(ticket, result)
+
+    async def _exists(self, ticket: Ticket) -> bool | None:
+        """Whether its number is known to have WhatsApp; None: that has to be asked."""
+        try:
+            people = await self._journal.people(ticket.session_id)
+        except WaguardError:  # the database is away: then it is asked once more
+            return None
+        return people.exists(ticket.chat, self._wall())
 
     async def _end(self, ticket: Ticket, result: Sent | WaguardError) -> bool:
         """Keep how it ended; False: it did not, it waits again."""
@@ -629,6 +639,7 @@ class Outbox:
         if state is State.ACCEPTED:
             self._journal.move(move)
             ticket.begun.clear()
+            ticket.rests_until = asyncio.get_running_loop().time() + _rest(result)
             return False
         if outcome is Outcome.NOT_LEFT:
             # before the reply: who is told so may send it again, and no crash must send both
@@ -769,6 +780,13 @@ def _outcome(result: Sent | WaguardError) -> Outcome:
             return Outcome.UNCERTAIN
         case _:
             return Outcome.NOT_LEFT
+
+
+def _rest(result: Sent | WaguardError) -> float:
+    """Seconds in which it is not tried again: what its number alone is to blame for takes long."""
+    if isinstance(result, UnavailableError) and result.field == "recipient_phone":
+        return float(result.retry_after or 0)
+    return 0.0
 
 
 def _stopping() -> UnavailableError:

@@ -87,6 +87,8 @@ class Ticket:
     """The command may have left."""
     doubtful: bool = False
     """Whether its row says that it has begun is not known, for the database went away."""
+    rests_until: float = 0.0
+    """Time of the loop; it is not tried again before."""
     owed: Move | None = None
     """What is to be kept with the news that its reply was written."""
     replies: int = 0

@@ -15,6 +15,8 @@ from typing import Final
 LID: Final = "@lid"
 NUMBER: Final = "@c.us"
 GROUP: Final = "@g.us"
+YES_FOR: Final = 30 * 86_400.0  # s
+NO_FOR: Final = 86_400.0  # s; whoever had no WhatsApp yesterday may have it today
 # in a stem there may be anything; an author is the last part, and an address
 _KEY: Final = re.compile(r"(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?", re.DOTALL)
 
@@ -47,6 +49,7 @@ class People:
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         """``pairs`` of a LID and its number, oldest first."""
+        self._exists: dict[str, tuple[bool, float]] = {}
         self._number: dict[str, str] = {}
         self._lids: dict[str, dict[str, None]] = {}
         for lid, number in pairs:
@@ -61,6 +64,17 @@ class People:
         known.pop(lid, None)
         known[lid] = None
         return True
+
+    def note(self, number: str, *, exists: bool, at: float) -> None:
+        """WhatsApp was asked then (unix time) whether it knows this number."""
+        self._exists[number] = (exists, at)
+
+    def exists(self, wid: str, now: float) -> bool | None:
+        """Whether WhatsApp knows it, as far as it needs not be asked again; None: it does."""
+        if self.lids(wid):
+            return True
+        exists, at = self._exists.get(wid, (False, float("-inf")))
+        return exists if now - at < (YES_FOR if exists else NO_FOR) else None
 
     def number(self, wid: str) -> str:
         """The number of a LID; ``wid`` itself where it is none, or its number is not known."""

@@ -84,6 +84,8 @@ class Received:
     """Whose receipt it is, of a message in a group."""
     pairs: tuple[tuple[str, str], ...] = ()
     """LIDs and their numbers."""
+    asked: tuple[tuple[str, bool], ...] = ()
+    """Numbers, and whether WhatsApp knows them."""
 
     def payload(self) -> Mapping[str, Any]:
         """What is kept of it: without a code that could be scanned."""

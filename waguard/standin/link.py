@@ -152,6 +152,8 @@ class PageLink:
         self._whatsapp.asked.append(phone)
         if self._policy.exists_error:
             self.send(answer | {"error": "internal server error"})
+        elif self._policy.exists_too_often:
+            self.send(answer | {"error": "429 rate-overlimit"})
         else:
             self.send(answer | {"exists": self._policy.exists.get(phone, True)})
 

@@ -47,7 +47,7 @@ from waguard.ports import (
 )
 from waguard.store import naming, outbox, readers, telling, unidentified
 from waguard.store.layout import Layout
-from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, READERS, SESSIONS
+from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, NUMBERS, READERS, SESSIONS
 from waguard.store.people import Acquaintances
 from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
@@ -297,6 +297,8 @@ class SqlMessages:
             return {chat: float(at) for chat, at in await connection.execute(query)}
 
     async def people(self, session_id: str) -> People:
+        if (known := self._people.read(session_id)) is not None:
+            return known
         async with self._turn, self._reading() as (connection, _):
             return await self._people.of(connection, session_id)
 
@@ -446,6 +448,7 @@ class SqlMessages:
             (own.id, and_(own.stored_at < inbox_before, may_go)),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
             (READERS.c.id, READERS.c.at < inbox_before),
+            (NUMBERS.c.id, NUMBERS.c.asked_at < inbox_before),
         ):
             async with self._reading() as (connection, _):
                 found = (await connection.scalars(select(column).where(old).limit(limit))).all()

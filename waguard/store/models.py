@@ -245,6 +245,18 @@ PEOPLE = Table(
     Index("waguard_people_session", "session_id", "id"),
 )
 
+# the numbers of which WhatsApp was asked whether it knows them
+NUMBERS = Table(
+    "waguard_numbers",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("number", String(128), nullable=False),
+    Column("known", Boolean, nullable=False),
+    Column("asked_at", Double, nullable=False),  # unix time
+    UniqueConstraint("session_id", "number", name="waguard_numbers_once"),
+)
+
 # who of a group has got, read or played a message
 READERS = Table(
     "waguard_readers",

@@ -183,7 +183,7 @@ def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> Receiv
 
 
 def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ...]:
-    """What is stored of whose LIDs they are."""
+    """What is stored of whose LIDs they are, and of which numbers WhatsApp knows."""
     return (
         Received(
             session_id=row.session_id,
@@ -192,6 +192,7 @@ def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ..
             kind=Kind.PEOPLE,
             at=at,
             pairs=it.pairs,
+            asked=it.asked,
             told=(),
         ),
     )

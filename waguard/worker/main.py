@@ -78,7 +78,7 @@ from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
-from waguard.worker.told import KINDS, people, word
+from waguard.worker.told import KINDS, asked, people, word
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -467,6 +467,8 @@ class SessionWorker:
 
     def _meet(self, told: Any) -> None:
         """Before what is told of them: the daemon keeps the order."""
+        if found := asked(told):
+            self._daemon.event(Acquainted(asked=found))
         news = [pair for pair in people(told) if self._people.learn(*pair)]
         for start in range(0, len(news), PEOPLE_AT_ONCE):
             self._daemon.event(Acquainted(pairs=tuple(news[start : start + PEOPLE_AT_ONCE])))

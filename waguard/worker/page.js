@@ -165,22 +165,42 @@
     return message && person(message.id.remote) === person(chat) ? message : null;
   };
 
-  // Only a clear no counts: a server that fails says nothing, which wa-js shows as a no.
-  const hasNoWhatsApp = async (chat) => {
-    if (!chat.endsWith('@c.us')) return false;
-    if ([chat, lidOf(chat)].some((id) => id && W.chat.get(id)) || (await W.contact.queryWidExists(chat))) return false;
-    return !(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+  // Once WhatsApp is asked too often, no new number is asked for, nor written to, for a while. That it
+  // says so with a 429 is assumed.
+  const REST = 900_000; // ms
+  let restsUntil = 0;
+  const hasWhatsApp = async (chat) => {
+    try {
+      const exists = Boolean(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+      tell('people', { asked: { number: chat, exists } });
+      return exists;
+    } catch (error) {
+      if (/\b429\b|rate-overlimit/.test(`${error?.status} ${error}`)) restsUntil = Date.now() + REST;
+      return true; // only a clear no counts: a server that fails says nothing
+    }
+  };
+  // Why a number must not be written to for the first time; null: it may, or it is not the first time.
+  const keepsBack = async (chat, absent) => {
+    const names = [chat, lidOf(chat)].filter(Boolean);
+    const isKnown = (id) => W.chat.get(id) || W.whatsapp.ContactStore.get(W.util.createWid(id));
+    if (!chat.endsWith('@c.us') || names.some((id) => attempt(() => isKnown(id)))) return null;
+    const isTooMuch = () => Date.now() < restsUntil;
+    if (absent) return 'no_whatsapp';
+    if (isTooMuch()) return 'asked_too_often';
+    if (!(await hasWhatsApp(chat))) return 'no_whatsapp';
+    return isTooMuch() ? 'asked_too_often' : null;
   };
 
   // What wa-js does not see before it transmits: why the message must not go out, else its options.
-  const prepare = async (chat, { quotedMsg, firstContactCheck, ...options }) => {
+  const prepare = async (chat, { quotedMsg, firstContactCheck, absent, ...options }) => {
     if (quotedMsg) {
       options.quotedMsg = await quotable(chat, quotedMsg);
       if (!options.quotedMsg) return { refused: 'not_in_chat' };
     }
     if (firstContactCheck) {
-      const patience = new Promise((resolve) => setTimeout(resolve, firstContactCheck, false));
-      if (await Promise.race([hasNoWhatsApp(chat).catch(() => false), patience])) return { refused: 'no_whatsapp' };
+      const patience = new Promise((resolve) => setTimeout(resolve, firstContactCheck, null));
+      const refused = await Promise.race([keepsBack(chat, absent), patience]);
+      if (refused) return { refused };
     }
     return { options };
   };

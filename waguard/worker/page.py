@@ -64,8 +64,8 @@ class NotTransmittedError(WaguardError):
 
 
 class NotSendableError(WaguardError):
-    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, or no_chat with the
-    page's error."""
+    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, or
+    no_chat with the page's error."""
 
     def __init__(self, reason: str, why: str | None = None) -> None:
         super().__init__(f"the page refused: {reason}")
@@ -200,7 +200,7 @@ class WhatsAppPage:
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), and firstContactCheck (ms).
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent.
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.

@@ -72,7 +72,7 @@ async def send(
     except NotTransmittedError as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
-        return _refusal(call, error)
+        return _not_sent(call, error)
     except EvaluationError as error:
         return await _after_exception(page, call, people, str(error))
     except DevToolsError as error:
@@ -86,6 +86,7 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutco
         "quotedMsg": call.quoted,
         "mentionedList": list(call.mentions) or None,
         "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
+        "absent": call.absent or None,
     }
     match call:
         case SendText():
@@ -106,7 +107,10 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _refusal(call: SendText | SendMedia, why: NotSendableError) -> Failed:
+def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
+    if why.reason == "asked_too_often":
+        error = "WhatsApp was asked for too many new numbers"
+        return Failed(kind="paused", error=error, field="recipient_phone")
     if why.reason == "not_in_chat":
         error = f"the chat has no message {call.quoted}"
         return Failed(kind="refused", error=error, field="quoted_message_id")

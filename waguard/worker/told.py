@@ -99,6 +99,15 @@ def people(told: Any) -> list[tuple[str, str]]:
     return [pair for pair in found if pair is not None]
 
 
+def asked(told: Any) -> tuple[tuple[str, bool], ...]:
+    """A number, and whether WhatsApp knows it; (): the page said nothing of that, or odd things."""
+    match told:
+        case {"asked": {"number": str(number), "exists": bool(exists)}} if number.endswith(NUMBER):
+            return ((number, exists),) if len(number) <= CHAT_LIMIT else ()
+        case _:
+            return ()
+
+
 def _pair(told: Any) -> tuple[str, str] | None:
     given = told if isinstance(told, list) else []
     wids = [wid for one in given if (wid := _optional_identity(one, CHAT_LIMIT))]

@@ -1,4 +1,4 @@
-"""Whose LIDs a session knows, and who of a group has read a message."""
+"""Whose LIDs and which numbers a session knows, and who of a group has read a message."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +26,16 @@ def upgrade() -> None:
     )
     _index("waguard_people", "waguard_people_session", "session_id", "id")
     op.create_table(
+        "waguard_numbers",
+        sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
+        sa.Column("session_id", SESSION_ID, nullable=False),
+        sa.Column("number", sa.String(128), nullable=False),
+        sa.Column("known", sa.Boolean, nullable=False),
+        sa.Column("asked_at", sa.Double, nullable=False),
+        sa.UniqueConstraint("session_id", "number", name="waguard_numbers_once"),
+        if_not_exists=True,
+    )
+    op.create_table(
         "waguard_readers",
         sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
         sa.Column("session_id", SESSION_ID, nullable=False),
@@ -41,6 +51,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("waguard_readers")
+    op.drop_table("waguard_numbers")
     op.drop_table("waguard_people")
 
 
