@@ -284,6 +284,19 @@ async def test_what_this_worker_sends_is_not_told(bench: Bench, shown_as: str) -
     assert bench.page.asked == []
 
 
+async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
+    bench: Bench,
+) -> None:
+    assert bench.page
+    bench.page.held = asyncio.Event()
+    bench.it.take("message", picture(1))
+    bench.it.take("message", told(2, id="false_777@lid_2", chat="777@lid"))
+    bench.it.take("message", told(3, id="false_49171@c.us_3", chat="49171@c.us"))
+    assert (await bench.message()).chat == "49171@c.us"
+    bench.page.held.set()
+    assert [(await bench.message()).chat for _ in range(2)] == ["49170@c.us", "777@lid"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -289,6 +289,23 @@ async def test_a_file_is_fetched_also_where_its_chat_was_renamed(browser: Browse
     assert await browser.page.media(message, 1_000) == b"hello"
 
 
+async def test_a_chat_that_was_renamed_since_it_was_listed_is_read_all_the_same(
+    browser: BrowserSession,
+) -> None:
+    contact = Contact(browser)
+    first, second = [await contact.writes(body) for body in ("first", "second")]
+    listed = [chat for chat, _ in await browser.page.chats()]
+    assert contact.number in listed
+    lid = await contact.migrate(chat=False)
+    read = await browser.page.history(contact.number, None, 50)
+    assert {one["body"] for one in read} == {"first", "second"}
+    assert {one["chat"] for one in read} == {lid}
+    [before] = await browser.page.history(contact.number, second, 50)
+    assert before["id"] == first.replace(contact.number, lid)
+    newer = await contact.migrate(chat=False)
+    assert {one["chat"] for one in await browser.page.history(lid, None, 50)} == {newer}
+
+
 async def test_whose_lid_it_is_is_told_as_soon_as_the_page_knows(browser: BrowserSession) -> None:
     contact = Contact(browser)
     lid = await contact.migrate(known=False)

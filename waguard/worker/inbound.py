@@ -128,11 +128,12 @@ class Inbound:
         async with asyncio.TaskGroup() as files:
             while True:
                 item = await self._queue.get()
-                if (behind := self._waiting.get(item.chat)) is not None:
+                chat = self._people.number(item.chat)  # it may get another id meanwhile
+                if (behind := self._waiting.get(chat)) is not None:
                     behind.append(item)
                 elif _has_file(item):
-                    self._waiting[item.chat] = deque((item,))
-                    files.create_task(self._fetch(item.chat, page), name="files")
+                    self._waiting[chat] = deque((item,))
+                    files.create_task(self._fetch(chat, page), name="files")
                 else:
                     self._emit(item)
 

@@ -259,7 +259,10 @@
     },
     // Up to `count` messages of a chat: those before one of them, or the newest. Messages that were
     // stored while nobody listened raise no event, and are found only so.
-    async history(chat, before, count) {
+    async history(listed, place, count) {
+      // a chat may get another id between its listing and its reading
+      const chat = W.whatsapp.ChatStore.get(listed) ? listed : await resolve(numbers.get(listed) ?? listed);
+      const before = place?.replace(`_${listed}_`, `_${chat}_`);
       const messages = await W.chat.getMessages(chat, { count, direction: 'before', ...(before && { id: before }) });
       const newest = before ? null : text(W.whatsapp.ChatStore.get(chat)?.lastReceivedKey);
       if (newest && !messages.some((message) => String(message.id) === newest)) {
