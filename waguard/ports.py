@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from waguard.policy.delivery import OLD_SERVICE, Cause
+from waguard.policy.delivery import OLD_SERVICE, Cause, Grave
 from waguard.policy.identity import People
 from waguard.policy.inbox import Received
 from waguard.policy.news import Notice
@@ -532,19 +532,20 @@ class MessageStore(Protocol):
         self,
         *,
         session_id: str | None = None,
-        uncertain: bool | None = None,
+        state: Grave | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        """The newest dead letters, with an id below ``before``; ``uncertain``: only those of which
-        nobody knows whether they were taken, or only the others."""
+        """The newest dead letters, with an id below ``before``; ``state``: only those. What waits
+        for the number of a LID is listed after ``policy.delivery.UNIDENTIFIED_AFTER``."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """Queue dead letters with these ids anew, some of the oldest, where they are for one of
-        the ``receivers``; the endpoint of each. One that is uncertain only where it is named alone.
+        the ``receivers``; the endpoint of each. One that is uncertain or unidentified only where it
+        is named alone.
 
         []: none is left.
         """

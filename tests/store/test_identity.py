@@ -11,7 +11,7 @@ from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find
 from tests.store.test_telling import entry
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause
+from waguard.policy.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
 from waguard.policy.inbox import Received
 from waguard.policy.outbox import State
 from waguard.ports import GLOBAL, Move, SessionRow
@@ -340,7 +340,8 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     await take(store, message(LID, "A"), message(LID, "B"))
     assert await store.messages.dead() == []
     wall.time += UNIDENTIFIED_AFTER
-    second, first = await store.messages.dead()
+    second, first = await store.messages.dead(state=Grave.UNIDENTIFIED)
+    assert await store.messages.dead(state=Grave.DEAD) == []
     assert {first.cause, second.cause} == {Cause.UNIDENTIFIED}
     assert await store.messages.replay(0, second.id, {GLOBAL}) == []  # not all at once
     assert await store.messages.replay(first.id, first.id, {GLOBAL}) == [GLOBAL]

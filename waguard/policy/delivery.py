@@ -73,6 +73,21 @@ class Cause(StrEnum):
     """It is of a LID whose number is not known: the receiver would lose it."""
 
 
+class Grave(StrEnum):
+    """How a dead letter is listed."""
+
+    DEAD = "dead"
+    UNCERTAIN = Cause.UNCERTAIN.value
+    """A person replays or discards it, alone."""
+    UNIDENTIFIED = Cause.UNIDENTIFIED.value
+    """The same; it is queued by itself when the number is known."""
+
+
+def grave(cause: str | None) -> Grave:
+    """``cause`` is a ``Cause``, or None."""
+    return Grave(cause) if cause in {Grave.UNCERTAIN, Grave.UNIDENTIFIED} else Grave.DEAD
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
     """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s, for ``give_up_after`` s."""

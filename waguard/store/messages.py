@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause
+from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
 from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.media import names_in
@@ -79,7 +79,12 @@ _READ: Final = (
 _REPLAYED: Final = "replayed"
 _PENDING: Final = DELIVERIES.c.state == "pending"
 _DEAD: Final = DELIVERIES.c.state == "dead"
-_IS_UNCERTAIN: Final = func.coalesce(DELIVERIES.c.cause, "") == Cause.UNCERTAIN
+_CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
+_GRAVES: Final = {
+    Grave.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
+    Grave.UNIDENTIFIED: unidentified.WAITS,
+    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED]),
+}
 
 
 class SqlMessages:
@@ -379,7 +384,7 @@ class SqlMessages:
         self,
         *,
         session_id: str | None = None,
-        uncertain: bool | None = None,
+        state: Grave | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
@@ -387,8 +392,8 @@ class SqlMessages:
         query = _letters().where(listed).order_by(DELIVERIES.c.id.desc()).limit(limit)
         if session_id is not None:
             query = query.where(DELIVERIES.c.session_id == session_id)
-        if uncertain is not None:
-            query = query.where(_IS_UNCERTAIN if uncertain else ~_IS_UNCERTAIN)
+        if state is not None:
+            query = query.where(_GRAVES[state])
         if before is not None:
             query = query.where(DELIVERIES.c.id < before)
         return await self._letters(query)
@@ -414,7 +419,7 @@ class SqlMessages:
                     own.id.between(first, last),
                     own.endpoint.in_(sorted(receivers)),
                     # those a person chooses one by one
-                    true() if first == last else ~(_IS_UNCERTAIN | unidentified.WAITS),
+                    true() if first == last else _GRAVES[Grave.DEAD],
                 )
                 .order_by(own.id)
             )
