@@ -271,10 +271,13 @@ async def test_a_message_to_a_group_names_our_lid(browser: BrowserSession) -> No
     assert await browser.page.ack_of(call.message_id) == 3
 
 
-async def test_a_reply_finds_what_it_answers_under_its_old_id(browser: BrowserSession) -> None:
+@pytest.mark.parametrize("known", [{"known": True}, {"known": False}], ids=str)
+async def test_a_reply_finds_what_it_answers_under_its_old_id(
+    browser: BrowserSession, known: dict[str, bool]
+) -> None:
     contact = Contact(browser)
     quoted = await contact.writes("how much?")
-    await contact.migrate(chat=False)
+    await contact.migrate(chat=False, **known)
     call = contact.text(quoted=quoted)
     assert isinstance(await sending.send(browser.page, call), Sent)
     [sent] = [m for m in browser.standin.phone.messages(PHONE) if call.message_id[-8:] in m["id"]]

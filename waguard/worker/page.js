@@ -161,8 +161,10 @@
   };
 
   const quotable = async (chat, messageId) => {
-    const message = await lookUp(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat]));
-    return message && person(message.id.remote) === person(chat) ? message : null;
+    const target = await resolve(chat).catch(() => chat);
+    const message = await lookUp(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat, target]));
+    const isHere = message && (wid(message.id.remote) === target || person(message.id.remote) === person(chat));
+    return isHere ? message : null;
   };
 
   // Once WhatsApp is asked too often, no new number is asked for, nor written to, for a while. That it
@@ -193,14 +195,14 @@
 
   // What wa-js does not see before it transmits: why the message must not go out, else its options.
   const prepare = async (chat, { quotedMsg, firstContactCheck, absent, ...options }) => {
+    if (firstContactCheck) {
+      const patience = new Promise((done) => setTimeout(done, firstContactCheck, null));
+      const refused = await Promise.race([keepsBack(chat, absent), patience]);
+      if (refused) return { refused };
+    }
     if (quotedMsg) {
       options.quotedMsg = await quotable(chat, quotedMsg);
       if (!options.quotedMsg) return { refused: 'not_in_chat' };
-    }
-    if (firstContactCheck) {
-      const patience = new Promise((resolve) => setTimeout(resolve, firstContactCheck, null));
-      const refused = await Promise.race([keepsBack(chat, absent), patience]);
-      if (refused) return { refused };
     }
     return { options };
   };
