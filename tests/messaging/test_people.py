@@ -1,5 +1,6 @@
 """What the outbox knows of people: whom it must ask for, who rests, by what names it looks up."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -103,6 +104,23 @@ async def test_a_request_is_told_to_come_back(world: World) -> None:
         await world.outbox.result(ticket)
     assert raised.value.retry_after == 900
     assert (await world.row(ticket)).state is State.FAILED
+
+
+async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> None:
+    await learn(world, Acquainted(pairs=((LID, CHAT),)))
+    world.sessions.free.clear()
+    first = world.send("first")
+    await wait_until(world.sessions.sends, "the first began")
+    second, third = world.send("second", chat=LID, later=True), world.send("third", later=True)
+    for ticket in (second, third):
+        await asyncio.shield(ticket.stored)
+    await world.outbox.result(world.send("elsewhere", chat=OTHER, later=True))
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "another chat goes on")
+    world.sessions.free.set()
+    await world.outbox.result(first)
+    for ticket in (second, third):
+        await ticket.done
+    assert [call.chat for call in world.sessions.sends()] == [CHAT, OTHER, LID, CHAT]
 
 
 async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) -> None:

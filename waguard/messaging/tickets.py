@@ -71,6 +71,8 @@ class Ticket:
     key: str | None = None
     queued: bool = False
     """Nobody waits for its outcome."""
+    lane: str = ""
+    """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -103,6 +105,9 @@ class Ticket:
     def take(self, command: Command) -> None:
         """What is to be sent."""
         self.command, self.kind = command, kind_of(command)
+
+    def __post_init__(self) -> None:
+        self.lane = self.lane or self.chat
 
     @property
     def ident(self) -> tuple[str, ...]:
