@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
+from waguard.policy.identity import People
 from waguard.policy.inbox import Received
 from waguard.ports import Stored
 from waguard.supervision.bus import QUEUE_LIMIT, Bus
@@ -38,6 +39,10 @@ class Shelf:
 
     def look(self, session_id: str | None = None) -> None:
         self.looked.append(session_id)
+
+    async def people(self, session_id: str) -> People:
+        """Nobody has a LID."""
+        return People()
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         raise AssertionError("nobody asks")

@@ -210,8 +210,9 @@ def _add_webhooks(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="for a machine")
     listing.add_argument(
         "--state",
-        choices=["dead", "uncertain"],
-        help="uncertain: the receiver said yes, and may have dropped it",
+        choices=["dead", "uncertain", "unidentified"],
+        help="uncertain: the receiver said yes, and may have dropped it; unidentified: of a LID whose "
+        "number is not known",
     )
     _with_config(listing)
     held = _command(verbs, "held", _held_list, "chats that wait until their session is connected")

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from waguard.policy.delivery import OLD_SERVICE, Cause
+from waguard.policy.delivery import OLD_SERVICE, Cause, Grave
+from waguard.policy.identity import People
 from waguard.policy.inbox import Received
 from waguard.policy.news import Notice
 from waguard.policy.outbox import State
@@ -246,6 +247,9 @@ class Inbox(Protocol):
         Errors are those of ``Store``.
         """
 
+    async def people(self, session_id: str) -> People:
+        """Whose LIDs the session knows. Errors are those of ``Store``."""
+
 
 class ReadyWatch(Protocol):
     """Who must know how sessions stand before it is stored."""
@@ -415,6 +419,17 @@ class Written:
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
     told: tuple[Received, ...] = ()
+    received: tuple[Received, ...] = ()
+    """The entries as the application is told of them: with numbers for LIDs, under known ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who got (2), read (3) or played (4) a message to a group; ``at`` is unix time."""
+
+    reader: str
+    ack: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -492,6 +507,9 @@ class MessageStore(Protocol):
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""
 
+    async def people(self, session_id: str) -> People:
+        """As ``Inbox``."""
+
     async def endpoints(self) -> list[Endpoint]:
         """The sessions' own receivers."""
 
@@ -518,19 +536,20 @@ class MessageStore(Protocol):
         self,
         *,
         session_id: str | None = None,
-        uncertain: bool | None = None,
+        state: Grave | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        """The newest dead letters, with an id below ``before``; ``uncertain``: only those of which
-        nobody knows whether they were taken, or only the others."""
+        """The newest dead letters, with an id below ``before``; ``state``: only those. What waits
+        for the number of a LID is listed after ``policy.delivery.UNIDENTIFIED_AFTER``."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """Queue dead letters with these ids anew, some of the oldest, where they are for one of
-        the ``receivers``; the endpoint of each. One that is uncertain only where it is named alone.
+        the ``receivers``; the endpoint of each. One that is uncertain or unidentified only where it
+        is named alone.
 
         []: none is left.
         """
@@ -572,6 +591,9 @@ class OutboxStore(Protocol):
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         """By the idempotency key."""
+
+    async def readers(self, session_id: str, message_id: str) -> list[Reader]:
+        """Who of a group has got or read it, by time."""
 
     async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
         """Body and content."""

@@ -22,7 +22,9 @@ async def test_edit_reaction_revoke_and_call(world: World) -> None:
     await world.daemon.pair(world.standin, "s1", PHONE)
     await receiver.wait_for("session_ready")
     message_id = phone.incoming(phone=PHONE, from_=HIDDEN, body="first")["id"]
-    await receiver.wait_for("message_received")
+    first = (await receiver.wait_for("message_received"))["message"]
+    known_as = message_id.replace(HIDDEN, f"{FRIEND}@c.us")
+    assert first["id"] == known_as
     phone.edit(message_id, "second", phone=PHONE)
     phone.react(message_id, "👍", phone=PHONE)
     phone.revoke(message_id, phone=PHONE)
@@ -30,16 +32,16 @@ async def test_edit_reaction_revoke_and_call(world: World) -> None:
     who: dict[str, object] = {
         "workspace_id": 1,
         "session_id": "s1",
-        "chat_id": HIDDEN,
+        "chat_id": f"{FRIEND}@c.us",
         "from": f"{FRIEND}@c.us",
         "sender_phone": FRIEND,
         "chat_type": "private",
         "group_id": None,
     }
     wanted: dict[str, dict[str, object]] = {
-        "message_edited": {"message_id": message_id, "body": "second"},
-        "message_reaction": {"message_id": message_id, "reaction": "👍"},
-        "message_revoked": {"message_id": message_id},
+        "message_edited": {"message_id": known_as, "body": "second"},
+        "message_reaction": {"message_id": known_as, "reaction": "👍"},
+        "message_revoked": {"message_id": known_as},
         "call_received": {"call_id": call_id, "is_video": True, "is_group_call": False},
     }
     for event, fields in wanted.items():

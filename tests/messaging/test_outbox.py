@@ -427,6 +427,7 @@ async def test_only_so_many_chats_at_once(world: World) -> None:
     tickets = [world.send("a", chat=f"62{number:09}@c.us") for number in range(20)]
     for ticket in tickets:
         await asyncio.shield(ticket.stored)
+    await wait_until(lambda: len(world.sessions.sends()) >= 8, "those that may have begun")
     assert len(world.sessions.sends()) == 8
     world.sessions.free.set()
     for ticket in tickets:

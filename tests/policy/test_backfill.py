@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.backfill import Chat, Read, anchor, due, in_order, missed
+from waguard.policy.backfill import Chat, Read, anchor, by_alias, due, in_order, missed
+from waguard.policy.identity import People
 
 
 def test_chats_with_something_new_are_read_from_their_own_time_on() -> None:
@@ -21,6 +22,12 @@ def test_chats_with_something_new_are_read_from_their_own_time_on() -> None:
         "known@c.us": 80,
         "unreadable@c.us": 50,
     }
+
+
+def test_a_chat_is_read_from_its_time_on_under_whatever_id_it_has_now() -> None:
+    people = People([("7@lid", "anna@c.us"), ("8@lid", "anna@c.us")])
+    since = by_alias({"anna@c.us": 40, "7@lid": 60, "ben@c.us": 50}, people)
+    assert since == {"anna@c.us": 60, "7@lid": 60, "8@lid": 60, "ben@c.us": 50}
 
 
 def test_one_without_a_time_stays_beside_its_neighbour() -> None:

@@ -236,6 +236,9 @@ async def test_the_command_does_what_http_does(
     assert queued == ["message", "message", "edit", "reaction", "reaction", "revoke"]
     assert await run(standin, "messages", *own) == 0
     assert told()[0]["type"] == "revoked"
+    assert await run(standin, "migrate", "62812345", "7000001", *own) == 0
+    assert told() == {"chat": "7000001@lid"}
+    assert await run(standin, "reveal", "62812345", *own) == 0
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
     assert await run(standin, "needs-update", "--over", *own) == 0
@@ -252,6 +255,7 @@ async def test_the_command_does_what_http_does(
         (["scan", "x"], 1, "code: that is not a code of WhatsApp Web"),
         (["policy", "x"], 1, "write NAME=VALUE"),
         (["policy", "x=1"], 1, "unknown policy 'x'"),
+        (["reveal", "62812345"], 1, "migrate its chat first"),
         (["pair", "12345678"], 1, "add --phone NUMBER"),
         (["incoming", "62812", "--file", "/nowhere/a"], 1, "cannot read /nowhere/a"),
         (["dance"], 2, "invalid choice: 'dance'"),

@@ -11,7 +11,7 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
-from waguard.policy.delivery import Cause
+from waguard.policy.delivery import Cause, Grave
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.policy.news import Notice
 from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Settlement
@@ -302,8 +302,8 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
     unsure = Settlement(id=first.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
     dead = Settlement(id=second.id, attempts=1, error="404", cause=Cause.REFUSED)
     await messages.write([], [unsure, dead])
-    assert [one.id for one in await messages.dead(uncertain=True)] == [first.id]
-    assert [one.id for one in await messages.dead(uncertain=False)] == [second.id]
+    assert [one.id for one in await messages.dead(state=Grave.UNCERTAIN)] == [first.id]
+    assert [one.id for one in await messages.dead(state=Grave.DEAD)] == [second.id]
     assert await messages.replay(0, second.id, [GLOBAL]) == [GLOBAL]
     assert [one.id for one in await messages.dead()] == [first.id]
     assert await messages.replay(first.id, first.id, ["a"]) == []  # no such receiver any more

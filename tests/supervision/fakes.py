@@ -22,6 +22,7 @@ from waguard.config import Config, Paths
 from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.policy.admission import Reading
+from waguard.policy.identity import People
 from waguard.policy.inbox import Received
 from waguard.policy.network import Reading as NetworkReading
 from waguard.ports import BusEvent, Process, Swept, Usage
@@ -348,6 +349,10 @@ class FakeInbox:
         self.waits += 1
         await self.empty.wait()
         return True
+
+    async def people(self, session_id: str) -> People:
+        """Nobody has a LID."""
+        return People()
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """Of what is kept."""

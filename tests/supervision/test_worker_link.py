@@ -123,6 +123,7 @@ async def test_the_other_calls_give_their_value(line: Line, value: Value) -> Non
         (sent("uncertain", "no answer"), UncertainError, "no answer"),
         (sent("a word of tomorrow"), UncertainError, "did not answer"),
         (Failed(kind="not_ready", error="it is offline"), UnavailableError, "offline"),
+        (Failed(kind="paused", error="too many new"), UnavailableError, "^too many new"),
         (Failed(kind="refused", error="bad chat"), RefusedError, "page refused: bad chat"),
         (Failed(kind="refused", error="no such", field="quoted_message_id"), RefusedError, "^no"),
         (Failed(kind="timeout", error="20 s"), UncertainError, "may have been sent"),

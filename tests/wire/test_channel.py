@@ -15,6 +15,7 @@ from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
     Acks,
+    Acquainted,
     BackfillGap,
     Call,
     CatchUp,
@@ -24,6 +25,7 @@ from waguard.wire.protocol import (
     Failed,
     FromDaemon,
     FromWorker,
+    GoOn,
     Heartbeat,
     Hello,
     InboundMessage,
@@ -35,6 +37,7 @@ from waguard.wire.protocol import (
     QrCode,
     Reaction,
     RefreshQr,
+    Reload,
     Reply,
     Report,
     Request,
@@ -80,6 +83,7 @@ CALLS: Final[tuple[Call, ...]] = (
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
     Acks(ids=("true_6281@c.us_3EB0",)),
+    *(GoOn(), Reload()),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (
@@ -115,6 +119,11 @@ TO_DAEMON: Final = (
         body=MessageError(what="ack", id=None, chat="", error="e", raw='{"a": 1}', digest="d"),
     ),
     Event(seq=10, at=0.0, body=BackfillGap(chat="1@g.us", why="w", since=None)),
+    Event(
+        seq=11,
+        at=0.0,
+        body=Acquainted(pairs=(("7@lid", "6281@c.us"),), asked=(("6281@c.us", True),)),
+    ),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
     Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
+from waguard.policy.identity import People
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -50,7 +51,8 @@ class Bench:
     def __init__(self) -> None:
         self.page: Page | None = Page()
         self.emitted: asyncio.Queue[Incoming | BackfillGap] = asyncio.Queue()
-        self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"))
+        people = People([("777@lid", "49170@c.us")])
+        self.it = Inbound(self.emitted.put_nowait, ("@broadcast", "@newsletter"), people)
 
     def at_hand(self) -> WhatsAppPage:
         return cast("WhatsAppPage", self.page)
@@ -280,6 +282,32 @@ async def test_what_this_worker_sends_is_not_told(bench: Bench, shown_as: str) -
     assert (await bench.message()).body == "text 2"
     assert bench.page
     assert bench.page.asked == []
+
+
+async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
+    bench: Bench,
+) -> None:
+    assert bench.page
+    bench.page.held = asyncio.Event()
+    bench.it.take("message", picture(1))
+    bench.it.take("message", told(2, id="false_777@lid_2", chat="777@lid"))
+    bench.it.take("message", told(3, id="false_49171@c.us_3", chat="49171@c.us"))
+    assert (await bench.message()).chat == "49171@c.us"
+    bench.page.held.set()
+    assert [(await bench.message()).chat for _ in range(2)] == ["49170@c.us", "777@lid"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "true_49171@c.us_3EB0", "chat": "49171@c.us"},  # one stem in two chats
+        {"id": "false_49170@c.us_3EB0", "from_me": False, "sender": "49170@c.us"},  # an echoed id
+    ],
+)
+async def test_a_stem_alone_keeps_nothing_back(bench: Bench, other: dict[str, Any]) -> None:
+    bench.it.sends("true_49170@c.us_3EB0")
+    bench.it.take("message", told(1, **OWN | other))
+    assert (await bench.message()).id == other["id"]
 
 
 # ---- what was missed ----

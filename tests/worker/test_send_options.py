@@ -43,6 +43,7 @@ async def shared() -> AsyncIterator[BrowserSession]:
 def browser(shared: BrowserSession) -> BrowserSession:
     """With a healthy WhatsApp."""
     shared.standin.policy.update({"exists": {}, "exists_error": False, "exists_silent": False})
+    shared.standin.whatsapp.asked.clear()
     return shared
 
 
@@ -143,7 +144,46 @@ async def test_only_a_clear_no_keeps_a_message_back(
     assert answer.outcome == "sent"
 
 
+async def test_a_new_number_is_asked_for_once_and_what_is_said_is_told(
+    browser: BrowserSession,
+) -> None:
+    digits = f"62811900{next(numbers):04}"
+    chat, asked_for = f"{digits}@c.us", browser.standin.whatsapp.asked
+    assert isinstance(await sending.send(browser.page, text(chat, first_contact_check=True)), Sent)
+    assert isinstance(await sending.send(browser.page, text(chat, first_contact_check=True)), Sent)
+    assert asked_for == [digits]
+    assert ("people", {"asked": {"number": chat, "exists": True}}) in browser.told
+
+
+async def test_a_number_that_was_asked_for_of_late_is_not_asked_for_again(
+    browser: BrowserSession,
+) -> None:
+    digits = f"62811900{next(numbers):04}"
+    call = text(f"{digits}@c.us", first_contact_check=True, absent=True)
+    answer = await sending.send(browser.page, call)
+    assert isinstance(answer, Failed)
+    assert answer.error == f"+{digits} is not on WhatsApp"
+    await asked(browser, f"{digits}@c.us")  # now it has a chat: it has WhatsApp
+    assert isinstance(await sending.send(browser.page, call), Sent)
+    assert browser.standin.whatsapp.asked == []
+
+
 async def test_a_number_with_a_chat_is_not_asked_for(browser: BrowserSession) -> None:
     await asked(browser)
     browser.standin.policy.update({"exists": {CHAT.removesuffix("@c.us"): False}})
+    assert isinstance(await sending.send(browser.page, text(first_contact_check=True)), Sent)
+
+
+async def test_asked_too_often_only_first_contacts_wait(browser: BrowserSession) -> None:
+    """The last test here: the page remembers it."""
+    await asked(browser)
+    browser.standin.policy.update({"exists_too_often": True})
+    for _ in range(2):
+        chat = f"62811900{next(numbers):04}@c.us"
+        call = text(chat, first_contact_check=True)
+        answer = await sending.send(browser.page, call)
+        assert isinstance(answer, Failed)
+        assert (answer.kind, answer.field) == ("paused", "recipient_phone")
+        assert not seen(browser, call.message_id)
+    assert len(browser.standin.whatsapp.asked) == 1  # the second was not even asked for
     assert isinstance(await sending.send(browser.page, text(first_contact_check=True)), Sent)

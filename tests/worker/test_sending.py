@@ -6,7 +6,8 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
+from waguard.policy.identity import People
+from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import (
     DevToolsClosedError,
     DevToolsError,
@@ -39,6 +40,7 @@ class Page:
     ack: int | Exception | None = None
     sent: list[Any] = field(default_factory=list)
     looked: list[tuple[str, float]] = field(default_factory=list)
+    aliases: list[tuple[str, ...]] = field(default_factory=list)
 
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
@@ -50,8 +52,11 @@ class Page:
     ) -> SendOutcome:
         return self._send((chat, content, options, timeout))
 
-    async def ack_of(self, message_id: str, *, timeout: float) -> int | None:
+    async def ack_of(
+        self, message_id: str, aliases: tuple[str, ...], *, timeout: float
+    ) -> int | None:
         self.looked.append((message_id, timeout))
+        self.aliases.append(aliases)
         if isinstance(self.ack, Exception):
             raise self.ack
         return self.ack
@@ -145,6 +150,12 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
     assert page.looked == []
 
 
+async def test_a_first_contact_waits_where_whatsapp_was_asked_too_often() -> None:
+    said = await do(Page(NotSendableError("asked_too_often")))
+    assert isinstance(said, Failed)
+    assert (said.kind, said.field) == ("paused", "recipient_phone")
+
+
 async def test_a_refusal_is_one() -> None:
     said = await do(Page(outcome(-1, "ERROR_UNKNOWN")))
     assert said == Sent(outcome="refused", message_id=ID, timestamp=NOW, error="ERROR_UNKNOWN")
@@ -212,10 +223,44 @@ async def test_a_send_that_waits_for_the_server_says_so() -> None:
     assert (lost.outcome, lost.ack) == ("uncertain", None)
 
 
+LID, FORMER = "7000001@lid", "7000002@lid"
+
+
+async def test_it_is_looked_up_under_each_lid_that_its_chat_ever_had() -> None:
+    page = Page(EvaluationError("Error: odd"), None)
+    people = People([(FORMER, "49170@c.us"), (LID, "49170@c.us")])
+    said = await send(cast("WhatsAppPage", page), TEXT, people)
+    assert isinstance(said, Failed)
+    assert page.aliases == [(LID, FORMER)]
+
+
+async def test_thrown_and_not_everywhere_looked_it_is_uncertain() -> None:
+    said = await do(Page(EvaluationError("Error: odd"), EvaluationError("Error: no chat")))
+    assert isinstance(said, Sent)
+    assert (said.outcome, said.error) == ("uncertain", "the page threw Error: odd")
+
+
+async def test_a_chat_that_cannot_be_opened_is_refused_with_the_reason() -> None:
+    said = await do(Page(NotSendableError("no_chat", "Error: Failed to find or create chat")))
+    assert isinstance(said, Failed)
+    assert (said.kind, said.field) == ("refused", "recipient_phone")
+    assert said.error.endswith("Failed to find or create chat")
+
+
 async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None:
+    looked: dict[str, tuple[str, ...]] = {}
+
     @dataclass
     class Chats:
-        async def ack_of(self, message_id: str, *, timeout: float) -> int | None:
-            return {"a": 0, "b": 2}.get(message_id)
+        async def ack_of(
+            self, message_id: str, aliases: tuple[str, ...], *, timeout: float
+        ) -> int | None:
+            looked[message_id] = aliases
+            if message_id == "odd":
+                raise EvaluationError("Error: no chat")
+            return {ID: 0, "b": 2}.get(message_id)
 
-    assert await acks(cast("WhatsAppPage", Chats()), ("a", "b", "c")) == {"a": 0, "b": 2}
+    call = Acks(ids=(ID, "odd", "b", "c"), aliases={ID: (FORMER,)})
+    people = People([(LID, "49170@c.us")])
+    assert await acks(cast("WhatsAppPage", Chats()), call, people) == {ID: 0, "b": 2}
+    assert looked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}

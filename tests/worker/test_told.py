@@ -34,7 +34,7 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import NotSendableError, WhatsAppPage
 from waguard.worker.sending import judge as outcome_of
-from waguard.worker.told import KINDS, LARGEST, TEXT_LIMIT, read
+from waguard.worker.told import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
 
 NOW = 1_732_233_600.0
 MESSAGE = {
@@ -357,3 +357,37 @@ def test_what_a_page_throws_is_bounded() -> None:
     error = EvaluationError("\ud83d" + "x" * 100_000)
     assert len(error.text) == 2_000
     error.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"asked": {"number": "49@c.us", "exists": False}}, (("49@c.us", False),)),
+        ({"asked": {"number": "49@c.us", "exists": "no"}}, ()),
+        ({"asked": {"number": "7@lid", "exists": True}}, ()),
+        ({"asked": {"number": "4" * 200 + "@c.us", "exists": True}}, ()),
+        ({"asked": {"exists": True}}, ()),
+        ({"asked": None}, ()),
+        (None, ()),
+    ],
+)
+def test_of_a_number_only_a_clear_answer_is_taken(told: object, expected: object) -> None:
+    assert asked(told) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"pairs": [["7@lid", "49@c.us"], ["8@lid", "50@c.us"]]}, 2),
+        (
+            {"pairs": [["7@lid", "49@c.us"], ["49@c.us", "7@lid"], ["7@lid"], "odd", None, [1, 2]]},
+            1,
+        ),
+        ({"pairs": [["7@lid", "49@c.us", "50@c.us"], ["7@lid", "x" * 200 + "@c.us"]]}, 0),
+        ({"pairs": "odd"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_of_people_only_a_lid_and_its_number_are_taken(told: object, expected: int) -> None:
+    assert people(told) == [("7@lid", "49@c.us"), ("8@lid", "50@c.us")][:expected]

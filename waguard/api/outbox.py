@@ -37,7 +37,10 @@ def options(request: web.Request, body: dict[str, Any]) -> Options:
 
 async def show(request: web.Request) -> web.Response:
     """GET /api/messages/:id: waguard's number, or WhatsApp's id."""
-    return web.json_response({"success": True} | _shown(await _find(request)))
+    row = await _find(request)
+    found = await request.app[DEPS].outgoing.readers(row.session_id, row.message_id)
+    readers = [{"reader": r.reader, "ack": r.ack, "at": fields.iso(r.at)} for r in found]
+    return web.json_response({"success": True} | _shown(row) | {"readers": readers})
 
 
 async def listing(request: web.Request) -> web.Response:

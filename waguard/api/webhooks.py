@@ -11,14 +11,12 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.errors import NotFoundError
 from waguard.policy import address
-from waguard.policy.delivery import EVENTS, OLD_SERVICE, Cause
+from waguard.policy.delivery import EVENTS, OLD_SERVICE, Grave, grave
 from waguard.ports import GLOBAL, DeadLetter, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
 LISTED: Final = 100  # dead letters at a time
-_UNCERTAIN: Final = "uncertain"
-_STATES: Final = ("dead", _UNCERTAIN)
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -64,15 +62,15 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/webhooks/dead?session_id=&state=dead|uncertain&before=: the newest, without their
-    bodies."""
+    """GET /api/webhooks/dead?session_id=&state=dead|uncertain|unidentified&before=: the newest,
+    without their bodies."""
     query = request.query
     given, state = query.get("session_id"), query.get("state")
-    if state not in {None, *_STATES}:
-        raise fields.bad("state", state, "no such state", " or ".join(_STATES))
+    if state not in {None, *Grave}:
+        raise fields.bad("state", state, "no such state", " or ".join(Grave))
     found = await request.app[DEPS].messages.dead(
         session_id=None if given is None else fields.session_id(given),
-        uncertain=None if state is None else state == _UNCERTAIN,
+        state=None if state is None else Grave(state),
         before=_number(query["before"], "before") if "before" in query else None,
         limit=LISTED,
     )
@@ -204,7 +202,7 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "event_id": letter.event_id,
         "session_id": letter.session_id,
         "attempts": letter.attempts,
-        "state": _UNCERTAIN if letter.cause == Cause.UNCERTAIN else "dead",
+        "state": grave(letter.cause),
         "cause": letter.cause,
         "error": letter.error,
         "created_at": fields.iso(letter.created_at),

@@ -21,6 +21,7 @@ from loguru import logger
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.files import NO_ANSWER, Keeper
 from waguard.policy import delivery
+from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received, Told, fitting
 from waguard.policy.media import with_media
 from waguard.policy.news import notices
@@ -235,6 +236,10 @@ class Journal:
         """See ``ports.Inbox``."""
         return await self.store.newest(session_id, after=after)
 
+    async def people(self, session_id: str) -> People:
+        """See ``ports.Inbox``."""
+        return await self.store.people(session_id)
+
     async def settle(self, settlement: Settlement) -> None:
         """Store what became of a webhook; returns after the commit."""
         await self.post(settlement)
@@ -387,10 +392,10 @@ class Journal:
         for settle in batch.settles:
             if not settle.done.done():
                 settle.done.set_result(None)
-        fresh = iter(written.news)
+        fresh = zip(written.received, written.news, strict=True)
         for put in batch.puts:
-            new = [entry.received for entry in put.entries if next(fresh)]
-            self._tell(put, new)
+            own = itertools.islice(fresh, len(put.entries))
+            self._tell(put, [received for received, is_news in own if is_news])
         for received in written.told:
             self._say(received)
         for endpoint in sorted(written.endpoints):

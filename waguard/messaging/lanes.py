@@ -89,7 +89,7 @@ class Lanes:
 
     def add(self, ticket: Ticket) -> None:
         """Let it wait for its turn."""
-        lane = self._lanes.setdefault(ticket.chat, [])
+        lane = self._lanes.setdefault(ticket.lane, [])
         if ticket not in lane:
             insort(lane, ticket, key=_order)
         self._changed.set()
@@ -98,12 +98,12 @@ class Lanes:
 
     def take_out(self, ticket: Ticket) -> bool:
         """Whether it still waited."""
-        lane = self._lanes.get(ticket.chat, [])
+        lane = self._lanes.get(ticket.lane, [])
         if ticket not in lane:
             return False
         lane.remove(ticket)
         if not lane:
-            del self._lanes[ticket.chat]
+            del self._lanes[ticket.lane]
         self._changed.set()
         return True
 
@@ -144,9 +144,10 @@ class Lanes:
 
     def _begin(self) -> None:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
-        self._held, waits = False, list[float]()
+        now = asyncio.get_running_loop().time()
         heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
-        for ticket in sorted(heads, key=_order):
+        self._held, waits = False, [it.rests_until - now for it in heads if it.rests_until > now]
+        for ticket in sorted((it for it in heads if it.rests_until <= now), key=_order):
             if len(self._going) >= AT_ONCE:
                 break
             if wait := self._turn(bulk=ticket.bulk_id is not None):
@@ -156,7 +157,7 @@ class Lanes:
                 self._held = True
                 break
             self.take_out(ticket)
-            self._going.add(ticket.chat)
+            self._going.add(ticket.lane)
             task = asyncio.create_task(self._run(ticket), name=f"send {ticket.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -173,7 +174,7 @@ class Lanes:
         except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
             logger.exception("a bug in waguard: a message is left as it is", id=ticket.id)
         finally:
-            self.release(ticket.chat)
+            self.release(ticket.lane)
 
 
 def _order(ticket: Ticket) -> int:

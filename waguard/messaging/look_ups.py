@@ -1,13 +1,14 @@
 """Messages whose answer was lost are looked up in their chats. None is sent again for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.tickets import Ticket
+from waguard.policy.identity import People
 from waguard.ports import Sessions
 from waguard.wire.protocol import Acks, Value
 
@@ -18,9 +19,16 @@ RETRY: Final = 2.0  # s
 
 
 class LookUps:
-    """``found`` gets what a look said, an ack or None, and says whether that was all."""
+    """``found`` gets what a look said, an ack or None, and says whether that was all; ``people``
+    says whose LIDs a session knows."""
 
-    def __init__(self, sessions: Sessions, found: Callable[[Ticket, int | None], bool]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        found: Callable[[Ticket, int | None], bool],
+        people: Callable[[str], Awaitable[People]],
+    ) -> None:
+        self._people = people
         self._sessions = sessions
         self._found = found
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -55,7 +63,9 @@ class LookUps:
             try:
                 await self._sessions.ready(ticket.session_id, wait=HOPE, hoping=True)
                 async with self._room:
-                    call = Acks(ids=(ticket.message_id,))
+                    lids = (await self._people(ticket.session_id)).lids(ticket.chat)
+                    name = ticket.message_id
+                    call = Acks(ids=(name,), aliases={name: lids} if lids else {})
                     told = await self._sessions.call(ticket.session_id, call, wait=0)
                 acks = told.acks if isinstance(told, Value) else None
                 return (acks or {}).get(ticket.message_id)

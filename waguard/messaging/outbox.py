@@ -111,7 +111,7 @@ class Outbox:
         """Being kept, or sent."""
         self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
         """What was not sent, while its row may still say something else."""
-        self._look_ups = LookUps(sessions, self._on_look)
+        self._look_ups = LookUps(sessions, self._on_look, journal.people)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
         self._sending: set[asyncio.Task[Any]] = set()
@@ -138,7 +138,7 @@ class Outbox:
         )
         untold = await self._store.untold(since=now - UNCERTAIN_FOR)
         for row in left:
-            self._resume(row, now)
+            await self._resume(row, now)
         for row in untold:
             at = now if row.answered or row.bulk_id else row.created_at + self._grace
             self._tell_at(at, row.id, (row.session_id, row.message_id))
@@ -227,6 +227,7 @@ class Outbox:
         phone = await self._number(session_id)
         for ticket in tickets:
             ticket.phone = phone
+            await self._find_lane(ticket)
         drafts = [_draft(ticket, State.ACCEPTED) for ticket in tickets]
         lanes = self._lanes_of(session_id)
         try:
@@ -234,7 +235,7 @@ class Outbox:
                 for ticket in tickets:
                     coming.enter_context(self._on_its_way(ticket))
                     if ticket.send_at is None:
-                        coming.enter_context(lanes.coming(ticket.chat))
+                        coming.enter_context(lanes.coming(ticket.lane))
                 numbers = await self._journal.keep_all(drafts)
         except BaseException:
             for ticket in tickets:
@@ -354,8 +355,9 @@ class Outbox:
 
     # ---- from the acceptance to the command ----
 
-    def _resume(self, row: Outgoing, now: float) -> None:
+    async def _resume(self, row: Outgoing, now: float) -> None:
         ticket = of_row(row)
+        await self._find_lane(ticket)
         if ticket.key or not (row.answered or row.bulk_id):
             self._tickets.add(ticket, age=now - row.created_at)
         match row.state:
@@ -390,6 +392,7 @@ class Outbox:
             if options.fetch:
                 ticket.take(await options.fetch())
             ticket.phone = await self._number(ticket.session_id)
+            await self._find_lane(ticket)
             direct = await self._keep(ticket, options)
         except WaguardError as error:
             self._reject(ticket, error)
@@ -427,13 +430,13 @@ class Outbox:
         """Keep it; whether it may go at once, and is kept so."""
         ready = options.send_at is None and await self._is_ready(ticket, options)
         lanes = self._lanes_of(ticket.session_id)
-        direct = ready and lanes.reserve(ticket.chat)
+        direct = ready and lanes.reserve(ticket.lane)
         command = ticket.command
         assert command  # noqa: S101 - it has just come
         content = command.content if isinstance(command, SendMedia) else None
         if content and (most := self._largest) and len(content) > most:
             if direct:
-                lanes.release(ticket.chat)
+                lanes.release(ticket.lane)
             raise _too_large(len(content), most)
         if not ticket.queued:
             ticket.expires_at = self._wall() + KEPT_FOR
@@ -441,11 +444,11 @@ class Outbox:
         kept = None if direct and not ticket.queued else content
         draft = _draft(ticket, State.SENDING if direct else State.ACCEPTED, kept)
         try:
-            with contextlib.nullcontext() if direct else lanes.coming(ticket.chat):
+            with contextlib.nullcontext() if direct else lanes.coming(ticket.lane):
                 ticket.id = await self._journal.keep(draft)
         except BaseException:
             if direct:
-                lanes.release(ticket.chat)
+                lanes.release(ticket.lane)
             self._unkeep(Retract(ticket.message_id))
             raise
         if direct:
@@ -538,7 +541,7 @@ class Outbox:
             if not await self._transmit(ticket, wait=self._config().send.wait):
                 self._let_wait(ticket)
         finally:
-            lanes.release(ticket.chat)
+            lanes.release(ticket.lane)
 
     async def _send_waiting(self, ticket: Ticket) -> bool:
         """It is its turn; whether it is done with."""
@@ -590,11 +593,13 @@ class Outbox:
         settings, command = self._config().send, ticket.command
         assert command  # noqa: S101 - read before
         ticket.command = None
+        exists = await self._exists(ticket) if settings.check_first_contact else True
         call = msgspec.structs.replace(
             command,
             message_id=ticket.message_id,
             timeout=settings.timeout,
-            first_contact_check=settings.check_first_contact,
+            first_contact_check=not exists,
+            absent=exists is False,
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + MARGIN):
@@ -611,6 +616,20 @@ class Outbox:
             logger.bind(session=ticket.session_id).exception("send ended in a bug")
             result = UncertainError(UNCERTAIN, value=ticket.message_id)
         return await self._end(ticket, result)
+
+    async def _find_lane(self, ticket: Ticket) -> None:
+        """What goes to a person's number and to a LID of theirs is one chat, in one order."""
+        with contextlib.suppress(WaguardError):  # without the database it is not kept either
+            people = await self._journal.people(ticket.session_id)
+            ticket.lane = people.number(ticket.chat)
+
+    async def _exists(self, ticket: Ticket) -> bool | None:
+        """Whether its number is known to have WhatsApp; None: that has to be asked."""
+        try:
+            people = await self._journal.people(ticket.session_id)
+        except WaguardError:  # the database is away: then it is asked once more
+            return None
+        return people.exists(ticket.chat, self._wall())
 
     async def _end(self, ticket: Ticket, result: Sent | WaguardError) -> bool:
         """Keep how it ended; False: it did not, it waits again."""
@@ -629,6 +648,7 @@ class Outbox:
         if state is State.ACCEPTED:
             self._journal.move(move)
             ticket.begun.clear()
+            ticket.rests_until = asyncio.get_running_loop().time() + _rest(result)
             return False
         if outcome is Outcome.NOT_LEFT:
             # before the reply: who is told so may send it again, and no crash must send both
@@ -770,6 +790,13 @@ def _outcome(result: Sent | WaguardError) -> Outcome:
             return Outcome.UNCERTAIN
         case _:
             return Outcome.NOT_LEFT
+
+
+def _rest(result: Sent | WaguardError) -> float:
+    """Seconds in which it is not tried again: what its number alone is to blame for takes long."""
+    if isinstance(result, UnavailableError) and result.field == "recipient_phone":
+        return float(result.retry_after or 0)
+    return 0.0
 
 
 def _stopping() -> UnavailableError:

@@ -71,6 +71,8 @@ class Ticket:
     key: str | None = None
     queued: bool = False
     """Nobody waits for its outcome."""
+    lane: str = ""
+    """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -87,6 +89,8 @@ class Ticket:
     """The command may have left."""
     doubtful: bool = False
     """Whether its row says that it has begun is not known, for the database went away."""
+    rests_until: float = 0.0
+    """Time of the loop; it is not tried again before."""
     owed: Move | None = None
     """What is to be kept with the news that its reply was written."""
     replies: int = 0
@@ -101,6 +105,9 @@ class Ticket:
     def take(self, command: Command) -> None:
         """What is to be sent."""
         self.command, self.kind = command, kind_of(command)
+
+    def __post_init__(self) -> None:
+        self.lane = self.lane or self.chat
 
     @property
     def ident(self) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from waguard.policy.identity import People
+
 Chat = tuple[str | None, int | None]
 """Its id, None: unreadable; and the unix time of its newest message, 0: none, None: unreadable."""
 
@@ -17,6 +19,15 @@ class Read:
     """Unix time; None: it cannot be read."""
     told: Any = field(default=None, repr=False)
     """All of it, as the page told it."""
+
+
+def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
+    """The same under every id that these chats have: one may be another's by now."""
+    found: dict[str, int] = {}
+    for chat, at in since.items():
+        for alias in people.aliases(chat):
+            found[alias] = max(at, found.get(alias, at))
+    return found
 
 
 def due(

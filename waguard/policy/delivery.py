@@ -25,6 +25,7 @@ SESSION_EVENTS: Final = frozenset(
         "session_error",
     }
 )
+UNIDENTIFIED_AFTER: Final = 900.0  # s; so long a LID's number is waited for before it is said
 READY: Final = "session_ready"
 # while it handles this one, the application calls back, and drops it unless all is connected
 HELD: Final = "message_received"
@@ -68,6 +69,23 @@ class Cause(StrEnum):
     """Its receiver is not there any more."""
     OTHER_NUMBER = "other_number"
     """Its session is linked to another number now, or is gone."""
+    UNIDENTIFIED = "unidentified"
+    """It is of a LID whose number is not known: the receiver would lose it."""
+
+
+class Grave(StrEnum):
+    """How a dead letter is listed."""
+
+    DEAD = "dead"
+    UNCERTAIN = Cause.UNCERTAIN.value
+    """A person replays or discards it, alone."""
+    UNIDENTIFIED = Cause.UNIDENTIFIED.value
+    """The same; it is queued by itself when the number is known."""
+
+
+def grave(cause: str | None) -> Grave:
+    """``cause`` is a ``Cause``, or None."""
+    return Grave(cause) if cause in {Grave.UNCERTAIN, Grave.UNIDENTIFIED} else Grave.DEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SESSION = "session"
+    PEOPLE = "people"
+    """Whose LIDs they are. It is no message, and not kept among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,26 @@ class Received:
     backfilled: bool = False
     file: File | None = None
     """To be kept by itself."""
+    ref: tuple[str, str] | None = None
+    """What ``key`` is made of: a word, and WhatsApp's id as the page has it."""
+    target: str | None = None
+    """WhatsApp's id of the message that it is about, as the page has it."""
+    sender: str | None = None
+    """Who did it, as the page has it."""
+    reader: str | None = None
+    """Whose receipt it is, of a message in a group."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """LIDs and their numbers."""
+    asked: tuple[tuple[str, bool], ...] = ()
+    """Numbers, and whether WhatsApp knows them."""
 
     def payload(self) -> Mapping[str, Any]:
         """What is kept of it: without a code that could be scanned."""
         data = self.told[0].data
-        return {name: value for name, value in data.items() if name not in _NOT_KEPT}
+        kept = {name: value for name, value in data.items() if name not in _NOT_KEPT}
+        if self.ref and fitting("".join(self.ref)) != self.key:
+            kept["raw_id"] = self.ref[1]
+        return kept
 
 
 def fitting(key: str) -> str:

@@ -123,7 +123,9 @@ class PageLink:
             self._device = device
             self._whatsapp.attach(device, self)
             is_fresh = not device.is_synced
-            self.send({"type": "success", "isFresh": is_fresh, "name": f"Stand-in {device.phone}"})
+            lids = self._whatsapp.lids_of(device.phone).told()
+            name = f"Stand-in {device.phone}"
+            self.send({"type": "success", "isFresh": is_fresh, "name": name, "lids": lids})
             if is_fresh:
                 self._spawn(self._sync(device))
             else:  # at once: nothing new may come between
@@ -154,8 +156,11 @@ class PageLink:
             return
         answer: Stanza = {"type": "result", "number": stanza["number"]}
         phone = stanza["wid"].split("@")[0]
+        self._whatsapp.asked.append(phone)
         if self._policy.exists_error:
             self.send(answer | {"error": "internal server error"})
+        elif self._policy.exists_too_often:
+            self.send(answer | {"error": "429 rate-overlimit"})
         else:
             self.send(answer | {"exists": self._policy.exists.get(phone, True)})
 
@@ -173,7 +178,7 @@ class PageLink:
             self._whatsapp.lost.append(stanza["id"])
             return
         message = self._whatsapp.accept(device, stanza["id"], stanza["attributes"])
-        answer = {"id": message.id, "t": int(time.time())}
+        answer = {"id": stanza["id"], "t": int(time.time())}
         if policy.send_error and message.ack < ACK_SENT:
             message.ack = ACK_FAILED
             self._later(policy.ack_delay, answer | {"type": "refused", "error": policy.send_error})

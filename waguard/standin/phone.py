@@ -69,6 +69,17 @@ class Written(Request, kw_only=True):
 class Receipt(Request, kw_only=True):
     id: str
     ack: Literal[2, 3, 4]
+    reader: str = ""
+
+
+class Migrate(Request, kw_only=True):
+    number: Number
+    lid: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,20}$")]
+    known: bool = True
+
+
+class Reveal(Request, kw_only=True):
+    number: Number
 
 
 class Edit(Request, kw_only=True):
@@ -203,7 +214,7 @@ class Phone:
             | ({"filename": media.filename} if media.filename else {})
         )
 
-    def receipt(self, id: str, ack: int, phone: str = PHONE) -> dict[str, Any]:  # noqa: A002 - the field's name
+    def receipt(self, id: str, ack: int, phone: str = PHONE, reader: str = "") -> dict[str, Any]:  # noqa: A002 - the field's name
         known = self.whatsapp.messages.get(phone, {})
         matches = [
             m for m in known.values() if id in (m.id, m.id.split("_")[2]) and m.direction == "out"
@@ -212,8 +223,25 @@ class Phone:
             raise Refusal(
                 409, f"{phone} never sent a message {id}", "see GET /messages for the ids", "id", id
             )
-        self.whatsapp.receipt(phone, matches[0].id, ack)
+        who = _wid(reader, "reader") if reader else ""
+        self.whatsapp.receipt(phone, matches[0].id, ack, who)
         return matches[0].to_json()
+
+    def migrate(
+        self, number: str, lid: str, phone: str = PHONE, *, known: bool = True
+    ) -> dict[str, str]:
+        """The account's chat with a number becomes that of a LID, or of another LID; not ``known``:
+        the page cannot tell yet whose it is."""
+        self.whatsapp.migrate(phone, f"{number}@c.us", f"{lid}@lid", known=known)
+        return {"chat": f"{lid}@lid"}
+
+    def reveal(self, number: str, phone: str = PHONE) -> dict[str, str]:
+        """Now it can."""
+        if f"{number}@c.us" not in self.whatsapp.lids_of(phone).current:
+            error, remedy = f"{number} has no LID for {phone}", "migrate its chat first"
+            raise Refusal(409, error, remedy, "number", number)
+        self.whatsapp.reveal(phone, f"{number}@c.us")
+        return {"number": number}
 
     def edit(self, id: str, body: str, phone: str = PHONE) -> dict[str, str]:  # noqa: A002
         return {"id": self._happenings.edit(phone, id, body)}
@@ -311,7 +339,9 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
     "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
     "write": (Written, lambda p, r: p._write(r)),  # noqa: SLF001
-    "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone)),
+    "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone, r.reader)),
+    "migrate": (Migrate, lambda p, r: p.migrate(r.number, r.lid, r.phone, known=r.known)),
+    "reveal": (Reveal, lambda p, r: p.reveal(r.number, r.phone)),
     "edit": (Edit, lambda p, r: p.edit(r.id, r.body, r.phone)),
     "revoke": (Revoke, lambda p, r: p.revoke(r.id, r.phone)),
     "react": (React, lambda p, r: p.react(r.id, r.text, r.from_, r.phone)),

@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +51,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _add_recipients(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    receipt = command("receipt", "the recipient got, read or played a message")
+    receipt.add_argument("id")
+    receipt.add_argument("ack", choices=list(ACKS))
+    receipt.add_argument("--reader", help="which member of a group")
+    migrate = command("migrate", "give the account's chat with a number a LID")
+    migrate.add_argument("number")
+    migrate.add_argument("lid", help="its digits")
+    command("reveal", "let the account's browsers know whose LID it is").add_argument("number")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="waguard phone", description=__doc__)
     common = _Parser(add_help=False)
@@ -83,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--file", type=Path, help="send this file")
     write.add_argument("--mimetype", help="the file's type (default: by its name)")
     write.add_argument("--timestamp", type=int, help="Unix time (default: now)")
-    receipt = command("receipt", "the recipient got, read or played a message")
-    receipt.add_argument("id")
-    receipt.add_argument("ack", choices=list(ACKS))
+    _add_recipients(command)
     edit = command("edit", "give a message to the account another text")
     edit.add_argument("id")
     edit.add_argument("body")

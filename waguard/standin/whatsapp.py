@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from waguard.standin.lids import Lids
 from waguard.standin.policy import Policy
 from waguard.standin.refusal import Refusal
 
@@ -128,7 +129,9 @@ class WhatsApp:
         self.policy = policy
         self.devices: dict[str, list[Device]] = {}  # by phone number
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
+        self.lids: dict[str, Lids] = {}  # by phone number
         self.media: dict[str, bytes] = {}
+        self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
         self.refs: dict[str, Page] = {}  # live codes
         self.expired_refs: set[str] = set()
@@ -276,9 +279,34 @@ class WhatsApp:
 
     # --- messages
 
+    def lids_of(self, phone: str) -> Lids:
+        return self.lids.setdefault(phone, Lids())
+
+    def migrate(self, phone: str, number: str, lid: str, *, known: bool) -> None:
+        """An account's chat with somebody gets another id; its browsers hear of it in their queue."""
+        before = self.lids_of(phone).move(number, lid, known=known)
+        messages = self.messages.get(phone, {})
+        for message in [m for m in messages.values() if m.chat == before]:
+            del messages[message.id]
+            message.id = self.lids_of(phone).renamed(message.id)
+            message.chat = lid
+            messages[message.id] = message
+        for device in self.linked(phone):
+            told = {"type": "migrated", "before": before, "lid": lid}
+            device.enqueue(told | {"number_wid": number, "known": known})
+
+    def reveal(self, phone: str, number: str) -> None:
+        """The browsers' caches learn whose LID it is."""
+        lids = self.lids_of(phone)
+        lids.hidden.discard(number)
+        for device in self.linked(phone):
+            told = {"type": "lid_known", "number_wid": number, "lid": lids.current[number]}
+            device.enqueue(told)
+
     def accept(self, device: Device, message_id: str, attributes: dict[str, Any]) -> Message:
         """Record a transmission; the same id is the same message."""
         messages = self.messages.setdefault(device.phone, {})
+        message_id = self.lids_of(device.phone).renamed(message_id)
         message = messages.get(message_id)
         if message is None:
             chat = message_id.split("_")[1]
@@ -301,7 +329,7 @@ class WhatsApp:
         for device in self.devices.get(phone, []):
             if device is not sender and device.is_linked:
                 device.enqueue({"type": "message"} | message.to_stanza())
-        recipient = message.chat.removesuffix("@c.us")
+        recipient = self.lids_of(phone).number_of(message.chat).removesuffix("@c.us")
         if recipient in self.devices and recipient != phone:
             twin = self._incoming(
                 recipient, message.from_, message.from_, message.attributes, self._twin(message)
@@ -310,7 +338,7 @@ class WhatsApp:
 
     def written(self, phone: str, chat: str, attributes: dict[str, Any]) -> str:
         """A message that the person writes on the phone itself, which chooses its id. Returns it."""
-        own = f"{phone}@c.us"
+        own, chat = f"{phone}@c.us", self.lids_of(phone).chat_of(chat)
         author = f"_{own}" if chat.endswith("@g.us") else ""
         message_id = f"true_{chat}_3A{secrets.token_hex(9).upper()}{author}"
         kept = attributes | {"from": own, "to": chat, "ack": ACK_SENT, "self": "out"}
@@ -319,18 +347,20 @@ class WhatsApp:
         self._carry(phone, message, None)
         return message_id
 
-    @staticmethod
-    def _twin(message: Message) -> str:
+    def _twin(self, message: Message) -> str:
         """The id of the same message at its other end."""
         stem = message.id.split("_")[2]
         if message.direction == "out":
             return f"false_{message.from_}_{stem}"
-        return f"true_{message.to}_{stem}"
+        sender = message.sender.phone if message.sender else ""
+        return self.lids_of(sender).renamed(f"true_{message.to}_{stem}")
 
     def incoming(
         self, phone: str, sender: str, chat: str, attributes: dict[str, Any], name: str = ""
     ) -> str:
         """A message for an account; every linked device gets it, now or when it connects. Returns its id."""
+        lids = self.lids_of(phone)
+        chat, sender = lids.chat_of(chat), lids.chat_of(sender)
         author = f"_{sender}" if chat != sender else ""
         message_id = f"false_{chat}_{secrets.token_hex(10).upper()}{author}"
         self._incoming(phone, sender, chat, attributes, message_id, name)
@@ -345,6 +375,9 @@ class WhatsApp:
         message_id: str,
         name: str = "",
     ) -> Message:
+        lids = self.lids_of(phone)
+        chat, sender = lids.chat_of(chat), lids.chat_of(sender)
+        message_id = lids.renamed(message_id)
         me = f"{phone}@c.us"
         kept = {k: v for k, v in attributes.items() if k not in ("ack", "self")}
         kept |= {"from": chat, "to": me, "ack": ACK_SENT, "self": "in"}
@@ -358,19 +391,20 @@ class WhatsApp:
                 device.enqueue({"type": "message"} | message.to_stanza())
         return message
 
-    def receipt(self, phone: str, message_id: str, ack: int) -> None:
-        """The recipient's phone got (2), read (3) or played (4) a message of this account."""
+    def receipt(self, phone: str, message_id: str, ack: int, reader: str = "") -> None:
+        """The recipient's phone got (2), read (3) or played (4) a message of this account; in a
+        group each ``reader`` says so."""
         message = self.messages.get(phone, {}).get(message_id)
-        if message is None or message.direction != "out" or message.ack >= ack:
+        if message is None or message.direction != "out" or (message.ack >= ack and not reader):
             return
-        message.ack = ack
+        message.ack = max(message.ack, ack)
         stanza = {
             "type": "receipt",
             "chat": message.chat,
             "ids": [message.id.split("_")[2]],
             "ack": ack,
             "t": int(time.time()),
-        }
+        } | ({"reader": reader} if reader else {})
         for device in self.devices.get(phone, []):
             if device.is_linked:
                 device.enqueue(stanza)

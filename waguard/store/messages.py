@@ -28,7 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause
+from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
+from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.media import names_in
 from waguard.ports import (
@@ -44,9 +45,10 @@ from waguard.ports import (
     Settlement,
     Written,
 )
-from waguard.store import outbox, telling
+from waguard.store import naming, outbox, readers, telling, unidentified
 from waguard.store.layout import Layout
-from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, SESSIONS
+from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, NUMBERS, READERS, SESSIONS
+from waguard.store.people import Acquaintances
 from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
@@ -77,7 +79,12 @@ _READ: Final = (
 _REPLAYED: Final = "replayed"
 _PENDING: Final = DELIVERIES.c.state == "pending"
 _DEAD: Final = DELIVERIES.c.state == "dead"
-_IS_UNCERTAIN: Final = func.coalesce(DELIVERIES.c.cause, "") == Cause.UNCERTAIN
+_CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
+_GRAVES: Final = {
+    Grave.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
+    Grave.UNIDENTIFIED: unidentified.WAITS,
+    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED]),
+}
 
 
 class SqlMessages:
@@ -91,6 +98,7 @@ class SqlMessages:
         self._at_once = at_once
         self._wall = wall
         self._turn = asyncio.Lock()  # ids are given and committed in the same order
+        self._people = Acquaintances()
 
     async def write(
         self,
@@ -116,22 +124,52 @@ class SqlMessages:
         alone = len(outgoing) == 1 and not (entries or settlements)
         if alone and isinstance(draft := outgoing[0], Draft):
             return await self._keep(draft)
-        async with self._turn, self._writing() as work:
-            kept = await outbox.write(work.connection, outgoing, self._wall())
-            await _settle(work.connection, settlements, self._wall())
-            told = telling.tells(outgoing)
-            known = await _known(work.connection, telling.keys(entries, told))
-            also = Telling(work.connection, known, self._wall())
-            await also.look(entries, told)
-            news = tuple(_is_news(entry, known, also) for entry in entries)
-            fresh = [entry for entry, is_news in zip(entries, news, strict=True) if is_news]
-            await outbox.take_acks(work.connection, [e.received for e in fresh], self._wall())
-            await outbox.claim(work.connection, [e.received for e in fresh])
-            made = await also.make(fresh, told)
-            if rows := [self._row(one) for one in (*made, *(e.received for e in fresh))]:
-                await work.connection.execute(insert(INBOX), rows)
-            queued = await self._queue(work.connection, also.in_order(fresh), for_global)
-            return Written(news=news, endpoints=queued, kept=kept, told=tuple(made))
+        sessions = {entry.received.session_id for entry in entries}
+        try:
+            async with self._turn, self._writing() as work:
+                connection = work.connection
+                kept = await outbox.write(connection, outgoing, self._wall())
+                await _settle(connection, settlements, self._wall())
+                return await self._take(connection, entries, outgoing, kept, for_global)
+        except BaseException:
+            self._people.forget(sessions)
+            raise
+
+    async def _take(
+        self,
+        connection: AsyncConnection,
+        entries: Sequence[Entry],
+        outgoing: Sequence[Draft | Move | Retract],
+        kept: tuple[int, ...],
+        for_global: Collection[str],
+    ) -> Written:
+        """What was received, and what the application hears of both ways."""
+        now = self._wall()
+        sessions = dict.fromkeys(entry.received.session_id for entry in entries)
+        people = {name: await self._people.of(connection, name) for name in sessions}
+        learned = await self._people.learn(connection, [e.received for e in entries], now)
+        identified = await unidentified.queue_known(connection, learned, people, now)
+        given, waiting = await naming.named(connection, entries, people)
+        told = telling.tells(outgoing)
+        known = await _known(connection, telling.keys(given, told))
+        also = Telling(connection, known, now)
+        await also.look(given, told)
+        news = tuple(_is_news(entry, known, also) for entry in given)
+        fresh = [entry for entry, is_news in zip(given, news, strict=True) if is_news]
+        await readers.note(connection, [entry.received for entry in given])
+        await outbox.take_acks(connection, [e.received for e in fresh], now)
+        await outbox.claim(connection, [e.received for e in fresh])
+        made = await also.make(fresh, told)
+        if rows := [self._row(one) for one in (*made, *(e.received for e in fresh))]:
+            await connection.execute(insert(INBOX), rows)
+        queued = await self._queue(connection, also.in_order(fresh), for_global, waiting)
+        return Written(
+            news=news,
+            endpoints=queued | identified,
+            kept=kept,
+            told=tuple(made),
+            received=tuple(entry.received for entry in given),
+        )
 
     async def _keep(self, draft: Draft) -> Written:
         """The same for a single message, which is what a request waits for: in half the time."""
@@ -146,8 +184,10 @@ class SqlMessages:
         connection: AsyncConnection,
         entries: Sequence[Entry],
         for_global: Collection[str],
+        waiting: Collection[str],
     ) -> frozenset[str]:
-        """The endpoints that have more to deliver."""
+        """The endpoints that have more to deliver; ``waiting`` are the keys of what is of nobody
+        yet."""
         if not entries:
             return frozenset()
         own = await _wishes(connection, {e.received.session_id for e in entries})
@@ -158,11 +198,11 @@ class SqlMessages:
             row
             for number, entry in enumerate(entries)
             if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
-            for row in self._queued(entry, own, for_global)
+            for row in self._queued(entry, own, for_global, waiting)
         ]
         if queued:
             await connection.execute(insert(DELIVERIES), queued)
-        return frozenset(row["endpoint"] for row in queued)
+        return frozenset(row["endpoint"] for row in queued if row["state"] == "pending")
 
     def _row(self, received: Received) -> dict[str, Any]:
         return {
@@ -178,9 +218,15 @@ class SqlMessages:
         }
 
     def _queued(
-        self, entry: Entry, own: Mapping[str, Collection[str]], for_global: Collection[str]
+        self,
+        entry: Entry,
+        own: Mapping[str, Collection[str]],
+        for_global: Collection[str],
+        waiting: Collection[str],
     ) -> Iterable[dict[str, Any]]:
         session_id, now = entry.received.session_id, self._wall()
+        pending = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
+        state = unidentified.parked(now) if entry.received.key in waiting else pending
         receivers = ((GLOBAL, for_global), (session_id, own.get(session_id, ())))
         for endpoint, wanted in receivers:
             for notice in entry.notices:
@@ -193,11 +239,10 @@ class SqlMessages:
                     "session_id": session_id,
                     "lane": storable(notice.lane, length_of(DELIVERIES.c.lane.type)),
                     "body": notice.body,
-                    "state": "pending",
                     "attempts": 0,
                     "next_at": now,
                     "created_at": now,
-                }
+                } | state
 
     async def pending(
         self,
@@ -256,6 +301,12 @@ class SqlMessages:
         async with self._reading() as (connection, _):
             return {chat: float(at) for chat, at in await connection.execute(query)}
 
+    async def people(self, session_id: str) -> People:
+        if (known := self._people.read(session_id)) is not None:
+            return known
+        async with self._turn, self._reading() as (connection, _):
+            return await self._people.of(connection, session_id)
+
     async def endpoints(self) -> list[Endpoint]:
         async with self._reading() as (connection, _):
             found = await connection.execute(select(ENDPOINTS).order_by(ENDPOINTS.c.session_id))
@@ -294,10 +345,12 @@ class SqlMessages:
     ) -> int:
         own = DELIVERIES.c
         chosen = _PENDING
+        if session_id is not None:
+            # what waits for somebody's number is of its old number too
+            chosen = (_PENDING & (own.event == HELD)) | unidentified.WAITS
+            chosen &= own.session_id == session_id
         if endpoint is not None:
             chosen &= own.endpoint == endpoint
-        if session_id is not None:
-            chosen &= (own.session_id == session_id) & (own.event == HELD)
         if before is not None:
             chosen &= own.created_at < before
         return await self._bury(chosen, why, cause, limit)
@@ -311,7 +364,7 @@ class SqlMessages:
         if found:
             values = {"state": "dead", "cause": cause, "last_error": why, "died_at": self._wall()}
             async with self._turn, self._writing() as work:
-                same = update(DELIVERIES).where(own.id.in_(found), _PENDING)
+                same = update(DELIVERIES).where(own.id.in_(found), chosen)
                 await work.connection.execute(same.values(values))
         return len(found)
 
@@ -331,15 +384,16 @@ class SqlMessages:
         self,
         *,
         session_id: str | None = None,
-        uncertain: bool | None = None,
+        state: Grave | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        query = _letters().order_by(DELIVERIES.c.id.desc()).limit(limit)
+        listed = unidentified.is_listed(self._wall())
+        query = _letters().where(listed).order_by(DELIVERIES.c.id.desc()).limit(limit)
         if session_id is not None:
             query = query.where(DELIVERIES.c.session_id == session_id)
-        if uncertain is not None:
-            query = query.where(_IS_UNCERTAIN if uncertain else ~_IS_UNCERTAIN)
+        if state is not None:
+            query = query.where(_GRAVES[state])
         if before is not None:
             query = query.where(DELIVERIES.c.id < before)
         return await self._letters(query)
@@ -365,7 +419,7 @@ class SqlMessages:
                     own.id.between(first, last),
                     own.endpoint.in_(sorted(receivers)),
                     # those a person chooses one by one
-                    true() if first == last else ~_IS_UNCERTAIN,
+                    true() if first == last else _GRAVES[Grave.DEAD],
                 )
                 .order_by(own.id)
             )
@@ -398,6 +452,8 @@ class SqlMessages:
         for column, old in (
             (own.id, and_(own.stored_at < inbox_before, may_go)),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
+            (READERS.c.id, READERS.c.at < inbox_before),
+            (NUMBERS.c.id, NUMBERS.c.asked_at < inbox_before),
         ):
             async with self._reading() as (connection, _):
                 found = (await connection.scalars(select(column).where(old).limit(limit))).all()
@@ -462,6 +518,8 @@ async def _known(
 
 def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
     received = entry.received
+    if received.kind is Kind.PEOPLE:
+        return False
     keys = (received.key, *received.unless)
     if also.is_own(received):
         return False

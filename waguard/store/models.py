@@ -233,3 +233,41 @@ OUTBOX = Table(
     Index("waguard_outbox_age", "created_at"),
     sqlite_autoincrement=True,
 )
+
+# whose LID it is, or was: of each LID the newest row counts
+PEOPLE = Table(
+    "waguard_people",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("lid", String(128), nullable=False),
+    Column("number", String(128), nullable=False),
+    Column("learned_at", Double, nullable=False),  # unix time
+    Index("waguard_people_session", "session_id", "id"),
+)
+
+# the numbers of which WhatsApp was asked whether it knows them
+NUMBERS = Table(
+    "waguard_numbers",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("number", String(128), nullable=False),
+    Column("known", Boolean, nullable=False),
+    Column("asked_at", Double, nullable=False),  # unix time
+    UniqueConstraint("session_id", "number", name="waguard_numbers_once"),
+)
+
+# who of a group has got, read or played a message
+READERS = Table(
+    "waguard_readers",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("message_id", KEY, nullable=False),
+    Column("reader", String(128), nullable=False),
+    Column("ack", Integer, nullable=False),
+    Column("at", Double, nullable=False),  # unix time
+    Index("waguard_readers_message", "message_id", "session_id"),
+    Index("waguard_readers_age", "at"),
+)

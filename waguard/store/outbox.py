@@ -26,7 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.news import NOT_SENT
 from waguard.policy.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
-from waguard.ports import Draft, Move, Outgoing, Retract
+from waguard.ports import Draft, Move, Outgoing, Reader, Retract
+from waguard.store import readers
 from waguard.store.engine import commit_with_next
 from waguard.store.layout import Layout
 from waguard.store.models import INBOX, OUTBOX
@@ -95,6 +96,10 @@ class SqlOutbox:
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         return await self._one(and_(_OWN.session_id == session_id, _OWN.idempotency_key == key))
+
+    async def readers(self, session_id: str, message_id: str) -> list[Reader]:
+        async with self._reading() as (connection, _):
+            return await readers.of(connection, session_id, message_id)
 
     async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
         async with self._reading() as (connection, _):

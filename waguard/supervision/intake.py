@@ -7,8 +7,9 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.host import credentials
-from waguard.policy.backfill import deferral
+from waguard.policy.backfill import by_alias, deferral
 from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.policy.news import ack_of
 from waguard.supervision import translate
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ledger import Ledger
@@ -16,6 +17,7 @@ from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     Ack,
+    Acquainted,
     BackfillGap,
     CatchUp,
     Edit,
@@ -103,6 +105,8 @@ class Intake:
             case MessageError() as it:
                 logger.error("the page told something odd", what=it.what, id=it.id, why=it.error)
                 return translate.unreadable(row, it, event.at)
+            case Acquainted():
+                return translate.acquainted(row, event.body, event.at)
             case BackfillGap(chat=chat, why=why, since=since):
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
@@ -123,6 +127,9 @@ class Intake:
         for received in news:
             for told in received.told:
                 self._publish(told.event, told.data, stored=True)
+        # by the ids that we sent them under, which are not always the page's
+        if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
+            self._acked(acked)
         if any(received.kind is Kind.MESSAGE for received in news):
             self._touch()
 
@@ -148,4 +155,5 @@ class Intake:
         since, floor = missed_since(
             newest, paired_at=credentials.paired_at(profile), kept_for=kept_for, now=now
         )
-        return CatchUp(since=since, floor=floor)
+        people = await self._around.inbox.people(self._ledger.row.session_id)
+        return CatchUp(since=by_alias(since, people), floor=floor)

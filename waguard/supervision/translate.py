@@ -1,8 +1,10 @@
 """From the worker's words to the events that the application knows."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from waguard.policy.identity import GROUP, parse
 from waguard.policy.inbox import (
     File,
     Kind,
@@ -14,12 +16,14 @@ from waguard.policy.inbox import (
     sent_key,
 )
 from waguard.policy.media import UNKNOWN
+from waguard.policy.naming import phone_of
 from waguard.policy.news import PLAYED, of_ack, whence
-from waguard.policy.outbox import ACK_READ
+from waguard.policy.outbox import ACK_DEVICE, ACK_READ
 from waguard.ports import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (
     Ack,
+    Acquainted,
     Edit,
     InboundMessage,
     IncomingCall,
@@ -30,14 +34,9 @@ from waguard.wire.protocol import (
 )
 
 
-def _phone(wid: str) -> str | None:
-    digits = wid.partition("@")[0].partition(":")[0]
-    return digits if wid.endswith("@c.us") and digits.isdigit() else None
-
-
 def _whence(chat: str, sender: str) -> dict[str, Any]:
     known = whence(chat)
-    return {**known, "from": known["group_id"] or sender, "sender_phone": _phone(sender)}
+    return {**known, "from": known["group_id"] or sender, "sender_phone": phone_of(sender)}
 
 
 def inbound(message: InboundMessage) -> Mapping[str, Any]:
@@ -102,6 +101,8 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             chat=message.chat,
             backfilled=message.backfilled,
             unless_own=message.from_me,
+            ref=("sent:" if message.from_me else "", message.id),
+            sender=message.sender,
             told=(told,),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
@@ -113,6 +114,7 @@ def happened(
 ) -> tuple[Received, ...]:
     """What is stored of an edit, a revoke, a reaction or a call; ``at`` as in ``received``."""
     more: Mapping[str, Any]
+    target = None if isinstance(it, IncomingCall) else it.message_id
     match it:
         case Edit():
             kind, event = Kind.EDIT, "message_edited"
@@ -133,6 +135,9 @@ def happened(
             kind=kind,
             at=at,
             chat=it.chat,
+            ref=(f"{kind}:", it.id),
+            target=target,
+            sender=it.sender,
             told=(Told(event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}),),
         ),
     )
@@ -157,19 +162,41 @@ def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[Received, 
 def acks(row: SessionRow, ack: Ack, at: float) -> tuple[Received, ...]:
     """What is stored of an ack, for each message whose ack changed. What was played was read."""
     said = (ACK_READ, ack.ack) if ack.ack == PLAYED else (ack.ack,)
-    return tuple(
+    return tuple(_ack(row, ack.chat, message_id, one, at) for message_id in ack.ids for one in said)
+
+
+def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> Received:
+    """In a group the page names who read it where the id names who wrote it."""
+    key = parse(raw_id)
+    reader = key.author if key and key.chat.endswith(GROUP) and ack >= ACK_DEVICE else None
+    message_id = str(replace(key, author=None)) if key and reader else raw_id
+    return Received(
+        session_id=row.session_id,
+        workspace_id=row.workspace_id,
+        key=ack_key(message_id, ack),
+        kind=Kind.ACK,
+        at=at,
+        chat=chat,
+        ref=(f"ack:{ack}:", message_id),
+        reader=reader,
+        told=of_ack(message_id, ack, at),
+        unless=higher_acks(message_id, ack),
+    )
+
+
+def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ...]:
+    """What is stored of whose LIDs they are, and of which numbers WhatsApp knows."""
+    return (
         Received(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            key=ack_key(message_id, one),
-            kind=Kind.ACK,
+            key=Kind.PEOPLE,
+            kind=Kind.PEOPLE,
             at=at,
-            chat=ack.chat,
-            told=of_ack(message_id, one, at),
-            unless=higher_acks(message_id, one),
-        )
-        for message_id in ack.ids
-        for one in said
+            pairs=it.pairs,
+            asked=it.asked,
+            told=(),
+        ),
     )
 
 

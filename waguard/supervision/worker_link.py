@@ -35,6 +35,7 @@ Take = Callable[[Report | Heartbeat | Event], None]
 # beyond the call's own deadline inside the worker: it looks a silent send up before it answers
 REPLY_MARGIN = 10.0  # s
 DEFAULT_DEADLINE = 30.0  # s
+FIRST_CONTACTS_REST = 900  # s; as the hook in the page has it
 CATCH_UP_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it goes on
 
 
@@ -126,6 +127,13 @@ def _lost(call: Call, why: str) -> WaguardError:
     return UnavailableError(why, retry_after=5)
 
 
+def _not_yet(failed: Failed) -> UnavailableError:
+    if failed.kind == "paused":
+        rest = FIRST_CONTACTS_REST
+        return UnavailableError(failed.error, field=failed.field, retry_after=rest)
+    return UnavailableError(f"Session not ready: {failed.error}", retry_after=5)
+
+
 def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
     match outcome:
         case Sent(outcome="sent") | Value():
@@ -137,8 +145,8 @@ def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
             raise UnacknowledgedError(why, value=message_id)
         case Sent(message_id=message_id, error=error):
             raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
-        case Failed(kind="not_ready", error=error):
-            raise UnavailableError(f"Session not ready: {error}", retry_after=5)
+        case Failed(kind="not_ready" | "paused"):
+            raise _not_yet(outcome)
         case Failed(kind="refused", error=error, field=field):
             raise RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)
         case Failed(kind="timeout", error=error):

@@ -99,6 +99,8 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     """Ids of people."""
     first_contact_check: bool = False
     """Refuse a number that has no chat here and no WhatsApp."""
+    absent: bool = False
+    """It was asked of late: it has none."""
 
 
 class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
@@ -115,6 +117,7 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     quoted: str | None = None
     mentions: tuple[str, ...] = ()
     first_contact_check: bool = False
+    absent: bool = False
 
 
 class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
@@ -162,9 +165,11 @@ class Reload(Struct, tag="reload", frozen=True, kw_only=True):
 
 
 class Acks(Struct, tag="acks", frozen=True, kw_only=True):
-    """What the page shows as the acks of these sends."""
+    """What the page shows as the acks of these sends; ``aliases``: by id, what else its chat was
+    ever called."""
 
     ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
 
 
 Call = (
@@ -336,6 +341,15 @@ class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
     """Of ``raw``: what makes it the same when it is read again and has no id."""
 
 
+class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
+    """What the page has learned of people."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    """LIDs (``…@lid``), each with its number (``…@c.us``)."""
+    asked: tuple[tuple[str, bool], ...] = ()
+    """Numbers of which WhatsApp was asked, and whether it knows them."""
+
+
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
     """Of this chat not all may have been told that came since then, or not in order."""
 
@@ -364,7 +378,7 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
 
 
 Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
-Lasting = Incoming | BackfillGap | LoggedOut | ProfileMended
+Lasting = Incoming | Acquainted | BackfillGap | LoggedOut | ProfileMended
 
 
 class Event(Struct, tag="event", frozen=True, kw_only=True):
@@ -396,7 +410,8 @@ class Value(Struct, tag="value", frozen=True, kw_only=True):
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
-    """The call was not done; ``kind`` is not_ready, refused, timeout or error."""
+    """The call was not done; ``kind`` is not_ready, paused (it is a first contact, and there were
+    too many), refused, timeout or error."""
 
     kind: str
     error: str

@@ -15,7 +15,8 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.policy.backfill import Read, anchor, due, missed
+from waguard.policy.backfill import Read, anchor, by_alias, due, missed
+from waguard.policy.identity import People
 from waguard.wire.protocol import BackfillGap, CatchUp
 from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
@@ -40,7 +41,9 @@ class Backfill:
         *,
         gap: Callable[[BackfillGap], None],
         room: Callable[[], Awaitable[None]],
+        people: People | None = None,
     ) -> None:
+        self._people = people or People()
         self._inbound = inbound
         self._gap = gap
         self._room = room
@@ -59,7 +62,7 @@ class Backfill:
             self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
             self._inbound.hold_only({})
             raise
-        wanted = due(chats, asked.since, asked.floor, left_out)
+        wanted = due(chats, by_alias(asked.since, self._people), asked.floor, left_out)
         self._inbound.hold_only(wanted)
         if unnamed := sum(chat is None for chat, _ in chats):
             self._report("", asked.floor, f"{unnamed} chats have no id")

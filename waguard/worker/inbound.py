@@ -10,6 +10,7 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.policy.identity import People, parse
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -39,13 +40,18 @@ class Inbound:
     """What follows a file in its chat waits for it; other chats do not."""
 
     def __init__(
-        self, emit: Callable[[Incoming | BackfillGap], None], left_out: tuple[str, ...] = ()
+        self,
+        emit: Callable[[Incoming | BackfillGap], None],
+        left_out: tuple[str, ...] = (),
+        people: People | None = None,
     ) -> None:
         """``left_out``: how the ids of chats end of which nothing is told."""
+        self._people = people or People()
         self._emit = emit
         self._left_out = left_out
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._sent: OrderedDict[str, None] = OrderedDict()
+        self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Our own, by stem and chat as it was asked for."""
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue)
         self._missed: Mapping[str, int] = {}
@@ -77,7 +83,8 @@ class Inbound:
 
     def sends(self, message_id: str) -> None:
         """This id is ours: the page will show the message, and whoever sent it knows it."""
-        _remember(self._sent, _stem(message_id))
+        if key := parse(message_id):
+            _remember(self._sent, (key.stem, key.chat))
 
     def take(self, kind: str, told: Any) -> None:
         """Take what the page told, by the hook's word for it. Never raises."""
@@ -105,8 +112,14 @@ class Inbound:
             return False
         if not isinstance(item, InboundMessage):
             return True
-        ours = item.from_me and _stem(item.id) in self._sent
-        return not ours and item.kind not in NO_MESSAGES
+        return not self._is_ours(item) and item.kind not in NO_MESSAGES
+
+    def _is_ours(self, item: InboundMessage) -> bool:
+        """A stem alone says nothing: whoever writes chooses it."""
+        key = parse(item.id) if item.from_me else None
+        return key is not None and any(
+            (key.stem, chat) in self._sent for chat in self._people.aliases(key.chat)
+        )
 
     def _on_overdue(self, chat: str) -> None:
         why = f"new messages went ahead of those that were missed: these took over {LIMIT:g} s"
@@ -125,13 +138,14 @@ class Inbound:
         async with asyncio.TaskGroup() as files:
             while True:
                 item = await self._queue.get()
-                if (behind := self._waiting.get(item.chat)) is not None:
+                chat = self._people.number(item.chat)  # it may get another id meanwhile
+                if (behind := self._waiting.get(chat)) is not None:
                     behind.append(item)
                 elif _has_file(item) and item.chat == self._unread:
                     self._emit(_without_media(item, "not fetched so soon after the pairing"))
                 elif _has_file(item):
-                    self._waiting[item.chat] = deque((item,))
-                    files.create_task(self._fetch(item.chat, page), name="files")
+                    self._waiting[chat] = deque((item,))
+                    files.create_task(self._fetch(chat, page), name="files")
                 else:
                     self._emit(item)
 
@@ -161,18 +175,13 @@ def _key(item: Incoming) -> str:
             return f"{type(item).__name__}:{item.id}"
 
 
-def _stem(message_id: str) -> str:
-    """What is left of an id where the page has another one for the chat: true_<chat>_<stem>."""
-    return "".join(message_id.split("_")[2:3]) or message_id
-
-
 def _backfilled(item: Incoming) -> Incoming:
     if isinstance(item, InboundMessage):
         return msgspec.structs.replace(item, backfilled=True)
     return item
 
 
-def _remember(known: OrderedDict[str, None], key: str) -> None:
+def _remember(known: OrderedDict[Any, None], key: Any) -> None:
     known[key] = None
     if len(known) > REMEMBERED:
         known.popitem(last=False)

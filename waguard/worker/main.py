@@ -24,6 +24,7 @@ from waguard.host import logs, procfs
 from waguard.host.patience import patience
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.policy.identity import People
 from waguard.policy.link import Link
 from waguard.policy.probe import Hearing, listen, should_end_script
 from waguard.policy.profile import CredentialsLost
@@ -40,6 +41,7 @@ from waguard.wire.protocol import (
     EXIT_STORAGE_CLOSED,
     PROTOCOL,
     Acks,
+    Acquainted,
     Call,
     CatchUp,
     Exists,
@@ -78,7 +80,7 @@ from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
-from waguard.worker.told import KINDS, word
+from waguard.worker.told import KINDS, asked, people, word
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -88,6 +90,7 @@ PROBE_DEADLINE: Final = 5.0  # s
 EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
+PEOPLE_AT_ONCE: Final = 500  # in one event
 STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
 
 Answer = Sent | Value | Failed
@@ -114,7 +117,8 @@ class SessionWorker:
         )
         self._daemon = DaemonLink(hello, self._answer)
         self._watch = LinkWatch()
-        self._inbound = Inbound(self._daemon.event, spec.left_out)
+        self._people = People()
+        self._inbound = Inbound(self._daemon.event, spec.left_out, self._people)
         self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
         self._silence: str | None = None
@@ -439,13 +443,15 @@ class SessionWorker:
         if kind == "storage_closed":
             logger.error("the page's storage was closed", database=word(told))
             self._storage_closed.set()
-            return
-        self._take_page_event(kind, told)
+        elif kind in KINDS:
+            self._inbound.take(kind, told)
+        elif kind == "people":
+            self._meet(told)
+        else:
+            self._take_page_event(kind, told)
 
     def _take_page_event(self, kind: str, told: Any) -> None:
         match kind:
-            case _ if kind in KINDS:
-                self._inbound.take(kind, told)
             case "logout_reason":
                 self._logout_reason = word(told)
             case "logout":
@@ -469,6 +475,14 @@ class SessionWorker:
                 self._hold_messages()
             case _:
                 self._changed.set()
+
+    def _meet(self, told: Any) -> None:
+        """Before what is told of them: the daemon keeps the order."""
+        if found := asked(told):
+            self._daemon.event(Acquainted(asked=found))
+        news = [pair for pair in people(told) if self._people.learn(*pair)]
+        for start in range(0, len(news), PEOPLE_AT_ONCE):
+            self._daemon.event(Acquainted(pairs=tuple(news[start : start + PEOPLE_AT_ONCE])))
 
     def _report(self) -> None:
         ready = self._phase == "ready"
@@ -524,8 +538,8 @@ class SessionWorker:
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
             case Exists(chat=chat):
                 return Value(flag=await self._page.exists(chat))
-            case Acks(ids=ids):
-                return Value(acks=await sending.acks(self._page, ids))
+            case Acks():
+                return Value(acks=await sending.acks(self._page, call, self._people))
             case GoOn() | Reload() | CatchUp():
                 return await self._care_for_messages(self._page, call)
 
@@ -533,7 +547,7 @@ class SessionWorker:
         if self._watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {self._watch.link}")
         self._inbound.sends(call.message_id)
-        return await sending.send(page, call)
+        return await sending.send(page, call, self._people)
 
     async def _care_for_messages(self, page: WhatsAppPage, call: GoOn | Reload | CatchUp) -> Answer:
         match call:
@@ -552,7 +566,12 @@ class SessionWorker:
         asked, task = self._backfill or (None, None)
         if task is None or task.done() or asked != call:
             self._end_backfill()
-            backfill = Backfill(self._inbound, gap=self._daemon.event, room=self._daemon.room)
+            backfill = Backfill(
+                self._inbound,
+                gap=self._daemon.event,
+                room=self._daemon.room,
+                people=self._people,
+            )
             reading = backfill.run(page, call, self._spec.left_out)
             task = asyncio.create_task(reading, name="backfill")
             self._backfill = call, task

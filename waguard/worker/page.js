@@ -6,25 +6,53 @@
   if (window.__waguard && window.__waguard.wpp === W) return true;
   const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
+  const acquainted = []; // LIDs and their numbers, still to be told
   // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
   const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
-  const tell = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
+  const say = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
+  const introduce = () => acquainted.length && say('people', { pairs: acquainted.splice(0) });
+  const tell = (kind, data) => {
+    introduce(); // before what is told of them
+    say(kind, data);
+  };
   // twice what is kept of any text: what is longer is seen to be, and fits through the pipe
   const LONGEST = 131_074;
   const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
-  // the application knows people by their phone numbers
+  // Whose LID it is may be known later than the LID, and change: what is new is told, each once.
+  const MOST_UNKNOWN = 1_000;
+  const numbers = new Map();
+  const unknown = new Set();
+  const isNumber = (lid, number) => {
+    unknown.delete(lid);
+    if (numbers.get(lid) === number) return;
+    numbers.set(lid, number);
+    acquainted.push([lid, number]);
+  };
+  const cached = (name, id) => attempt(() => wid(W.whatsapp.lidPnCache[name](W.util.createWid(id))));
+  const numberOf = (lid) => {
+    const number = cached('getPhoneNumber', lid);
+    if (number) isNumber(lid, number);
+    else if (unknown.size < MOST_UNKNOWN) unknown.add(lid);
+    return number;
+  };
   const person = (value) => {
     const id = wid(value);
-    if (!id || !id.endsWith('@lid')) return id;
-    return attempt(() => wid(W.whatsapp.lidPnCache.getPhoneNumber(value))) || id;
+    return id && id.endsWith('@lid') ? numberOf(id) ?? id : id;
   };
+  const meet = (...people) => people.forEach(person);
+  const met = (value) => {
+    meet(value);
+    return wid(value);
+  };
+  const lidOf = (id) => (id.endsWith('@c.us') ? cached('getCurrentLid', id) : null);
 
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
     const chat = wid(id.remote);
+    meet(chat, id.participant);
     const media = get('mimetype') !== null;
     return {
       id: text(id),
@@ -71,30 +99,110 @@
     };
   };
 
+  // Under which id WhatsApp has the chat of a number now: that of its LID, where it has one.
+  const resolve = async (chat) => {
+    if (!chat.endsWith('@c.us') && !chat.endsWith('@lid')) return chat;
+    const found = wid((await W.chat.find(chat)).id);
+    if (chat.endsWith('@c.us') && found.endsWith('@lid')) isNumber(found, chat);
+    introduce();
+    return found;
+  };
+
+  // A message's id begins with its chat's; in a group wa-js finds receipts only under our own LID.
+  const myLid = () => attempt(() => wid(W.conn.getMyUserLid()));
+  const partsOf = (messageId) => /^(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?$/s.exec(messageId)?.slice(1) ?? [];
+  const idIn = (chat, messageId) => {
+    const stem = partsOf(messageId)[2];
+    return ['true', chat, stem, ...(chat.endsWith('@g.us') && myLid() ? [myLid()] : [])].join('_');
+  };
+
+  // wa-js sees before it transmits that a chat has another id meanwhile; then, and only then, once more.
+  const WRONG_CHAT = 'message_key_remote_id_is_not_same_of_chat';
+  const inItsChat = async (chat, { messageId, ...options }, transmit) => {
+    for (let isFirst = true; ; isFirst = false) {
+      const target = await resolve(chat).catch((error) => ({ refused: 'no_chat', why: text(`${error}`) }));
+      if (target.refused) return target; // nothing has left
+      try {
+        return await transmit(target, { ...options, messageId: idIn(target, messageId) });
+      } catch (error) {
+        if (!isFirst || error?.code !== WRONG_CHAT) throw error;
+      }
+    }
+  };
+
+  // All ids that a message may have where its chat is one of these.
+  const variants = (messageId, chats) => {
+    const [fromMe, , stem, author] = partsOf(messageId);
+    if (!stem) return [messageId];
+    const authors = [author, author && lidOf(author), author && person(author)];
+    if (fromMe === 'true') authors.push(myLid(), null);
+    const ids = chats.flatMap((chat) => authors.map((one) => [fromMe, chat, stem, one].filter(Boolean).join('_')));
+    return [...new Set([messageId, ...ids])];
+  };
+
+  // The message, wherever it stands; null: it stands nowhere. Where one could not be looked at, that is thrown.
+  const lookUp = async (messageId, ...aliases) => {
+    const chat = partsOf(messageId)[1] ?? '';
+    const known = [chat, ...aliases, lidOf(chat), person(chat)].filter(Boolean);
+    const failures = [];
+    const among = async (chats) => {
+      for (const id of variants(messageId, chats)) {
+        const found = await W.chat.getMessageById(id).catch((error) => {
+          if (!NOT_THERE.has(error?.code)) failures.push(error);
+          return null;
+        });
+        if (found) return found;
+      }
+      return null;
+    };
+    const message = (await among(known)) ?? (await among([await resolve(chat)]));
+    if (!message && failures.length) throw failures[0];
+    return message;
+  };
+
   const quotable = async (chat, messageId) => {
-    const message = await W.chat.getMessageById(messageId).catch((error) => {
-      if (['msg_not_found', 'chat_not_found'].includes(error.code)) return null;
-      throw error;
-    });
-    const isHere = message && person(message.id.remote) === person(W.util.createWid(chat));
+    const target = await resolve(chat).catch(() => chat);
+    const message = await lookUp(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat, target]));
+    const isHere = message && (wid(message.id.remote) === target || person(message.id.remote) === person(chat));
     return isHere ? message : null;
   };
 
-  // Only a clear no counts: a server that fails says nothing, which wa-js shows as a no.
-  const hasNoWhatsApp = async (chat) => {
-    if (!chat.endsWith('@c.us') || W.chat.get(chat) || (await W.contact.queryWidExists(chat))) return false;
-    return !(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+  // Once WhatsApp is asked too often, no new number is asked for, nor written to, for a while. That it
+  // says so with a 429 is assumed.
+  const REST = 900_000; // ms
+  let restsUntil = 0;
+  const hasWhatsApp = async (chat) => {
+    try {
+      const exists = Boolean(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+      tell('people', { asked: { number: chat, exists } });
+      return exists;
+    } catch (error) {
+      if (/\b429\b|rate-overlimit/.test(`${error?.status} ${error}`)) restsUntil = Date.now() + REST;
+      return true; // only a clear no counts: a server that fails says nothing
+    }
+  };
+  // Why a number must not be written to for the first time; null: it may, or it is not the first time.
+  const keepsBack = async (chat, absent) => {
+    const names = [chat, lidOf(chat)].filter(Boolean);
+    const isKnown = (id) => W.chat.get(id) || W.whatsapp.ContactStore.get(W.util.createWid(id));
+    if (!chat.endsWith('@c.us') || names.some((id) => attempt(() => isKnown(id)))) return null;
+    const isTooMuch = () => Date.now() < restsUntil;
+    if (absent) return 'no_whatsapp';
+    if (isTooMuch()) return 'asked_too_often';
+    if (!(await hasWhatsApp(chat))) return 'no_whatsapp';
+    return isTooMuch() ? 'asked_too_often' : null;
   };
 
   // What wa-js does not see before it transmits: why the message must not go out, else its options.
-  const prepare = async (chat, { quotedMsg, firstContactCheck, ...options }) => {
+  const prepare = async (chat, { quotedMsg, firstContactCheck, absent, ...options }) => {
+    if (firstContactCheck) {
+      const patience = new Promise((done) => setTimeout(done, firstContactCheck, null));
+      const refused = await Promise.race([keepsBack(chat, absent), patience]);
+      if (refused) return { refused };
+    }
     if (quotedMsg) {
       options.quotedMsg = await quotable(chat, quotedMsg);
       if (!options.quotedMsg) return { refused: 'not_in_chat' };
-    }
-    if (firstContactCheck) {
-      const patience = new Promise((resolve) => setTimeout(resolve, firstContactCheck, false));
-      if (await Promise.race([hasNoWhatsApp(chat).catch(() => false), patience])) return { refused: 'no_whatsapp' };
     }
     return { options };
   };
@@ -111,6 +219,10 @@
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};
       const authenticated = attempt(() => W.conn.isAuthenticated());
+      const me = authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null;
+      if (me && myLid()) isNumber(myLid(), me);
+      meet(...unknown);
+      introduce();
       const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
       return {
         // before this wa-js has not wired its events: a message or a logout would be missed
@@ -122,48 +234,53 @@
         code: text(code && code.fullCode),
         update: attempt(() => W.conn.needsUpdate()) === true,
         covered: document.querySelector('[aria-modal="true"]') !== null,
-        me: authenticated ? wid(attempt(() => W.conn.getMyUserId())) : null,
+        me,
       };
     },
     async sendText(chat, body, given) {
       const { refused, options } = await prepare(chat, given);
-      return refused ? { refused } : outcome(await W.chat.sendTextMessage(chat, body, {
-        waitForAck: true, linkPreview: false, markIsRead: false, ...options,
-      }));
+      return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
+        await W.chat.sendTextMessage(target, body, { waitForAck: true, linkPreview: false, markIsRead: false, ...own }),
+      ));
     },
     async sendFile(chat, dataUrl, given) {
       const { refused, options } = await prepare(chat, given);
-      return refused ? { refused } : outcome(await W.chat.sendFileMessage(chat, dataUrl, {
-        waitForAck: true, markIsRead: false, ...options,
-      }));
+      return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
+        await W.chat.sendFileMessage(target, dataUrl, { waitForAck: true, markIsRead: false, ...own }),
+      ));
     },
-    async ackOf(messageId) {
-      const message = await W.chat.getMessageById(messageId).catch((error) => {
-        if (NOT_THERE.has(error?.code)) return null;
-        throw error; // it is not known whether it is there
-      });
+    // `aliases`: other ids that its chat may have
+    async ackOf(messageId, aliases) {
+      const message = await lookUp(messageId, ...aliases);
       return message ? attempt(() => message.ack) : null;
     },
     // Each chat's id and the time of its newest message: 0 has none, null cannot be read.
-    chats: () => ({
-      chats: W.whatsapp.ChatStore.getModelsArray().map((chat) => [
-        attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0)),
-      ]),
-    }),
+    chats() {
+      const chats = W.whatsapp.ChatStore.getModelsArray();
+      attempt(() => meet(...chats.map((chat) => attempt(() => chat.id))));
+      introduce();
+      return { chats: chats.map((chat) => [attempt(() => wid(chat.id)), attempt(() => Number(chat.t ?? 0))]) };
+    },
     // Up to `count` messages of a chat: those before one of them, or the newest. Messages that were
     // stored while nobody listened raise no event, and are found only so.
-    async history(chat, before, count) {
+    async history(listed, place, count) {
+      // a chat may get another id between its listing and its reading
+      const chat = W.whatsapp.ChatStore.get(listed) ? listed : await resolve(numbers.get(listed) ?? listed);
+      const before = place?.replace(`_${listed}_`, `_${chat}_`);
       const messages = await W.chat.getMessages(chat, { count, direction: 'before', ...(before && { id: before }) });
       const newest = before ? null : text(W.whatsapp.ChatStore.get(chat)?.lastReceivedKey);
       if (newest && !messages.some((message) => String(message.id) === newest)) {
         const last = await W.chat.getMessageById(newest).catch(() => null); // wa-js leaves out one that is not loaded
         if (last) messages.push(last);
       }
-      return { messages: messages.map((message) => readable(message, project)) };
+      const told = messages.map((message) => readable(message, project));
+      introduce();
+      return { messages: told };
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {
-      const file = await W.chat.downloadMedia(messageId);
+      const message = await lookUp(messageId); // its chat may have another id meanwhile
+      const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
       if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
       return base64(file);
     },
@@ -194,17 +311,17 @@
     };
   });
   listen('chat.msg_revoke', 'revoke', ({ id, refId, author, from }) => (id.fromMe || !refId ? null : {
-    id: String(id), message_id: String(refId), chat: wid(id.remote), sender: person(author) || person(from),
+    id: String(id), message_id: String(refId), chat: met(id.remote), sender: person(author) || person(from),
     timestamp: seconds(0),
   }));
   listen('chat.new_reaction', 'reaction', ({ id, msgId, reactionText, sender, timestamp }) => (id.fromMe ? null : {
-    id: String(id), message_id: String(msgId), chat: wid(msgId.remote), sender: person(sender),
+    id: String(id), message_id: String(msgId), chat: met(msgId.remote), sender: person(sender),
     text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
   }));
   listen('call.incoming_call', 'call', ({ id, sender, isVideo, isGroup, offerTime }) => ({
-    id: String(id), chat: wid(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
+    id: String(id), chat: met(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),
     timestamp: seconds(Number(offerTime)),
   }));
-  listen('chat.msg_ack_change', 'ack', ({ ack, chat, ids }) => ({ ack, chat: wid(chat), ids: ids.map(String) }));
+  listen('chat.msg_ack_change', 'ack', ({ ack, chat, ids }) => ({ ack, chat: met(chat), ids: ids.map(String) }));
   return true;
 })()

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from waguard.worker.devtools import (
     NavigationError,
     PageSession,
 )
-from waguard.worker.told import CHAT_LIMIT, ack, moment, word
+from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
@@ -64,11 +64,13 @@ class NotTransmittedError(WaguardError):
 
 
 class NotSendableError(WaguardError):
-    """Nothing was sent; ``reason`` is the hook's word: not_in_chat or no_whatsapp."""
+    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, or
+    no_chat with the page's error."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, why: str | None = None) -> None:
         super().__init__(f"the page refused: {reason}")
         self.reason = reason
+        self.why = why
 
 
 class PageUnreachableError(WaguardError):
@@ -199,7 +201,7 @@ class WhatsAppPage:
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), and firstContactCheck (ms).
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent.
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.
@@ -224,9 +226,15 @@ class WhatsAppPage:
         )
         return _outcome(await self._session.evaluate(expression, timeout=timeout))
 
-    async def ack_of(self, message_id: str, *, timeout: float = CALL_DEADLINE) -> int | None:
-        """The ack of a message in its chat; None: it is not there, which proves nothing."""
-        return ack(await self._call("ackOf", message_id, timeout=timeout))
+    async def ack_of(
+        self, message_id: str, aliases: Sequence[str] = (), *, timeout: float = CALL_DEADLINE
+    ) -> int | None:
+        """The ack of a message in its chat, which may have these ``aliases``, or the id by which
+        the page has it now; None: it is in none of them, which proves nothing.
+
+        Raises ``EvaluationError`` where one of them could not be looked at.
+        """
+        return ack(await self._call("ackOf", message_id, list(aliases), timeout=timeout))
 
     async def media(self, message_id: str, limit: int) -> bytes:
         """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
@@ -321,7 +329,7 @@ def _outcome(told: Any) -> SendOutcome:
     """What cannot be read says nothing, and is no outcome."""
     told = told if isinstance(told, dict) else {}
     if reason := word(told.get("refused")):
-        raise NotSendableError(reason)
+        raise NotSendableError(reason, word(told.get("why"), ERROR_LIMIT))
     return SendOutcome(
         ack=ack(told.get("ack")), result=word(told.get("result")), at=moment(told.get("at"))
     )

@@ -1,12 +1,14 @@
 """What came of a send: sent, refused, or uncertain. Never "send again"."""
 
+import contextlib
 import time
 from typing import Any, Final
 
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
+from waguard.policy.identity import People, parse
+from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import DevToolsError, EvaluationError
 from waguard.worker.page import (
     NotSendableError,
@@ -42,26 +44,39 @@ def judge(outcome: SendOutcome, message_id: str, now: int) -> Sent:
     )
 
 
-async def acks(page: WhatsAppPage, ids: tuple[str, ...]) -> dict[str, int]:
-    """Of those that stand in their chats."""
-    found = {
-        message_id: await page.ack_of(message_id, timeout=LOOK_UP_DEADLINE) for message_id in ids
-    }
-    return {message_id: ack for message_id, ack in found.items() if ack is not None}
+async def acks(page: WhatsAppPage, call: Acks, people: People) -> dict[str, int]:
+    """Of those that stand in their chats; one that cannot be looked up costs no other."""
+    found: dict[str, int] = {}
+    for message_id in call.ids:
+        aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
+        with contextlib.suppress(EvaluationError):
+            ack = await page.ack_of(message_id, tuple(aliases), timeout=LOOK_UP_DEADLINE)
+            if ack is not None:
+                found[message_id] = ack
+    return found
 
 
-async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:
-    """Send with the call's deadline and its chosen id; look the id up when no answer comes."""
+def _lids(message_id: str, people: People) -> tuple[str, ...]:
+    key = parse(message_id)
+    return people.lids(key.chat) if key else ()
+
+
+async def send(
+    page: WhatsAppPage, call: SendText | SendMedia, people: People | None = None
+) -> Sent | Failed:
+    """Send with the call's deadline and its chosen id; look the id up when no answer comes, also
+    under what ``people`` know of its chat by then."""
+    people = people or People()
     try:
         outcome = await _transmit(page, call)
     except NotTransmittedError as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
-        return _refusal(call, error.reason)
+        return _not_sent(call, error)
     except EvaluationError as error:
-        return await _after_exception(page, call, str(error))
+        return await _after_exception(page, call, people, str(error))
     except DevToolsError as error:
-        return await _look_up(page, call.message_id, str(error))
+        return await _look_up(page, call.message_id, people, str(error))
     return judge(outcome, call.message_id, int(time.time()))
 
 
@@ -71,6 +86,7 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutco
         "quotedMsg": call.quoted,
         "mentionedList": list(call.mentions) or None,
         "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
+        "absent": call.absent or None,
     }
     match call:
         case SendText():
@@ -91,19 +107,25 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _refusal(call: SendText | SendMedia, reason: str) -> Failed:
-    if reason == "not_in_chat":
+def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
+    if why.reason == "asked_too_often":
+        error = "WhatsApp was asked for too many new numbers"
+        return Failed(kind="paused", error=error, field="recipient_phone")
+    if why.reason == "not_in_chat":
         error = f"the chat has no message {call.quoted}"
         return Failed(kind="refused", error=error, field="quoted_message_id")
+    if why.reason == "no_chat":
+        error = f"the page has no such chat: {why.why}"
+        return Failed(kind="refused", error=error, field="recipient_phone")
     error = f"+{call.chat.partition('@')[0]} is not on WhatsApp"
     return Failed(kind="refused", error=error, field="recipient_phone")
 
 
 async def _after_exception(
-    page: WhatsAppPage, call: SendText | SendMedia, error: str
+    page: WhatsAppPage, call: SendText | SendMedia, people: People, error: str
 ) -> Sent | Failed:
-    """wa-js refused: before transmission unless the message stands in its chat."""
-    found = await _look_up(page, call.message_id, error)
+    """wa-js refused: before transmission unless the message stands in its chat, under any alias."""
+    found = await _look_up(page, call.message_id, people, error)
     if found.error == _NOT_FOUND:
         return Failed(kind="refused", error=error)
     return found
@@ -112,10 +134,11 @@ async def _after_exception(
 _NOT_FOUND: Final = "not found in its chat"
 
 
-async def _look_up(page: WhatsAppPage, message_id: str, why: str) -> Sent:
+async def _look_up(page: WhatsAppPage, message_id: str, people: People, why: str) -> Sent:
     now = int(time.time())
     try:
-        ack = await page.ack_of(message_id, timeout=LOOK_UP_DEADLINE)
+        lids = _lids(message_id, people)
+        ack = await page.ack_of(message_id, lids, timeout=LOOK_UP_DEADLINE)
     except WaguardError as error:
         logger.warning(
             "a send's outcome could not be looked up", message=message_id, why=str(error)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+from waguard.policy.identity import LID, NUMBER
 from waguard.wire.protocol import (
     Ack,
     Edit,
@@ -89,6 +90,32 @@ def read(kind: str, told: Any, *, now: float) -> tuple[Incoming, ...]:
         return _READERS[kind](told, now)
     except _OddError as error:
         return (_error(kind, told, str(error)),)
+
+
+def people(told: Any) -> list[tuple[str, str]]:
+    """LIDs and whose they are, as far as the page said nothing odd."""
+    pairs = told.get("pairs") if isinstance(told, dict) else None
+    found = [_pair(one) for one in pairs] if isinstance(pairs, list) else []
+    return [pair for pair in found if pair is not None]
+
+
+def asked(told: Any) -> tuple[tuple[str, bool], ...]:
+    """A number, and whether WhatsApp knows it; (): the page said nothing of that, or odd things."""
+    match told:
+        case {"asked": {"number": str(number), "exists": bool(exists)}} if number.endswith(NUMBER):
+            return ((number, exists),) if len(number) <= CHAT_LIMIT else ()
+        case _:
+            return ()
+
+
+def _pair(told: Any) -> tuple[str, str] | None:
+    given = told if isinstance(told, list) else []
+    wids = [wid for one in given if (wid := _optional_identity(one, CHAT_LIMIT))]
+    match wids:
+        case [lid, number] if lid.endswith(LID) and number.endswith(NUMBER):
+            return lid, number
+        case _:
+            return None
 
 
 def _error(kind: str, told: Any, error: str) -> MessageError:

@@ -148,9 +148,10 @@
     const messages = require('WAWebStandinMessages');
     exports.findOrCreateLatestChat = async (wid) => {
       const { ChatCollection } = require('WAWebChatCollection');
-      const known = ChatCollection.get(wid);
+      const latest = require('WAWebStandinLids').lids.chatOf(String(wid));
+      const known = ChatCollection.get(latest);
       if (known) return { chat: { id: known.id }, created: false };
-      const [chat] = ChatCollection.add({ id: createWid(String(wid)), unreadCount: 0 });
+      const [chat] = ChatCollection.add({ id: createWid(latest), unreadCount: 0 });
       await messages.putChat(exports.chatRecord(chat));
       return { chat: { id: chat.id }, created: true };
     };
@@ -169,20 +170,6 @@
 
   define('WAWebGetEphemeralFields', (exports) => {
     exports.getEphemeralFields = () => ({});
-  });
-
-  define('WAWebLidPnCache', (exports, require) => {
-    const { createWid } = require('WAWebWidFactory');
-    const phoneOf = (lid) => config.lids[String(lid).split('@')[0]];
-    exports.lidPnCache = {
-      getCurrentLid: () => undefined,
-      getPhoneNumber: (lid) => phoneOf(lid) && createWid(`${phoneOf(lid)}@c.us`),
-    };
-  });
-
-  define('WAWebApiContact', (exports) => {
-    exports.getCurrentLid = () => undefined;
-    exports.getPhoneNumber = () => undefined;
   });
 
   define('WAWebQueryExistsJob', (exports, require) => {

@@ -102,7 +102,9 @@
     const { session } = require('WAWebStandinSession');
     const { createWid } = require('WAWebWidFactory');
     exports.getMaybeMePnUser = () => (session.linked ? createWid(session.linked.wid) : undefined);
-    exports.getMaybeMeLidUser = () => undefined;
+    // Assumed: an account has one as soon as any of its chats is migrated.
+    exports.getMaybeMeLidUser = () =>
+      require('WAWebStandinLids').lids.current.size ? exports.getMeLidUserOrThrow() : undefined;
     exports.getMeLidUserOrThrow = () => {
       if (!session.linked) throw new Error('this account has no LID');
       return createWid(`9${session.linked.wid.split('@')[0]}@lid`); // who writes to a group
@@ -256,7 +258,9 @@
       }
 
       async receive(stanza) {
-        const modules = ['WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices'];
+        const modules = [
+          'WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices', 'WAWebStandinMigration',
+        ];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);
         if (!handle) throw new Error(`unknown stanza ${stanza.type}`);
@@ -297,8 +301,9 @@
         this.open();
       }
 
-      async on_success({ isFresh, name }) {
+      async on_success({ isFresh, name, lids }) {
         this.attempt = 0;
+        for (const [number, lid, known] of lids) require('WAWebStandinLids').lids.note(number, lid, known);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
         Conn.set({ connected: true, wid: session.linked.wid, pushname: name });

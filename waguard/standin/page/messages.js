@@ -95,10 +95,12 @@
 
       async receipt(stanza) {
         const { link } = require('WAWebStandinLink');
-        await require('WAWebHandleSimpleReceipt').handleChatSimpleReceipt({
+        const { handleChatSimpleReceipt, handleGroupSimpleReceipt } = require('WAWebHandleSimpleReceipt');
+        await (stanza.reader ? handleGroupSimpleReceipt : handleChatSimpleReceipt)({
           ack: stanza.ack,
           ackString: { 2: 'delivery', 3: 'read', 4: 'played' }[stanza.ack],
           from: createWid(stanza.chat),
+          participant: stanza.reader && createWid(stanza.reader),
           externalIds: stanza.ids,
           ts: stanza.t,
         });
@@ -112,14 +114,19 @@
 
   define('WAWebHandleSimpleReceipt', (exports, require) => {
     const MsgKey = require('WAWebMsgKey').default;
-    exports.handleChatSimpleReceipt = async ({ ack, from, externalIds }) => {
-      for (const id of externalIds) {
-        const key = String(new MsgKey({ id, remote: from, fromMe: true }));
-        await require('WAWebStandinMessages').update(key, { ack });
-        require('WAWebMsgCollection').MsgCollection.get(key)?.set({ ack });
-      }
+    const { getMeLidUserOrThrow } = require('WAWebUserPrefsMeUser');
+    const show = async (key, ack) => {
+      await require('WAWebStandinMessages').update(key, { ack });
+      require('WAWebMsgCollection').MsgCollection.get(key)?.set({ ack });
     };
-    exports.handleGroupSimpleReceipt = exports.handleChatSimpleReceipt.bind(null);
+    exports.handleChatSimpleReceipt = async ({ ack, from, externalIds }) => {
+      for (const id of externalIds) await show(String(new MsgKey({ id, remote: from, fromMe: true })), ack);
+    };
+    // Only a message whose key names our own LID is found (wa-js#2821); in the event wa-js names the reader instead.
+    exports.handleGroupSimpleReceipt = async ({ ack, from, externalIds }) => {
+      const participant = getMeLidUserOrThrow();
+      for (const id of externalIds) await show(String(new MsgKey({ id, remote: from, fromMe: true, participant })), ack);
+    };
     exports.handleStatusSimpleReceipt = async () => undefined;
   });
 
@@ -182,9 +189,12 @@
       }
 
       async settle(id, ack, messageSendResult, t) {
-        const record = await messages.update(id, { ack }, { pending: false });
+        const [fromMe, remote, ...rest] = id.split('_');
+        const now = [fromMe, require('WAWebStandinLids').lids.chatOf(remote), ...rest].join('_'); // it may have been renamed
+        const record =
+          (await messages.update(id, { ack }, { pending: false })) ?? (await messages.update(now, { ack }, { pending: false }));
         if (!record) return;
-        MsgCollection.get(id)?.set({ ack });
+        MsgCollection.get(record.id)?.set({ ack });
         for (const resolve of this.waiting.get(id) ?? []) resolve({ messageSendResult, t });
         this.waiting.delete(id);
         this.carriedBy.delete(id);

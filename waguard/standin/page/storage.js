@@ -135,6 +135,26 @@
       return record;
     };
 
+    /** Gives a chat and all its messages the id of another one, at once. */
+    exports.renameChat = async (before, after) => {
+      const transaction = await open('readwrite', 'message', 'chat');
+      const store = transaction.objectStore('message');
+      const rename = (id) => id?.replace(`_${before}_`, `_${after}_`);
+      const own = IDBKeyRange.bound([before, -Infinity], [before, Infinity]);
+      for (const record of await asked(store.index('chat').getAll(own))) {
+        const { attributes } = record;
+        for (const name of ['from', 'to', 'author']) if (attributes[name] === before) attributes[name] = after;
+        store.put({ ...record, id: rename(record.id), chat: after });
+      }
+      const chats = transaction.objectStore('chat');
+      const chat = await asked(chats.get(before));
+      if (chat) {
+        chats.delete(before);
+        chats.put({ ...chat, id: after, last: rename(chat.last) });
+      }
+      await done(transaction);
+    };
+
     exports.pending = async () =>
       asked((await open('readonly', 'message')).objectStore('message').index('pending').getAll());
 

@@ -1,0 +1,140 @@
+"""What the outbox knows of people: whom it must ask for, who rests, by what names it looks up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.fake_sessions import SESSION, WORKSPACE
+from tests.messaging.outbox_world import CHAT, World, outbox
+from tests.waiting import wait_until
+from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.policy.outbox import State
+from waguard.ports import SessionRow
+from waguard.supervision import translate
+from waguard.wire.protocol import Acks, Acquainted
+
+OTHER, LID, NEWER = "6281234567891@c.us", "7000001@lid", "7000002@lid"
+ROW = SessionRow(
+    session_id=SESSION,
+    workspace_id=WORKSPACE,
+    status="connected",
+    desired_up=True,
+    generation=1,
+)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with outbox(tmp_path) as made:
+        yield made
+
+
+async def learn(world: World, it: Acquainted) -> None:
+    world.journal.put(translate.acquainted(ROW, it, world.clock.wall()), lambda _: None)
+    assert await world.journal.flushed(10.0)
+
+
+async def checks(world: World, chat: str = CHAT) -> tuple[bool, bool]:
+    """How the command of a send there says whether its number is to be asked for."""
+    ticket = world.send(chat=chat)
+    await world.outbox.result(ticket)
+    world.outbox.answered(ticket)  # the next one is another message
+    call = world.sessions.sends()[-1]
+    return call.first_contact_check, call.absent
+
+
+async def test_a_number_is_asked_for_until_it_is_known(world: World) -> None:
+    assert await checks(world) == (True, False)
+    await learn(world, Acquainted(asked=((CHAT, True), (OTHER, False))))
+    assert await checks(world) == (False, False)
+    assert await checks(world, OTHER) == (True, True)
+    world.clock.now += 86_400.0
+    assert await checks(world, OTHER) == (True, False)
+    await learn(world, Acquainted(pairs=((LID, OTHER),)))
+    assert await checks(world, OTHER) == (False, False)
+
+
+async def test_without_the_database_it_is_asked_for_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(session_id: str) -> object:
+        raise DatabaseUnavailableError("gone", value=session_id)
+
+    monkeypatch.setattr(world.journal, "people", gone)
+    assert await checks(world) == (True, False)
+
+
+def too_many() -> UnavailableError:
+    return UnavailableError("too many new numbers", field="recipient_phone", retry_after=900)
+
+
+async def test_a_first_contact_rests_and_holds_up_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
+    monkeypatch.setattr("waguard.messaging.lanes.AT_ONCE", 1)
+    world.sessions.outcomes.append(too_many())
+    first = world.send(later=True)
+    await wait_until(lambda: first.rests_until > 0, "it was tried")
+    second = world.send("another", later=True)
+    others = [world.send(f"{n}", chat=OTHER, later=True) for n in range(3)]
+    for ticket in others:
+        assert (await ticket.done).outcome == "sent"
+    assert [(await world.row(it)).state for it in (first, second)] == [State.ACCEPTED] * 2
+    assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
+
+
+async def test_then_it_goes_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
+    error = UnavailableError("too many new numbers", field="recipient_phone", retry_after=1)
+    world.sessions.outcomes.append(error)
+    first, second = world.send(later=True), world.send("another", later=True)
+    for ticket in (first, second):
+        assert (await ticket.done).outcome == "sent"
+    sent = [call.message_id for call in world.sessions.sends()]
+    assert sent == [first.message_id, first.message_id, second.message_id]
+
+
+async def test_a_request_is_told_to_come_back(world: World) -> None:
+    world.sessions.outcomes.append(too_many())
+    ticket = world.send()
+    with pytest.raises(UnavailableError) as raised:
+        await world.outbox.result(ticket)
+    assert raised.value.retry_after == 900
+    assert (await world.row(ticket)).state is State.FAILED
+
+
+async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> None:
+    await learn(world, Acquainted(pairs=((LID, CHAT),)))
+    world.sessions.free.clear()
+    first = world.send("first")
+    await wait_until(world.sessions.sends, "the first began")
+    second, third = world.send("second", chat=LID, later=True), world.send("third", later=True)
+    for ticket in (second, third):
+        await asyncio.shield(ticket.stored)
+    await world.outbox.result(world.send("elsewhere", chat=OTHER, later=True))
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "another chat goes on")
+    world.sessions.free.set()
+    await world.outbox.result(first)
+    for ticket in (second, third):
+        await ticket.done
+    assert [call.chat for call in world.sessions.sends()] == [CHAT, OTHER, LID, CHAT]
+
+
+async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) -> None:
+    await learn(world, Acquainted(pairs=((LID, CHAT), (NEWER, CHAT))))
+    world.sessions.outcomes.append(UncertainError("no answer"))
+    ticket = world.send()
+    with pytest.raises(UncertainError):
+        await world.outbox.result(ticket)
+    looks: list[Acks] = []
+
+    def looked() -> bool:
+        looks[:] = [call for _, call, _ in world.sessions.calls if isinstance(call, Acks)]
+        return bool(looks)
+
+    await wait_until(looked, "it is looked up")
+    name = ticket.message_id
+    assert looks[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})

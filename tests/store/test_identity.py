@@ -1,0 +1,402 @@
+"""One person under a number and LIDs, one message under many ids: on every database."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS, Wall
+from tests.store.test_outbox import draft, find
+from tests.store.test_telling import entry
+from waguard.errors import DatabaseUnavailableError
+from waguard.policy.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
+from waguard.policy.inbox import Received
+from waguard.policy.outbox import State
+from waguard.ports import GLOBAL, Move, SessionRow
+from waguard.store.sql import SqlStore
+from waguard.supervision import translate
+from waguard.wire.protocol import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
+
+every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+ANNA, BEN, ME = "4917000001@c.us", "4917000002@c.us", "4915100000@c.us"
+LID, NEWER, OTHER = "7000001@lid", "7000002@lid", "7000003@lid"
+GROUP = "120363000000000001@g.us"
+ROW = SessionRow(session_id="a", workspace_id=7, status="connected", desired_up=True, generation=1)
+AT = 1_732_233_000.0
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+@pytest.fixture
+async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
+    opened = SqlStore(database, wall=wall)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def take(store: SqlStore, *some: tuple[Received, ...]) -> tuple[bool, ...]:
+    """Store it in one transaction, as the journal does; what was news."""
+    entries = [entry(one) for received in some for one in received]
+    written = await store.messages.write(entries, for_global=EVENTS)
+    assert len(written.received) == len(entries)
+    return written.news
+
+
+def knows(lid: str, number: str = ANNA) -> tuple[Received, ...]:
+    return translate.acquainted(ROW, Acquainted(pairs=((lid, number),)), AT)
+
+
+def message(
+    chat: str, stem: str = "A", *, author: str | None = None, own: bool = False, **more: Any
+) -> tuple[Received, ...]:
+    parts = ("true" if own else "false", chat, stem, *((author,) if author else ()))
+    told = InboundMessage(
+        id="_".join(parts),
+        chat=chat,
+        sender=ME if own else author or chat,
+        to=chat if own else ME,
+        body=f"text {stem}",
+        timestamp=int(AT),
+        from_me=own,
+        kind="chat",
+    )
+    return translate.received(ROW, told, AT, **more)
+
+
+def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[Received, ...]:
+    name = f"true_{chat}_{stem}" + (f"_{reader}" if reader else "")
+    return translate.acks(ROW, Ack(ids=(name,), chat=chat, ack=level), AT)
+
+
+async def told(store: SqlStore) -> list[dict[str, Any]]:
+    """What is queued, in order: the event, and its data."""
+    found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
+    bodies = [json.loads(one.body or b"") for one in found]
+    for one, body in zip(found, bodies, strict=True):
+        body["lane"] = one.lane
+    return bodies
+
+
+async def received(store: SqlStore) -> list[tuple[str, str, str | None]]:
+    """Of the messages: the id, the chat and the sender that the application hears."""
+    some = [one["data"]["message"] for one in await told(store) if "message" in one["data"]]
+    return [(one["id"], one["chat_id"], one.get("sender_phone")) for one in some]
+
+
+async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
+    """A message of ours on its way there, answered."""
+    name = f"true_{chat}_{stem}"
+    kept = draft(message_id=name, chat=chat, state=State.SENDING)
+    written = await store.messages.write([], outgoing=[kept])
+    number = written.kept[0]
+    move = Move(id=number, state=State.SENT, answered=True, tells=("a", name))
+    await store.messages.write([], outgoing=[move], for_global=EVENTS)
+    return number
+
+
+# ---- what comes in ----
+
+
+@every_database
+async def test_a_renamed_chat_doubles_nothing(store: SqlStore) -> None:
+    assert await take(store, message(ANNA, "A"), message(ANNA, "B")) == (True, True)
+    news = await take(store, knows(LID), message(LID, "A"), message(LID, "B"), message(LID, "C"))
+    assert news == (False, False, False, True)
+    assert await received(store) == [
+        (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("A", "B", "C")
+    ]
+
+
+@every_database
+async def test_nor_a_lid_that_changes_nor_one_after_a_restart(
+    store: SqlStore, database: str, wall: Wall
+) -> None:
+    await take(store, knows(LID), message(LID, "A"))
+    again = SqlStore(database, wall=wall)
+    await again.open()
+    assert await take(again, knows(NEWER), message(NEWER, "A"), message(ANNA, "A")) == (False,) * 3
+    await again.close()
+
+
+@every_database
+async def test_one_stem_of_two_people_is_two_messages(store: SqlStore) -> None:
+    await take(store, knows(LID, ANNA), knows(OTHER, BEN))
+    assert (
+        await take(store, message(LID), message(OTHER), message(GROUP, author=LID)) == (True,) * 3
+    )
+    assert await take(store, message(ANNA), message(BEN), message(GROUP, author=ANNA)) == (
+        False,
+        False,
+        False,
+    )
+
+
+@every_database
+async def test_what_an_earlier_version_stored_is_known(store: SqlStore, database: str) -> None:
+    await take(store, message(ANNA, "A"), message(GROUP, "G", author=ME, own=True))
+    old = SqlApplication(database)
+    was = f"sent:true_{GROUP}_G_{ME}"
+    await old.run(
+        f"UPDATE waguard_inbox SET {_KEY[store_kind(database)]} = '{was}' WHERE kind = 'sent'"
+    )
+    lid = knows("7999@lid", ME)
+    assert await take(store, lid, message(GROUP, "G", author="7999@lid", own=True)) == (
+        False,
+        False,
+    )
+    assert await take(store, knows(LID), message(LID, "A")) == (False, False)
+
+
+_KEY = {"sqlite": "key", "postgresql": '"key"', "mysql": "`key`"}
+
+
+def store_kind(url: str) -> str:
+    return next((kind for kind in _KEY if url.startswith(kind)), "mysql")
+
+
+@every_database
+async def test_a_lids_newest_number_counts_and_rewrites_nothing(store: SqlStore) -> None:
+    await take(store, knows(LID, ANNA), message(LID, "A"))
+    await take(store, knows(LID, BEN), message(LID, "B"))
+    assert [chat for _, chat, _ in await received(store)] == [ANNA, BEN]
+    assert (await store.messages.people("a")).lids(ANNA) == (LID,)
+
+
+@on_sqlite
+async def test_what_a_failed_write_learned_is_forgotten(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise DatabaseUnavailableError("gone")
+
+    await store.messages.people("a")
+    with monkeypatch.context() as broken:
+        broken.setattr("waguard.store.readers.note", fails)
+        with pytest.raises(DatabaseUnavailableError):
+            await take(store, knows(LID))
+    assert (await store.messages.people("a")).number(LID) == LID
+    await take(store, knows(LID))
+    assert (await store.messages.people("a")).number(LID) == ANNA
+
+
+@every_database
+async def test_a_number_that_was_asked_for_is_remembered(
+    store: SqlStore, database: str, wall: Wall
+) -> None:
+    def asked(number: str, *, exists: bool) -> tuple[Received, ...]:
+        return translate.acquainted(ROW, Acquainted(asked=((number, exists),)), wall.time)
+
+    await take(store, asked(ANNA, exists=True), asked(BEN, exists=True), asked(BEN, exists=False))
+    again = SqlStore(database, wall=wall)
+    await again.open()
+    for one in (store, again):
+        people = await one.messages.people("a")
+        assert (people.exists(ANNA, wall.time), people.exists(BEN, wall.time)) == (True, False)
+    await again.close()
+
+
+# ---- what is about a message ----
+
+
+def changed(kind: type, chat: str, target: str, sender: str, **more: Any) -> tuple[Received, ...]:
+    own = f"false_{chat}_E{len(more)}"
+    it = kind(id=own, chat=chat, sender=sender, timestamp=int(AT), message_id=target, **more)
+    return translate.happened(ROW, it, AT)
+
+
+@every_database
+async def test_an_edit_names_the_message_as_it_was_told(store: SqlStore) -> None:
+    await take(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
+    await take(
+        store,
+        knows(LID),
+        changed(Edit, LID, f"false_{LID}_A", LID, body="new"),
+        changed(Revoke, GROUP, f"false_{GROUP}_G_{ANNA}", ANNA),
+        changed(Revoke, LID, f"false_{LID}_B", LID),
+    )
+    about = [one["data"] for one in await told(store)][2:]
+    assert [one["message_id"] for one in about] == [
+        f"false_{ANNA}_A",
+        f"false_{GROUP}_G_{LID}",  # by that name it knows it
+        f"false_{ANNA}_B",
+    ]
+    assert (about[0]["chat_id"], about[0]["from"], about[0]["sender_phone"]) == (
+        ANNA,
+        ANNA,
+        "4917000001",
+    )
+    assert await take(store, changed(Edit, ANNA, f"false_{ANNA}_A", ANNA, body="new")) == (False,)
+
+
+# ---- acks ----
+
+
+@every_database
+@pytest.mark.parametrize("asked", [ANNA, LID])
+async def test_an_ack_finds_its_message_under_any_alias(store: SqlStore, asked: str) -> None:
+    number = await sending(store, asked)
+    await take(store, knows(LID), knows(NEWER), acks(NEWER, 2))
+    await take(store, acks(LID, 3), acks(ANNA, 3))
+    assert (await find(store, number)).state is State.READ
+    levels = [
+        (one["data"]["message_id"], one["data"]["ack_level"])
+        for one in await told(store)
+        if one["event"] == "message_status_updated"
+    ]
+    assert levels == [(f"true_{asked}_A", 3), (f"true_{asked}_A", 4)]
+
+
+@every_database
+async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
+    anna, ben = await sending(store, ANNA), await sending(store, BEN)
+    await take(store, knows(LID, ANNA), knows(OTHER, BEN), message(OTHER, "A"), acks(LID, 3))
+    assert (await find(store, anna)).state is State.READ
+    assert (await find(store, ben)).state is State.SENT
+
+
+@every_database
+async def test_each_level_of_a_group_is_told_once_and_each_reader_kept(store: SqlStore) -> None:
+    number = await sending(store, GROUP)
+    await take(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
+    for reader in (LID, NEWER, LID):
+        for level in (2, 3, 4):
+            await take(store, acks(GROUP, level, reader=reader))
+    assert (await find(store, number)).state is State.READ
+    status = [one["data"] for one in await told(store) if "status_updated" in one["event"]]
+    assert [(one["message_id"], one["ack_level"]) for one in status] == [
+        (f"true_{GROUP}_A", level) for level in (2, 3, 4)
+    ]
+    readers = await store.outbox.readers("a", f"true_{GROUP}_A")
+    assert [(one.reader, one.ack) for one in readers] == [
+        (who, level) for who in (LID, NEWER) for level in (2, 3, 4)
+    ]
+
+
+@every_database
+async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
+    await take(store, acks(GROUP, 3, reader=LID))
+
+    async def tidy(before: float) -> int:
+        return await store.messages.tidy(
+            inbox_before=before, told_before=0.0, dead_before=0.0, limit=100
+        )
+
+    assert await tidy(AT) == 0
+    assert await store.outbox.readers("a", f"true_{GROUP}_A")
+    assert await tidy(AT + 1) == 1
+    assert await store.outbox.readers("a", f"true_{GROUP}_A") == []
+
+
+# ---- those whose number nobody knows ----
+
+
+@every_database
+async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall: Wall) -> None:
+    await take(store, message(LID, "A"), message(OTHER, "X"), message(ANNA, "N"))
+    await take(store, message(LID, "B"), changed(Edit, LID, f"false_{LID}_A", LID, body="new"))
+    assert await received(store) == [(f"false_{ANNA}_N", ANNA, "4917000001")]
+    wall.time += 60
+    await take(store, knows(LID), message(LID, "C"))
+    bodies = await told(store)
+    assert [one["lane"] for one in bodies] == [ANNA] * 5
+    assert await received(store) == [
+        (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("N", "A", "B", "C")
+    ]
+    [edit] = [one["data"] for one in bodies if one["event"] == "message_edited"]
+    assert (edit["message_id"], edit["from"], edit["sender_phone"]) == (
+        f"false_{ANNA}_A",
+        ANNA,
+        "4917000001",
+    )
+    # what comes later is about the message as it was told
+    await take(store, changed(Revoke, LID, f"false_{LID}_A", LID))
+    assert (await told(store))[-1]["data"]["message_id"] == f"false_{ANNA}_A"
+    assert await take(store, message(LID, "A"), message(ANNA, "B")) == (False, False)
+
+
+@every_database
+async def test_when_the_number_is_known_what_was_told_already_is_not_told_again(
+    store: SqlStore,
+) -> None:
+    await take(store, message(ANNA, "A"), message(LID, "A"), message(LID, "B"))
+    await take(store, knows(LID))
+    assert [name for name, _, _ in await received(store)] == [
+        f"false_{ANNA}_A",
+        f"false_{ANNA}_B",
+    ]
+    assert await store.messages.dead() == []
+
+
+@every_database
+async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, wall: Wall) -> None:
+    await take(store, message(LID, "A"), message(LID, "B"))
+    assert await store.messages.dead() == []
+    wall.time += UNIDENTIFIED_AFTER
+    second, first = await store.messages.dead(state=Grave.UNIDENTIFIED)
+    assert await store.messages.dead(state=Grave.DEAD) == []
+    assert {first.cause, second.cause} == {Cause.UNIDENTIFIED}
+    assert await store.messages.replay(0, second.id, {GLOBAL}) == []  # not all at once
+    assert await store.messages.replay(first.id, first.id, {GLOBAL}) == [GLOBAL]
+    assert [name for name, _, _ in await received(store)] == [f"false_{LID}_A"]
+    assert await store.messages.discard(second.id)
+    await take(store, knows(LID))
+    assert await store.messages.dead() == []
+
+
+@every_database
+async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wall) -> None:
+    await take(store, message(LID, "A"))
+    why, now = "another number", wall.time + 1
+    bury = store.messages.bury
+    assert await bury(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
+    await take(store, knows(LID))
+    assert await told(store) == []
+    [letter] = await store.messages.dead()
+    assert letter.cause == Cause.OTHER_NUMBER
+
+
+@every_database
+async def test_groups_go_on_and_so_does_what_was_sent_to_a_lid_by_name(store: SqlStore) -> None:
+    await sending(store, LID)
+    await take(store, message(GROUP, author=LID), acks(LID, 2))
+    events = [(one["event"], one["data"].get("ack_level")) for one in await told(store)]
+    assert events == [
+        ("message_sent", None),
+        ("message_received", None),
+        ("message_status_updated", 3),
+        ("message_delivered", 3),
+    ]
+    assert (await received(store))[1] == (f"false_{GROUP}_A_{LID}", GROUP, None)
+
+
+@every_database
+async def test_what_the_phone_wrote_to_nobody_waits_with_its_acks(store: SqlStore) -> None:
+    await take(store, message(LID, own=True), acks(LID, 2))
+    assert await told(store) == []
+    await take(store, knows(LID))
+    bodies = await told(store)
+    assert [one["event"] for one in bodies] == [
+        "message_sent",
+        "message_status_updated",
+        "message_delivered",
+    ]
+    assert {one["data"]["message_id"] for one in bodies} == {f"true_{ANNA}_A"}
+
+
+@every_database
+async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
+    call = IncomingCall(id="C", chat=LID, sender=LID, timestamp=1, video=False, group=False)
+    await take(store, translate.happened(ROW, call, AT))
+    assert await told(store) == []
+    await take(store, knows(LID))
+    [one] = await told(store)
+    assert (one["data"]["from"], one["data"]["sender_phone"]) == (ANNA, "4917000001")
+    assert one["lane"] == ANNA

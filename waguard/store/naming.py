@@ -1,0 +1,104 @@
+"""Under which ids what comes is known already: looked up in the transaction that stores it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy import naming, news
+from waguard.policy.identity import People
+from waguard.ports import Entry
+from waguard.store.models import INBOX, OUTBOX
+from waguard.store.types import storable
+
+AT_ONCE: Final = 1_000  # keys
+Keys = dict[str, tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What may be known under several ids, by session."""
+
+    keys: dict[str, set[str]] = field(default_factory=dict)
+    ids: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, session_id: str, keys: Keys, *, anyway: bool = False) -> None:
+        if len(keys) > 1 or anyway:
+            self.ids.setdefault(session_id, set()).update(keys)
+            wanted = self.keys.setdefault(session_id, set())
+            wanted.update(key for some in keys.values() for key in some)
+
+
+async def named(
+    connection: AsyncConnection, entries: Sequence[Entry], people: Mapping[str, People]
+) -> tuple[list[Entry], set[str]]:
+    """The entries as the application is to hear of them; and the keys of those that it would lose,
+    as nobody knows the number of their LID."""
+    wanted = _Wanted()
+    for entry in entries:
+        received, known = entry.received, people[entry.received.session_id]
+        wanted.add(received.session_id, _keys(entry, known), anyway=_waits(entry, known))
+        wanted.add(received.session_id, naming.target_keys(naming.targets(received, known)))
+    own = {name: await _own(connection, name, some) for name, some in wanted.ids.items()}
+    stored = {name: await _stored(connection, name, some) for name, some in wanted.keys.items()}
+    found: list[Entry] = []
+    unknown: set[str] = set()
+    for entry in entries:
+        name, known = entry.received.session_id, people[entry.received.session_id]
+        ours = own.get(name, set())
+        one = _named(entry, known, ours, stored.get(name, set()))
+        found.append(one)
+        # what was sent to a LID by that name is known by it
+        if _waits(one, known) and one.received.told[0].data.get("message_id") not in ours:
+            unknown.add(one.received.key)
+    return found, unknown
+
+
+def _waits(entry: Entry, people: People) -> bool:
+    received = entry.received
+    return received.ref is not None and naming.waits_for_its_number(received, people)
+
+
+def _keys(entry: Entry, people: People) -> Keys:
+    return naming.keys_of(entry.received, naming.ids(entry.received, people))
+
+
+def _named(entry: Entry, people: People, own: set[str], stored: set[str]) -> Entry:
+    received = entry.received
+    if received.ref is None:
+        return entry
+    own_id = naming.chosen(_keys(entry, people), own, stored)
+    target = naming.chosen(naming.target_keys(naming.targets(received, people)), own, stored)
+    assert own_id  # noqa: S101 - it has an id
+    changed = naming.named(received, people, own_id, target)
+    if changed == received:
+        return entry
+    return replace(entry, received=changed, notices=news.notices(changed))
+
+
+async def _own(connection: AsyncConnection, session_id: str, ids: Iterable[str]) -> set[str]:
+    """Those of the outbox."""
+    mine = OUTBOX.c.session_id == session_id
+    there: set[str] = set()
+    some = {storable(one): one for one in ids}
+    for start in range(0, len(some), AT_ONCE):
+        query = select(OUTBOX.c.message_id).where(
+            OUTBOX.c.message_id.in_(list(some)[start : start + AT_ONCE]), mine
+        )
+        there |= {some[one] for one in await connection.scalars(query)}
+    return there
+
+
+async def _stored(connection: AsyncConnection, session_id: str, keys: Iterable[str]) -> set[str]:
+    """Those of the inbox."""
+    mine = INBOX.c.session_id == session_id
+    there: set[str] = set()
+    some = {storable(one): one for one in keys}
+    for start in range(0, len(some), AT_ONCE):
+        query = select(INBOX.c.key).where(
+            mine, INBOX.c.key.in_(list(some)[start : start + AT_ONCE])
+        )
+        there |= {some[one] for one in await connection.scalars(query)}
+    return there

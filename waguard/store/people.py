@@ -1,0 +1,78 @@
+"""Whose LIDs the sessions know: in memory what the table says, and what a transaction adds to it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy.identity import People
+from waguard.policy.inbox import Received
+from waguard.store.models import NUMBERS, PEOPLE
+from waguard.store.types import storable
+
+Pair = tuple[str, str, str]
+"""A session, a LID and its number."""
+
+_LENGTH: Final = 128  # characters of a column
+
+
+class Acquaintances:
+    """Each session's is read once. What a transaction learned is true only after its commit: one
+    that fails is to be told to ``forget``."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, People] = {}
+
+    async def of(self, connection: AsyncConnection, session_id: str) -> People:
+        """Those of one session."""
+        if session_id not in self._known:
+            own = PEOPLE.c
+            query = select(own.lid, own.number).where(own.session_id == session_id).order_by(own.id)
+            rows = await connection.execute(query)
+            people = People((row.lid, row.number) for row in rows)
+            asked = select(NUMBERS).where(NUMBERS.c.session_id == session_id)
+            for row in await connection.execute(asked):
+                people.note(row.number, exists=row.known, at=row.asked_at)
+            self._known[session_id] = people
+        return self._known[session_id]
+
+    def read(self, session_id: str) -> People | None:
+        """The same without a look into the database; None: that takes one."""
+        return self._known.get(session_id)
+
+    async def learn(
+        self, connection: AsyncConnection, received: Sequence[Received], now: float
+    ) -> list[Pair]:
+        """Keep what is new of whose LIDs they are; what that was, oldest first."""
+        news: list[Pair] = []
+        for one in received:
+            known = await self.of(connection, one.session_id)
+            for number, exists in one.asked:
+                await _note(connection, one, number, exists=exists)
+                known.note(number, exists=exists, at=one.at)
+            for pair in one.pairs:
+                fits = all(len(wid) <= _LENGTH and wid == storable(wid) for wid in pair)
+                if fits and known.learn(*pair):
+                    news.append((one.session_id, *pair))
+        rows = [
+            {"session_id": session_id, "lid": lid, "number": number, "learned_at": now}
+            for session_id, lid, number in news
+        ]
+        if rows:
+            await connection.execute(insert(PEOPLE), rows)
+        return news
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Read them again: what was learned may not have been kept."""
+        for session_id in sessions:
+            self._known.pop(session_id, None)
+
+
+async def _note(connection: AsyncConnection, one: Received, number: str, *, exists: bool) -> None:
+    own = NUMBERS.c
+    said = {"known": exists, "asked_at": one.at}
+    same = (own.session_id == one.session_id) & (own.number == storable(number))
+    if not (await connection.execute(update(NUMBERS).where(same).values(said))).rowcount:
+        row = {"session_id": one.session_id, "number": storable(number)} | said
+        await connection.execute(insert(NUMBERS).values(row))

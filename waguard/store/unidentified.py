@@ -1,0 +1,111 @@
+"""Webhooks of people whose number nobody knows: the application loses what comes from a bare LID.
+
+Each is a row of its own, kept as a dead letter that is listed only after a while, and is queued under
+the number as soon as that is known. So a lane that waits takes no memory, and survives everything.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.policy import naming
+from waguard.policy.delivery import UNIDENTIFIED_AFTER, Cause
+from waguard.policy.identity import People, message_aliases
+from waguard.policy.inbox import fitting, sent_key
+from waguard.store.models import DELIVERIES, INBOX
+from waguard.store.people import Pair
+from waguard.store.types import length_of, storable
+
+WHY: Final = "the phone number of this LID is not known"
+_OWN: Final = DELIVERIES.c
+WAITS: Final[ColumnElement[bool]] = (_OWN.state == "dead") & (
+    func.coalesce(_OWN.cause, "") == Cause.UNIDENTIFIED
+)
+_AT_ONCE: Final = 100
+
+
+def parked(now: float) -> dict[str, Any]:
+    """What the row of one says that waits for a number."""
+    due = now + UNIDENTIFIED_AFTER
+    return {"state": "dead", "cause": Cause.UNIDENTIFIED, "last_error": WHY, "died_at": due}
+
+
+def is_listed(now: float) -> ColumnElement[bool]:
+    """Whether a dead letter is shown."""
+    return or_(~WAITS, func.coalesce(_OWN.died_at, 0.0) <= now)
+
+
+async def queue_known(
+    connection: AsyncConnection, pairs: Sequence[Pair], people: dict[str, People], now: float
+) -> set[str]:
+    """Queue what waited for these numbers; the endpoints that have more to deliver."""
+    endpoints: set[str] = set()
+    for session_id, lid, _ in pairs:
+        lane = storable(lid, length_of(_OWN.lane.type))
+        query = (
+            select(DELIVERIES)
+            .where(WAITS, _OWN.session_id == session_id, _OWN.lane == lane)
+            .order_by(_OWN.id)
+            .limit(_AT_ONCE)
+        )
+        while found := (await connection.execute(query)).all():
+            for row in found:
+                values = dict(row._mapping)  # noqa: SLF001 - the public name of its columns
+                if await _queue(connection, values, people[session_id], now):
+                    endpoints.add(values["endpoint"])
+    return endpoints
+
+
+async def _queue(
+    connection: AsyncConnection, values: dict[str, Any], people: People, now: float
+) -> bool:
+    """With a new id, at the end of the queue; False: it is known under the number already."""
+    await connection.execute(delete(DELIVERIES).where(_OWN.id == values.pop("id")))
+    event = json.loads(values["body"])
+    data = event["data"]
+    if not await _rename(connection, values["session_id"], values["event"], data, people):
+        return False
+    values["body"] = msgspec.json.encode(event)
+    values["lane"] = storable(people.number(values["lane"]), length_of(_OWN.lane.type))
+    again = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
+    times = {"attempts": 0, "next_at": now, "created_at": now}
+    await connection.execute(insert(DELIVERIES).values(values | again | times))
+    return True
+
+
+async def _rename(
+    connection: AsyncConnection, session_id: str, event: str, data: dict[str, Any], people: People
+) -> bool:
+    """Put numbers into it; False: the same message was told under another alias."""
+    for told in (data, data.get("message")):
+        if not isinstance(told, dict):
+            continue
+        sender = told.get("from") if told.get("group_id") is None else None
+        told.update(naming.numbered(told, people, sender))
+        for name in ("id", "message_id"):
+            if isinstance(told.get(name), str):
+                told[name] = message_aliases(told[name], people)[0]
+    message = data.get("message")
+    if event not in {"message_received", "message_sent"} or not isinstance(message, dict):
+        return True
+    return await _rename_row(connection, session_id, event, message["id"], people)
+
+
+async def _rename_row(
+    connection: AsyncConnection, session_id: str, event: str, message_id: str, people: People
+) -> bool:
+    """It is stored by the id that the application hears, as what is about it comes under that."""
+    key_of = sent_key if event == "message_sent" else fitting
+    wanted = storable(key_of(message_id))
+    others = {storable(key_of(one)) for one in message_aliases(message_id, people)} - {wanted}
+    mine = INBOX.c.session_id == session_id
+    if await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key == wanted)):
+        # it was told so already, or this is another receiver's copy of the one renamed before
+        return not await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key.in_(others)))
+    renamed = update(INBOX).where(mine, INBOX.c.key.in_(others)).values(key=wanted)
+    await connection.execute(renamed)
+    return True
