@@ -1,6 +1,7 @@
 """Connected, but every ack is pending: it is told, confirmed by the page, and the worker replaced."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, until
 from tests.waiting import wait_until
 from waguard.errors import UnacknowledgedError, UncertainError
+from waguard.policy.inbox import Kind, Received
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
 from waguard.policy.network import Reading
+from waguard.policy.news import of_ack
 from waguard.policy.recycle import APART
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
@@ -115,6 +118,22 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     (told,) = fold(world.store.entries)
     assert sentences(told)[-1].startswith("Result: WhatsApp acknowledges again")
     assert empty.process() is process
+
+
+async def test_an_ack_under_another_alias_of_its_chat_counts(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1)
+
+    def named(one: Received) -> Received:
+        return replace(one, told=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
+
+    world.inbox.named = named
+    process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))
+    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    world.clock.advance(61)
+    assert not empty.session().acks.overdue
 
 
 async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
