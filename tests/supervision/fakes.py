@@ -339,6 +339,8 @@ class FakeInbox:
         self.empty = asyncio.Event()
         self.empty.set()
         self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
+        self.named: Callable[[Received], Received] = lambda one: one
+        """As the application is told of it."""
 
     def put(self, received: Sequence[Received], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
@@ -366,7 +368,7 @@ class FakeInbox:
         """All that waits, in order."""
         while self.waiting:
             received, stored = self.waiting.pop(0)
-            stored([one for one in received if self._is_news(one)])
+            stored([self.named(one) for one in received if self._is_news(one)])
 
     def _is_news(self, one: Received) -> bool:
         keys = [(one.session_id, key) for key in (one.key, *one.unless)]

@@ -1,6 +1,7 @@
 """Connected, but every ack is pending: it is told, confirmed by the page, and the worker replaced."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnacknowledgedError, UncertainError
+from waguard.policy import page_care
+from waguard.policy.inbox import Kind, Received
 from waguard.policy.incidents import fold, sentences
 from waguard.policy.link import Link
 from waguard.policy.network import Reading
-from waguard.policy.page_care import Kind
+from waguard.policy.news import of_ack
 from waguard.policy.recycle import APART
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
@@ -118,6 +121,22 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     assert empty.process() is process
 
 
+async def test_an_ack_under_another_alias_of_its_chat_counts(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1)
+
+    def named(one: Received) -> Received:
+        return replace(one, told=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
+
+    world.inbox.named = named
+    process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))
+    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    world.clock.advance(61)
+    assert not empty.session().acks.overdue
+
+
 async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
     empty: Bench, world: World, page: Page
 ) -> None:
@@ -167,7 +186,7 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     await asked(second, 5)
     assert empty.process() is second
     (condition,) = (await empty.it.view("s")).conditions
-    assert (condition.kind, "never does" in condition.remedy) == (Kind.ACKS_IN_VAIN, True)
+    assert (condition.kind, "never does" in condition.remedy) == (page_care.Kind.ACKS_IN_VAIN, True)
     assert entries(world, "acks_in_vain")
     second.report("offline")  # which proves nothing
     await until(empty.session(), lambda s: s.link is Link.OFFLINE)

@@ -13,7 +13,7 @@ from typing import Final
 from waguard.application.hooks import Mood
 from waguard.chaos.faults import FAULTS, OUTAGE, Fault, living
 from waguard.chaos.invariants import Harm
-from waguard.chaos.world import World, until
+from waguard.chaos.world import FRIEND, FRIENDS, World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 TOLD_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
@@ -94,6 +94,21 @@ async def drop_in_mid_send(world: World, session: str, _: random.Random) -> Harm
     return Harm(began=began)
 
 
+async def migrate_chats(world: World, session: str, chance: random.Random) -> Harm:
+    """WhatsApp gives half of its chats a LID, or another one; of some the page learns late whose."""
+    began, kept, phone = time.time(), await living(world), world.phones[session]
+    hidden = list[str]()
+    for place in chance.sample(range(FRIENDS), FRIENDS // 2 + 1):
+        number, known = str(int(FRIEND) + place), chance.random() < 0.5  # noqa: PLR2004 - half
+        lid = f"7{chance.randrange(10**13):013}"
+        world.standin.phone.migrate(number, lid, phone=phone, known=known)
+        hidden += [] if known else [number]
+    await asyncio.sleep(OUTAGE)
+    for number in hidden:
+        world.standin.phone.reveal(number, phone=phone)
+    return Harm(began=began, kept=kept)
+
+
 async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Harm:
     began, kept = time.time(), await living(world)
     async with outage:
@@ -145,6 +160,7 @@ MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF
         late_acks,
         no_acks,
         drop_in_mid_send,
+        migrate_chats,
     )
 }
 """By name, in words."""

@@ -15,11 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from waguard.application import Row
 from waguard.chaos.books import Answer, Books, Dropped, Incoming, Outgoing, Stored
 from waguard.chaos.rows import Watch
-from waguard.chaos.world import FRIEND, World, until
+from waguard.chaos.world import FRIEND, FRIENDS, World, until
 from waguard.client import ApiCallError
 from waguard.standin.refusal import Refusal
 
-FRIENDS: Final = 5  # chats of a session
 GAP: Final = 0.4  # s between two messages of a session, at most
 LAST_DELIVERY: Final = 120.0  # s without any progress; a circuit that opened is tried in a minute
 LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned

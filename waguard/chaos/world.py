@@ -33,6 +33,7 @@ from waguard.standin.refusal import Refusal
 
 WORKSPACE: Final = 1
 FRIEND: Final = "6281190000"
+FRIENDS: Final = 5  # chats of a session
 POLL: Final = 0.2  # s
 CALL_DEADLINE: Final = 20.0  # s
 END_GRACE: Final = 30.0  # s for a daemon to end in order
@@ -223,9 +224,15 @@ class World:
         )
 
     def written(self, session: str) -> list[dict[str, Any]]:
-        """What friends wrote to it, as WhatsApp's server has it: the oldest first."""
-        known = self.standin.phone.messages(self.phones[session])
-        return [one for one in known if one["direction"] == "in"]
+        """What friends wrote to it, as WhatsApp's server has it, with their numbers: the oldest
+        first."""
+        phone = self.phones[session]
+        lids = self.standin.whatsapp.lids_of(phone)
+        return [
+            one | {"id": lids.by_number(one["id"]), "from": lids.number_of(one["from"])}
+            for one in self.standin.phone.messages(phone)
+            if one["direction"] == "in"
+        ]
 
     async def scan_if_shown(self, session: str) -> None:
         """The person scans the code of the moment, if there is one."""

@@ -32,6 +32,11 @@ class Lids:
         from_me, chat, stem, *author = message_id.split("_")
         return "_".join([from_me, self.chat_of(chat), stem, *author])
 
+    def by_number(self, message_id: str) -> str:
+        """The same id as one knows it who knows people by their numbers."""
+        from_me, chat, stem, *author = message_id.split("_")
+        return "_".join([from_me, self.number_of(chat), stem, *map(self.number_of, author)])
+
     def move(self, number: str, lid: str, *, known: bool) -> str:
         """From now on it is this LID; what it was before."""
         before = self.chat_of(number)

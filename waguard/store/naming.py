@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.policy import naming, news
@@ -41,8 +41,14 @@ async def named(
         received, known = entry.received, people[entry.received.session_id]
         wanted.add(received.session_id, _keys(entry, known), anyway=_waits(entry, known))
         wanted.add(received.session_id, naming.target_keys(naming.targets(received, known)))
-    own = {name: await _own(connection, name, some) for name, some in wanted.ids.items()}
-    stored = {name: await _stored(connection, name, some) for name, some in wanted.keys.items()}
+    own = {
+        name: await _there(connection, OUTBOX.c.message_id, name, some)
+        for name, some in wanted.ids.items()
+    }
+    stored = {
+        name: await _there(connection, INBOX.c.key, name, some)
+        for name, some in wanted.keys.items()
+    }
     found: list[Entry] = []
     unknown: set[str] = set()
     for entry in entries:
@@ -78,27 +84,14 @@ def _named(entry: Entry, people: People, own: set[str], stored: set[str]) -> Ent
     return replace(entry, received=changed, notices=news.notices(changed))
 
 
-async def _own(connection: AsyncConnection, session_id: str, ids: Iterable[str]) -> set[str]:
-    """Those of the outbox."""
-    mine = OUTBOX.c.session_id == session_id
+async def _there(
+    connection: AsyncConnection, column: Column[Any], session_id: str, wanted: Iterable[str]
+) -> set[str]:
+    """Those that this session has in that column."""
+    mine = column.table.c.session_id == session_id
     there: set[str] = set()
-    some = {storable(one): one for one in ids}
+    some = {storable(one): one for one in wanted}
     for start in range(0, len(some), AT_ONCE):
-        query = select(OUTBOX.c.message_id).where(
-            OUTBOX.c.message_id.in_(list(some)[start : start + AT_ONCE]), mine
-        )
-        there |= {some[one] for one in await connection.scalars(query)}
-    return there
-
-
-async def _stored(connection: AsyncConnection, session_id: str, keys: Iterable[str]) -> set[str]:
-    """Those of the inbox."""
-    mine = INBOX.c.session_id == session_id
-    there: set[str] = set()
-    some = {storable(one): one for one in keys}
-    for start in range(0, len(some), AT_ONCE):
-        query = select(INBOX.c.key).where(
-            mine, INBOX.c.key.in_(list(some)[start : start + AT_ONCE])
-        )
-        there |= {some[one] for one in await connection.scalars(query)}
+        among = column.in_(list(some)[start : start + AT_ONCE])
+        there |= {some[one] for one in await connection.scalars(select(column).where(mine, among))}
     return there
