@@ -13,11 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waguard import __version__
 from waguard.config import Config, load
 from waguard.errors import ConfigError, PortInUseError, WaguardError
+
+if TYPE_CHECKING:
+    from waguard.host.lock import InstanceLock
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -296,12 +299,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
         import asyncio  # noqa: PLC0415 - only the instance that runs pays for it
 
-        return asyncio.run(_serve(config, lock.instance, listener, arguments.config))
+        return asyncio.run(_serve(config, lock, listener, arguments.config))
     finally:
         lock.release()
 
 
-async def _serve(config: Config, instance: str, listener: socket.socket, path: Path | None) -> int:
+async def _serve(
+    config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
+) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
     from waguard.host import logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
@@ -316,7 +321,7 @@ async def _serve(config: Config, instance: str, listener: socket.socket, path: P
 
         gc.freeze()
         gc.enable()
-        return await Daemon(config, instance, listener, path, spawn).run()
+        return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()
 

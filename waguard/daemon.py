@@ -23,11 +23,11 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
 from waguard.host import credentials, logs, network, resources
-from waguard.host.children import read_records
+from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
-from waguard.host.lock import private_folder
+from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
@@ -76,13 +76,15 @@ class Daemon:
     def __init__(
         self,
         config: Config,
-        instance: str,
+        lock: InstanceLock,
         listener: socket.socket,
         path: Path | None,
         spawn: ForkSpawn,
     ) -> None:
-        """``path``: what SIGHUP reads again. ``spawn``: begun; whoever began it closes it."""
+        """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
+        ends them."""
         self._config = config
+        self._lock = lock
         self._path = path
         self._listener = listener
         self._public_url = public_url(config.api.public_url, listener)
@@ -111,7 +113,7 @@ class Daemon:
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
-                instance=instance,
+                instance=lock.instance,
                 store=self._store,
                 inbox=self._journal,
                 spawn=self._spawn,
@@ -215,10 +217,12 @@ class Daemon:
 
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
-        left_behind, attempt = self._left_behind(), 0
+        left_behind: list[tuple[WorkerRecord, Process]] | None = None
+        attempt = 0
         self._fleet.trail.record(STARTED)
         while True:
             try:
+                left_behind = self._left_behind() if left_behind is None else left_behind
                 await self._store.open()
                 await self._outbox.begin()
                 self._notifier.status("restoring sessions")
@@ -256,6 +260,7 @@ class Daemon:
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
         workers = self._config.paths.runtime / "workers"
+        self._put_unreadable_aside(workers)
         living: list[tuple[WorkerRecord, Process]] = []
         for path, record in read_records(workers):
             process = self._spawn.adopt(record)
@@ -264,6 +269,14 @@ class Daemon:
             else:
                 living.append((record, process))
         return living
+
+    def _put_unreadable_aside(self, workers: Path) -> None:
+        found = put_unreadable_records_aside(workers)
+        if self._lock.found_unreadable:
+            found[workers.parent / PID_FILE] = self._lock.found_unreadable
+        for path, why in found.items():
+            logger.error("a file cannot be read and is put aside", file=str(path), why=why)
+            self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
 
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""
