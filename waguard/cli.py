@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from waguard import __version__
 from waguard.config import Config, load
 from waguard.errors import ConfigError, PortInUseError, WaguardError
+from waguard.host.systemd import is_journal
 
 if TYPE_CHECKING:
     from waguard.host.lock import InstanceLock
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command(arguments)
         sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
     except WaguardError as error:
-        sys.stderr.write(f"waguard: {error.line()}\n")
+        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
+        sys.stderr.write(f"{priority}waguard: {error.line()}\n")
         return error.code
     except KeyboardInterrupt:
         return 130
@@ -55,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", _run, "run the daemon in the foreground")
     _with_config(run)
+
+    sweep = _command(
+        commands, "sweep", _sweep, "end in order what a daemon that is gone left running"
+    )
+    _with_config(sweep)
 
     demo = _command(commands, "demo", _demo, "see a session live, on a stand-in of WhatsApp Web")
     demo.add_argument(
@@ -324,6 +331,27 @@ async def _serve(
         return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from waguard.host.lock import acquire  # noqa: PLC0415
+
+    paths = _config(arguments).paths
+    lock = acquire(paths.runtime)  # a living daemon adopts what it wants, and ends the rest itself
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from waguard.host.strays import sweep  # noqa: PLC0415
+
+        swept = asyncio.run(
+            sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))
+        )
+    finally:
+        lock.release()
+    print(f"{len(swept.ended)} processes ended")
+    for stranger in swept.foreign:
+        print(f"left alone: {stranger}")
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -50,6 +50,7 @@ from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
+from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import WorkerRecord
@@ -143,6 +144,7 @@ class Daemon:
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._signals = 0
+        self._cannot_begin: str | None = None
 
     async def run(self) -> int:
         """The exit code."""
@@ -205,6 +207,7 @@ class Daemon:
             await self._stop.wait()
         finally:
             self._notifier.stopping()
+            self._notifier.status("stopping: every session is closed in order")
             logger.info("stopping: every session is closed in order")
             self._ticker.stop()
             beginning.cancel()
@@ -225,7 +228,6 @@ class Daemon:
                 left_behind = self._left_behind() if left_behind is None else left_behind
                 await self._store.open()
                 await self._outbox.begin()
-                self._notifier.status("restoring sessions")
                 summary = await self._supervisor.restore(left_behind)
                 await self._abandon_removed()
             except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
@@ -234,8 +236,8 @@ class Daemon:
                 self._say_not_begun(error, delay)
                 await asyncio.sleep(delay)
             else:
+                self._cannot_begin = None
                 logger.info("restore finished: {}", summary)
-                self._notifier.status(summary)
                 return
 
     async def _abandon_removed(self) -> None:
@@ -251,7 +253,7 @@ class Daemon:
             self._fleet.outages.tell("database_down", error.message)
         else:
             logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
-        self._notifier.status(f"cannot begin yet: {why}")
+        self._cannot_begin = f"cannot begin yet: {why}"
 
     def _measure(self) -> None:
         interval = self._config.worker.measure_interval
@@ -287,6 +289,7 @@ class Daemon:
         self._disk.look()
         self._look_at_webhooks()
         await self._supervisor.watch()
+        self._notifier.status(self._cannot_begin or standing(self._supervisor.health()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
 

@@ -33,6 +33,7 @@ from waguard.config import is_loopback
 from waguard.errors import WaguardError
 
 BODY_LIMIT: Final = 1 << 20  # bytes
+SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
@@ -186,7 +187,7 @@ async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
         access_log=None,  # it would write the query, and with it the key
         logger=log,
         handle_signals=False,
-        shutdown_timeout=5.0,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
     await runner.setup()
     await web.SockSite(runner, listener).start()
