@@ -85,7 +85,7 @@ async def _daemon() -> int:
     spawn = ForkSpawn((str(Path(__file__)),))
     spawn.start()
     try:
-        return await Daemon(settings, lock.instance, listener, None, spawn).run()
+        return await Daemon(settings, lock, listener, None, spawn).run()
     finally:
         await spawn.close()
         lock.release()

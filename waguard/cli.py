@@ -13,11 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waguard import __version__
 from waguard.config import Config, load
 from waguard.errors import ConfigError, PortInUseError, WaguardError
+from waguard.host.systemd import is_journal
+
+if TYPE_CHECKING:
+    from waguard.host.lock import InstanceLock
 
 LINK_POLL = 2.0  # s between two looks at a session that is being linked
 
@@ -32,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = command(arguments)
         sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
     except WaguardError as error:
-        sys.stderr.write(f"waguard: {error.line()}\n")
+        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
+        sys.stderr.write(f"{priority}waguard: {error.line()}\n")
         return error.code
     except KeyboardInterrupt:
         return 130
@@ -54,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", _run, "run the daemon in the foreground")
     _with_config(run)
+
+    sweep = _command(
+        commands, "sweep", _sweep, "end in order what a daemon that is gone left running"
+    )
+    _with_config(sweep)
 
     demo = _command(commands, "demo", _demo, "see a session live, on a stand-in of WhatsApp Web")
     demo.add_argument(
@@ -299,12 +309,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
         import asyncio  # noqa: PLC0415 - only the instance that runs pays for it
 
-        return asyncio.run(_serve(config, lock.instance, listener, arguments.config))
+        return asyncio.run(_serve(config, lock, listener, arguments.config))
     finally:
         lock.release()
 
 
-async def _serve(config: Config, instance: str, listener: socket.socket, path: Path | None) -> int:
+async def _serve(
+    config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
+) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
     from waguard.host import logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
@@ -319,9 +331,30 @@ async def _serve(config: Config, instance: str, listener: socket.socket, path: P
 
         gc.freeze()
         gc.enable()
-        return await Daemon(config, instance, listener, path, spawn).run()
+        return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from waguard.host.lock import acquire  # noqa: PLC0415
+
+    paths = _config(arguments).paths
+    lock = acquire(paths.runtime)  # a living daemon adopts what it wants, and ends the rest itself
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from waguard.host.strays import sweep  # noqa: PLC0415
+
+        swept = asyncio.run(
+            sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))
+        )
+    finally:
+        lock.release()
+    print(f"{len(swept.ended)} processes ended")
+    for stranger in swept.foreign:
+        print(f"left alone: {stranger}")
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -24,11 +24,11 @@ from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
 from waguard.host import credentials, files, logs, network, resources
-from waguard.host.children import read_records
+from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
-from waguard.host.lock import private_folder
+from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
@@ -51,6 +51,7 @@ from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
+from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import WorkerRecord
@@ -77,13 +78,15 @@ class Daemon:
     def __init__(
         self,
         config: Config,
-        instance: str,
+        lock: InstanceLock,
         listener: socket.socket,
         path: Path | None,
         spawn: ForkSpawn,
     ) -> None:
-        """``path``: what SIGHUP reads again. ``spawn``: begun; whoever began it closes it."""
+        """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
+        ends them."""
         self._config = config
+        self._lock = lock
         self._path = path
         self._listener = listener
         self._public_url = public_url(config.api.public_url, listener)
@@ -112,7 +115,7 @@ class Daemon:
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
-                instance=instance,
+                instance=lock.instance,
                 store=self._store,
                 inbox=self._journal,
                 spawn=self._spawn,
@@ -142,6 +145,7 @@ class Daemon:
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._signals = 0
+        self._cannot_begin: str | None = None
 
     async def run(self) -> int:
         """The exit code."""
@@ -206,6 +210,7 @@ class Daemon:
             await self._stop.wait()
         finally:
             self._notifier.stopping()
+            self._notifier.status("stopping: every session is closed in order")
             logger.info("stopping: every session is closed in order")
             self._ticker.stop()
             beginning.cancel()
@@ -218,13 +223,14 @@ class Daemon:
 
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
-        left_behind, attempt = self._left_behind(), 0
+        left_behind: list[tuple[WorkerRecord, Process]] | None = None
+        attempt = 0
         self._fleet.trail.record(STARTED)
         while True:
             try:
+                left_behind = self._left_behind() if left_behind is None else left_behind
                 await self._store.open()
                 await self._outbox.begin()
-                self._notifier.status("restoring sessions")
                 summary = await self._supervisor.restore(left_behind)
                 await self._abandon_removed()
             except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
@@ -233,8 +239,8 @@ class Daemon:
                 self._say_not_begun(error, delay)
                 await asyncio.sleep(delay)
             else:
+                self._cannot_begin = None
                 logger.info("restore finished: {}", summary)
-                self._notifier.status(summary)
                 return
 
     async def _abandon_removed(self) -> None:
@@ -250,7 +256,7 @@ class Daemon:
             self._fleet.outages.tell("database_down", error.message)
         else:
             logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
-        self._notifier.status(f"cannot begin yet: {why}")
+        self._cannot_begin = f"cannot begin yet: {why}"
 
     def _measure(self) -> None:
         interval = self._config.worker.measure_interval
@@ -259,6 +265,7 @@ class Daemon:
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
         workers = self._config.paths.runtime / "workers"
+        self._put_unreadable_aside(workers)
         living: list[tuple[WorkerRecord, Process]] = []
         for path, record in read_records(workers):
             process = self._spawn.adopt(record)
@@ -267,6 +274,14 @@ class Daemon:
             else:
                 living.append((record, process))
         return living
+
+    def _put_unreadable_aside(self, workers: Path) -> None:
+        found = put_unreadable_records_aside(workers)
+        if self._lock.found_unreadable:
+            found[workers.parent / PID_FILE] = self._lock.found_unreadable
+        for path, why in found.items():
+            logger.error("a file cannot be read and is put aside", file=str(path), why=why)
+            self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
 
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""
@@ -277,6 +292,7 @@ class Daemon:
         self._disk.look()
         self._look_at_webhooks()
         await self._supervisor.watch()
+        self._notifier.status(self._cannot_begin or standing(self._supervisor.health()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
 

@@ -3,11 +3,15 @@
 import base64
 import os
 import signal
+import sqlite3
+from contextlib import closing
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.e2e.conftest import World
+from waguard.policy.delivery import SESSION_EVENTS
 from waguard.wire.protocol import PROTOCOL, WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
@@ -170,14 +174,28 @@ async def test_a_killed_worker_comes_back(world: World) -> None:
 async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
-    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.pair(world.standin, "s1", PHONE)
+    await world.receiver.wait_for("session_ready")
+
+    async def written() -> dict[str, Any] | None:
+        """Row and deliveries: what is not, the next daemon would deliver again."""
+        told = await daemon.status("s1")
+        with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+            [(left,)] = database.execute("SELECT count(*) FROM waguard_deliveries")
+        return told if told["connected_at"] and not left else None
+
+    before = await daemon.until(written)
     await daemon.stop(signal.SIGKILL)
+    seen = len(world.receiver.received)
     world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="nobody home")
     await daemon.start()
     after = await daemon.wait_status("s1", "connected")
-    assert after["browser_pid"] == before["browser_pid"]
+    for same in ("browser_pid", "worker_pid", "connected_at", "lifecycle"):
+        assert after[same] == before[same], same
     message = await world.receiver.wait_for("message_received")
     assert message["message"]["body"] == "nobody home"
+    told = {delivery["event"] for delivery in world.receiver.received[seen:]}
+    assert not told & {*SESSION_EVENTS, "lifecycle", "link"}
 
 
 async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None:

@@ -107,6 +107,22 @@ async def test_what_stands_still_in_its_group_is_killed_too(
     await wait_until(lambda: not procfs.group_members(browser.pid), "the group is gone")
 
 
+@pytest.mark.parametrize("what", ["worker", "browser"])
+async def test_one_that_stands_still_is_killed_at_once(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Grace and patience are longer than this test may take."""
+    for name in ("FOLLOWS", "WORKER_GRACE", "BROWSER_GRACE"):
+        monkeypatch.setattr(strays, name, 10 * DEADLINE)
+    arguments = ("waguard.worker", "s") if what == "worker" else (profile(tmp_path),)
+    left = start(WAITS, *arguments, record=record(tmp_path))
+    left.send_signal(signal.SIGSTOP)
+    await wait_until(lambda: procfs.is_stopped(left.pid), "it stands still")
+    swept = await sweep(tmp_path)
+    assert [one.pid for one in swept.ended] == [left.pid]
+    assert left.wait() == -signal.SIGKILL
+
+
 async def test_one_that_ends_by_itself_is_no_stray(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,9 +35,11 @@ def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told]) -> None:
     notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
     notifier.ready("waiting for the database")
     notifier.status("restored 3")
+    notifier.status("restored 3")
     notifier.alive()
     notifier.reloading()
     notifier.ready("configuration read again")
+    notifier.status("restored 3")
     notifier.stopping()
     assert told() == [
         "READY=1\nSTATUS=waiting for the database",
@@ -45,6 +47,7 @@ def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told]) -> None:
         "WATCHDOG=1",
         "RELOADING=1",
         "READY=1\nSTATUS=configuration read again",
+        "STATUS=restored 3",
         "STOPPING=1",
     ]
 

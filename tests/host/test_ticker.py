@@ -2,8 +2,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime, tzinfo
+from typing import Self
 
 import pytest
+from apscheduler.schedulers import base
 
 from tests.waiting import wait_until
 from waguard.host.clock import SystemClock
@@ -75,6 +78,34 @@ async def test_a_loop_that_was_held_up_ticks_once_for_all_that_it_missed(ticker:
     await wait_until(lambda: len(ticks) >= seen + 2, "it goes on")
     at_once = [at for at in ticks[seen:] if at < held_up_until + SHORT / 2]
     assert len(at_once) <= 2
+
+
+@pytest.mark.parametrize("step", [-86_400.0, -3_600.0, 3_600.0, 86_400.0, 4e8])
+async def test_a_step_of_the_wall_clock_stops_no_tick_and_makes_up_for_none(
+    ticker: Ticker, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    ticks, other = 0, 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+
+    async def witness() -> None:
+        nonlocal other
+        other += 1
+
+    class Stepped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(time.time() + step, tz)
+
+    ticker.every(SHORT, "tick", tick)
+    await wait_until(lambda: ticks >= 1, "it ticks")
+    monkeypatch.setattr(base, "datetime", Stepped)
+    seen = ticks
+    await wait_until(lambda: ticks >= seen + 3, "it goes on")
+    ticker.every(SHORT, "witness", witness)
+    await wait_until(lambda: other >= 3, "what begins now ticks too")
 
 
 async def test_a_tick_that_fails_does_not_end_the_ticking(

@@ -129,6 +129,11 @@ TABLE: Final = {
         standing(State.RUNNING, Link.BLOCKED, details="TOS_BLOCK"),
         Verdict(BAD, Reason.ERROR, "TOS_BLOCK"),
     ),
+    "being adopted keeps the row": (standing(State.STARTING, adopting=True, expects_qr=True), None),
+    "adopted, and it ended": (
+        standing(State.BACKOFF, adopting=True, details="Chromium died"),
+        Verdict(DOWN, Reason.ERROR, "Chromium died"),
+    ),
     "unknown keeps the row": (standing(State.RUNNING, Link.UNKNOWN, details="?"), None),
 }
 
@@ -139,6 +144,7 @@ standings = st.builds(
     parked=st.none() | st.sampled_from(ParkCause),
     daemon_stopping=st.booleans(),
     expects_qr=st.booleans(),
+    adopting=st.booleans(),
     details=st.none() | st.text(),
 )
 

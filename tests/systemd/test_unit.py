@@ -1,6 +1,8 @@
 """The shipped unit under a real systemd, with a real Chromium and its own sandbox on."""
 
 import json
+import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,18 @@ UNIT = "waguard.service"
 WRAPPER = """#!/bin/sh
 PYTHONPATH=/opt/checkout exec /opt/venv/bin/python3 -P -m waguard "$@"
 """
+# a daemon that blocks when it is told to stop; systemd wakes one that was only stopped
+HANGS = """import sys, time
+from waguard import cli, daemon
+daemon.Daemon._on_stop = lambda *_: time.sleep(600)
+sys.exit(cli.main())
+"""
+HANGING_WRAPPER = f"""#!/bin/sh
+export PYTHONPATH=/opt/checkout
+[ "$1" = run ] || exec /opt/venv/bin/python3 -P -m waguard "$@"
+exec /opt/venv/bin/python3 -P -c "{HANGS}" "$@"
+"""
+WAGUARD = "/opt/waguard/.venv/bin/waguard"
 
 
 def why_not() -> str | None:
@@ -39,14 +53,14 @@ def systemd() -> Iterator[SystemdNamespace]:
     binds = {CHECKOUT: "/opt/checkout", Path(sys.prefix): "/opt/venv"}
     with systemd_namespace(binds) as namespace:
         namespace.run("useradd", "--system", "--home-dir", "/var/lib/waguard", "waguard")
-        namespace.put("/opt/waguard/.venv/bin/waguard", WRAPPER, 0o755)
+        namespace.put(WAGUARD, WRAPPER, 0o755)
         namespace.put("/opt/waguard/README.md", "")
         unit = (CHECKOUT / "systemd/waguard.service").read_text()
         namespace.put(f"/etc/systemd/system/{UNIT}", unit)
         namespace.put("/etc/systemd/system/waguard-second.service", unit)
         namespace.put(
             f"/etc/systemd/system/{UNIT}.d/test.conf",
-            "[Service]\nWatchdogSec=3\nTimeoutAbortSec=3\nRestartSec=100ms\n",
+            "[Service]\nWatchdogSec=3\nTimeoutAbortSec=3\nTimeoutStopSec=15\n",
         )
         namespace.put("/etc/waguard/waguard.toml", "[api]\nport = 0\n")
         namespace.systemctl("daemon-reload")
@@ -99,7 +113,7 @@ def test_systemd_finds_no_fault_in_the_unit(systemd: SystemdNamespace) -> None:
 
 
 def test_it_says_when_it_is_ready_and_what_it_does(running: SystemdNamespace) -> None:
-    shown = running.wait(UNIT, ActiveState="active", StatusText="no session to restore")
+    shown = running.wait(UNIT, ActiveState="active", StatusText="no session")
     assert shown["Type"] == "notify"
     assert "waguard is up" in running.journal(UNIT)
 
@@ -108,6 +122,8 @@ def test_a_second_instance_is_not_restarted(running: SystemdNamespace) -> None:
     running.run("systemctl", "start", "waguard-second.service")
     shown = running.wait("waguard-second.service", ActiveState="failed")
     assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("3", "0")
+    errors = running.run("journalctl", "-o", "cat", "-p", "err", "-u", "waguard-second").stdout
+    assert "another instance holds" in errors
     running.wait(UNIT, ActiveState="active")
 
 
@@ -121,11 +137,36 @@ def test_a_daemon_that_hangs_is_replaced(running: SystemdNamespace) -> None:
     assert "Watchdog timeout" in running.run("journalctl", "-o", "cat").stdout
 
 
-async def test_a_session_outlives_a_killed_daemon_and_an_orderly_stop_ends_all(
-    systemd: SystemdNamespace,
+def test_a_port_in_use_is_waited_for_with_growing_pauses(systemd: SystemdNamespace) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        systemd.put("/etc/waguard/waguard.toml", f"[api]\nport = {port}\n")
+        systemd.systemctl("reset-failed")
+        systemd.run("systemctl", "start", "--no-block", UNIT)
+        shown = systemd.wait(UNIT, NRestarts="[4-9]|1.", ActiveState="activating")
+        assert shown["ExecMainStatus"] in {"0", "4"}
+    # longer than the first pause, shorter than the longest
+    assert 100_000 < duration(systemd.show(UNIT)["RestartUSecNext"]) < 60_000_000
+    systemd.wait(UNIT, ActiveState="active")
+    systemd.systemctl("stop", UNIT)
+    systemd.put("/etc/waguard/waguard.toml", "[api]\nport = 0\n")
+
+
+def duration(shown: str) -> float:
+    """Microseconds of "1min 2.5s"."""
+    units = {"ms": 1e3, "min": 6e7, "s": 1e6, "us": 1.0}
+    parts = re.findall(r"([0-9.]+)(ms|min|us|s)", shown)
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["it obeys", "it hangs"])
+async def test_a_session_outlives_a_killed_daemon_and_a_stop_ends_all(
+    systemd: SystemdNamespace, *, hangs: bool
 ) -> None:
+    systemd.put(WAGUARD, HANGING_WRAPPER if hangs else WRAPPER, 0o755)
     async with StandIn(policy=Policy(sync=0.1)) as standin:
         await _live(systemd, standin)
+    assert ("1 processes ended" in systemd.journal(UNIT)) is hangs
 
 
 async def _live(systemd: SystemdNamespace, standin: StandIn) -> None:

@@ -36,6 +36,7 @@ from waguard.errors import WaguardError
 from waguard.policy import json_text
 
 BODY_LIMIT: Final = 1 << 20  # bytes
+SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
 # bytes of a body without a key in header or query: up to this it may be anywhere …
 SEARCHED_LIMIT: Final = 1 << 20
@@ -212,7 +213,7 @@ async def serve(
     """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
     log = logging.getLogger("waguard.http")
     log.addFilter(of_waguard)
-    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     await Door(runner, listener, log, most=connections).start()
     logger.debug("API serves")

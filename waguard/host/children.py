@@ -17,7 +17,8 @@ import msgspec
 
 from waguard.config import ENV_PREFIX
 from waguard.errors import WaguardError
-from waguard.host import procfs
+from waguard.host import procfs, small_file
+from waguard.host.small_file import UnreadableError
 from waguard.host.standstill import Standstill
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
@@ -200,6 +201,30 @@ def read_records(workers: Path) -> list[tuple[Path, WorkerRecord]]:
     """Every worker record in the folder, with its file; what cannot be read is no record."""
     found = []
     for path in sorted(workers.glob("*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found.append((path, msgspec.json.decode(path.read_bytes(), type=WorkerRecord)))
+        with contextlib.suppress(FileNotFoundError, UnreadableError):
+            found.append((path, _record(path)))
     return found
+
+
+def put_unreadable_records_aside(workers: Path) -> dict[Path, str]:
+    """Where each lay, and what was wrong with it; a worker that it told of is a stray by its mark."""
+    found = {}
+    for path in sorted(workers.glob("*.json")):
+        try:
+            _record(path)
+        except FileNotFoundError:  # its worker has just ended
+            continue
+        except UnreadableError as error:
+            found[path] = str(error)
+            with contextlib.suppress(OSError):  # it is told of all the same
+                small_file.put_aside(path)
+    return found
+
+
+def _record(path: Path) -> WorkerRecord:
+    """Raises as ``small_file.read``."""
+    content = small_file.read(path)
+    try:
+        return msgspec.json.decode(content, type=WorkerRecord)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without an end
+        raise UnreadableError(f"it is no record of a worker: {error}") from None

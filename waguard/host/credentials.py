@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.errors import ConflictError, WaguardError
-from waguard.host import leveldb, procfs, profiles, snapshots
+from waguard.host import leveldb, procfs, profiles, small_file, snapshots
+from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import FOLDERS, private_folders, sync_folder, write_private
 from waguard.policy import profile as policy
 from waguard.policy.profile import (
@@ -136,7 +137,12 @@ def pairing(profile: Path) -> str | None:
 def paired_at(profile: Path) -> float | None:
     """Unix time at which the token was written."""
     told = _read(profile / PAIRING)
-    return float(told["at"]) if isinstance(told, dict) and told.get("token") else None
+    if not isinstance(told, dict) or not told.get("token"):
+        return None
+    try:
+        return float(told["at"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def claim(profile: Path, lock: int, *, anew: bool) -> str:
@@ -553,7 +559,7 @@ def quarantined(sessions: Path) -> list[policy.Copy]:
         try:
             session, workspace = str(note["session_id"]), int(note["workspace_id"])
             at = datetime.fromisoformat(note["at"]).timestamp()
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
         where = places(sessions, workspace, session)
         only = pairing(where.profile) is None and not any(
@@ -621,8 +627,8 @@ def size_of(folder: Path) -> int:
 def _read(path: Path) -> Any:
     """JSON; None where there is none that can be read."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return json.loads(small_file.read(path))
+    except (OSError, ValueError, RecursionError, UnreadableError):
         return None
 
 

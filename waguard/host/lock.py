@@ -7,13 +7,18 @@ msgspec only: a refused second instance must cost a tenth of a second.
 import fcntl
 import os
 import secrets
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from waguard.errors import ConfigError, InstanceHeldError
-from waguard.host import procfs
+from waguard.host import procfs, small_file
+from waguard.host.small_file import UnreadableError
+
+PID_FILE: Final = "waguard.pid"
 
 
 class PidFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +34,19 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
 def read_pid_file(runtime: Path) -> PidFile | None:
     """The pid file of a living daemon; None: there is none, or its process is gone."""
     try:
-        found = msgspec.json.decode((runtime / "waguard.pid").read_bytes(), type=PidFile)
-    except (OSError, msgspec.DecodeError):
+        found = _decoded(runtime / PID_FILE)
+    except (FileNotFoundError, UnreadableError):
         return None
     return found if procfs.is_same(found.pid, found.start_time, found.boot_id) else None
+
+
+def _decoded(path: Path) -> PidFile:
+    """Raises as ``small_file.read``."""
+    content = small_file.read(path)
+    try:
+        return msgspec.json.decode(content, type=PidFile)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without an end
+        raise UnreadableError(f"it is no pid file: {error}") from None
 
 
 class InstanceLock:
@@ -42,9 +56,12 @@ class InstanceLock:
         self._runtime = runtime
         self._descriptor = descriptor
         self.instance = secrets.token_hex(8)
+        self.found_unreadable: str | None = None
+        """What was wrong with the pid file that lay there, which is put aside."""
 
     def publish(self, api: str) -> None:
-        """Write the pid file, whole or not at all."""
+        """Write the pid file, whole or not at all; one that cannot be read is put aside first."""
+        self._put_unreadable_aside()
         pid = os.getpid()
         content = PidFile(
             pid=pid,
@@ -53,13 +70,25 @@ class InstanceLock:
             api=api,
             instance=self.instance,
         )
-        draft = self._runtime / "waguard.pid.new"
-        draft.write_bytes(msgspec.json.encode(content) + b"\n")
-        draft.replace(self._runtime / "waguard.pid")
+        # a name that nobody has prepared
+        descriptor, draft = tempfile.mkstemp(prefix=f"{PID_FILE}.", dir=self._runtime)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(content) + b"\n")
+        Path(draft).replace(self._runtime / PID_FILE)
+
+    def _put_unreadable_aside(self) -> None:
+        path = self._runtime / PID_FILE
+        try:
+            _decoded(path)
+        except FileNotFoundError:
+            return
+        except UnreadableError as error:
+            self.found_unreadable = str(error)
+            small_file.put_aside(path)
 
     def release(self) -> None:
         """At the end of an orderly stop; a crash releases the lock just as well."""
-        (self._runtime / "waguard.pid").unlink(missing_ok=True)
+        (self._runtime / PID_FILE).unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
@@ -68,7 +97,7 @@ def acquire(runtime: Path) -> InstanceLock:
     path = runtime / "waguard.lock"
     try:
         private_folder(runtime)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
             f"{runtime} cannot be used: {error.strerror}",

@@ -2,11 +2,12 @@
 
 import json
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
 from loguru import logger
+
+from waguard.host.systemd import is_journal
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -39,7 +40,7 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
             diagnose=False,
         )
     else:
-        journal = form == "auto" and _is_journal(stream)
+        journal = form == "auto" and is_journal(stream)
         logger.add(
             stream, level=level, format=_journal if journal else _text, catch=True, diagnose=False
         )
@@ -69,15 +70,6 @@ def _text(record: "Record") -> str:
 def _journal(record: "Record") -> str:
     _identify(record)
     return f"\\<{_PRIORITIES.get(record['level'].name, 6)}>" + _TAIL
-
-
-def _is_journal(stream: TextIO) -> bool:
-    """systemd.exec(5): the variable is inherited, so it is true only of the stream that it names."""
-    try:
-        stat = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
 
 
 def _json(message: "Message") -> str:

@@ -65,7 +65,7 @@ class MediaFolder:
             return None
         try:
             told = msgspec.json.decode(_note(path).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             told = None
         return path, media.content_type(told.get("mimetype") if isinstance(told, dict) else None)
 

@@ -26,8 +26,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
 from waguard.errors import WaguardError
-from waguard.host import leveldb
+from waguard.host import leveldb, small_file
 from waguard.host.lock import private_folder
+from waguard.host.small_file import UnreadableError
 from waguard.policy import profile as policy
 
 FOLDERS: Final = ("IndexedDB", "Local Storage")
@@ -35,7 +36,13 @@ FOLDERS: Final = ("IndexedDB", "Local Storage")
 
 ARCHIVE: Final = "credentials.tar.gz"
 MANIFEST: Final = "manifest.json"
+MANIFEST_LIMIT: Final = 1 << 24  # bytes; it has 150 for each file
 FORMAT: Final = 1
+# what odd JSON makes of itself: no syntax, no end, keys that are missing or are other things
+_NO_MANIFEST: Final = (
+    *(ValueError, RecursionError, OverflowError),
+    *(KeyError, TypeError, AttributeError),
+)
 ATTEMPTS: Final = (
     20  # to find a database that compacts itself standing still; each takes milliseconds
 )
@@ -186,7 +193,7 @@ def clear_unfinished(snapshots: Path) -> None:
 def read_manifest(snapshot: Path) -> Taken:
     """What was written when it was taken. Raises ``SnapshotDamagedError``."""
     try:
-        told = json.loads((snapshot / MANIFEST).read_bytes())
+        told = json.loads(small_file.read(snapshot / MANIFEST, limit=MANIFEST_LIMIT))
         if told["format"] != FORMAT:
             raise _damaged(snapshot, f"its format is {told['format']!r}")
         return Taken(
@@ -201,7 +208,7 @@ def read_manifest(snapshot: Path) -> Taken:
                 for name, entry in told["files"].items()
             },
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*_NO_MANIFEST, OSError, UnreadableError) as error:
         raise _damaged(snapshot, f"its manifest cannot be read: {error}") from None
 
 

@@ -1,4 +1,5 @@
-"""Find what dead instances left running, and end it: ask, wait, insist.
+"""Find what dead instances left running, and end it: ask, wait, insist. What stands still hears no
+question, and is killed at once.
 
 A pid is soon another's: each is signalled through a pidfd, opened before its start time is compared.
 """
@@ -108,13 +109,11 @@ class _Left:
 
     async def end(self, follows: float, grace: float) -> bool:
         """Whether it did not go by itself within ``follows`` seconds."""
-        if await self._gone(follows):
-            return False
-        seen = self.seen
-        logger.warning(
-            "a stray is ended", session=seen.session, pid=seen.pid, command=seen.command[:200]
-        )
-        _signal(seen.pid, seen.start_time, signal.SIGTERM)
+        if not self._kill_stopped():
+            if await self._gone(follows):
+                return False
+            self._say("a stray is ended")
+        _signal(self.seen.pid, self.seen.start_time, signal.SIGTERM)
         if await self._gone(grace):
             return True
         # what it has started meanwhile too, while its number is its own
@@ -123,6 +122,19 @@ class _Left:
             _signal(pid, started, signal.SIGKILL)
         await self._gone(grace)
         return True
+
+    def _kill_stopped(self) -> bool:
+        """Also of its group: whether there was one."""
+        stopped = [(pid, started) for pid, started in {*self._all()} if procfs.is_stopped(pid)]
+        if stopped:
+            self._say("a stray that stands still is killed")
+        for pid, started in stopped:
+            _signal(pid, started, signal.SIGKILL)
+        return bool(stopped)
+
+    def _say(self, what: str) -> None:
+        seen = self.seen
+        logger.warning(what, session=seen.session, pid=seen.pid, command=seen.command[:200])
 
     def _lives(self) -> bool:
         return procfs.start_time(self.seen.pid) == self.seen.start_time

@@ -1,8 +1,12 @@
-"""sd_notify(3): what the service manager is told. Nothing happens without NOTIFY_SOCKET."""
+"""sd_notify(3): what the service manager is told. Nothing happens without NOTIFY_SOCKET.
+
+Stdlib only: the command line says its last line with ``is_journal``, whatever it could not import.
+"""
 
 import os
 import socket
 from collections.abc import Mapping
+from typing import TextIO
 
 
 class SystemdNotifier:
@@ -15,14 +19,18 @@ class SystemdNotifier:
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
         """Seconds within which ``alive`` is expected; None: nobody watches."""
+        self._status = ""
 
     def ready(self, status: str) -> None:
         """The daemon serves."""
+        self._status = status
         self._tell(f"READY=1\nSTATUS={_line(status)}")
 
     def status(self, text: str) -> None:
-        """A line for ``systemctl status``."""
-        self._tell(f"STATUS={_line(text)}")
+        """A line for ``systemctl status``; only another one is told."""
+        if text != self._status:
+            self._status = text
+            self._tell(f"STATUS={_line(text)}")
 
     def alive(self) -> None:
         """Supervision moves."""
@@ -45,6 +53,15 @@ class SystemdNotifier:
                 notify.send(text.encode(errors="replace"))
             except OSError:
                 return
+
+
+def is_journal(stream: TextIO) -> bool:
+    """systemd.exec(5): the variable is inherited, so it is true only of the stream that it names."""
+    try:
+        stat = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
 
 
 def _line(text: str) -> str:

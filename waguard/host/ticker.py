@@ -1,23 +1,65 @@
-"""Calls things at intervals: APScheduler as a thin ticker, decisions are elsewhere."""
+"""Calls things at intervals: APScheduler as a thin ticker, decisions are elsewhere.
 
+APScheduler compares wall times: a clock that is put back an hour would stop every tick for that hour,
+one that is put forward a year would have it count 30 million ticks that were missed. So its time zone
+is one whose clocks show the monotonic time.
+"""
+
+import random
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+JITTER: Final = 0.1  # of an interval, so that ticks do not march in step
+
+
+class Monotonic(tzinfo):
+    """``datetime.now`` in this zone counts from 1970 at the machine's start, and never jumps."""
+
+    def fromutc(self, _: datetime) -> datetime:
+        """The monotonic time, whatever the wall clock shows."""
+        return datetime.fromtimestamp(time.monotonic(), UTC).replace(tzinfo=self)
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        """None of its times is another zone's."""
+        return timedelta()
+
+    def dst(self, _: datetime | None) -> timedelta:
+        """No summer."""
+        return timedelta()
+
+    def tzname(self, _: datetime | None) -> str:
+        """For logs."""
+        return "monotonic"
+
+
+class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Counted from now, not from the tick before: what was missed is not made up for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def get_next_fire_time(self, _: datetime | None, now: datetime) -> datetime:
+        """After one interval and a random part of it."""
+        jitter = random.uniform(0, self._seconds * JITTER)  # noqa: S311 - no secret
+        return now + timedelta(seconds=self._seconds + jitter)
 
 
 class Ticker:
     """Runs on the event loop; a tick that is late or still running is left out, never piled up."""
 
     def __init__(self) -> None:
-        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._scheduler = AsyncIOScheduler(timezone=Monotonic())
 
     def every(self, seconds: float, name: str, tick: Callable[[], Awaitable[object]]) -> None:
         """Call ``tick`` every ``seconds``, at first after one interval and a random part of it."""
         self._scheduler.add_job(
             tick,
-            "interval",
-            seconds=seconds,
-            jitter=seconds / 10,
+            _Interval(seconds),
             id=name,
             max_instances=1,
             coalesce=True,

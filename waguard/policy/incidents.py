@@ -59,6 +59,9 @@ _FLEET_RESULTS: Final = {
     "webhooks_released": "they were delivered, or a person decided",
     STARTED: "waguard was started anew",
 }
+_FLEET_OVER_AT_ONCE: Final = {
+    "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
+}
 _FLEET_ADVICE: Final = {
     "fleet_breaker_opened": "Remove what they have in common.",
     "disk_low": "Free some space.",
@@ -152,6 +155,9 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
                 advice=_FLEET_ADVICE.get(entry.kind),
             )
             incidents.append(ongoing[end])
+        if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
+            told = entry.reason or entry.kind
+            incidents.append(Incident(at, told, result=result, ended=at))
         ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
         for incident in (ongoing.pop(kind) for kind in ended if kind in ongoing):
             incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at

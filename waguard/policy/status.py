@@ -57,6 +57,8 @@ class Standing:
     details: str | None = None
     left: bool = False
     """A person had it logged out or deleted: whatever its worker still says."""
+    adopting: bool = False
+    """Its worker is an earlier daemon's and has not said anything yet: the row may be right."""
     link_overdue: bool = False
     """The link has been unknown for so long that the row's old word is no promise any more."""
 
@@ -85,6 +87,8 @@ def derive(standing: Standing) -> Verdict | None:
             return Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, standing.details)
         case State.PARKED | State.PARKING:
             return _parked(standing)
+        case State.STARTING if standing.adopting:
+            return None
         case State.STARTING | State.BACKOFF | State.RECYCLING:
             if standing.expects_qr and standing.state is State.STARTING:
                 return Verdict(Status.QR_SCANNING)

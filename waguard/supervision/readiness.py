@@ -12,7 +12,7 @@ from waguard.policy.link import Link
 from waguard.policy.outbox import number_of
 from waguard.policy.reconcile import Wanted
 from waguard.policy.status import Status
-from waguard.ports import SessionRow
+from waguard.ports import Health, SessionRow
 from waguard.supervision.session import Session
 from waguard.wire.protocol import (
     Acks,
@@ -85,6 +85,17 @@ def summary(outcomes: list[str]) -> str:
     ]
     counted = [f"{name} {outcomes.count(name)}" for name in order if name in outcomes]
     return ", ".join(counted) or "no session to restore"
+
+
+def standing(health: Health) -> str:
+    """All sessions in a line, for the service manager."""
+    told = (
+        f"{health.connected} of {health.total} sessions connected" if health.total else "no session"
+    )
+    if not health.problems:
+        return told
+    first, *more = health.problems
+    return f"{told}; {first}" + (f"; and {len(more)} more" if more else "")
 
 
 def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:

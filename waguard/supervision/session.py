@@ -67,11 +67,14 @@ from waguard.wire.protocol import (
 
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket
+ADOPTION_DEADLINE: Final = 5.0  # s that the row keeps its word while a worker is being adopted
 LINK_DEADLINE: Final = 30.0  # s that the row keeps its word while the link is unknown
 CATCH_UP_RETRY: Final = 5.0  # s
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
+# of a worker that went on meanwhile: to the world nothing has happened
+ADOPTION: Final = frozenset({Event.ADOPTED, Event.BECAME_READY})
 # phases in which a start no longer needs a core: it waits for its page, or is through
 NEEDS_NO_CORE: Final = frozenset({"settling", "ready"})
 
@@ -122,7 +125,8 @@ class Session:
         self._details: str | None = None
         self._crashes: list[float] = []
         self._connected_since: float | None = None
-        self._planned = self._held = False
+        # adopting: its worker is an earlier daemon's, and how it stands is not known yet
+        self._planned = self._held = self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
         self.acks = AckWatch(
             around.clock,
@@ -181,6 +185,11 @@ class Session:
         if self.state is State.RUNNING and self.report:
             return Link(self.report.link)
         return Link.UNKNOWN
+
+    @property
+    def lifecycle(self) -> str:
+        """As the API shows it."""
+        return "unknown" if self.adopting else str(self.state)
 
     @property
     def verdict(self) -> Verdict:
@@ -269,12 +278,18 @@ class Session:
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:
         """Take over a worker that an earlier daemon started."""
-        self.process = process
+        self.process, self.adopting = process, True
         self._log.info("worker adopted", worker=process.pid)
         self._ledger.record("adopted", before=self.row.status)
         self._happen(Event.ADOPTED)
+        self._task(self._await_adoption(), "adoption")
         self._task(self._await_exit(process), "exit")
         self._task(self._converse(process, record), "worker")
+
+    async def _await_adoption(self) -> None:
+        if not await self.settle(lambda s: not s.adopting, timeout=ADOPTION_DEADLINE):
+            self.adopting, self._adoption_overdue = False, True
+            self._judge()
 
     def leave(self) -> None:
         """Its row says that it was logged out or deleted, and so do we until the next start."""
@@ -396,7 +411,8 @@ class Session:
             self._log.debug(
                 "lifecycle", before=str(before), after=str(self.state), because=str(event)
             )
-            self._publish("lifecycle", {"from": before, "to": self.state, "because": event})
+            if not (self.adopting and event in ADOPTION):
+                self._publish("lifecycle", {"from": before, "to": self.state, "because": event})
         for effect in effects:
             self._apply(effect)
         self._judge()
@@ -505,6 +521,8 @@ class Session:
         """Derive link and status, and tell the world what changed."""
         if self.link is not self._link_told:
             self._on_link(self._link_told)
+        if self.link is not Link.UNKNOWN or self.state not in {State.STARTING, State.RUNNING}:
+            self.adopting = self._adoption_overdue = False
         standing = Standing(
             state=self.state,
             link=self.link,
@@ -513,7 +531,8 @@ class Session:
             left=self.left,
             expects_qr=self._expects_qr,
             details=self._told_details,
-            link_overdue=self.link_unknown_for > LINK_DEADLINE,
+            adopting=self.adopting,
+            link_overdue=self._adoption_overdue or self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
         if verdict is not None and verdict != self._verdict:
@@ -846,7 +865,9 @@ class Session:
         self._link_told = self.link
         self.link_since = self._around.clock.monotonic()
         self._log.info("link", before=str(before), after=str(self.link))
-        self._publish("link", {"from": before, "to": self.link})
+        said = (self._verdict.status, self.link)
+        if not (self.adopting and said == (Status.CONNECTED, Link.CONNECTED)):
+            self._publish("link", {"from": before, "to": self.link})
         self._connected_since = None
         if self.link is Link.CONNECTED:
             self._connected_since = self._around.clock.monotonic()

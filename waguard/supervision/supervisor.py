@@ -123,8 +123,23 @@ class Supervisor:
         self._around.fleet.outages.tell("database_down", None)
         for row in rows:
             self._take_in(row)
-        await self._sweep({process.pid for _, process in records})
-        await self._take_over(records)
+        unwanted = self._take_over(records)
+        kept = {process.pid for _, process in records}
+        clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
+        try:
+            outcomes = await self._bring_up()
+            for session in self._sessions.values():
+                if promises_too_much(session):
+                    session.correct_row(session.row)
+            await clearing
+        finally:
+            clearing.cancel()
+        await self._finish_removals()
+        self._restored = True
+        return summary(outcomes)
+
+    async def _bring_up(self) -> list[str]:
+        """How it ended, for each session that should run."""
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
         should_run.sort(key=lambda session: admission.order(session.candidate()))
         old = [s for s in should_run if s.row.session_id in self._outdated]
@@ -136,12 +151,15 @@ class Supervisor:
             outcomes += await recycling
         finally:
             recycling.cancel()
-        for session in self._sessions.values():
-            if promises_too_much(session):
-                session.correct_row(session.row)
-        await self._finish_removals()
-        self._restored = True
-        return summary(outcomes)
+        return outcomes
+
+    async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> None:
+        """End what a dead instance left. Nobody waits for it but a session on the same profile, which
+        looks for itself before it starts."""
+        await asyncio.gather(
+            self._sweep(kept),
+            *(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted),
+        )
 
     async def _finish_removals(self) -> None:
         for session in list(self._sessions.values()):
@@ -160,7 +178,7 @@ class Supervisor:
                 await leaving.finish(session, self._around.config().paths.sessions)
 
     async def _sweep(self, kept: Collection[int]) -> None:
-        """End what a dead instance left running, before anything is started on its profiles."""
+        """End what has no record; ``kept``: what has one."""
         paths = self._around.config().paths
         swept = await self._around.spawn.sweep(
             records=str(paths.runtime / "workers"), profiles=str(paths.sessions), kept=kept
@@ -177,7 +195,8 @@ class Supervisor:
         for stranger in swept.foreign:
             logger.error("somebody else's Chromium is left alone", what=str(stranger))
 
-    async def _take_over(self, records: list[tuple[WorkerRecord, Process]]) -> None:
+    def _take_over(self, records: list[tuple[WorkerRecord, Process]]) -> list[Process]:
+        """Adopt what belongs to a wanted session; the rest."""
         unwanted: list[Process] = []
         for record, process in records:
             session = self._sessions.get(record.session)
@@ -197,8 +216,7 @@ class Supervisor:
                 "worker of an earlier daemon stopped", session=record.session, worker=record.pid
             )
             unwanted.append(process)
-        # one that hangs must not keep the others from being restored
-        await asyncio.gather(*(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted))
+        return unwanted
 
     async def _recycle(self, sessions: list[Session]) -> list[str]:
         """Replace workers that speak another protocol, one at a time: the others still serve the
@@ -705,6 +723,9 @@ class Supervisor:
             return Connection(why_not="waguard is stopping")
         if session.verdict.status is not Status.CONNECTED:
             return Connection(why_not=f"it is {session.verdict.status}")
+        if session.state is not State.RUNNING or session.adopting:
+            why_not = "its row says connected, its worker has not confirmed it yet"
+            return Connection(why_not=why_not, known=False)
         clock = self._around.clock
         since = clock.wall() - (clock.monotonic() - session.link_since)
         return Connection(phone=session.phone, since=since)
@@ -819,7 +840,7 @@ class Supervisor:
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,
-            lifecycle=str(session.state),
+            lifecycle=session.lifecycle,
             link=str(session.link),
             worker_pid=session.process.pid if session.process else None,
             browser_pid=report.browser_pid if report else None,

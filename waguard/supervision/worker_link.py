@@ -55,8 +55,9 @@ class WorkerLink:
         """Raises ``WaguardError`` when nobody listens there."""
         try:
             reader, writer = await asyncio.open_unix_connection(path)
-        except OSError as error:
-            raise WaguardError(f"{path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # no path at all, as a record may say
+            why = error.strerror if isinstance(error, OSError) else error
+            raise WaguardError(f"{path}: {why}") from None
         channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
         channel.post(hello)
         return cls(channel, take)

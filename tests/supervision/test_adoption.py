@@ -1,0 +1,169 @@
+"""While a worker of an earlier daemon is taken over, nothing is known of it, and nothing is claimed."""
+
+import asyncio
+import copy
+from collections.abc import Collection
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import CONNECTED, LOADING, PHONE, Bench
+from tests.supervision.fakes import LeftBehind, Script, World, qr, until
+from tests.waiting import DEADLINE, wait_until
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+from waguard.policy.status import Status, Verdict
+from waguard.ports import Swept
+from waguard.supervision import session as session_module
+
+LATER = Script(reports=(LOADING,))
+
+
+@pytest.fixture
+def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Status]:
+    """Every status that is written to a row."""
+    written: list[Status] = []
+    plain = world.store.write_status
+
+    async def write(
+        session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None
+    ) -> bool:
+        written.append(verdict.status)
+        return await plain(session_id, generation, verdict, phone_number=phone_number)
+
+    monkeypatch.setattr(world.store, "write_status", write)
+    return written
+
+
+async def begun(bench: Bench, world: World, script: Script) -> tuple[asyncio.Task[str], LeftBehind]:
+    """A restore under way, whose session was connected."""
+    await bench.row("s")
+    world.store.accounts["s"].phone_number = PHONE
+    world.spawn.scripts["s"] = script
+    left = await world.left_behind("s")
+    restoring = asyncio.create_task(bench.restore((left.record, left.process)))
+    await wait_until(lambda: "s" in bench.it._sessions and bench.session().process, "it is adopted")
+    return restoring, left
+
+
+async def test_an_adoption_is_no_event_and_no_write(
+    bench: Bench, world: World, writes: list[Status]
+) -> None:
+    restoring, left = await begun(bench, world, LATER)
+    before = copy.copy(world.store.accounts["s"])
+    connected_at = (await bench.it.view("s")).connected_at
+    told = await bench.it.view("s")
+    assert (told.status, told.lifecycle, told.link) == ("connected", "unknown", "unknown")
+    assert bench.it.health().connected == 1
+    why_not = bench.it.connection("s").why_not
+    assert why_not == "its row says connected, its worker has not confirmed it yet"
+    await wait_until(lambda: left.process.connected, "they talk")
+    left.process.report(phone=PHONE)
+    assert await restoring == "restored 1"
+    told = await bench.it.view("s")
+    assert (told.status, told.lifecycle, told.link) == ("connected", "running", "connected")
+    assert bench.it.connection("s").why_not is None
+    await bench.settled()
+    assert writes == []
+    assert world.names() == []
+    assert world.store.accounts["s"] == before
+    assert (await bench.it.view("s")).connected_at == connected_at
+    assert world.audited("status") == []
+    assert len(world.audited("adopted")) == 1
+
+
+async def test_what_is_news_is_told(bench: Bench, world: World, writes: list[Status]) -> None:
+    restoring, left = await begun(bench, world, LATER)
+    await wait_until(lambda: left.process.connected, "they talk")
+    left.process.report("offline")
+    await until(bench.session(), lambda s: s.link is Link.OFFLINE)
+    left.process.report(phone=PHONE)
+    await restoring
+    await bench.settled()
+    assert writes[-1] is Status.CONNECTED
+    assert world.names("session_disconnected", "session_ready") == [
+        "session_disconnected",
+        "session_ready",
+    ]
+
+
+async def test_another_row_than_connected_keeps_its_word_too(
+    bench: Bench, world: World, writes: list[Status]
+) -> None:
+    world.spawn.scripts["s"] = LATER
+    await bench.row("s", status="qr_scanning")
+    left = await world.left_behind("s")
+    restoring = asyncio.create_task(bench.restore((left.record, left.process)))
+    await wait_until(lambda: left.process.connected, "they talk")
+    told = await bench.it.view("s")
+    assert (told.status, told.lifecycle) == ("qr_scanning", "unknown")
+    left.process.report("qr_pending", qr=qr())
+    assert await restoring == "needs QR 1"
+    assert writes == []
+
+
+@pytest.mark.parametrize("ready", [False, True])
+async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, *, ready: bool
+) -> None:
+    monkeypatch.setattr(session_module, "ADOPTION_DEADLINE", 0.05)
+    says = {"phase": "ready", "link": "unknown"} if ready else LOADING
+    restoring, left = await begun(bench, world, Script(reports=(says,)))
+    await until(bench.session(), lambda s: s.verdict.status is Status.DISCONNECTED)
+    told = await bench.it.view("s")
+    await wait_until(lambda: left.process.connected, "they talk")
+    if ready:
+        await until(bench.session(), lambda s: s.state is State.RUNNING)
+    assert told.lifecycle in {"starting", "running"}
+    assert bench.it.health().connected == 0
+    assert world.names("session_disconnected") == ["session_disconnected"]
+    left.process.report(phone=PHONE)
+    assert await restoring == "restored 1"
+    assert world.names("session_ready") == ["session_ready"]
+    assert left.process.signals == []
+
+
+async def test_a_worker_that_ends_while_it_is_adopted_is_no_secret(
+    bench: Bench, world: World
+) -> None:
+    restoring, left = await begun(bench, world, LATER)
+    world.spawn.scripts["s"] = Script(reports=(CONNECTED,))
+    left.process.exit(None)
+    assert await restoring == "failed 1"
+    await until(bench.session(), lambda s: s.link is Link.CONNECTED)
+    assert bench.process() is not left.process
+    assert world.names("session_disconnected", "session_ready") == [
+        "session_disconnected",
+        "session_ready",
+    ]
+    because = [event.data["because"] for event in world.events("lifecycle")]
+    assert because[0] == "exited"
+
+
+async def test_nobody_waits_for_what_a_dead_instance_left(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for a stray nor for a worker that nobody wants and that hangs."""
+    for name in ("adopted", "started", "unwanted"):
+        await bench.row(name, up=name != "unwanted")
+    left = await world.left_behind("adopted")
+    world.spawn.scripts["unwanted"] = Script(obeys=False)
+    unwanted = await world.left_behind("unwanted")
+    gone, plain = asyncio.Event(), world.spawn.sweep
+
+    async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+        if kept:
+            await gone.wait()
+        return await plain(records=records, profiles=profiles, kept=kept)
+
+    monkeypatch.setattr(world.spawn, "sweep", sweep)
+    both = ((one.record, one.process) for one in (left, unwanted))
+    restoring = asyncio.create_task(bench.restore(*both))
+    await wait_until(lambda: {"adopted", "started"} <= set(bench.it._sessions), "they are loaded")
+    for name in ("adopted", "started"):
+        await until(bench.session(name), lambda s: s.link is Link.CONNECTED)
+    assert not restoring.done(), "it is not through before all of it is gone"
+    gone.set()
+    async with asyncio.timeout(DEADLINE):
+        assert await restoring == "restored 2"
+    assert not unwanted.process.alive

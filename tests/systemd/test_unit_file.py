@@ -1,0 +1,42 @@
+"""What the shipped unit promises, against what the code takes."""
+
+from configparser import ConfigParser
+from pathlib import Path
+
+from waguard import daemon
+from waguard.api import app
+from waguard.host import strays
+from waguard.host.fork_server import Deadlines
+from waguard.supervision import session, supervisor
+
+FOLDER = Path(__file__).parents[2] / "systemd"
+MARGIN = 5.0  # s
+
+
+def service(name: str) -> dict[str, str]:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # its own documentation's way
+    unit.read(FOLDER / name)
+    return dict(unit["Service"])
+
+
+def test_an_orderly_stop_fits_into_its_time() -> None:
+    webhooks = max(daemon.DRAIN + daemon.LAST_ANSWER, daemon.SEND_GRACE)
+    sessions = session.STOP_GRACE + supervisor.WRITE_DEADLINE
+    session_events = daemon.DRAIN * 2
+    rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
+    allowed = float(service("waguard.service")["TimeoutStopSec"])
+    assert webhooks + sessions + session_events + rest + MARGIN <= allowed
+
+
+def test_so_does_what_comes_after_one_that_hung() -> None:
+    workers = strays.WORKER_GRACE * 2
+    browsers = strays.FOLLOWS + strays.BROWSER_GRACE * 2
+    allowed = float(service("waguard.service")["TimeoutStopSec"])
+    assert workers + browsers + MARGIN <= allowed
+
+
+def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
+    old = (FOLDER / "before-254.conf").read_text()
+    assert "StartLimitBurst=10" in old
+    assert service("before-254.conf") == {"RestartSec": "1"}

@@ -1,0 +1,145 @@
+"""A daemon without sessions, so without Chromium: what happens around it."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Daemon, short_folder
+from tests.host.odd_files import Spoil, all_spoilt
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+ALONE: Mapping[str, str] = {
+    "WAGUARD_API__PORT": "0",
+    "WAGUARD_FLEET__NETWORK": "off",
+    "WAGUARD_LOG__LEVEL": "DEBUG",
+}
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+@pytest.fixture
+async def daemon() -> AsyncIterator[Daemon]:
+    with short_folder() as folder:
+        async with Daemon(folder, ALONE) as made:
+            yield made
+
+
+async def test_odd_files_do_not_stop_the_restore_and_are_told_of(daemon: Daemon) -> None:
+    spoilt: dict[str, Spoil] = all_spoilt()
+    workers = daemon.folder / "run/workers"
+    workers.mkdir(parents=True)
+    for number, spoil in enumerate(spoilt.values()):
+        spoil(workers / f"{number}.json", b"boot")
+    (daemon.folder / "run/waguard.pid").write_bytes(b'{"api":"\xff"}')
+    await daemon.start()
+    assert (await daemon.call("GET", "/api/sessions"))[0] == 200
+    assert daemon.log().count("a file cannot be read and is put aside") == len(spoilt) + 1
+
+    async def on_the_trail() -> bool:
+        _, told = await daemon.call("GET", "/api/incidents")
+        causes = [one["cause"] for one in told["incidents"]]
+        return sum("was put aside" in cause for cause in causes) == len(spoilt) + 1
+
+    await daemon.until(on_the_trail)
+
+
+class Manager:
+    """What a service manager hears of its daemon."""
+
+    def __init__(self, address: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        self._socket.settimeout(0)
+        self._heard: list[str] = []
+
+    @property
+    def heard(self) -> list[str]:
+        """Every assignment so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._heard += self._socket.recv(1 << 16).decode().splitlines()
+        return self._heard
+
+    @property
+    def pulses(self) -> int:
+        """How often supervision has moved."""
+        return self.heard.count("WATCHDOG=1")
+
+    @property
+    def status(self) -> str:
+        """What ``systemctl status`` shows."""
+        return [line for line in self.heard if line.startswith("STATUS=")][-1].removeprefix(
+            "STATUS="
+        )
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(daemon: Daemon) -> Iterator[Manager]:
+    listening = Manager(daemon.folder / "notify")
+    daemon.settings = {**daemon.settings, "NOTIFY_SOCKET": str(daemon.folder / "notify")}
+    yield listening
+    listening.close()
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install libfaketime")
+@pytest.mark.parametrize("hours", [-1, 1, -24, 24])
+async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
+    daemon: Daemon, manager: Manager, hours: int
+) -> None:
+    clock = daemon.folder / "clock"
+    clock.write_text("+0")
+    daemon.settings = {
+        **daemon.settings,
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    await daemon.start()
+    await wait_until(lambda: manager.pulses >= 2, "it ticks")
+    before = await _told_time(daemon)
+    clock.write_text(f"{hours * 3600:+d}")
+    stepped = asyncio.get_running_loop().time()
+    seen = manager.pulses
+    await wait_until(lambda: manager.pulses >= seen + 5, "it goes on ticking")
+    assert asyncio.get_running_loop().time() - stepped > 3.0, "and makes up for nothing"
+    told = await _told_time(daemon)
+    assert abs(told - before - hours * 3600) < 60, "its clock was stepped"
+    assert "stood still" not in daemon.log()
+
+
+async def _told_time(daemon: Daemon) -> float:
+    _, told = await daemon.call("GET", "/health")
+    return datetime.fromisoformat(told["timestamp"]).timestamp()
+
+
+async def test_its_status_is_kept_true(daemon: Daemon, manager: Manager) -> None:
+    await daemon.start()
+    await wait_until(lambda: manager.status == "no session", "it says that all is well")
+    told = await daemon.call("POST", "/api/sessions", {"session_id": "s", "workspace_id": 1})
+    assert told[0] == 201
+    await wait_until(lambda: manager.status.startswith("0 of 1 sessions connected; "), "it follows")
+    await daemon.stop()
+    assert manager.status == "stopping: every session is closed in order"
+
+
+async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manager: Manager) -> None:
+    folder = daemon.folder / "no-folder"
+    folder.touch()
+    url = f"sqlite+aiosqlite:///{folder}/waguard.db"
+    daemon.settings = {**daemon.settings, "WAGUARD_DATABASE__URL": url}
+    await daemon.start(ready=False)
+    await wait_until(lambda: manager.status.startswith("cannot begin yet: "), "it says why")
+    folder.unlink()
+    folder.mkdir()
+    await wait_until(lambda: manager.status == "no session", "and that it is over")

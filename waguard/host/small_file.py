@@ -1,0 +1,59 @@
+"""A file that an earlier run wrote, and that anything may have happened to since.
+
+Stdlib only: the lock reads its pid file before anything heavy is imported.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+LIMIT: Final = 1 << 16  # bytes; a worker's record has 500
+PUT_ASIDE: Final = ".unreadable"
+
+
+class UnreadableError(Exception):
+    """It is there, and not what we wrote; says in words what it is."""
+
+
+def read(path: Path, *, limit: int = LIMIT) -> bytes:
+    """Its content, without following a link, waiting for a pipe or believing another user.
+
+    ``limit`` in bytes. Raises ``FileNotFoundError`` where there is none, ``UnreadableError`` for all else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        link = error.errno == errno.ELOOP
+        raise UnreadableError(
+            "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}"
+        ) from None
+    try:
+        _require_ours(os.fstat(descriptor), path, limit)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    except OSError as error:
+        raise UnreadableError(f"it cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _require_ours(found: os.stat_result, path: Path, limit: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableError("it is no regular file")
+    # root may ask about another user's daemon: its files belong to whoever has their folder
+    if found.st_uid not in {0, os.geteuid(), path.parent.stat().st_uid}:
+        raise UnreadableError(f"it belongs to user {found.st_uid}")
+    if found.st_size > limit:
+        raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")
+
+
+def put_aside(path: Path) -> None:
+    """Rename it, so that it stays as evidence and is not read again. Raises ``OSError``."""
+    aside = path.with_name(path.name + PUT_ASIDE)
+    if aside.is_dir() and not aside.is_symlink():  # rename replaces anything but that
+        aside = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{PUT_ASIDE}")
+    path.rename(aside)
