@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from waguard import config
+from waguard.policy.link import Link
 from waguard.wire.protocol import (
     PROTOCOL,
     Heartbeat,
@@ -46,7 +47,7 @@ async def _live(spec: WorkerSpec) -> int:
             session=spec.session,
             generation=spec.generation,
             phase="ready",
-            link="connected",
+            link=Link.CONNECTED,
             phone=spec.session.removeprefix("s"),
         )
     )

@@ -16,6 +16,7 @@ import pytest
 
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import WaguardError
+from waguard.policy.link import Link
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -136,7 +137,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
 
 
 def report(link: str = "connected") -> Report:
-    return Report(session="s", generation=3, phase="ready", link=link)
+    return Report(session="s", generation=3, phase="ready", link=Link(link))
 
 
 def message(number: int) -> InboundMessage:

@@ -16,13 +16,14 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held", "backfill_gap"),
+        *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
     }
 )
 # what ends a trouble by itself
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "webhooks_released": "its webhooks go on",
+    "supervision_goes_on": "waguard watches it again",
 }
 # what is over as soon as it is told, where nothing else is wrong
 _OVER_AT_ONCE: Final = {
@@ -205,6 +206,7 @@ _DONE: Final = {
     "recycled": "its worker was replaced, as planned",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "supervision_failed": "the other sessions were supervised as always",
 }
 
 

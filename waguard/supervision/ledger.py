@@ -15,7 +15,9 @@ from waguard.errors import DatabaseUnavailableError, WaguardError
 from waguard.policy.status import Verdict
 from waguard.ports import AuditEntry, Clock, SessionRow, Store
 
-RETRY: Final = 1.0  # s between attempts to write while the database is down: no row is wrong for 2 s
+RETRY: Final = (
+    1.0  # s between attempts to write while the database is down: no row is wrong for 2 s
+)
 TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 
