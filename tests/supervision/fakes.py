@@ -238,6 +238,11 @@ class FakeProcess:
         for channel in self._channels:
             channel.post(message)
 
+    def write(self, content: bytes) -> None:
+        """Anything at all."""
+        for channel in self._channels:
+            channel._writer.write(content)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
         self._lines.add(channel)
