@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
-from waguard.worker.devtools import DevToolsError, EvaluationError
+from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page import (
     NotSendableError,
     NotTransmittedError,
@@ -54,7 +54,7 @@ async def send(page: WhatsAppPage, call: SendText | SendMedia) -> Sent | Failed:
     """Send with the call's deadline and its chosen id; look the id up when no answer comes."""
     try:
         outcome = await _transmit(page, call)
-    except NotTransmittedError as error:
+    except (NotTransmittedError, ElsewhereError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _refusal(call, error.reason)
