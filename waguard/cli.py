@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from waguard import __version__
-from waguard.config import Config, load
+from waguard.config import Config, load, require_sandbox
 from waguard.errors import ConfigError, PortInUseError, WaguardError
 
 Command = Callable[[argparse.Namespace], int]
@@ -289,6 +289,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     os.umask(0o077)
     config = _config(arguments)
+    require_sandbox(config.browser, root=os.geteuid() == 0)
     lock = acquire(config.paths.runtime)
     try:
         listener = listen(config.api.host, config.api.port)

@@ -176,6 +176,8 @@ class Daemon:
         )
         runner = await serve(app, self._listener)
         api = base_url(self._listener)
+        if not self._config.browser.sandbox:
+            logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
         logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
@@ -356,6 +358,7 @@ class Daemon:
         self._notifier.reloading()
         try:
             fresh = configuration.load(self._path, os.environ)
+            configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
             logger.error("configuration kept as it was: {}", error.line())
         else:

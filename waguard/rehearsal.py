@@ -101,6 +101,7 @@ def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[st
         "WAGUARD_API__PORT": str(port),
         "WAGUARD_WHATSAPP__URL": standin.url,
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
+        "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
         "WAGUARD_WEBHOOK__URL": hook,
         "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),

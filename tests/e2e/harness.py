@@ -267,6 +267,7 @@ def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict
         "WAGUARD_API__PORT": "0",
         "WAGUARD_WHATSAPP__URL": standin.url,
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
+        "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
         "WAGUARD_WEBHOOK__URL": hook,
         "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),

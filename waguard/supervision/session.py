@@ -577,9 +577,7 @@ class Session:
     def correct_row(self, said: SessionRow) -> None:
         """Write the row again: somebody else changed it, or it promises what is not so."""
         if self.state is State.STOPPED and self._verdict.status in LIVE_STATUSES:
-            self._verdict = Verdict(
-                Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs"
-            )
+            self._verdict = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         self._ledger.record(
             "row_corrected",
             before=said.status,

@@ -70,6 +70,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     launch_timeout: float
     orphan_grace: float
     heartbeat: float
+    sandbox: bool = True
+    """Chromium's own."""
     log_level: str = "INFO"
 
     def marks(self) -> dict[str, str]:
