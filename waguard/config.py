@@ -267,6 +267,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     return config
 
 
+def holds_password(path: Path) -> bool:
+    """Whether an address in the file has one. ``load`` has read the file before."""
+    return _HAS_PASSWORD.search(path.read_text(encoding="utf-8")) is not None
+
+
 def _from_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))

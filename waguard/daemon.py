@@ -29,6 +29,7 @@ from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lock import private_folder
 from waguard.host.media import MediaFolder
+from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
@@ -431,6 +432,7 @@ def _make(key: str, *folders: Path) -> None:
     for folder in folders:
         try:
             private_folder(folder)
+            require_private(key, folder)  # somebody may have been quicker
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be used: {error.strerror}",

@@ -97,6 +97,7 @@ def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[st
     """The environment of a daemon in ``folder``, on the stand-in, with its webhooks to ``hook``."""
     secret = folder / "webhook-secret"
     secret.write_text(SECRET)
+    secret.chmod(0o600)
     return {
         "WAGUARD_API__PORT": str(port),
         "WAGUARD_WHATSAPP__URL": standin.url,

@@ -262,7 +262,8 @@ def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict
     """The daemon's environment."""
     secret = folder / "webhook-secret"
     secret.write_bytes(SECRET)
-    secret.chmod(0o644)
+    secret.chmod(0o600)
+    os.chown(secret, folder.stat().st_uid, folder.stat().st_gid)
     return {
         "WAGUARD_API__PORT": "0",
         "WAGUARD_WHATSAPP__URL": standin.url,

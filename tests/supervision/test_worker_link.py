@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ async def test_the_worker_is_greeted_first_and_what_it_tells_is_taken_in_order(l
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(WaguardError, match=r"s\.sock"):
         await WorkerLink.connect(Path("/tmp/waguard-nobody/s.sock"), HELLO, lambda _: None)
+
+
+async def test_somebody_else_listens_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.read())
+        writer.close()
+
+    path = world.folder / "s.sock"
+    async with await asyncio.start_unix_server(listen, path):
+        monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+        with pytest.raises(WaguardError, match=r"s\.sock: user [0-9]+ listens there"):
+            await WorkerLink.connect(path, HELLO, lambda _: None)
+        assert await heard.get() == b""  # not even a greeting
 
 
 @pytest.mark.parametrize("call", SENDS, ids=["text", "media"])

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.wire.channel import Channel, ChannelError
+from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.protocol import (
     At,
     Call,
@@ -69,6 +70,9 @@ class WorkerLink:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
             raise WaguardError(f"{path}: {error.strerror}") from None
+        if (uid := peer_uid(writer)) != os.geteuid():
+            writer.close()
+            raise WaguardError(f"{path}: user {uid} listens there")
         channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
         channel.post(hello)
         return cls(channel, hello, take)

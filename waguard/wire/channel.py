@@ -1,6 +1,8 @@
 """Messages over a stream: four bytes of length, then MessagePack."""
 
 import asyncio
+import socket
+import struct
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -13,7 +15,17 @@ _HEADER: Final = 4
 _CHUNK: Final = 64 << 10
 _SHOWN: Final = 200  # characters of what is wrong: it may quote what came
 
+_UCRED: Final = struct.Struct("3i")
+
 Incoming = TypeVar("Incoming")
+
+
+def peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Who is at the other end of a Unix socket."""
+    peer = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(raw)
+    return int(uid)
 
 
 class ChannelError(WaguardError):
