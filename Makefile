@@ -19,7 +19,7 @@ test-long: setup servers ## what takes longer than that; what passed on this com
 	$(BIN)/python .ci/long.py $(ARGS)
 
 run: setup ## the real thing, on web.whatsapp.com
-	$(BIN)/waguard run $(ARGS)
+	@$(BIN)/waguard run $(ARGS)
 
 setup: system $(VENV)/.installed $(WAJS)
 	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet

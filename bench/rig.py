@@ -98,6 +98,7 @@ class Daemon:
             "WAGUARD_API__PORT": "0",
             "WAGUARD_WHATSAPP__URL": standin.url,
             "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(standin.browser_args),
+            "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         }
         self._standin = standin
         self._process: asyncio.subprocess.Process | None = None

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from waguard import config
+from waguard.policy.link import Link
 from waguard.wire.protocol import (
     PROTOCOL,
     Heartbeat,
@@ -54,7 +55,7 @@ async def _live(spec: WorkerSpec) -> int:
             session=spec.session,
             generation=spec.generation,
             phase="ready",
-            link="connected",
+            link=Link.CONNECTED,
             phone=spec.session.removeprefix("s"),
         )
     )

@@ -56,6 +56,7 @@ def spec_in(folder: Path, number: int) -> WorkerSpec:
         launch_timeout=600.0,
         orphan_grace=600.0,
         heartbeat=1.0,
+        sandbox=os.geteuid() != 0,
     )
 
 

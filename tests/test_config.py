@@ -11,7 +11,15 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, SECTIONS, Config, is_loopback, load
+from waguard.config import (
+    GENERATED_KEY_MARK,
+    KEY_LENGTH,
+    SECTIONS,
+    Config,
+    is_loopback,
+    load,
+    require_sandbox,
+)
 from waguard.errors import ConfigError
 from waguard.policy.delivery import OLD_SERVICE
 
@@ -62,6 +70,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "browser.flavour": "chromium",
         "browser.extra_args": (),
         "browser.launch_timeout": 30.0,
+        "browser.sandbox": True,
         "whatsapp.url": "https://web.whatsapp.com/",
         "whatsapp.wajs": None,
         "whatsapp.on_conflict": "park",
@@ -462,6 +471,27 @@ BAD: Final = {
     "JSON that is no list": Bad(
         "browser.extra_args", "'--x'", "array", environ={"WAGUARD_BROWSER__EXTRA_ARGS": '"--x"'}
     ),
+    "a switch that opens the browser to others": Bad(
+        "browser.extra_args",
+        "'--remote-debugging-port=9222'",
+        "remove --remote-debugging-port",
+        'browser.extra_args = ["--lang=de", "--remote-debugging-port=9222"]',
+    ),
+    "a switch that opens WhatsApp's page to others": Bad(
+        "browser.extra_args",
+        "'-disable-web-security'",
+        "remove --disable-web-security",
+        'browser.extra_args = ["-disable-web-security"]',
+    ),
+    "a switch against the sandbox": Bad(
+        "browser.extra_args",
+        "'--no-sandbox'",
+        "browser.sandbox = false",
+        'browser.extra_args = ["--no-sandbox"]',
+    ),
+    "an argument that is no switch": Bad(
+        "browser.extra_args", "'x'", "--name=value", 'browser.extra_args = ["x"]'
+    ),
     "a yes": Bad(
         "api.keyless_loopback", "'yes'", "bool", environ={"WAGUARD_API__KEYLESS_LOOPBACK": "yes"}
     ),
@@ -565,3 +595,14 @@ def test_a_database_of_another_kind_is_refused_without_its_password() -> None:
         load(None, {"WAGUARD_DATABASE__URL": "oracle://user:hunter2@host/db"})
     assert "hunter2" not in caught.value.line()
     assert caught.value.field == "database.url"
+
+
+def test_root_needs_to_give_up_the_sandbox_on_purpose() -> None:
+    config = load(None, {})  # clients of a daemon read it as root, too
+    with pytest.raises(ConfigError) as refused:
+        require_sandbox(config.browser, root=True)
+    assert refused.value.field == "browser.sandbox"
+    assert "WAGUARD_BROWSER__SANDBOX=false" in refused.value.line()
+    require_sandbox(config.browser, root=False)
+    given_up = loaded("browser.sandbox = false\nbrowser.extra_args = ['--no-sandbox']")
+    require_sandbox(given_up.browser, root=True)

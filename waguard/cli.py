@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waguard import __version__
-from waguard.config import Config, load
+from waguard.config import Config, holds_password, load, require_sandbox
 from waguard.errors import ConfigError, PortInUseError, WaguardError
 from waguard.host.systemd import is_journal
 
@@ -302,6 +302,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     os.umask(0o077)
     config = _config(arguments)
+    require_sandbox(config.browser, root=os.geteuid() == 0)
+    _require_private(config, arguments.config)
     lock = acquire(config.paths.runtime)
     try:
         listener = listen(config.api.host, config.api.port)
@@ -312,6 +314,24 @@ def _run(arguments: argparse.Namespace) -> int:
         return asyncio.run(_serve(config, lock, listener, arguments.config))
     finally:
         lock.release()
+
+
+def _require_private(config: Config, path: Path | None) -> None:
+    """Before anything is created: what holds credentials is this user's, or root's."""
+    from waguard.host.ownership import require_private  # noqa: PLC0415
+
+    wanted = {
+        "paths.runtime": config.paths.runtime,
+        "paths.sessions": config.paths.sessions,
+        "paths.state": config.paths.state,
+        "webhook.secret_file": config.webhook.secret_file,
+        "--config": path if path and holds_password(path) else None,
+    }
+    for field, private in wanted.items():
+        for refusal in require_private(field, private) if private else ():
+            sys.stderr.write(
+                f"waguard: {field}: {refusal.path} {refusal.why} ({refusal.command})\n"
+            )
 
 
 async def _serve(

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from waguard.errors import ConfigError
-from waguard.policy import address
+from waguard.policy import address, switches
 from waguard.policy.delivery import EVENTS, OLD_SERVICE
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -75,6 +75,7 @@ class Browser(msgspec.Struct, frozen=True, kw_only=True):
     flavour: Literal["chromium", "headless-shell"] = "chromium"
     extra_args: tuple[str, ...] = ()
     launch_timeout: Seconds = 30.0
+    sandbox: bool = True
 
 
 class WhatsApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +268,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     return config
 
 
+def holds_password(path: Path) -> bool:
+    """Whether an address in the file has one. ``load`` has read the file before."""
+    return _HAS_PASSWORD.search(path.read_text(encoding="utf-8")) is not None
+
+
 def _from_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -441,6 +447,7 @@ def _cross_check(config: Config) -> None:
             remedy=f"begin with {', '.join(DATABASE_SCHEMES)}",
         )
     _check_addresses(config)
+    _check_switches(config.browser)
     _check_events(config.webhook.events)
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
@@ -459,6 +466,25 @@ def _cross_check(config: Config) -> None:
             config.api.host,
             "it can be reached from other machines, and there is no safe key of your own",
             f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
+        )
+
+
+def _check_switches(browser: Browser) -> None:
+    for argument in browser.extra_args:
+        if refusal := switches.refusal(argument, sandbox=browser.sandbox):
+            raise _refused("browser.extra_args", argument, refusal.why, refusal.remedy)
+
+
+def require_sandbox(browser: Browser, *, root: bool) -> None:
+    """Raises ``ConfigError`` where Chromium would run as root, which it does without its sandbox
+    only, and nobody has said that this is wanted."""
+    if root and browser.sandbox:
+        raise ConfigError(
+            "as root Chromium cannot have its sandbox",
+            field="browser.sandbox",
+            value=True,
+            remedy="run waguard as another user, see README.md, or accept the risk: "
+            "browser.sandbox = false, or WAGUARD_BROWSER__SANDBOX=false before the command",
         )
 
 

@@ -30,6 +30,7 @@ from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
+from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
@@ -183,6 +184,8 @@ class Daemon:
         most = min(CONNECTIONS, files.raise_limit() // 2)
         runner = await serve(app, self._listener, connections=most)
         api = base_url(self._listener)
+        if not self._config.browser.sandbox:
+            logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
         logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         try:
@@ -375,6 +378,7 @@ class Daemon:
         self._notifier.reloading()
         try:
             fresh = configuration.load(self._path, os.environ)
+            configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
             logger.error("configuration kept as it was: {}", error.line())
         else:
@@ -447,6 +451,7 @@ def _make(key: str, *folders: Path) -> None:
     for folder in folders:
         try:
             private_folder(folder)
+            require_private(key, folder)  # somebody may have been quicker
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be used: {error.strerror}",

@@ -34,10 +34,10 @@ class WaguardError(Exception):
         """One line for a terminal or a log: what, where, what to do."""
         where = f"{self.field}: " if self.field else ""
         remedy = f" ({self.remedy})" if self.remedy else ""
-        return _printable(f"{where}{self.message}{remedy}")
+        return printable(f"{where}{self.message}{remedy}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Line ends and other control characters as escapes: what comes from outside may hold any."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

@@ -97,10 +97,12 @@ def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[st
     """The environment of a daemon in ``folder``, on the stand-in, with its webhooks to ``hook``."""
     secret = folder / "webhook-secret"
     secret.write_text(SECRET)
+    secret.chmod(0o600)
     return {
         "WAGUARD_API__PORT": str(port),
         "WAGUARD_WHATSAPP__URL": standin.url,
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
+        "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
         "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": "0",  # nobody there minds
         "WAGUARD_WEBHOOK__URL": hook,

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -132,3 +133,13 @@ def test_the_installed_program_is_the_same_one() -> None:
     )
     assert asked.returncode == 2
     assert "nonsense" in asked.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has to give up the sandbox")
+def test_root_is_told_in_one_line_how_to_go_on(short_path: Path) -> None:
+    done = waguard("run", folder=short_path, environ={"WAGUARD_BROWSER__SANDBOX": "true"})
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("waguard: browser.sandbox: ")
+    assert "WAGUARD_BROWSER__SANDBOX=false" in line
+    assert list(short_path.iterdir()) == []

@@ -262,11 +262,13 @@ def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict
     """The daemon's environment."""
     secret = folder / "webhook-secret"
     secret.write_bytes(SECRET)
-    secret.chmod(0o644)
+    secret.chmod(0o600)
+    os.chown(secret, folder.stat().st_uid, folder.stat().st_gid)
     return {
         "WAGUARD_API__PORT": "0",
         "WAGUARD_WHATSAPP__URL": standin.url,
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
+        "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
         "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": "0",  # nobody there minds
         "WAGUARD_WEBHOOK__URL": hook,

@@ -38,7 +38,7 @@ def waguard(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
     return subprocess.run(
         [sys.executable, "-P", "-m", "waguard", *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | {"WAGUARD_BROWSER__SANDBOX": json.dumps(os.getuid() != 0)} | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -251,7 +251,7 @@ async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
     with short_folder(owner=NOBODY) as folder:
         async with StandIn(policy=Policy(sync=0.1)) as standin, receiving() as (_, hook):
             settings = settings_for(standin, hook, folder, HOME=str(folder))
-            settings["WAGUARD_BROWSER__FLAVOUR"] = flavour
+            settings |= {"WAGUARD_BROWSER__FLAVOUR": flavour, "WAGUARD_BROWSER__SANDBOX": "true"}
             async with Daemon(folder, settings, BECOME_NOBODY) as daemon:
                 await daemon.start()
                 told = await daemon.pair(standin, "s1", "6281180001")

@@ -1,6 +1,7 @@
 """Small programs of the tests' own, that always end with the test."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -16,9 +17,9 @@ OWN: Final = "WAGUARD_"
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The test's, without what configures waguard."""
+    """The test's, without what configures waguard; as root without Chromium's sandbox."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    return plain | dict(more or {})
+    return plain | {"WAGUARD_BROWSER__SANDBOX": json.dumps(os.getuid() != 0)} | dict(more or {})
 
 
 def waguard(

@@ -22,8 +22,18 @@ from waguard.messaging.signing import read_secrets
 def test_one_secret_a_line(tmp_path: Path, content: bytes, wanted: tuple[bytes, ...]) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
+    path.chmod(0o600)
     assert read_secrets(path) == wanted
     assert read_secrets(None) == ()
+
+
+def test_a_secret_that_others_can_read_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("one")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="open to other users") as caught:
+        read_secrets(path)
+    assert caught.value.remedy == f"chmod 600 {path}"
 
 
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
@@ -31,6 +41,7 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_secrets(path)
     path.write_text("sesame1\nsesame2\nsesame3\n")
+    path.chmod(0o600)
     with pytest.raises(ConfigError) as caught:
         read_secrets(path)
     assert "sesame" not in caught.value.line()

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from tests.supervision.fakes import START, FakeProcess, Script, World, message
+from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr
 from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
 from waguard.supervision import worker_link
@@ -20,6 +23,8 @@ from waguard.wire.protocol import (
     Failed,
     Heartbeat,
     Hello,
+    MessageError,
+    QrCode,
     Report,
     Screenshot,
     SendMedia,
@@ -99,6 +104,21 @@ async def test_the_worker_is_greeted_first_and_what_it_tells_is_taken_in_order(l
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(WaguardError, match=r"s\.sock"):
         await WorkerLink.connect(Path("/tmp/waguard-nobody/s.sock"), HELLO, lambda _: None)
+
+
+async def test_somebody_else_listens_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.read())
+        writer.close()
+
+    path = world.folder / "s.sock"
+    async with await asyncio.start_unix_server(listen, path):
+        monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+        with pytest.raises(WaguardError, match=r"s\.sock: user [0-9]+ listens there"):
+            await WorkerLink.connect(path, HELLO, lambda _: None)
+        assert await heard.get() == b""  # not even a greeting
 
 
 @pytest.mark.parametrize("call", SENDS, ids=["text", "media"])
@@ -290,3 +310,92 @@ async def test_stored_and_what_follows_after_the_end(line: Line) -> None:
     line.link.stored(5)
     line.link.close()
     assert line.process.stored == [4]
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome"),
+    [
+        (TEXT, Value()),  # else it would be taken for sent
+        (MEDIA, Value(flag=True)),
+        (TEXT, Sent(outcome="sent", message_id="true_49170@c.us_OTHER", timestamp=1)),
+    ],
+)
+async def test_an_answer_to_something_else_says_nothing_of_a_send(
+    line: Line, call: Call, outcome: Sent | Value
+) -> None:
+    answers(line, outcome)
+    with pytest.raises(UncertainError, match="something else") as raised:
+        await line.link.call(call)
+    assert raised.value.value == ID
+
+
+async def test_an_answer_to_a_send_says_nothing_of_another_call(line: Line) -> None:
+    answers(line, sent("sent"))
+    with pytest.raises(UnavailableError, match="something else"):
+        await line.link.call(Unlink())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"link": "odd"}, "odd"),
+        ({"phase": "odd"}, "odd"),
+        ({"session": "another"}, "another worker: 'another', 3"),
+        ({"generation": 2}, "another worker: 's', 2"),
+        ({"phone": "+49 151"}, "phone"),
+        ({"phone": "49151\n"}, "phone"),
+        ({"browser_pid": 1}, "browser_pid"),
+        ({"browser_pid": -1}, "browser_pid"),
+        ({"details": "x" * 5_000}, "details"),
+        ({"qr": qr("x" * 1_001)}, "raw"),
+        ({"qr": qr("\x1b[2J")}, "raw"),
+        ({"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at"),
+    ],
+    ids=str,
+)
+async def test_a_report_that_no_worker_gives_ends_the_line(
+    line: Line, fields: dict[str, Any], words: str
+) -> None:
+    line.process.report(**fields)
+    await line.listening
+    assert line.told == []
+    assert words in str(line.link.nonsense)
+
+
+async def test_what_is_wrong_is_told_in_a_few_printable_words(line: Line) -> None:
+    line.process.report("\x1b[2J" * 10_000)
+    await line.listening
+    assert line.link.nonsense
+    assert line.link.nonsense.isprintable()
+    assert len(line.link.nonsense) < 1_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"body": "x" * 70_000},
+        {"id": "i" * 257},
+        {"timestamp": -1},
+        {"timestamp": 1 << 60},
+        {"size": -1},
+        {"chat": 7},
+        {"body": "a\0b", "kind": ["no", "word"]},
+    ],
+    ids=str,
+)
+async def test_an_event_that_cannot_be_read_is_kept_and_those_after_it_are_taken(
+    line: Line, fields: dict[str, Any]
+) -> None:
+    """A worker says an event again until it is stored: it would be in the way for ever."""
+    line.process.event(message(1, **fields))
+    line.process.event(message(2))
+    await wait_until(lambda: len(line.told) == 2, "both were taken")
+    odd, after = line.told
+    assert isinstance(odd, Event)
+    assert isinstance(after, Event)
+    assert (odd.seq, after.seq, after.body) == (1, 2, message(2))
+    assert isinstance(odd.body, MessageError)
+    assert next(iter(fields)) in odd.body.error
+    assert odd.body.raw.isprintable()
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(odd), type=Event) == odd
+    assert line.link.nonsense is None

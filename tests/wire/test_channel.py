@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.policy.link import Link
 from waguard.wire import channel, protocol
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
@@ -93,12 +94,12 @@ TO_WORKER: Final = (
     Stop(),
 )
 TO_DAEMON: Final = (
-    Report(session="a", generation=3, phase="loading", link="unknown"),
+    Report(session="a", generation=3, phase="loading", link=Link.UNKNOWN),
     Report(
         session="a",
         generation=3,
         phase="ready",
-        link="qr_pending",
+        link=Link.QR_PENDING,
         browser_pid=42,
         qr=QrCode(raw="2@abc", count=2, expires_at=1_732_233_600.5),
         qr_idle=True,

@@ -43,6 +43,7 @@ def test_the_browser_is_driven_through_a_pipe_on_its_own_profile() -> None:
 def test_the_sandbox_is_off_only_on_demand() -> None:
     assert "--no-sandbox" not in arguments(spec())
     assert "--no-sandbox" in arguments(spec(sandbox=False))
+    arguments(spec("--disable-setuid-sandbox", sandbox=False))
 
 
 def test_only_the_desktop_browser_is_told_to_be_headless() -> None:
@@ -88,6 +89,9 @@ def test_extra_arguments_come_last() -> None:
         " --remote-debugging-address=0.0.0.0",
         "--user-data-dir=/elsewhere",
         "--single-process",
+        "--disable-web-security",
+        "--ignore-certificate-errors",
+        "--no-sandbox",
         "https://example.org/",
         "--",
         "",

@@ -16,6 +16,8 @@ import pytest
 
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import WaguardError
+from waguard.policy.link import Link
+from waguard.wire import channel
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -136,7 +138,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
 
 
 def report(link: str = "connected") -> Report:
-    return Report(session="s", generation=3, phase="ready", link=link)
+    return Report(session="s", generation=3, phase="ready", link=Link(link))
 
 
 def message(number: int) -> InboundMessage:
@@ -267,7 +269,7 @@ async def test_only_our_own_uid_and_root_are_no_strangers(
         uid = 0
 
         def getsockopt(self, level: int, option: int, size: int) -> bytes:
-            return daemon_link._UCRED.pack(1, self.uid, 1)
+            return channel._UCRED.pack(1, self.uid, 1)
 
         def get_extra_info(self, name: str) -> "Peer":
             return self

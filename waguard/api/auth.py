@@ -3,7 +3,6 @@
 import hmac
 import os
 import secrets
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,8 @@ from aiohttp import web
 
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
 from waguard.errors import ConfigError, UnauthorizedError
+from waguard.host.ownership import require_private
 
-_OPEN_TO_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
 _NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
 
@@ -44,7 +43,8 @@ def load_or_create_keys(path: Path) -> Keys:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _generate(path)
-        text, mode = path.read_text(encoding="ascii"), path.stat().st_mode
+        require_private("api.key_file", path)
+        text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         why = (
             (error.strerror or str(error)) if isinstance(error, OSError) else "it is no ASCII text"
@@ -54,8 +54,6 @@ def load_or_create_keys(path: Path) -> Keys:
             f"cannot be used: {why}",
             "name a text file that this user can read, or a folder that it can write",
         ) from None
-    if mode & _OPEN_TO_OTHERS:
-        raise _bad_file(path, "is open to other users", f"chmod 600 {path}")
     lines = [line.strip() for line in text.splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys or any(len(key) < KEY_LENGTH for key in keys):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import ConfigError
+from waguard.host.ownership import require_private
 
 SECRETS: Final = 2  # valid at a time: the old one and the new one
 
@@ -42,6 +43,7 @@ def read_secrets(path: Path | None) -> tuple[bytes, ...]:
     """One a line; the first signs, a second one is valid too. Raises ``ConfigError``."""
     if path is None:
         return ()
+    require_private("webhook.secret_file", path)
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:

@@ -17,13 +17,15 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held", "backfill_gap", *map(str, Kind)),
+        *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
+        *map(str, Kind),
     }
 )
 # what ends a trouble by itself
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "webhooks_released": "its webhooks go on",
+    "supervision_goes_on": "waguard watches it again",
 }
 # what ends only the incident that it began
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
@@ -227,6 +229,7 @@ _DONE: Final = {
     "reloaded": "its page was loaded anew",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "supervision_failed": "the other sessions were supervised as always",
 }
 
 

@@ -46,6 +46,7 @@ from waguard.ports import (
 from waguard.supervision import shutdown, translate
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.admission import say_held_back
+from waguard.supervision.faults import Faults
 from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.page_care import PageCare, Seen
@@ -108,7 +109,8 @@ class Session:
         """While it is silent: nothing more can be done for it."""
         self.silence: str | None = None
         """What is silent now, in words."""
-        self.in_state_since = self.link_since = self._code_at = around.clock.monotonic()
+        now = around.clock.monotonic()
+        self.in_state_since = self.link_since = self._code_at = self._busy_at = now
         self.restarts = 0
         self.process: Process | None = None
         self.usage: Usage | None = None
@@ -119,7 +121,6 @@ class Session:
         self._ended_at: float | None = None
         self._recycled_at: float | None = None
         self._calls = 0
-        self._busy_at = around.clock.monotonic()
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
@@ -136,6 +137,7 @@ class Session:
             note=self.note,
         )
         self.care = PageCare(around.clock, self)
+        self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
         self._daemon_stopping = False
         self.left = row.removed_at is not None
@@ -183,7 +185,7 @@ class Session:
     def link(self) -> Link:
         """How it stands with WhatsApp, as far as a ready worker says."""
         if self.state is State.RUNNING and self.report:
-            return Link(self.report.link)
+            return self.report.link
         return Link.UNKNOWN
 
     @property
@@ -656,9 +658,7 @@ class Session:
     def correct_row(self, said: SessionRow) -> None:
         """Write the row again: somebody else changed it, or it promises what is not so."""
         if self.state is State.STOPPED and self._verdict.status in LIVE_STATUSES:
-            self._verdict = Verdict(
-                Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs, and none is wanted"
-            )
+            self._verdict = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         self._ledger.record(
             "row_corrected",
             before=said.status,
@@ -744,7 +744,10 @@ class Session:
         finally:
             if self._link is link:
                 self._link = None
-        if self._intake.left_with(link) and self.process is process:
+        if link.nonsense and self.process is process:
+            self._log.error("worker talks nonsense", worker=process.pid, why=link.nonsense)
+            self.unhealthy(f"the worker talks nonsense: {link.nonsense}")
+        elif self._intake.left_with(link) and self.process is process:
             self._task(self._converse(process, worker), "worker")
 
     async def _await_exit(self, process: Process) -> None:

@@ -46,6 +46,7 @@ from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, SessionView
 from waguard.supervision import ack_watch, leaving, shutdown
+from waguard.supervision.faults import Faults
 from waguard.supervision.readiness import (
     SENDING,
     UNLINKED,
@@ -146,7 +147,7 @@ class Supervisor:
         recycling = asyncio.create_task(self._recycle(old), name="recycle")
         try:
             outcomes = await asyncio.gather(
-                *(self._restore_one(s) for s in should_run if s not in old)
+                *(self._restore_alone(s) for s in should_run if s not in old)
             )
             outcomes += await recycling
         finally:
@@ -232,8 +233,15 @@ class Supervisor:
             await shutdown.stop(process, grace=STOP_GRACE)
             del self._outdated[name]
             if session.row.desired_up:
-                outcomes.append(await self._restore_one(session))
+                outcomes.append(await self._restore_alone(session))
         return outcomes
+
+    async def _restore_alone(self, session: Session) -> str:
+        with session.faults.alone("restore"):
+            return await self._restore_one(session)
+        session.faults.end("restore")  # from here on it is the reconciler's
+        session.correct_row(session.row)
+        return "failed"
 
     async def _restore_one(self, session: Session) -> str:
         if self._stopping:
@@ -274,7 +282,7 @@ class Supervisor:
         self._around.admission.close()
         sessions = list(self._sessions.values())
         await asyncio.gather(
-            *(session.stop(daemon_stopping=True) for session in sessions),
+            *(self._stop_alone(session) for session in sessions),
             *(shutdown.stop(process, grace=STOP_GRACE) for process in self._outdated.values()),
         )
         with contextlib.suppress(TimeoutError):
@@ -283,6 +291,10 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
+
+    async def _stop_alone(self, session: Session) -> None:
+        with session.faults.alone("stop"):
+            await session.stop(daemon_stopping=True)
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""
@@ -301,7 +313,8 @@ class Supervisor:
         if before is not None and now - before > probe.STALL:
             logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
             for session in self._sessions.values():
-                session.stood_still(now - before)
+                with session.faults.alone("watch"):
+                    session.stood_still(now - before)
             return
         self._around.admission.look()
         self._around.fleet.tick()
@@ -310,26 +323,32 @@ class Supervisor:
         crowded = self._around.crowded()
         limits = probe.Limits(start=config.browser.launch_timeout + config.restore.timeout)
         for session in list(self._sessions.values()):
-            session.look()
-            if session.state is State.STARTING and self._around.fleet.network_down:
-                session.in_state_since = now  # its page cannot be ready
-            if session.waiting:
-                continue  # nothing runs that could be silent
-            silence = probe.Silence(
-                state=session.state,
-                in_state=now - session.in_state_since,
-                worker=None if session.heard_at is None else now - session.heard_at,
-                page=None if session.page_seen_at is None else now - session.page_seen_at,
-                link=session.link_unknown_for,
-                code=session.no_code_for,
-                hopeless=session.page_hopeless,
-                crowded=crowded,
-            )
-            session.silent(probe.notice(limits, silence))
-            if why := probe.diagnose(limits, silence):
-                evidence = session.report.silence if session.report else None
-                session.unhealthy(f"{why}: {evidence}" if evidence else why)
+            with session.faults.alone("watch"):
+                self._watch_one(session, limits, now, crowded=crowded)
         self._care_for_acks()
+
+    def _watch_one(
+        self, session: Session, limits: probe.Limits, now: float, *, crowded: bool
+    ) -> None:
+        session.look()
+        if session.state is State.STARTING and self._around.fleet.network_down:
+            session.in_state_since = now  # its page cannot be ready
+        if session.waiting:
+            return  # nothing runs that could be silent
+        silence = probe.Silence(
+            state=session.state,
+            in_state=now - session.in_state_since,
+            worker=None if session.heard_at is None else now - session.heard_at,
+            page=None if session.page_seen_at is None else now - session.page_seen_at,
+            link=session.link_unknown_for,
+            code=session.no_code_for,
+            hopeless=session.page_hopeless,
+            crowded=crowded,
+        )
+        session.silent(probe.notice(limits, silence))
+        if why := probe.diagnose(limits, silence):
+            evidence = session.report.silence if session.report else None
+            session.unhealthy(f"{why}: {evidence}" if evidence else why)
 
     def _care_for_acks(self) -> None:
         connected = [s for s in self._sessions.values() if s.link is Link.CONNECTED]
@@ -351,7 +370,8 @@ class Supervisor:
         for name, (session, process) in looked_at.items():
             if session.process is process:
                 session.usage = used.get(name)
-                self._recycle_where_too_big(session)
+                with session.faults.alone("measure"):
+                    self._recycle_where_too_big(session)
 
     def _recycle_where_too_big(self, session: Session) -> None:
         config = self._around.config().worker
@@ -395,11 +415,15 @@ class Supervisor:
             seen = await self._look()
             self._tell_findings(findings(seen.wanted, seen.observed, seen.host))
             done = []
-            for action in plan(seen.wanted, seen.observed, seen.host):
+            planned = plan(seen.wanted, seen.observed, seen.host)
+            for name in self._sessions.keys() - {action.session for action in planned}:
+                self._sessions[name].faults.end("reconcile")
+            for action in planned:
                 if self._still_meant(action, seen.observed):
                     told = explain(action, seen.wanted, seen.observed)
-                    if await self._carry_out(action, seen.rows, told):
-                        done.append(told)
+                    with self._alone(action.session, "reconcile"):
+                        if await self._carry_out(action, seen.rows, told):
+                            done.append(told)
             return done
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
@@ -511,6 +535,11 @@ class Supervisor:
                     _note(session, told)
                 return True
         return False
+
+    def _alone(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
+        """See ``Faults.alone``; a session that memory does not have yet has no condition."""
+        session = self._sessions.get(name)
+        return (session.faults if session else Faults(name, lambda *_, **__: None)).alone(what)
 
     async def _last_words(self, session: Session) -> None:
         with contextlib.suppress(TimeoutError):
@@ -771,6 +800,8 @@ class Supervisor:
         problems += self._around.fleet.outages.all
         problems += [f"{found.session}: {found.about}" for found in self._findings]
         for name, session in sorted(self._sessions.items()):
+            if why := session.faults.words:
+                problems.append(f"{name}: {why}")
             if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
                 why = session.details or session.verdict.details or str(session.link)
                 problems.append(f"{name} is {session.verdict.status}: {why}")
@@ -846,7 +877,7 @@ class Supervisor:
             browser_pid=report.browser_pid if report else None,
             restarts=session.restarts,
             waiting=session.waiting,
-            degraded=self._degraded(session),
+            degraded=session.faults.words or self._degraded(session),
             conditions=session.care.conditions,
             usage=session.usage,
             removed_at=row.removed_at,

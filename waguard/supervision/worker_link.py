@@ -1,9 +1,14 @@
 """The daemon's end of the line to one worker."""
 
 import asyncio
+import hashlib
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from waguard.errors import (
     RefusedError,
@@ -12,15 +17,18 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.wire.channel import Channel, ChannelError
+from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.protocol import (
+    At,
     Call,
     CatchUp,
+    Count,
     Event,
     Failed,
     FromWorker,
     Heartbeat,
     Hello,
+    MessageError,
     Reply,
     Report,
     Request,
@@ -36,19 +44,25 @@ Take = Callable[[Report | Heartbeat | Event], None]
 REPLY_MARGIN = 10.0  # s
 DEFAULT_DEADLINE = 30.0  # s
 FIRST_CONTACTS_REST = 900  # s; as the hook in the page has it
+KEPT: Final = (
+    2_000  # bytes of what could not be read; written out, a byte takes up to four characters
+)
 CATCH_UP_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it goes on
 
 
 class WorkerLink:
     """One connection. ``take`` gets what the worker tells; replies go to their callers."""
 
-    def __init__(self, channel: Channel[FromWorker], take: Take) -> None:
+    def __init__(self, channel: Channel[FromWorker], hello: Hello, take: Take) -> None:
         self._channel = channel
+        self._hello = hello
         self._take = take
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Sent | Value | Failed]] = {}
         self.ended = asyncio.Event()
         """The worker hung up, and everything that it said before has been taken."""
+        self.nonsense: str | None = None
+        """What it said that no worker of ours says, in words: the line was ended for it."""
 
     @classmethod
     async def connect(cls, path: Path, hello: Hello, take: Take) -> "WorkerLink":
@@ -58,17 +72,22 @@ class WorkerLink:
         except (OSError, ValueError) as error:  # no path at all, as a record may say
             why = error.strerror if isinstance(error, OSError) else error
             raise WaguardError(f"{path}: {why}") from None
+        if (uid := peer_uid(writer)) != os.geteuid():
+            writer.close()
+            raise WaguardError(f"{path}: user {uid} listens there")
         channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
         channel.post(hello)
-        return cls(channel, take)
+        return cls(channel, hello, take)
 
     async def listen(self) -> None:
         """Read until the worker hangs up; then every open call has failed."""
         try:
             while True:
-                self._dispatch(await self._channel.receive())
-        except (EOFError, ChannelError):
+                self._dispatch(await self._receive())
+        except EOFError:
             return
+        except ChannelError as error:
+            self.nonsense = error.message
         finally:
             self._channel.close()
             for waiting in self._waiting.values():
@@ -77,7 +96,21 @@ class WorkerLink:
             self._waiting.clear()
             self.ended.set()
 
+    async def _receive(self) -> FromWorker:
+        try:
+            return await self._channel.receive()
+        except ChannelError as error:
+            if (event := _kept(error)) is None:
+                raise
+            return event
+
     def _dispatch(self, message: FromWorker) -> None:
+        if isinstance(message, Report):
+            meant = self._hello
+            if (message.session, message.generation) != (meant.session, meant.generation):
+                raise ChannelError(
+                    f"a report of another worker: {message.session!r}, {message.generation}"
+                )
         if not isinstance(message, Reply):
             self._take(message)
             return
@@ -108,7 +141,37 @@ class WorkerLink:
             raise _lost(call, str(error) or "the worker did not answer") from None
         finally:
             self._waiting.pop(number, None)
+        if not isinstance(outcome, Failed) and _meant(outcome) != _meant(call):
+            raise _lost(call, "the worker answered something else")
         return _result(call, outcome)
+
+
+class _OddEvent(msgspec.Struct, tag="event", frozen=True, kw_only=True):
+    seq: Count
+    at: At
+    body: msgspec.Raw
+
+
+_ODD_EVENT: Final = msgspec.msgpack.Decoder(_OddEvent)
+
+
+def _kept(error: ChannelError) -> Event | None:
+    """An event with a body that cannot be read is evidence, and must not be in the way of those
+    after it; None: it is no event."""
+    try:
+        odd = _ODD_EVENT.decode(error.frame)
+    except (ValueError, RecursionError):
+        return None
+    raw = bytes(odd.body)
+    body = MessageError(
+        what="event",
+        id=None,
+        chat="",
+        error=error.message,
+        raw=repr(raw[:KEPT]),
+        digest=hashlib.sha256(raw).hexdigest()[:32],
+    )
+    return Event(seq=odd.seq, at=odd.at, body=body)
 
 
 def _deadline(call: Call) -> float:
@@ -133,6 +196,11 @@ def _not_yet(failed: Failed) -> UnavailableError:
         rest = FIRST_CONTACTS_REST
         return UnavailableError(failed.error, field=failed.field, retry_after=rest)
     return UnavailableError(f"Session not ready: {failed.error}", retry_after=5)
+
+
+def _meant(it: Call | Sent | Value) -> str | None:
+    """Which message is to be sent, or was; None: none."""
+    return it.message_id if isinstance(it, SendText | SendMedia | Sent) else None
 
 
 def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:

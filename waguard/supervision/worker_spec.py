@@ -39,5 +39,6 @@ def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -
         launch_timeout=config.browser.launch_timeout,
         orphan_grace=config.worker.orphan_grace,
         heartbeat=config.worker.heartbeat,
+        sandbox=config.browser.sandbox,
         log_level=config.log.level,
     )

@@ -1,22 +1,39 @@
 """Messages over a stream: four bytes of length, then MessagePack."""
 
 import asyncio
+import socket
+import struct
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, printable
 
 # a message carries at most one media file (16 MiB) and a little around it
 FRAME_LIMIT: Final = 24 << 20
 _HEADER: Final = 4
 _CHUNK: Final = 64 << 10
+_SHOWN: Final = 200  # characters of what is wrong: it may quote what came
+
+_UCRED: Final = struct.Struct("3i")
 
 Incoming = TypeVar("Incoming")
 
 
+def peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Who is at the other end of a Unix socket."""
+    peer = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(raw)
+    return int(uid)
+
+
 class ChannelError(WaguardError):
-    """The peer sent something that is no message of the protocol."""
+    """The peer sent something that is no message of the protocol: ``frame``, where all of it came."""
+
+    def __init__(self, message: str, frame: bytes = b"") -> None:
+        super().__init__(message)
+        self.frame = frame
 
 
 class Channel(Generic[Incoming]):
@@ -44,7 +61,8 @@ class Channel(Generic[Incoming]):
         try:
             message: Incoming = self._decoder.decode(frame)
         except (ValueError, RecursionError) as error:
-            raise ChannelError(f"not a message of this protocol: {error}") from error
+            why = printable(str(error)[:_SHOWN])
+            raise ChannelError(f"not a message of this protocol: {why}", frame) from error
         return message
 
     def _whole_frame(self) -> bytes | None:

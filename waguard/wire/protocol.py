@@ -2,13 +2,37 @@
 
 The worker listens, the daemon connects and says ``Hello``. On connect and on every change the
 worker sends its whole ``Report``; events are numbered and sent again until they are ``Stored``.
+
+What a worker says is bounded by the types here: the daemon reads nothing that does not fit them.
 """
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from waguard.policy.link import Link
 
 PROTOCOL: Final = 4
+
+# what a worker may say; its own bounds, in ``worker/told.py``, are no wider. Texts in characters
+Id = Annotated[str, Meta(max_length=256)]
+Chat = Annotated[str, Meta(max_length=128)]
+Word = Annotated[str, Meta(max_length=128)]
+Name = Annotated[str, Meta(max_length=256)]
+Filename = Annotated[str, Meta(max_length=1_024)]
+Text = Annotated[str, Meta(max_length=66_000)]
+Words = Annotated[str, Meta(max_length=4_096)]
+Raw = Annotated[str, Meta(max_length=8_192)]
+File = Annotated[bytes, Meta(max_length=16 << 20)]
+Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,20}\Z")]
+Code = Annotated[str, Meta(pattern=r"\A[ -~]{1,1000}\Z")]
+Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+Pid = Annotated[int, Meta(ge=2, le=1 << 22)]
+AckLevel = Annotated[int, Meta(ge=-1, le=4)]
+# unix time in seconds, to the end of the year 9999
+At = Annotated[float, Meta(ge=0, le=253_402_300_799)]
+AtSecond = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+RoundTrip = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -46,6 +70,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     launch_timeout: float
     orphan_grace: float
     heartbeat: float
+    sandbox: bool = True
+    """Chromium's own."""
     log_level: str = "INFO"
 
     def marks(self) -> dict[str, str]:
@@ -213,46 +239,45 @@ FromDaemon = Hello | Request | Stored | Stop
 class QrCode(Struct, frozen=True, kw_only=True):
     """The code on the screen. ``expires_at`` is unix time in seconds; ``count`` starts at 1."""
 
-    raw: str
-    count: int
-    expires_at: float
+    raw: Code
+    count: Count
+    expires_at: At
 
 
 class Report(Struct, tag="report", frozen=True, kw_only=True):
     """The worker's whole state."""
 
-    session: str
-    generation: int
-    phase: str
-    """launching, loading, settling (it only waits for wa-js), ready or closing."""
-    link: str
-    """A value of ``policy.link.Link``."""
-    browser_pid: int | None = None
-    phone: str | None = None
+    session: Id
+    generation: Count
+    phase: Literal["launching", "loading", "settling", "ready", "closing"]
+    """Settling: it only waits for wa-js."""
+    link: Link
+    browser_pid: Pid | None = None
+    phone: Digits | None = None
     """Digits of the linked account, once known."""
     qr: QrCode | None = None
     qr_idle: bool = False
     """WhatsApp has stopped showing codes: nobody scanned."""
-    loads: int = 0
+    loads: Count = 0
     """How often the page was loaded: what came in while it was, raised no event."""
-    socket: str | None = None
+    socket: Words | None = None
     """WhatsApp's words for its socket and its stream."""
     update_offered: bool = False
     """The page says that there is a newer version of it."""
-    passkey_until: float | None = None
+    passkey_until: At | None = None
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
-    details: str | None = None
-    silence: str | None = None
+    details: Words | None = None
+    silence: Words | None = None
     """Evidence, while the page does not answer."""
 
 
 class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
     """Sent every ``heartbeat`` seconds; round trips in seconds, None: no answer in time."""
 
-    devtools: float | None
-    page: float | None
+    devtools: RoundTrip | None
+    page: RoundTrip | None
     hopeless: bool = False
     """The page is silent, and its script was ended in vain or its process is stopped."""
 
@@ -260,24 +285,24 @@ class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
 class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
     """A message as the page showed it; ``timestamp`` is unix time in seconds."""
 
-    id: str
-    chat: str
-    sender: str
-    to: str
-    body: str
-    timestamp: int
+    id: Id
+    chat: Chat
+    sender: Chat
+    to: Chat
+    body: Text
+    timestamp: AtSecond
     from_me: bool
-    kind: str
+    kind: Word
     """WhatsApp's word: chat, image, ptt, document, …"""
-    sender_name: str | None = None
-    group_name: str | None = None
-    caption: str | None = None
-    mimetype: str | None = None
-    filename: str | None = None
-    size: int | None = None
-    quoted_id: str | None = None
-    media: bytes | None = None
-    media_error: str | None = None
+    sender_name: Name | None = None
+    group_name: Name | None = None
+    caption: Text | None = None
+    mimetype: Word | None = None
+    filename: Filename | None = None
+    size: Count | None = None
+    quoted_id: Id | None = None
+    media: File | None = None
+    media_error: Words | None = None
     backfilled: bool = False
     """Read from its chat later: no event told it."""
 
@@ -285,38 +310,38 @@ class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
 class Ack(Struct, tag="ack", frozen=True, kw_only=True):
     """WhatsApp's ack: -1 error, 0 pending, 1 server, 2 device, 3 read, 4 played."""
 
-    ids: tuple[str, ...]
-    chat: str
-    ack: int
+    ids: Annotated[tuple[Id, ...], Meta(max_length=500)]
+    chat: Chat
+    ack: AckLevel
 
 
 class Happening(Struct, frozen=True, kw_only=True):
     """What happened beside messages; ``id`` is its own. ``timestamp`` is unix time in seconds."""
 
-    id: str
-    chat: str
-    sender: str
-    timestamp: int
+    id: Id
+    chat: Chat
+    sender: Chat
+    timestamp: AtSecond
 
 
 class Edit(Happening, tag="edit", frozen=True, kw_only=True):
     """A message has another text, or its file another caption."""
 
-    message_id: str
-    body: str
+    message_id: Id
+    body: Text
 
 
 class Revoke(Happening, tag="revoke", frozen=True, kw_only=True):
     """A message was deleted for everybody, by its sender or by an admin of its group."""
 
-    message_id: str
+    message_id: Id
 
 
 class Reaction(Happening, tag="reaction", frozen=True, kw_only=True):
     """``text`` is an emoji; empty: the reaction was taken back."""
 
-    message_id: str
-    text: str
+    message_id: Id
+    text: Word
 
 
 class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
@@ -329,51 +354,51 @@ class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
 class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
     """What the page told and could not be read as what it says to be; kept as it came."""
 
-    what: str
+    what: Word
     """message, ack, edit, revoke, reaction or call."""
-    id: str | None
-    chat: str
+    id: Id | None
+    chat: Chat
     """Empty where it has none."""
-    error: str
-    raw: str
+    error: Words
+    raw: Raw
     """JSON, or as much of it as is kept."""
-    digest: str
+    digest: Word
     """Of ``raw``: what makes it the same when it is read again and has no id."""
 
 
 class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
     """What the page has learned of people."""
 
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: Annotated[tuple[tuple[Chat, Chat], ...], Meta(max_length=1_000)] = ()
     """LIDs (``…@lid``), each with its number (``…@c.us``)."""
-    asked: tuple[tuple[str, bool], ...] = ()
+    asked: Annotated[tuple[tuple[Chat, bool], ...], Meta(max_length=1_000)] = ()
     """Numbers of which WhatsApp was asked, and whether it knows them."""
 
 
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
     """Of this chat not all may have been told that came since then, or not in order."""
 
-    chat: str
+    chat: Chat
     """Empty where even that could not be read."""
-    why: str
-    since: int | None
+    why: Words
+    since: AtSecond | None
     """Unix time, where it is known."""
 
 
 class LoggedOut(Struct, tag="logged_out", frozen=True, kw_only=True):
     """The account was unlinked, by the phone or by ``Unlink``."""
 
-    reason: str | None = None
+    reason: Word | None = None
 
 
 class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     """The profile could not be used as it was."""
 
-    done: tuple[str, ...]
+    done: Annotated[tuple[Words, ...], Meta(max_length=100)]
     """What was done, in words."""
     grave: bool
     """It was replaced, or has lost its session; else what a crash leaves was tidied up."""
-    aside: str | None = None
+    aside: Words | None = None
     """Where the old profile lies now."""
 
 
@@ -384,45 +409,45 @@ Lasting = Incoming | Acquainted | BackfillGap | LoggedOut | ProfileMended
 class Event(Struct, tag="event", frozen=True, kw_only=True):
     """Sent again after a reconnect until ``Stored(seq)``."""
 
-    seq: int
-    at: float
+    seq: Count
+    at: At
     body: Lasting
 
 
 class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     """Outcome of a send. ``outcome``: sent (server ack), refused, uncertain (no answer)."""
 
-    outcome: str
-    message_id: str
-    timestamp: int
-    error: str | None = None
-    ack: int | None = None
+    outcome: Word
+    message_id: Id
+    timestamp: AtSecond
+    error: Words | None = None
+    ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id."""
 
-    text: str | None = None
+    text: Word | None = None
     flag: bool | None = None
     content: bytes | None = None
-    acks: dict[str, int] | None = None
+    acks: dict[Id, AckLevel] | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
     """The call was not done; ``kind`` is not_ready, paused (it is a first contact, and there were
     too many), refused, timeout or error."""
 
-    kind: str
-    error: str
-    field: str | None = None
+    kind: Word
+    error: Words
+    field: Word | None = None
     """Of the request; None: no single one is to blame."""
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):
     """The answer to ``Request(id)``."""
 
-    id: int
+    id: Count
     outcome: Sent | Value | Failed
 
 

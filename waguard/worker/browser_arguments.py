@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from waguard.policy import switches
 from waguard.worker.browser_errors import BrowserArgumentError, BrowserNotFoundError
 
 Flavour = Literal["chromium", "headless-shell"]
@@ -79,17 +80,6 @@ SWITCHES = (
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
 )
-REFUSED: Mapping[str, str] = MappingProxyType(
-    {
-        "remote-debugging-port": "any local user could take the session over through a port",
-        "remote-debugging-address": "any local user could take the session over through a port",
-        "remote-debugging-socket-name": "the browser is driven through a pipe",
-        "remote-debugging-io-pipes": "the browser is driven through a pipe of the worker's",
-        "remote-allow-origins": "the browser is driven through a pipe",
-        "user-data-dir": "the session's profile is the worker's to choose",
-        "single-process": "a crash of the page would take the browser and unsaved storage with it",
-    }
-)
 
 
 def find_executable(configured: str | None, flavour: Flavour) -> Path:
@@ -156,7 +146,7 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
     disabled, enabled = list(DISABLED_FEATURES), list(ENABLED_FEATURES)
     extra = []
     for argument in spec.extra_args:
-        name, value = _parse(argument)
+        name, value = _parse(argument, sandbox=spec.sandbox)
         match name:
             case "disable-features":
                 _move(value, into=disabled, out_of=enabled)
@@ -179,25 +169,15 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
     ]
 
 
-def _parse(argument: str) -> tuple[str, str]:
-    """A switch as name and value; Chromium takes one dash for two, and drops spaces around."""
-    text = argument.strip()
-    name, _, value = text.lstrip("-").partition("=")
-    if not text.startswith("-") or not name or "\0" in text:
+def _parse(argument: str, *, sandbox: bool) -> tuple[str, str]:
+    if refusal := switches.refusal(argument, sandbox=sandbox):
         raise BrowserArgumentError(
-            f"{argument!r} is not a switch",
+            f"{argument!r} is not allowed: {refusal.why}",
             field="browser.extra_args",
             value=argument,
-            remedy="write it as --name or --name=value",
+            remedy=refusal.remedy,
         )
-    if name in REFUSED:
-        raise BrowserArgumentError(
-            f"--{name} cannot be set: {REFUSED[name]}",
-            field="browser.extra_args",
-            value=argument,
-            remedy=f"remove --{name}",
-        )
-    return name, value
+    return switches.parse(argument)
 
 
 def _move(value: str, *, into: list[str], out_of: list[str]) -> None:

@@ -82,6 +82,15 @@ class EvaluationError(WaguardError):
         self.text = text
 
 
+class ElsewhereError(EvaluationError):
+    """The page has left the place that it is kept to: nothing was evaluated."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(shown)
+        self.message = f"the page has gone to {self.text}"
+        self.args = (self.message,)
+
+
 class NavigationError(WaguardError):
     """The page is not where it was sent; ``reason`` is Chromium's word or the origin it shows."""
 

@@ -14,6 +14,7 @@ from waguard.worker.browser_connection import PipeSession
 from waguard.worker.browser_errors import (
     DevToolsError,
     DevToolsTimeoutError,
+    ElsewhereError,
     EvaluationError,
     NavigationError,
 )
@@ -24,6 +25,9 @@ CONSOLE_LIMIT = 500  # messages; what the page logs, with all that it refers to,
 
 UNSERIALIZABLE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# No page can change what ``location.origin`` is, nor how text is compared and joined.
+ELSEWHERE = "elsewhere: "
+GUARD = f"if (location.origin !== %s) throw {json.dumps(ELSEWHERE)} + location.origin;\n"
 
 
 @contextlib.asynccontextmanager
@@ -51,11 +55,17 @@ class PageSession:
         self.crashed = session.crashed
         self.ended = session.ended
         self._bindings: dict[str, Callable[[str], object]] = {}
+        self._origin: str | None = None
+        self._contexts: dict[int, str] = {}
+        """The origin of each context of JavaScript, by its id: frames have their own."""
         self._console = 0
 
     async def prepare(self, user_agent: UserAgent, *, timeout: float) -> None:
         """Before the first navigation: events on, identity set."""
         self.on("Runtime.bindingCalled", self._on_binding)
+        self.on("Runtime.executionContextCreated", self._on_context)
+        self.on("Runtime.executionContextDestroyed", self._on_context_gone)
+        self.on("Runtime.executionContextsCleared", lambda _: self._contexts.clear())
         self.on("Runtime.consoleAPICalled", self._on_console)
         async with deadline("preparing the page", timeout):
             await self.send("Emulation.setUserAgentOverride", user_agent.override, timeout=timeout)
@@ -70,12 +80,26 @@ class PageSession:
         async with deadline(method, timeout):
             return await self._session.send(method, params)
 
+    def keep_to(self, url: str) -> None:
+        """From now on evaluate, and hear bindings, only where the page is of the URL's origin."""
+        self._origin = _origin(url)
+
     async def evaluate(self, expression: str, *, timeout: float, await_promise: bool = True) -> Any:
         """The value of a JavaScript expression, by way of JSON; ``undefined`` is ``None``.
 
         A promise is waited for unless told otherwise. What the page throws is an
-        ``EvaluationError``. After a time-out or a cancellation the page goes on with it.
+        ``EvaluationError``; an ``ElsewhereError`` where it is not where it is kept to. After a
+        time-out or a cancellation the page goes on with it.
         """
+        guard = GUARD % json.dumps(self._origin) if self._origin else ""
+        try:
+            return await self._evaluate(guard + expression, timeout, await_promise=await_promise)
+        except EvaluationError as error:
+            if guard and error.text.startswith(ELSEWHERE):
+                raise ElsewhereError(error.text.removeprefix(ELSEWHERE)) from None
+            raise
+
+    async def _evaluate(self, expression: str, timeout: float, *, await_promise: bool) -> Any:
         return _value(
             await self.send(
                 "Runtime.evaluate",
@@ -90,7 +114,7 @@ class PageSession:
 
     async def ping(self, timeout: float) -> None:
         """Prove that the renderer runs JavaScript."""
-        if await self.evaluate("1", timeout=timeout, await_promise=False) != 1:
+        if await self._evaluate("1", timeout, await_promise=False) != 1:
             raise DevToolsError("the page does not know what 1 is", method="Runtime.evaluate")
 
     async def navigate(self, url: str, *, timeout: float) -> None:
@@ -113,7 +137,7 @@ class PageSession:
         if wanted is None:
             return
         left = max(until - loop.time(), 0.0)
-        shown = await self.evaluate("location.origin", timeout=left, await_promise=False)
+        shown = await self._evaluate("location.origin", left, await_promise=False)
         if shown != wanted:
             raise NavigationError(url, f"the page shows {shown}")
 
@@ -169,8 +193,16 @@ class PageSession:
             )
 
     def _on_binding(self, params: dict[str, Any]) -> None:
+        if self._origin not in {None, self._contexts.get(params.get("executionContextId", 0))}:
+            return  # it, or a frame in it, is somebody else's
         if callback := self._bindings.get(params.get("name", "")):
             callback(params.get("payload", ""))
+
+    def _on_context(self, params: dict[str, Any]) -> None:
+        self._contexts[params["context"]["id"]] = params["context"]["origin"]
+
+    def _on_context_gone(self, params: dict[str, Any]) -> None:
+        self._contexts.pop(params["executionContextId"], None)
 
     def _on_console(self, params: dict[str, Any]) -> None:
         del params

@@ -1,6 +1,5 @@
 """Start Chromium on a session's profile, and find out whose fault it is where it does not start."""
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ async def _launch(spec: WorkerSpec, profile: Path, inherited: tuple[int, ...]) -
             profile=profile,
             tmpdir=Path(spec.temporary),
             extra_args=spec.extra_args,
-            sandbox=os.getuid() != 0,
+            sandbox=spec.sandbox,
             marks=spec.marks(),
             inherited_fds=inherited,
         ),

@@ -19,6 +19,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from waguard.host.ownership import refusals
 from waguard.host.patience import patience
 from waguard.host.procfs import group_members, is_stopped
 from waguard.worker.browser_arguments import ChromiumSpec, Flavour, arguments, find_executable
@@ -209,6 +210,9 @@ def _prepare_folders(spec: ChromiumSpec) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.geteuid() and os.geteuid() != 0:
                 raise OSError("it belongs to another user")  # noqa: TRY301  # as above
+            if name == "tmpdir" and (found := [one for one in refusals(folder) if one.grave]):
+                # its name can be known before, and may lie in a folder that all share
+                raise OSError(f"{found[0].path} {found[0].why}")  # noqa: TRY301  # as above
             with tempfile.TemporaryFile(dir=folder) as probe:
                 probe.write(b"waguard")
         except OSError as error:

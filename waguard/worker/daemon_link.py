@@ -7,8 +7,6 @@ bound are left out of their messages.
 
 import asyncio
 import os
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,7 +17,7 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.wire.channel import Channel
+from waguard.wire.channel import Channel, peer_uid
 from waguard.wire.protocol import (
     Ack,
     Event,
@@ -41,7 +39,6 @@ ROOM: Final = 1_000  # events that wait, beyond which nothing is told that can b
 FILES_LIMIT: Final = 64 << 20  # bytes in all
 HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
 CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
-_UCRED: Final = struct.Struct("3i")
 
 Answer = Callable[[Request], Awaitable[Reply]]
 
@@ -207,8 +204,6 @@ class DaemonLink:
 
 def _refuse_strangers(writer: asyncio.StreamWriter) -> None:
     """The folder is 0700 already; a wrong umask must not hand a session over."""
-    peer = writer.get_extra_info("socket")
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(raw)
+    uid = peer_uid(writer)
     if uid not in {0, os.getuid()}:
         raise WaguardError(f"uid {uid} is not the daemon's")

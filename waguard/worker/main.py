@@ -72,6 +72,7 @@ from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
+    ElsewhereError,
     EvaluationError,
     PageSession,
     flush_storage,
@@ -333,6 +334,9 @@ class SessionWorker:
         assert self._page  # noqa: S101 - opened before
         try:
             reading = await self._page.read(timeout=READ_DEADLINE)
+        except ElsewhereError as error:
+            why = f"{error.line()}, which is not WhatsApp's"
+            raise WorkerEndError(EXIT_PAGE_NOT_READY, why) from None
         except (DevToolsError, EvaluationError):
             return  # unknown is not a change; the heartbeat tells that the page is silent
         self._watch.take(reading)

@@ -114,6 +114,7 @@ class WhatsAppPage:
 
         Raises ``PageNotReadyError``, ``PageUnreachableError``.
         """
+        self._session.keep_to(self._url)
         await self._session.on_new_document(EARLY)
         await self._session.add_binding(BINDING, self._on_binding)
         self._session.on("Page.loadEventFired", lambda _: self._on_load())
@@ -180,8 +181,7 @@ class WhatsAppPage:
                     self._tell("changed", "injected")
                     return
                 logger.warning("wa-js injected but not ready", injection=injection)
-            where = await self._session.evaluate("location.href", timeout=CALL_DEADLINE)
-            raise PageNotReadyError(f"wa-js did not become ready on {where}")  # noqa: TRY301
+            raise PageNotReadyError(f"wa-js did not become ready on {self._url}")  # noqa: TRY301
         except (DevToolsError, EvaluationError, PageNotReadyError) as error:
             if not ready.done():
                 ready.set_exception(PageNotReadyError(str(error)))
@@ -192,7 +192,7 @@ class WhatsAppPage:
         return bool(await self._session.evaluate(expression, timeout=deadline + CALL_DEADLINE))
 
     async def read(self, *, timeout: float) -> Reading:
-        """Look at the page once."""
+        """Look at the page once. Raises ``ElsewhereError`` where it is WhatsApp's no more."""
         told = await self._session.evaluate(
             "window.__waguard ? window.__waguard.facts() : null", timeout=timeout
         )

@@ -9,7 +9,7 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.policy.identity import People, parse
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
-from waguard.worker.devtools import DevToolsError, EvaluationError
+from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page import (
     NotSendableError,
     NotTransmittedError,
@@ -69,7 +69,7 @@ async def send(
     people = people or People()
     try:
         outcome = await _transmit(page, call)
-    except NotTransmittedError as error:
+    except (NotTransmittedError, ElsewhereError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)

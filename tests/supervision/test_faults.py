@@ -1,0 +1,163 @@
+"""What goes wrong about one session is that session's condition, and no other's."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import Bench
+from tests.supervision.fakes import FakeProcess, World, until
+from tests.waiting import wait_until
+from waguard.errors import DatabaseUnavailableError
+from waguard.policy.incidents import fold
+from waguard.policy.lifecycle import State
+from waguard.policy.link import Link
+from waguard.supervision.session import Session
+
+
+@contextlib.contextmanager
+def raising(method: str) -> Iterator[None]:
+    """For the session "s", and no other."""
+    real = getattr(Session, method)
+
+    def broken(self: Session, *args: Any, **kwargs: Any) -> Any:
+        if self.row.session_id == "s":
+            raise LookupError("the text of a message")
+        return real(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, method, broken)
+        yield
+
+
+def problems(bench: Bench) -> list[str]:
+    return list(bench.it.health().problems)
+
+
+async def test_an_odd_report_replaces_its_worker_and_the_watch_goes_on(
+    empty: Bench, world: World
+) -> None:
+    world.change("restart", base_delay=0.0)
+    odd, other = await empty.connected("s"), await empty.connected("other")
+    odd.report("odd")
+    await wait_until(lambda: not odd.alive, "the worker is replaced")
+    await until(empty.session("s"), lambda s: s.link is Link.CONNECTED)
+    await empty.it.watch()
+    await empty.settled("s")
+    assert empty.session("other").process is other
+    assert empty.process("s") is not odd
+    [(_, _, why)] = world.audited("restart")
+    assert "talks nonsense" in str(why)
+    assert "odd" in str(why)
+    [incident] = fold(e for e in world.store.entries if e.session_id == "s")
+    assert incident.result == "connected again"
+
+
+async def test_a_worker_that_goes_on_talking_nonsense_spends_its_restarts(
+    empty: Bench, world: World
+) -> None:
+    world.change("restart", base_delay=0.0, max_delay=0.0)
+    await empty.connected("s")
+    seen: set[FakeProcess] = set()
+
+    def spent() -> bool:
+        process = empty.session("s").process
+        if isinstance(process, FakeProcess) and process.connected and process not in seen:
+            seen.add(process)
+            process.report(phase="odd")
+        return empty.session("s").state is State.PARKED
+
+    await wait_until(spent, "it is parked")
+    assert "talks nonsense" in problems(empty)[0]
+
+
+async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world: World) -> None:
+    await empty.connected("s")
+    process = await empty.connected("zz")
+    with raising("look"):
+        for _ in range(3):
+            await empty.it.watch()
+        assert problems(empty) == ["s: waguard failed to watch it: LookupError"]
+        assert (await empty.it.view("s")).degraded == "waguard failed to watch it: LookupError"
+        assert (await empty.it.view("zz")).degraded is None
+        for _ in range(3):
+            world.clock.advance(4.0)  # less than a standstill of waguard's own
+            await empty.it.watch()
+        await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
+    await empty.it.watch()
+    assert not [p for p in problems(empty) if p.startswith("s:")]
+    await empty.settled("s")
+    assert len(world.audited("supervision_failed")) == 1
+    [incident] = fold(e for e in world.store.entries if e.session_id == "s")
+    assert incident.cause == "waguard failed to watch it: LookupError"
+    assert incident.result == "waguard watches it again"
+
+
+async def test_a_measurement_that_fails_is_that_sessions_condition(
+    empty: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await empty.connected("s")
+    await empty.connected("zz")
+    judged: list[str] = []
+
+    def judge(session: Session) -> None:
+        judged.append(session.row.session_id)
+        if session.row.session_id == "s":
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(empty.it, "_recycle_where_too_big", judge)
+    await empty.it.measure()
+    assert judged == ["s", "zz"]
+    assert problems(empty) == ["s: waguard failed to measure it: ZeroDivisionError"]
+
+
+async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: World) -> None:
+    for name in ("a", "s", "zz"):
+        await bench.row(name)
+    with raising("start"):
+        assert await bench.restore() == "restored 2, failed 1"
+    await bench.settled("s")
+    assert problems(bench) == ["s is disconnected: no worker runs"]
+    assert world.row_status("s") == ("disconnected", "unknown")
+    await bench.it.correct()
+    await until(bench.session("s"), lambda s: s.link is Link.CONNECTED)
+
+
+async def test_a_correction_that_fails_costs_only_its_session(empty: Bench, world: World) -> None:
+    for name in ("a", "s", "zz"):
+        await empty.connected(name)
+        await empty.it.take_down(name)
+        await world.store.set_desired(name, up=True)
+    with raising("start"):
+        done = await empty.it.correct()
+        assert [told.session for told in done] == ["a", "zz"]
+        assert "s: waguard failed to reconcile it: LookupError" in problems(empty)
+    await empty.it.correct()
+    assert empty.session("s").faults.words is None
+
+
+async def test_a_database_that_is_down_is_no_sessions_condition(empty: Bench, world: World) -> None:
+    await empty.connected("s")
+    world.store.down = True
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.correct()
+    assert empty.session("s").faults.words is None
+
+
+async def test_a_stop_that_fails_lets_the_others_stop(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await empty.connected("s")
+    await empty.connected("zz")
+    real = Session.stop
+
+    async def stop(self: Session, *, daemon_stopping: bool = False) -> None:
+        await real(self, daemon_stopping=daemon_stopping)
+        if self.row.session_id == "s":
+            raise LookupError
+
+    monkeypatch.setattr(Session, "stop", stop)
+    await empty.it.stop()
+    assert world.row_status("zz") == ("disconnected", "instance_restart")
