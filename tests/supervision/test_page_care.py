@@ -93,6 +93,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     async def answer(call: Any) -> Any:
         if isinstance(call, SendText):
             await release.wait()
+            return Sent(outcome="sent", message_id=call.message_id, timestamp=1)
         return Value()
 
     process.script.answer = answer
