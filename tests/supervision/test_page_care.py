@@ -37,6 +37,7 @@ from waguard.wire.protocol import (
     PairingCode,
     Reload,
     SendText,
+    Sent,
     Unlink,
     Value,
 )
