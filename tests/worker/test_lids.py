@@ -309,6 +309,17 @@ async def test_a_chat_that_was_renamed_since_it_was_listed_is_read_all_the_same(
     assert {one["chat"] for one in await browser.page.history(lid, None, 50)} == {newer}
 
 
+async def test_another_part_of_the_page_may_know_whose_lid_it_is(browser: BrowserSession) -> None:
+    contact = Contact(browser)
+    lid = await contact.migrate(known=False)
+    knows = f"(real, wid) => require('WAWebWidFactory').createWid('{contact.number}')"
+    await stub(browser, "WAWebApiContact", "getPhoneNumber", knows)
+    message = await contact.writes("who is it?")
+    await mend(browser)
+    assert (await told(browser, "message", id=message))["sender"] == contact.number
+    await introduced(browser, lid, contact.number)
+
+
 async def test_whose_lid_it_is_is_told_as_soon_as_the_page_knows(browser: BrowserSession) -> None:
     contact = Contact(browser)
     lid = await contact.migrate(known=False)

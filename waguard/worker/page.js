@@ -30,7 +30,9 @@
     numbers.set(lid, number);
     acquainted.push([lid, number]);
   };
-  const cached = (name, id) => attempt(() => wid(W.whatsapp.lidPnCache[name](W.util.createWid(id))));
+  const cached = (name, id) => ['lidPnCache', 'ApiContact'].reduce(
+    (found, part) => found ?? attempt(() => wid(W.whatsapp[part][name](W.util.createWid(id)))), null,
+  );
   const numberOf = (lid) => {
     const number = cached('getPhoneNumber', lid);
     if (number) isNumber(lid, number);
