@@ -224,3 +224,58 @@ async def test_pyppeteers_own_objects_work(chromium: Chromium, web: Web) -> None
     assert len(page.workers) == 1
     await page.close()
     await wait_until(lambda: len(browser.targets()) == 1, "the page is gone")
+
+
+# ---- what a page does to whoever looks at it, and nobody does ----
+
+
+async def test_dialogs_are_closed_and_the_page_goes_on(flavour: Flavour, page: PageSession) -> None:
+    asked = "[alert('a'), confirm('b'), prompt('c', 'd')]"
+    assert await page.evaluate(asked, timeout=LONG) == [None, False, None]
+
+
+async def test_a_page_that_asks_to_be_kept_is_left(page: PageSession, web: Web) -> None:
+    await page.navigate(web.url, timeout=LONG)
+    stay = "void (onbeforeunload = (event) => { event.preventDefault(); return 'stay'; })"
+    await page.send("Runtime.evaluate", {"expression": stay, "userGesture": True}, timeout=LONG)
+    await page.navigate(f"{web.url}?2", timeout=LONG)
+    assert await page.evaluate("location.search", timeout=LONG) == "?2"
+
+
+async def test_what_a_page_opens_is_closed(
+    flavour: Flavour, chromium: Chromium, page: PageSession, web: Web
+) -> None:
+    def pages() -> list[str]:
+        targets = chromium.devtools.browser.targets()
+        return [target.url for target in targets if target.type == "page"]
+
+    opened: list[dict[str, Any]] = []
+    gone: list[dict[str, Any]] = []
+    chromium.devtools.browser._connection.on("Target.targetCreated", opened.append)
+    chromium.devtools.browser._connection.on("Target.targetDestroyed", gone.append)
+    await page.navigate(web.url, timeout=LONG)
+    for features in ("", "noopener"):
+        wanted = f"void window.open('{web.url}popup', '_blank', '{features}')"
+        asked = {"expression": wanted, "userGesture": True}
+        await page.send("Runtime.evaluate", asked, timeout=LONG)
+    await wait_until(lambda: len(gone) == 2, "both are closed")
+    assert len(opened) == 2
+    assert pages() == [web.url]
+    await page.ping(LONG)
+    blank = await chromium.devtools.open_page(LONG)  # our own windows stay
+    assert blank.target_id == page.target_id
+    await chromium.devtools.open_blank(timeout=LONG)
+    assert len(pages()) == 2
+
+
+async def test_nothing_is_downloaded(
+    flavour: Flavour, chromium: Chromium, page: PageSession, web: Web
+) -> None:
+    states: list[str] = []
+    page.on("Page.downloadProgress", lambda told: states.append(told["state"]))
+    await page.navigate(web.url, timeout=LONG)
+    link = "const it = document.createElement('a'); it.download = 'x.txt';"
+    content = "it.href = URL.createObjectURL(new Blob(['content'])); it.click();"
+    await page.evaluate(f"(() => {{ {link} {content} }})()", timeout=LONG)
+    await wait_until(lambda: "canceled" in states, "it was refused")
+    assert "completed" not in states

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from loguru import logger
+
 from waguard.host.patience import patience
 from waguard.worker.browser_connection import PipeSession
 from waguard.worker.browser_errors import (
@@ -58,7 +60,7 @@ class PageSession:
         self._origin: str | None = None
         self._contexts: dict[int, str] = {}
         """The origin of each context of JavaScript, by its id: frames have their own."""
-        self._console = 0
+        self._console = self._dialogs = 0
 
     async def prepare(self, user_agent: UserAgent, *, timeout: float) -> None:
         """Before the first navigation: events on, identity set."""
@@ -67,6 +69,7 @@ class PageSession:
         self.on("Runtime.executionContextDestroyed", self._on_context_gone)
         self.on("Runtime.executionContextsCleared", lambda _: self._contexts.clear())
         self.on("Runtime.consoleAPICalled", self._on_console)
+        self.on("Page.javascriptDialogOpening", self._on_dialog)
         async with deadline("preparing the page", timeout):
             await self.send("Emulation.setUserAgentOverride", user_agent.override, timeout=timeout)
             await self.send("Page.enable", timeout=timeout)
@@ -203,6 +206,14 @@ class PageSession:
 
     def _on_context_gone(self, params: dict[str, Any]) -> None:
         self._contexts.pop(params["executionContextId"], None)
+
+    def _on_dialog(self, params: dict[str, Any]) -> None:
+        """Nobody will answer it, and the page stands still until somebody does."""
+        leaving = params.get("type") == "beforeunload"
+        self._session.send("Page.handleJavaScriptDialog", {"accept": leaving})
+        if not self._dialogs:  # its text is the page's, and there may be many
+            logger.warning("the page shows a dialog; it is closed", kind=params.get("type"))
+        self._dialogs += 1
 
     def _on_console(self, params: dict[str, Any]) -> None:
         del params

@@ -7,6 +7,7 @@ stands in ``browser_page``. The error classes are re-exported: callers import th
 import asyncio
 from typing import Any, Self
 
+from loguru import logger
 from pyppeteer.browser import Browser
 from pyppeteer.target import Target
 
@@ -49,6 +50,7 @@ class DevTools:
         self.user_agent = user_agent
         self._browser: Browser
         self._targets_changed = asyncio.Event()
+        self._popups = 0
         self.closed = connection.closed
 
     @classmethod
@@ -67,6 +69,10 @@ class DevTools:
             await devtools.version(timeout)
             async with deadline("Target.setDiscoverTargets", timeout):
                 browser = await Browser.create(connection, [], False, None)  # noqa: FBT003
+            connection.on("Target.targetCreated", devtools._close_popup)
+            await devtools.send(
+                "Browser.setDownloadBehavior", {"behavior": "deny"}, timeout=timeout
+            )
         except BaseException:
             await connection.dispose()
             raise
@@ -121,6 +127,16 @@ class DevTools:
     async def disconnect(self) -> None:
         """Close the pipe; a browser that still runs ends by that."""
         await self._connection.dispose()
+
+    def _close_popup(self, told: dict[str, Any]) -> None:
+        """Whatever a page opens: nobody looks at it, and it would share the session's profile."""
+        target = told["targetInfo"]
+        if target.get("type") != "page" or not target.get("openerId"):
+            return
+        if not self._popups:  # a page may try it again and again
+            logger.warning("the page opens windows; they are closed")
+        self._popups += 1
+        self._connection.send("Target.closeTarget", {"targetId": target["targetId"]})
 
     def _page_target(self) -> Target | None:
         pages = [target for target in self._browser.targets() if target.type == "page"]
