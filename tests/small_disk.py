@@ -11,7 +11,8 @@ import pytest
 @contextlib.contextmanager
 def small_disk(mountpoint: Path, size: int) -> Iterator[Path]:
     """A tmpfs of ``size`` bytes; the test is skipped where none may be mounted."""
-    mountpoint.mkdir(parents=True)
+    mountpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mountpoint.mkdir()
     options = f"size={size},mode=700"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mountpoint)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

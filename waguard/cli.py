@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from waguard import __version__
 from waguard.config import Config, holds_password, load, require_sandbox
-from waguard.errors import ConfigError, PortInUseError, WaguardError
+from waguard.errors import ConfigError, PortInUseError, WaguardError, printable
 from waguard.host.systemd import is_journal
 
 if TYPE_CHECKING:
@@ -554,7 +554,7 @@ def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(str(value))
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -570,7 +570,7 @@ def _status(arguments: argparse.Namespace) -> int:
         f"waguard at {client.base}: {health['status']}, {counts['connected']} of {counts['total']} connected"
     )
     for problem in health.get("problems", []):
-        print(f"  ! {problem}")
+        print(f"  ! {printable(problem)}")
     if sessions:
         _print_table(
             sessions,
@@ -607,7 +607,7 @@ def _why(arguments: argparse.Namespace) -> int:
     for incident in told["incidents"]:
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
-            print(f"  {sentence}")
+            print(f"  {printable(sentence)}")
     return 0
 
 
@@ -621,7 +621,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     else:
         print("database, memory and host agree")
     for finding in told.get("findings", []):
-        print(f"  ! {finding['session']}: {finding['about']}")
+        print(printable(f"  ! {finding['session']}: {finding['about']}"))
     return 0
 
 

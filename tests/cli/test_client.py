@@ -195,6 +195,43 @@ def test_a_dry_run_shows_the_plan_as_a_table(api: Api, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == DIFFERENCE
 
 
+OBEYED: Final = "\x1b[2J\x9bA\u202ea"
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "command"),
+    [
+        (
+            "GET /api/reconcile",
+            {"corrections": [], "findings": [{"session": OBEYED, "about": OBEYED}]},
+            ["reconcile", "--dry-run"],
+        ),
+        (
+            "GET /api/reconcile",
+            {"corrections": [DIFFERENCE["corrections"][0] | {"reason": OBEYED}]},
+            ["reconcile", "--dry-run"],
+        ),
+        (
+            "GET /api/incidents",
+            {"incidents": [{"began": "2026-11-25T09:00:00Z", "sentences": [OBEYED]}]},
+            ["why"],
+        ),
+    ],
+)
+def test_the_terminal_obeys_nothing_that_is_told(
+    api: Api,
+    capsys: pytest.CaptureFixture[str],
+    call: str,
+    answer: dict[str, Any],
+    command: list[str],
+) -> None:
+    api.says(call, Answer(200, answer))
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert r"\x1b[2J\x9bA\u202ea" in out
+    assert all(line.isprintable() for line in out.split("\n"))
+
+
 def test_a_reconcile_tells_what_it_did(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     done = {"corrections": DIFFERENCE["corrections"]}
     api.says("POST /api/reconcile", Answer(200, done), Answer(200, {"corrections": []}))

@@ -58,6 +58,7 @@ async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
 def stranger(world: World) -> Iterator["subprocess.Popen[bytes]"]:
     """A Chromium of the op's own on a profile of ours."""
     profile = world.daemon.folder / "sessions/workspace_1/session-s1"
+    (world.daemon.folder / "sessions").mkdir(mode=0o700)
     profile.mkdir(parents=True)
     argv = [
         str(find_executable(None, "headless-shell")),

@@ -13,6 +13,7 @@ import pytest
 from loguru import logger
 
 from tests.host.processes import clean_environment
+from waguard.errors import printable
 from waguard.host import logs
 
 # each is text, whatever it means to the formatter, the terminal's colours or a template
@@ -47,12 +48,13 @@ def told(out: io.StringIO) -> list[str]:
 
 
 @pytest.mark.parametrize("value", ODD)
-def test_text_shows_values_as_they_are(value: str) -> None:
+def test_text_shows_values_as_they_are_but_for_control_characters(value: str) -> None:
     out = configured("text")
     logger.bind(session=value, code=7).info("a worker said {}", value)
     (line,) = told(out)
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO    ", line)
-    assert line.endswith(f" a worker said {value} session={value} code=7")
+    shown = printable(value)
+    assert line.endswith(f" a worker said {shown} session={shown} code=7")
 
 
 @pytest.mark.parametrize("value", ODD)
@@ -99,6 +101,14 @@ def test_an_exception_is_shown_without_the_values_around_it() -> None:
     assert lines[1].startswith("Traceback")
     assert lines[-1] == "ValueError: invalid literal for int() with base 10: '{x}<red>'"
     assert "sesame'" not in out.getvalue()
+
+
+def test_no_part_of_a_line_moves_the_terminal() -> None:
+    value = "\x1b[2J\x9b\x07\r\u202e"
+    out = configured("text")
+    logger.bind(why=value).opt(exception=ValueError(value)).error("a page said {}", value)
+    assert all(line.isprintable() for line in out.getvalue().split("\n"))
+    assert r"ValueError: \x1b[2J\x9b\x07\r\u202e" in out.getvalue()
 
 
 def test_an_exception_as_json_is_one_line() -> None:

@@ -10,11 +10,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, printable
 from waguard.policy.incidents import fold
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.supervision.session import Session
+from waguard.wire.protocol import LoggedOut
 
 
 @contextlib.contextmanager
@@ -161,3 +162,21 @@ async def test_a_stop_that_fails_lets_the_others_stop(
     monkeypatch.setattr(Session, "stop", stop)
     await empty.it.stop()
     assert world.row_status("zz") == ("disconnected", "instance_restart")
+
+
+async def test_what_a_page_says_moves_no_terminal_of_whoever_asks_why(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected("s")
+    said = "\x1b[2J\x9bA\r\n\u202eblocked"
+    process.report("blocked", details=said)
+    process.event(LoggedOut(reason=said))
+    await until(empty.session("s"), lambda s: s.state is State.PARKED)
+    await wait_until(lambda: world.audited("logged_out"), "it is on the trail")
+    await empty.settled("s")
+    told = (await empty.it.view("s")).disconnect_details
+    assert told == printable(said)
+    assert world.store.accounts["s"].disconnect_details == printable(said)
+    reasons = [entry.reason for entry in world.store.entries if entry.reason]
+    assert printable(said) in reasons
+    assert all(reason.isprintable() for reason in reasons)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from loguru import logger
 
+from waguard.errors import printable
 from waguard.host.systemd import is_journal
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
     else:
         journal = form == "auto" and is_journal(stream)
         logger.add(
-            stream, level=level, format=_journal if journal else _text, catch=True, diagnose=False
+            lambda message: _write(stream, _harmless(message)),
+            level=level,
+            format=_journal if journal else _text,
+            catch=True,
+            diagnose=False,
         )
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.WARNING, force=True)
 
@@ -55,11 +60,7 @@ _TAIL: Final = f"{{message}}{{extra[{_IDENTITY}]}}\n{{exception}}"
 
 def _identify(record: "Record") -> None:
     extra = record["extra"]
-    extra[_IDENTITY] = "".join(f" {key}={_one_line(value)}" for key, value in extra.items())
-
-
-def _one_line(value: object) -> str:
-    return str(value).replace("\r", "\\r").replace("\n", "\\n")
+    extra[_IDENTITY] = "".join(f" {key}={printable(str(value))}" for key, value in extra.items())
 
 
 def _text(record: "Record") -> str:
@@ -83,6 +84,11 @@ def _json(message: "Message") -> str:
     if record["exception"]:
         line["exception"] = repr(record["exception"].value)
     return json.dumps(line) + "\n"
+
+
+def _harmless(text: str) -> str:
+    """Its lines, with nothing in them that a terminal obeys: they quote what pages and peers say."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _write(stream: TextIO, line: str) -> None:

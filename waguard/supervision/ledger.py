@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, WaguardError, printable
 from waguard.policy.status import Verdict
 from waguard.ports import AuditEntry, Clock, SessionRow, Store
 
@@ -63,7 +63,7 @@ class Trail:
             kind=kind,
             before=before,
             after=after,
-            reason=reason,
+            reason=reason and printable(reason),
             evidence=evidence or {},
             at=self._clock.wall(),
         )

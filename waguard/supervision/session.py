@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
+from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError, printable
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.host.patience import patience
@@ -532,7 +532,7 @@ class Session:
             daemon_stopping=self._daemon_stopping,
             left=self.left,
             expects_qr=self._expects_qr,
-            details=self._told_details,
+            details=printable(self._told_details or "") or None,
             adopting=self.adopting,
             link_overdue=self._adoption_overdue or self.link_unknown_for > LINK_DEADLINE,
         )
