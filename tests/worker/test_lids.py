@@ -217,6 +217,19 @@ async def test_no_other_error_changes_the_chat(browser: BrowserSession) -> None:
     assert "odd" in said.error
 
 
+async def test_a_chat_that_can_be_opened_a_moment_later_costs_no_message(
+    browser: BrowserSession,
+) -> None:
+    contact = Contact(browser)
+    once = "if (window.__calls === 1) throw new Error('the database is busy')"
+    await stub(browser, *FIND, f"async (real, wid) => {{ {once}; return real(wid); }}")
+    call = contact.text()
+    said = await sending.send(browser.page, call)
+    await mend(browser)
+    assert isinstance(said, Sent)
+    assert at_the_server(browser, call.message_id) == 1
+
+
 async def test_where_the_chat_cannot_be_opened_nothing_has_left(browser: BrowserSession) -> None:
     contact = Contact(browser)
     await stub(browser, *FIND, "async () => { throw new Error('No LID for user'); }")

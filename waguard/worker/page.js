@@ -118,12 +118,18 @@
     return ['true', chat, stem, ...(chat.endsWith('@g.us') && myLid() ? [myLid()] : [])].join('_');
   };
 
+  // Nothing has left where that fails: a passing failure costs a moment, and no message.
+  const OPENED_AGAIN = 250; // ms
+  const opened = (chat) => resolve(chat)
+    .catch(() => new Promise((done) => setTimeout(done, OPENED_AGAIN)).then(() => resolve(chat)))
+    .catch((error) => ({ refused: 'no_chat', why: text(`${error}`) }));
+
   // wa-js sees before it transmits that a chat has another id meanwhile; then, and only then, once more.
   const WRONG_CHAT = 'message_key_remote_id_is_not_same_of_chat';
   const inItsChat = async (chat, { messageId, ...options }, transmit) => {
     for (let isFirst = true; ; isFirst = false) {
-      const target = await resolve(chat).catch((error) => ({ refused: 'no_chat', why: text(`${error}`) }));
-      if (target.refused) return target; // nothing has left
+      const target = await opened(chat);
+      if (target.refused) return target;
       try {
         return await transmit(target, { ...options, messageId: idIn(target, messageId) });
       } catch (error) {
