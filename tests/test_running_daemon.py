@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.odd_files import Spoil, all_spoilt
+from tests.host.processes import waguard
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -143,3 +146,53 @@ async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manage
     folder.unlink()
     folder.mkdir()
     await wait_until(lambda: manager.status == "no session", "and that it is over")
+
+
+async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
+    _, told = await daemon.call("GET", "/api/incidents")
+    incidents: list[dict[str, Any]] = told["incidents"]
+    return [one for one in incidents if "was removed under waguard" in one["cause"]]
+
+
+async def test_a_runtime_folder_that_is_removed_is_made_anew(
+    daemon: Daemon, manager: Manager
+) -> None:
+    await daemon.start()
+    before = (daemon.folder / "run/waguard.pid").read_bytes()
+    seen = manager.pulses
+    shutil.rmtree(daemon.folder / "run")
+    await wait_until(lambda: manager.pulses >= seen + 2, "a tick or two")
+    assert (daemon.folder / "run/waguard.pid").read_bytes() == before
+    assert (daemon.folder / "run/workers").is_dir()
+    done = await asyncio.to_thread(
+        waguard, "run", folder=daemon.folder, environ=dict(daemon.settings)
+    )
+    assert done.returncode == 3
+
+    async def over() -> bool:
+        return [one["result"] for one in await _fleet(daemon)] == [
+            "lock, pid file and sockets were there again"
+        ]
+
+    await daemon.until(over)
+
+
+async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daemon) -> None:
+    """As where /run is root's, and the daemon is not."""
+    await daemon.start()
+    shutil.rmtree(daemon.folder / "run")
+    (daemon.folder / "run").touch()
+
+    async def told() -> bool:
+        _, health = await daemon.call("GET", "/health/detailed")
+        return "cannot be made anew" in str(health["problems"])
+
+    await daemon.until(told)
+    (daemon.folder / "run").unlink()
+
+    async def well() -> bool:
+        return bool((await daemon.call("GET", "/health"))[1]["status"] == "healthy")
+
+    await daemon.until(well)
+    [incident] = await _fleet(daemon)
+    assert incident["ended"]

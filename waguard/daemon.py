@@ -152,7 +152,7 @@ class Daemon:
         """The exit code."""
         self._listen_to_signals()
         paths = self._config.paths
-        _make("paths.runtime", paths.runtime / "workers", paths.runtime / "t")
+        _make("paths.runtime", *_in_runtime(paths.runtime))
         _make("paths.sessions", paths.sessions)
         _make("paths.state", paths.state)
         secrets = read_secrets(self._config.webhook.secret_file)
@@ -292,12 +292,27 @@ class Daemon:
         self._journal.require_room()
 
     async def _watch(self) -> None:
+        self._look_at_runtime()
         self._disk.look()
         self._look_at_webhooks()
         await self._supervisor.watch()
         self._notifier.status(self._cannot_begin or standing(self._supervisor.health()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
+
+    def _look_at_runtime(self) -> None:
+        """Make it anew where somebody removed it; that is over when it is seen to be there again."""
+        runtime = self._config.paths.runtime
+        if self._lock.in_place and all(folder.is_dir() for folder in _in_runtime(runtime)):
+            self._fleet.outages.tell("runtime_removed", None)
+            return
+        why = f"{runtime} was removed under waguard, or something in it"
+        try:
+            _make("paths.runtime", *_in_runtime(runtime))
+            self._lock.renew()
+        except WaguardError as error:
+            why = f"{why}, and cannot be made anew: {error.line()}"
+        self._fleet.outages.tell("runtime_removed", why)
 
     def _look_at_webhooks(self) -> None:
         if self._webhooks:
@@ -445,6 +460,10 @@ def _written(config: Config) -> tuple[Path, ...]:
     paths = (config.paths.sessions, config.paths.state)
     database = sqlite_file(config.database.url)
     return (*paths, database.parent) if database else paths
+
+
+def _in_runtime(runtime: Path) -> tuple[Path, ...]:
+    return runtime / "workers", runtime / "t"
 
 
 def _make(key: str, *folders: Path) -> None:

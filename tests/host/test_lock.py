@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -63,6 +64,43 @@ def is_free(runtime: Path) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+# ---- a folder that is removed under its holder ----
+
+
+@pytest.mark.parametrize("what", ["all", "waguard.lock", "waguard.pid"])
+def test_what_was_removed_is_noticed_and_made_anew(tmp_path: Path, what: str) -> None:
+    runtime = tmp_path / "run"
+    lock = acquire(runtime)
+    lock.publish(API)
+    before = pid_file(runtime)
+    assert lock.in_place
+    shutil.rmtree(runtime) if what == "all" else (runtime / what).unlink()
+    assert not lock.in_place
+    lock.renew()
+    assert lock.in_place
+    assert pid_file(runtime) == before
+    with pytest.raises(InstanceHeldError):
+        acquire(runtime)
+    lock.release()
+    assert is_free(runtime)
+
+
+def test_what_another_instance_has_taken_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    lock = acquire(runtime)
+    lock.publish(API)
+    shutil.rmtree(runtime)
+    other = acquire(runtime)
+    other.publish("http://127.0.0.1:3002")
+    assert not lock.in_place
+    with pytest.raises(InstanceHeldError):
+        lock.renew()
+    lock.release()
+    assert pid_file(runtime)["instance"] == other.instance
+    assert other.in_place
+    other.release()
 
 
 # ---- one process ----

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -434,6 +435,24 @@ async def test_a_profile_that_a_stranger_uses_is_waited_for(
     world.spawn.swept = Swept()
     await until(session, connected)
     assert session.restarts == 0, "it is not the session's fault"
+
+
+async def test_a_runtime_folder_that_cannot_be_made_anew_is_waited_for(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_RETRY", 0.01)
+    runtime = world.config.paths.runtime
+    shutil.rmtree(runtime)
+    runtime.touch()
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.state is State.BACKOFF)
+    assert session.details
+    assert session.details.startswith("paths.runtime cannot be used: ")
+    runtime.unlink()
+    await until(session, connected)
+    assert session.restarts == 0, "it is not the session's fault"
+    assert (runtime / "workers").is_dir()
 
 
 async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:

@@ -18,6 +18,7 @@ from waguard.errors import ConfigError, InstanceHeldError
 from waguard.host import procfs, small_file
 from waguard.host.small_file import UnreadableError
 
+LOCK_FILE: Final = "waguard.lock"
 PID_FILE: Final = "waguard.pid"
 
 
@@ -58,9 +59,11 @@ class InstanceLock:
         self.instance = secrets.token_hex(8)
         self.found_unreadable: str | None = None
         """What was wrong with the pid file that lay there, which is put aside."""
+        self._api = ""
 
     def publish(self, api: str) -> None:
         """Write the pid file, whole or not at all; one that cannot be read is put aside first."""
+        self._api = api
         self._put_unreadable_aside()
         pid = os.getpid()
         content = PidFile(
@@ -86,15 +89,41 @@ class InstanceLock:
             self.found_unreadable = str(error)
             small_file.put_aside(path)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the next instance would be refused, and told by whom."""
+        return self._is_on_the_file() and (self._runtime / PID_FILE).exists()
+
+    def _is_on_the_file(self) -> bool:
+        try:
+            there = (self._runtime / LOCK_FILE).stat()
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def renew(self) -> None:
+        """Where its files were removed: lock and publish again. Raises as ``acquire``."""
+        if not self._is_on_the_file():
+            fresh = _locked(self._runtime)
+            os.close(self._descriptor)
+            self._descriptor = fresh
+        self.publish(self._api)
+
     def release(self) -> None:
         """At the end of an orderly stop; a crash releases the lock just as well."""
-        (self._runtime / PID_FILE).unlink(missing_ok=True)
+        if self._is_on_the_file():  # else the pid file is another instance's
+            (self._runtime / PID_FILE).unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def acquire(runtime: Path) -> InstanceLock:
     """Raises ``InstanceHeldError`` that tells who holds it, since when and where its API is."""
-    path = runtime / "waguard.lock"
+    return InstanceLock(runtime, _locked(runtime))
+
+
+def _locked(runtime: Path) -> int:
+    """The descriptor that holds the lock."""
+    path = runtime / LOCK_FILE
     try:
         private_folder(runtime)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -118,7 +147,7 @@ def acquire(runtime: Path) -> InstanceLock:
             value=str(runtime),
             remedy="name a folder on a local disk",
         ) from None
-    return InstanceLock(runtime, descriptor)
+    return descriptor
 
 
 def private_folder(path: Path) -> None:

@@ -42,6 +42,7 @@ FLEET_ENDS: Final = {
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
     "webhooks_held": "webhooks_released",
+    "runtime_removed": "runtime_back",
 }
 STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
@@ -51,6 +52,7 @@ _FLEET_DONE: Final = {
     "disk_low": "new work was refused; what came in was stored",
     "acks_missing_everywhere": "no worker was replaced for it",
     "webhooks_held": "received messages wait in the database, and go when their session is connected",
+    "runtime_removed": "sessions went on; the folder was made anew where that could be done",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -59,6 +61,7 @@ _FLEET_RESULTS: Final = {
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "webhooks_released": "they were delivered, or a person decided",
+    "runtime_back": "lock, pid file and sockets were there again",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
@@ -67,6 +70,7 @@ _FLEET_OVER_AT_ONCE: Final = {
 _FLEET_ADVICE: Final = {
     "fleet_breaker_opened": "Remove what they have in common.",
     "disk_low": "Free some space.",
+    "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
     "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
 }
 

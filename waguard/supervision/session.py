@@ -17,6 +17,7 @@ from loguru import logger
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError, printable
 from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
+from waguard.host.lock import private_folder
 from waguard.host.patience import patience
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
@@ -448,7 +449,7 @@ class Session:
             self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
             return
         if self._held:
-            self._log.warning("waiting for the profile", delay=HELD_RETRY, why=self._details)
+            self._log.warning("waiting for its folders", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
         self._asked = False
@@ -688,7 +689,7 @@ class Session:
             profiles.settle(
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
             )
-            if not await self._sweep(spec):
+            if not self._has_runtime(spec) or not await self._sweep(spec):
                 return
             process = await self._around.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
@@ -705,6 +706,17 @@ class Session:
             self._task(self._end(process), "stop")
         await process.listening()
         await self._converse(process, spec)
+
+    def _has_runtime(self, spec: WorkerSpec) -> bool:
+        """False: its folder was removed and cannot be made anew, so it waits; no restart is spent."""
+        try:
+            private_folder(Path(spec.record).parent)
+        except OSError as error:
+            self._held = True
+            self._details = f"paths.runtime cannot be used: {error.strerror}"
+            self._happen(Event.EXITED)
+            return False
+        return True
 
     async def _sweep(self, spec: WorkerSpec) -> bool:
         """End what a dead worker left on this profile; False: a stranger uses it, so it waits."""

@@ -139,7 +139,7 @@ class SessionWorker:
     async def run(self) -> int:
         """The exit code."""
         spec = self._spec
-        server = await self._daemon.listen(Path(spec.socket))
+        self._server = await self._daemon.listen(Path(spec.socket))
         _write_record(spec)
         os.write(sys.stdout.fileno(), b"listening\n")
         self._report()
@@ -154,7 +154,7 @@ class SessionWorker:
                     if self._details:  # a start that failed at once has to be told to somebody
                         await self._daemon.greeted.wait()
                     await self._daemon.flushed()
-            server.close()
+            self._server.close()
             await self._daemon.close()
             Path(spec.record).unlink(missing_ok=True)
             Path(spec.socket).unlink(missing_ok=True)
@@ -163,13 +163,34 @@ class SessionWorker:
         """Live until the first reason to end."""
         try:
             await _first_of(
-                self._live(), self.stop.wait(), self._daemon.stop_asked.wait(), self._orphaned()
+                self._live(),
+                self.stop.wait(),
+                self._daemon.stop_asked.wait(),
+                self._orphaned(),
+                self._stay_reachable(),
             )
         except WorkerEndError as end:
             self._details = str(end)
             logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[end.code])
             return end.code
         return 0
+
+    async def _stay_reachable(self) -> None:
+        """Return never; the runtime folder may be removed, and its daemon makes it anew: without
+        socket and record the next daemon could not adopt this worker."""
+        spec = self._spec
+        ours = (Path(spec.socket), Path(spec.record))
+        while True:
+            await asyncio.sleep(spec.heartbeat)
+            if all(path.exists() for path in ours) or not ours[0].parent.is_dir():
+                continue
+            try:
+                before, self._server = self._server, await self._daemon.listen(ours[0])
+                before.close()  # its connections go on
+                _write_record(spec)
+                logger.warning("socket and record were removed and are there again")
+            except OSError as error:
+                logger.error("not reachable for another daemon", why=error.strerror)
 
     async def _orphaned(self) -> None:
         """Return never; raise when no daemon was there for ``orphan_grace`` seconds."""

@@ -1,0 +1,44 @@
+"""Somebody removes the runtime folder under a living daemon, as a second unit with the same one does."""
+
+import shutil
+import signal
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+
+PHONE, FRIEND = "6281180001", "6281180002"
+
+
+async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    run = daemon.folder / "run"
+    shutil.rmtree(run)
+
+    async def reachable() -> bool:
+        names = {path.suffix for path in (run / "workers").glob("*")}
+        return names == {".json", ".sock"} and (run / "waguard.pid").exists()
+
+    await daemon.until(reachable)
+    code, told = await daemon.send("s1", FRIEND, "as ever")
+    assert code == 200, told
+    await daemon.stop(signal.SIGKILL)
+    await daemon.start()
+    after: dict[str, Any] = await daemon.wait_status("s1", "connected")
+    for same in ("worker_pid", "browser_pid", "restarts", "lifecycle"):
+        assert after[same] == before[same], same
+
+
+async def test_a_session_that_starts_meanwhile_starts_all_the_same(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    shutil.rmtree(daemon.folder / "run")
+    await daemon.create("s1")
+    world.standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
+    told = await daemon.wait_status("s1", "connected")
+    assert told["restarts"] == 0
