@@ -16,6 +16,7 @@ from tests.e2e.harness import Daemon, short_folder
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
+from waguard.host.lock import private_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 ALONE: Mapping[str, str] = {
@@ -38,7 +39,8 @@ async def daemon() -> AsyncIterator[Daemon]:
 async def test_odd_files_do_not_stop_the_restore_and_are_told_of(daemon: Daemon) -> None:
     spoilt: dict[str, Spoil] = all_spoilt()
     workers = daemon.folder / "run/workers"
-    workers.mkdir(parents=True)
+    for folder in (workers.parent, workers):
+        private_folder(folder)
     for number, spoil in enumerate(spoilt.values()):
         spoil(workers / f"{number}.json", b"boot")
     (daemon.folder / "run/waguard.pid").write_bytes(b'{"api":"\xff"}')
