@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.e2e.harness import Daemon, short_folder
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
+from waguard.host.lock import private_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 ALONE: Mapping[str, str] = {
@@ -37,7 +39,8 @@ async def daemon() -> AsyncIterator[Daemon]:
 async def test_odd_files_do_not_stop_the_restore_and_are_told_of(daemon: Daemon) -> None:
     spoilt: dict[str, Spoil] = all_spoilt()
     workers = daemon.folder / "run/workers"
-    workers.mkdir(parents=True)
+    for folder in (workers.parent, workers):
+        private_folder(folder)
     for number, spoil in enumerate(spoilt.values()):
         spoil(workers / f"{number}.json", b"boot")
     (daemon.folder / "run/waguard.pid").write_bytes(b'{"api":"\xff"}')
@@ -75,6 +78,11 @@ class Manager:
         """How often supervision has moved."""
         return self.heard.count("WATCHDOG=1")
 
+    async def hear(self, pulses: int) -> None:
+        """Wait for so many more."""
+        wanted = self.pulses + pulses
+        await wait_until(lambda: self.pulses >= wanted, f"{pulses} more ticks")
+
     @property
     def status(self) -> str:
         """What ``systemctl status`` shows."""
@@ -95,9 +103,8 @@ def manager(daemon: Daemon) -> Iterator[Manager]:
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install libfaketime")
-@pytest.mark.parametrize("hours", [-1, 1, -24, 24])
 async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
-    daemon: Daemon, manager: Manager, hours: int
+    daemon: Daemon, manager: Manager
 ) -> None:
     clock = daemon.folder / "clock"
     clock.write_text("+0")
@@ -107,18 +114,16 @@ async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",  # imports are slow enough
     }
     await daemon.start()
     await wait_until(lambda: manager.pulses >= 2, "it ticks")
-    before = await _told_time(daemon)
-    clock.write_text(f"{hours * 3600:+d}")
-    stepped = asyncio.get_running_loop().time()
-    seen = manager.pulses
-    await wait_until(lambda: manager.pulses >= seen + 5, "it goes on ticking")
-    assert asyncio.get_running_loop().time() - stepped > 3.0, "and makes up for nothing"
-    told = await _told_time(daemon)
-    assert abs(told - before - hours * 3600) < 60, "its clock was stepped"
-    assert "stood still" not in daemon.log()
+    for hours in (-1, 1, -24, 24):
+        clock.write_text(f"{hours * 3600:+d}")
+        stepped = time.monotonic()
+        await manager.hear(4)
+        assert time.monotonic() - stepped > 2.0, "and makes up for nothing"
+        assert abs(await _told_time(daemon) - time.time() - hours * 3600) < 60, "it was stepped"
 
 
 async def _told_time(daemon: Daemon) -> float:
