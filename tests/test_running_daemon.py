@@ -23,6 +23,7 @@ ALONE: Mapping[str, str] = {
     "WAGUARD_API__PORT": "0",
     "WAGUARD_FLEET__NETWORK": "off",
     "WAGUARD_LOG__LEVEL": "DEBUG",
+    "WAGUARD_BROWSER__SANDBOX": "false",  # the tests may run as root
 }
 
 
