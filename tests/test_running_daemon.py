@@ -103,6 +103,8 @@ def manager(daemon: Daemon) -> Iterator[Manager]:
     listening.close()
 
 
+@pytest.mark.long  # 20 s, and libfaketime reads its file at each look at a clock
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install libfaketime")
 async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
     daemon: Daemon, manager: Manager
