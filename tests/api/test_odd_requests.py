@@ -21,7 +21,7 @@ __all__ = ["logged"]  # a fixture
 METADATA = f"/api/sessions/{SESSION}/metadata"
 WANTED = {"a": "x" * 5_000, "b": [1, 2, 3]}
 PLAIN = json.dumps({"metadata": WANTED}).encode()
-GZIP, ZLIB = gzip.compress(PLAIN), zlib.compress(PLAIN)
+GZIP, ZLIB = gzip.compress(PLAIN, mtime=0), zlib.compress(PLAIN)
 RAW_DEFLATE = zlib.compress(PLAIN, wbits=-15)
 
 
@@ -42,7 +42,7 @@ async def put(api: Api, encoding: str, raw: bytes, *, chunk: int = 0) -> Any:
         ("deflate", ZLIB),
         ("deflate", RAW_DEFLATE),
         ("identity", PLAIN),
-        ("gzip", gzip.compress(PLAIN, 0)),
+        ("gzip", gzip.compress(PLAIN, 0, mtime=0)),
     ],
 )
 @pytest.mark.parametrize("chunk", [0, 1, 7])
