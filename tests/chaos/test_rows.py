@@ -45,3 +45,16 @@ def test_what_the_application_wrote_itself() -> None:
     assert wrong(looks, (Written("s1", "disconnected", 4.9),))[0].own
     assert not wrong(looks, (Written("s1", "disconnected", 1.0),))[0].own
     assert not wrong(looks, (Written("s2", "disconnected", 4.9),))[0].own
+
+
+def test_what_the_application_wrote_into_a_row_that_was_wrong_is_its_own_wrong() -> None:
+    looks = [
+        look(5.0, "connected", "disconnected"),
+        look(5.5, "disconnected", "connected"),
+        look(6.0, "connected", "connected"),
+    ]
+    mine, its = wrong(looks, (Written("s1", "disconnected", 5.4),))
+    assert (mine.row, mine.seconds, mine.own) == ("connected", 0.5, False)
+    assert (its.row, its.seconds, its.own) == ("disconnected", 0.5, True)
+    (both,) = wrong(looks, ())
+    assert (both.seconds, both.own) == (1.0, False)

@@ -39,10 +39,15 @@ def _wrong(looks: Iterable[Look], own: Sequence[Written]) -> Iterator[Span]:
         if before and look.at - before.at > BLIND:
             since.clear()
         for session in look.rows.keys() & look.told.keys():
-            if look.rows[session] != look.told[session]:
-                since.setdefault(session, look)
-            elif first := since.pop(session, None):
+            first = since.get(session)
+            is_wrong = look.rows[session] != look.told[session]
+            # another wrong: the application has written into the row since then
+            is_another = first and look.rows[session] != first.rows[session]
+            if first and (not is_wrong or (is_another and _wrote(look, session, own))):
                 yield _span(session, first, look.at, own)
+                del since[session]
+            if is_wrong:
+                since.setdefault(session, look)
         before = look
     if before:
         for session, first in since.items():
@@ -56,12 +61,14 @@ def _span(session: str, first: Look, end: float, own: Sequence[Written]) -> Span
         told=first.told[session],
         began=first.at,
         seconds=end - first.at,
-        own=any(
-            (one.session, one.status) == (session, first.rows[session])
-            and first.at - BLIND <= one.at <= first.at
-            for one in own
-        ),
+        own=_wrote(first, session, own),
     )
+
+
+def _wrote(look: Look, session: str, own: Sequence[Written]) -> bool:
+    """Whether the application's queue has just written what is seen."""
+    seen = (session, look.rows[session])
+    return any((o.session, o.status) == seen and look.at - BLIND <= o.at <= look.at for o in own)
 
 
 @dataclass
