@@ -13,7 +13,7 @@ from typing import Any, Final
 from waguard.application.hooks import Mood
 from waguard.chaos.faults import FAULTS, OUTAGE, Fault, living
 from waguard.chaos.invariants import Harm
-from waguard.chaos.world import FRIEND, FRIENDS, World, until
+from waguard.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 TOLD_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
@@ -34,14 +34,23 @@ async def unlink_and_scan(world: World, session: str, chance: random.Random) -> 
     What no browser ever had is lost with the device: nobody writes in that moment.
     """
     world.quiet.add(session)
-    await until(lambda: _told(world, session), "the inbox has it all", within=TOLD_WITHIN)
+
+    async def all_in() -> bool:
+        return not await _missing(world, session)
+
+    try:
+        await until(all_in, "the inbox has it all", within=TOLD_WITHIN)
+    except NotInTimeError as error:
+        seen = f"missing {await _missing(world, session)}, {await world.told(session)}"
+        raise NotInTimeError(f"{error.line()}: {seen}") from None
     return await FAULTS["unlink"](world, session, chance)
 
 
-async def _told(world: World, session: str) -> bool:
+async def _missing(world: World, session: str) -> list[str]:
+    """Texts that were written to it and are not in the inbox."""
     # by the last part of their ids: the chat's name in the middle may have changed since
     known = {_stem(one) for of, one in await world.inbox() if of == session}
-    return {_stem(one) for one in world.written(session)} <= known
+    return [one["body"] for one in world.written(session) if _stem(one) not in known]
 
 
 def _stem(message: Mapping[str, Any]) -> str:
