@@ -118,7 +118,8 @@ class Daemon:
                 await asyncio.sleep(0.02)
             self.base = holder.api
             await self.until(lambda: self.answers("/health/live"))
-            self.key = (self.folder / "state/api-key").read_text().split()[-1]
+            state = self.settings.get("WAGUARD_PATHS__STATE", self.folder / "state")
+            self.key = (Path(state) / "api-key").read_text().split()[-1]
             if ready:
                 await self.until(lambda: self.answers("/health/ready"))
 

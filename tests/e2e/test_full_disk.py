@@ -1,5 +1,8 @@
 """A disk that is almost full, for real: nothing new is begun, it is said, and it ends by itself."""
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from tests.small_disk import small_disk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
+PHONE, FRIEND = "6281180001", "6281180002"
+A_LOT = 60_000  # characters; more than the free part of a page that is on the disk already
 NEW = {"session_id": "s1", "workspace_id": 1}
 
 
@@ -58,3 +63,55 @@ async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, 
     assert incident["result"] == "there was room again"
     code, told = await daemon.call("GET", "/api/sessions")
     assert (code, told["total"]) == (200, 0)
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 MB."""
+    with small_disk(tmp_path / "disk", 256 << 20) as mounted:
+        yield mounted
+
+
+@pytest.mark.chromium
+@pytest.mark.long
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+async def test_a_message_that_neither_the_page_nor_the_database_can_store_is_not_lost(
+    world: World, roomy: Path, end: signal.Signals
+) -> None:
+    """Profiles and database lie on the disk that is full. Its operator restarts waguard."""
+    daemon = world.daemon
+    daemon.settings = {
+        **daemon.settings,
+        "WAGUARD_PATHS__SESSIONS": str(roomy / "sessions"),
+        "WAGUARD_PATHS__STATE": str(roomy / "state"),
+        "WAGUARD_LIMITS__DISK_RESERVE": "0",
+    }
+    await daemon.start()
+    await daemon.pair(world.standin, "s1", PHONE)
+    fill(roomy / "filler")
+    world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="x" * A_LOT)
+
+    async def refused() -> bool:
+        """By the database, or by a page that has given up before it was told of the message."""
+        log = daemon.log()
+        return "nothing can be stored" in log or "closed the page's storage" in log
+
+    await daemon.until(refused)
+    await daemon.stop(end)
+    (roomy / "filler").unlink()
+    await daemon.start()
+    data = await world.receiver.wait_for("message_received")
+    assert data["message"]["body"] == "x" * A_LOT
+    await daemon.wait_status("s1", "connected")
+    assert world.receiver.count("message_received") == 1
+
+
+def fill(path: Path) -> None:
+    """Leave not a byte."""
+    free = os.statvfs(path.parent)
+    with path.open("wb") as file:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(file.fileno(), bytes(4096))

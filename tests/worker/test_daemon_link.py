@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,11 @@ def folder() -> Iterator[Path]:
 class Bench:
     """A worker's line, and daemons that come and go."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, earlier: Sequence[Event] = ()) -> None:
         self.path = path
         self.answered: list[Request] = []
         self.hold = asyncio.Event()
-        self.link = DaemonLink(HELLO, self._answer)
+        self.link = DaemonLink(HELLO, self._answer, earlier)
         self._daemons: list[Daemon] = []
 
     async def _answer(self, request: Request) -> Reply:
@@ -375,6 +375,27 @@ async def test_the_buffer_is_bounded_and_acks_go_first(
     bench.link.event(message(8))  # no ack is left: the oldest message
     daemon = await bench.greeted()
     assert [seq for seq, _ in await daemon.events(5)] == [3, 5, 6, 7, 8]
+
+
+async def test_what_the_worker_before_left_comes_first(folder: Path) -> None:
+    earlier = [Event(seq=7, at=70.0, body=message(1)), Event(seq=9, at=90.0, body=message(2))]
+    bench = Bench(folder / "w.sock", earlier)
+    server = await bench.link.listen(bench.path)
+    bench.link.event(message(3))
+    waiting = asyncio.create_task(bench.link.stored(2))
+    daemon = await bench.greeted()
+    found = [await daemon.next() for _ in range(3)]
+    assert found[:2] == [msgspec.structs.replace(e, seq=n) for n, e in enumerate(earlier, start=1)]
+    daemon.channel.post(Stored(seq=1))
+    await wait_until(lambda: len(bench.link.unstored) == 2, "one is stored")
+    assert not waiting.done()
+    daemon.channel.post(Stored(seq=2))
+    async with asyncio.timeout(DEADLINE):
+        await waiting
+    assert [event.body for event in bench.link.unstored] == [message(3)]
+    server.close()
+    await bench.link.close()
+    await bench.end()
 
 
 async def test_there_is_room_as_soon_as_the_daemon_keeps_up(

@@ -1,7 +1,7 @@
 """The worker's end of the line: it listens, the daemon connects, also a later daemon.
 
-Events are kept until the daemon says ``Stored``. While nobody listens they wait in a bounded
-buffer; acks are dropped before messages, and what was dropped is said in the log. Files beyond its
+Events are kept until the daemon says ``Stored``, beyond the end of this worker (``unstored.py``).
+While nobody listens they wait in a bounded buffer; acks are dropped before messages, and what was dropped is said in the log. Files beyond its
 bound are left out of their messages.
 """
 
@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,13 +46,16 @@ Answer = Callable[[Request], Awaitable[Reply]]
 class DaemonLink:
     """One daemon at a time; the newest one that greets properly wins."""
 
-    def __init__(self, hello: Hello, answer: Answer) -> None:
+    def __init__(self, hello: Hello, answer: Answer, earlier: Sequence[Event] = ()) -> None:
+        """``earlier``: events of the worker before, which come first."""
         self._expected = hello
         self._answer = answer
         self._channel: Channel[FromDaemon] | None = None
         self._report: Report | None = None
-        self._pending: deque[Event] = deque()
-        self._seq = 0
+        self._pending = deque(
+            msgspec.structs.replace(event, seq=seq) for seq, event in enumerate(earlier, start=1)
+        )
+        self._seq = len(self._pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[asyncio.Task[Any], Channel[FromDaemon]] = {}
         self._progress = asyncio.Event()
@@ -98,6 +101,17 @@ class DaemonLink:
             body, media=None, media_error="too much waits for the daemon"
         )
 
+    @property
+    def unstored(self) -> tuple[Event, ...]:
+        """Events that no daemon has stored yet, the oldest first."""
+        return tuple(self._pending)
+
+    async def stored(self, seq: int) -> None:
+        """Wait until a daemon has stored every event up to ``seq``."""
+        while self._pending and self._pending[0].seq <= seq:
+            self._progress.clear()
+            await self._progress.wait()
+
     async def room(self) -> None:
         """Wait until the daemon has stored nearly all that it was told."""
         while len(self._pending) >= ROOM:
@@ -112,8 +126,6 @@ class DaemonLink:
 
     async def close(self) -> None:
         """Hang up on everybody, and wait until what was said is on its way, or nobody takes it."""
-        if self._pending:
-            logger.error("events lost: no daemon stored them", count=len(self._pending))
         for channel in self._connections.values():
             channel.close()
         if self._connections:

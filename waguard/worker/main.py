@@ -82,6 +82,7 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 from waguard.worker.told import KINDS, asked, people, word
+from waguard.worker.unstored import UnstoredEvents
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
@@ -92,7 +93,7 @@ EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
 PEOPLE_AT_ONCE: Final = 500  # in one event
-STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events
+STOP_FLUSH: Final = 2.0  # s; for the daemon to store the last events; the rest is handed over
 
 Answer = Sent | Value | Failed
 
@@ -116,7 +117,9 @@ class SessionWorker:
             session=spec.session,
             generation=spec.generation,
         )
-        self._daemon = DaemonLink(hello, self._answer)
+        self._unstored = UnstoredEvents(Path(spec.record), spec.generation)
+        self._earlier = self._unstored.read()
+        self._daemon = DaemonLink(hello, self._answer, self._earlier)
         self._watch = LinkWatch()
         self._people = People()
         self._inbound = Inbound(self._daemon.event, spec.left_out, self._people)
@@ -156,6 +159,7 @@ class SessionWorker:
                     await self._daemon.flushed()
             self._server.close()
             await self._daemon.close()
+            self._hand_over()
             Path(spec.record).unlink(missing_ok=True)
             Path(spec.socket).unlink(missing_ok=True)
 
@@ -168,12 +172,29 @@ class SessionWorker:
                 self._daemon.stop_asked.wait(),
                 self._orphaned(),
                 self._stay_reachable(),
+                self._report_earlier(),
             )
         except WorkerEndError as end:
             self._details = str(end)
             logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[end.code])
             return end.code
         return 0
+
+    async def _report_earlier(self) -> None:
+        """Return never; what the worker before left is kept until it is stored, for this one too may
+        be killed."""
+        if self._earlier:
+            logger.warning("events of an earlier worker are reported", count=len(self._earlier))
+        await self._daemon.stored(len(self._earlier))
+        self._unstored.clear()
+        await asyncio.Event().wait()
+
+    def _hand_over(self) -> None:
+        """Keep what no daemon stored, for this session's next worker."""
+        if unstored := self._daemon.unstored:
+            self._unstored.write(unstored)
+        else:
+            self._unstored.clear()
 
     async def _stay_reachable(self) -> None:
         """Return never; the runtime folder may be removed, and its daemon makes it anew: without

@@ -1,0 +1,94 @@
+"""Events that a worker leaves to the next one."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from loguru import logger
+
+from tests.small_disk import small_disk
+from waguard.wire.protocol import Event, InboundMessage, LoggedOut
+from waguard.worker.unstored import UnstoredEvents
+
+MESSAGE = InboundMessage(
+    id="m", chat="c", sender="c", to="me", from_me=False, body="hi", timestamp=1, kind="image"
+)
+EVENTS = [
+    Event(seq=4, at=1.0, body=LoggedOut(reason="it was unlinked")),
+    Event(seq=5, at=2.0, body=MESSAGE),
+]
+
+
+def file_of(folder: Path, generation: int = 3) -> UnstoredEvents:
+    return UnstoredEvents(folder / "s1.json", generation)
+
+
+def test_what_is_written_is_read_until_it_is_cleared(tmp_path: Path) -> None:
+    file_of(tmp_path).write(EVENTS)
+    assert file_of(tmp_path).read() == EVENTS
+    assert file_of(tmp_path).read() == EVENTS
+    assert file_of(tmp_path, generation=4).read() == [], "that session was created anew"
+    file_of(tmp_path).clear()
+    assert file_of(tmp_path).read() == []
+    file_of(tmp_path).clear()  # there is none
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xc1",
+        msgspec.msgpack.encode(EVENTS)[:-1],
+        msgspec.msgpack.encode({"seq": 1}),
+        msgspec.json.encode(EVENTS),
+        b"\x91" * 10_000,
+    ],
+    ids=["empty", "garbage", "truncated", "no list", "another format", "nested"],
+)
+def test_what_cannot_be_read_is_quarantined(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s1.3.unstored"
+    path.write_bytes(content)
+    assert file_of(tmp_path).read() == []
+    assert not path.exists()
+    assert (tmp_path / "s1.3.unstored.unreadable").read_bytes() == content
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(msgspec.msgpack.encode(EVENTS))
+    (tmp_path / "s1.3.unstored").symlink_to(tmp_path / "elsewhere")
+    assert file_of(tmp_path).read() == []
+    assert (tmp_path / "elsewhere").exists()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    with small_disk(tmp_path / "disk", 64 << 10) as mounted:
+        yield mounted
+
+
+def test_files_are_left_out_where_there_is_no_room(disk: Path) -> None:
+    big = msgspec.structs.replace(MESSAGE, media=os.urandom(128 << 10))
+    file_of(disk).write([EVENTS[0], msgspec.structs.replace(EVENTS[1], body=big)])
+    first, second = file_of(disk).read()
+    assert first == EVENTS[0]
+    assert isinstance(second.body, InboundMessage)
+    assert second.body.media is None
+    assert second.body.media_error == "there was no room for it while the database was away"
+
+
+def test_a_full_disk_is_an_error_in_the_log_and_leaves_what_was_there(
+    disk: Path,
+) -> None:
+    logged: list[str] = []
+    sink = logger.add(logged.append, level="ERROR", format="{message}")
+    file_of(disk).write(EVENTS)
+    (disk / "filler").write_bytes(bytes((64 << 10) - 2 * 4096))
+    many = [msgspec.structs.replace(EVENTS[0], seq=seq) for seq in range(5_000)]
+    file_of(disk).write(many)
+    logger.remove(sink)
+    assert [line.partition(":")[0] for line in logged] == ["events lost"]
+    assert file_of(disk).read() == EVENTS
+    assert not list(disk.glob("*.new"))
