@@ -23,13 +23,14 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, files, logs, network, resources
+from waguard.host import credentials, files, logs, resources
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
+from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
@@ -105,13 +106,14 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
             lambda: self._config,
             admission,
             store=self._store,
             bus=self._bus,
             clock=self._clock,
-            network=network.read,
+            network=self._network.read,
         )
         self._supervisor = Supervisor(
             Surroundings(
@@ -193,6 +195,7 @@ class Daemon:
                 await self._work(webhooks)
         finally:
             self._bus.close()
+            await self._network.close()
             await runner.cleanup()
             await self._store.close()
             logger.info("waguard has stopped")

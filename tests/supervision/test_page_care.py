@@ -290,7 +290,7 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
-    world.network = Reading(route=True, carrier=True)
+    world.network = Reading()
     await reports(empty, "offline", socket=GHOST)
     await ticks(empty, OFFLINE_LIMIT)
     assert reloads(process) == 0
@@ -380,7 +380,7 @@ async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: W
 
 async def test_while_the_network_is_away_nothing_is_tried(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    world.network = Reading(route=False)
+    world.network = Reading(reachable=False, error="refused")
     await reports(empty, "offline")
     await ticks(empty, 3 * UNSURE_LIMIT)
     assert reloads(process) == 0
@@ -391,10 +391,10 @@ async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
 ) -> None:
     """All of them may be stuck since the network was away."""
     process = await empty.connected()
-    world.network = Reading(route=False)
+    world.network = Reading(reachable=False, error="refused")
     await reports(empty, "offline")
     await ticks(empty, 10)
-    world.network = Reading(route=True, carrier=True)
+    world.network = Reading()
     await ticks(empty, UNSURE_LIMIT - 10)
     assert world.fleet.network_unsure
     assert reloads(process) == 0

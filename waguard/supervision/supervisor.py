@@ -46,6 +46,7 @@ from waguard.policy.recycle import Size
 from waguard.policy.status import ParkCause, Status
 from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, SessionView
 from waguard.supervision import ack_watch, leaving, shutdown
+from waguard.supervision.ack_watch import Replacements
 from waguard.supervision.faults import Faults
 from waguard.supervision.readiness import (
     SENDING,
@@ -101,6 +102,7 @@ class Supervisor:
         self._database = False
         self._stopping = False
         self._recycled: Session | None = None
+        self._replacements = Replacements(around.clock)
         self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
         self._leaving: set[str] = set()
         self._outdated: dict[str, Process] = {}
@@ -354,8 +356,9 @@ class Supervisor:
         connected = [s for s in self._sessions.values() if s.link is Link.CONNECTED]
         everywhere = ack_watch.everywhere(connected)
         self._around.fleet.outages.tell("acks_missing_everywhere", everywhere)
-        if everywhere is None and not self._stopping and not self._around.fleet.network_down:
-            ack_watch.replace_the_late(connected, limit=self._around.config().send.ack_limit)
+        if not self._stopping and not self._around.fleet.network_down:
+            limit = self._around.config().send.ack_limit
+            self._replacements.look(connected, limit=limit, everywhere=everywhere is not None)
 
     async def measure(self) -> None:
         """Look at what each session uses, and replace those that use too much."""
