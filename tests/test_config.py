@@ -98,6 +98,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "restart.base_delay": 1.0,
         "restart.max_delay": 60.0,
         "restart.stable_after": 300.0,
+        "restart.retry_parked": 300.0,
         "send.wait": 20.0,
         "send.timeout": 30.0,
         "send.idempotency_hours": 24,

@@ -75,7 +75,7 @@ _FLEET_ADVICE: Final = {
 }
 
 _ADVICE: Final = {
-    "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
+    "restart_budget": "It is tried again, ever more rarely; `reconnect` tries it now.",
     "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
     "blocked": "WhatsApp blocks it: look at the phone; a restart cures nothing.",
     "needs_update": "WhatsApp Web needs a newer version: update waguard or wa-js.",
@@ -229,6 +229,7 @@ def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
 
 _DONE: Final = {
     "restart": "its worker was started again",
+    "retried": "it was tried once more",
     "recycled": "its worker was replaced, as planned",
     "reloaded": "its page was loaded anew",
     "backfill_gap": "the other messages were told; the phone has what is missing",

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect
 from waguard.policy.link import Link
 from waguard.policy.page_care import passkey_words
 from waguard.policy.recycle import Size
-from waguard.policy.restart import GiveUp, RestartPolicy, decide
+from waguard.policy.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
 from waguard.policy.status import (
     LEFT,
     LIVE_STATUSES,
@@ -112,23 +113,23 @@ class Session:
         """What is silent now, in words."""
         now = around.clock.monotonic()
         self.in_state_since = self.link_since = self._code_at = self._busy_at = now
-        self.restarts = 0
+        self.restarts = self._calls = 0
         self.process: Process | None = None
         self.usage: Usage | None = None
         """As it was last measured."""
         self._wait: Wait | None = None
-        self._asked = False
         self._failure = ""
         self._ended_at: float | None = None
         self._recycled_at: float | None = None
-        self._calls = 0
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
         self._crashes: list[float] = []
+        self.retries = Retries()
         self._connected_since: float | None = None
-        # adopting: its worker is an earlier daemon's, and how it stands is not known yet
-        self._planned = self._held = self.adopting = self._adoption_overdue = False
+        self._asked = self._planned = self._held = False
+        # its worker is an earlier daemon's, and how it stands is not known yet
+        self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
         self.acks = AckWatch(
             around.clock,
@@ -267,6 +268,7 @@ class Session:
         """
         self._daemon_stopping = self.left = False
         self._asked = asked
+        self.retries = Retries()
         self._planned = (
             restart
             or self.state in {State.STOPPING, State.PARKING}
@@ -302,6 +304,7 @@ class Session:
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
         self._daemon_stopping = daemon_stopping
+        self.retries = Retries()
         if not daemon_stopping:
             self._details, self.parked = None, None
         if not daemon_stopping or self.state not in {State.STOPPED, State.PARKED}:
@@ -340,9 +343,29 @@ class Session:
         elif size is Size.FITS:
             self.care.memory(None, used=None)
 
-    def park(self, cause: ParkCause, details: str) -> None:
-        """Give up until a person acts."""
+    def retry(self) -> None:
+        """It spent its restarts a while ago: one more."""
+        self.retries = Retries(self.retries.tries + 1, running=True)
+        self._log.warning("parked session is tried again", tries=self.retries.tries)
+        self._ledger.record("retried", reason=self._details)
+        self._asked, self.parked = False, None
+        self._happen(Event.START_REQUESTED)
+
+    def _give_up(self, why: str) -> None:
+        delay = retry_delay(
+            self.retries.tries,
+            first=self._around.config().restart.retry_parked,
+            jitter=self._around.chance.random(),
+        )
+        due = self._around.clock.monotonic() + delay
+        at = datetime.fromtimestamp(self._around.clock.wall() + delay, UTC)
+        again = f"it is tried again at {at:%H:%M} UTC"
+        self.park(ParkCause.RESTART_BUDGET, f"{why}: {self._details}; {again}", retry_at=due)
+
+    def park(self, cause: ParkCause, details: str, *, retry_at: float | None = None) -> None:
+        """Give up until a person acts, or until ``retry_at`` (monotonic time)."""
         self.parked, self._details = cause, details
+        self.retries = Retries(self.retries.tries, retry_at)
         self._log.error("session parked", cause=str(cause), details=details)
         self._ledger.record("parked", reason=str(cause), evidence={"details": details})
         self._happen(Event.PARK)
@@ -449,6 +472,7 @@ class Session:
             self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
             return
         if self._held:
+            self.retries = Retries(self.retries.tries)  # others get their turn meanwhile
             self._log.warning("waiting for its folders", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
@@ -465,10 +489,12 @@ class Session:
             max_delay=settings.max_delay,
         )
         now = self._around.clock.monotonic()
+        if self.retries.running:
+            self._give_up("another try did not help")
+            return
         verdict = decide(policy, self._crashes, now=now, jitter=self._around.chance.random())
         if isinstance(verdict, GiveUp):
-            details = f"{verdict.restarts} restarts in {settings.period:g} s did not help: {self._details}"
-            self.park(ParkCause.RESTART_BUDGET, details)
+            self._give_up(f"{verdict.restarts} restarts in {settings.period:g} s did not help")
             return
         self._crashes.append(now)
         self.restarts += 1
@@ -535,6 +561,7 @@ class Session:
             expects_qr=self._expects_qr,
             details=printable(self._told_details or "") or None,
             adopting=self.adopting,
+            retrying=self.retries.running,
             link_overdue=self._adoption_overdue or self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
@@ -891,6 +918,7 @@ class Session:
             self._details, self._expects_qr = None, True
             self.acks.forget()
         if self.link is not Link.UNKNOWN:
+            self.retries = Retries(self.retries.tries)
             self._around.fleet.came_up(self.row.session_id)
 
     def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
@@ -910,12 +938,9 @@ class Session:
         """Old crashes no longer count after a long time connected."""
         stable_after = self._around.config().restart.stable_after
         since = self._connected_since
-        if (
-            self._crashes
-            and since is not None
-            and self._around.clock.monotonic() - since > stable_after
-        ):
+        if since is not None and self._around.clock.monotonic() - since > stable_after:
             self._crashes.clear()
+            self.retries = Retries()
 
     def _be_active(self) -> None:
         self._busy_at = self._around.clock.monotonic()

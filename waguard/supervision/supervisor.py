@@ -328,6 +328,29 @@ class Supervisor:
             with session.faults.alone("watch"):
                 self._watch_one(session, limits, now, crowded=crowded)
         self._care_for_acks()
+        self._retry_parked(now)
+
+    def _retry_parked(self, now: float) -> None:
+        """One at a time; not while many fail alike, or none could succeed."""
+        fleet, sessions = self._around.fleet, list(self._sessions.values())
+        if (
+            self._stopping
+            or fleet.open
+            or fleet.network_down
+            or any(s.retries.running for s in sessions)
+        ):
+            return
+        due = [
+            (session.retries.at, session)
+            for session in sessions
+            if session.retries.at is not None
+            and session.retries.at <= now
+            and session.row.desired_up
+        ]
+        if due:
+            _, session = min(due, key=lambda pair: pair[0])
+            with session.faults.alone("retry"):
+                session.retry()
 
     def _watch_one(
         self, session: Session, limits: probe.Limits, now: float, *, crowded: bool
