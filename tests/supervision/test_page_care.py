@@ -20,7 +20,9 @@ from waguard.policy.page_care import (
     ADVICE,
     COVERED_LIMIT,
     OFFLINE_LIMIT,
+    PAIRING_LIMIT,
     PASSKEY_GRACE,
+    SYNCING_LIMIT,
     UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
@@ -340,6 +342,29 @@ async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World,
     await ticks(empty, 1)
     assert kinds(empty) == [Kind.LINK_STUCK]
     await reports(empty, link)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "limit"), [("pairing", PAIRING_LIMIT), ("syncing", SYNCING_LIMIT)]
+)
+async def test_linking_and_synchronization_end_or_are_told(
+    empty: Bench, world: World, link: str, limit: float
+) -> None:
+    process = await empty.connected()
+    await reports(empty, link)
+    await ticks(empty, limit)
+    assert reloads(process) == 0
+    await ticks(empty, 1)
+    await reloaded(process, 1)
+    world.spawn.scripts["s"] = Script(reports=({"phase": "ready", "link": link},))
+    await ticks(empty, limit + 1)
+    await until(empty.session(), lambda s: s.process is not process and str(s.link) == link)
+    assert empty.session().restarts == 0
+    await ticks(empty, limit + 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, phone=PHONE)
     await ticks(empty, 1)
     assert kinds(empty) == []
 

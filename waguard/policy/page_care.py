@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.policy.link import Link
 from waguard.policy.recycle import IDLE
 
 UPDATE_PATIENCE: Final = 3_600.0  # s; one that is never idle is loaded anew between two calls then
@@ -20,6 +21,10 @@ UPDATE_APART: Final = (
 UPDATE_RELOADS: Final = 2
 UPDATE_FORGOTTEN: Final = 21_600.0  # s; what was tried so long ago may help now
 OFFLINE_LIMIT: Final = 180.0  # s; a page connects again within seconds where it can
+PAIRING_LIMIT: Final = (
+    600.0  # s; linking takes seconds, and a reload too early may cost the pairing
+)
+SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
 # s; where only the sessions say that the network is away, each of them may be stuck since it was
 UNSURE_LIMIT: Final = 900.0
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
@@ -98,13 +103,22 @@ def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -
     return Step.RELOAD
 
 
-def on_offline(*, offline: float, tried: Sequence[Step], unsure: bool = False) -> Step:
-    """For a page without WhatsApp's socket. ``offline``: seconds of that in which the network was
-    there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
+STUCK: Final = {
+    Link.OFFLINE: (OFFLINE_LIMIT, "no connection to WhatsApp"),
+    Link.PAIRING: (PAIRING_LIMIT, "its linking has not ended"),
+    Link.SYNCING: (SYNCING_LIMIT, "its synchronization has not ended"),
+}
+"""Links that end by themselves where nothing is wrong: within so many seconds."""
+
+
+def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = False) -> Step:
+    """For a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds of that in which the network
+    was there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
     does no harm."""
+    limit, _ = STUCK[link]
     if unsure:
-        return Step.RELOAD if offline > UNSURE_LIMIT and not tried else Step.WAIT
-    if offline <= OFFLINE_LIMIT:
+        return Step.RELOAD if stuck > max(UNSURE_LIMIT, limit) and not tried else Step.WAIT
+    if stuck <= limit:
         return Step.WAIT
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)
 

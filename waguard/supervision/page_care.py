@@ -10,13 +10,14 @@ from typing import Final, Protocol
 from waguard.policy.link import Link
 from waguard.policy.page_care import (
     COVERED_LIMIT,
+    STUCK,
     UPDATE_APART,
     UPDATE_RELOADS,
     Condition,
     Kind,
     Step,
-    on_offline,
     on_passkey,
+    on_stuck,
     on_update,
     passkey_words,
 )
@@ -33,8 +34,8 @@ class Seen:
     report: Report
     link: Link
     link_for: float
-    offline: float | None
-    """Without WhatsApp's socket while the network was there; None: that does not apply."""
+    stuck: float | None
+    """Offline, pairing or synchronizing while the network was there; None: that does not apply."""
     unsure: bool
     """The network may be away, by what the sessions say."""
     idle: float | None
@@ -61,6 +62,7 @@ class PageCare:
         self._update_reloads: list[float] = []
         self._tried: list[Step] = []
         self._stepped_at = float("-inf")
+        self._stuck_in: Link | None = None
         self._passkey_reloaded: float | None = None
         self._covered_since: float | None = None
         self.memory_in_vain: int | None = None
@@ -117,22 +119,24 @@ class PageCare:
 
     def _look_at_link(self, seen: Seen) -> None:
         now = self._clock.monotonic()
-        if seen.link not in {Link.OFFLINE, Link.UNKNOWN}:
+        if seen.link not in {Link.UNKNOWN, self._stuck_in}:
             self._say(Kind.LINK_STUCK, None)
         if seen.link is Link.CONNECTED and seen.link_for > STABLE:
             self._tried.clear()
-        if seen.offline is None:
+        if seen.stuck is None:
             return
-        offline = min(seen.offline, now - self._stepped_at)
-        step = on_offline(offline=offline, tried=self._tried, unsure=seen.unsure)
+        stuck = min(seen.stuck, now - self._stepped_at)
+        step = on_stuck(seen.link, stuck=stuck, tried=self._tried, unsure=seen.unsure)
         if step is Step.WAIT:
             return
+        _, what = STUCK[seen.link]
         if step is Step.ADVISE:
-            why = "neither a reload nor a replacement brought the connection to WhatsApp back"
+            why = f"{what}, and neither a reload nor a replacement helped"
+            self._stuck_in = seen.link
             self._say(Kind.LINK_STUCK, f"{why}: {seen.report.socket}")
             return
         network = "may be" if seen.unsure else "is"
-        why = f"no connection to WhatsApp for {seen.offline:.0f} s while the network {network} there: "
+        why = f"{what} for {seen.stuck:.0f} s while the network {network} there: "
         why += str(seen.report.socket)
         self._tried.append(step)
         self._stepped_at = now

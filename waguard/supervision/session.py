@@ -25,7 +25,7 @@ from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
 from waguard.policy.link import Link
-from waguard.policy.page_care import passkey_words
+from waguard.policy.page_care import STUCK, passkey_words
 from waguard.policy.recycle import Size
 from waguard.policy.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
 from waguard.policy.status import (
@@ -653,7 +653,7 @@ class Session:
                 report=self.report,
                 link=self.link,
                 link_for=self._around.clock.monotonic() - self.link_since,
-                offline=self._offline_for,
+                stuck=self._stuck_for,
                 unsure=self._around.fleet.network_unsure,
                 idle=self.idle,
                 acks_in_vain=self.acks.in_vain,
@@ -670,12 +670,12 @@ class Session:
         return passkey_words(until) if until is not None and waits else None
 
     @property
-    def _offline_for(self) -> float | None:
-        """Seconds offline while the network was there, or may have been; None: it is not, or not
-        offline."""
+    def _stuck_for(self) -> float | None:
+        """Seconds offline, pairing or synchronizing while the network was there, or may have been;
+        None: it is not, or neither of these."""
         fleet = self._around.fleet
         network = self.link_since if fleet.network_unsure else fleet.network_since
-        if self.link is not Link.OFFLINE or network is None:
+        if self.link not in STUCK or network is None:
             return None
         return self._around.clock.monotonic() - max(self.link_since, network)
 
