@@ -53,6 +53,7 @@ from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
+from waguard.supervision.greeting import greeted
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
@@ -232,22 +233,34 @@ class Daemon:
         left_behind: list[tuple[WorkerRecord, Process]] | None = None
         attempt = 0
         self._fleet.trail.record(STARTED)
-        while True:
-            try:
-                left_behind = self._left_behind() if left_behind is None else left_behind
-                await self._store.open()
-                await self._outbox.begin()
-                summary = await self._supervisor.restore(left_behind)
-                await self._abandon_removed()
-            except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
-                delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
-                attempt += 1
-                self._say_not_begun(error, delay)
-                await asyncio.sleep(delay)
-            else:
-                self._cannot_begin = None
-                logger.info("restore finished: {}", summary)
-                return
+        async with contextlib.AsyncExitStack() as company:
+            while True:
+                try:
+                    if left_behind is None:
+                        left_behind = self._left_behind()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await self._store.open()
+                    await self._outbox.begin()
+                    await company.aclose()  # from here on they are their sessions'
+                    summary = await self._supervisor.restore(left_behind)
+                    await self._abandon_removed()
+                except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
+                    delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
+                    attempt += 1
+                    self._say_not_begun(error, delay)
+                    if left_behind and not self._supervisor.loaded:
+                        await company.aclose()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await asyncio.sleep(delay)
+                else:
+                    self._cannot_begin = None
+                    logger.info("restore finished: {}", summary)
+                    return
+
+    def _greeted(
+        self, left_behind: list[tuple[WorkerRecord, Process]]
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        return greeted([record for record, _ in left_behind], instance=self._lock.instance)
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""

@@ -141,6 +141,11 @@ class Supervisor:
         self._restored = True
         return summary(outcomes)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the rows are known, and with them whose the workers are."""
+        return self._loaded
+
     async def _bring_up(self) -> list[str]:
         """How it ended, for each session that should run."""
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
