@@ -119,6 +119,11 @@ class PageCare:
 
     def _look_at_link(self, seen: Seen) -> None:
         now = self._clock.monotonic()
+        if seen.link is not Link.UNKNOWN and not seen.report.refused:
+            self._say(Kind.WHATSAPP_REFUSES, None)
+        if seen.report.refused:  # whatever is tried here, it is WhatsApp's
+            self._say(Kind.WHATSAPP_REFUSES, seen.report.details)
+            return
         if seen.link not in {Link.UNKNOWN, self._stuck_in}:
             self._say(Kind.LINK_STUCK, None)
         if seen.link is Link.CONNECTED and seen.link_for > STABLE:

@@ -268,6 +268,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
+    refused: bool = False
+    """WhatsApp does not serve its page; ``details`` has what it does instead."""
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
