@@ -147,7 +147,12 @@ async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: s
     os.kill(before["browser_pid"], signal.SIGKILL)
     told = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
     assert told["disconnect_details"].startswith("WhatsApp")
-    assert [one["type"] for one in told["conditions"]] == ["whatsapp_refuses"]
+
+    async def refused() -> bool:
+        conditions = (await daemon.status("s1"))["conditions"]
+        return [one["type"] for one in conditions] == ["whatsapp_refuses"]
+
+    await daemon.until(refused)
     worker = told["worker_pid"]
     world.standin.policy.page = "ok"
 

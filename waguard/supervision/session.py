@@ -589,10 +589,12 @@ class Session:
 
     @property
     def _told_details(self) -> str | None:
-        network = self._around.fleet.network_down if self.link is Link.OFFLINE else None
         if self.passkey:
             return f"passkey_required: {self.passkey}"
-        return network or self.details or (self.report.details if self.report else None)
+        reported = self.report.details if self.report else None
+        if self.link is Link.OFFLINE:  # why it was started is over
+            return self._around.fleet.network_down or reported or self.details
+        return self.details or reported
 
     def on_network(self) -> None:
         """See ``fleet.Member``."""
