@@ -59,6 +59,10 @@ def shown(view: SessionView) -> dict[str, Any]:
             }
             for it in view.conditions
         ],
+        "undecryptable": {
+            "count": view.undecryptable,
+            "since": view.undecryptable_since and fields.iso(round(view.undecryptable_since)),
+        },
         "removed_at": _time(view.removed_at),
     }
 

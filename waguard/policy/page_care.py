@@ -44,6 +44,7 @@ class Kind(StrEnum):
     ACKS_IN_VAIN = auto()
     MEMORY_IN_VAIN = auto()
     ACTION_REQUIRED = auto()
+    UNDECRYPTABLE = auto()
 
 
 ADVICE: Final = {
@@ -58,6 +59,8 @@ ADVICE: Final = {
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
     Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
     " where WhatsApp asks there.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
 }
 
 
