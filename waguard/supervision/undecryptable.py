@@ -102,6 +102,7 @@ class Undecryptable:
     def link_is(self, *, connected: bool) -> None:
         """It connected, or lost its connection, a moment ago."""
         self._connected_at = self._clock.monotonic() if connected else None
+        self._looked_up_at = None
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         """Do what is due, as a task."""
