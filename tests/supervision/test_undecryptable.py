@@ -216,22 +216,16 @@ async def test_too_many_are_too_many_and_the_oldest_go(empty: Bench, world: Worl
     assert len(world.audited("undecryptable_given_up")) == 1
 
 
-async def test_none_from_before_the_pairing_is_remembered_and_none_of_an_earlier_one_kept(
+async def test_none_from_before_the_pairing_is_remembered(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paired_at = START + 0.5
-    monkeypatch.setattr(credentials, "paired_at", lambda _: paired_at)
-    world.change("inbox", backfill_after_pairing=0.0)
+    monkeypatch.setattr(credentials, "paired_at", lambda _: START + 0.5)
     process = await remembers(empty, sealed(2))
     process.event(sealed(1, timestamp=int(START) - 1))
     seq = process.event(message(3))
     await wait_until(lambda: process.stored[-1:] == [seq], "it is stored")
     await tick(empty)
     assert list(world.inbox.undecrypted) == [("s", f"false_{CHAT}_2")]
-    paired_at = world.clock.wall() + 1
-    await tick(empty, HOUR)
-    ((message_id, why),) = world.inbox.given_up
-    assert (message_id, "linked anew" in why) == (f"false_{CHAT}_2", True)
 
 
 async def test_after_a_pairing_none_is_looked_up_before_its_time(

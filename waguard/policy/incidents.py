@@ -235,8 +235,8 @@ _DONE: Final = {
     "reloaded": "its page was loaded anew",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
-    "undecryptable_given_up": "they are dead letters (`waguard webhooks list --state undecryptable`);"
-    " the phone has the messages",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
     "supervision_failed": "the other sessions were supervised as always",
 }
 

@@ -27,7 +27,6 @@ RETRY: Final = 60.0  # s after a look-up that failed
 EXPIRED: Final = "WhatsApp Web could not decrypt it within 14 days"
 GONE: Final = "WhatsApp Web could not decrypt it within 14 days, and does not show it any more"
 TOO_MANY: Final = f"more than {MOST} messages could not be decrypted: the oldest are given up"
-LINKED_ANEW: Final = "the session was linked anew since: the message is not sent to the new link"
 
 
 class Outcome(StrEnum):

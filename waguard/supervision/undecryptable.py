@@ -18,7 +18,6 @@ from waguard.policy.undecryptable import (
     EXPIRED,
     GONE,
     KEPT_FOR,
-    LINKED_ANEW,
     MOST,
     RETRY,
     TOO_MANY,
@@ -167,9 +166,6 @@ class Undecryptable:
             return await self._give_up_some(TOO_MANY, limit=self.count - MOST)
         if not self._waiting:
             return False
-        paired_at = self._paired_at()
-        if paired_at is not None and self._waiting[0].since < paired_at:
-            return await self._give_up_some(LINKED_ANEW, before=paired_at)
         before = self._clock.wall() - KEPT_FOR
         old = [one.message_id for one in self._waiting if one.since <= before][:GIVEN_UP_AT_ONCE]
         gone = [one for one in old if one in self._gone]
