@@ -33,9 +33,11 @@ async def _one(
 ) -> Outcome:
     try:
         told = await page.message(message_id, aliases)
+        return Outcome.GONE if told is None else await inbound.decrypted(told, page)
     except (DevToolsClosedError, TargetCrashedError):
         raise
     except WaguardError as error:
         logger.warning("a message could not be looked up", message=message_id, why=error.line())
-        return Outcome.FAILED
-    return Outcome.GONE if told is None else await inbound.decrypted(told, page)
+    except Exception as error:  # noqa: BLE001 - one odd message must not cost the others
+        logger.opt(exception=error).critical("a bug in waguard", task="look up a message")
+    return Outcome.FAILED

@@ -193,7 +193,7 @@ def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
 
 
 def _undecryptable(told: dict[str, Any], now: float) -> Undecryptable:
-    if (subtype := told.get("subtype")) in ONLY_ON_PHONE:
+    if (subtype := word(told.get("subtype"))) in ONLY_ON_PHONE:
         raise _OddError(f"WhatsApp shows this message on the phone only ({subtype})")
     return Undecryptable(**_common(told, now))
 
