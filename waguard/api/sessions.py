@@ -61,7 +61,9 @@ def shown(view: SessionView) -> dict[str, Any]:
         ],
         "undecryptable": {
             "count": view.undecryptable,
-            "since": view.undecryptable_since and fields.iso(round(view.undecryptable_since)),
+            "since": None
+            if view.undecryptable_since is None
+            else fields.iso(round(view.undecryptable_since)),
         },
         "removed_at": _time(view.removed_at),
     }
