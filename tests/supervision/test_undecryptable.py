@@ -117,6 +117,33 @@ async def test_one_that_can_be_read_is_marked_as_late_and_counted_no_more(
     assert world.events("message_received")[1].data["message"]["backfilled"] is False
 
 
+async def test_one_that_can_be_read_at_once_is_marked_too(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await tick(empty)
+    process.event(sealed(1))
+    process.event(message(1))
+    await wait_until(lambda: world.names("message_received"), "it is told")
+    (told,) = world.events("message_received")
+    assert told.data["message"]["backfilled"] is True
+    await tick(empty)
+    assert empty.session().undecryptable.count == 0
+
+
+async def test_one_that_waits_for_the_database_is_counted_when_it_is_stored(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    world.inbox.free.clear()
+    process.event(sealed(1))
+    await wait_until(lambda: world.inbox.waiting, "it waits")
+    await tick(empty)
+    assert empty.session().undecryptable.count == 0
+    world.inbox.store()
+    world.inbox.free.set()
+    await tick(empty)
+    assert empty.session().undecryptable.count == 1
+
+
 async def test_what_is_no_message_is_forgotten(empty: Bench, world: World) -> None:
     process = await empty.connected()
     answers(process, "no_message")
@@ -236,7 +263,10 @@ async def test_after_a_pairing_none_is_looked_up_before_its_time(
     process.event(sealed(timestamp=int(world.clock.wall())))
     await wait_until(lambda: process.stored, "it is stored")
     await tick(empty)
-    assert asked(process) == []
+    process.event(sealed(2, timestamp=int(world.clock.wall())))
+    await wait_until(lambda: len(process.stored) == 2, "it is stored")
+    await tick(empty)
+    assert (asked(process), empty.session().undecryptable.count) == ([], 2)
     monkeypatch.setattr(credentials, "paired_at", lambda _: START)
     await tick(empty, 600)
     assert len(asked(process)) == 1

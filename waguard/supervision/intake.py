@@ -135,6 +135,7 @@ class Intake:
         if not self._undecryptable.is_of_this_link(it.timestamp):
             return ()
         logger.warning("a message cannot be decrypted yet", message=it.id)
+        self._undecryptable.reported(it.id)
         return translate.undecryptable(self._ledger.row, it, at)
 
     def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:

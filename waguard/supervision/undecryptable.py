@@ -35,6 +35,7 @@ from waguard.wire.protocol import Reread, Sent, Value
 
 NAMED: Final = 20  # ids in an entry of the trail
 GIVEN_UP_AT_ONCE: Final = 500  # rows a transaction
+_MESSAGES: Final = frozenset({Kind.MESSAGE, Kind.SENT})
 
 
 class Undecryptable:
@@ -69,6 +70,8 @@ class Undecryptable:
         self._connected_at: float | None = None
         self._looked_up_at: float | None = None
         self._not_before = float("-inf")
+        """Monotonic time until which nothing is tried again."""
+        self._deferred_until = float("-inf")
 
     @property
     def since(self) -> float | None:
@@ -89,12 +92,16 @@ class Undecryptable:
         paired_at = self._paired_at()
         return paired_at is None or at >= int(paired_at)
 
+    def reported(self, message_id: str) -> None:
+        """The page cannot decrypt it; it is on its way to the database."""
+        self._stems |= {stem_of(message_id)}
+        self._is_stale = True
+
     def stored(self, news: Sequence[Received]) -> None:
         """These were stored; some may change what is remembered."""
         for one in news:
-            is_message = one.kind in {Kind.MESSAGE, Kind.SENT} and one.ref is not None
             if one.kind is Kind.UNDECRYPTABLE or (
-                is_message and one.ref and self.knows(one.ref[1])
+                one.kind in _MESSAGES and one.ref and self.knows(one.ref[1])
             ):
                 self._is_stale = True
 
@@ -113,49 +120,44 @@ class Undecryptable:
             begin(self._work(), "undecryptable")
 
     def _is_due(self, now: float) -> bool:
-        if self._connected_at is None or not self._waiting:
+        if self._connected_at is None or not self._waiting or now < self._deferred_until:
             return False
         last, interval = self._looked_up_at, self._config().undecryptable_interval
         return now >= next_due(last, connected_at=self._connected_at, interval=interval)
 
-    @property
-    def _deferral(self) -> float:
-        """Seconds for which no chat is read: it was paired a moment ago."""
-        quiet = self._config().backfill_after_pairing
-        return deferral(self._paired_at(), quiet=quiet, now=self._clock.wall())
-
     async def _work(self) -> None:
+        is_done = False
         try:
             await self._refresh()
-            if self._is_due(now := self._clock.monotonic()):
-                if (left := self._deferral) > 0:
-                    self._not_before = now + left
-                    return
+            if self._is_due(self._clock.monotonic()) and not self._defer():
                 await self._look_up()
                 await self._refresh()
+            is_done = True
         except WaguardError as error:
             logger.warning(
                 "undecryptable messages not looked up, trying again",
                 session=self._session,
                 why=error.line(),
             )
-            self._not_before = self._clock.monotonic() + min(
-                RETRY, self._config().undecryptable_interval
-            )
         finally:
             self._busy = False
+            if not is_done:
+                self._is_stale = True
+                pause = min(RETRY, self._config().undecryptable_interval)
+                self._not_before = self._clock.monotonic() + pause
+
+    def _defer(self) -> bool:
+        """Whether no chat is to be read yet: it was paired a moment ago."""
+        quiet = self._config().backfill_after_pairing
+        left = deferral(self._paired_at(), quiet=quiet, now=self._clock.wall())
+        self._deferred_until = self._clock.monotonic() + left
+        return left > 0
 
     async def _refresh(self) -> None:
         """Read what is remembered, and give up what is too old, or too much."""
         while True:
             self._is_stale = False
-            try:
-                self._waiting, self.count = await self._store.undecryptable(
-                    self._session, limit=MOST
-                )
-            except BaseException:
-                self._is_stale = True
-                raise
+            self._waiting, self.count = await self._store.undecryptable(self._session, limit=MOST)
             self._stems = frozenset(stem_of(one.message_id) for one in self._waiting)
             if not await self._give_up():
                 return
@@ -195,7 +197,8 @@ class Undecryptable:
             some = tuple(asked[start : start + AT_ONCE])
             aliases = {one: chats_of(one, people) for one in some}
             told = await self._reread(Reread(ids=some, aliases=aliases))
-            found |= (told.found if isinstance(told, Value) else None) or {}
+            said = (told.found if isinstance(told, Value) else None) or {}
+            found |= {one: said[one] for one in some if one in said}
         self._looked_up_at = began
         self._gone = frozenset(one for one, what in found.items() if what == Outcome.GONE)
         if over := [one for one, what in found.items() if what == Outcome.NO_MESSAGE]:
