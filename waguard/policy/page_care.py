@@ -50,6 +50,7 @@ class Kind(StrEnum):
     MEMORY_IN_VAIN = auto()
     ACTION_REQUIRED = auto()
     WHATSAPP_REFUSES = auto()
+    UNDECRYPTABLE = auto()
 
 
 ADVICE: Final = {
@@ -66,6 +67,8 @@ ADVICE: Final = {
     " where WhatsApp asks there.",
     Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
     " Web works in a browser, from this host and from another one.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
 }
 
 

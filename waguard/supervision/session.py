@@ -53,6 +53,7 @@ from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.page_care import PageCare, Seen
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
@@ -160,6 +161,15 @@ class Session:
             moved=self._move,
             told=self._tell_incident,
         )
+        self.undecryptable = Undecryptable(
+            row.session_id,
+            around.clock,
+            around.undecryptable,
+            reread=self._reread,
+            config=lambda: around.config().inbox,
+            paired_at=self._paired_at,
+            note=self.note,
+        )
         self._intake = Intake(
             around,
             self._ledger,
@@ -167,6 +177,7 @@ class Session:
             active=self._be_active,
             publish=self._publish,
             begin=self._task,
+            undecryptable=self.undecryptable,
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
@@ -647,6 +658,7 @@ class Session:
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
         self.acks.tick(self._task)
+        self.undecryptable.tick(self._task)
         self._care_for_page()
 
     def _care_for_page(self) -> None:
@@ -659,6 +671,8 @@ class Session:
                 unsure=self._around.fleet.network_unsure,
                 idle=self.idle,
                 acks_in_vain=self.acks.in_vain,
+                undecryptable=self.undecryptable.condition,
+                undecryptable_since=self.undecryptable.since,
             )
             self.care.tick(seen)
         elif self.state not in WANTED_UP:
@@ -899,6 +913,14 @@ class Session:
             return None
         return max(self.link_since, network)
 
+    def _paired_at(self) -> float | None:
+        return credentials.paired_at(self.at.profile)
+
+    async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
+        if self._link is None:
+            raise UnavailableError("its worker is not there")
+        return await self._link.call(call)  # by itself, so the session is no less idle
+
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
         if self._link is None:
             raise UnavailableError("its worker is not there")
@@ -908,6 +930,7 @@ class Session:
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link
         self.link_since = self._around.clock.monotonic()
+        self.undecryptable.link_is(connected=self.link is Link.CONNECTED)
         self._log.info("link", before=str(before), after=str(self.link))
         said = (self._verdict.status, self.link)
         if not (self.adopting and said == (Status.CONNECTED, Link.CONNECTED)):

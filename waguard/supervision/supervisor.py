@@ -909,6 +909,8 @@ class Supervisor:
             waiting=session.waiting,
             degraded=session.faults.words or self._degraded(session),
             conditions=session.care.conditions,
+            undecryptable=session.undecryptable.count,
+            undecryptable_since=session.undecryptable.since,
             usage=session.usage,
             removed_at=row.removed_at,
         )

@@ -58,6 +58,7 @@ from waguard.wire.protocol import (
     Reply,
     Report,
     Request,
+    Reread,
     Screenshot,
     SendMedia,
     SendText,
@@ -67,7 +68,7 @@ from waguard.wire.protocol import (
     WorkerRecord,
     WorkerSpec,
 )
-from waguard.worker import browser_start, sending, wajs
+from waguard.worker import browser_start, rereading, sending, wajs
 from waguard.worker.backfill import Backfill
 from waguard.worker.chromium import Chromium, ProfileLockedError
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
@@ -589,7 +590,7 @@ class SessionWorker:
                 return Value(flag=await self._page.exists(chat))
             case Acks():
                 return Value(acks=await sending.acks(self._page, call, self._people))
-            case GoOn() | Reload() | CatchUp():
+            case GoOn() | Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(self._page, call)
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
@@ -598,7 +599,9 @@ class SessionWorker:
         self._inbound.sends(call.message_id)
         return await sending.send(page, call, self._people)
 
-    async def _care_for_messages(self, page: WhatsAppPage, call: GoOn | Reload | CatchUp) -> Answer:
+    async def _care_for_messages(
+        self, page: WhatsAppPage, call: GoOn | Reload | CatchUp | Reread
+    ) -> Answer:
         match call:
             case GoOn():
                 self._end_backfill()
@@ -608,6 +611,9 @@ class SessionWorker:
                 self._to_reload.set()
             case CatchUp():
                 return await self._catch_up(page, call)
+            case Reread():
+                room = self._daemon.room
+                return Value(found=await rereading.reread(page, call, self._inbound, room))
         return Value()
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:

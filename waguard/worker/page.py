@@ -278,6 +278,11 @@ class WhatsAppPage:
         told = await self._call("history", chat, before, count)
         return _listed(told, "messages")
 
+    async def message(self, message_id: str, aliases: Sequence[str] = ()) -> Any:
+        """A message by its id, as the hook projects it; None: the page has none. ``aliases`` and
+        errors as ``ack_of``."""
+        return await self._call("message", message_id, list(aliases))
+
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
         return bool(await self._call("exists", chat))
