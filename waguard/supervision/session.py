@@ -128,7 +128,7 @@ class Session:
         self._crashes: list[float] = []
         self.retries = Retries()
         self._connected_since: float | None = None
-        self._asked = self._planned = self._held = False
+        self._asked = self._planned = self._held = self._daemon_stopping = False
         # its worker is an earlier daemon's, and how it stands is not known yet
         self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
@@ -142,7 +142,6 @@ class Session:
         self.care = PageCare(around.clock, self)
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
-        self._daemon_stopping = False
         self.left = row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""
         self._verdict = (
