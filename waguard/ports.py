@@ -115,6 +115,8 @@ class SessionRow:
     unpaired: bool = False
     """It has not been connected since it was made, logged out or deleted: it has no profile to
     miss, and a QR code is what comes next."""
+    limits: str | None = None
+    """JSON: what WhatsApp grants no more of for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,9 @@ class Store(Protocol):
 
     async def touch(self, session_id: str) -> None:
         """The session was active now."""
+
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        """What WhatsApp grants the session no more of for a while, as JSON; None: nothing."""
 
     async def soft_delete(self, session_id: str) -> None:
         """Mark the row deleted; it is never listed again."""
