@@ -29,6 +29,9 @@ class Policy:
     """Page modules appear this much later than the rest (a cold load)."""
     slow_part: Literal["core", "rest"] = "core"
     """core: nearly all are late. rest: Socket, Stream, Conn, Cmd, Msg exist, others that wa-js needs are late."""
+    factories: dict[str, float] = field(default_factory=dict)
+    """Id of a module → seconds from the load of a page until it can be had, negative: never. It is
+    registered from the start (wa-js#3496, #3640); the page itself waits for what it needs."""
     block_headless: bool = True
     """A user agent with HeadlessChrome gets the unsupported-browser page."""
     qr_first_lifetime: Seconds = 60.0

@@ -139,6 +139,7 @@ class StandIn:
             "version": VERSION,
             "slow_modules": policy.slow_modules,
             "slow_part": policy.slow_part,
+            "factories": policy.factories,
             "reconnect_delay": policy.reconnect_delay,
             "reconnect_max": policy.reconnect_max,
             "lids": policy.lids,

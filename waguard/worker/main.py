@@ -33,6 +33,7 @@ from waguard.wire.protocol import (
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_NOT_STARTED,
     EXIT_CREDENTIALS_LOST,
+    EXIT_EXPORTS_MISSING,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
     EXIT_PAGE_NOT_READY,
@@ -79,7 +80,7 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page import PageUnreachableError, WhatsAppPage
+from waguard.worker.page import ExportsMissingError, PageUnreachableError, WhatsAppPage
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 from waguard.worker.told import KINDS, asked, people, word
 
@@ -236,7 +237,7 @@ class SessionWorker:
             try:
                 await self._reach(self._page, self._page.load)
             except WaguardError as error:
-                raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+                raise _not_ready(error) from None
             self._changed.set()
 
     async def _lock_profile(self) -> ProfileLock:
@@ -281,7 +282,7 @@ class SessionWorker:
             self._page_opened.set()
             await self._reach(self._page, self._page.open)
         except WaguardError as error:
-            raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+            raise _not_ready(error) from None
 
     def _hold_messages(self) -> None:
         """Until the daemon has said from when on they are wanted."""
@@ -498,6 +499,9 @@ class SessionWorker:
                 self._changed.set()
             case "loaded":  # by itself, too
                 self._hold_messages()
+            case "unusable":  # it has loaded itself anew: once more, and then the worker ends
+                logger.error("the page is of no use", why=word(told))
+                self._to_reload.set()
             case _:
                 self._changed.set()
 
@@ -617,6 +621,11 @@ class SessionWorker:
         if self._chromium and self._care:
             await self._chromium.close()
             await self._care.ended(orderly=await self._chromium.exited == 0)
+
+
+def _not_ready(error: WaguardError) -> WorkerEndError:
+    missing = isinstance(error, ExportsMissingError)
+    return WorkerEndError(EXIT_EXPORTS_MISSING if missing else EXIT_PAGE_NOT_READY, error.line())
 
 
 async def _round_trip(

@@ -20,6 +20,26 @@
   const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
+  // What waguard uses of wa-js's exports, by wa-js's names; of those with a | one is enough. WhatsApp
+  // registers its modules long before they can be had (wa-js#3496), so each is really read. On the QR
+  // screen nothing but linking is needed; without the last ones a session still sends and receives.
+  const LINKING = [
+    'Stream', 'Socket', 'Conn', 'Cmd', 'UserPrefs', 'Base64', 'functions.isAuthenticated', 'functions.isRegistered',
+    'multidevice.waSignalStore', 'multidevice.waNoiseInfo', 'multidevice.adv',
+  ];
+  const MESSAGING = [
+    'ChatStore', 'MsgStore', 'ContactStore', 'MsgKey', 'WidFactory', 'ChatModel', 'MsgModel',
+    'functions.findOrCreateLatestChat', 'functions.addAndSendMsgToChat', 'functions.getEphemeralFields',
+    'functions.getSearchContext', 'functions.unixTime', 'functions.msgFindByDirection|functions.msgFindQuery',
+    'lidPnCache|ApiContact',
+  ];
+  const FURTHER = [
+    'functions.queryWidExists', 'functions.genLinkDeviceCodeForPhoneNumber', 'functions.initializeAltDeviceLinking',
+    'MediaPrep', 'OpaqueData',
+  ];
+  const isThere = (path) => attempt(() => path.split('.').reduce((part, name) => part[name], W.whatsapp)) !== null;
+  const missing = (names) => names.filter((name) => !name.split('|').some(isThere));
+
   // Whose LID it is may be known later than the LID, and change: what is new is told, each once.
   const MOST_UNKNOWN = 1_000;
   const numbers = new Map();
@@ -224,6 +244,10 @@
 
   window.__waguard = {
     wpp: W,
+    unresolved() {
+      const isSignedIn = attempt(() => W.conn.isAuthenticated()) === true;
+      return { needed: missing(isSignedIn ? [...LINKING, ...MESSAGING] : LINKING), further: missing(FURTHER) };
+    },
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};
       const authenticated = attempt(() => W.conn.isAuthenticated());

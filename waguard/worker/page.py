@@ -5,10 +5,15 @@ modules exist says *injected* and never *ready*. So after each load event: wait 
 modules exist (or a deadline), evaluate wa-js and the hook; not ready after a while → evaluate
 again, which recovers it → reload → give up. WhatsApp reloads itself on a logout, hence after
 *each* load event.
+
+*Ready* proves little, too: a module may be registered long before it can be had, and wa-js keeps in
+mind what it did not find until another one is registered (wa-js#3640). So what waguard uses is resolved
+before the page is called ready, and a fresh wa-js looks for what is missing.
 """
 
 import asyncio
 import base64
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -41,6 +46,10 @@ CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
 MEDIA_DEADLINE: Final = 15.0  # s
 CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 INJECTIONS: Final = 2
+RESOLVE_DEADLINE: Final = 16.0  # s for wa-js to find in the page what waguard uses of it
+LOOK_AGAIN: Final = (0.25, 0.5, 1.0, 2.0)  # s before each further injection; the last one repeats
+NAMED_AT_MOST: Final = 10  # exports in one message
+NAMES_LIMIT: Final = 100
 LOADS: Final = 2
 
 _LOOK_EVERY: Final = 20  # ms, inside the page
@@ -57,6 +66,18 @@ _MODULES: Final = """(() => { try {
 
 class PageNotReadyError(WaguardError):
     """WhatsApp's page did not become usable; the message says how far it came."""
+
+
+class ExportsMissingError(PageNotReadyError):
+    """wa-js cannot resolve what waguard uses of it: it does not fit this version of WhatsApp Web."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+        named = ", ".join(names[:NAMED_AT_MOST])
+        super().__init__(
+            f"wa-js cannot resolve {named}{more} in this version of WhatsApp Web",
+            remedy="look for a newer wa-js (whatsapp.wajs)",
+        )
 
 
 class NotTransmittedError(WaguardError):
@@ -87,6 +108,14 @@ class Reading:
     """The linked account as a wid (``<digits>@c.us``)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """wa-js's exports that are not there: those without which nothing works, and further ones."""
+
+    needed: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOutcome:
     """wa-js's answer to a send: the ack, its word for the result, unix time."""
@@ -108,6 +137,8 @@ class WhatsAppPage:
         self._tell = tell
         self._injection: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loading = False
+        """Somebody waits for it to become ready."""
 
     async def open(self) -> None:
         """Navigate and wait until wa-js is ready; once on each object, ``load`` after it.
@@ -122,7 +153,16 @@ class WhatsAppPage:
 
     async def load(self) -> None:
         """Navigate, and again where it did not become ready; raises as ``open``."""
+        self._loading = True
+        try:
+            await self._load()
+        finally:
+            self._loading = False
+
+    async def _load(self) -> None:
         for load in range(1, LOADS + 1):
+            if self._ready.done():  # of the page that is there now
+                self._ready = asyncio.get_running_loop().create_future()
             try:
                 await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
                 async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
@@ -132,12 +172,13 @@ class WhatsAppPage:
                     raise PageUnreachableError(error.message) from None
                 raise PageNotReadyError(error.message) from None
             except (PageNotReadyError, DevToolsTimeoutError, TimeoutError) as error:
+                if load == LOADS and isinstance(error, PageNotReadyError):
+                    raise
                 if load == LOADS:
                     raise PageNotReadyError(
                         str(error) or f"{self._url} did not finish loading"
                     ) from None
                 logger.warning("page not ready, loading it again", why=str(error))
-                self._ready = asyncio.get_running_loop().create_future()
             else:
                 return
 
@@ -170,22 +211,51 @@ class WhatsAppPage:
     async def _inject(self, ready: asyncio.Future[None]) -> None:
         try:
             await self._wait(_MODULES, MODULES_DEADLINE)
-            for injection in range(1, INJECTIONS + 1):
-                await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
-                await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
-                self._tell("settling", None)
-                if await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE):
-                    # again: only a ready wa-js has every part that the hook needs
-                    await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
-                    ready.set_result(None)
-                    self._tell("changed", "injected")
-                    return
-                logger.warning("wa-js injected but not ready", injection=injection)
-            raise PageNotReadyError(f"wa-js did not become ready on {self._url}")  # noqa: TRY301
+            await self._make_usable()
+            ready.set_result(None)
+            self._tell("changed", "injected")
         except (DevToolsError, EvaluationError, PageNotReadyError) as error:
+            known = isinstance(error, PageNotReadyError)
             if not ready.done():
-                ready.set_exception(PageNotReadyError(str(error)))
+                ready.set_exception(error if known else PageNotReadyError(str(error)))
                 ready.exception()  # whoever waits has seen it; nobody may wait
+            if not self._loading:
+                self._tell("unusable", str(error))
+
+    async def _make_usable(self) -> None:
+        """Inject until wa-js is ready, and has what waguard uses of it."""
+        end = time.monotonic() + RESOLVE_DEADLINE
+        for injection in itertools.count(1):
+            await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
+            await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+            self._tell("settling", None)
+            is_ready = await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE)
+            if is_ready:
+                # again: only a ready wa-js has every part that the hook needs
+                await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+            missing = await self._unresolved()
+            if is_ready and not missing.needed and (not missing.further or injection > INJECTIONS):
+                if missing.further:
+                    logger.warning("wa-js lacks some exports", names=", ".join(missing.further))
+                return
+            logger.warning(
+                "wa-js injected but not usable",
+                injection=injection,
+                ready=is_ready,
+                missing=", ".join([*missing.needed, *missing.further][:NAMED_AT_MOST]),
+            )
+            if injection >= INJECTIONS and (not is_ready or time.monotonic() > end):
+                if missing.needed:
+                    raise ExportsMissingError(missing.needed)
+                raise PageNotReadyError(f"wa-js did not become ready on {self._url}")
+            await asyncio.sleep(LOOK_AGAIN[min(injection, len(LOOK_AGAIN)) - 1])
+
+    async def _unresolved(self) -> Unresolved:
+        told = await self._session.evaluate(
+            "window.__waguard ? window.__waguard.unresolved() : null", timeout=CALL_DEADLINE
+        )
+        told = told if isinstance(told, dict) else {}
+        return Unresolved(*(_names(told.get(kind)) for kind in ("needed", "further")))
 
     async def _wait(self, condition: str, deadline: float) -> bool:
         expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)
@@ -291,6 +361,11 @@ class WhatsAppPage:
             " })()",
             timeout=timeout,
         )
+
+
+def _names(told: Any) -> tuple[str, ...]:
+    listed = told[:NAMES_LIMIT] if isinstance(told, list) else []
+    return tuple(name for one in listed if (name := word(one)))
 
 
 def _listed(told: Any, name: str) -> list[Any]:
