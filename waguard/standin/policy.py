@@ -46,6 +46,8 @@ class Policy:
     """Each connection of a page is told of a newer version: a reload does not bring it."""
     ghosts: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many log-ins to come are never answered, and the page takes that for a connection under way."""
+    codes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """So many requests for pairing codes to come are granted, then they are answered 429; None: all."""
     sync: Seconds = 0.3
     """How long the stream is SYNCING after a pairing."""
     history: bool = True

@@ -21,6 +21,7 @@ from typing import Self
 from aiohttp import web
 
 from waguard.standin.certificate import make_certificate
+from waguard.standin.limits import Limits
 from waguard.standin.link import MAX_STANZA, PageLink
 from waguard.standin.phone import Phone, phone_app
 from waguard.standin.policy import Policy
@@ -44,7 +45,8 @@ class StandIn:
     def __init__(self, port: int = 0, phone_port: int = 0, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self.whatsapp = WhatsApp(self.policy)
-        self.phone = Phone(self.whatsapp)
+        self.limits = Limits(self.whatsapp)
+        self.phone = Phone(self.whatsapp, self.limits)
         self._ports = (port, phone_port)
         self._runners: list[web.AppRunner] = []
         self._sockets: set[web.WebSocketResponse] = set()
@@ -171,7 +173,7 @@ class StandIn:
         await ws.prepare(request)
         self._sockets.add(ws)
         try:
-            await PageLink(self.whatsapp, ws).serve()
+            await PageLink(self.whatsapp, self.limits, ws).serve()
         finally:
             self._sockets.discard(ws)
         return ws

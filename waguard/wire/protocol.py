@@ -127,6 +127,8 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     """Refuse a number that has no chat here and no WhatsApp."""
     absent: bool = False
     """It was asked of late: it has none."""
+    hold: bool = False
+    """Send it only where it is no first contact."""
 
 
 class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
@@ -144,6 +146,7 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     mentions: tuple[str, ...] = ()
     first_contact_check: bool = False
     absent: bool = False
+    hold: bool = False
 
 
 class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
@@ -268,6 +271,9 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
+    locked_until: At | None = None
+    """Unix time until which WhatsApp takes no first contacts, by its page; 0: it takes them, None: it
+    does not say."""
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
@@ -423,6 +429,8 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     error: Words | None = None
     ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
+    standing: Word | None = None
+    """What its chat was before (``policy.first_contacts.Standing``), where the page said it."""
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
@@ -435,13 +443,15 @@ class Value(Struct, tag="value", frozen=True, kw_only=True):
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
-    """The call was not done; ``kind`` is not_ready, paused (it is a first contact, and there were
-    too many), refused, timeout or error."""
+    """The call was not done; ``kind`` is not_ready, refused, timeout, error, too_often (WhatsApp's
+    429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held."""
 
     kind: Word
     error: Words
     field: Word | None = None
     """Of the request; None: no single one is to blame."""
+    standing: Word | None = None
+    """As ``Sent`` has it."""
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

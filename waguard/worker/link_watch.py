@@ -37,6 +37,8 @@ class LinkWatch:
     """Unix time; None: no linking waits for the account's passkey."""
     update_offered: bool = False
     covered: bool = False
+    locked_until: float | None = None
+    """As ``Reading`` has it."""
     socket: str | None = None
     _was_connected: bool = False
     """With this pairing and this browser."""
@@ -49,6 +51,7 @@ class LinkWatch:
         self.link = self._judge(facts)
         self.details = blocked_because(facts)
         self.update_offered, self.covered = facts.update_offered, facts.covered
+        self.locked_until = reading.locked_until
         self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"
         if found := PHONE.match(reading.me or ""):  # a @lid is no phone number
             self.phone = found[1]

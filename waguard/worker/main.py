@@ -80,7 +80,12 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page import ExportsMissingError, PageUnreachableError, WhatsAppPage
+from waguard.worker.page import (
+    ExportsMissingError,
+    PageUnreachableError,
+    TooOftenError,
+    WhatsAppPage,
+)
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 from waguard.worker.told import KINDS, asked, people, word
 
@@ -531,6 +536,7 @@ class SessionWorker:
                 update_offered=watch.update_offered,
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
+                locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,
             )
@@ -553,7 +559,7 @@ class SessionWorker:
                 return await self._send(self._page, call)
             case PairingCode(phone=phone):
                 self._watch.passkey_over()
-                return Value(text=await self._page.pairing_code(phone))
+                return await _pairing_code(self._page, phone)
             case RefreshQr():
                 self._watch.refreshed()
                 self._watch.passkey_over()
@@ -621,6 +627,13 @@ class SessionWorker:
         if self._chromium and self._care:
             await self._chromium.close()
             await self._care.ended(orderly=await self._chromium.exited == 0)
+
+
+async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:
+    try:
+        return Value(text=await page.pairing_code(phone))
+    except TooOftenError as error:
+        return Failed(kind="too_often", error=error.message)
 
 
 def _not_ready(error: WaguardError) -> WorkerEndError:

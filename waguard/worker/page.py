@@ -33,7 +33,7 @@ from waguard.worker.devtools import (
     NavigationError,
     PageSession,
 )
-from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ack, moment, word
+from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
@@ -50,6 +50,7 @@ RESOLVE_DEADLINE: Final = 16.0  # s for wa-js to find in the page what waguard u
 LOOK_AGAIN: Final = (0.25, 0.5, 1.0, 2.0)  # s before each further injection; the last one repeats
 NAMED_AT_MOST: Final = 10  # exports in one message
 NAMES_LIMIT: Final = 100
+STANDINGS_AT_MOST: Final = 100  # a session has fewer sends at a time
 LOADS: Final = 2
 
 _LOOK_EVERY: Final = 20  # ms, inside the page
@@ -85,13 +86,17 @@ class NotTransmittedError(WaguardError):
 
 
 class NotSendableError(WaguardError):
-    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, or
-    no_chat with the page's error."""
+    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, held,
+    or no_chat with the page's error."""
 
     def __init__(self, reason: str, why: str | None = None) -> None:
         super().__init__(f"the page refused: {reason}")
         self.reason = reason
         self.why = why
+
+
+class TooOftenError(WaguardError):
+    """WhatsApp was asked too often (429)."""
 
 
 class PageUnreachableError(WaguardError):
@@ -106,6 +111,8 @@ class Reading:
     code: str | None
     me: str | None
     """The linked account as a wid (``<digits>@c.us``)."""
+    locked_until: float | None = None
+    """Unix time until which WhatsApp takes no first contacts, 0: it does; None: the page does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,8 @@ class WhatsAppPage:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading = False
         """Somebody waits for it to become ready."""
+        self._standings: dict[str, str] = {}
+        """Of the chats of sends under way, by the message's id."""
 
     async def open(self) -> None:
         """Navigate and wait until wa-js is ready; once on each object, ``load`` after it.
@@ -198,7 +207,18 @@ class WhatsAppPage:
         except (ValueError, LookupError, TypeError, RecursionError):
             logger.error("the page told something odd", characters=len(payload))
             return
-        self._tell(kind, data)
+        if kind == "standing":
+            self._note_standing(data)
+        else:
+            self._tell(kind, data)
+
+    def _note_standing(self, told: Any) -> None:
+        told = told if isinstance(told, dict) else {}
+        message_id, standing = word(told.get("id"), ID_LIMIT), word(told.get("standing"))
+        if message_id and standing:
+            self._standings[message_id] = standing
+            while len(self._standings) > STANDINGS_AT_MOST:
+                del self._standings[next(iter(self._standings))]
 
     def _on_load(self) -> None:
         self._tell("loaded", None)
@@ -271,7 +291,8 @@ class WhatsAppPage:
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent.
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent,
+        hold (refuse a first contact).
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.
@@ -336,9 +357,16 @@ class WhatsAppPage:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
         return bool(await self._call("exists", chat))
 
+    def standing_of(self, message_id: str) -> str | None:
+        """What its chat was before it was sent, in the hook's word; None: it never came so far. Once."""
+        return self._standings.pop(message_id, None)
+
     async def pairing_code(self, phone: str) -> str:
-        """Eight characters to be typed on the phone."""
-        return word(await self._call("pairingCode", phone)) or ""
+        """Eight characters to be typed on the phone. Raises ``TooOftenError``."""
+        told = await self._call("pairingCode", phone)
+        if isinstance(told, dict) and told.get("refused") == "too_often":
+            raise TooOftenError("WhatsApp answers 429: it was asked for too many pairing codes")
+        return word(told) or ""
 
     async def refresh_qr(self) -> None:
         """Have a new code shown."""
@@ -395,8 +423,12 @@ def _reading(told: Any) -> Reading:
         covered=told.get("covered") is True,
     )
     fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
+    locked = told.get("locked")
     return Reading(
-        facts=facts, code=word(code, CODE_LIMIT) if fits else None, me=word(told.get("me"))
+        facts=facts,
+        code=word(code, CODE_LIMIT) if fits else None,
+        me=word(told.get("me")),
+        locked_until=0.0 if locked == 0 else moment(locked),
     )
 
 
