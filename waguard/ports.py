@@ -746,6 +746,9 @@ class Sessions(Protocol):
         ``hoping``: wait also where only a person can help.
         """
 
+    def first_contacts_pause(self, session_id: str) -> float:
+        """Seconds for which nobody new is written to; 0: a first contact may be tried."""
+
     async def correct(self) -> list[Correction]:
         """Make rows, memory and host agree now; what was done for it.
 

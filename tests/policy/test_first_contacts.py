@@ -16,6 +16,7 @@ from waguard.policy.first_contacts import (
     after,
     by_word,
     is_active,
+    is_disproved,
     is_locked,
     is_on_trial,
     lock,
@@ -68,7 +69,7 @@ def told(*happened: tuple[Standing, Result]) -> Streak:
     ],
 )
 def test_three_in_a_row_while_other_chats_go_on(
-    happened: list[tuple[Standing, Result]], locked: bool
+    *, happened: list[tuple[Standing, Result]], locked: bool
 ) -> None:
     assert is_locked(told(*happened), None, now=NOW) is locked
 
@@ -84,7 +85,7 @@ def test_without_a_date_each_pause_is_longer() -> None:
         assert is_locked(told((FIRST, REFUSED)), pause, now=now), "one that is tried is enough"
     hours = [1, 2, 4, 8, 16, 24, 24]
     assert lengths == [hour * 3_600.0 for hour in hours]
-    assert (FIRST_GUESS, LONGEST_GUESS) == (lengths[0], lengths[-1])
+    assert (lengths[0], lengths[-1]) == (FIRST_GUESS, LONGEST_GUESS)
     assert pause
     assert pause.since == NOW
 
@@ -158,3 +159,16 @@ def test_the_words_name_cause_and_date() -> None:
     assert "until 2026-11-18 11:07 UTC" in str(paused)
     assert "names no date" in str(lock(None, now=NOW))
     assert "names no date" not in str(lock(None, now=NOW, named=NOW + NO_DATE + 1))
+
+
+def test_a_first_contact_that_is_sent_ends_a_guess_and_no_word_of_whatsapps() -> None:
+    guessed, named = lock(None, now=NOW), lock(None, now=NOW, named=NOW + 86_400)
+    assert is_disproved(guessed, now=NOW)
+    assert not is_disproved(named, now=NOW)
+    assert is_disproved(named, now=named.until)
+    assert not is_disproved(rest(None, now=NOW), now=NOW)
+
+
+def test_no_number_of_pauses_is_too_large() -> None:
+    many = Pause(cause=Cause.LOCKED, since=NOW, until=NOW, times=1_000_000)
+    assert lock(many, now=NOW).until == NOW + LONGEST_GUESS

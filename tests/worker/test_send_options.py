@@ -44,7 +44,9 @@ async def shared() -> AsyncIterator[BrowserSession]:
 @pytest.fixture
 def browser(shared: BrowserSession) -> BrowserSession:
     """With a healthy WhatsApp."""
-    shared.standin.policy.update({"exists": {}, "exists_error": False, "exists_silent": False, "exists_too_often": False})
+    shared.standin.policy.update(
+        {"exists": {}, "exists_error": False, "exists_silent": False, "exists_too_often": False}
+    )
     shared.standin.whatsapp.asked.clear()
     return shared
 

@@ -154,7 +154,9 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
     assert page.looked == []
 
 
-@pytest.mark.parametrize("answer", [SendOutcome(ack=-1, result="ERROR_UNKNOWN", at=1), DevToolsTimeoutError("")])
+@pytest.mark.parametrize(
+    "answer", [SendOutcome(ack=-1, result="ERROR_UNKNOWN", at=1), DevToolsTimeoutError("")]
+)
 async def test_what_the_chat_was_before_is_said_however_it_ended(
     answer: SendOutcome | Exception,
 ) -> None:

@@ -16,6 +16,7 @@ FIRST_GUESS: Final = 3_600.0  # s; WhatsApp named no date: it doubles with each 
 LONGEST_GUESS: Final = 86_400.0  # s
 LOOK_UPS_REST: Final = 900.0  # s after a question for a number that was answered 429
 NO_DATE: Final = 300.0  # s; WhatsApp's page notes a minute where its server names no date
+_DOUBLED_AT_MOST: Final = 10
 FORGOTTEN: Final = 86_400.0  # s after a pause, from which on a refusal is the first one again
 
 
@@ -130,8 +131,14 @@ def lock(before: Pause | None, *, now: float, named: float | None = None) -> Pau
     guesses = before.times if before and goes_on else 0
     if named is not None and named > now + NO_DATE:
         return Pause(cause=Cause.LOCKED, since=since, until=named, said=True, times=guesses)
-    length = min(FIRST_GUESS * 2**guesses, LONGEST_GUESS)
+    length = min(FIRST_GUESS * 2 ** min(max(guesses, 0), _DOUBLED_AT_MOST), LONGEST_GUESS)
     return Pause(cause=Cause.LOCKED, since=since, until=now + length, times=guesses + 1)
+
+
+def is_disproved(pause: Pause, *, now: float) -> bool:
+    """Whether a first contact that WhatsApp took ends it: not what WhatsApp itself has named, and not
+    what is about questions for numbers."""
+    return pause.cause is Cause.LOCKED and not (pause.said and now < pause.until)
 
 
 def rest(before: Pause | None, *, now: float) -> Pause:

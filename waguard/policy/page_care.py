@@ -44,6 +44,7 @@ class Kind(StrEnum):
     ACKS_IN_VAIN = auto()
     MEMORY_IN_VAIN = auto()
     ACTION_REQUIRED = auto()
+    FIRST_CONTACTS_PAUSED = auto()
 
 
 ADVICE: Final = {
@@ -58,17 +59,21 @@ ADVICE: Final = {
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
     Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
     " where WhatsApp asks there.",
+    Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until then, and"
+    " to fewer people after it; whoever writes to you first can be answered at once.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One of them, of one session. ``since`` is unix time; ``expires_in`` in seconds, where it ends."""
+    """One of them, of one session. ``since`` and ``until`` are unix time; ``expires_in`` in seconds,
+    where it ends by itself."""
 
     kind: Kind
     message: str
     since: float
     expires_in: float | None = None
+    until: float | None = None
 
     @property
     def remedy(self) -> str:

@@ -22,9 +22,7 @@ MAX_STANZA = 1 << 24  # bytes; files go by HTTP, not through here
 class PageLink:
     """Serves one WebSocket until either side closes it."""
 
-    def __init__(
-        self, whatsapp: WhatsApp, limits: Limits, socket: web.WebSocketResponse
-    ) -> None:
+    def __init__(self, whatsapp: WhatsApp, limits: Limits, socket: web.WebSocketResponse) -> None:
         self._limits = limits
         self._whatsapp, self._policy, self._socket = whatsapp, whatsapp.policy, socket
         self._outgoing: asyncio.Queue[Stanza | None] = asyncio.Queue()

@@ -381,9 +381,7 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "modal": (Request, lambda p, r: p.modal(r.phone)),
     "timelock": (
         Timelock,
-        lambda p, r: p.timelock(
-            r.phone, r.way, seconds=r.seconds, undated=r.undated, over=r.over
-        ),
+        lambda p, r: p.timelock(r.phone, r.way, seconds=r.seconds, undated=r.undated, over=r.over),
     ),
     "block": (BlockAccount, lambda p, r: p.block(r.phone, r.kind)),
 }

@@ -37,8 +37,9 @@ DAY: Final = 86_400.0  # s
 
 
 class Intake:
-    """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, ``active`` is told of
-    each message; ``begin`` runs what takes time as a task."""
+    """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, ``answered`` those too
+    and whether it refused them, ``active`` is told of each message; ``begin`` runs what takes time as
+    a task."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Intake:
         ledger: Ledger,
         *,
         acked: Callable[[Iterable[str]], None],
+        answered: Callable[..., None],
         active: Callable[[], None],
         publish: Callable[..., None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
@@ -53,6 +55,7 @@ class Intake:
         self._around = around
         self._ledger = ledger
         self._acked = acked
+        self._answered = answered
         self._active = active
         self._publish = publish
         self._begin = begin
@@ -98,6 +101,7 @@ class Intake:
             case Ack() as ack:
                 if ack.ack:
                     self._acked(ack.ids)
+                    self._answered(ack.ids, refused=ack.ack < 0)
                 news = self._order.forward(ack)
                 return translate.acks(row, news, event.at) if news else ()
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:

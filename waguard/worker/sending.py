@@ -72,9 +72,7 @@ async def send(
     return msgspec.structs.replace(outcome, standing=standing)
 
 
-async def _outcome(
-    page: WhatsAppPage, call: SendText | SendMedia, people: People
-) -> Sent | Failed:
+async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
     try:
         outcome = await _transmit(page, call)
     except (NotTransmittedError, ElsewhereError) as error:
