@@ -378,6 +378,8 @@ class Move:
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
     """It is to hear it also where no reply was written."""
+    queued: bool = False
+    """With the step: from now on nobody waits for its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
