@@ -20,6 +20,7 @@ from waguard.policy.first_contacts import (
     is_locked,
     is_on_trial,
     lock,
+    refused_after_all,
     rest,
 )
 
@@ -49,10 +50,11 @@ def told(*happened: tuple[Standing, Result]) -> Streak:
         ([*[(FIRST, REFUSED)] * 2, (OTHER, REFUSED), (FIRST, REFUSED)], True),
         # silence is the connection's, until another chat proves the contrary
         ([(FIRST, SILENT)] * 9, False),
-        ([*[(FIRST, SILENT)] * 3, (OTHER, SENT)], True),
-        ([*[(FIRST, SILENT)] * 3, (ANSWERED, SENT)], True),
-        ([*[(FIRST, SILENT)] * 3, (ANSWERED, SILENT), (ANSWERED, SENT)], False),
-        ([*[(FIRST, SILENT)] * 2, (ANSWERED, SENT), (FIRST, REFUSED)], True),
+        ([*[(FIRST, SILENT)] * 9, (OTHER, SENT)], False),
+        ([(FIRST, SILENT), (OTHER, SENT)] * 3, True),
+        ([(FIRST, SILENT), (ANSWERED, SENT)] * 3, True),
+        ([(FIRST, SILENT), (ANSWERED, SILENT), (ANSWERED, SENT)] * 3, False),
+        ([*[(FIRST, SILENT), (ANSWERED, SENT)] * 2, (FIRST, REFUSED)], True),
     ],
     ids=[
         "two",
@@ -62,6 +64,7 @@ def told(*happened: tuple[Standing, Result]) -> Streak:
         "a known chat is refused",
         "an unanswered chat is refused",
         "silence",
+        "an outage",
         "silence and a group",
         "silence and a known chat",
         "silence everywhere",
@@ -72,6 +75,12 @@ def test_three_in_a_row_while_other_chats_go_on(
     *, happened: list[tuple[Standing, Result]], locked: bool
 ) -> None:
     assert is_locked(told(*happened), None, now=NOW) is locked
+
+
+def test_a_late_refusal_counts_once() -> None:
+    assert refused_after_all(told((FIRST, SILENT))) == Streak(refused=1)
+    assert refused_after_all(told((FIRST, SILENT), (OTHER, SENT))) == Streak(refused=1)
+    assert refused_after_all(told((FIRST, REFUSED))) == Streak(refused=2)
 
 
 def test_without_a_date_each_pause_is_longer() -> None:

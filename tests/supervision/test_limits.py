@@ -167,8 +167,8 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     worker, page.locked = empty.process(), "uncertain"
     for number in range(3):
         assert await send(empty, f"{number}@c.us") is UnacknowledgedError
-    assert empty.it.first_contacts_pause("s") == 0.0, "it may be the connection"
-    assert await send(empty, KNOWN) is None
+        assert empty.it.first_contacts_pause("s") == 0.0, "it may be the connection"
+        assert await send(empty, KNOWN) is None
     assert empty.it.first_contacts_pause("s") == FIRST_GUESS
     for _ in range(600):
         await tick(empty)
@@ -180,21 +180,23 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
 async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> None:
     await up(empty)
     page.locked = "uncertain"
-    for number in range(3):
+    for number in range(2):
         await send(empty, f"{number}@c.us")
+        assert await send(empty, KNOWN) is None
     process = empty.process()
     process.event(Ack(ids=("true_0@c.us_1",), chat="0@c.us", ack=1))
     await wait_until(lambda: process.stored, "it is taken")
+    await send(empty, "2@c.us")
     assert await send(empty, KNOWN) is None
     assert empty.it.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
     page.locked = "refused"
-    for number in (3, 4):
-        await send(empty, f"{number}@c.us")
-    process.event(
-        Ack(ids=("true_7@lid_1",), chat="7@lid", ack=-1)
-    )  # of a message that waits no more
-    await wait_until(lambda: len(process.stored) == 2, "it is taken")
-    assert empty.it.first_contacts_pause("s") == 0.0
+    await send(empty, "3@c.us")
+    process.event(Ack(ids=("true_7@lid_9",), chat="7@lid", ack=-1))  # of long ago
+    process.event(Ack(ids=("true_2@c.us_1",), chat="2@c.us", ack=-1))
+    await wait_until(lambda: len(process.stored) == 3, "they are taken")
+    assert empty.it.first_contacts_pause("s") == 0.0, "two were refused, one of them late"
+    await send(empty, "4@c.us")
+    assert empty.it.first_contacts_pause("s") == FIRST_GUESS
 
 
 async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: Page) -> None:

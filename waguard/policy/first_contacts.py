@@ -52,9 +52,10 @@ class Streak:
 
     refused: int = 0
     silent: int = 0
-    """Without an answer, and without a proof that the connection was well."""
+    """Without an answer, since another chat's message was acknowledged."""
     dropped: int = 0
-    """Without an answer, and a later message to another chat was acknowledged."""
+    """Times that some were, and a later message to another chat was acknowledged; a while without any
+    answer, however many fall into it, is one time."""
 
     @property
     def count(self) -> int:
@@ -98,13 +99,22 @@ def after(streak: Streak, standing: Standing, result: Result) -> Streak:
         case Standing.FIRST, Result.SILENT:
             return replace(streak, silent=streak.silent + 1)
         case _, Result.SENT:
-            return replace(streak, silent=0, dropped=streak.dropped + streak.silent)
+            return replace(streak, silent=0, dropped=streak.dropped + min(streak.silent, 1))
         case _, Result.SILENT:  # it may be the connection
             return replace(streak, silent=0)
         case Standing.ANSWERED, Result.REFUSED:  # it is not about first contacts
             return Streak()
         case _:
             return streak
+
+
+def refused_after_all(streak: Streak) -> Streak:
+    """What is known when one that was without an answer got it late: it counts once."""
+    if streak.silent:
+        streak = replace(streak, silent=streak.silent - 1)
+    elif streak.dropped:
+        streak = replace(streak, dropped=streak.dropped - 1)
+    return replace(streak, refused=streak.refused + 1)
 
 
 def is_locked(streak: Streak, before: Pause | None, *, now: float) -> bool:

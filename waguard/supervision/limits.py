@@ -29,6 +29,7 @@ from waguard.policy.first_contacts import (
     is_locked,
     is_on_trial,
     lock,
+    refused_after_all,
     rest,
 )
 from waguard.policy.identity import parse
@@ -190,7 +191,10 @@ class Limits:
         for stem in map(_stem, ids if self._silent else ()):
             if stem in self._silent:
                 del self._silent[stem]
-                self._count(Standing.FIRST, Result.REFUSED if refused else Result.SENT)
+                if refused:
+                    self._judge(refused_after_all(self._streak))
+                else:
+                    self._count(Standing.FIRST, Result.SENT)
 
     def said(self, locked_until: float | None) -> None:
         """By WhatsApp's page; as ``Report`` has it."""
@@ -215,10 +219,13 @@ class Limits:
         first, active = standing is Standing.FIRST, is_active(before, now=now)
         if first and active and result is not Result.SENT:
             return  # it was on its way when the pause began
-        self._streak = after(self._streak, standing, result)
         if first and result is Result.SENT and before and is_disproved(before, now=now):
             self._pause(None)
-        elif is_locked(self._streak, before, now=now):
+        self._judge(after(self._streak, standing, result))
+
+    def _judge(self, streak: Streak) -> None:
+        self._streak, now, before = streak, self._clock.wall(), self._last
+        if not is_active(before, now=now) and is_locked(streak, before, now=now):
             self._pause(lock(before, now=now, named=self._named))
 
     def _pause(self, pause: Pause | None) -> None:
