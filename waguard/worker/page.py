@@ -239,7 +239,7 @@ class WhatsAppPage:
             if not ready.done():
                 ready.set_exception(error if known else PageNotReadyError(str(error)))
                 ready.exception()  # whoever waits has seen it; nobody may wait
-            if not self._loading:
+            if known and not self._loading:  # else it is on its way elsewhere, and is loaded again
                 self._tell("unusable", str(error))
 
     async def _make_usable(self) -> None:
