@@ -142,7 +142,7 @@ async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -
     daemon.settings = {
         **daemon.settings,
         "WAGUARD_SEND__TIMEOUT": "1.5",
-        "WAGUARD_SEND__ACK_LIMIT": "1",
+        "WAGUARD_SEND__ACK_LIMIT": "5",
     }
     before = await paired(world)
     standin.phone.timelock(PHONE, way="drop")

@@ -18,7 +18,7 @@ from waguard.policy.link import Link
 from waguard.policy.page_care import Kind
 from waguard.supervision import limits as under_test
 from waguard.supervision.limits import TRIED_FOR, Limits
-from waguard.wire.protocol import Ack, Call, Failed, PairingCode, SendText, Sent, Value
+from waguard.wire.protocol import Ack, Acks, Call, Failed, PairingCode, SendText, Sent, Value
 
 KNOWN, GROUP = "known@c.us", "group@g.us"
 
@@ -32,8 +32,11 @@ class Page:
         self.held: list[str] = []
         self.sent: list[str] = []
         self.release: asyncio.Event | None = None
+        self.shown: dict[str, int] = {}
 
     async def answer(self, call: Call) -> Sent | Value | Failed:
+        if isinstance(call, Acks):
+            return Value(acks=self.shown)
         if not isinstance(call, SendText):
             return Value()
         name = call.message_id
@@ -175,6 +178,42 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     await asyncio.sleep(0)
     assert (empty.session().acks.late, empty.process()) == (None, worker)
     assert not world.audited("acks_missing")
+
+
+async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
+    empty: Bench, world: World, page: Page
+) -> None:
+    await up(empty)
+    worker, page.locked = empty.process(), "uncertain"
+    for number in range(2):
+        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+    page.shown = {f"true_{number}@c.us_1": 0 for number in range(2)}
+    for _ in range(62):
+        await tick(empty)
+        await asyncio.sleep(0)
+    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await tick(empty)
+    await until(empty.session(), lambda s: s.process is not worker and s.link is Link.CONNECTED)
+    assert world.audited("acks_missing")
+
+
+async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
+    empty: Bench, world: World, page: Page
+) -> None:
+    await up(empty)
+    release = asyncio.Event()
+    page.locked, page.release = "uncertain", release
+    silent = asyncio.create_task(send(empty, "1@c.us"))
+    await wait_until(lambda: empty.process().calls, "it is on its way")
+    page.release = None
+    world.clock.advance(1.0)
+    assert await send(empty, KNOWN) is None
+    release.set()
+    assert await silent is UnacknowledgedError
+    assert not empty.session().acks.overdue
+    for _ in range(90):
+        await tick(empty)
+    assert (empty.session().acks.late, world.audited("acks_missing")) == (None, [])
 
 
 async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> None:

@@ -392,9 +392,8 @@ class Session:
         try:
             outcome = await self.limits.call(self._link, call)
         except UnacknowledgedError as error:
-            # of a first contact WhatsApp may be the cause: a replacement of the worker helps nobody
-            if not self.limits.is_silent(str(error.value)):
-                self.acks.sent(str(error.value), began)
+            message_id = str(error.value)
+            self.acks.sent(message_id, began, first_contact=self.limits.is_silent(message_id))
             raise
         else:
             if isinstance(outcome, protocol.Sent):
