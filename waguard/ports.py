@@ -116,6 +116,8 @@ class SessionRow:
     unpaired: bool = False
     """It has not been connected since it was made, logged out or deleted: it has no profile to
     miss, and a QR code is what comes next."""
+    limits: str | None = None
+    """JSON: what WhatsApp grants no more of for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +178,9 @@ class Store(Protocol):
 
     async def touch(self, session_id: str) -> None:
         """The session was active now."""
+
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        """What WhatsApp grants the session no more of for a while, as JSON; None: nothing."""
 
     async def soft_delete(self, session_id: str) -> None:
         """Mark the row deleted; it is never listed again."""
@@ -374,6 +379,8 @@ class Move:
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
     """It is to hear it also where no reply was written."""
+    queued: bool = False
+    """With the step: from now on nobody waits for its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -773,6 +780,9 @@ class Sessions(Protocol):
 
         ``hoping``: wait also where only a person can help.
         """
+
+    def first_contacts_pause(self, session_id: str) -> float:
+        """Seconds for which nobody new is written to; 0: a first contact may be tried."""
 
     async def correct(self) -> list[Correction]:
         """Make rows, memory and host agree now; what was done for it.

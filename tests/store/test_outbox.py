@@ -145,6 +145,17 @@ async def test_what_became_of_it(store: SqlStore, wall: Wall) -> None:
 
 
 @every_database
+async def test_one_for_which_a_request_waited_may_wait_without_it(store: SqlStore) -> None:
+    number = await keep(store, state=State.SENDING, expires_at=2.5, content=b"a file")
+    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    found = await find(store, number)
+    assert (found.state, found.queued, found.expires_at) == (State.ACCEPTED, True, None)
+    assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', b"a file")
+    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    assert (await find(store, number)).state is State.ACCEPTED
+
+
+@every_database
 async def test_that_it_was_answered_is_kept_also_where_it_has_moved_on(store: SqlStore) -> None:
     number = await keep(store, state=State.READ)
     move = Move(id=number, state=State.SENT, sent_at=5, answered=True)

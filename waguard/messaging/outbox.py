@@ -74,6 +74,7 @@ UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon
 WATCHED_AT_MOST: Final = 1_000
 AT_ONCE: Final = 500  # messages that fail in one transaction
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
+REST_AT_MOST: Final = 60.0  # s for a first contact that was held
 HOUR: Final = 3_600.0  # s
 
 Publish = Callable[..., object]
@@ -311,10 +312,12 @@ class Outbox:
         await asyncio.shield(ticket.stored)
         if ticket.queued:
             return None
-        settings = self._config().send
+        settings, done = self._config().send, ticket.done
+        ends: set[asyncio.Future[Any]] = {done, ticket.waits}
         try:
             async with asyncio.timeout(settings.wait + settings.timeout + MARGIN + REPLY_MARGIN):
-                return await asyncio.shield(ticket.done)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                return done.result() if done.done() else None
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
             raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
 
@@ -441,7 +444,7 @@ class Outbox:
         if not ticket.queued:
             ticket.expires_at = self._wall() + KEPT_FOR
         # what a request waits for goes now or never: no need to write a large file first
-        kept = None if direct and not ticket.queued else content
+        kept = None if direct and not (ticket.queued or ticket.may_queue) else content
         draft = _draft(ticket, State.SENDING if direct else State.ACCEPTED, kept)
         try:
             with contextlib.nullcontext() if direct else lanes.coming(ticket.lane):
@@ -507,7 +510,7 @@ class Outbox:
             pass
         except WaguardError as not_ready:
             error = not_ready
-        if self._lanes_of(ticket.session_id).take_out(ticket):
+        if not ticket.queued and self._lanes_of(ticket.session_id).take_out(ticket):
             self._task(self._end(ticket, error), self._sending)  # a stop gives it its time
 
     def _expire(self, ticket: Ticket) -> None:
@@ -530,6 +533,7 @@ class Outbox:
                 self._send_waiting,
                 self._lose,
                 functools.partial(self._turns.take, session_id),
+                functools.partial(self._sessions.first_contacts_pause, session_id),
             )
         return self._lanes[session_id]
 
@@ -638,6 +642,9 @@ class Outbox:
         if outcome is Outcome.NOT_LEFT and ticket.abandoned:
             result = ticket.abandoned
         final = ticket.abandoned or isinstance(result, OtherNumberError)
+        ticket.held = _is_held(result)
+        if ticket.held and ticket.may_queue and not final and await self._let_it_queue(ticket):
+            return False
         state = after_call(outcome, waits=ticket.queued and not final)
         move = Move(id=ticket.id, state=state, tells=ticket.name)
         if isinstance(result, Sent):
@@ -662,6 +669,21 @@ class Outbox:
         self._tell_later(ticket)
         if state is State.UNCERTAIN:
             self._watch(ticket)
+        return True
+
+    async def _let_it_queue(self, ticket: Ticket) -> bool:
+        """A first contact that may wait does so while those pause, once that is kept; whether it does."""
+        if ticket.queued or self._closing:
+            return False
+        try:
+            self._require_places(1)
+            move = Move(id=ticket.id, state=State.ACCEPTED, queued=True)
+            await asyncio.wait_for(self._journal.keep(move), KEEPING)
+        except (WaguardError, TimeoutError):
+            return False
+        ticket.queued, ticket.expires_at = True, None
+        ticket.begun.clear()
+        ticket.waits.set_result(None)
         return True
 
     # ---- what was not answered ----
@@ -792,10 +814,15 @@ def _outcome(result: Sent | WaguardError) -> Outcome:
             return Outcome.NOT_LEFT
 
 
+def _is_held(result: Sent | WaguardError) -> bool:
+    """Whether it has not left because it is a first contact: its number alone is to blame."""
+    return isinstance(result, UnavailableError) and result.field == "recipient_phone"
+
+
 def _rest(result: Sent | WaguardError) -> float:
-    """Seconds in which it is not tried again: what its number alone is to blame for takes long."""
-    if isinstance(result, UnavailableError) and result.field == "recipient_phone":
-        return float(result.retry_after or 0)
+    """Seconds in which it is not tried again; as long as first contacts pause, it is not anyway."""
+    if isinstance(result, UnavailableError) and _is_held(result):
+        return min(float(result.retry_after or 0), REST_AT_MOST)
     return 0.0
 
 

@@ -175,6 +175,11 @@ class SqlStore:
             if session := await work.take_ours(session_id):
                 await work.update(session, {"last_activity_at": work.now})
 
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        async with self._writing() as work:
+            if session := await work.take_ours(session_id):
+                await work.want(session, up=session.row.desired_up, limits=limits)
+
     async def soft_delete(self, session_id: str) -> None:
         async with self._writing() as work:
             if session := await work.take_ours(session_id):
