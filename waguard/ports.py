@@ -27,6 +27,31 @@ class Clock(Protocol):
         """Seconds that never jump."""
 
 
+class Ages(Protocol):
+    """How old something is, whatever the wall clock was set to meanwhile (``policy.lived``)."""
+
+    def age(self, since: float) -> float:
+        """Seconds since then (unix time) in which a daemon lived."""
+
+    def ago(self, seconds: float) -> float:
+        """The unix time since which so many seconds were lived."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallAges:
+    """Fills ``Ages`` where nothing is known but the clock. ``wall`` is unix time."""
+
+    wall: Callable[[], float]
+
+    def age(self, since: float) -> float:
+        """All seconds since then."""
+        return self.wall() - since
+
+    def ago(self, seconds: float) -> float:
+        """So many seconds before now."""
+        return self.wall() - seconds
+
+
 class Process(Protocol):
     """A worker's process. It may be a child, or adopted from a daemon that died."""
 

@@ -12,7 +12,7 @@ from tests.store.conftest import BACKENDS, Wall
 from waguard.config import Retention
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.policy.outbox import ENDED, FROM, State
-from waguard.ports import Draft, Entry, Move, Outgoing, Retract
+from waguard.ports import Draft, Entry, Move, Outgoing, Retract, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -283,8 +283,10 @@ async def test_it_is_kept_for_as_many_days_as_configured(store: SqlStore, wall: 
         await keep(store, state=state)
     wall.time += 30 * 86_400.0
     tidy = housekeeping.tidy_outbox
-    assert await tidy(store.outbox, Retention(), wall.time) == 0
-    assert await tidy(store.outbox, Retention(), wall.time + 1) == 1
+    ages = WallAges(lambda: wall.time)
+    assert await tidy(store.outbox, Retention(), ages) == 0
+    wall.time += 1
+    assert await tidy(store.outbox, Retention(), ages) == 1
     assert [row.state for row in await store.outbox.listing()] == [State.UNCERTAIN]
 
 

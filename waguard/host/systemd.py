@@ -77,9 +77,7 @@ class SystemdNotifier:
         last = len(kept) - 1
         self._unsaid.clear()
         self._unsaid.extend(
-            text
-            for place, text in enumerate(kept)
-            if place == last or not text.startswith(_STATUS)
+            text for place, text in enumerate(kept) if place == last or not text.startswith(_STATUS)
         )
 
 
