@@ -435,7 +435,7 @@ async def test_what_belongs_to_no_number_is_the_first_pairings(world: World) -> 
     await until(world, soon, State.SENT)
     link(world, "4917000")
     world.clock.now += 86_401
-    world.outbox._graces._ring()
+    world.outbox._timers._ring()
     await until(world, tomorrow, State.FAILED)
     assert len(world.sessions.sends()) == 1
 
@@ -468,7 +468,7 @@ async def test_all_that_waits_fails_and_is_told(world: World) -> None:
     ] * 2
     world.sessions.connect()
     world.clock.now += 601
-    world.outbox._graces._ring()
+    world.outbox._timers._ring()
     assert await world.outbox.result(world.send("new"))
     assert len(world.sessions.sends()) == 1
 
@@ -513,7 +513,7 @@ async def test_what_cannot_be_failed_still_waits_and_goes_once(world: World) -> 
         await world.outbox.abandon(SESSION, "the session was logged out")
     await world.store.open()
     world.clock.now += 61
-    world.outbox._graces._ring()
+    world.outbox._timers._ring()
     world.sessions.connect()
     for ticket in tickets:
         await until(world, ticket, State.SENT)
