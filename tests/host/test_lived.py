@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
+from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
 from waguard.host.lived import FILE, LivedTime
 
@@ -20,21 +21,6 @@ def lines() -> Iterator[list[str]]:
     sink = logger.add(told.append, format="{message}")
     yield told
     logger.remove(sink)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at, self.up = 1_790_000_000.0, 100.0
-
-    def wall(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.up
-
-    def live(self, seconds: float) -> None:
-        self.at += seconds
-        self.up += seconds
 
 
 def test_the_days_without_a_daemon_are_known_to_the_next_one(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class LivedTime:
         self._looked_at: float | None = None
         self._lived = self._read()
         self._saves = True
+        self._look()  # what comes from here on is lived
 
     def age(self, since: float) -> float:
         """See ``ports.Ages``."""
