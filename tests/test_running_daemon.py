@@ -83,7 +83,7 @@ class Manager:
     async def hear(self, pulses: int) -> None:
         """Wait for so many more."""
         wanted = self.pulses + pulses
-        await wait_until(lambda: self.pulses >= wanted, f"{pulses} more ticks")
+        await wait_until(lambda: self.pulses >= wanted, f"{pulses} more ticks", deadline=60.0)
 
     @property
     def status(self) -> str:
@@ -105,7 +105,7 @@ def manager(daemon: Daemon) -> Iterator[Manager]:
 
 
 @pytest.mark.long  # 30 s
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install libfaketime")
 async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
     daemon: Daemon, manager: Manager
@@ -120,11 +120,11 @@ async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",  # imports are slow enough
     }
-    await daemon.start()
-    await wait_until(lambda: manager.pulses >= 2, "it ticks")
+    await daemon.start(deadline=150.0)  # 6 s of a core, which may be shared with many others
+    await manager.hear(2)
     for hours in (-1, 1, -24, 24):
         clock.write_text(f"{hours * 3600:+d}")
-        await daemon.until(partial(_shows, daemon, hours))
+        await daemon.until(partial(_shows, daemon, hours), deadline=60.0)
         stepped = time.monotonic()
         await manager.hear(4)
         assert time.monotonic() - stepped > 2.0, "and makes up for nothing"
