@@ -124,6 +124,7 @@ class Daemon:
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,
+                ages=self._ages,
                 admission=admission,
                 fleet=self._fleet,
                 meter=Meter(),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from waguard.config import Config
-from waguard.ports import Clock, Inbox, Meter, Spawn, Store
+from waguard.ports import Ages, Clock, Inbox, Meter, Spawn, Store
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -22,6 +22,7 @@ class Surroundings:
     spawn: Spawn
     bus: Bus
     clock: Clock
+    ages: Ages
     admission: Admission
     fleet: Fleet
     meter: Meter
