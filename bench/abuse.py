@@ -39,7 +39,7 @@ from aiohttp import web
 from bench.rig import Daemon, environment
 from waguard.api.app import MEDIA_BODY_LIMIT
 from waguard.host import files
-from waguard.host.listen import BACKLOG
+from waguard.host.listen import BACKLOG, listen
 from waguard.host.lock import read_pid_file
 
 KEY = "the-key-of-the-bare-server"
@@ -142,7 +142,9 @@ async def bare() -> None:
     app.add_routes([web.get(STATUS, status), web.post(SEND, post), web.post(MEDIA, post)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=BACKLOG).start()
+    listener = listen("127.0.0.1", 0)
+    await web.SockSite(runner, listener).start()
+    listener.listen(BACKLOG)  # asyncio takes as many at a time as it is told to let wait
     print(runner.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
