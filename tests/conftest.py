@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import psutil
 import pytest
 
 from tests.virtual_time import VirtualTimeLoop
 
+# how long an example takes says how busy the machine is
+hypothesis.settings.register_profile("waguard", deadline=None)
+hypothesis.settings.load_profile("waguard")
 ENDING: Final = 5.0  # s that a process which was told to end may take
 
 

@@ -28,6 +28,31 @@ class Clock(Protocol):
         """Seconds that never jump."""
 
 
+class Ages(Protocol):
+    """How old something is, whatever the wall clock was set to meanwhile (``policy.lived``)."""
+
+    def age(self, since: float) -> float:
+        """Seconds since then (unix time) in which a daemon lived."""
+
+    def ago(self, seconds: float) -> float:
+        """The unix time since which so many seconds were lived."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallAges:
+    """Fills ``Ages`` where nothing is known but the clock. ``wall`` is unix time."""
+
+    wall: Callable[[], float]
+
+    def age(self, since: float) -> float:
+        """All seconds since then."""
+        return self.wall() - since
+
+    def ago(self, seconds: float) -> float:
+        """So many seconds before now."""
+        return self.wall() - seconds
+
+
 class Process(Protocol):
     """A worker's process. It may be a child, or adopted from a daemon that died."""
 
@@ -593,12 +618,18 @@ class MessageStore(Undecryptables, Protocol):
         """Delete a dead letter; whether there was one."""
 
     async def tidy(
-        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+        self,
+        *,
+        inbox_before: float,
+        told_before: float,
+        dead_before: float,
+        undecryptable_before: float,
+        limit: int,
     ) -> int:
         """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
         messages ended goes only before ``told_before``: it must not be told twice. What is still
         pending when its inbox entry may go is a dead letter first. A message that was undecryptable
-        stays for ``policy.undecryptable.KNOWN_FOR`` at least."""
+        stays until ``undecryptable_before``."""
 
     async def linked_phone(self, session_id: str) -> str | None:
         """The number that the session was linked to last; None: to none."""

@@ -63,7 +63,17 @@ from waguard.policy.outbox import (
     by_ack,
     number_of,
 )
-from waguard.ports import Clock, Draft, Move, OutboxStore, Outgoing, Retract, Sessions
+from waguard.ports import (
+    Ages,
+    Clock,
+    Draft,
+    Move,
+    OutboxStore,
+    Outgoing,
+    Retract,
+    Sessions,
+    WallAges,
+)
 from waguard.wire.protocol import SendMedia, Sent, Value
 
 # beyond the waiting and the send itself; supervision has an end of its own well before
@@ -84,7 +94,7 @@ class Outbox:
     """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send; ``publish``
     is the bus's; ``require_room`` raises ``WaguardError`` while nothing new may begin."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         sessions: Sessions,
         store: OutboxStore,
@@ -94,6 +104,7 @@ class Outbox:
         *,
         publish: Publish = lambda *_, **__: None,
         require_room: Callable[[], None] = lambda: None,
+        ages: Ages | None = None,
     ) -> None:
         self._sessions = sessions
         self._store = store
@@ -102,6 +113,8 @@ class Outbox:
         self._require_room = require_room
         self._publish = publish
         self._wall = clock.wall
+        self._monotonic = clock.monotonic
+        self._ages = ages or WallAges(clock.wall)
         self._tickets = Tickets(clock.monotonic)
         self._lanes: dict[str, Lanes] = {}
         self._waiting: dict[int, Ticket] = {}
@@ -115,6 +128,7 @@ class Outbox:
         self._look_ups = LookUps(sessions, self._on_look, journal.people)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
+        self._graces = Timers(clock.monotonic)
         self._sending: set[asyncio.Task[Any]] = set()
         self._hoping: set[asyncio.Task[Any]] = set()
         self._largest: int | None = None
@@ -132,17 +146,17 @@ class Outbox:
         """
         if self._begun:
             return
-        now = self._wall()
         self._largest = await self._store.largest_body()
         left = await self._store.unfinished(
-            uncertain_since=now - UNCERTAIN_FOR, answered_since=now - KEPT_FOR
+            uncertain_since=self._ages.ago(UNCERTAIN_FOR), answered_since=self._ages.ago(KEPT_FOR)
         )
-        untold = await self._store.untold(since=now - UNCERTAIN_FOR)
+        untold = await self._store.untold(since=self._ages.ago(UNCERTAIN_FOR))
         for row in left:
-            await self._resume(row, now)
+            await self._resume(row)
         for row in untold:
-            at = now if row.answered or row.bulk_id else row.created_at + self._grace
-            self._tell_at(at, row.id, (row.session_id, row.message_id))
+            done = bool(row.answered or row.bulk_id)
+            delay = 0.0 if done else self._grace - self._ages.age(row.created_at)
+            self._tell_after(delay, row.id, (row.session_id, row.message_id))
         self._begun = True
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
         if unsent:
@@ -153,6 +167,7 @@ class Outbox:
         next run, but for those to whom a request still waits: it is told that nothing was sent."""
         self._closing = True
         self._timers.close()
+        self._graces.close()
         for task in self._hoping:
             task.cancel()
         waiting = [(lanes, it) for lanes in self._lanes.values() for it in lanes.waiting()]
@@ -358,15 +373,17 @@ class Outbox:
 
     # ---- from the acceptance to the command ----
 
-    async def _resume(self, row: Outgoing, now: float) -> None:
+    async def _resume(self, row: Outgoing) -> None:
         ticket = of_row(row)
         await self._find_lane(ticket)
         if ticket.key or not (row.answered or row.bulk_id):
-            self._tickets.add(ticket, age=now - row.created_at)
+            self._tickets.add(ticket, age=self._ages.age(row.created_at))
         match row.state:
             case State.ACCEPTED:
                 self._let_wait(ticket)
                 if ticket.expires_at is not None:
+                    # a clock that was set back must not have it sent when nobody expects it any more
+                    ticket.expires_at = min(ticket.expires_at, self._wall() + KEPT_FOR)
                     self._timers.at(ticket.expires_at, lambda: self._expire(ticket))
             case State.SENDING | State.UNCERTAIN:
                 self._watch(ticket)
@@ -418,7 +435,7 @@ class Outbox:
     async def _was_kept(self, ticket: Ticket, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
         row = await self.find_key(ticket.session_id, key)
-        oldest = self._wall() - self._config().send.idempotency_hours * HOUR
+        oldest = self._ages.ago(self._config().send.idempotency_hours * HOUR)
         if row is None or row.created_at < oldest or row.state is State.FAILED:
             return False
         if row.fingerprint != ticket.fingerprint:
@@ -731,14 +748,16 @@ class Outbox:
         """Once nobody can ask for its reply any more; until then the reply comes first."""
         no_reply_comes = not (ticket.told or ticket.replies or ticket.bulk_id)
         if ticket.id and ticket.tells and no_reply_comes:
-            self._tell_at(self._wall() + self._grace, ticket.id, ticket.tells)
+            self._tell_after(self._grace, ticket.id, ticket.tells)
 
     @property
     def _grace(self) -> float:
         return self._config().send.reply_grace
 
-    def _tell_at(self, when: float, number: int, name: tuple[str, str]) -> None:
-        self._timers.at(when, lambda: self._tell(number, name))
+    def _tell_after(self, delay: float, number: int, name: tuple[str, str]) -> None:
+        # it may come from before the clock was set back
+        when = self._monotonic() + min(delay, self._grace)
+        self._graces.at(when, lambda: self._tell(number, name))
 
     def _tell(self, number: int, name: tuple[str, str]) -> None:
         self._journal.move(Move(id=number, tells=name, due=True))

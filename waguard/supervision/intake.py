@@ -169,10 +169,13 @@ class Intake:
     async def missed(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""
         kept_for = self._around.config().retention.inbox_days * DAY
-        now = self._around.clock.wall()
-        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=now - LOOK_BACK)
+        oldest = self._around.ages.ago(min(kept_for, LOOK_BACK))
+        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=oldest)
         since, floor = missed_since(
-            newest, paired_at=credentials.paired_at(profile), kept_for=kept_for, now=now
+            newest,
+            paired_at=credentials.paired_at(profile),
+            oldest=oldest,
+            now=self._around.clock.wall(),
         )
         people = await self._around.inbox.people(self._ledger.row.session_id)
         return CatchUp(since=by_alias(since, people), floor=floor)

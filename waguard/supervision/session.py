@@ -173,10 +173,8 @@ class Session:
         )
         self.undecryptable = Undecryptable(
             row.session_id,
-            around.clock,
-            around.undecryptable,
+            around,
             reread=self._reread,
-            config=lambda: around.config().inbox,
             paired_at=self._paired_at,
             note=self.note,
         )
