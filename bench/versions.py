@@ -16,7 +16,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import aiohttp
@@ -91,11 +90,11 @@ async def compare(other: Path, rounds: int, count: int, folder: Path) -> None:
                     side.core.append(core)
     now, then = sides
     ratios = [a / b for a, b in zip(now.rates, then.rates, strict=True)]
-    core = [a / b for a, b in zip(now.core, then.core, strict=True)]
+    cores = [a / b for a, b in zip(now.core, then.core, strict=True)]
     print(
         f"{count} session(s), {rounds} pairs: now {_spread(now.rates)} sends/s, other "
         f"{_spread(then.rates)}, ratio {_spread(ratios, 2)}; core {_spread(now.core, 2)} and "
-        f"{_spread(then.core, 2)} ms a send, ratio {_spread(core, 2)}",
+        f"{_spread(then.core, 2)} ms a send, ratio {_spread(cores, 2)}",
         flush=True,
     )
 

@@ -26,7 +26,17 @@ AT_ONCE: Final = 5_000  # rows of an INSERT
 STEM: Final = "3EB0"
 LONG: Final = "A" * 180  # of stems that make a key too long for the index
 LEVELS: Final = (1, 2, 3)
-FORMS: Final = ("message", "group", "phone", "phone group", "edit", "reaction", "revoke", "long", "lid")
+FORMS: Final = (
+    "message",
+    "group",
+    "phone",
+    "phone group",
+    "edit",
+    "reaction",
+    "revoke",
+    "long",
+    "lid",
+)
 
 Row = dict[str, Any]
 

@@ -2,7 +2,6 @@
 what is told again is doubled, no send is lost, and the start does not take long."""
 
 import asyncio
-import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection
+from sqlalchemy.util import await_only
 
 from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
@@ -29,6 +29,7 @@ from waguard.policy.delivery import EVENTS
 from waguard.policy.inbox import LOOK_BACK, Received
 from waguard.policy.outbox import State
 from waguard.ports import GLOBAL, SessionRow
+from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
 from waguard.wire.protocol import (
@@ -41,6 +42,7 @@ from waguard.wire.protocol import (
     Revoke,
 )
 
+PATIENCE = 0.5  # s
 BATCH = 200  # entries of a transaction, as the journal makes them
 SMALL, LARGE = Past(Wall().time, 2_000, 200), Past(Wall().time, 320_000, 45_000, waits=3)
 ROWS = {
@@ -62,10 +64,16 @@ def acquaintances(place: int) -> tuple[Received, ...]:
 
 
 def again(past: Past, number: int) -> tuple[Received, ...]:
-    """The ``number``th thing as the page tells it today: under LIDs."""
-    who, own, form, stem = person(number), me(person(number).place), past.form(number), _stem(number)
+    """The ``number``th thing as the page tells it today: what was under a number is under a LID,
+    and the other way round."""
+    who, own, form, stem = (
+        person(number),
+        me(person(number).place),
+        past.form(number),
+        _stem(number),
+    )
     row, at = ROWS[who.session], past.at(number)
-    chat = group(number) if "group" in form else who.lid
+    chat = group(number) if "group" in form else who.number if form == "lid" else who.lid
     if form in {"edit", "reaction", "revoke"}:
         target = f"false_{who.lid}_{STEM}{0:018X}"
         told: dict[str, Any] = {
@@ -211,9 +219,7 @@ class _Clock:
 
 async def holds_all(it: Upgraded, step: int) -> None:
     """All that follows, on each ``step``th of what was received and sent."""
-    counts = {
-        name: await it.count(f"waguard_{name}") for name in ("inbox", "outbox", "deliveries")
-    }
+    counts = {name: await it.count(f"waguard_{name}") for name in ("inbox", "outbox", "deliveries")}
     assert counts["inbox"] > it.past.received
     waiting = await queue(it)
     await looks_up_what_was_in_doubt(it)
@@ -232,7 +238,9 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     after = 0
     while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
         after = some[-1].id
-        found += [(one.id, one.event_id, one.lane) for one in some if one.event == "message_received"]
+        found += [
+            (one.id, one.event_id, one.lane) for one in some if one.event == "message_received"
+        ]
     wanted = [row for row in it.past.deliveries() if row["state"] == "pending"]
     assert [(event, lane) for _, event, lane in found] == [
         (row["event_id"], row["lane"]) for row in wanted
@@ -245,7 +253,9 @@ async def looks_up_what_was_in_doubt(it: Upgraded) -> None:
     names = [it.past.sent_id(number) for number in it.past.in_doubt()]
 
     def asked() -> set[str]:
-        return {one for _, call, _ in it.sessions.calls if isinstance(call, Acks) for one in call.ids}
+        return {
+            one for _, call, _ in it.sessions.calls if isinstance(call, Acks) for one in call.ids
+        }
 
     await wait_until(lambda: asked() == set(names), "all are looked up")
     assert not it.sessions.sends()
@@ -264,12 +274,14 @@ async def reads_chats_from_where_they_were(it: Upgraded) -> None:
     """A chat that has a LID now is read back from the time of its number's newest message."""
     name = SESSIONS[0]
     newest = await it.store.messages.newest(name, after=it.wall.time - LOOK_BACK)
-    since = by_alias(newest, await it.store.messages.people(name))
+    since = by_alias(
+        {chat: int(at) for chat, at in newest.items()}, await it.store.messages.people(name)
+    )
     numbers = [chat for chat in newest if chat.endswith("@c.us")]
     assert numbers
     for one in (person(len(SESSIONS) * number) for number in range(PEOPLE)):
         if one.number in newest:
-            assert since[one.lid] == max(newest[one.number], newest.get(one.lid, 0.0))
+            assert since[one.lid] == int(max(newest[one.number], newest.get(one.lid, 0.0)))
 
 
 async def moves_sends_by_acks(it: Upgraded, step: int) -> None:
@@ -295,7 +307,7 @@ def said(it: Upgraded, what: str) -> None:
     """For docs/performance.md."""
     scan, whole = it.took["scan"], sum(it.took.values()) - it.took["scan"]
     parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in it.took.items())
-    print(f"\n{what}: {parts}; start {whole:.2f} s = {whole / scan:.2f} × the scan")
+    print(f"\n{what}: {parts}; start {whole:.2f} s = {whole / scan:.2f} times the scan")
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -318,3 +330,21 @@ async def test_450_000_rows(
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             said(it, f"{database.partition(':')[0]} from {revision}")
         await holds_all(it, 11)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_an_upgrade_may_take_longer_than_an_answer(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def past_the_deadline() -> None:
+        await asyncio.sleep(2 * PATIENCE + 0.1)
+
+    def slow(connection: Connection) -> None:
+        await_only(past_the_deadline())
+        upgrade(connection)
+
+    monkeypatch.setattr("waguard.store.migrate.upgrade", slow)
+    store = SqlStore(database, busy_timeout=PATIENCE)
+    await store.open()
+    assert await store.sessions() == []
+    await store.close()
