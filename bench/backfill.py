@@ -1,12 +1,15 @@
 """12,000 messages that nobody heard of are read back, while people go on writing.
 
-    python -m bench.backfill [--messages N]
+    python -m bench.backfill [--messages N] [--only missed,link]
 
 A bare Chromium on the session's profile takes them while the daemon is away, so they lie in the page
 and raise no event any more. The floor reads them from there, in the same pages of 50 and four chats at
 a time, and does nothing with them; then a daemon starts on the same profile. Live messages come
 meanwhile, in chats that have missed something and in others. Times are those of the event stream, where
 a message is shown when it is stored. A goal that is missed is said and is no failure.
+
+``link`` pairs a session whose account has that many older messages, which come in chunks once the page is
+connected (OpenWA#456): none of them is news, and live messages do not wait for them.
 """
 
 import argparse
@@ -29,9 +32,12 @@ import aiohttp
 
 from bench.messages import receiver
 from bench.rig import Daemon, StandIn, gone, pss
-from bench.thin import UNTIL_CONNECTED, Browser
+from bench.thin import UNTIL_CODE, UNTIL_CONNECTED, Browser
 
 SESSION, PHONE = "s0", "6281190001"
+OTHER, OTHER_PHONE = "s1", "6281190002"
+CHUNK = 500  # messages
+LIVE_FOR = 20.0  # s
 WITHIN, WORKER_MORE, DAEMON_MORE, HELD = 60.0, 100.0, 20.0, 60.0  # the goals: s, MB, MB, s
 LIVE_EVERY = 0.2  # s
 SAMPLE = 0.25  # s
@@ -94,7 +100,6 @@ class Heard:
         if message["body"].startswith("live "):
             self.live[message["body"]] = time.monotonic()
         else:
-            assert message["backfilled"]
             self.read_back.setdefault(message["chat_id"], []).append(time.monotonic())
 
 
@@ -142,8 +147,8 @@ class Run:
         async with self._daemon.http.get(f"{self._standin.phone}/state") as answer:
             return sum(found["queued"] for found in _devices(await answer.json()))
 
-    async def miss(self) -> None:
-        """All of it is written, and stored in the page, while the daemon is away."""
+    async def write(self) -> None:
+        """All that the page is to have."""
         left = missed(self._count)
 
         async def write() -> None:
@@ -151,6 +156,10 @@ class Run:
                 await self._write(chat, text)
 
         await asyncio.gather(*(write() for _ in range(AT_ONCE)))
+
+    async def miss(self) -> None:
+        """All of it is written, and stored in the page, while the daemon is away."""
+        await self.write()
         async with self._browser() as browser:
             await browser.until(UNTIL_CONNECTED)
             while await self._queued():
@@ -168,9 +177,10 @@ class Run:
         return taken
 
     @contextlib.asynccontextmanager
-    async def _browser(self) -> AsyncIterator[Browser]:
+    async def _browser(self, profile: Path | None = None) -> AsyncIterator[Browser]:
         temporary = self._folder / "thin"
-        argv = await self._standin.argv("chromium", self._daemon.profile(SESSION), temporary)
+        profile = profile or self._daemon.profile(SESSION)
+        argv = await self._standin.argv("chromium", profile, temporary)
         browser = await Browser.start(argv, temporary)
         try:
             await browser.load(self._standin.url, self._standin.wajs)
@@ -207,6 +217,43 @@ class Run:
         await self._daemon.stop()
         return ended - began, ended - connected, heard, written, memory
 
+    async def link(self) -> tuple[Heard, dict[str, float], Memory, Memory]:
+        """The account has a past by another device; then a session is paired. The memory is that
+        before, with another session, and the most after."""
+        http, heard, written = self._daemon.http, Heard(), dict[str, float]()
+        async with self._browser(self._folder / "elsewhere") as browser:
+            await self._standin.scan(http, await browser.until(UNTIL_CODE), PHONE)
+            await browser.until(UNTIL_CONNECTED)
+        await self.write()
+        policy = {"history_chunk": CHUNK}
+        async with http.put(f"{self._standin.phone}/policy", json=policy) as answer:
+            answer.raise_for_status()
+        before, most = Memory(), Memory()
+        await self._daemon.start()
+        await self._daemon.ready()
+        await self._daemon.pair({OTHER: OTHER_PHONE})
+        await asyncio.sleep(SETTLE)
+        (worker,), _ = await self._daemon.pids({OTHER: OTHER_PHONE})
+        before.take(self._daemon.pid, worker)
+        queued = await self._queued()  # of the device that is away
+        async with self._daemon.request("GET", "/api/events") as stream:
+            listening = asyncio.create_task(_listen(stream, heard))
+            await self._daemon.pair({SESSION: PHONE})
+            (worker,), _ = await self._daemon.pids({SESSION: PHONE})
+            writing = asyncio.create_task(self._write_live(written))
+            until = time.monotonic() + LIVE_FOR
+            while time.monotonic() < until or await self._queued() > queued + len(written):
+                most.take(self._daemon.pid, worker)
+                await asyncio.sleep(SAMPLE)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            async with asyncio.timeout(HELD + 30):
+                while len(heard.live) < len(written):
+                    await asyncio.sleep(SAMPLE)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        return heard, written, before, most
+
     async def _write_live(self, written: dict[str, float]) -> None:
         """In turns to a chat that has missed something, and to one that has not."""
         for number in itertools.count():
@@ -233,6 +280,21 @@ async def _listen(stream: Any, heard: Heard) -> None:
     while line := await stream.content.readline():
         heard.take(line)
     raise RuntimeError("the event stream ended")
+
+
+async def measure_link(count: int, folder: Path) -> None:
+    """The same for a new session, said."""
+    async with StandIn.run() as standin, aiohttp.ClientSession() as http, receiver() as hook:
+        daemon = Daemon(folder / "l", standin, http)
+        daemon.settings["WAGUARD_WEBHOOK__URL"] = hook
+        async with daemon:
+            heard, written, before, most = await Run(folder, standin, daemon, count).link()
+    print(f"linked to an account with {count} messages, in chunks of {CHUNK} after connected")
+    print(f"told as news: {heard.count} ({_met(not heard.count)}: 0)")
+    print(f"worker: +{most.worker - before.worker:.1f} MB against another session's")
+    print(f"daemon: +{most.daemon - before.daemon:.1f} MB, with one session more")
+    delays = [heard.live[text] - at for text, at in written.items()]
+    print(f"live messages: {_spread(delays)} s ({_met(max(delays) <= HELD)}: ≤ {HELD:g} s)")
 
 
 async def measure(count: int, folder: Path) -> None:
@@ -291,11 +353,14 @@ def _met(yes: bool) -> str:  # noqa: FBT001 - a word for it
     return "met" if yes else "MISSED"
 
 
-async def _main(count: int) -> int:
+async def _main(count: int, parts: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="wg-f-", dir="/tmp"))
     began = os.getloadavg()[0]
     try:
-        await measure(count, folder)
+        if "missed" in parts:
+            await measure(count, folder)
+        if "link" in parts:
+            await measure_link(count, folder)
     finally:
         left = await gone(folder, within=5.0)
         shutil.rmtree(folder, ignore_errors=True)
@@ -309,7 +374,9 @@ def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--messages", type=int, default=12_000, help="(%(default)s)")
-    return asyncio.run(_main(parser.parse_args().messages))
+    parser.add_argument("--only", default="missed,link", help="(%(default)s)")
+    given = parser.parse_args()
+    return asyncio.run(_main(given.messages, given.only.split(",")))
 
 
 if __name__ == "__main__":
