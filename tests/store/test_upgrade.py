@@ -277,8 +277,11 @@ async def reads_chats_from_where_they_were(it: Upgraded) -> None:
     since = by_alias(
         {chat: int(at) for chat, at in newest.items()}, await it.store.messages.people(name)
     )
-    numbers = [chat for chat in newest if chat.endswith("@c.us")]
-    assert numbers
+    heard: dict[str, float] = {}
+    for row in it.past.inbox():
+        if row["session_id"] == name and row["kind"] == "message":
+            heard[row["chat"]] = max(row["at"], heard.get(row["chat"], row["at"]))
+    assert newest == heard
     for one in (person(len(SESSIONS) * number) for number in range(PEOPLE)):
         if one.number in newest:
             assert since[one.lid] == int(max(newest[one.number], newest.get(one.lid, 0.0)))
