@@ -23,7 +23,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, files, logs, network, resources
+from waguard.host import conditions, credentials, files, logs, network
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -96,7 +96,9 @@ class Daemon:
         self._bus = Bus(self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
-        admission = Admission(lambda: self._config, resources.read)
+        admission = Admission(
+            lambda: self._config, lambda: conditions.read(self._config), self._clock.monotonic
+        )
         self._media = MediaFolder(config.paths.state / "media")
         self._journal = Journal(
             self._store.messages,

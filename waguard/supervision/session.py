@@ -56,6 +56,7 @@ from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
 from waguard.wire.protocol import (
+    EXIT_BROWSER_UNUSABLE,
     EXIT_MEANINGS,
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
@@ -79,6 +80,7 @@ HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
 ADOPTION: Final = frozenset({Event.ADOPTED, Event.BECAME_READY})
 # phases in which a start no longer needs a core: it waits for its page, or is through
 NEEDS_NO_CORE: Final = frozenset({"settling", "ready"})
+HAS_BROWSER: Final = frozenset({"loading", *NEEDS_NO_CORE})
 
 
 def describe_exit(code: int | None) -> str:
@@ -117,7 +119,8 @@ class Session:
         self.usage: Usage | None = None
         """As it was last measured."""
         self._wait: Wait | None = None
-        self._asked = False
+        # unusable: Chromium started for nobody; unseen: its profile is to be found before a start
+        self._asked = self._unusable = self._profile_unseen = False
         self._failure = ""
         self._ended_at: float | None = None
         self._recycled_at: float | None = None
@@ -255,6 +258,23 @@ class Session:
         )
 
     @property
+    def paired(self) -> bool:
+        """Whether it has a profile to miss, by its row."""
+        row = self.row
+        return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
+
+    def profile_left(self) -> bool | None:
+        """Whether there is a profile, or a snapshot that may bring it back; None: the folder of all
+        profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
+        try:
+            left = credentials.something_left(self.at)
+        except OSError:
+            if self._around.admission.profiles_unknown:
+                return None
+            raise
+        return left or (None if self._around.admission.profiles_unknown else False)
+
+    @property
     def at(self) -> Places:
         """Where its profile and the copies of it lie."""
         sessions = self._around.config().paths.sessions
@@ -275,7 +295,9 @@ class Session:
         if self.state not in {State.STARTING, State.RUNNING, State.RECYCLING}:
             self._details = None
             self._crashes.clear()
-            self._expects_qr = not credentials.something_left(self.at) or self._expects_qr
+            left = self.profile_left()
+            self._profile_unseen = left is None
+            self._expects_qr = left is False or self._expects_qr
         self.parked = None
         self._happen(Event.RESTART_REQUESTED if restart else Event.START_REQUESTED)
 
@@ -452,6 +474,10 @@ class Session:
             self._log.warning("waiting for its folders", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
+        if self._unusable:
+            self._log.warning("waiting for Chromium", why=self._details)
+            self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
+            return
         self._asked = False
         self._around.fleet.failed(self.row.session_id, self._failure)
         if self._around.fleet.open:
@@ -510,6 +536,8 @@ class Session:
     def on_held_back(self, wait: Wait) -> None:
         """Only another cause is news to the row; numbers change all the time."""
         before, self._wait = self.waits_for, wait
+        if wait.cause is Cause.SESSIONS_FOLDER:
+            self._profile_unseen = self.paired
         if before is not wait.cause:
             say_held_back(self.row.session_id, wait)
             self._judge()
@@ -689,12 +717,15 @@ class Session:
             profiles.settle(
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
             )
+            if self._misses_its_profile():
+                return
             if not self._has_runtime(spec) or not await self._sweep(spec):
                 return
             process = await self._around.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
             self._details = error.line() if isinstance(error, WaguardError) else str(error)
             self._failure = "no worker could be started"
+            self._held = self._unusable = False  # of the worker before
             self._log.opt(exception=error).error("worker not started", why=self._details)
             self._happen(Event.EXITED)
             return
@@ -706,6 +737,15 @@ class Session:
             self._task(self._end(process), "stop")
         await process.listening()
         await self._converse(process, spec)
+
+    def _misses_its_profile(self) -> bool:
+        """Whether the folder of all profiles has come back without its own, so it is parked."""
+        unseen, self._profile_unseen = self._profile_unseen, False
+        if not unseen or not self.paired or credentials.something_left(self.at):
+            return False
+        self.park(ParkCause.PROFILE_MISSING, f"profile missing: {self.at.profile}")
+        self._happen(Event.EXITED)
+        return True
 
     def _has_runtime(self, spec: WorkerSpec) -> bool:
         """False: its folder was removed and cannot be made anew, so it waits; no restart is spent."""
@@ -782,6 +822,9 @@ class Session:
         self.report = None
         self._connected_since = None
         self._held = code in HELD
+        self._unusable = code == EXIT_BROWSER_UNUSABLE
+        if self._unusable:
+            self._around.admission.browser_failed(self._details or describe_exit(code))
         self._happen(Event.EXITED)
 
     async def _await_standstill(self, process: Process) -> None:
@@ -824,6 +867,8 @@ class Session:
         self.showed_code = (self.showed_code or report.qr is not None) and not report.phone
         if report.qr is not None and report.qr != qr_before:
             self._code_at = self._around.clock.monotonic()
+        if report.phase in HAS_BROWSER and self.state is State.STARTING:
+            self._around.admission.browser_started(self.row.session_id)
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)

@@ -110,6 +110,10 @@ class Supervisor:
         self._held: Mapping[str, str] = {}
         """Whose webhooks wait for too long, in words."""
         self._reconciling = asyncio.Lock()
+        around.admission.paired = lambda: any(
+            s.paired and s.row.desired_up for s in self._sessions.values()
+        )
+        around.admission.report = around.fleet.outages.tell
 
     # ---- start and stop of the daemon ----
 
@@ -250,28 +254,28 @@ class Supervisor:
             return refusal
         while session.waits_for is Cause.PLACE:
             await session.moved()
-        if session.waits_for:  # for something that need not come soon
-            return "waiting"
         timeout = self._around.config().restore.timeout
-        if not await session.settle(settled, timeout=timeout):
+        if not await session.settle(lambda s: settled(s) or _waits(s), timeout=timeout):
             if session.link is Link.OFFLINE or self._around.fleet.network_down:
                 return "offline"  # the network is away; it goes on trying by itself
             session.unhealthy(f"not restored within {timeout:g} s")
             return "failed"
-        return outcome(session)
+        return "waiting" if _waits(session) else outcome(session)
 
     def _begin(self, session: Session, *, asked: bool = True) -> str | None:
         """Start it, or say why not; ``asked``: as ``Session.start`` has it."""
         row, sessions = session.row, self._around.config().paths.sessions
         try:
-            profile = profiles.settle(sessions, row.workspace_id, row.session_id)
-            found = credentials.something_left(session.at)
+            profiles.settle(sessions, row.workspace_id, row.session_id)
+            left = session.profile_left()
         except OSError as error:
-            session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
-            return "failed"
-        # one that still waits for its first scan has none to lose
-        if not found and row.status != Status.QR_SCANNING and not row.unpaired:
-            session.park(ParkCause.PROFILE_MISSING, f"profile missing: {profile}")
+            if not self._around.admission.profiles_unknown:
+                session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
+                return "failed"
+            left = None
+        # one that still waits for its first scan has none to lose; unknown is not missing
+        if left is False and session.paired:
+            session.park(ParkCause.PROFILE_MISSING, f"profile missing: {session.at.profile}")
             return "missing profile"
         session.start(asked=asked)
         return None
@@ -640,6 +644,7 @@ class Supervisor:
     async def logout(self, session_id: str) -> SessionView:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
+        self._require_profiles()
         with self._leave(session_id):
             await self._log_out(session, removed=False)
         return self._view(session)
@@ -647,6 +652,7 @@ class Supervisor:
     async def delete(self, session_id: str, *, purge: bool) -> None:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
+        self._require_profiles()
         with self._leave(session_id):
             await self._log_out(session, removed=True)
             if purge:
@@ -851,6 +857,11 @@ class Supervisor:
         self._refuse_leaving(session_id)
         self._refuse_before_restore()
 
+    def _require_profiles(self) -> None:
+        """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
+        if why := self._around.admission.profiles_unknown:
+            raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
+
     def _refuse_leaving(self, session_id: str) -> None:
         if session_id in self._leaving:
             raise UnavailableError(
@@ -882,6 +893,11 @@ class Supervisor:
             usage=session.usage,
             removed_at=row.removed_at,
         )
+
+
+def _waits(session: Session) -> bool:
+    """For something that need not come soon."""
+    return session.waits_for not in {None, Cause.PLACE}
 
 
 def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> None:

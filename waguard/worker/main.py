@@ -32,6 +32,7 @@ from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_NOT_STARTED,
+    EXIT_BROWSER_UNUSABLE,
     EXIT_CREDENTIALS_LOST,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
@@ -67,7 +68,12 @@ from waguard.wire.protocol import (
 )
 from waguard.worker import browser_start, sending, wajs
 from waguard.worker.backfill import Backfill
-from waguard.worker.chromium import Chromium, ProfileLockedError
+from waguard.worker.chromium import (
+    BrowserNotFoundError,
+    BrowserUnusableError,
+    Chromium,
+    ProfileLockedError,
+)
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
     DevToolsError,
@@ -280,6 +286,8 @@ class SessionWorker:
             raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
         except ProfileLockedError as error:
             raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+        except (BrowserNotFoundError, BrowserUnusableError) as error:
+            raise WorkerEndError(EXIT_BROWSER_UNUSABLE, error.line()) from None
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
 
