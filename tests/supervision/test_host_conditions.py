@@ -1,6 +1,7 @@
 """Chromium is missing during an upgrade, the disk with the profiles is not mounted yet: all sessions
 wait, no restart is spent, and they start by themselves when the cause is gone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,10 @@ def waits_for_chromium(session: Session) -> bool:
 def incidents(world: World) -> list[str]:
     ours = ("browser_missing", "browser_back", "sessions_folder_missing", "sessions_folder_back")
     return [entry.kind for entry in world.store.entries if entry.kind in ours]
+
+
+def starts(world: World, count: int) -> Callable[[], bool]:
+    return lambda: len(world.spawn.started) == count
 
 
 async def watch(bench: Bench, world: World, seconds: float) -> None:
@@ -103,7 +108,7 @@ async def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time(
     tries = len(world.spawn.started)
     for number in range(1, 20):
         await watch(bench, world, TRIAL)
-        await wait_until(lambda n=number: len(world.spawn.started) == tries + n, "one tries it")
+        await wait_until(starts(world, tries + number), "one tries it")
         await wait_until(
             lambda: all(waits_for_chromium(bench.session(name)) for name in NAMES), "all wait"
         )
@@ -145,7 +150,7 @@ async def test_one_session_alone_keeps_the_incident_open_between_its_tries(
     await until(empty.session(), waits_for_chromium)
     for number in range(3, 10):
         await watch(empty, world, TRIAL)
-        await wait_until(lambda n=number: len(world.spawn.started) == n, "it is tried")
+        await wait_until(starts(world, number), "it is tried")
         await until(empty.session(), waits_for_chromium)
     await watch(empty, world, 1)
     await wait_until(lambda: bool(incidents(world)), "it is recorded")
