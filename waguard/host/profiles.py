@@ -1,5 +1,6 @@
 """Where profiles lie."""
 
+import errno
 import os
 import tempfile
 from hashlib import sha256
@@ -43,5 +44,19 @@ def settle(sessions: Path, workspace_id: int, session_id: str) -> Path:
     legacy = sessions / str(workspace_id) / session_id
     if not wanted.exists() and exists(legacy):
         private_folder(wanted.parent)
-        legacy.rename(wanted)
+        _move(legacy, wanted)
     return wanted
+
+
+def _move(legacy: Path, wanted: Path) -> None:
+    """By a link to it, where it is one, or lies on another disk: a copy would take its time."""
+    if legacy.is_symlink():
+        wanted.symlink_to(legacy.resolve())
+        legacy.unlink()
+        return
+    try:
+        legacy.rename(wanted)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        wanted.symlink_to(legacy.resolve())

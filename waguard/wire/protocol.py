@@ -47,7 +47,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     snapshots: str
     """Where copies of this session's credentials lie: an absolute path."""
     quarantine: str
-    """Where a damaged profile is moved to: an absolute path on the same file system."""
+    """Where a damaged profile is moved to: an absolute path."""
     snapshot_interval: float
     """Seconds between two copies of a connected session."""
     cache_limit: int
