@@ -11,10 +11,12 @@ from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
 from waguard.errors import UnavailableError
+from waguard.host import profiles
 from waguard.policy.admission import TRIAL, Cause, Reading
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
 from waguard.policy.status import ParkCause
+from waguard.supervision import session as session_module
 from waguard.supervision.session import Session
 from waguard.wire.protocol import EXIT_BROWSER_GONE, EXIT_BROWSER_UNUSABLE
 
@@ -218,6 +220,23 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
         await until(bench.session(name), connected)
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
     assert incidents(world) == ["sessions_folder_missing", "sessions_folder_back"]
+
+
+async def test_a_profile_on_a_disk_of_its_own_is_waited_for(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "HELD_RETRY", 0.01)
+    await bench.row("a")
+    await bench.row("s", profile=False)
+    disk = world.folder / "disk"
+    profiles.path(world.config.paths.sessions, 7, "s").symlink_to(disk)
+    assert await bench.restore() == "restored 1, failed 1"
+    session = bench.session()
+    await until(session, lambda s: s.state is State.BACKOFF)
+    assert f"links to {disk}, which is not there: mount its disk" in str(session.details)
+    assert session.restarts == 0
+    (disk / "Default/IndexedDB").mkdir(parents=True)
+    await until(session, connected)
 
 
 async def test_one_whose_profile_has_not_come_back_is_parked_then(

@@ -38,6 +38,14 @@ def exists(profile: Path) -> bool:
     return (profile / "Default").is_dir()
 
 
+def dangling(profile: Path) -> Path | None:
+    """The link to another disk on the way to it that leads nowhere now; None: there is none."""
+    for link in (profile.parent, profile):
+        if link.is_symlink() and not link.exists():
+            return link
+    return None
+
+
 def settle(sessions: Path, workspace_id: int, session_id: str) -> Path:
     """The profile's place, after moving it there from where the old service looked for it."""
     wanted = path(sessions, workspace_id, session_id)

@@ -272,7 +272,8 @@ class Session:
             if self._around.admission.profiles_unknown:
                 return None
             raise
-        return left or (None if self._around.admission.profiles_unknown else False)
+        unknown = profiles.dangling(self.at.profile) or self._around.admission.profiles_unknown
+        return left or (None if unknown else False)
 
     @property
     def at(self) -> Places:
@@ -717,7 +718,7 @@ class Session:
             profiles.settle(
                 self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
             )
-            if self._misses_its_profile():
+            if self._waits_for_its_disk() or self._misses_its_profile():
                 return
             if not self._has_runtime(spec) or not await self._sweep(spec):
                 return
@@ -737,6 +738,15 @@ class Session:
             self._task(self._end(process), "stop")
         await process.listening()
         await self._converse(process, spec)
+
+    def _waits_for_its_disk(self) -> bool:
+        """Whether its profile is a link to what is not there; no restart is spent."""
+        if (link := profiles.dangling(self.at.profile)) is None:
+            return False
+        self._held, self._details = True, f"{link} links to {link.readlink()}, which is not there"
+        self._details += ": mount its disk"
+        self._happen(Event.EXITED)
+        return True
 
     def _misses_its_profile(self) -> bool:
         """Whether the folder of all profiles has come back without its own, so it is parked."""
