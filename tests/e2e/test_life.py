@@ -253,6 +253,19 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
     assert after["worker_pid"] == before["worker_pid"]
     assert (await daemon.send("s1", FRIEND, "still here"))[0] == 200
 
+    for times in range(2, 4):
+
+        async def taken_back_again(wanted: int = times) -> bool:
+            return daemon.log().count("taking it back") == wanted
+
+        world.standin.phone.conflict(PHONE)
+        await daemon.until(taken_back_again)
+        await daemon.wait_status("s1", "connected")
+    world.standin.phone.conflict(PHONE)
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "taken back 3 times in 10 min" in told["disconnect_details"]
+    assert daemon.log().count("taking it back") == 3
+
 
 async def test_nobody_scans(world: World) -> None:
     daemon = world.daemon

@@ -720,9 +720,7 @@ async def test_waiting_ends_as_soon_as_it_is_hopeless(empty: Bench, world: World
             await sending
 
 
-async def test_a_conflict_that_the_worker_takes_over_is_waited_for(
-    empty: Bench, world: World
-) -> None:
+async def test_a_conflict_that_is_taken_back_is_waited_for(empty: Bench, world: World) -> None:
     world.change("whatsapp", on_conflict="takeover")
     process = await empty.connected()
     process.report("conflict")

@@ -239,6 +239,7 @@ _DONE: Final = {
     "restart": "its worker was started again",
     "recycled": "its worker was replaced, as planned",
     "reloaded": "its page was loaded anew",
+    "taken_over": "it was taken back from the other client",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
     "supervision_failed": "the other sessions were supervised as always",

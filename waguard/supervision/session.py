@@ -19,6 +19,7 @@ from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.host.lock import private_folder
 from waguard.host.patience import patience
+from waguard.policy import takeover
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
@@ -128,7 +129,7 @@ class Session:
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
-        self._crashes: list[float] = []
+        self._crashes, self._takeovers = list[float](), list[float]()
         self._connected_since: float | None = None
         # adopting: its worker is an earlier daemon's, and how it stands is not known yet
         self._planned = self._held = self.adopting = self._adoption_overdue = False
@@ -296,6 +297,7 @@ class Session:
         if self.state not in {State.STARTING, State.RUNNING, State.RECYCLING}:
             self._details = None
             self._crashes.clear()
+            self._takeovers.clear()
             left = self.profile_left()
             self._profile_unseen = left is None
             self._expects_qr = left is False or self._expects_qr
@@ -646,6 +648,8 @@ class Session:
         """A tick: that the link is unknown is no change, but it has a deadline; acks have theirs."""
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
+        if self.state is State.RUNNING and self.link is Link.CONFLICT:
+            self._answer_conflict()
         self.acks.tick(self._task)
         self._care_for_page()
 
@@ -951,15 +955,42 @@ class Session:
     def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
         if self.state is not State.RUNNING:
             return
-        on_conflict = self._around.config().whatsapp.on_conflict
-        if self.link is Link.CONFLICT and on_conflict == "park":
-            self.park(ParkCause.CONFLICT, "WhatsApp Web is open elsewhere with this device")
+        if self.link is Link.CONFLICT:
+            self._answer_conflict()
         elif self.link is Link.BLOCKED:
             why = report.details or "WhatsApp blocks this session"
             outdated = why == "DEPRECATED_VERSION"
             self.park(ParkCause.NEEDS_UPDATE if outdated else ParkCause.BLOCKED, why)
         elif report.qr_idle:
             self.park(ParkCause.QR_EXPIRED, "no one scanned the QR codes that were shown")
+
+    def _answer_conflict(self) -> None:
+        """Another client of this device took the session: take it back, or park it."""
+        elsewhere = "WhatsApp Web is open elsewhere with this device"
+        if self._around.config().whatsapp.on_conflict == "park":
+            self.park(ParkCause.CONFLICT, elsewhere)
+            return
+        now = self._around.clock.monotonic()
+        self._takeovers = takeover.recent(self._takeovers, now=now)
+        match takeover.answer(self._takeovers, now=now):
+            case takeover.Answer.TAKE_OVER:
+                self._takeovers.append(now)
+                self._log.warning("another client took the session, taking it back")
+                self._ledger.record("taken_over", reason=elsewhere)
+                self._task(self._take_over(), "takeover")
+            case takeover.Answer.PARK:
+                count, minutes = len(self._takeovers), takeover.PERIOD / 60
+                why = f"{elsewhere}: it was taken back {count} times in {minutes:g} min"
+                self.park(ParkCause.CONFLICT, why)
+            case takeover.Answer.WAIT:
+                pass
+
+    async def _take_over(self) -> None:
+        try:
+            if self._link:
+                await self._link.call(protocol.TakeOver())
+        except WaguardError as error:  # a tick tries again
+            self._log.warning("not taken back", why=error.line())
 
     def _forgive(self) -> None:
         """Old crashes no longer count after a long time connected."""

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from waguard.policy.link import Link
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 
 # what a worker may say; its own bounds, in ``worker/told.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]
@@ -61,7 +61,6 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     url: str
     wajs: str | None
     """wa-js to inject; None: the packed one, whose sha256 is checked."""
-    takeover: bool
     left_out: tuple[str, ...] = ()
     """How the ids of chats end of which nothing is told."""
     executable: str | None
@@ -186,6 +185,10 @@ class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
     """Tell what comes, and read nothing: the pairing is too fresh. ``CatchUp`` follows."""
 
 
+class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
+    """Use WhatsApp here although another client of this device took the stream."""
+
+
 class Reload(Struct, tag="reload", frozen=True, kw_only=True):
     """Load the page anew; answered when that begins."""
 
@@ -209,6 +212,7 @@ Call = (
     | CatchUp
     | GoOn
     | Reload
+    | TakeOver
     | Acks
 )
 

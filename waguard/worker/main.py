@@ -61,6 +61,7 @@ from waguard.wire.protocol import (
     SendMedia,
     SendText,
     Sent,
+    TakeOver,
     Unlink,
     Value,
     WorkerRecord,
@@ -399,10 +400,6 @@ class SessionWorker:
         if connected and not self._care.paired:
             self._care.claim(anew=False)
         self._care.link_is(connected=connected)
-        if self._watch.link is Link.CONFLICT and self._spec.takeover:
-            logger.warning("another client took the session, taking it back")
-            with contextlib.suppress(WaguardError):  # the next reading tries again
-                await self._page.takeover()
         self._report()
 
     def _on_unexpected_code(self, care: ProfileCare) -> None:
@@ -585,8 +582,9 @@ class SessionWorker:
                 await self._page.refresh_qr()
                 await self._read()
                 return Value()
-            case Unlink():
-                await self._page.unlink()
+            case Unlink() | TakeOver():
+                page = self._page
+                await (page.unlink() if isinstance(call, Unlink) else page.takeover())
                 return Value()
             case Screenshot():
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
