@@ -86,6 +86,7 @@ async def test_chromium_is_away_while_the_package_is_upgraded(
     put_back(executable, held)
     after = await daemon.wait_status("s1", "connected")
     assert after["restarts"] == 1, "the crash itself"
+    assert "Chromium was killed (SIGKILL)" in daemon.log()
     assert world.receiver.count("qr_code_generated") == 1
 
 

@@ -18,7 +18,7 @@ from waguard.policy.link import Link
 from waguard.policy.status import ParkCause
 from waguard.supervision import session as session_module
 from waguard.supervision.session import Session
-from waguard.wire.protocol import EXIT_BROWSER_GONE, EXIT_BROWSER_UNUSABLE
+from waguard.wire.protocol import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
 
 MISSING = Reading(executable="/x/chromium does not exist (install Chromium)")
 EMPTY = Reading(empty="paths.sessions (/s) has no profile in it: mount its disk")
@@ -193,6 +193,40 @@ async def test_the_host_is_read_once_for_all_and_only_while_somebody_waits(
     reads = 0
     await watch(bench, world, 5)
     assert reads == 5
+
+
+# ---- memory ----
+
+SHORT = Reading(memory=100 << 20)
+
+
+@pytest.mark.parametrize("code", [-9, EXIT_BROWSER_KILLED], ids=["worker", "browser"])
+async def test_one_that_was_killed_while_memory_was_short_waits_for_memory(
+    empty: Bench, world: World, code: int
+) -> None:
+    """The kernel took its memory because another one needed it: it is not there for the next."""
+    process = await empty.connected()
+    world.host = SHORT
+    process.exit(code)
+    await until(empty.session(), lambda s: s.waits_for is Cause.MEMORY)
+    await watch(empty, world, 120)
+    assert world.spawn.alive == []
+    world.host = WELL
+    await empty.it.watch()
+    await until(empty.session(), connected)
+    assert empty.session().restarts == 1
+
+
+@pytest.mark.parametrize("how", ["recycled", "unhealthy"])
+async def test_one_that_is_replaced_takes_the_memory_that_it_had(
+    empty: Bench, world: World, how: str
+) -> None:
+    process = await empty.connected()
+    process.script.obeys = False  # so it is killed at last
+    world.host = SHORT
+    session = empty.session()
+    session.recycle("a test") if how == "recycled" else session.unhealthy("a test")
+    await until(session, lambda s: s.process is not process and connected(s))
 
 
 # ---- the folder of all profiles ----

@@ -81,7 +81,8 @@ class Candidate:
     asked: bool = True
     """By a person or the application, and not by a restore or after a failure."""
     ended: float | None = None
-    """Seconds since its last browser ended: what that one had is still there for the next."""
+    """Seconds since its last browser ended: what that one had is still there for the next. None also
+    where the kernel may have killed it for its memory."""
 
 
 class Cause(StrEnum):

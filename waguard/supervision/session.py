@@ -57,6 +57,7 @@ from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
 from waguard.wire.protocol import (
+    EXIT_BROWSER_KILLED,
     EXIT_BROWSER_UNUSABLE,
     EXIT_MEANINGS,
     EXIT_PROFILE_HELD,
@@ -77,6 +78,8 @@ CATCH_UP_RETRY: Final = 5.0  # s
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
+# the kernel may have ended it, or its browser, for its memory, which is not there for the next one
+PERHAPS_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 # of a worker that went on meanwhile: to the world nothing has happened
 ADOPTION: Final = frozenset({Event.ADOPTED, Event.BECAME_READY})
 # phases in which a start no longer needs a core: it waits for its page, or is through
@@ -827,8 +830,10 @@ class Session:
         if self.process is not process:
             return
         self.process, self._link = None, None
-        self.usage, self._ended_at = None, self._around.clock.monotonic()
-        if not self._planned and self.state in {State.STARTING, State.RUNNING}:
+        unplanned = not self._planned and self.state in {State.STARTING, State.RUNNING}
+        killed = unplanned and code in PERHAPS_OUT_OF_MEMORY
+        self.usage, self._ended_at = None, None if killed else self._around.clock.monotonic()
+        if unplanned:
             self._failure = describe_exit(code)
             told = self.report.details if self.report else None
             self._details = told or describe_exit(code)

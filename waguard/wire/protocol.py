@@ -469,6 +469,7 @@ EXIT_PROFILE_HELD: Final = 16
 EXIT_CREDENTIALS_LOST: Final = 17
 EXIT_STORAGE_CLOSED: Final = 18
 EXIT_BROWSER_UNUSABLE: Final = 19
+EXIT_BROWSER_KILLED: Final = 20
 
 EXIT_MEANINGS: Final = {
     0: "stopped as told",
@@ -481,5 +482,6 @@ EXIT_MEANINGS: Final = {
     EXIT_PROFILE_HELD: "the profile cannot be used for now",
     EXIT_STORAGE_CLOSED: "Chromium gave up the page's storage",
     EXIT_BROWSER_UNUSABLE: "Chromium cannot be executed, or starts on no profile",
+    EXIT_BROWSER_KILLED: "Chromium was killed, or its page crashed",
     EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
 }

@@ -31,6 +31,7 @@ from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,
+    EXIT_BROWSER_KILLED,
     EXIT_BROWSER_NOT_STARTED,
     EXIT_BROWSER_UNUSABLE,
     EXIT_CREDENTIALS_LOST,
@@ -93,6 +94,7 @@ from waguard.worker.unstored import UnstoredEvents
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
+EXIT_DEADLINE: Final = 1.0  # s in which a Chromium that closed its pipe can be seen to have exited
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 PROBE_DEADLINE: Final = 5.0  # s
@@ -356,9 +358,9 @@ class SessionWorker:
                 self._storage_closed.wait(),
             )
             if chromium.devtools.closed.is_set():
-                raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
+                raise await _loss_of(chromium)
             if self._session.crashed.is_set():
-                raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
+                raise WorkerEndError(EXIT_BROWSER_KILLED, "the page crashed")
             if self._storage_closed.is_set():
                 why = "Chromium closed the page's storage: its disk is full, or it is damaged"
                 raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
@@ -656,6 +658,18 @@ async def _round_trip(
     except (DevToolsError, EvaluationError):
         return None
     return time.monotonic() - began
+
+
+async def _loss_of(chromium: Chromium) -> WorkerEndError:
+    """A killed Chromium may have been killed by the kernel for its memory: the daemon wants to know."""
+    with contextlib.suppress(
+        TimeoutError
+    ):  # it closes its pipe a moment before it can be seen to exit
+        async with asyncio.timeout(EXIT_DEADLINE):
+            await asyncio.wait([chromium.exited])
+    if chromium.exited.done() and chromium.exited.result() == -signal.SIGKILL:
+        return WorkerEndError(EXIT_BROWSER_KILLED, "Chromium was killed (SIGKILL)")
+    return WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
