@@ -37,6 +37,8 @@ class Observed:
     """Its newest status is still on the way to the row."""
     worker: int | None = None
     """Its worker's pid."""
+    phone: str | None = None
+    """Digits of the number that it is linked to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +194,11 @@ def _lies(row: Wanted, session: Observed) -> bool:
     if session.row_pending:
         return False
     promises = session.state is State.STOPPED and not row.up and row.status in LIVE_STATUSES
-    return promises or row.status != session.status
+    return promises or row.status != session.status or _lost_its_number(row, session)
+
+
+def _lost_its_number(row: Wanted, session: Observed) -> bool:
+    return session.status == Status.CONNECTED and bool(session.phone) and not row.phone
 
 
 def findings(
@@ -286,6 +292,8 @@ def explain(
             state = row.status if row else "no row"
             after = session.status if session else "disconnected"
             reason = "the row said something else than what is so"
+            if state == after:
+                reason = "the row had lost the phone number"
         case _:
             assert_never(action)
     return Correction(

@@ -708,9 +708,22 @@ class Session:
                 self._publish(event, data)
         self._ledger.write()
 
+    def restore_number(self) -> None:
+        """Write the row again, which has lost its phone number; to the world nothing has happened."""
+        status = str(self._verdict.status)
+        self._ledger.record(
+            "row_corrected", before=status, after=status, reason="its phone number was missing"
+        )
+        self._ledger.write()
+
     def _move(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+
+    @property
+    def linked(self) -> str | None:
+        """Digits of the number that its worker says it is linked to, while it is connected."""
+        return self.report.phone if self.report and self.link is Link.CONNECTED else None
 
     @property
     def phone(self) -> str | None:

@@ -484,6 +484,7 @@ class Supervisor:
                 status=str(session.verdict.status),
                 row_pending=session.row_pending,
                 worker=session.process.pid if session.process else None,
+                phone=session.linked,
             )
             for name, session in self._sessions.items()
         }
@@ -558,6 +559,10 @@ class Supervisor:
             logger.error("row not corrected", session=session.row.session_id, why=error.line())
             return False
         lies = row is not None and row.status != session.verdict.status
+        if row and not lies and not row.phone_number and session.linked:
+            session.row = row
+            session.restore_number()
+            return True
         if row and not session.row_pending and (lies or promises_too_much(session)):
             session.correct_row(row)
             return True
