@@ -7,6 +7,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import World, until
 from tests.waiting import wait_until
+from waguard.errors import SessionIdTakenError
 from waguard.host import profiles
 from waguard.policy.lifecycle import State
 from waguard.policy.link import Link
@@ -159,6 +160,14 @@ async def test_a_session_in_another_workspace_goes_on_with_its_worker(
     assert empty.session().process is process, "its profile is where it was"
     assert empty.it._findings == []
     assert (await empty.it.view("s")).workspace_id == 8
+
+
+async def test_the_api_knows_the_new_workspace_at_once(empty: Bench, world: World) -> None:
+    await moved(empty, world)
+    view, new = await empty.create("s", workspace=8)
+    assert (view.workspace_id, new) == (8, False)
+    with pytest.raises(SessionIdTakenError):
+        await empty.create("s", workspace=9)
 
 
 async def test_its_profile_is_found_at_its_next_start(empty: Bench, world: World) -> None:

@@ -50,6 +50,9 @@ class Stored:
     """There is a snapshot to restore."""
 
 
+_NOTHING = Stored(profile=False, copies=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """A living worker process."""
@@ -175,8 +178,19 @@ def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | 
     """None: unknown."""
     if host.profiles is None:
         return None
-    nothing = Stored(profile=False, copies=False)
-    return host.profiles.get((wanted[session].workspace, session), nothing)
+    own = host.profiles.get((wanted[session].workspace, session), _NOTHING)
+    return own if own.profile else _elsewhere(session, wanted[session], host.profiles) or own
+
+
+def _elsewhere(
+    session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
+) -> Stored | None:
+    """The application may have put a paired session into another workspace: its profile follows at
+    its next start."""
+    if row.status not in _PAIRED:
+        return None
+    others = (stored for (_, name), stored in profiles.items() if name == session)
+    return next((stored for stored in others if stored.profile), None)
 
 
 def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> bool:
@@ -233,8 +247,16 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
             f" use it, or put it aside with `waguard profile quarantine {name}`",
         )
         for (workspace, name), stored in (host.profiles or {}).items()
-        if stored.profile and (workspace, name) not in owned
+        if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
     ]
+
+
+def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
+    """Whether it belongs to a session that was put into another workspace."""
+    row, profiles = wanted.get(name), host.profiles or {}
+    if row is None or profiles.get((row.workspace, name), _NOTHING).profile:
+        return False
+    return _elsewhere(name, row, profiles) is not None
 
 
 def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:

@@ -148,7 +148,8 @@ class Session:
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
         self._daemon_stopping = False
-        self.left = row.removed_at is not None
+        # the workspace in which its profile lies; the row's may be newer
+        self._workspace, self.left = row.workspace_id, row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""
         self._verdict = (
             LEFT
@@ -283,7 +284,22 @@ class Session:
     def at(self) -> Places:
         """Where its profile and the copies of it lie."""
         sessions = self._around.config().paths.sessions
-        return credentials.places(sessions, self.row.workspace_id, self.row.session_id)
+        return credentials.places(sessions, self._workspace, self.row.session_id)
+
+    def settle_profile(self) -> None:
+        """Have its profile in the workspace of its row, before a start or after the last end.
+
+        Only a paired session is given one that lies elsewhere: an old one of a new session's name
+        may be another customer's. Raises ``OSError``.
+        """
+        sessions, row = self._around.config().paths.sessions, self.row
+        before: int | None = self._workspace
+        if before == row.workspace_id and self.paired and not self.profile_left():
+            before = profiles.elsewhere(sessions, row.workspace_id, row.session_id)
+        profiles.settle(sessions, row.workspace_id, row.session_id, before=before)
+        if before not in {None, row.workspace_id}:
+            self._log.warning("profile moved to another workspace", before=before)
+        self._workspace = row.workspace_id
 
     def start(self, *, restart: bool = False, asked: bool = True) -> None:
         """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
@@ -310,6 +326,7 @@ class Session:
     def adopt(self, process: Process, record: WorkerRecord) -> None:
         """Take over a worker that an earlier daemon started."""
         self.process, self.adopting = process, True
+        self._workspace = profiles.workspace_of(Path(record.profile), self._workspace)
         self._log.info("worker adopted", worker=process.pid)
         self._ledger.record("adopted", before=self.row.status)
         self._happen(Event.ADOPTED)
@@ -733,11 +750,10 @@ class Session:
     # ---- the worker ----
 
     async def _run_worker(self) -> None:
-        spec = worker_spec(self.row, self.at, self._around.config(), instance=self._around.instance)
+        around = self._around
         try:
-            profiles.settle(
-                self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
-            )
+            self.settle_profile()
+            spec = worker_spec(self.row, self.at, around.config(), instance=around.instance)
             if self._waits_for_its_disk() or self._misses_its_profile():
                 return
             if not self._has_runtime(spec) or not await self._sweep(spec):

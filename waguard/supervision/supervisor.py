@@ -16,7 +16,7 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
-from waguard.host import credentials, profiles
+from waguard.host import credentials
 from waguard.host.children import read_records
 from waguard.host.inventory import take_stock
 from waguard.policy import admission, probe, recycle
@@ -180,7 +180,7 @@ class Supervisor:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
         if session.row.removed_at and session.row.session_id not in self._leaving:
             with self._leave(session.row.session_id):
-                await leaving.finish(session, self._around.config().paths.sessions)
+                await leaving.finish(session)
 
     async def _sweep(self, kept: Collection[int]) -> None:
         """End what has no record; ``kept``: what has one."""
@@ -264,9 +264,8 @@ class Supervisor:
 
     def _begin(self, session: Session, *, asked: bool = True) -> str | None:
         """Start it, or say why not; ``asked``: as ``Session.start`` has it."""
-        row, sessions = session.row, self._around.config().paths.sessions
         try:
-            profiles.settle(sessions, row.workspace_id, row.session_id)
+            session.settle_profile()
             left = session.profile_left()
         except OSError as error:
             if not self._around.admission.profiles_unknown:
@@ -420,6 +419,7 @@ class Supervisor:
             self._tell_findings(findings(seen.wanted, seen.observed, seen.host))
             done = []
             planned = plan(seen.wanted, seen.observed, seen.host)
+            self._follow_workspaces(seen.rows)
             for name in self._sessions.keys() - {action.session for action in planned}:
                 self._sessions[name].faults.end("reconcile")
             for action in planned:
@@ -429,6 +429,18 @@ class Supervisor:
                         if await self._carry_out(action, seen.rows, told):
                             done.append(told)
             return done
+
+    def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
+        """The application may put a session into another workspace; its worker goes on."""
+        for name, session in self._sessions.items():
+            row = rows.get(name)
+            if (
+                row
+                and row.workspace_id != session.row.workspace_id
+                and row.generation >= session.row.generation
+            ):
+                logger.warning("another workspace", session=name, workspace=row.workspace_id)
+                session.row = row
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
         """See ``ports.Sessions``."""
@@ -577,6 +589,8 @@ class Supervisor:
         self._refuse_change(session_id)
         known = self._sessions.get(session_id)
         if known and known.row.workspace_id != workspace_id:
+            known.row = await self._around.store.session(session_id) or known.row
+        if known and known.row.workspace_id != workspace_id:
             raise SessionIdTakenError(
                 f"session {session_id} belongs to another workspace",
                 field="workspace_id",
@@ -670,7 +684,7 @@ class Supervisor:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
         session.row = await self._around.store.leave(name, removed=removed) or session.row
-        await leaving.leave(session, self._around.config().paths.sessions, why=why)
+        await leaving.leave(session, why=why)
 
     @contextlib.contextmanager
     def _leave(self, session_id: str) -> Iterator[None]:
