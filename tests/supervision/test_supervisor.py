@@ -106,10 +106,10 @@ async def test_a_profile_folder_that_cannot_be_used_does_not_end_the_restore(
     await bench.row("good")
     real = profiles.settle
 
-    def settle(sessions: Any, workspace_id: int, session_id: str) -> Any:
+    def settle(sessions: Any, workspace_id: int, session_id: str, **more: Any) -> Any:
         if session_id == "bad":
             raise PermissionError(13, "Permission denied")
-        return real(sessions, workspace_id, session_id)
+        return real(sessions, workspace_id, session_id, **more)
 
     monkeypatch.setattr(profiles, "settle", settle)
     assert await bench.restore() == "restored 1, failed 1"
