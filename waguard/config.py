@@ -136,13 +136,15 @@ class Reconcile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
-    """At most ``intensity`` restarts in ``period`` seconds, then the session is parked."""
+    """At most ``intensity`` restarts in ``period`` seconds, then the session is parked and tried again
+    after ``retry_parked`` seconds, doubled each time up to an hour."""
 
     intensity: Count = 5
     period: Seconds = 300.0
     base_delay: Delay = 1.0
     max_delay: Delay = 60.0
     stable_after: Seconds = 300.0
+    retry_parked: Seconds = 300.0
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,12 +186,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
-    """Which chats are received beside those with one person, and when what was missed is read."""
+    """Which chats are received beside those with one person, when what was missed is read, and how
+    often what could not be decrypted is looked up."""
 
     broadcasts: bool = False
     channels: bool = False
     groups: bool = True
     backfill_after_pairing: Delay = 600.0
+    undecryptable_interval: Seconds = 3600.0
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,13 +23,14 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import conditions, credentials, early_signals, files, logs, network
+from waguard.host import conditions, credentials, early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
+from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.systemd import SystemdNotifier
@@ -52,6 +53,7 @@ from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
+from waguard.supervision.greeting import greeted
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
@@ -107,13 +109,14 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
             lambda: self._config,
             admission,
             store=self._store,
             bus=self._bus,
             clock=self._clock,
-            network=network.read,
+            network=self._network.read,
         )
         self._supervisor = Supervisor(
             Surroundings(
@@ -121,6 +124,7 @@ class Daemon:
                 instance=lock.instance,
                 store=self._store,
                 inbox=self._journal,
+                undecryptable=self._store.messages,
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,
@@ -197,6 +201,7 @@ class Daemon:
                 await self._work(webhooks)
         finally:
             self._bus.close()
+            await self._network.close()
             await runner.cleanup()
             await self._store.close()
             logger.info("waguard has stopped")
@@ -233,22 +238,34 @@ class Daemon:
         left_behind: list[tuple[WorkerRecord, Process]] | None = None
         attempt = 0
         self._fleet.trail.record(STARTED)
-        while True:
-            try:
-                left_behind = self._left_behind() if left_behind is None else left_behind
-                await self._store.open()
-                await self._outbox.begin()
-                summary = await self._supervisor.restore(left_behind)
-                await self._abandon_removed()
-            except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
-                delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
-                attempt += 1
-                self._say_not_begun(error, delay)
-                await asyncio.sleep(delay)
-            else:
-                self._cannot_begin = None
-                logger.info("restore finished: {}", summary)
-                return
+        async with contextlib.AsyncExitStack() as company:
+            while True:
+                try:
+                    if left_behind is None:
+                        left_behind = self._left_behind()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await self._store.open()
+                    await self._outbox.begin()
+                    await company.aclose()  # from here on they are their sessions'
+                    summary = await self._supervisor.restore(left_behind)
+                    await self._abandon_removed()
+                except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
+                    delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
+                    attempt += 1
+                    self._say_not_begun(error, delay)
+                    if left_behind and not self._supervisor.loaded:
+                        await company.aclose()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await asyncio.sleep(delay)
+                else:
+                    self._cannot_begin = None
+                    logger.info("restore finished: {}", summary)
+                    return
+
+    def _greeted(
+        self, left_behind: list[tuple[WorkerRecord, Process]]
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        return greeted([record for record, _ in left_behind], instance=self._lock.instance)
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""

@@ -148,6 +148,10 @@ async def test_a_second_interrupt_insists(world: World) -> None:
     await daemon.until(lambda: _nothing_left(daemon))
 
 
+async def _more(daemon: Daemon, words: str, than: int) -> bool:
+    return daemon.log().count(words) > than
+
+
 async def _logged(daemon: Daemon, text: str) -> bool:
     return text in daemon.log()
 
@@ -301,6 +305,33 @@ async def test_a_database_that_is_locked_at_the_start_is_waited_for(world: World
     await daemon.until(lambda: daemon.answers("/health/ready"))
     await daemon.wait_status("s1", "connected")
     assert "restore finished: restored 1" in daemon.log()
+
+
+@pytest.mark.long
+async def test_workers_outlive_a_daemon_that_has_no_database_at_its_start(world: World) -> None:
+    daemon = world.daemon
+    daemon.settings = {**daemon.settings, "WAGUARD_WORKER__ORPHAN_GRACE": "2"}
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", "6281180001")
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        await daemon.stop(signal.SIGKILL)
+        await daemon.start(ready=False)
+        await daemon.until(lambda: _logged(daemon, "worker greeted"))
+        # a try takes longer than a worker lives alone
+        seen = daemon.log().count("database not open, trying again")
+        await daemon.until(lambda: _more(daemon, "database not open, trying again", seen + 1))
+        world.standin.phone.incoming(phone="6281180001", from_="6281180002", body="meanwhile")
+        database.rollback()
+    await daemon.until(lambda: daemon.answers("/health/ready"))
+    after = await daemon.wait_status("s1", "connected")
+    assert (after["worker_pid"], after["browser_pid"]) == (
+        before["worker_pid"],
+        before["browser_pid"],
+    )
+    assert "worker ends" not in daemon.log()
+    data = await world.receiver.wait_for("message_received")
+    assert data["message"]["body"] == "meanwhile"
 
 
 async def test_a_database_that_goes_away_costs_no_session(world: World) -> None:

@@ -1,15 +1,19 @@
 """What the kernel says of default routes and links, here and in made-up files."""
 
+import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from waguard.host.network import read
+from tests.waiting import wait_until
+from waguard.host import network
+from waguard.host.network import Network, read, uses_proxy
 from waguard.policy.network import Reading
 
 HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
@@ -82,3 +86,57 @@ def test_a_network_of_its_own_has_no_way_out() -> None:
     if done.returncode != 0 and "unshare" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert json.loads(done.stdout) == [False, None]
+
+
+async def answered(it: Network) -> Reading:
+    await wait_until(lambda: not it.read().pending, "the address has been asked")
+    return it.read()
+
+
+async def test_an_address_that_accepts_a_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        it = Network(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert it.read().pending
+        assert (await answered(it)).reachable is True
+        await it.close()
+
+
+async def test_an_address_that_refuses_it_and_then_accepts_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "ASK_EACH", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    it = Network(f"http://127.0.0.1:{port}/")
+    found = await answered(it)
+    assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
+    with socket.create_server(("127.0.0.1", port)):
+        await wait_until(lambda: it.read().reachable, "it is asked again")
+    await it.close()
+
+
+async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "ANSWER_WITHIN", 0.01)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", never)
+    it = Network("https://web.whatsapp.com/")
+    found = await answered(it)
+    assert (found.reachable, found.error) == (
+        False,
+        "web.whatsapp.com:443 does not answer within 0.01 s",
+    )
+    monkeypatch.setattr(network, "FORGOTTEN_AFTER", -1.0)
+    assert it.read().pending, "an answer of long ago says nothing of now"
+    await it.close()
+
+
+async def test_behind_a_proxy_nothing_is_asked() -> None:
+    it = Network("https://web.whatsapp.com/", proxied=True)
+    assert it.read() == read()
+    await it.close()
+    assert uses_proxy(["--proxy-server=a"], {})
+    assert uses_proxy([], {"https_proxy": "http://a"})
+    assert not uses_proxy(["--headless"], {"https_proxy": ""})

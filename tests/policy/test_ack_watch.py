@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.ack_watch import FAR, Late, is_everywhere, late, should_replace
+from waguard.policy.ack_watch import FAR, PAUSE, Late, is_everywhere, late, pause, should_replace
 from waguard.policy.recycle import APART
 
 LIMIT = 60.0
@@ -37,9 +37,17 @@ def test_when_it_is_replaced(it: Late, busy: bool, expected: bool) -> None:  # n
 
 
 def test_nobody_is_to_blame_where_nothing_is_acknowledged() -> None:
-    assert not is_everywhere(late=1, well=0)
-    assert is_everywhere(late=2, well=0)
-    assert not is_everywhere(late=2, well=1)
+    assert not is_everywhere(late=1, well=0, in_vain=1)
+    assert is_everywhere(late=2, well=0, in_vain=1)
+    assert not is_everywhere(late=2, well=1, in_vain=1)
+    assert not is_everywhere(late=2, well=0, in_vain=0)  # nobody has tried a replacement
+
+
+def test_one_at_a_time() -> None:
+    assert pause(limit=LIMIT, on_trial=False, everywhere=False) == PAUSE
+    assert pause(limit=LIMIT, on_trial=True, everywhere=False) == FAR * LIMIT
+    assert pause(limit=1.0, on_trial=True, everywhere=False) == PAUSE
+    assert pause(limit=LIMIT, on_trial=False, everywhere=True) == APART
 
 
 def test_it_is_told_in_a_sentence() -> None:

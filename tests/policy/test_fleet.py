@@ -79,6 +79,19 @@ def test_one_canary_after_the_other() -> None:
     assert again.opening.tried_at == 60.0
 
 
+def test_the_canary_rotates() -> None:
+    """The most important one may be ill for a reason of its own."""
+    breaker, canaries = opened(), []
+    waiting = [*held("a", "b"), *held("c", priority=10)]
+    for minute in range(7):
+        breaker = tried(POLICY, breaker, waiting, under_way=[], now=minute * 60.0)
+        assert breaker.opening
+        canaries.append(breaker.opening.canary)
+        if minute == 4:
+            waiting += held("d")  # it has never been tried
+    assert canaries == ["c", "a", "b", "c", "a", "d", "b"]
+
+
 def test_a_canary_that_is_up_closes_it_and_so_does_one_of_those_that_failed() -> None:
     breaker = tried(POLICY, opened(), held("d"), under_way=[], now=0.0)
     assert came_up(breaker, "z") == breaker

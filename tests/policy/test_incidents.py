@@ -84,7 +84,7 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     )
     told = sentences(incident)
     assert told[1] == "Done: its worker was started again (5 times)."
-    assert told[-1].startswith("It goes on. It waits for a person")
+    assert told[-1].startswith("It goes on. It is tried again, ever more rarely")
 
 
 def test_what_was_left_over_is_told() -> None:

@@ -8,7 +8,9 @@ from waguard.policy.link import PASSKEY_LIFETIME, Link, awaits_passkey
 from waguard.policy.page_care import (
     ADVICE,
     OFFLINE_LIMIT,
+    PAIRING_LIMIT,
     PASSKEY_GRACE,
+    SYNCING_LIMIT,
     UNSURE_LIMIT,
     UPDATE_APART,
     UPDATE_FORGOTTEN,
@@ -17,8 +19,8 @@ from waguard.policy.page_care import (
     Condition,
     Kind,
     Step,
-    on_offline,
     on_passkey,
+    on_stuck,
     on_update,
     passkey_words,
 )
@@ -61,17 +63,28 @@ def test_a_notice_that_stays_costs_a_few_reloads_a_day(idle: list[float | None])
 
 def test_a_link_that_does_not_come_back() -> None:
     tried: list[Step] = []
-    assert on_offline(offline=OFFLINE_LIMIT, tried=tried) is Step.WAIT
+    assert on_stuck(Link.OFFLINE, stuck=OFFLINE_LIMIT, tried=tried) is Step.WAIT
     for wanted in (Step.RELOAD, Step.REPLACE):
-        assert on_offline(offline=OFFLINE_LIMIT + 1, tried=tried) is wanted
+        assert on_stuck(Link.OFFLINE, stuck=OFFLINE_LIMIT + 1, tried=tried) is wanted
         tried.append(wanted)
-    assert on_offline(offline=86_400.0, tried=tried) is Step.ADVISE
+    assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=tried) is Step.ADVISE
+
+
+@pytest.mark.parametrize(
+    ("link", "limit"), [(Link.PAIRING, PAIRING_LIMIT), (Link.SYNCING, SYNCING_LIMIT)]
+)
+def test_what_takes_its_time_has_more_of_it(link: Link, limit: float) -> None:
+    assert on_stuck(link, stuck=limit, tried=[]) is Step.WAIT
+    assert on_stuck(link, stuck=limit + 1, tried=[]) is Step.RELOAD
+    unsure = max(limit, UNSURE_LIMIT)
+    assert on_stuck(link, stuck=unsure, tried=[], unsure=True) is Step.WAIT
+    assert on_stuck(link, stuck=unsure + 1, tried=[], unsure=True) is Step.RELOAD
 
 
 def test_where_the_network_may_be_away_only_a_reload_is_tried_and_late() -> None:
-    assert on_offline(offline=UNSURE_LIMIT, tried=[], unsure=True) is Step.WAIT
-    assert on_offline(offline=UNSURE_LIMIT + 1, tried=[], unsure=True) is Step.RELOAD
-    assert on_offline(offline=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
+    assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT, tried=[], unsure=True) is Step.WAIT
+    assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT + 1, tried=[], unsure=True) is Step.RELOAD
+    assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
 
 
 def test_a_passkey_that_nobody_shows() -> None:

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.policy.restart import GiveUp, Restart, RestartPolicy, decide, recent
+from waguard.policy.restart import (
+    LONGEST_PAUSE,
+    GiveUp,
+    Restart,
+    RestartPolicy,
+    decide,
+    recent,
+    retry_delay,
+)
 
 POLICY = RestartPolicy(intensity=4, period=60, base_delay=1, max_delay=3)
 ALMOST_ONE = 1 - 2**-53
@@ -105,3 +113,15 @@ def test_a_crash_loop_ends(policy: RestartPolicy, now: float, jitter: float) -> 
     verdicts = lives(policy, [now] * (policy.intensity + 1), jitter)
     assert verdicts[-1] == GiveUp(policy.intensity)
     assert all(isinstance(verdict, Restart) for verdict in verdicts[:-1])
+
+
+def test_a_parked_session_is_tried_ever_more_rarely() -> None:
+    pauses = [retry_delay(tries, first=300.0, jitter=0.0) for tries in range(6)]
+    assert pauses == [300.0, 600.0, 1200.0, 2400.0, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert retry_delay(0, first=300.0, jitter=0.5) == 330.0
+
+
+@given(st.integers(0, 10_000), st.floats(1, 86_400), jitters)
+def test_its_pauses_are_bounded(tries: int, first: float, jitter: float) -> None:
+    pause = retry_delay(tries, first=first, jitter=jitter)
+    assert first <= pause <= max(LONGEST_PAUSE, first) * 1.2

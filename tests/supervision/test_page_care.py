@@ -20,7 +20,9 @@ from waguard.policy.page_care import (
     ADVICE,
     COVERED_LIMIT,
     OFFLINE_LIMIT,
+    PAIRING_LIMIT,
     PASSKEY_GRACE,
+    SYNCING_LIMIT,
     UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
@@ -290,7 +292,7 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
-    world.network = Reading(route=True, carrier=True)
+    world.network = Reading()
     await reports(empty, "offline", socket=GHOST)
     await ticks(empty, OFFLINE_LIMIT)
     assert reloads(process) == 0
@@ -344,6 +346,29 @@ async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World,
     assert kinds(empty) == []
 
 
+@pytest.mark.parametrize(
+    ("link", "limit"), [("pairing", PAIRING_LIMIT), ("syncing", SYNCING_LIMIT)]
+)
+async def test_linking_and_synchronization_end_or_are_told(
+    empty: Bench, world: World, link: str, limit: float
+) -> None:
+    process = await empty.connected()
+    await reports(empty, link)
+    await ticks(empty, limit)
+    assert reloads(process) == 0
+    await ticks(empty, 1)
+    await reloaded(process, 1)
+    world.spawn.scripts["s"] = Script(reports=({"phase": "ready", "link": link},))
+    await ticks(empty, limit + 1)
+    await until(empty.session(), lambda s: s.process is not process and str(s.link) == link)
+    assert empty.session().restarts == 0
+    await ticks(empty, limit + 1)
+    assert kinds(empty) == [Kind.LINK_STUCK]
+    await reports(empty, phone=PHONE)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+
+
 async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: World) -> None:
     await linking(empty)
     await ticks(empty, 1)
@@ -354,6 +379,24 @@ async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: Wo
     (second,) = empty.session().care.conditions
     assert (second.message != first.message, second.expires_in) == (True, 599.0)
     assert len(world.events("incident")) == 1
+
+
+async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    why = "WhatsApp answers with HTTP status 500"
+    await reports(empty, "offline", refused=True, details=why)
+    await ticks(empty, 1)
+    assert kinds(empty) == [Kind.WHATSAPP_REFUSES]
+    view = await empty.it.view("s")
+    assert (view.status, view.disconnect_details) == ("disconnected", why)
+    await ticks(empty, 3 * OFFLINE_LIMIT)
+    assert (empty.process(), reloads(process), empty.session().restarts) == (process, 0, 0)
+    await reports(empty, phone=PHONE)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    await empty.settled()
+    (incident,) = fold(world.store.entries)
+    assert sentences(incident)[0] == f"Cause: {why}."
 
 
 async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
@@ -380,7 +423,7 @@ async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: W
 
 async def test_while_the_network_is_away_nothing_is_tried(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    world.network = Reading(route=False)
+    world.network = Reading(reachable=False, error="refused")
     await reports(empty, "offline")
     await ticks(empty, 3 * UNSURE_LIMIT)
     assert reloads(process) == 0
@@ -391,10 +434,10 @@ async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
 ) -> None:
     """All of them may be stuck since the network was away."""
     process = await empty.connected()
-    world.network = Reading(route=False)
+    world.network = Reading(reachable=False, error="refused")
     await reports(empty, "offline")
     await ticks(empty, 10)
-    world.network = Reading(route=True, carrier=True)
+    world.network = Reading()
     await ticks(empty, UNSURE_LIMIT - 10)
     assert world.fleet.network_unsure
     assert reloads(process) == 0

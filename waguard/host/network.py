@@ -1,14 +1,82 @@
-"""Whether this host has a way out: default routes and the links that they leave by."""
+"""Whether this host has a way to WhatsApp: its default routes, their links, and a connection."""
 
-from collections.abc import Iterator
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from waguard.policy.network import Reading, shown
+
+ASK_EACH: Final = 5.0  # s
+ANSWER_WITHIN: Final = 3.0  # s
+FORGOTTEN_AFTER: Final = 15.0  # s without a question: what is known then says nothing of now
 
 _UP: Final = 0x1  # linux/route.h RTF_UP
 _REJECT: Final = 0x200  # RTF_REJECT: "unreachable", which is no way out
 _NO_LINK: Final = "0"
+
+
+class Network:
+    """To be read on the event loop, each second at most, while sessions are offline."""
+
+    def __init__(self, url: str, *, proxied: bool = False) -> None:
+        """``url``: WhatsApp's. ``proxied``: Chromium connects to something else, which says nothing."""
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or (80 if parts.scheme == "http" else 443)
+        self._proxied = proxied
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at: float | None = None
+        self._read_at = 0.0
+        self._answer = Reading(pending=True)
+
+    def read(self) -> Reading:
+        """Waits for nothing: the answer is that of the last question, and another one may begin."""
+        if self._proxied:
+            return read()
+        now = time.monotonic()
+        if now - self._read_at > FORGOTTEN_AFTER:
+            self._answer = Reading(pending=True)
+        self._read_at = now
+        idle = self._asking is None or self._asking.done()
+        if idle and (self._asked_at is None or now - self._asked_at >= ASK_EACH):
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask(), name="is WhatsApp reachable")
+        it = self._answer
+        return replace(read(), reachable=it.reachable, error=it.error, pending=it.pending)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                _, writer = await asyncio.open_connection(self._host, self._port)
+        except TimeoutError:
+            error = f"{self._host}:{self._port} does not answer within {ANSWER_WITHIN:g} s"
+            self._answer = Reading(reachable=False, error=error)
+        except OSError as failed:
+            number = failed.errno or 0  # negative: of the resolver
+            why = os.strerror(number) if number > 0 else failed.strerror or str(failed)
+            error = f"{self._host}:{self._port}: {why}"
+            self._answer = Reading(reachable=False, error=error)
+        else:
+            writer.close()
+            self._answer = Reading(reachable=True)
+
+
+def uses_proxy(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a Chromium with these ``arguments`` goes through a proxy."""
+    switched = any(it.startswith(("--proxy-server", "--proxy-pac-url")) for it in arguments)
+    names = ("https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
+    return switched or any(environment.get(name) for name in names)
 
 
 def read(root: Path = Path("/")) -> Reading:

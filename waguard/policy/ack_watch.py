@@ -10,6 +10,7 @@ from typing import Final
 
 from waguard.policy.recycle import APART
 
+PAUSE: Final = 60.0  # s from one replacement to that of another session
 SEVERAL: Final = 2  # late sends; of a single one the recipient may be the cause
 FAR: Final = 3.0  # times the limit: now a single one is enough, and a send under way no obstacle
 
@@ -40,6 +41,16 @@ def should_replace(it: Late, *, limit: float, busy: bool, recycled: float | None
     return it.longest > FAR * limit or (it.count >= SEVERAL and not busy)
 
 
-def is_everywhere(*, late: int, well: int) -> bool:
-    """Whether it is the network's or WhatsApp's doing. ``well``: sessions with an ack of late."""
-    return late > 1 and well == 0
+def is_everywhere(*, late: int, well: int, in_vain: int) -> bool:
+    """Whether it is WhatsApp's doing. ``well``: sessions with an ack of late; ``in_vain``: those late
+    ones whose replacement has helped nothing. Without such a proof two ill sessions, where nobody
+    else sends, would be taken for an outage, and nobody would help them."""
+    return late > 1 and well == 0 and in_vain > 0
+
+
+def pause(*, limit: float, on_trial: bool, everywhere: bool) -> float:
+    """Seconds from one replacement to the next. ``on_trial``: the last one has had no ack yet, and is
+    not late again. Where it is WhatsApp's doing, one is tried now and then: that may be wrong."""
+    if everywhere:
+        return APART
+    return max(FAR * limit, PAUSE) if on_trial else PAUSE

@@ -39,6 +39,8 @@ class Opening:
     """Those that failed alike."""
     wanted: int
     canary: str | None = None
+    tried: tuple[str, ...] = ()
+    """Those that were the canary, the one of the longest ago first."""
     tried_at: float | None = None
 
 
@@ -93,13 +95,16 @@ def tried(
     opening = breaker.opening
     if opening is None or opening.canary in under_way:
         return breaker
-    waiting = sorted(held, key=order)
+    turn = {session: number for number, session in enumerate(opening.tried)}
+    # one that is ill for a reason of its own must not keep all others down
+    waiting = sorted(held, key=lambda it: (turn.get(it.session, -1), order(it)))
     if not waiting:
         return breaker if under_way else Breaker()
     if opening.tried_at is not None and now - opening.tried_at < policy.canary_interval:
         return breaker
-    chosen = replace(opening, canary=waiting[0].session, tried_at=now)
-    return replace(breaker, opening=chosen)
+    canary = waiting[0].session
+    tried = (*(session for session in opening.tried if session != canary), canary)
+    return replace(breaker, opening=replace(opening, canary=canary, tried=tried, tried_at=now))
 
 
 def words(policy: FleetPolicy, opening: Opening) -> str:

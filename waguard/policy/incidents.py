@@ -18,6 +18,7 @@ _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
         *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
+        "undecryptable_given_up",
         *map(str, Kind),
     }
 )
@@ -33,6 +34,7 @@ _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 _OVER_AT_ONCE: Final = {
     "row_corrected": "the row tells the truth again",
     "backfill_gap": "the session goes on",
+    "undecryptable_given_up": "the session goes on",
 }
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
@@ -83,7 +85,7 @@ _FLEET_ADVICE: Final = {
 }
 
 _ADVICE: Final = {
-    "restart_budget": "It waits for a person: remove the cause, then `reconnect` it.",
+    "restart_budget": "It is tried again, ever more rarely; `reconnect` tries it now.",
     "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
     "blocked": "WhatsApp blocks it: look at the phone; a restart cures nothing.",
     "needs_update": "WhatsApp Web needs a newer version: update waguard or wa-js.",
@@ -237,11 +239,14 @@ def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
 
 _DONE: Final = {
     "restart": "its worker was started again",
+    "retried": "it was tried once more",
     "recycled": "its worker was replaced, as planned",
     "reloaded": "its page was loaded anew",
     "taken_over": "it was taken back from the other client",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
     "supervision_failed": "the other sessions were supervised as always",
 }
 

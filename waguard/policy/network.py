@@ -15,6 +15,12 @@ class Reading:
     """A default route that is up, IPv4 or IPv6."""
     carrier: bool | None = None
     """A link on an interface that such a route leaves by."""
+    reachable: bool | None = None
+    """WhatsApp's address accepts a connection; None: nobody asked it."""
+    error: str | None = None
+    """Why it does not."""
+    pending: bool = False
+    """It is being asked."""
 
 
 def outage(
@@ -27,28 +33,43 @@ def outage(
 ) -> str | None:
     """Why the network is away; None: it is not, as far as can be seen.
 
+    A connected session refutes it, and so does a connection to WhatsApp that can be opened. A missing
+    default route proves nothing by itself: there are other ways out.
+
     ``before``: the answer of the look before. ``offline``: seconds since each session that is so
-    lost WhatsApp's socket; ``connected`` counts the others. ``threshold``: more than this share of
-    them is no single session's fault.
+    lost WhatsApp's socket; ``connected`` counts the others. ``threshold``: when more than this share of
+    them lost it within ``AT_ONCE`` seconds, no single one is to blame.
     """
-    if not offline:
+    if not offline or connected or reading.reachable:
         return None
-    if reading.route is False:
-        return "the host has no default route"
-    if reading.carrier is False:
-        return "the host's network interface has no carrier"
-    many = len(offline) > threshold * (len(offline) + connected)
+    if reading.pending:
+        return before
+    if reading.reachable is False:
+        return f"WhatsApp cannot be reached from this host: {reading.error}{_hint(reading)}"
     if before is not None:
-        still = f"{len(offline)} of {len(offline) + connected} sessions are without WhatsApp"
-        return still if many else None
-    if many and len(offline) > 1 and max(offline) - min(offline) <= AT_ONCE:
-        return f"{len(offline)} of {len(offline) + connected} sessions lost WhatsApp at once"
+        return f"{len(offline)} of {len(offline)} sessions are without WhatsApp{_hint(reading)}"
+    together = _most_at_once(offline)
+    if together > 1 and together > threshold * len(offline):
+        return f"{together} of {len(offline)} sessions lost WhatsApp at once{_hint(reading)}"
     return None
+
+
+def _most_at_once(offline: Sequence[float]) -> int:
+    """How many lost it within ``AT_ONCE``; one that has been off since yesterday hides no others."""
+    return max(sum(0 <= other - one <= AT_ONCE for other in offline) for one in offline)
+
+
+def _hint(reading: Reading) -> str:
+    if reading.route is False:
+        return "; the host has no default route"
+    if reading.carrier is False:
+        return "; the host's network interface has no carrier"
+    return ""
 
 
 def is_away(reading: Reading) -> bool:
     """Whether the host itself says so."""
-    return reading.route is False or reading.carrier is False
+    return reading.reachable is False
 
 
 def shown(carriers: Collection[bool | None]) -> bool | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.policy.link import Link
 from waguard.policy.recycle import IDLE
 
 UPDATE_PATIENCE: Final = 3_600.0  # s; one that is never idle is loaded anew between two calls then
@@ -20,6 +21,10 @@ UPDATE_APART: Final = (
 UPDATE_RELOADS: Final = 2
 UPDATE_FORGOTTEN: Final = 21_600.0  # s; what was tried so long ago may help now
 OFFLINE_LIMIT: Final = 180.0  # s; a page connects again within seconds where it can
+PAIRING_LIMIT: Final = (
+    600.0  # s; linking takes seconds, and a reload too early may cost the pairing
+)
+SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
 # s; where only the sessions say that the network is away, each of them may be stuck since it was
 UNSURE_LIMIT: Final = 900.0
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
@@ -44,6 +49,8 @@ class Kind(StrEnum):
     ACKS_IN_VAIN = auto()
     MEMORY_IN_VAIN = auto()
     ACTION_REQUIRED = auto()
+    WHATSAPP_REFUSES = auto()
+    UNDECRYPTABLE = auto()
 
 
 ADVICE: Final = {
@@ -58,6 +65,10 @@ ADVICE: Final = {
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
     Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
     " where WhatsApp asks there.",
+    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
+    " Web works in a browser, from this host and from another one.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
 }
 
 
@@ -98,13 +109,22 @@ def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -
     return Step.RELOAD
 
 
-def on_offline(*, offline: float, tried: Sequence[Step], unsure: bool = False) -> Step:
-    """For a page without WhatsApp's socket. ``offline``: seconds of that in which the network was
-    there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
+STUCK: Final = {
+    Link.OFFLINE: (OFFLINE_LIMIT, "no connection to WhatsApp"),
+    Link.PAIRING: (PAIRING_LIMIT, "its linking has not ended"),
+    Link.SYNCING: (SYNCING_LIMIT, "its synchronization has not ended"),
+}
+"""Links that end by themselves where nothing is wrong: within so many seconds."""
+
+
+def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = False) -> Step:
+    """For a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds of that in which the network
+    was there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
     does no harm."""
+    limit, _ = STUCK[link]
     if unsure:
-        return Step.RELOAD if offline > UNSURE_LIMIT and not tried else Step.WAIT
-    if offline <= OFFLINE_LIMIT:
+        return Step.RELOAD if stuck > max(UNSURE_LIMIT, limit) and not tried else Step.WAIT
+    if stuck <= limit:
         return Step.WAIT
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)
 

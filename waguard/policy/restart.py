@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+LONGEST_PAUSE: Final = 3600.0  # s between two tries of a session that is parked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,18 @@ class GiveUp:
     restarts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Of a session that spent its restarts: it is tried again, ever more rarely."""
+
+    tries: int = 0
+    """Since it was well for long, or a person started it."""
+    at: float | None = None
+    """Monotonic time of the next try."""
+    running: bool = False
+    """It is being tried, and it is not known yet whether that helps."""
+
+
 def recent(restarts: Sequence[float], *, now: float, period: float) -> list[float]:
     """Keep the restarts that still count against the intensity."""
     return [at for at in restarts if at > now - period]
@@ -47,3 +62,13 @@ def decide(
     if counted == 0:
         return Restart(0.0)
     return Restart(min(policy.max_delay, policy.base_delay * 2.0 ** (counted - 1)) * jitter)
+
+
+def retry_delay(tries: int, *, first: float, jitter: float) -> float:
+    """Seconds until a session that spent its restarts is tried again.
+
+    ``tries``: how many such tries were in vain. The pause doubles from ``first`` seconds up to an hour;
+    ``jitter`` in [0, 1) makes it up to a fifth longer, so that many do not come at once.
+    """
+    pause = first * 2.0 ** min(tries, 20)
+    return min(max(LONGEST_PAUSE, first), pause) * (1 + jitter / 5)

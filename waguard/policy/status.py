@@ -59,6 +59,8 @@ class Standing:
     """A person had it logged out or deleted: whatever its worker still says."""
     adopting: bool = False
     """Its worker is an earlier daemon's and has not said anything yet: the row may be right."""
+    retrying: bool = False
+    """It was parked, and is tried once more: until that has ended nothing has changed."""
     link_overdue: bool = False
     """The link has been unknown for so long that the row's old word is no promise any more."""
 
@@ -88,6 +90,8 @@ def derive(standing: Standing) -> Verdict | None:
         case State.PARKED | State.PARKING:
             return _parked(standing)
         case State.STARTING if standing.adopting:
+            return None
+        case State.STARTING | State.BACKOFF | State.RECYCLING if standing.retrying:
             return None
         case State.STARTING | State.BACKOFF | State.RECYCLING:
             if standing.expects_qr and standing.state is State.STARTING:

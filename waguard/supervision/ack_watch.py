@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.policy.ack_watch import FAR, Late, is_everywhere, late, should_replace
+from waguard.policy.ack_watch import FAR, Late, is_everywhere, late, pause, should_replace
 from waguard.ports import Clock
 from waguard.wire.protocol import Acks
 
@@ -84,6 +84,11 @@ class AckWatch:
         """Sends that wait although the worker was replaced, in words: another one would not help."""
         why = "WhatsApp has acknowledged no send since the worker was replaced for that"
         return why if self._in_vain_proved else None
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether its worker was replaced for that, and it is not known yet whether it helped."""
+        return self._unhelped and not self._in_vain_proved
 
     @property
     def well(self) -> bool:
@@ -167,18 +172,37 @@ def everywhere(connected: Iterable[Watched]) -> str | None:
     sessions = list(connected)
     if not any(session.acks.late for session in sessions):
         return None
-    ill = sum(session.acks.overdue for session in sessions)
-    well = sum(session.acks.well for session in sessions if not session.acks.overdue)
-    if not is_everywhere(late=ill, well=well):
+    ill = [session for session in sessions if session.acks.late or session.acks.overdue]
+    well = sum(session.acks.well for session in sessions if session not in ill)
+    in_vain = sum(session.acks.in_vain is not None for session in ill)
+    if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):
         return None
-    return f"{ill} sessions are connected, but WhatsApp acknowledges nothing that they send"
+    return (
+        f"{len(ill)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
+        "replacing a worker did not help"
+    )
 
 
-def replace_the_late(connected: Iterable[Watched], *, limit: float) -> None:
-    """Recycle those of which policy says so."""
-    for session in connected:
-        found = session.acks.curable
-        if found and should_replace(
-            found, limit=limit, busy=session.idle is None, recycled=session.recycled
-        ):
-            session.recycle(str(found))
+class Replacements:
+    """Of workers whose sends get no ack: one at a time, as it may be WhatsApp's doing."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: tuple[Watched, float] | None = None
+
+    def look(self, connected: Iterable[Watched], *, limit: float, everywhere: bool) -> None:
+        """Recycle the one that has waited for the longest, where policy says so."""
+        now = self._clock.monotonic()
+        if self._last is not None:
+            session, at = self._last
+            least = pause(limit=limit, on_trial=session.acks.on_trial, everywhere=everywhere)
+            if now - at < least:
+                return
+        ill = [(it.acks.curable, it) for it in connected if it.acks.curable]
+        for found, session in sorted(ill, key=lambda pair: -pair[0].longest):
+            if should_replace(
+                found, limit=limit, busy=session.idle is None, recycled=session.recycled
+            ):
+                self._last = session, now
+                session.recycle(str(found))
+                return

@@ -10,13 +10,14 @@ from typing import Final, Protocol
 from waguard.policy.link import Link
 from waguard.policy.page_care import (
     COVERED_LIMIT,
+    STUCK,
     UPDATE_APART,
     UPDATE_RELOADS,
     Condition,
     Kind,
     Step,
-    on_offline,
     on_passkey,
+    on_stuck,
     on_update,
     passkey_words,
 )
@@ -33,13 +34,17 @@ class Seen:
     report: Report
     link: Link
     link_for: float
-    offline: float | None
-    """Without WhatsApp's socket while the network was there; None: that does not apply."""
+    stuck: float | None
+    """Offline, pairing or synchronizing while the network was there; None: that does not apply."""
     unsure: bool
     """The network may be away, by what the sessions say."""
     idle: float | None
     acks_in_vain: str | None
     """Sends that no replacement helped, in words."""
+    undecryptable: str | None = None
+    """Messages that could not be decrypted for long, in words."""
+    undecryptable_since: float | None = None
+    """Unix time."""
 
 
 class Steps(Protocol):
@@ -61,6 +66,7 @@ class PageCare:
         self._update_reloads: list[float] = []
         self._tried: list[Step] = []
         self._stepped_at = float("-inf")
+        self._stuck_in: Link | None = None
         self._passkey_reloaded: float | None = None
         self._covered_since: float | None = None
         self.memory_in_vain: int | None = None
@@ -84,6 +90,7 @@ class PageCare:
         self._look_at_passkey(seen)
         self._look_at_dialog(seen)
         self._say(Kind.ACKS_IN_VAIN, seen.acks_in_vain)
+        self._say(Kind.UNDECRYPTABLE, seen.undecryptable, since=seen.undecryptable_since)
 
     def recycled(self) -> None:
         """Its worker is replaced, which may help this time."""
@@ -117,22 +124,29 @@ class PageCare:
 
     def _look_at_link(self, seen: Seen) -> None:
         now = self._clock.monotonic()
-        if seen.link not in {Link.OFFLINE, Link.UNKNOWN}:
+        if seen.link is not Link.UNKNOWN and not seen.report.refused:
+            self._say(Kind.WHATSAPP_REFUSES, None)
+        if seen.report.refused:  # whatever is tried here, it is WhatsApp's
+            self._say(Kind.WHATSAPP_REFUSES, seen.report.details)
+            return
+        if seen.link not in {Link.UNKNOWN, self._stuck_in}:
             self._say(Kind.LINK_STUCK, None)
         if seen.link is Link.CONNECTED and seen.link_for > STABLE:
             self._tried.clear()
-        if seen.offline is None:
+        if seen.stuck is None:
             return
-        offline = min(seen.offline, now - self._stepped_at)
-        step = on_offline(offline=offline, tried=self._tried, unsure=seen.unsure)
+        stuck = min(seen.stuck, now - self._stepped_at)
+        step = on_stuck(seen.link, stuck=stuck, tried=self._tried, unsure=seen.unsure)
         if step is Step.WAIT:
             return
+        _, what = STUCK[seen.link]
         if step is Step.ADVISE:
-            why = "neither a reload nor a replacement brought the connection to WhatsApp back"
+            why = f"{what}, and neither a reload nor a replacement helped"
+            self._stuck_in = seen.link
             self._say(Kind.LINK_STUCK, f"{why}: {seen.report.socket}")
             return
         network = "may be" if seen.unsure else "is"
-        why = f"no connection to WhatsApp for {seen.offline:.0f} s while the network {network} there: "
+        why = f"{what} for {seen.stuck:.0f} s while the network {network} there: "
         why += str(seen.report.socket)
         self._tried.append(step)
         self._stepped_at = now
@@ -163,7 +177,14 @@ class PageCare:
         if now - since > COVERED_LIMIT:
             self._say(Kind.ACTION_REQUIRED, "a dialog lies over WhatsApp's page")
 
-    def _say(self, kind: Kind, message: str | None, *, expires_in: float | None = None) -> None:
+    def _say(
+        self,
+        kind: Kind,
+        message: str | None,
+        *,
+        expires_in: float | None = None,
+        since: float | None = None,
+    ) -> None:
         before = self._found.get(kind)
         if message is None:
             if self._found.pop(kind, None):
@@ -171,5 +192,6 @@ class PageCare:
             return
         if before is None:
             self._steps.note(str(kind), reason=message)
-        since = before.since if before else self._clock.wall()
+        if since is None:
+            since = before.since if before else self._clock.wall()
         self._found[kind] = Condition(kind, message, since, expires_in)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,9 @@ from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
 from waguard.policy.link import Link
-from waguard.policy.page_care import passkey_words
+from waguard.policy.page_care import STUCK, passkey_words
 from waguard.policy.recycle import Size
-from waguard.policy.restart import GiveUp, RestartPolicy, decide
+from waguard.policy.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
 from waguard.policy.status import (
     LEFT,
     LIVE_STATUSES,
@@ -53,6 +54,7 @@ from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.page_care import PageCare, Seen
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
@@ -118,24 +120,24 @@ class Session:
         """What is silent now, in words."""
         now = around.clock.monotonic()
         self.in_state_since = self.link_since = self._code_at = self._busy_at = now
-        self.restarts = 0
+        self.restarts = self._calls = 0
         self.process: Process | None = None
         self.usage: Usage | None = None
         """As it was last measured."""
         self._wait: Wait | None = None
-        # unusable: Chromium started for nobody; unseen: its profile is to be found before a start
-        self._asked = self._unusable = self._profile_unseen = False
         self._failure = ""
         self._ended_at: float | None = None
         self._recycled_at: float | None = None
-        self._calls = 0
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
         self._crashes, self._takeovers = list[float](), list[float]()
+        self.retries = Retries()
         self._connected_since: float | None = None
+        self._asked = self._planned = self._held = self._daemon_stopping = False
+        # unusable: Chromium started for nobody; unseen: its profile is to be found before a start
         # adopting: its worker is an earlier daemon's, and how it stands is not known yet
-        self._planned = self._held = self.adopting = self._adoption_overdue = False
+        self._unusable = self._profile_unseen = self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
         self.acks = AckWatch(
             around.clock,
@@ -147,7 +149,6 @@ class Session:
         self.care = PageCare(around.clock, self)
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
-        self._daemon_stopping = False
         # the workspace in which its profile lies; the row's may be newer
         self._workspace, self.left = row.workspace_id, row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""
@@ -167,6 +168,15 @@ class Session:
             moved=self._move,
             told=self._tell_incident,
         )
+        self.undecryptable = Undecryptable(
+            row.session_id,
+            around.clock,
+            around.undecryptable,
+            reread=self._reread,
+            config=lambda: around.config().inbox,
+            paired_at=self._paired_at,
+            note=self.note,
+        )
         self._intake = Intake(
             around,
             self._ledger,
@@ -174,6 +184,7 @@ class Session:
             active=self._be_active,
             publish=self._publish,
             begin=self._task,
+            undecryptable=self.undecryptable,
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
@@ -308,6 +319,7 @@ class Session:
         """
         self._daemon_stopping = self.left = False
         self._asked = asked
+        self.retries = Retries()
         self._planned = (
             restart
             or self.state in {State.STOPPING, State.PARKING}
@@ -347,6 +359,7 @@ class Session:
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
         self._daemon_stopping = daemon_stopping
+        self.retries = Retries()
         if not daemon_stopping:
             self._details, self.parked = None, None
         if not daemon_stopping or self.state not in {State.STOPPED, State.PARKED}:
@@ -385,9 +398,29 @@ class Session:
         elif size is Size.FITS:
             self.care.memory(None, used=None)
 
-    def park(self, cause: ParkCause, details: str) -> None:
-        """Give up until a person acts."""
+    def retry(self) -> None:
+        """It spent its restarts a while ago: one more."""
+        self.retries = Retries(self.retries.tries + 1, running=True)
+        self._log.warning("parked session is tried again", tries=self.retries.tries)
+        self._ledger.record("retried", reason=self._details)
+        self._asked, self.parked = False, None
+        self._happen(Event.START_REQUESTED)
+
+    def _give_up(self, why: str) -> None:
+        delay = retry_delay(
+            self.retries.tries,
+            first=self._around.config().restart.retry_parked,
+            jitter=self._around.chance.random(),
+        )
+        due = self._around.clock.monotonic() + delay
+        at = datetime.fromtimestamp(self._around.clock.wall() + delay, UTC)
+        again = f"it is tried again at {at:%H:%M} UTC"
+        self.park(ParkCause.RESTART_BUDGET, f"{why}: {self._details}; {again}", retry_at=due)
+
+    def park(self, cause: ParkCause, details: str, *, retry_at: float | None = None) -> None:
+        """Give up until a person acts, or until ``retry_at`` (monotonic time)."""
         self.parked, self._details = cause, details
+        self.retries = Retries(self.retries.tries, retry_at)
         self._log.error("session parked", cause=str(cause), details=details)
         self._ledger.record("parked", reason=str(cause), evidence={"details": details})
         self._happen(Event.PARK)
@@ -494,10 +527,12 @@ class Session:
             self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
             return
         if self._held:
+            self.retries = Retries(self.retries.tries)  # others get their turn meanwhile
             self._log.warning("waiting for its folders", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
         if self._unusable:
+            self.retries = Retries(self.retries.tries)
             self._log.warning("waiting for Chromium", why=self._details)
             self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
             return
@@ -514,10 +549,12 @@ class Session:
             max_delay=settings.max_delay,
         )
         now = self._around.clock.monotonic()
+        if self.retries.running:
+            self._give_up("another try did not help")
+            return
         verdict = decide(policy, self._crashes, now=now, jitter=self._around.chance.random())
         if isinstance(verdict, GiveUp):
-            details = f"{verdict.restarts} restarts in {settings.period:g} s did not help: {self._details}"
-            self.park(ParkCause.RESTART_BUDGET, details)
+            self._give_up(f"{verdict.restarts} restarts in {settings.period:g} s did not help")
             return
         self._crashes.append(now)
         self.restarts += 1
@@ -586,6 +623,7 @@ class Session:
             expects_qr=self._expects_qr,
             details=printable(self._told_details or "") or None,
             adopting=self.adopting,
+            retrying=self.retries.running,
             link_overdue=self._adoption_overdue or self.link_unknown_for > LINK_DEADLINE,
         )
         verdict = derive(standing)
@@ -613,10 +651,12 @@ class Session:
 
     @property
     def _told_details(self) -> str | None:
-        network = self._around.fleet.network_down if self.link is Link.OFFLINE else None
         if self.passkey:
             return f"passkey_required: {self.passkey}"
-        return network or self.details or (self.report.details if self.report else None)
+        reported = self.report.details if self.report else None
+        if self.link is Link.OFFLINE:  # why it was started is over
+            return self._around.fleet.network_down or reported or self.details
+        return self.details or reported
 
     def on_network(self) -> None:
         """See ``fleet.Member``."""
@@ -671,6 +711,7 @@ class Session:
         if self.state is State.RUNNING and self.link is Link.CONFLICT:
             self._answer_conflict()
         self.acks.tick(self._task)
+        self.undecryptable.tick(self._task)
         self._care_for_page()
 
     def _care_for_page(self) -> None:
@@ -679,10 +720,12 @@ class Session:
                 report=self.report,
                 link=self.link,
                 link_for=self._around.clock.monotonic() - self.link_since,
-                offline=self._offline_for,
+                stuck=self._stuck_for,
                 unsure=self._around.fleet.network_unsure,
                 idle=self.idle,
                 acks_in_vain=self.acks.in_vain,
+                undecryptable=self.undecryptable.condition,
+                undecryptable_since=self.undecryptable.since,
             )
             self.care.tick(seen)
         elif self.state not in WANTED_UP:
@@ -696,12 +739,12 @@ class Session:
         return passkey_words(until) if until is not None and waits else None
 
     @property
-    def _offline_for(self) -> float | None:
-        """Seconds offline while the network was there, or may have been; None: it is not, or not
-        offline."""
+    def _stuck_for(self) -> float | None:
+        """Seconds offline, pairing or synchronizing while the network was there, or may have been;
+        None: it is not, or neither of these."""
         fleet = self._around.fleet
         network = self.link_since if fleet.network_unsure else fleet.network_since
-        if self.link is not Link.OFFLINE or network is None:
+        if self.link not in STUCK or network is None:
             return None
         return self._around.clock.monotonic() - max(self.link_since, network)
 
@@ -963,6 +1006,14 @@ class Session:
             return None
         return max(self.link_since, network)
 
+    def _paired_at(self) -> float | None:
+        return credentials.paired_at(self.at.profile)
+
+    async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
+        if self._link is None:
+            raise UnavailableError("its worker is not there")
+        return await self._link.call(call)  # by itself, so the session is no less idle
+
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
         if self._link is None:
             raise UnavailableError("its worker is not there")
@@ -972,6 +1023,7 @@ class Session:
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link
         self.link_since = self._around.clock.monotonic()
+        self.undecryptable.link_is(connected=self.link is Link.CONNECTED)
         self._log.info("link", before=str(before), after=str(self.link))
         said = (self._verdict.status, self.link)
         if not (self.adopting and said == (Status.CONNECTED, Link.CONNECTED)):
@@ -984,6 +1036,7 @@ class Session:
             self._details, self._expects_qr = None, True
             self.acks.forget()
         if self.link is not Link.UNKNOWN:
+            self.retries = Retries(self.retries.tries)
             self._around.fleet.came_up(self.row.session_id)
 
     def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
@@ -1030,12 +1083,9 @@ class Session:
         """Old crashes no longer count after a long time connected."""
         stable_after = self._around.config().restart.stable_after
         since = self._connected_since
-        if (
-            self._crashes
-            and since is not None
-            and self._around.clock.monotonic() - since > stable_after
-        ):
+        if since is not None and self._around.clock.monotonic() - since > stable_after:
             self._crashes.clear()
+            self.retries = Retries()
 
     def _be_active(self) -> None:
         self._busy_at = self._around.clock.monotonic()

@@ -201,6 +201,17 @@ class Acks(Struct, tag="acks", frozen=True, kw_only=True):
     aliases: dict[str, tuple[str, ...]] = {}
 
 
+class Reread(Struct, tag="reread", frozen=True, kw_only=True):
+    """Look up messages that could not be decrypted, and report those that can be read now.
+
+    The ``Value`` says of each id what was found. ``aliases``: by id, what else its chat was ever
+    called.
+    """
+
+    ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
 Call = (
     SendText
     | SendMedia
@@ -214,6 +225,7 @@ Call = (
     | Reload
     | TakeOver
     | Acks
+    | Reread
 )
 
 
@@ -272,6 +284,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
+    refused: bool = False
+    """WhatsApp does not serve its page; ``details`` has what it does instead."""
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
@@ -370,6 +384,15 @@ class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
     """Of ``raw``: what makes it the same when it is read again and has no id."""
 
 
+class Undecryptable(Struct, tag="undecryptable", frozen=True, kw_only=True):
+    """The page has this message and cannot decrypt it yet; ``timestamp`` is unix time in seconds."""
+
+    id: Id
+    chat: Chat
+    sender: Chat
+    timestamp: AtSecond
+
+
 class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
     """What the page has learned of people."""
 
@@ -406,7 +429,9 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     """Where the old profile lies now."""
 
 
-Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
+Incoming = (
+    InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError | Undecryptable
+)
 Lasting = Incoming | Acquainted | BackfillGap | LoggedOut | ProfileMended
 
 
@@ -430,12 +455,14 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
-    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id."""
+    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
+    a ``Reread`` found by id (words of ``policy.undecryptable.Outcome``)."""
 
     text: Word | None = None
     flag: bool | None = None
     content: bytes | None = None
     acks: dict[Id, AckLevel] | None = None
+    found: dict[Id, Word] | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
