@@ -155,7 +155,10 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
         return found if found and found[-1].startswith("Result: ") else None
 
     sentences = await daemon.until(told)
-    assert sentences[:2] == ["Cause: Chromium is gone.", "Done: its worker was started again."]
+    assert sentences[:2] == [
+        "Cause: Chromium was killed (SIGKILL).",
+        "Done: its worker was started again.",
+    ]
     assert sentences[-1].startswith("Result: connected again after ")
 
 

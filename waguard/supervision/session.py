@@ -85,6 +85,8 @@ PERHAPS_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 # of a worker that went on meanwhile: to the world nothing has happened
 ADOPTION: Final = frozenset({Event.ADOPTED, Event.BECAME_READY})
 # phases in which a start no longer needs a core: it waits for its page, or is through
+# while the host lacks these, no QR code is what comes next
+LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
 NEEDS_NO_CORE: Final = frozenset({"settling", "ready"})
 HAS_BROWSER: Final = frozenset({"loading", *NEEDS_NO_CORE})
 
@@ -620,7 +622,7 @@ class Session:
             parked=self.parked,
             daemon_stopping=self._daemon_stopping,
             left=self.left,
-            expects_qr=self._expects_qr,
+            expects_qr=self._expects_qr and self.waits_for not in LACKING,
             details=printable(self._told_details or "") or None,
             adopting=self.adopting,
             retrying=self.retries.running,
