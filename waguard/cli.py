@@ -354,7 +354,7 @@ async def _serve(
     config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
 ) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
-    from waguard.host import garbage, logs  # noqa: PLC0415
+    from waguard.host import early_signals, garbage, logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
 
     logs.configure(config.log.level, config.log.format)
@@ -367,6 +367,7 @@ async def _serve(
         return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()
+        early_signals.ignore()
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

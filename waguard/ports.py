@@ -122,7 +122,8 @@ class Spawn(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
-    """A session as the database knows it. Times are UTC."""
+    """A session as the database knows it. Times are UTC. ``desired_up`` is False also where the
+    application has switched the account off (``is_active``)."""
 
     session_id: str
     workspace_id: int

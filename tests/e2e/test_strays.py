@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.conftest import World
 from waguard.host import procfs
+from waguard.host.executable import find_executable
 from waguard.host.procfs import group_members
-from waguard.worker.browser_arguments import find_executable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
 
