@@ -12,13 +12,19 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    InvalidInputError,
+    SessionIdTakenError,
+    WaguardError,
+)
 from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
-from waguard.store.failures import answering, is_refusal, unavailable
+from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
 from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
 from waguard.store.layout import Layout, reflect
+from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.models import ACCOUNTS, EVENTS
 from waguard.store.outbox import SqlOutbox
@@ -54,6 +60,9 @@ class SqlStore:
         self._layout: Layout | None = None
         self.messages = SqlMessages(self._reading, self._writing, self._write_at_once, wall)
         self.outbox = SqlOutbox(self._reading, self._writing)
+        self.lease = SqlLease(self._url.get_backend_name(), self._writing_the_lease)
+        self.barred: Callable[[], str | None] = lambda: None
+        """Why nobody may use the database now, but for the lease; None: they may."""
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
@@ -273,6 +282,13 @@ class SqlStore:
             yield Work(connection, layout, now)
             await connection.commit()
 
+    @asynccontextmanager
+    async def _writing_the_lease(self) -> AsyncIterator[AsyncConnection]:
+        engines, _ = self._connected()
+        async with self._answering(), engines.writer.connect() as connection:
+            yield connection
+            await connection.commit()
+
     async def _write_at_once(self, do: Callable[[Connection], T]) -> T:
         """One write transaction, without SQLAlchemy's switches between what it awaits and what not:
         they take as long as SQLite's commit."""
@@ -284,6 +300,11 @@ class SqlStore:
         return answering(self._name, within=2 * self._busy_timeout)
 
     def _opened(self) -> tuple[Engines, Layout]:
+        if why := self.barred():
+            raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
+        return self._connected()
+
+    def _connected(self) -> tuple[Engines, Layout]:
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")
         return self._engines, self._layout
