@@ -43,6 +43,7 @@ FLEET_ENDS: Final = {
     "acks_missing_everywhere": "acks_back_everywhere",
     "webhooks_held": "webhooks_released",
     "runtime_removed": "runtime_back",
+    "lease_held": "lease_taken",
 }
 STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
@@ -53,6 +54,7 @@ _FLEET_DONE: Final = {
     "acks_missing_everywhere": "no worker was replaced for it",
     "webhooks_held": "received messages wait in the database, and go when their session is connected",
     "runtime_removed": "sessions went on; the folder was made anew where that could be done",
+    "lease_held": "nothing was supervised, sent or delivered from here",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -62,6 +64,7 @@ _FLEET_RESULTS: Final = {
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "webhooks_released": "they were delivered, or a person decided",
     "runtime_back": "lock, pid file and sockets were there again",
+    "lease_taken": "the lease was released, or it expired without a renewal",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
@@ -72,6 +75,7 @@ _FLEET_ADVICE: Final = {
     "disk_low": "Free some space.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
     "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
+    "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
 }
 
 _ADVICE: Final = {
