@@ -129,6 +129,7 @@ class Daemon:
             lost=self._end_for,
         )
         self._store.barred = self._lease.why_barred
+        self._store.before_migration = self._lease.acquire
         self._journal.paused = lambda: self._lease.why_barred() is not None
         self._supervisor = Supervisor(
             Surroundings(

@@ -67,6 +67,16 @@ class Pair:
             "message_received", where=lambda it: it["message"]["body"] == words
         )
 
+    async def settled(self) -> None:
+        """All is delivered, and the database knows it: a kill would repeat what is in between."""
+
+        async def nothing_waits() -> bool:
+            return (
+                await self.query("SELECT 1 FROM waguard_deliveries WHERE state = 'pending'") == []
+            )
+
+        await self.first.until(nothing_waits)
+
     def doubled(self) -> list[str]:
         """Received messages that the application got more than once."""
         deliveries = self.world.receiver.received
@@ -172,6 +182,7 @@ async def test_after_a_kill_another_one_takes_over_when_the_lease_has_expired(pa
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
+    await pair.settled()
     await first.stop(signal.SIGKILL)
     began = time.monotonic()
     await second.start(ready=False)
@@ -241,6 +252,7 @@ async def test_a_holder_that_finds_a_newer_epoch_ends_and_says_so(pair: Pair) ->
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
+    await pair.settled()
     deliveries = len(pair.world.receiver.received)
     await pair.query(
         "UPDATE waguard_lease SET epoch = epoch + 1, machine = 'm2', host = 'beta',"

@@ -12,9 +12,10 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, new_database
 from tests.store.memory import MemoryLease
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, InstanceHeldError
 from waguard.policy.lease import Holder, Lease, Terms
 from waguard.ports import LeaseStore
+from waguard.store.revision import VERSION_TABLE
 from waguard.store.sql import SqlStore
 
 A = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")
@@ -185,6 +186,35 @@ async def test_who_is_barred_reaches_nothing_but_the_lease(database: str) -> Non
         assert await store.sessions() == []
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("database", BACKENDS, indirect=True)
+async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_lease(
+    database: str,
+) -> None:
+    store, app = SqlStore(database), SqlApplication(database)
+    await store.open()
+    await store.close()
+    await app.run(f"UPDATE {VERSION_TABLE} SET version_num = '0005'")
+
+    async def refuse() -> None:
+        raise InstanceHeldError("another one holds it")
+
+    store.before_migration = refuse
+    with pytest.raises(InstanceHeldError):
+        await store.open()
+    taken: list[int | None] = []
+
+    async def take() -> None:
+        taken.append(await store.lease.take(A, TERMS, always))
+
+    store.before_migration = take
+    await store.open()
+    assert taken == [1]
+    await store.close()
+    await store.open()  # nothing is to be changed any more
+    await store.close()
+    assert taken == [1]
 
 
 async def test_before_the_database_is_open_nothing_is_known_of_it(tmp_path: Path) -> None:

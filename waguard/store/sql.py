@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
@@ -26,7 +26,7 @@ from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
 from waguard.store.layout import Layout, reflect
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
-from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.models import ACCOUNTS, EVENTS, LEASE
 from waguard.store.outbox import SqlOutbox
 from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
@@ -63,6 +63,8 @@ class SqlStore:
         self.lease = SqlLease(self._url.get_backend_name(), self._writing_the_lease)
         self.barred: Callable[[], str | None] = lambda: None
         """Why nobody may use the database now, but for the lease; None: they may."""
+        self.before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+        """Awaited before tables are changed that a daemon of an older version may be using."""
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
@@ -72,15 +74,23 @@ class SqlStore:
         if self._layout is not None:
             return
         try:
-            async with self._answering():
-                self._engines = connect(self._url, busy_timeout=self._busy_timeout)
-                async with self._engines.writer.begin() as connection:
-                    await connection.run_sync(_bring_up_to_date)
-                    layout = await connection.run_sync(reflect)
+            self._layout = await self._prepare(changing=False)
+            if self._layout is None:
+                await self.before_migration()
+                self._layout = await self._prepare(changing=True)
         except BaseException:
             await self.close()
             raise
-        self._layout = layout
+
+    async def _prepare(self, *, changing: bool) -> Layout | None:
+        """Migrate and read the layout; None: another daemon may use the tables that are to be changed,
+        and that was not ``changing``."""
+        async with self._answering():
+            self._engines = self._engines or connect(self._url, busy_timeout=self._busy_timeout)
+            async with self._engines.writer.begin() as connection:
+                if not await connection.run_sync(_bring_up_to_date, changing=changing):
+                    return None
+                return await connection.run_sync(reflect)
 
     async def close(self) -> None:
         engines, self._engines, self._layout = self._engines, None, None
@@ -284,8 +294,9 @@ class SqlStore:
 
     @asynccontextmanager
     async def _writing_the_lease(self) -> AsyncIterator[AsyncConnection]:
-        engines, _ = self._connected()
-        async with self._answering(), engines.writer.connect() as connection:
+        if self._engines is None:
+            raise unavailable(self._name, "it was never reached")
+        async with self._answering(), self._engines.writer.connect() as connection:
             yield connection
             await connection.commit()
 
@@ -302,9 +313,6 @@ class SqlStore:
     def _opened(self) -> tuple[Engines, Layout]:
         if why := self.barred():
             raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
-        return self._connected()
-
-    def _connected(self) -> tuple[Engines, Layout]:
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")
         return self._engines, self._layout
@@ -327,12 +335,21 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
     )
 
 
-def _bring_up_to_date(connection: Connection) -> None:
+async def _nothing_to_wait_for() -> None:
+    """Who does not supervise has no lease."""
+
+
+def _bring_up_to_date(connection: Connection, *, changing: bool) -> bool:
+    """Whether it is; not where tables would have to be changed that know of leases (a daemon may
+    hold one), and that was not ``changing``."""
     if is_current(connection):
-        return
+        return True
+    if not changing and inspect(connection).has_table(LEASE.name):
+        return False
     from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
 
     upgrade(connection)
+    return True
 
 
 async def _read(work: Work, session_id: str) -> SessionRow:
