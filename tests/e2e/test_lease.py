@@ -120,7 +120,6 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.world.receiver.wait_for("session_ready")
     before, worker = await pair.trail(), (await first.status("s1"))["worker_pid"]
-    rows = await pair.query("SELECT * FROM whatsapp_accounts")
     await second.start(ready=False)
     await second.until(lambda: logs(second, "lease held"))
     assert first.process
@@ -151,11 +150,8 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     assert named in line
     assert pair.doubled() == []
     assert await pair.trail() == before
-    status, phone = "status", "phone_number"
-    assert await pair.query(f"SELECT {status}, {phone} FROM whatsapp_accounts") == [
-        ("connected", PHONE)
-    ]
-    assert len(rows) == 1
+    rows = await pair.query("SELECT status, phone_number FROM whatsapp_accounts")
+    assert rows == [("connected", PHONE)]
     told = await first.status("s1")
     assert (told["worker_pid"], told["restarts"]) == (worker, 0)
     assert await pair.epoch() == 1
@@ -244,6 +240,63 @@ async def test_a_holder_whose_database_was_away_for_longer_than_the_lease_goes_o
     assert (await first.status("s1"))["worker_pid"] == told["worker_pid"]
     assert await pair.epoch() == 1
     assert pair.doubled() == []
+
+
+@short
+async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_back(
+    pair: Pair,
+) -> None:
+    pair.configure({"WAGUARD_WORKER__ORPHAN_GRACE": "60"})
+    first = pair.first
+    await first.start()
+    told = await first.pair(pair.world.standin, "s1", PHONE)
+    await first.stop(signal.SIGKILL)
+    engine = create_async_engine(pair.url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.execute(text("BEGIN EXCLUSIVE"))
+        await first.start(ready=False)
+        await first.until(lambda: logs(first, "database not open, trying again"))
+        await connection.execute(text("ROLLBACK"))
+    again = await first.wait_status("s1", "connected", lifecycle="running")
+    assert again["worker_pid"] == told["worker_pid"]
+    assert await pair.epoch() == 2
+
+
+@everywhere
+async def test_a_holder_that_stood_still_finds_the_other_one_and_ends(pair: Pair) -> None:
+    first, second = pair.first, pair.second
+    await first.start()
+    await first.pair(pair.world.standin, "s1", PHONE)
+    await pair.receive("before")
+    await pair.settled()
+    assert first.process
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        await second.start(ready=False)
+        await second.until(lambda: logs(second, "the database's lease is taken"))
+        pair.world.standin.phone.incoming(phone=PHONE, from_=PERSON, body="meanwhile")
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+    assert await ended(first) == 3
+    assert f"in {second.folder.resolve() / 'run'}" in last_words(first)
+    # its browsers are gone, and the profiles free for the other one
+    await second.wait_status("s1", "connected")
+    await pair.world.receiver.wait_for(
+        "message_received", where=lambda it: it["message"]["body"] == "meanwhile"
+    )
+    await pair.receive("after")
+    assert pair.doubled() == []
+    assert await pair.epoch() == 2
+
+
+@short
+async def test_who_waits_stops_when_asked_to(pair: Pair) -> None:
+    pair.configure(SLOW)
+    await pair.first.start()
+    await pair.second.start(ready=False)
+    await pair.second.until(lambda: logs(pair.second, "lease held"))
+    assert await pair.second.stop() == 0
+    assert await pair.epoch() == 1
 
 
 @everywhere

@@ -18,7 +18,7 @@ from waguard.policy.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.ports import LeaseStore
 from waguard.supervision.outages import Outages
 
-TICK: Final = 0.5  # s between two looks whether a renewal is due
+TICK: Final = 1.0  # s between two looks whether a renewal is due
 LOOK: Final = 1.0  # s between two looks at a lease that another one holds
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
 
