@@ -197,6 +197,7 @@ async def test_after_a_kill_another_one_takes_over_when_the_lease_has_expired(pa
     assert f"in {second.folder.resolve() / 'run'}" in last_words(first)
 
 
+@pytest.mark.long
 @everywhere
 async def test_after_an_orderly_stop_another_one_begins_at_once(pair: Pair) -> None:
     first, second = pair.first, pair.second
@@ -242,6 +243,7 @@ async def test_a_holder_whose_database_was_away_for_longer_than_the_lease_goes_o
     assert pair.doubled() == []
 
 
+@pytest.mark.long
 @short
 async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_back(
     pair: Pair,
@@ -263,6 +265,7 @@ async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_
     assert await pair.epoch() == 2
 
 
+@pytest.mark.long
 @everywhere
 async def test_a_holder_that_stood_still_finds_the_other_one_and_ends(pair: Pair) -> None:
     first, second = pair.first, pair.second
@@ -290,6 +293,7 @@ async def test_a_holder_that_stood_still_finds_the_other_one_and_ends(pair: Pair
     assert await pair.epoch() == 2
 
 
+@pytest.mark.long
 @short
 async def test_who_waits_stops_when_asked_to(pair: Pair) -> None:
     pair.configure(SLOW)
@@ -323,6 +327,7 @@ async def test_a_holder_that_finds_a_newer_epoch_ends_and_says_so(pair: Pair) ->
     assert pair.world.receiver.received[deliveries:] == []
 
 
+@pytest.mark.long
 @short
 async def test_two_clones_end_with_one(pair: Pair) -> None:
     """The later one stays; the earlier one says what the two have in common."""
