@@ -159,6 +159,7 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
 
 @everywhere
 async def test_after_a_kill_the_same_one_goes_on_at_once(pair: Pair) -> None:
+    pair.configure({"WAGUARD_WORKER__ORPHAN_GRACE": "60"})
     first = pair.first
     await first.start()
     told = await first.pair(pair.world.standin, "s1", PHONE)
