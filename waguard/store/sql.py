@@ -311,7 +311,7 @@ class SqlStore:
         return answering(self._name, within=2 * self._busy_timeout)
 
     def _opened(self) -> tuple[Engines, Layout]:
-        if why := self.barred():
+        if self._engines is not None and (why := self.barred()):
             raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")
