@@ -1,7 +1,7 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock · 4 port in use. Anything heavy is imported inside its command: a refused second instance
+lock or the database's lease · 4 port in use. Anything heavy is imported inside its command: a refused second instance
 must cost a tenth of a second.
 """
 

@@ -26,6 +26,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 LongSeconds = Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)]
+LeaseMargin = Annotated[float, msgspec.Meta(ge=1, le=3600)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
@@ -68,6 +69,12 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     """SQLAlchemy URL with an async driver."""
 
     url: str = ""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """For how much longer than ``worker.orphan_grace`` no other daemon takes the database over."""
+
+    margin: LeaseMargin = 15.0
 
 
 class Browser(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +235,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: Api = Api()
     paths: Paths = Paths()
     database: Database = Database()
+    lease: Lease = Lease()
     browser: Browser = Browser()
     whatsapp: WhatsApp = WhatsApp()
     restore: Restore = Restore()

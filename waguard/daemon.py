@@ -1,7 +1,7 @@
 """The composition root: knows everyone, decides nothing.
 
-Start order: configuration → lock → port (``cli``), then everything heavy here: API, database,
-restore, ticks. Stop order: the reverse, sessions all in parallel.
+Start order: configuration → lock → port (``cli``), then everything heavy here: API, database and
+its lease, restore, ticks. Stop order: the reverse, sessions all in parallel.
 """
 
 import asyncio
@@ -22,7 +22,12 @@ from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
-from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
+from waguard.errors import (
+    ConfigError,
+    DatabaseUnavailableError,
+    InstanceHeldError,
+    WaguardError,
+)
 from waguard.host import conditions, credentials, early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
@@ -30,6 +35,7 @@ from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY, LivedTime
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder
+from waguard.host.machine import holder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
@@ -46,6 +52,7 @@ from waguard.messaging.webhook import Webhooks, overdue
 from waguard.policy import delivery
 from waguard.policy.inbox import Received
 from waguard.policy.incidents import STARTED
+from waguard.policy.lease import Terms, terms
 from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
@@ -55,6 +62,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.greeting import greeted
+from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
@@ -71,7 +79,7 @@ LAST_ANSWER: Final = 5.0  # s for those in flight: cut off, they would be repeat
 RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
-        *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log"),
+        *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log", "lease"),
     }
 )
 
@@ -120,6 +128,16 @@ class Daemon:
             clock=self._clock,
             network=self._network.read,
         )
+        self._lease = LeaseKeeper(
+            self._store.lease,
+            holder(config.paths.runtime, lock.instance),
+            self._lease_terms,
+            self._fleet.outages,
+            lost=self._end_for,
+        )
+        self._store.barred = self._lease.why_barred
+        self._store.before_migration = self._lease.acquire
+        self._journal.paused = lambda: self._lease.why_barred() is not None
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -158,9 +176,11 @@ class Daemon:
         self._signals = 0
         self._up = False
         self._cannot_begin: str | None = None
+        self._ended_for: InstanceHeldError | None = None
+        """The other daemon that the database belongs to."""
 
     async def run(self) -> int:
-        """The exit code."""
+        """The exit code. Raises ``InstanceHeldError`` where another daemon has the database."""
         self._listen_to_signals()
         paths = self._config.paths
         _make("paths.runtime", *_in_runtime(paths.runtime))
@@ -207,7 +227,7 @@ class Daemon:
         self._notifier.ready("waiting for the database")
         self._up = True
         try:
-            async with self._journal, webhooks, self._fed(webhooks):
+            async with self._leased(), self._journal, webhooks, self._fed(webhooks):
                 await self._work(webhooks)
         finally:
             self._bus.close()
@@ -216,7 +236,31 @@ class Daemon:
             await self._store.close()
             self._ages.save()
             logger.info("waguard has stopped")
+        if self._ended_for:
+            raise self._ended_for
         return 0
+
+    @contextlib.asynccontextmanager
+    async def _leased(self) -> AsyncIterator[None]:
+        """Renew the lease while the body runs, which stops the sessions; then release it."""
+        ticker = Ticker()  # the other one ends before the sessions do
+        ticker.every(TICK, "lease", self._lease.tick)
+        ticker.start()
+        try:
+            yield
+        finally:
+            ticker.stop()
+            await self._lease.release()
+
+    def _lease_terms(self) -> Terms:
+        grace, margin = self._config.worker.orphan_grace, self._config.lease.margin
+        return terms(orphan_grace=grace, margin=margin)
+
+    def _end_for(self, error: InstanceHeldError) -> None:
+        """Another daemon has the database: nothing here may go on."""
+        logger.critical("waguard ends: {}", error.line())
+        self._ended_for = self._ended_for or error
+        self._stop.set()
 
     async def _work(self, webhooks: Webhooks) -> None:
         """Restore, then tick until told to stop; then stop every session: after what the
@@ -239,11 +283,15 @@ class Daemon:
             self._ticker.stop()
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-            await asyncio.gather(
-                self._outbox.close(SEND_GRACE),
-                webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
-            )
-            await self._supervisor.stop()
+            if self._ended_for:
+                # its browsers must not fight with the other daemon's, nor is there anything to write
+                await asyncio.gather(self._outbox.close(0), self._supervisor.stop(write=False))
+            else:
+                await asyncio.gather(
+                    self._outbox.close(SEND_GRACE),
+                    webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
+                )
+                await self._supervisor.stop()
 
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
@@ -257,10 +305,14 @@ class Daemon:
                         left_behind = self._left_behind()
                         await company.enter_async_context(self._greeted(left_behind))
                     await self._store.open()
+                    await self._lease.acquire()
                     await self._outbox.begin()
                     await company.aclose()  # from here on they are their sessions'
                     summary = await self._supervisor.restore(left_behind)
                     await self._abandon_removed()
+                except InstanceHeldError as error:
+                    self._end_for(error)
+                    return
                 except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
                     delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                     attempt += 1
@@ -384,7 +436,7 @@ class Daemon:
         finally:
             self._bus.close()
             await feeding
-            if await self._journal.flushed(DRAIN):
+            if not self._ended_for and await self._journal.flushed(DRAIN):
                 await webhooks.drain_sessions(DRAIN)
 
     async def _tidy_database(self) -> None:

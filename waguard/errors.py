@@ -49,7 +49,7 @@ class ConfigError(WaguardError):
 
 
 class InstanceHeldError(WaguardError):
-    """Another daemon holds the instance lock."""
+    """Another daemon holds the instance lock, or the database's lease."""
 
     code = 3
 

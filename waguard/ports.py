@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from waguard.policy.delivery import OLD_SERVICE, Cause, Grave
 from waguard.policy.identity import People
 from waguard.policy.inbox import Received
+from waguard.policy.lease import Holder, Lease, Terms
 from waguard.policy.news import Notice
 from waguard.policy.outbox import State
 from waguard.policy.page_care import Condition
@@ -713,6 +714,26 @@ class OutboxStore(Protocol):
 
     async def tidy(self, *, before: float, limit: int) -> int:
         """Delete at most ``limit`` that have ended and were accepted before; how many."""
+
+
+class LeaseStore(Protocol):
+    """The part of the database that says which daemon supervises what is in it, by the database's
+    own clock. Errors are those of ``Store``."""
+
+    async def take(
+        self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
+    ) -> int | None:
+        """Take it where ``may`` says so of what is there (None: nobody ever had it), in one
+        transaction that keeps everybody else out.
+
+        The new epoch, which is higher than the one before and than ``above``; None: it may not.
+        """
+
+    async def renew(self, epoch: int, terms: Terms) -> bool:
+        """From now on it lasts as ``terms`` say; False: it is not of this epoch any more."""
+
+    async def release(self, epoch: int) -> None:
+        """Nobody has to wait for it any more, if it is still of this epoch."""
 
 
 class Notifier(Protocol):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
+from waguard.policy.lease import Holder, Lease, Terms
 from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 
@@ -39,6 +40,50 @@ class _Own:
     removed_at: datetime | None = None
     unpaired: bool = False
     limits: str | None = None
+
+
+@dataclass
+class MemoryLease:
+    """``ports.LeaseStore``; ``now`` is the database's clock. Set ``down`` and every call raises."""
+
+    now: Callable[[], float] = time.time
+    down: bool = False
+    row: Lease | None = None
+
+    async def take(
+        self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
+    ) -> int | None:
+        self._reach()
+        found = replace(self.row, now=self.now()) if self.row else None
+        if not may(found):
+            return None
+        now, epoch = self.now(), max(found.epoch if found else 0, above) + 1
+        self.row = Lease(
+            epoch=epoch,
+            holder=holder,
+            terms=terms,
+            taken_at=now,
+            renewed_at=now,
+            released=False,
+            now=now,
+        )
+        return epoch
+
+    async def renew(self, epoch: int, terms: Terms) -> bool:
+        self._reach()
+        if self.row is None or self.row.epoch != epoch or self.row.released:
+            return False
+        self.row = replace(self.row, terms=terms, renewed_at=self.now())
+        return True
+
+    async def release(self, epoch: int) -> None:
+        self._reach()
+        if self.row and self.row.epoch == epoch:
+            self.row = replace(self.row, released=True)
+
+    def _reach(self) -> None:
+        if self.down:
+            raise DatabaseUnavailableError("the database does not answer", retry_after=5.0)
 
 
 @dataclass

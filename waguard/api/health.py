@@ -20,7 +20,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _INSTALLED: Final = os.sysconf("SC_PHYS_PAGES") * _PAGE
 
 _MISSING: Final = {
-    "supervising": "waguard is stopping",
+    "supervising": "waguard is stopping, or waits for the database's lease, which another one holds",
     "database": "the database does not answer yet",
     "restored": "sessions are still being restored",
 }
@@ -49,8 +49,10 @@ def _body(request: web.Request) -> dict[str, Any]:
 
 async def health(request: web.Request) -> web.Response:
     """GET /health, without a key."""
-    supervising = request.app[DEPS].sessions.health().supervising
-    return web.json_response(_body(request), status=200 if supervising else 503)
+    if request.app[DEPS].sessions.health().supervising:
+        return web.json_response(_body(request))
+    told = {"error": _MISSING["supervising"], "remedy": "see /health/detailed with the key"}
+    return web.json_response(_body(request) | told, status=503)
 
 
 async def live(_: web.Request) -> web.Response:

@@ -13,3 +13,8 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never jump."""
         return time.monotonic()
+
+
+def since_boot() -> float:
+    """Seconds that never jump, and that count while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

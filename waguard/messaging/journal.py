@@ -116,6 +116,8 @@ class Journal:
         self.resumed: Callable[[], None] = lambda: None
         self.failing = False
         """The last write was not taken."""
+        self.paused: Callable[[], bool] = lambda: False
+        """Whether none would be taken now."""
         self.acked = acked
         self.told = told
         self._keeping: deque[_Keep] = deque()

@@ -327,7 +327,8 @@ class Line:
 
     def _may_settle(self) -> bool:
         """What is taken while it cannot be settled is delivered again after a crash."""
-        can_write = not self._means.journal.failing and self._unsettled < CONCURRENT
+        journal = self._means.journal
+        can_write = not journal.failing and not journal.paused() and self._unsettled < CONCURRENT
         return can_write and not self._closed
 
     def _may_begin(self, lane: Lane) -> bool:

@@ -47,6 +47,7 @@ FLEET_ENDS: Final = {
     "runtime_removed": "runtime_back",
     "browser_missing": "browser_back",
     "sessions_folder_missing": "sessions_folder_back",
+    "lease_held": "lease_taken",
 }
 STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
@@ -59,6 +60,7 @@ _FLEET_DONE: Final = {
     "runtime_removed": "sessions went on; the folder was made anew where that could be done",
     "browser_missing": "sessions that were to start waited; no restart was spent",
     "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
+    "lease_held": "nothing was supervised, sent or delivered from here",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -70,6 +72,7 @@ _FLEET_RESULTS: Final = {
     "runtime_back": "lock, pid file and sockets were there again",
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
+    "lease_taken": "the lease was released, or it expired without a renewal",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
@@ -82,6 +85,7 @@ _FLEET_ADVICE: Final = {
     "sessions_folder_missing": "Mount the disk of paths.sessions; the sessions start by themselves.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
     "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
+    "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
 }
 
 _ADVICE: Final = {

@@ -300,3 +300,21 @@ UNDECRYPTABLE = Table(
     Index("waguard_undecryptable_age", "state", "since"),
     Index("waguard_undecryptable_inbox", "session_id", "inbox_key"),
 )
+
+# which daemon supervises: one row. Its times are unix time by the database's own clock
+LEASE = Table(
+    "waguard_lease",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("machine", String(64), nullable=False),
+    Column("runtime", Text, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("instance", String(64), nullable=False),
+    Column("taken_at", Double, nullable=False),
+    Column("renewed_at", Double, nullable=False),
+    Column("lasts", Double, nullable=False),  # seconds without a renewal, as the next one
+    Column("renewed_every", Double, nullable=False),
+    Column("released", Boolean, nullable=False),
+)

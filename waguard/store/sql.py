@@ -7,20 +7,26 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    InvalidInputError,
+    SessionIdTakenError,
+    WaguardError,
+)
 from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
-from waguard.store.failures import answering, is_refusal, unavailable
+from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
 from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
 from waguard.store.layout import Layout, reflect
+from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
-from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.models import ACCOUNTS, EVENTS, LEASE
 from waguard.store.outbox import SqlOutbox
 from waguard.store.revision import is_current
 from waguard.store.rows import listed, session_row
@@ -57,6 +63,11 @@ class SqlStore:
         self._layout: Layout | None = None
         self.messages = SqlMessages(self._reading, self._writing, self._write_at_once, wall)
         self.outbox = SqlOutbox(self._reading, self._writing)
+        self.lease = SqlLease(self._url.get_backend_name(), self._writing_the_lease)
+        self.barred: Callable[[], str | None] = lambda: None
+        """Why nobody may use the database now, but for the lease; None: they may."""
+        self.before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+        """Awaited before tables are changed that a daemon of an older version may be using."""
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
@@ -67,19 +78,22 @@ class SqlStore:
             return
         try:
             async with self._answering():
-                self._engines = connect(self._url, busy_timeout=self._busy_timeout)
-                async with self._engines.writer.begin() as connection:
+                self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
+                async with engines.writer.begin() as connection:
                     layout = await connection.run_sync(_layout_if_current)
+                    is_leased = layout is None and await connection.run_sync(_knows_leases)
+            if is_leased:
+                await self.before_migration()
             if layout is None:
                 async with (
                     answering(self._name, within=UPGRADE_LIMIT),
-                    self._engines.writer.begin() as connection,
+                    engines.writer.begin() as connection,
                 ):
                     layout = await connection.run_sync(_upgraded)
+            self._layout = layout
         except BaseException:
             await self.close()
             raise
-        self._layout = layout
 
     async def close(self) -> None:
         engines, self._engines, self._layout = self._engines, None, None
@@ -286,6 +300,14 @@ class SqlStore:
             yield Work(connection, layout, now)
             await connection.commit()
 
+    @asynccontextmanager
+    async def _writing_the_lease(self) -> AsyncIterator[AsyncConnection]:
+        if self._engines is None:
+            raise unavailable(self._name, "it was never reached")
+        async with self._answering(), self._engines.writer.connect() as connection:
+            yield connection
+            await connection.commit()
+
     async def _write_at_once(self, do: Callable[[Connection], T]) -> T:
         """One write transaction, without SQLAlchemy's switches between what it awaits and what not:
         they take as long as SQLite's commit."""
@@ -297,6 +319,8 @@ class SqlStore:
         return answering(self._name, within=2 * self._busy_timeout)
 
     def _opened(self) -> tuple[Engines, Layout]:
+        if self._engines is not None and (why := self.barred()):
+            raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")
         return self._engines, self._layout
@@ -319,8 +343,17 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
     )
 
 
+async def _nothing_to_wait_for() -> None:
+    """Who does not supervise has no lease."""
+
+
 def _layout_if_current(connection: Connection) -> Layout | None:
     return reflect(connection) if is_current(connection) else None
+
+
+def _knows_leases(connection: Connection) -> bool:
+    """Whether a daemon that uses these tables holds one."""
+    return inspect(connection).has_table(LEASE.name)
 
 
 def _upgraded(connection: Connection) -> Layout:

@@ -285,8 +285,8 @@ class Supervisor:
         session.start(asked=asked)
         return None
 
-    async def stop(self) -> None:
-        """Stop every session, all in parallel, and have their rows written."""
+    async def stop(self, *, write: bool = True) -> None:
+        """Stop every session, all in parallel, and have their rows written where that is to be."""
         self._stopping = True
         self._around.admission.close()
         sessions = list(self._sessions.values())
@@ -295,7 +295,7 @@ class Supervisor:
             *(shutdown.stop(process, grace=STOP_GRACE) for _, process in self._outdated.values()),
         )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WRITE_DEADLINE):
+            async with asyncio.timeout(WRITE_DEADLINE if write else 0):
                 await asyncio.gather(*(session.written() for session in sessions))
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
@@ -840,7 +840,7 @@ class Supervisor:
         sessions = [s for s in self._sessions.values() if not s.row.removed_at]
         connected = sum(s.verdict.status is Status.CONNECTED for s in sessions)
         return Health(
-            supervising=not self._stopping,
+            supervising=not self._stopping and self._waits_for_lease is None,
             database=self._database,
             restored=self._restored,
             total=len(sessions),
@@ -849,9 +849,14 @@ class Supervisor:
             problems=tuple(self._problems()),
         )
 
+    @property
+    def _waits_for_lease(self) -> str | None:
+        return self._around.fleet.outages.why("lease_held")
+
     def _problems(self) -> list[str]:
         problems = []
-        if not self._database and not self._around.fleet.outages.why("database_down"):
+        outages = self._around.fleet.outages
+        if not self._database and not outages.why("database_down") and not self._waits_for_lease:
             problems.append("the database does not answer")
         if not self._restored:
             problems.append("sessions are still being restored")
@@ -903,7 +908,8 @@ class Supervisor:
 
     def _refuse_before_restore(self) -> None:
         if not self._loaded:
-            raise UnavailableError("the database does not answer yet", retry_after=5)
+            why = self._waits_for_lease or "the database does not answer yet"
+            raise UnavailableError(why, retry_after=5)
 
     def _refuse_change(self, session_id: str) -> None:
         if self._stopping:

@@ -1,0 +1,240 @@
+"""The daemon's hold on the lease, on a database in memory."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.store.memory import MemoryLease
+from tests.supervision.fakes import World
+from waguard.errors import DatabaseUnavailableError, InstanceHeldError
+from waguard.policy.lease import Holder, Terms
+from waguard.supervision.lease import LeaseKeeper
+
+ME = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")
+OTHER = Holder(machine="m2", runtime="/run/b", host="beta", pid=8, instance="i8")
+TERMS = Terms(lasts=75.0, renewed_every=5.0)
+
+
+class Host:
+    """A daemon's keeper and all that it touches; the database's clock and ours move together."""
+
+    def __init__(self, world: World, row: MemoryLease, mine: Holder = ME) -> None:
+        self.world = world
+        self.row = row
+        self.terms = TERMS
+        self.lost: list[InstanceHeldError] = []
+        self.pauses: list[float] = []
+        self.keeper = LeaseKeeper(
+            row,
+            mine,
+            lambda: self.terms,
+            world.fleet.outages,
+            lost=self.lost.append,
+            clock=world.clock.monotonic,
+            pause=self._pause,
+        )
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.world.clock.advance(seconds)
+        self.meanwhile()
+
+    async def live(self, seconds: int) -> None:
+        """Tick each half second."""
+        for _ in range(2 * seconds):
+            self.world.clock.advance(0.5)
+            await self.keeper.tick()
+
+
+@pytest.fixture
+def row(world: World) -> MemoryLease:
+    return MemoryLease(now=world.clock.wall)
+
+
+@pytest.fixture
+def host(world: World, row: MemoryLease) -> Host:
+    return Host(world, row)
+
+
+async def held_by_other(row: MemoryLease) -> int:
+    epoch = await row.take(OTHER, TERMS, lambda _: True)
+    assert epoch is not None
+    return epoch
+
+
+async def test_before_it_is_taken_the_database_is_barred(host: Host) -> None:
+    assert "not taken yet" in (host.keeper.why_barred() or "")
+    await host.keeper.acquire()
+    assert host.keeper.why_barred() is None
+    assert host.pauses == []
+    await host.keeper.acquire()
+    assert host.row.row
+    assert host.row.row.epoch == 1
+
+
+async def test_the_same_place_takes_it_without_a_pause(host: Host, row: MemoryLease) -> None:
+    await row.take(replace(ME, pid=6, instance="i6"), TERMS, lambda _: True)
+    await host.keeper.acquire()
+    assert host.pauses == []
+    assert (row.row and row.row.epoch, row.row and row.row.holder) == (2, ME)
+
+
+async def test_another_place_waits_until_it_has_expired(host: Host, row: MemoryLease) -> None:
+    await held_by_other(row)
+    said: list[str] = []
+    host.meanwhile = lambda: said.append(host.keeper.why_barred() or "")
+    await host.keeper.acquire()
+    assert sum(host.pauses) == pytest.approx(75.0)
+    assert all("the waguard on beta in /run/b (pid 8)" in words for words in said)
+    assert host.keeper.why_barred() is None
+    assert host.world.fleet.outages.why("lease_held") is None
+    assert [entry.kind for entry in host.world.fleet.trail._waiting] == [
+        "lease_held",
+        "lease_taken",
+    ]
+
+
+async def test_who_waits_gives_up_when_it_is_renewed(host: Host, row: MemoryLease) -> None:
+    epoch = await held_by_other(row)
+    other = Host(host.world, row, OTHER)
+    other.keeper._hold(epoch, TERMS, host.world.clock.monotonic())
+    assert row.row
+    before = row.row
+
+    def renew() -> None:
+        if sum(host.pauses) >= 5:
+            row.row = replace(before, renewed_at=row.now())
+
+    host.meanwhile = renew
+    with pytest.raises(InstanceHeldError, match="on beta in /run/b") as refused:
+        await host.keeper.acquire()
+    assert refused.value.code == 3
+    assert sum(host.pauses) == pytest.approx(5.0)
+    assert row.row.holder == OTHER
+    assert host.keeper.why_barred()
+
+
+async def test_an_outage_while_it_waits_begins_the_wait_anew(host: Host, row: MemoryLease) -> None:
+    await held_by_other(row)
+
+    def go_away() -> None:
+        row.down = sum(host.pauses) >= 70
+
+    host.meanwhile = go_away
+    with pytest.raises(DatabaseUnavailableError):
+        await host.keeper.acquire()
+    row.down = False
+    host.meanwhile = lambda: None
+    host.world.clock.advance(100)
+    host.pauses.clear()
+    await host.keeper.acquire()
+    assert sum(host.pauses) == pytest.approx(10.0)  # two renewals of a holder that may live
+
+
+async def test_it_is_renewed_each_third_of_the_margin(host: Host, row: MemoryLease) -> None:
+    await host.keeper.acquire()
+    assert row.row
+    times = set()
+    for _ in range(60):
+        await host.live(1)
+        times.add(row.row.renewed_at)
+    assert len(times) == 60 / 5 + 1
+    assert row.row.epoch == 1
+    host.terms = Terms(lasts=20.0, renewed_every=1.0)  # the configuration was read again
+    await host.live(5)
+    assert row.row.terms == host.terms
+
+
+async def test_a_holder_without_a_database_keeps_it_and_renews_it_first(
+    host: Host, row: MemoryLease
+) -> None:
+    await host.keeper.acquire()
+    row.down = True
+    await host.live(74)
+    assert host.keeper.why_barred() is None  # nobody else can have taken it yet
+    await host.live(60)
+    assert "not renewed for" in (host.keeper.why_barred() or "")
+    assert host.lost == []
+    row.down = False
+    await host.live(1)
+    assert host.keeper.why_barred() is None
+    assert row.row
+    assert row.row.epoch == 1
+
+
+async def test_a_holder_that_stood_still_uses_nothing_before_it_has_renewed(
+    host: Host, row: MemoryLease
+) -> None:
+    await host.keeper.acquire()
+    host.world.clock.advance(80)
+    assert host.keeper.why_barred()
+    await held_by_other(row)
+    await host.keeper.tick()
+    [error] = host.lost
+    assert "the waguard on beta" in error.line()
+
+
+async def test_a_newer_epoch_is_the_end(host: Host, row: MemoryLease) -> None:
+    await host.keeper.acquire()
+    await held_by_other(row)
+    await host.live(5)
+    [error] = host.lost
+    assert error.code == 3
+    assert "has taken the database's lease over: the waguard on beta in /run/b" in error.line()
+    assert host.keeper.why_barred() == error.message
+    assert row.row
+    after = row.row
+    await host.live(10)
+    await host.keeper.release()
+    assert row.row == after  # it is another one's
+    assert len(host.lost) == 1
+
+
+async def test_of_two_clones_the_later_one_stays(host: Host, row: MemoryLease) -> None:
+    await host.keeper.acquire()
+    clone = Host(host.world, row, replace(ME, pid=9, instance="i9"))
+    await clone.keeper.acquire()
+    await host.live(5)
+    await clone.live(5)
+    [error] = host.lost
+    assert "same machine-id" in error.line()
+    assert clone.lost == []
+
+
+@pytest.mark.parametrize("left", [None, 0])
+async def test_a_database_restored_from_a_copy_is_taken_again_with_a_newer_epoch(
+    host: Host, row: MemoryLease, left: int | None
+) -> None:
+    await row.take(ME, TERMS, lambda _: True, above=6)
+    await host.keeper.acquire()
+    assert row.row
+    assert row.row.epoch == 8
+    row.row = None if left is None else replace(row.row, epoch=left, holder=OTHER)
+    await host.live(6)
+    assert row.row
+    assert (row.row.epoch, row.row.holder) == (9, ME)
+    assert host.lost == []
+    assert host.keeper.why_barred() is None
+
+
+async def test_an_orderly_end_lets_the_next_host_begin_at_once(
+    host: Host, row: MemoryLease
+) -> None:
+    await host.keeper.acquire()
+    await host.keeper.release()
+    assert host.keeper.why_barred()
+    other = Host(host.world, row, OTHER)
+    await other.keeper.acquire()
+    assert other.pauses == []
+
+
+async def test_a_release_that_the_database_does_not_take_is_no_trouble(
+    host: Host, row: MemoryLease
+) -> None:
+    await host.keeper.release()  # never taken
+    await host.keeper.acquire()
+    row.down = True
+    await host.keeper.release()
+    await host.keeper.tick()

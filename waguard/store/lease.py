@@ -1,0 +1,108 @@
+"""The lease: one row, judged and written by the database's own clock."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from sqlalchemy import Double, Row, false, insert, literal_column, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import ColumnElement
+
+from waguard.policy.lease import Holder, Lease, Terms
+from waguard.store.models import LEASE
+
+_ROW: Final = 1
+_OWN: Final = LEASE.c
+# unix time with its fraction, wherever the server or the session thinks that it is
+_NOW: Final = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    # CURRENT_TIMESTAMP is the beginning of the transaction, which may have waited for the row
+    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)",
+    "mysql": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000000e0)",
+}
+_NOW_OF: Final = _NOW | {"mariadb": _NOW["mysql"]}
+
+
+class SqlLease:
+    """Fills ``ports.LeaseStore``. ``writing`` opens a transaction that is committed at its end."""
+
+    def __init__(
+        self, backend: str, writing: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+    ) -> None:
+        self._now: ColumnElement[float] = literal_column(_NOW_OF[backend], Double)
+        self._writing = writing
+
+    async def take(
+        self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
+    ) -> int | None:
+        """See ``ports.LeaseStore``."""
+        try:
+            return await self._take(holder, terms, may, above)
+        except IntegrityError:  # somebody inserted the row a moment ago: now it can be judged
+            return await self._take(holder, terms, may, above)
+
+    async def _take(
+        self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], above: int
+    ) -> int | None:
+        async with self._writing() as connection:
+            query = select(LEASE, self._now.label("now")).where(_OWN.id == _ROW).with_for_update()
+            row = (await connection.execute(query)).first()
+            found = _lease(row) if row is not None else None
+            if not may(found):
+                return None
+            epoch = max(found.epoch if found else 0, above) + 1
+            values = {
+                **self._renewal(terms),
+                "epoch": epoch,
+                "machine": holder.machine,
+                "runtime": holder.runtime,
+                "host": holder.host,
+                "pid": holder.pid,
+                "instance": holder.instance,
+                "taken_at": self._now,
+                "released": False,
+            }
+            if found is None:
+                await connection.execute(insert(LEASE).values(id=_ROW, **values))
+            else:
+                await connection.execute(update(LEASE).where(_OWN.id == _ROW).values(values))
+        return epoch
+
+    async def renew(self, epoch: int, terms: Terms) -> bool:
+        """See ``ports.LeaseStore``."""
+        ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch) & (_OWN.released == false())
+        renewal = update(LEASE).where(ours).values(self._renewal(terms))
+        async with self._writing() as connection:
+            return (await connection.execute(renewal)).rowcount == 1
+
+    async def release(self, epoch: int) -> None:
+        """See ``ports.LeaseStore``."""
+        ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch)
+        async with self._writing() as connection:
+            await connection.execute(update(LEASE).where(ours).values(released=True))
+
+    def _renewal(self, terms: Terms) -> dict[str, Any]:
+        return {
+            "renewed_at": self._now,
+            "lasts": terms.lasts,
+            "renewed_every": terms.renewed_every,
+        }
+
+
+def _lease(row: Row[Any]) -> Lease:
+    return Lease(
+        epoch=row.epoch,
+        holder=Holder(
+            machine=row.machine,
+            runtime=row.runtime,
+            host=row.host,
+            pid=row.pid,
+            instance=row.instance,
+        ),
+        terms=Terms(lasts=row.lasts, renewed_every=row.renewed_every),
+        taken_at=row.taken_at,
+        renewed_at=row.renewed_at,
+        released=row.released,
+        now=row.now,
+    )
