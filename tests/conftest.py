@@ -13,7 +13,7 @@ import pytest
 
 from tests.virtual_time import VirtualTimeLoop
 
-ENDING: Final = 5.0  # s that a process which was told to end may take
+ENDING: Final = 20.0  # s that a process which was told to end may take
 
 
 def pytest_asyncio_loop_factories(
