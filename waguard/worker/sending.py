@@ -13,6 +13,7 @@ from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationErr
 from waguard.worker.page import (
     NotSendableError,
     NotTransmittedError,
+    PageLoadingError,
     SendOutcome,
     WhatsAppPage,
 )
@@ -69,7 +70,7 @@ async def send(
     people = people or People()
     try:
         outcome = await _transmit(page, call)
-    except (NotTransmittedError, ElsewhereError) as error:
+    except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)
