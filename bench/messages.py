@@ -162,6 +162,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         instance="bench",
         store=store,
         inbox=journal,
+        undecryptable=store.messages,
         spawn=none,
         admission=admission,
         fleet=Fleet(lambda: config, admission, store=store, bus=bus, clock=clock),

@@ -220,9 +220,9 @@ def _add_webhooks(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="for a machine")
     listing.add_argument(
         "--state",
-        choices=["dead", "uncertain", "unidentified"],
+        choices=["dead", "uncertain", "unidentified", "undecryptable"],
         help="uncertain: the receiver said yes, and may have dropped it; unidentified: of a LID whose "
-        "number is not known",
+        "number is not known; undecryptable: of a message that WhatsApp Web could not decrypt",
     )
     _with_config(listing)
     held = _command(verbs, "held", _held_list, "chats that wait until their session is connected")
@@ -571,6 +571,8 @@ def _status(arguments: argparse.Namespace) -> int:
     )
     for problem in health.get("problems", []):
         print(f"  ! {printable(problem)}")
+    for line in filter(None, map(_undecryptable, sessions)):
+        print(f"  {line}")
     if sessions:
         _print_table(
             sessions,
@@ -592,6 +594,18 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _undecryptable(session: dict[str, Any]) -> str | None:
+    """How many messages its WhatsApp Web cannot decrypt yet; None: no message, or an older daemon."""
+    told = session.get("undecryptable") or {"count": 0}
+    if not (count := told["count"]):
+        return None
+    what = f"{count} message{'' if count == 1 else 's'}"
+    text = (
+        f"{session['session_id']}: {what} cannot be decrypted yet, the oldest since {told['since']}"
+    )
+    return printable(text)
+
+
 def _why(arguments: argparse.Namespace) -> int:
     client, session = _client(arguments), arguments.session
     told = client.call(
@@ -602,6 +616,11 @@ def _why(arguments: argparse.Namespace) -> int:
         return 0
     if session:
         print(f"{told['session_id']} is {told['status']}")
+        status = client.call("GET", client.session(session, "/status"))
+        if line := _undecryptable(status):
+            print(line)
+        for condition in status.get("conditions", []):
+            print(printable(f"{condition['message']}. {condition['remedy']}"))
     if not told["incidents"]:
         print(f"nothing has gone wrong with {'it' if session else 'all sessions at once'}")
     for incident in told["incidents"]:

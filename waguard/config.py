@@ -186,12 +186,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
-    """Which chats are received beside those with one person, and when what was missed is read."""
+    """Which chats are received beside those with one person, when what was missed is read, and how
+    often what could not be decrypted is looked up."""
 
     broadcasts: bool = False
     channels: bool = False
     groups: bool = True
     backfill_after_pairing: Delay = 600.0
+    undecryptable_interval: Seconds = 3600.0
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):

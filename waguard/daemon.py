@@ -122,6 +122,7 @@ class Daemon:
                 instance=lock.instance,
                 store=self._store,
                 inbox=self._journal,
+                undecryptable=self._store.messages,
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,

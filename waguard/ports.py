@@ -14,6 +14,7 @@ from waguard.policy.page_care import Condition
 from waguard.policy.reconcile import Correction, Finding
 from waguard.policy.status import Verdict
 from waguard.policy.strays import Foreign, Seen
+from waguard.policy.undecryptable import Waiting
 from waguard.wire.protocol import Call, QrCode, Sent, Value, WorkerRecord, WorkerSpec
 
 
@@ -464,7 +465,37 @@ class DeadLetter:
     size: int
 
 
-class MessageStore(Protocol):
+class Undecryptables(Protocol):
+    """Messages that WhatsApp Web could not decrypt yet. Errors are those of ``Store``.
+
+    One is remembered when it is put into the inbox, and no more when its message is.
+    """
+
+    async def people(self, session_id: str) -> People:
+        """As ``Inbox``."""
+
+    async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        """The oldest messages of a session that are remembered as undecryptable, the oldest first;
+        and how many there are in all."""
+
+    async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
+        """Remember these no more: they are no messages."""
+
+    async def give_up(
+        self,
+        why: str,
+        *,
+        session_id: str | None = None,
+        before: float | None = None,
+        message_ids: Collection[str] | None = None,
+        limit: int,
+    ) -> list[tuple[str, str]]:
+        """Make dead letters of at most ``limit`` messages that are remembered as undecryptable: of a
+        session, remembered since ``before`` (unix time) or longer, of these ids; the oldest. Their
+        sessions and ids."""
+
+
+class MessageStore(Undecryptables, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``."""
 
     async def write(
@@ -505,9 +536,6 @@ class MessageStore(Protocol):
         """The names of the files that webhooks name which still wait."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
-        """As ``Inbox``."""
-
-    async def people(self, session_id: str) -> People:
         """As ``Inbox``."""
 
     async def endpoints(self) -> list[Endpoint]:
@@ -562,7 +590,8 @@ class MessageStore(Protocol):
     ) -> int:
         """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
         messages ended goes only before ``told_before``: it must not be told twice. What is still
-        pending when its inbox entry may go is a dead letter first."""
+        pending when its inbox entry may go is a dead letter first. A message that was undecryptable
+        stays for ``policy.undecryptable.KNOWN_FOR`` at least."""
 
     async def linked_phone(self, session_id: str) -> str | None:
         """The number that the session was linked to last; None: to none."""
@@ -655,6 +684,10 @@ class SessionView:
     """What is wrong although its row says connected; None: nothing is known."""
     conditions: tuple[Condition, ...] = ()
     """What a person should know of, and may have to act on."""
+    undecryptable: int = 0
+    """Messages that WhatsApp Web shows as "Waiting for this message"."""
+    undecryptable_since: float | None = None
+    """Unix time at which the oldest of them was remembered."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None

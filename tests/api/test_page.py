@@ -57,6 +57,8 @@ class TestInBrowser:
             "shop_bandung": a_view(
                 session_id="shop_bandung",
                 degraded="2 messages wait for acks",
+                undecryptable=3,
+                undecryptable_since=0.0,
                 conditions=(Condition(Kind.ACKS_IN_VAIN, "no ack", since=0.0),),
             ),
             "shop_jakarta": a_view(
@@ -106,6 +108,7 @@ class TestInBrowser:
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
         assert "2 messages wait for acks" in text
+        assert "messages that cannot be decrypted yet: 3" in text
         assert ADVICE[Kind.ACKS_IN_VAIN] in text
         api.bus.publish(
             "incident", "shop_medan", 1, {"kind": "parked", "before": None, "reason": "blocked"}

@@ -39,6 +39,7 @@ STATUS = {
     "waiting": None,
     "degraded": None,
     "conditions": [],
+    "undecryptable": {"count": 0, "since": None},
     "removed_at": None,
 }
 

@@ -161,6 +161,29 @@ def test_status_shows_what_runs_and_what_is_wrong(
     assert api.keys == {KEY}
 
 
+def test_status_and_why_say_how_many_messages_cannot_be_decrypted(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_well(api)
+    path = "/api/sessions/a"
+    condition = {"message": "2 messages cannot be read", "remedy": "Open WhatsApp"}
+    sealed = {"count": 2, "since": "2026-11-25T09:00:00Z"}
+    told = {**LISTED[0], "undecryptable": sealed, "conditions": [condition]}
+    api.says(f"GET {path}/status", Answer(200, told))
+    line = "a: 2 messages cannot be decrypted yet, the oldest since 2026-11-25T09:00:00Z"
+    assert main(["status"]) == 0
+    assert said(capsys)[0][2] == f"  {line}"
+    answer = {"session_id": "a", "status": "connected", "incidents": []}
+    api.says(f"GET {path}/incidents", Answer(200, answer))
+    assert main(["why", "a"]) == 0
+    assert said(capsys)[0] == [
+        "a is connected",
+        line,
+        "2 messages cannot be read. Open WhatsApp",
+        "nothing has gone wrong with it",
+    ]
+
+
 def test_status_for_a_machine(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     is_well(api)
     assert main(["status", "--json"]) == 0

@@ -147,3 +147,31 @@ async def test_a_stopped_renderer_is_named_and_its_worker_replaced(world: World)
     assert after["browser_pid"] != before["browser_pid"]
     assert f"Chromium's process {renderer} was stopped (SIGSTOP)" in daemon.log()
     await daemon.until(lambda: gone(renderer))
+
+
+@pytest.mark.long  # the first pause between two tries is a minute
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("page", ["error", "broken"])
+async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: str) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONES["s1"])
+    world.standin.policy.update({"page": page})
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    told = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
+    assert told["disconnect_details"].startswith("WhatsApp")
+
+    async def refused() -> bool:
+        conditions = (await daemon.status("s1"))["conditions"]
+        return {one["type"] for one in conditions} == {"whatsapp_refuses"}
+
+    await daemon.until(refused)
+    worker = told["worker_pid"]
+    world.standin.policy.page = "ok"
+
+    async def connected() -> bool:
+        return str((await daemon.status("s1"))["status"]) == "connected"
+
+    await daemon.until(connected, deadline=150.0)
+    after = await daemon.status("s1")
+    assert (after["worker_pid"], after["restarts"]) == (worker, 1)

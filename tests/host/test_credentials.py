@@ -711,6 +711,33 @@ def test_what_is_damaged_is_put_aside_and_the_last_good_snapshot_restored(
     assert list(at.profile.parent.iterdir()) == [at.profile]
 
 
+def paired_since(at: Places, token: str, moment: float) -> None:
+    (at.profile / credentials.PAIRING).write_text(json.dumps({"token": token, "at": moment}))
+
+
+def test_a_snapshot_in_its_place_is_no_new_pairing(at: Places, lock: int, paired: str) -> None:
+    """What came since the pairing would be taken for older than it, and left out."""
+    paired_since(at, paired, NOW - 100)
+    take(at, paired, now=NOW)
+    (at.profile / INDEXED / "CURRENT").unlink()
+    credentials.prepare(at, lock)
+    assert credentials.pairing(at.profile) == paired
+    assert credentials.paired_at(at.profile) == NOW - 100
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_of_a_lost_profile_the_snapshot_says_since_when_it_is_paired(
+    at: Places, *, lost: bool
+) -> None:
+    taken = take(at, "me", now=NOW)
+    if lost:
+        shutil.rmtree(at.profile)
+    else:
+        paired_since(at, "another", NOW - 100)
+    profile_commands.restore(at, taken.id)
+    assert (credentials.pairing(at.profile), credentials.paired_at(at.profile)) == ("me", NOW)
+
+
 def test_the_lock_stays_ours_all_the_way(at: Places, lock: int, paired: str) -> None:
     take(at, paired)
     (at.profile / INDEXED / "CURRENT").unlink()

@@ -77,6 +77,9 @@ def device_of(standin: StandIn, phone: str) -> Device:
         ("/edit", {"id": "x", "body": "y"}, 409, "id", "never got"),
         ("/edit", {"id": "x"}, 400, "body", "missing required field"),
         ("/revoke", {"id": "x"}, 409, "id", "never got"),
+        ("/decrypt", {"id": "x"}, 409, "id", "no undecryptable message"),
+        ("/decrypt", {"id": "x", "way": "magic"}, 400, "way", "Invalid enum value"),
+        ("/incoming", {"from": "62812", "sealed": "x"}, 400, "sealed", "Invalid enum value"),
         ("/react", {"id": "x"}, 409, "id", "never saw"),
         ("/call", {"from": "someone"}, 400, "from", "is not a WhatsApp id"),
         ("/call", {"from": "62812"}, 409, "phone", "no browser is linked"),
@@ -236,6 +239,15 @@ async def test_the_command_does_what_http_does(
     assert queued == ["message", "message", "edit", "reaction", "reaction", "revoke"]
     assert await run(standin, "messages", *own) == 0
     assert told()[0]["type"] == "revoked"
+    assert await run(standin, "incoming", "62812", "secret", "--sealed", "fanout", *own) == 0
+    sealed = told()["id"]
+    assert await run(standin, "decrypt", sealed, "--way", "silent", *own) == 0
+    assert told() == {"id": sealed}
+    assert await run(standin, "decrypt", sealed, *own) == 1
+    placeholder, decrypted = list(device_of(standin, "6281180009").queue.values())[-2:]
+    assert placeholder["attributes"]["type"] == "ciphertext"
+    assert "body" not in placeholder["attributes"]
+    assert (decrypted["attributes"]["body"], decrypted["way"]) == ("secret", "silent")
     assert await run(standin, "migrate", "62812345", "7000001", *own) == 0
     assert told() == {"chat": "7000001@lid"}
     assert await run(standin, "reveal", "62812345", *own) == 0

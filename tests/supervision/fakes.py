@@ -23,8 +23,9 @@ from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.policy.admission import Reading
 from waguard.policy.identity import People
-from waguard.policy.inbox import Received
+from waguard.policy.inbox import Kind, Received
 from waguard.policy.network import Reading as NetworkReading
+from waguard.policy.undecryptable import Waiting
 from waguard.ports import BusEvent, Process, Swept, Usage
 from waguard.ports import Stored as StoredCall
 from waguard.supervision.admission import Admission
@@ -346,6 +347,13 @@ class FakeInbox:
         self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
         self.named: Callable[[Received], Received] = lambda one: one
         """As the application is told of it."""
+        self.wall: Callable[[], float] = lambda: START
+        self.error: WaguardError | None = None
+        self.asked: list[str] = []
+        self.undecrypted: dict[tuple[str, str], Waiting] = {}
+        """What is remembered, by session and id."""
+        self.given_up: list[tuple[str, str]] = []
+        """Ids, and why."""
 
     def put(self, received: Sequence[Received], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
@@ -369,6 +377,38 @@ class FakeInbox:
                 newest[one.chat] = max(newest.get(one.chat, 0.0), one.at)
         return newest
 
+    async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        self.asked.append(session_id)
+        if self.error:
+            raise self.error
+        mine = [one for (name, _), one in self.undecrypted.items() if name == session_id]
+        return sorted(mine, key=lambda one: one.since)[:limit], len(mine)
+
+    async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
+        for message_id in message_ids:
+            del self.undecrypted[session_id, message_id]
+
+    async def give_up(
+        self,
+        why: str,
+        *,
+        session_id: str | None = None,
+        before: float | None = None,
+        message_ids: Collection[str] | None = None,
+        limit: int,
+    ) -> list[tuple[str, str]]:
+        chosen = [
+            (name, one)
+            for (name, _), one in sorted(self.undecrypted.items(), key=lambda it: it[1].since)
+            if session_id in {None, name} and (before is None or one.since <= before)
+            if message_ids is None or one.message_id in message_ids
+        ][:limit]
+        found = [(name, one.message_id) for name, one in chosen]
+        for key in found:
+            del self.undecrypted[key]
+        self.given_up += [(message_id, why) for _, message_id in found]
+        return found
+
     def store(self) -> None:
         """All that waits, in order."""
         while self.waiting:
@@ -380,6 +420,11 @@ class FakeInbox:
         if any(key in self.kept for key in keys):
             return False
         self.kept[keys[0]] = one
+        if one.ref and one.kind is Kind.UNDECRYPTABLE:
+            waiting = Waiting(message_id=one.ref[1], since=self.wall())
+            self.undecrypted[one.session_id, one.ref[1]] = waiting
+        elif one.ref:
+            self.undecrypted.pop((one.session_id, one.ref[1]), None)
         return True
 
 
@@ -401,6 +446,7 @@ class World:
     told: list[BusEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
         self.admission = Admission(lambda: self.config, lambda: self.host)
         self.fleet = Fleet(
@@ -416,6 +462,7 @@ class World:
             instance="test",
             store=self.store,
             inbox=self.inbox,
+            undecryptable=self.inbox,
             spawn=self.spawn,
             bus=self.bus,
             clock=self.clock,

@@ -381,6 +381,24 @@ async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: Wo
     assert len(world.events("incident")) == 1
 
 
+async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    why = "WhatsApp answers with HTTP status 500"
+    await reports(empty, "offline", refused=True, details=why)
+    await ticks(empty, 1)
+    assert kinds(empty) == [Kind.WHATSAPP_REFUSES]
+    view = await empty.it.view("s")
+    assert (view.status, view.disconnect_details) == ("disconnected", why)
+    await ticks(empty, 3 * OFFLINE_LIMIT)
+    assert (empty.process(), reloads(process), empty.session().restarts) == (process, 0, 0)
+    await reports(empty, phone=PHONE)
+    await ticks(empty, 1)
+    assert kinds(empty) == []
+    await empty.settled()
+    (incident,) = fold(world.store.entries)
+    assert sentences(incident)[0] == f"Cause: {why}."
+
+
 async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
     process = await empty.connected()
     await reports(empty, "offline")

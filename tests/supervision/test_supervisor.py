@@ -264,7 +264,8 @@ async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
 
 
 async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehind]:
-    """They speak another protocol."""
+    """They speak another protocol, and are replaced one at a time."""
+    world.change("restore", concurrency=1)
     left = []
     for name in names:
         await bench.row(name)

@@ -43,6 +43,7 @@ from waguard.wire.protocol import (
     Reply,
     Report,
     Request,
+    Reread,
     Revoke,
     Screenshot,
     SendMedia,
@@ -50,6 +51,7 @@ from waguard.wire.protocol import (
     Sent,
     Stop,
     Stored,
+    Undecryptable,
     Unlink,
     Value,
     WorkerRecord,
@@ -85,6 +87,7 @@ CALLS: Final[tuple[Call, ...]] = (
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
     Acks(ids=("true_6281@c.us_3EB0",)),
+    Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
     *(GoOn(), Reload()),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
@@ -126,6 +129,7 @@ TO_DAEMON: Final = (
         at=0.0,
         body=Acquainted(pairs=(("7@lid", "6281@c.us"),), asked=(("6281@c.us", True),)),
     ),
+    Event(seq=12, at=0.0, body=Undecryptable(id="false_1@g.us_1", **WHO)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
     Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),

@@ -21,6 +21,7 @@ from waguard.wire.protocol import (
     MessageError,
     Reaction,
     Revoke,
+    Undecryptable,
 )
 from waguard.worker import inbound as under_test
 from waguard.worker.devtools import DevToolsTimeoutError
@@ -144,8 +145,19 @@ async def test_what_is_left_out_is_not_even_fetched(bench: Bench, chat: str) -> 
 
 async def test_a_message_is_told_when_it_can_be_read(bench: Bench) -> None:
     bench.it.take("message", told(1, kind="ciphertext", body=""))
+    bench.it.take("message", told(1, kind="ciphertext", body=""))
     bench.it.take("message", told(1))
+    chat = "49170@c.us"
+    assert await bench.next() == Undecryptable(
+        id=f"false_{chat}_1", chat=chat, sender=chat, timestamp=1_732_233_600
+    )
     assert (await bench.message()).body == "text 1"
+
+
+async def test_of_chats_that_are_left_out_none_is_undecryptable(bench: Bench) -> None:
+    bench.it.take("message", told(1, kind="ciphertext", chat="status@broadcast"))
+    bench.it.take("message", told(2))
+    assert (await bench.message()).body == "text 2"
 
 
 async def test_a_slow_file_is_not_overtaken_in_its_chat(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from waguard.wire.protocol import (
     Incoming,
     Lasting,
     MessageError,
+    Undecryptable,
 )
 from waguard.worker import told as under_test
 from waguard.worker.backfill import Backfill
@@ -52,7 +53,7 @@ MESSAGE = {
 FIELDS = [
     *MESSAGE,
     *("sender_name", "group_name", "caption", "filename", "quoted_id", "message_id", "text"),
-    *("video", "group", "ack", "ids", "error", "raw"),
+    *("video", "group", "ack", "ids", "error", "raw", "subtype"),
 ]
 
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -319,6 +320,27 @@ def test_what_is_optional_and_odd_is_left_out() -> None:
     assert (found.sender, found.to, found.kind) == ("49170@c.us", "", "unknown")
     assert (found.sender_name, found.mimetype, found.quoted_id) == (None, None, None)
     assert found.body == "text"
+
+
+@pytest.mark.parametrize("subtype", [None, "fanout", "bot_orphan", [], {"a": 1}, 7])
+def test_a_message_that_cannot_be_decrypted_is_no_message(subtype: object) -> None:
+    sealed = MESSAGE | {"kind": "ciphertext", "subtype": subtype, "body": 7}
+    assert read("message", sealed, now=NOW) == (
+        Undecryptable(
+            id="false_49170@c.us_1",
+            chat="49170@c.us",
+            sender="49170@c.us",
+            timestamp=1_732_000_000,
+        ),
+    )
+
+
+def test_what_only_the_phone_shows_is_an_error() -> None:
+    sealed = MESSAGE | {"kind": "ciphertext", "subtype": "view_once_unavailable_fanout"}
+    (found,) = read("message", sealed, now=NOW)
+    assert isinstance(found, MessageError)
+    assert (found.id, found.chat) == (MESSAGE["id"], MESSAGE["chat"])
+    assert "on the phone only" in found.error
 
 
 def test_what_cannot_be_read_is_kept_as_it_came_as_far_as_it_is_wanted() -> None:

@@ -59,6 +59,12 @@ def shown(view: SessionView) -> dict[str, Any]:
             }
             for it in view.conditions
         ],
+        "undecryptable": {
+            "count": view.undecryptable,
+            "since": None
+            if view.undecryptable_since is None
+            else fields.iso(round(view.undecryptable_since)),
+        },
         "removed_at": _time(view.removed_at),
     }
 

@@ -135,7 +135,7 @@ def pairing(profile: Path) -> str | None:
 
 
 def paired_at(profile: Path) -> float | None:
-    """Unix time at which the token was written."""
+    """Unix time of the pairing; of one whose profile was lost, of the snapshot that took its place."""
     told = _read(profile / PAIRING)
     if not isinstance(told, dict) or not told.get("token"):
         return None
@@ -480,7 +480,7 @@ def renew(
 
 
 def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] | None) -> None:
-    token = pairing(at.profile)
+    token, since = pairing(at.profile), paired_at(at.profile)
     before = tried(at.profile)
     if fill is None:
         # it begins anew, without an owner: nothing older may be put over it
@@ -490,10 +490,13 @@ def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] 
     id_, write = fill
     write(staging)
     if id_ != CARRIED:
-        token = snapshots.read_manifest(at.snapshots / id_).pairing
+        taken = snapshots.read_manifest(at.snapshots / id_)
+        # it is no new pairing: what came since then is still wanted
+        since = taken.taken_at if taken.pairing != token or since is None else since
+        token = taken.pairing
     _write(staging / TRIED, sorted({*before, id_}))
     if token:
-        _write(staging / PAIRING, {"token": token, "at": time.time()})
+        _write(staging / PAIRING, {"token": token, "at": time.time() if since is None else since})
 
 
 def _move_in(profile: Path, staging: Path) -> None:

@@ -71,6 +71,8 @@ class Cause(StrEnum):
     """Its session is linked to another number now, or is gone."""
     UNIDENTIFIED = "unidentified"
     """It is of a LID whose number is not known: the receiver would lose it."""
+    UNDECRYPTABLE = "undecryptable"
+    """It tells of a message that WhatsApp Web never could decrypt."""
 
 
 class Grave(StrEnum):
@@ -81,11 +83,13 @@ class Grave(StrEnum):
     """A person replays or discards it, alone."""
     UNIDENTIFIED = Cause.UNIDENTIFIED.value
     """The same; it is queued by itself when the number is known."""
+    UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
+    """A person reads the message on the phone, then discards it, or replays it alone."""
 
 
 def grave(cause: str | None) -> Grave:
     """``cause`` is a ``Cause``, or None."""
-    return Grave(cause) if cause in {Grave.UNCERTAIN, Grave.UNIDENTIFIED} else Grave.DEAD
+    return Grave.DEAD if cause is None or cause not in set(Grave) else Grave(cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     SESSION = "session"
     PEOPLE = "people"
     """Whose LIDs they are. It is no message, and not kept among them."""
+    UNDECRYPTABLE = "undecryptable"
+    """A message without its content. It is remembered in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
         *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
+        "undecryptable_given_up",
         *map(str, Kind),
     }
 )
@@ -33,6 +34,7 @@ _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 _OVER_AT_ONCE: Final = {
     "row_corrected": "the row tells the truth again",
     "backfill_gap": "the session goes on",
+    "undecryptable_given_up": "the session goes on",
 }
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
@@ -234,6 +236,8 @@ _DONE: Final = {
     "reloaded": "its page was loaded anew",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
     "supervision_failed": "the other sessions were supervised as always",
 }
 

@@ -49,6 +49,8 @@ class Kind(StrEnum):
     ACKS_IN_VAIN = auto()
     MEMORY_IN_VAIN = auto()
     ACTION_REQUIRED = auto()
+    WHATSAPP_REFUSES = auto()
+    UNDECRYPTABLE = auto()
 
 
 ADVICE: Final = {
@@ -63,6 +65,10 @@ ADVICE: Final = {
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
     Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
     " where WhatsApp asks there.",
+    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
+    " Web works in a browser, from this host and from another one.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
 }
 
 

@@ -23,6 +23,10 @@ SERVERS = ("c.us", "g.us", "lid", "broadcast", "newsletter")
 Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,15}$")]
 Block = Literal["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"]
 
+# why a browser cannot decrypt a message: for want of keys (a placeholder without a subtype), as it was not
+# sent to this device, as it never will be; subtypes of WhatsApp Web
+Placeholder = Literal["e2e", "fanout", "view_once_unavailable_fanout"]
+
 
 class Media(msgspec.Struct, forbid_unknown_fields=True):
     mimetype: str
@@ -54,8 +58,15 @@ class Incoming(Request, kw_only=True):
     author: str = ""
     chat: str = ""
     timestamp: int | None = None
+    sealed: Placeholder | Literal[""] = ""
+    """The browsers cannot decrypt it: "Waiting for this message"."""
     attributes: dict[str, Any] = {}
     """Further ones, or others in place of what would be right."""
+
+
+class Decrypt(Request, kw_only=True):
+    id: str
+    way: Literal["event", "silent", "stored", "again"] = "event"
 
 
 class Written(Request, kw_only=True):
@@ -173,7 +184,24 @@ class Phone:
             attributes |= self._file(request.media, request)
         attributes |= request.attributes
         name = request.name if chat == sender else ""
-        return {"id": self.whatsapp.incoming(request.phone, sender, chat, attributes, name)}
+        sealed = request.sealed
+        message_id = self.whatsapp.incoming(
+            request.phone, sender, chat, attributes, name, sealed=sealed
+        )
+        return {"id": message_id}
+
+    def decrypt(self, id: str, way: str = "event", phone: str = PHONE) -> dict[str, str]:  # noqa: A002
+        """A message that came ``sealed`` becomes readable: ``way`` as in ``Decrypt``."""
+        return self._decrypt(_convert({"phone": phone, "id": id, "way": way}, Decrypt))
+
+    def _decrypt(self, request: Decrypt) -> dict[str, str]:
+        known = self.whatsapp.messages.get(request.phone, {}).values()
+        for message in known:
+            if request.id in (message.id, message.id.split("_")[2]) and message.sealed:
+                self.whatsapp.decrypt(request.phone, message.id, request.way)
+                return {"id": message.id}
+        error = f"{request.phone} has no undecryptable message {request.id}"
+        raise Refusal(409, error, "write one with sealed first", "id", request.id)
 
     def write(self, to: str, phone: str = PHONE, **fields: Any) -> dict[str, str]:
         """A message from the phone itself to somebody; `fields` as in `Written` (body, …)."""
@@ -338,6 +366,7 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "scan": (Scan, lambda p, r: p.scan(r.code, r.phone)),
     "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
     "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
+    "decrypt": (Decrypt, lambda p, r: p._decrypt(r)),  # noqa: SLF001
     "write": (Written, lambda p, r: p._write(r)),  # noqa: SLF001
     "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone, r.reader)),
     "migrate": (Migrate, lambda p, r: p.migrate(r.number, r.lid, r.phone, known=r.known)),

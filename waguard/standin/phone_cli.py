@@ -62,6 +62,24 @@ def _add_recipients(command: Callable[[str, str], argparse.ArgumentParser]) -> N
     command("reveal", "let the account's browsers know whose LID it is").add_argument("number")
 
 
+def _add_ciphertexts(
+    command: Callable[[str, str], argparse.ArgumentParser], incoming: argparse.ArgumentParser
+) -> None:
+    incoming.add_argument(
+        "--sealed",
+        choices=["e2e", "fanout", "view_once_unavailable_fanout"],
+        help="the browsers cannot decrypt it; as WhatsApp Web says why",
+    )
+    decrypt = command("decrypt", "let the browsers read a message that came sealed")
+    decrypt.add_argument("id")
+    decrypt.add_argument(
+        "--way",
+        choices=["event", "silent", "stored", "again"],
+        help="in its place with an event (default) or without; seen when the page is loaded anew; as a "
+        "new message with the same id then",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="waguard phone", description=__doc__)
     common = _Parser(add_help=False)
@@ -95,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--mimetype", help="the file's type (default: by its name)")
     write.add_argument("--timestamp", type=int, help="Unix time (default: now)")
     _add_recipients(command)
+    _add_ciphertexts(command, incoming)
     edit = command("edit", "give a message to the account another text")
     edit.add_argument("id")
     edit.add_argument("body")

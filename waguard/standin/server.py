@@ -30,6 +30,7 @@ HOST = "web.whatsapp.com"
 LOOPBACK = "127.0.0.1"
 PAGE = Path(__file__).with_name("page")
 VERSION = "2.3000.1045220589"
+RETRY_AFTER = 120  # s
 MAX_FILE = 1 << 28  # bytes of an uploaded file
 POLICY_OF_PAGE = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; "
@@ -132,6 +133,8 @@ class StandIn:
             await self._closing.wait()
         if policy.page in ("hang", "error"):
             raise web.HTTPInternalServerError
+        if policy.page == "too_often":
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
         if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):
             return web.Response(text=_read("unsupported.html"), content_type="text/html")
         nonce = secrets.token_urlsafe(12)
@@ -158,6 +161,8 @@ class StandIn:
 
     async def _script(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
+        if self.policy.page == "silent":
+            await self._closing.wait()
         if self.policy.page == "broken" or name not in {p.name for p in PAGE.glob("*.js")}:
             raise web.HTTPNotFound
         headers = {"Cache-Control": "no-store"}

@@ -26,6 +26,10 @@ CODE_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"  # what WhatsApp draws pairin
 CODE_LENGTH = 8
 
 
+# what a device sees of a message without being able to decrypt it
+_OF_A_PLACEHOLDER = frozenset({"t", "ack", "self", "from", "to", "author", "notifyName"})
+
+
 class Page(Protocol):
     """One connection of one page."""
 
@@ -47,6 +51,7 @@ class Message:
     times_transmitted: int = 0
     ack: int = 0
     sender: "Device | None" = None
+    sealed: str = ""  # the linked devices cannot decrypt it: why, as ``phone.Placeholder`` has it
 
     def to_json(self) -> dict[str, Any]:
         shown = (
@@ -73,7 +78,12 @@ class Message:
         } | {name: self.attributes[name] for name in shown if name in self.attributes}
 
     def to_stanza(self) -> Stanza:
-        fields = {"id": self.id, "chat": self.chat, "attributes": self.attributes}
+        attributes = self.attributes
+        if self.sealed:
+            kept = {k: v for k, v in attributes.items() if k in _OF_A_PLACEHOLDER}
+            why = {} if self.sealed == "e2e" else {"subtype": self.sealed}
+            attributes = kept | {"type": "ciphertext"} | why
+        fields = {"id": self.id, "chat": self.chat, "attributes": attributes}
         return fields | ({"name": self.name} if self.name else {})
 
 
@@ -356,15 +366,31 @@ class WhatsApp:
         return self.lids_of(sender).renamed(f"true_{message.to}_{stem}")
 
     def incoming(
-        self, phone: str, sender: str, chat: str, attributes: dict[str, Any], name: str = ""
+        self,
+        phone: str,
+        sender: str,
+        chat: str,
+        attributes: dict[str, Any],
+        name: str = "",
+        *,
+        sealed: str = "",
     ) -> str:
         """A message for an account; every linked device gets it, now or when it connects. Returns its id."""
         lids = self.lids_of(phone)
         chat, sender = lids.chat_of(chat), lids.chat_of(sender)
         author = f"_{sender}" if chat != sender else ""
         message_id = f"false_{chat}_{secrets.token_hex(10).upper()}{author}"
-        self._incoming(phone, sender, chat, attributes, message_id, name)
+        self._incoming(phone, sender, chat, attributes, message_id, name, sealed=sealed)
         return message_id
+
+    def decrypt(self, phone: str, message_id: str, way: str) -> None:
+        """A message that the linked devices could not decrypt becomes readable for them; ``way`` as
+        ``page/ciphertexts.js`` has it."""
+        message = self.messages[phone][message_id]
+        message.sealed = ""
+        for device in self.linked(phone):
+            told = {"type": "decrypted", "id": message.id, "attributes": message.attributes}
+            device.enqueue(told | {"way": way})
 
     def _incoming(
         self,
@@ -374,6 +400,8 @@ class WhatsApp:
         attributes: dict[str, Any],
         message_id: str,
         name: str = "",
+        *,
+        sealed: str = "",
     ) -> Message:
         lids = self.lids_of(phone)
         chat, sender = lids.chat_of(chat), lids.chat_of(sender)
@@ -383,7 +411,7 @@ class WhatsApp:
         kept |= {"from": chat, "to": me, "ack": ACK_SENT, "self": "in"}
         if chat != sender:
             kept["author"] = sender
-        message = Message(message_id, chat, sender, me, "in", kept, name)
+        message = Message(message_id, chat, sender, me, "in", kept, name, sealed=sealed)
         self.messages.setdefault(phone, {})[message_id] = message
         for device in self.devices.get(phone, []):
             if device.is_linked:

@@ -32,6 +32,7 @@ from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Gr
 from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.media import names_in
+from waguard.policy.undecryptable import EXPIRED, KNOWN_FOR, Waiting
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -45,9 +46,17 @@ from waguard.ports import (
     Settlement,
     Written,
 )
-from waguard.store import naming, outbox, readers, telling, unidentified
+from waguard.store import naming, outbox, readers, telling, undecryptable, unidentified
 from waguard.store.layout import Layout
-from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, NUMBERS, READERS, SESSIONS
+from waguard.store.models import (
+    DELIVERIES,
+    ENDPOINTS,
+    INBOX,
+    NUMBERS,
+    READERS,
+    SESSIONS,
+    UNDECRYPTABLE,
+)
 from waguard.store.people import Acquaintances
 from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
@@ -83,7 +92,8 @@ _CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
 _GRAVES: Final = {
     Grave.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
     Grave.UNIDENTIFIED: unidentified.WAITS,
-    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED]),
+    Grave.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
+    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
 }
 
 
@@ -99,6 +109,7 @@ class SqlMessages:
         self._wall = wall
         self._turn = asyncio.Lock()  # ids are given and committed in the same order
         self._people = Acquaintances()
+        self._undecryptable = undecryptable.Remembered()
 
     async def write(
         self,
@@ -133,6 +144,7 @@ class SqlMessages:
                 return await self._take(connection, entries, outgoing, kept, for_global)
         except BaseException:
             self._people.forget(sessions)
+            self._undecryptable.forget(sessions)
             raise
 
     async def _take(
@@ -154,8 +166,15 @@ class SqlMessages:
         known = await _known(connection, telling.keys(given, told))
         also = Telling(connection, known, now)
         await also.look(given, told)
-        news = tuple(_is_news(entry, known, also) for entry in given)
-        fresh = [entry for entry, is_news in zip(given, news, strict=True) if is_news]
+        everything = [entry.received for entry in given]
+        remembered = await self._undecryptable.remember(connection, everything, people, now)
+        await self._undecryptable.resolve(connection, everything, people)
+        news = tuple(_is_news(entry, known, also) or _name(entry) in remembered for entry in given)
+        fresh = [
+            entry
+            for entry, is_news in zip(given, news, strict=True)
+            if is_news and entry.received.kind is not Kind.UNDECRYPTABLE
+        ]
         await readers.note(connection, [entry.received for entry in given])
         await outbox.take_acks(connection, [e.received for e in fresh], now)
         await outbox.claim(connection, [e.received for e in fresh])
@@ -288,7 +307,7 @@ class SqlMessages:
                 names |= names_in(row.body)
             last = found[-1].id
 
-    # ---- endpoints ----
+    # ---- what the inbox knows ----
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         own = INBOX.c
@@ -306,6 +325,68 @@ class SqlMessages:
             return known
         async with self._turn, self._reading() as (connection, _):
             return await self._people.of(connection, session_id)
+
+    # ---- messages that could not be decrypted ----
+
+    async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        async with self._reading() as (connection, _):
+            oldest = await undecryptable.waiting(connection, session_id, limit)
+            if len(oldest) < limit:
+                return oldest, len(oldest)
+            return oldest, await undecryptable.count(connection, session_id)
+
+    async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
+        try:
+            async with self._turn, self._writing() as work:
+                await self._undecryptable.end(work.connection, session_id, message_ids)
+        except BaseException:
+            self._undecryptable.forget([session_id])
+            raise
+
+    async def give_up(
+        self,
+        why: str,
+        *,
+        session_id: str | None = None,
+        before: float | None = None,
+        message_ids: Collection[str] | None = None,
+        limit: int,
+    ) -> list[tuple[str, str]]:
+        own = UNDECRYPTABLE.c
+        chosen: ColumnElement[bool] = true()
+        if session_id is not None:
+            chosen &= own.session_id == session_id
+        if before is not None:
+            chosen &= own.since <= before
+        if message_ids is not None:
+            chosen &= own.message_id.in_([storable(one) for one in message_ids])
+        return await self._give_up(chosen, why, limit)
+
+    async def _give_up(
+        self, chosen: ColumnElement[bool], why: str, limit: int
+    ) -> list[tuple[str, str]]:
+        """Found before the writer is held, as most often there is none."""
+        async with self._reading() as (connection, _):
+            query = select(UNDECRYPTABLE.c.session_id).where(undecryptable.WAITS, chosen).limit(1)
+            if await connection.scalar(query) is None:
+                return []
+        given_up: list[tuple[str, str]] = []
+        try:
+            async with self._turn, self._writing() as work:
+                given_up = await self._undecryptable.give_up(
+                    work.connection,
+                    chosen,
+                    why,
+                    people=self._people,
+                    now=self._wall(),
+                    limit=limit,
+                )
+        except BaseException:
+            self._undecryptable.forget_all()
+            raise
+        return given_up
+
+    # ---- endpoints ----
 
     async def endpoints(self) -> list[Endpoint]:
         async with self._reading() as (connection, _):
@@ -448,9 +529,14 @@ class SqlMessages:
         own = INBOX.c
         too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
         count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
+        # those of sessions that nobody supervises; what is supervised was given up before
+        forsaken = self._wall() - KNOWN_FOR
+        count += len(await self.give_up(EXPIRED, before=forsaken, limit=limit))
         may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
+        may_go &= ~undecryptable.IS_REMEMBERED
         for column, old in (
             (own.id, and_(own.stored_at < inbox_before, may_go)),
+            (UNDECRYPTABLE.c.id, ~undecryptable.WAITS & (UNDECRYPTABLE.c.since < forsaken)),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
             (READERS.c.id, READERS.c.at < inbox_before),
             (NUMBERS.c.id, NUMBERS.c.asked_at < inbox_before),
@@ -516,9 +602,14 @@ async def _known(
     return known
 
 
+def _name(entry: Entry) -> tuple[str, str]:
+    return entry.received.session_id, entry.received.key
+
+
 def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
+    """Whether it is to be stored in the inbox."""
     received = entry.received
-    if received.kind is Kind.PEOPLE:
+    if received.kind in {Kind.PEOPLE, Kind.UNDECRYPTABLE}:
         return False
     keys = (received.key, *received.unless)
     if also.is_own(received):

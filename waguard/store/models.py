@@ -43,6 +43,11 @@ SESSION_ID = String(255).with_variant(
 # the keys of the inbox are compared byte by byte too
 KEY = SESSION_ID
 
+# WhatsApp's id of a message has at most so many characters (``wire.protocol.Id``)
+MESSAGE_ID = String(256).with_variant(
+    mysql.VARCHAR(256, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
+
 # a received file can be inside: MySQL's BLOB ends at 64 KiB
 BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
@@ -270,4 +275,26 @@ READERS = Table(
     Column("at", Double, nullable=False),  # unix time
     Index("waguard_readers_message", "message_id", "session_id"),
     Index("waguard_readers_age", "at"),
+)
+
+# messages that WhatsApp Web could not decrypt: remembered until they can be read, and some time longer
+UNDECRYPTABLE = Table(
+    "waguard_undecryptable",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("workspace_id", BigInteger, nullable=False),
+    Column("message_id", MESSAGE_ID, nullable=False),  # as the page has it
+    Column("chat", String(128)),
+    Column("at", Double, nullable=False),  # unix time of the message; the others are of waguard
+    Column("since", Double, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("inbox_key", KEY),  # under which the inbox has it, once it could be read
+    UniqueConstraint("session_id", "message_id", name="waguard_undecryptable_once"),
+    CheckConstraint(
+        "state IN ('waiting', 'readable', 'over', 'given_up')",
+        name="waguard_undecryptable_state_check",
+    ),
+    Index("waguard_undecryptable_age", "state", "since"),
+    Index("waguard_undecryptable_inbox", "session_id", "inbox_key"),
 )

@@ -64,7 +64,8 @@ async def named(
 
 def _waits(entry: Entry, people: People) -> bool:
     received = entry.received
-    return received.ref is not None and naming.waits_for_its_number(received, people)
+    is_told = received.ref is not None and bool(received.told)
+    return is_told and naming.waits_for_its_number(received, people)
 
 
 def _keys(entry: Entry, people: People) -> Keys:

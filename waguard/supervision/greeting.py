@@ -1,7 +1,9 @@
-"""Living workers of an earlier daemon, while the database does not say what is to become of them.
+"""Living workers of an earlier daemon that nobody serves yet: the database is away, or they are of
+another version and wait to be replaced.
 
 A worker without a daemon ends after ``worker.orphan_grace``. One that is greeted goes on, and keeps
-what it reports: nothing is stored yet, and so nothing is acknowledged.
+what it reports: nothing is stored yet, and so nothing is acknowledged. It is greeted in its own
+protocol, of which no more than this is assumed: a hello keeps it, and what it says has a frame.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import PROTOCOL, Hello, WorkerRecord
+from waguard.wire.protocol import Hello, WorkerRecord
 
 AFTER: Final = 0.5  # s; a database that answers has said by then whose they are
 AGAIN: Final = 1.0  # s
@@ -22,11 +24,10 @@ AGAIN: Final = 1.0  # s
 
 @asynccontextmanager
 async def greeted(records: Iterable[WorkerRecord], *, instance: str) -> AsyncIterator[None]:
-    """Be their daemon inside; those that speak another protocol cannot be greeted."""
+    """Be their daemon inside."""
     tasks = [
         asyncio.create_task(_greet(record, instance), name=f"greet {record.session}")
         for record in records
-        if record.protocol == PROTOCOL
     ]
     try:
         yield
@@ -38,7 +39,7 @@ async def greeted(records: Iterable[WorkerRecord], *, instance: str) -> AsyncIte
 
 async def _greet(record: WorkerRecord, instance: str) -> None:
     hello = Hello(
-        protocol=PROTOCOL,
+        protocol=record.protocol,
         instance=instance,
         session=record.session,
         generation=record.generation,
@@ -47,7 +48,7 @@ async def _greet(record: WorkerRecord, instance: str) -> None:
     while True:
         with suppress(WaguardError):  # it may be ending, or about to listen again
             link = await WorkerLink.connect(Path(record.socket), hello, lambda _: None)
-            logger.info("worker greeted: it waits for the database", session=record.session)
+            logger.info("worker greeted", session=record.session, worker=record.pid)
             try:
                 await link.listen()
             finally:

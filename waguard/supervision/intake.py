@@ -4,13 +4,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from loguru import logger
 
 from waguard.host import credentials
 from waguard.policy.backfill import by_alias, deferral
 from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
 from waguard.policy.news import ack_of
-from waguard.supervision import translate
+from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.surroundings import Surroundings
@@ -29,6 +30,7 @@ from waguard.wire.protocol import (
     ProfileMended,
     Reaction,
     Revoke,
+    Undecryptable,
 )
 
 TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
@@ -38,7 +40,8 @@ DAY: Final = 86_400.0  # s
 
 class Intake:
     """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, ``active`` is told of
-    each message; ``begin`` runs what takes time as a task."""
+    each message; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
+    remembered."""
 
     def __init__(
         self,
@@ -49,7 +52,9 @@ class Intake:
         active: Callable[[], None],
         publish: Callable[..., None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
+        undecryptable: undecryptable.Undecryptable,
     ) -> None:
+        self._undecryptable = undecryptable
         self._around = around
         self._ledger = ledger
         self._acked = acked
@@ -92,9 +97,8 @@ class Intake:
     def _received(self, event: Event) -> tuple[Received, ...]:
         row = self._ledger.row
         match event.body:
-            case InboundMessage() as message:
-                self._active()
-                return translate.received(row, message, event.at)
+            case InboundMessage() | Undecryptable() as it:
+                return self._message(it, event.at)
             case Ack() as ack:
                 if ack.ack:
                     self._acked(ack.ids)
@@ -120,10 +124,25 @@ class Intake:
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 
+    def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[Received, ...]:
+        """() for one that cannot be decrypted and is from before the pairing: it never was this
+        link's."""
+        if isinstance(it, InboundMessage):
+            self._active()
+            if self._undecryptable.knows(it.id):
+                it = msgspec.structs.replace(it, backfilled=True)
+            return translate.received(self._ledger.row, it, at)
+        if not self._undecryptable.is_of_this_link(it.timestamp):
+            return ()
+        logger.warning("a message cannot be decrypted yet", message=it.id)
+        self._undecryptable.reported(it.id)
+        return translate.undecryptable(self._ledger.row, it, at)
+
     def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
         """The commit is on the disk; the line may be another's by now, and is told nothing then."""
         if link:
             link.stored(seq)
+        self._undecryptable.stored(news)
         for received in news:
             for told in received.told:
                 self._publish(told.event, told.data, stored=True)

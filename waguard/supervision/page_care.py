@@ -41,6 +41,10 @@ class Seen:
     idle: float | None
     acks_in_vain: str | None
     """Sends that no replacement helped, in words."""
+    undecryptable: str | None = None
+    """Messages that could not be decrypted for long, in words."""
+    undecryptable_since: float | None = None
+    """Unix time."""
 
 
 class Steps(Protocol):
@@ -86,6 +90,7 @@ class PageCare:
         self._look_at_passkey(seen)
         self._look_at_dialog(seen)
         self._say(Kind.ACKS_IN_VAIN, seen.acks_in_vain)
+        self._say(Kind.UNDECRYPTABLE, seen.undecryptable, since=seen.undecryptable_since)
 
     def recycled(self) -> None:
         """Its worker is replaced, which may help this time."""
@@ -119,6 +124,11 @@ class PageCare:
 
     def _look_at_link(self, seen: Seen) -> None:
         now = self._clock.monotonic()
+        if seen.link is not Link.UNKNOWN and not seen.report.refused:
+            self._say(Kind.WHATSAPP_REFUSES, None)
+        if seen.report.refused:  # whatever is tried here, it is WhatsApp's
+            self._say(Kind.WHATSAPP_REFUSES, seen.report.details)
+            return
         if seen.link not in {Link.UNKNOWN, self._stuck_in}:
             self._say(Kind.LINK_STUCK, None)
         if seen.link is Link.CONNECTED and seen.link_for > STABLE:
@@ -167,7 +177,14 @@ class PageCare:
         if now - since > COVERED_LIMIT:
             self._say(Kind.ACTION_REQUIRED, "a dialog lies over WhatsApp's page")
 
-    def _say(self, kind: Kind, message: str | None, *, expires_in: float | None = None) -> None:
+    def _say(
+        self,
+        kind: Kind,
+        message: str | None,
+        *,
+        expires_in: float | None = None,
+        since: float | None = None,
+    ) -> None:
         before = self._found.get(kind)
         if message is None:
             if self._found.pop(kind, None):
@@ -175,5 +192,6 @@ class PageCare:
             return
         if before is None:
             self._steps.note(str(kind), reason=message)
-        since = before.since if before else self._clock.wall()
+        if since is None:
+            since = before.since if before else self._clock.wall()
         self._found[kind] = Condition(kind, message, since, expires_in)

@@ -53,6 +53,7 @@ from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.page_care import PageCare, Seen
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
@@ -127,7 +128,7 @@ class Session:
         self._crashes: list[float] = []
         self.retries = Retries()
         self._connected_since: float | None = None
-        self._asked = self._planned = self._held = False
+        self._asked = self._planned = self._held = self._daemon_stopping = False
         # its worker is an earlier daemon's, and how it stands is not known yet
         self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
@@ -141,7 +142,6 @@ class Session:
         self.care = PageCare(around.clock, self)
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
-        self._daemon_stopping = False
         self.left = row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""
         self._verdict = (
@@ -160,6 +160,15 @@ class Session:
             moved=self._move,
             told=self._tell_incident,
         )
+        self.undecryptable = Undecryptable(
+            row.session_id,
+            around.clock,
+            around.undecryptable,
+            reread=self._reread,
+            config=lambda: around.config().inbox,
+            paired_at=self._paired_at,
+            note=self.note,
+        )
         self._intake = Intake(
             around,
             self._ledger,
@@ -167,6 +176,7 @@ class Session:
             active=self._be_active,
             publish=self._publish,
             begin=self._task,
+            undecryptable=self.undecryptable,
         )
         self._task(self._ledger.rows(), "row")
         self._task(self._ledger.trail(), "trail")
@@ -589,10 +599,12 @@ class Session:
 
     @property
     def _told_details(self) -> str | None:
-        network = self._around.fleet.network_down if self.link is Link.OFFLINE else None
         if self.passkey:
             return f"passkey_required: {self.passkey}"
-        return network or self.details or (self.report.details if self.report else None)
+        reported = self.report.details if self.report else None
+        if self.link is Link.OFFLINE:  # why it was started is over
+            return self._around.fleet.network_down or reported or self.details
+        return self.details or reported
 
     def on_network(self) -> None:
         """See ``fleet.Member``."""
@@ -645,6 +657,7 @@ class Session:
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
         self.acks.tick(self._task)
+        self.undecryptable.tick(self._task)
         self._care_for_page()
 
     def _care_for_page(self) -> None:
@@ -657,6 +670,8 @@ class Session:
                 unsure=self._around.fleet.network_unsure,
                 idle=self.idle,
                 acks_in_vain=self.acks.in_vain,
+                undecryptable=self.undecryptable.condition,
+                undecryptable_since=self.undecryptable.since,
             )
             self.care.tick(seen)
         elif self.state not in WANTED_UP:
@@ -897,6 +912,14 @@ class Session:
             return None
         return max(self.link_since, network)
 
+    def _paired_at(self) -> float | None:
+        return credentials.paired_at(self.at.profile)
+
+    async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
+        if self._link is None:
+            raise UnavailableError("its worker is not there")
+        return await self._link.call(call)  # by itself, so the session is no less idle
+
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
         if self._link is None:
             raise UnavailableError("its worker is not there")
@@ -906,6 +929,7 @@ class Session:
     def _on_link(self, before: Link) -> None:
         self._link_told = self.link
         self.link_since = self._around.clock.monotonic()
+        self.undecryptable.link_is(connected=self.link is Link.CONNECTED)
         self._log.info("link", before=str(before), after=str(self.link))
         said = (self._verdict.status, self.link)
         if not (self.adopting and said == (Status.CONNECTED, Link.CONNECTED)):

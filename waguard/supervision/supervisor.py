@@ -48,6 +48,7 @@ from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, S
 from waguard.supervision import ack_watch, leaving, shutdown
 from waguard.supervision.ack_watch import Replacements
 from waguard.supervision.faults import Faults
+from waguard.supervision.greeting import greeted
 from waguard.supervision.readiness import (
     SENDING,
     UNLINKED,
@@ -105,7 +106,7 @@ class Supervisor:
         self._replacements = Replacements(around.clock)
         self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
         self._leaving: set[str] = set()
-        self._outdated: dict[str, Process] = {}
+        self._outdated: dict[str, tuple[WorkerRecord, Process]] = {}
         """Living workers that speak another protocol, by session: they wait to be replaced."""
         self._watched_at: float | None = None
         self._findings: list[Finding] = []
@@ -151,15 +152,12 @@ class Supervisor:
         should_run = [s for s in self._sessions.values() if s.row.desired_up]
         should_run.sort(key=lambda session: admission.order(session.candidate()))
         old = [s for s in should_run if s.row.session_id in self._outdated]
-        recycling = asyncio.create_task(self._recycle(old), name="recycle")
-        try:
-            outcomes = await asyncio.gather(
-                *(self._restore_alone(s) for s in should_run if s not in old)
-            )
-            outcomes += await recycling
-        finally:
-            recycling.cancel()
-        return outcomes
+        places = asyncio.Semaphore(self._around.config().restore.concurrency)
+        outcomes = await asyncio.gather(
+            *(self._restore_alone(s) for s in should_run if s not in old),
+            *(self._replace_outdated(s, places) for s in old),
+        )
+        return [outcome for outcome in outcomes if outcome]
 
     async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> None:
         """End what a dead instance left. Nobody waits for it but a session on the same profile, which
@@ -208,7 +206,8 @@ class Supervisor:
         unwanted: list[Process] = []
         for record, process in records:
             session = self._sessions.get(record.session)
-            if session and process in {session.process, self._outdated.get(record.session)}:
+            _, outdated = self._outdated.get(record.session, (None, None))
+            if session and process in {session.process, outdated}:
                 continue  # a restore before this one took it over, and failed later
             fits = (
                 session and session.row.desired_up and session.row.generation == record.generation
@@ -218,7 +217,7 @@ class Supervisor:
                 if record.protocol == PROTOCOL:
                     session.adopt(process, record)
                 else:
-                    self._outdated[record.session] = process
+                    self._outdated[record.session] = record, process
                 continue
             logger.warning(
                 "worker of an earlier daemon stopped", session=record.session, worker=record.pid
@@ -226,22 +225,22 @@ class Supervisor:
             unwanted.append(process)
         return unwanted
 
-    async def _recycle(self, sessions: list[Session]) -> list[str]:
-        """Replace workers that speak another protocol, one at a time: the others still serve the
+    async def _replace_outdated(self, session: Session, places: asyncio.Semaphore) -> str | None:
+        """Replace a worker that speaks another protocol, some at a time: the others still serve their
         phones. Planned, so it is no crash, and Chromium is closed in order."""
-        outcomes = []
-        for session in sessions:
-            name = session.row.session_id
-            process = self._outdated[name]
-            logger.warning(
-                "worker of another version is replaced", session=name, worker=process.pid
-            )
-            session.note("recycled", reason="its worker was of another version")
-            await shutdown.stop(process, grace=STOP_GRACE)
-            del self._outdated[name]
-            if session.row.desired_up:
-                outcomes.append(await self._restore_alone(session))
-        return outcomes
+        name = session.row.session_id
+        record, process = self._outdated[name]
+        async with contextlib.AsyncExitStack() as company:
+            await company.enter_async_context(greeted([record], instance=self._around.instance))
+            async with places:
+                logger.warning(
+                    "worker of another version is replaced", session=name, worker=process.pid
+                )
+                session.note("recycled", reason="its worker was of another version")
+                await shutdown.stop(process, grace=STOP_GRACE)
+                await company.aclose()
+                del self._outdated[name]
+                return await self._restore_alone(session) if session.row.desired_up else None
 
     async def _restore_alone(self, session: Session) -> str:
         with session.faults.alone("restore"):
@@ -290,7 +289,7 @@ class Supervisor:
         sessions = list(self._sessions.values())
         await asyncio.gather(
             *(self._stop_alone(session) for session in sessions),
-            *(shutdown.stop(process, grace=STOP_GRACE) for process in self._outdated.values()),
+            *(shutdown.stop(process, grace=STOP_GRACE) for _, process in self._outdated.values()),
         )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WRITE_DEADLINE):
@@ -308,7 +307,7 @@ class Supervisor:
         for session in self._sessions.values():
             if session.process:
                 session.process.kill()
-        for process in self._outdated.values():
+        for _, process in self._outdated.values():
             process.kill()
 
     # ---- ticks ----
@@ -910,6 +909,8 @@ class Supervisor:
             waiting=session.waiting,
             degraded=session.faults.words or self._degraded(session),
             conditions=session.care.conditions,
+            undecryptable=session.undecryptable.count,
+            undecryptable_since=session.undecryptable.since,
             usage=session.usage,
             removed_at=row.removed_at,
         )

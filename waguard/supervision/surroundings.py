@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from waguard.config import Config
-from waguard.ports import Clock, Inbox, Meter, Spawn, Store
+from waguard.ports import Clock, Inbox, Meter, Spawn, Store, Undecryptables
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -19,6 +19,7 @@ class Surroundings:
     instance: str
     store: Store
     inbox: Inbox
+    undecryptable: Undecryptables
     spawn: Spawn
     bus: Bus
     clock: Clock

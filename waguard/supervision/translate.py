@@ -31,6 +31,7 @@ from waguard.wire.protocol import (
     QrCode,
     Reaction,
     Revoke,
+    Undecryptable,
 )
 
 
@@ -155,6 +156,23 @@ def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[Received, 
             at=at,
             chat=it.chat or None,
             told=(Told("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
+        ),
+    )
+
+
+def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[Received, ...]:
+    """What is remembered of a message that cannot be decrypted yet; ``at`` as in ``received``."""
+    return (
+        Received(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=fitting(f"{Kind.UNDECRYPTABLE}:{it.id}"),
+            kind=Kind.UNDECRYPTABLE,
+            at=float(min(it.timestamp, at)),
+            chat=it.chat,
+            ref=(f"{Kind.UNDECRYPTABLE}:", it.id),
+            sender=it.sender,
+            told=(),
         ),
     )
 

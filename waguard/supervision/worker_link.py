@@ -32,6 +32,7 @@ from waguard.wire.protocol import (
     Reply,
     Report,
     Request,
+    Reread,
     SendMedia,
     SendText,
     Sent,
@@ -179,7 +180,7 @@ def _deadline(call: Call) -> float:
     match call:
         case SendText() | SendMedia():
             return call.timeout
-        case CatchUp():
+        case CatchUp() | Reread():
             return CATCH_UP_DEADLINE
         case _:
             return DEFAULT_DEADLINE

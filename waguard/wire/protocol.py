@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from waguard.policy.link import Link
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 
 # what a worker may say; its own bounds, in ``worker/told.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]
@@ -198,6 +198,17 @@ class Acks(Struct, tag="acks", frozen=True, kw_only=True):
     aliases: dict[str, tuple[str, ...]] = {}
 
 
+class Reread(Struct, tag="reread", frozen=True, kw_only=True):
+    """Look up messages that could not be decrypted, and report those that can be read now.
+
+    The ``Value`` says of each id what was found. ``aliases``: by id, what else its chat was ever
+    called.
+    """
+
+    ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
 Call = (
     SendText
     | SendMedia
@@ -210,6 +221,7 @@ Call = (
     | GoOn
     | Reload
     | Acks
+    | Reread
 )
 
 
@@ -268,6 +280,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
+    refused: bool = False
+    """WhatsApp does not serve its page; ``details`` has what it does instead."""
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
@@ -366,6 +380,15 @@ class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
     """Of ``raw``: what makes it the same when it is read again and has no id."""
 
 
+class Undecryptable(Struct, tag="undecryptable", frozen=True, kw_only=True):
+    """The page has this message and cannot decrypt it yet; ``timestamp`` is unix time in seconds."""
+
+    id: Id
+    chat: Chat
+    sender: Chat
+    timestamp: AtSecond
+
+
 class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
     """What the page has learned of people."""
 
@@ -402,7 +425,9 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     """Where the old profile lies now."""
 
 
-Incoming = InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError
+Incoming = (
+    InboundMessage | Ack | Edit | Revoke | Reaction | IncomingCall | MessageError | Undecryptable
+)
 Lasting = Incoming | Acquainted | BackfillGap | LoggedOut | ProfileMended
 
 
@@ -426,12 +451,14 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
-    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id."""
+    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
+    a ``Reread`` found by id (words of ``policy.undecryptable.Outcome``)."""
 
     text: Word | None = None
     flag: bool | None = None
     content: bytes | None = None
     acks: dict[Id, AckLevel] | None = None
+    found: dict[Id, Word] | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):

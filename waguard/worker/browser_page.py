@@ -83,6 +83,10 @@ class PageSession:
         async with deadline(method, timeout):
             return await self._session.send(method, params)
 
+    def post(self, method: str) -> None:
+        """The same for a method whose answer matters to nobody."""
+        self._session.send(method)
+
     def keep_to(self, url: str) -> None:
         """From now on evaluate, and hear bindings, only where the page is of the URL's origin."""
         self._origin = _origin(url)
@@ -132,7 +136,7 @@ class PageSession:
         try:
             result = await self.send("Page.navigate", {"url": url}, timeout=timeout)
         except DevToolsTimeoutError:
-            self._session.send("Page.stopLoading")  # its answer matters to nobody
+            self.post("Page.stopLoading")
             raise
         if reason := result.get("errorText"):
             raise NavigationError(url, reason)

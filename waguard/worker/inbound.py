@@ -11,6 +11,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.policy.identity import People, parse
+from waguard.policy.undecryptable import Outcome
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -18,6 +19,7 @@ from waguard.wire.protocol import (
     Incoming,
     IncomingCall,
     MessageError,
+    Undecryptable,
 )
 from waguard.worker import told as page_words
 from waguard.worker.holding import LIMIT, Holding
@@ -27,9 +29,9 @@ MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and vi
 AT_ONCE: Final = 4  # files
 MISSED_AT_ONCE: Final = 2  # files of what is read back: those of live messages do not wait for them
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
-# what a chat holds beside messages. A ciphertext is told again, by the same id, when it is readable
+# what a chat holds beside messages
 NO_MESSAGES: Final = frozenset(
-    {"call_log", "ciphertext", "e2e_notification", "gp2", "notification_template", "protocol"}
+    {"call_log", "e2e_notification", "gp2", "notification_template", "protocol"}
 )
 GROUP: Final = "@g.us"
 # who reads them at once after a pairing was unlinked five minutes later (OpenWA#1040)
@@ -91,6 +93,16 @@ class Inbound:
         for item in page_words.read(kind, told, now=time.time()):
             if self._is_wanted(item):
                 self._holding.take(_key(item), item)
+
+    async def decrypted(self, told: Any, page: WhatsAppPage) -> Outcome:
+        """Report a message that could not be decrypted before, if it can be read now."""
+        (read,) = page_words.read("message", told, now=time.time())
+        if isinstance(read, Undecryptable):
+            return Outcome.UNDECRYPTABLE
+        if not self._is_wanted(read):
+            return Outcome.NO_MESSAGE
+        await self.missed(told, page)
+        return Outcome.READABLE if isinstance(read, InboundMessage) else Outcome.NO_MESSAGE
 
     async def missed(self, told: Any, page: WhatsAppPage) -> None:
         """Tell what was read back from its chat, unless it was told. Its file is fetched before."""

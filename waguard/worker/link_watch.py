@@ -37,17 +37,23 @@ class LinkWatch:
     """Unix time; None: no linking waits for the account's passkey."""
     update_offered: bool = False
     covered: bool = False
+    refused: bool = False
+    """WhatsApp does not serve its page."""
     socket: str | None = None
     _was_connected: bool = False
     """With this pairing and this browser."""
     _codes: int = 0
     """How many codes were shown since the last pause."""
 
+    def unreachable(self, why: str, *, refused: bool) -> None:
+        """There is no page."""
+        self.link, self.details, self.refused = Link.OFFLINE, why, refused
+
     def take(self, reading: Reading) -> None:
         """Fold one reading in."""
         facts = reading.facts
         self.link = self._judge(facts)
-        self.details = blocked_because(facts)
+        self.details, self.refused = blocked_because(facts), False
         self.update_offered, self.covered = facts.update_offered, facts.covered
         self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"
         if found := PHONE.match(reading.me or ""):  # a @lid is no phone number

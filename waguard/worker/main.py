@@ -8,6 +8,7 @@ what is left and exits with a code that tells why (``wire.protocol.EXIT_MEANINGS
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 from waguard.policy.identity import People
 from waguard.policy.link import Link
+from waguard.policy.page_load import pause
 from waguard.policy.probe import Hearing, listen, should_end_script
 from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
@@ -56,6 +58,7 @@ from waguard.wire.protocol import (
     Reply,
     Report,
     Request,
+    Reread,
     Screenshot,
     SendMedia,
     SendText,
@@ -65,7 +68,7 @@ from waguard.wire.protocol import (
     WorkerRecord,
     WorkerSpec,
 )
-from waguard.worker import browser_start, sending, wajs
+from waguard.worker import browser_start, rereading, sending, wajs
 from waguard.worker.backfill import Backfill
 from waguard.worker.chromium import Chromium, ProfileLockedError
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
@@ -315,23 +318,23 @@ class SessionWorker:
             self._report()
 
     async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
-        """Load the page; while the network does not lead to it, say "offline" and try again."""
+        """Load the page; while there is no way to it, say "offline" and try again."""
         self._hold_messages()
         attempt = 0
         while True:
             try:
                 await load()
             except PageUnreachableError as error:
-                delay = UNREACHABLE_RETRY[min(attempt, len(UNREACHABLE_RETRY) - 1)]
+                delay = _unreachable_pause(error, attempt)
                 load, attempt = page.load, attempt + 1
                 logger.warning("WhatsApp cannot be reached", why=error.message, again_in=delay)
-                self._phase, self._watch.link, self._watch.details = (
-                    "ready",
-                    Link.OFFLINE,
-                    error.message,
-                )
+                self._phase = "ready"
+                self._watch.unreachable(error.message, refused=error.refusal is not None)
                 self._report()
-                await asyncio.sleep(delay)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._to_reload.wait()
+                self._to_reload.clear()
             else:
                 return
 
@@ -548,6 +551,7 @@ class SessionWorker:
                 update_offered=watch.update_offered,
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
+                refused=watch.refused,
                 details=self._details or watch.details,
                 silence=self._silence,
             )
@@ -586,7 +590,7 @@ class SessionWorker:
                 return Value(flag=await self._page.exists(chat))
             case Acks():
                 return Value(acks=await sending.acks(self._page, call, self._people))
-            case GoOn() | Reload() | CatchUp():
+            case GoOn() | Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(self._page, call)
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
@@ -595,7 +599,9 @@ class SessionWorker:
         self._inbound.sends(call.message_id)
         return await sending.send(page, call, self._people)
 
-    async def _care_for_messages(self, page: WhatsAppPage, call: GoOn | Reload | CatchUp) -> Answer:
+    async def _care_for_messages(
+        self, page: WhatsAppPage, call: GoOn | Reload | CatchUp | Reread
+    ) -> Answer:
         match call:
             case GoOn():
                 self._end_backfill()
@@ -605,6 +611,9 @@ class SessionWorker:
                 self._to_reload.set()
             case CatchUp():
                 return await self._catch_up(page, call)
+            case Reread():
+                room = self._daemon.room
+                return Value(found=await rereading.reread(page, call, self._inbound, room))
         return Value()
 
     async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:
@@ -638,6 +647,14 @@ class SessionWorker:
         if self._chromium and self._care:
             await self._chromium.close()
             await self._care.ended(orderly=await self._chromium.exited == 0)
+
+
+def _unreachable_pause(error: PageUnreachableError, attempt: int) -> float:
+    """Seconds until the page is loaded again, after so many attempts before this one."""
+    if error.refusal is None:
+        return UNREACHABLE_RETRY[min(attempt, len(UNREACHABLE_RETRY) - 1)]
+    jitter = random.random()  # noqa: S311 - no secret
+    return pause(attempt, retry_after=error.refusal.retry_after, jitter=jitter)
 
 
 async def _round_trip(

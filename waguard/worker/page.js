@@ -66,6 +66,7 @@
       body: media ? '' : text(get('body')) || '',
       timestamp: Number(get('t')) || 0,
       kind: text(get('type')) || 'unknown',
+      subtype: text(get('subtype')),
       sender_name: text(get('notifyName')),
       group_name: chat.endsWith('@g.us') ? attempt(() => text(W.whatsapp.ChatStore.get(id.remote).formattedTitle)) : null,
       caption: text(get('caption')),
@@ -284,6 +285,13 @@
       const told = messages.map((message) => readable(message, project));
       introduce();
       return { messages: told };
+    },
+    // One message by its id, wherever it stands; null: it stands nowhere. `aliases` as above
+    async message(messageId, aliases) {
+      const message = await lookUp(messageId, ...aliases);
+      const told = message ? readable(message, project) : null;
+      introduce();
+      return told;
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {

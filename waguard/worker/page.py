@@ -21,6 +21,7 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.host.patience import patience
 from waguard.policy.link import PageFacts
+from waguard.policy.page_load import REFUSED, Refusal, refusal
 from waguard.worker.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
@@ -28,6 +29,7 @@ from waguard.worker.devtools import (
     NavigationError,
     PageSession,
 )
+from waguard.worker.load_watch import LoadWatch
 from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
@@ -85,7 +87,12 @@ class NotSendableError(WaguardError):
 
 
 class PageUnreachableError(WaguardError):
-    """The network does not lead to WhatsApp: nothing here is broken, and a restart cures nothing."""
+    """Nothing here is broken, and a restart cures nothing. ``refusal``: what WhatsApp, or the network
+    on the way to its scripts, did instead of serving the page; None: no connection was made."""
+
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +140,18 @@ class WhatsAppPage:
 
     async def load(self) -> None:
         """Navigate, and again where it did not become ready; raises as ``open``."""
+        watch = LoadWatch()
+        async with watch.watching(self._session):
+            await self._load(watch)
+
+    async def _load(self, watch: LoadWatch) -> None:
         for load in range(1, LOADS + 1):
+            if self._ready.done():  # of the page before
+                self._ready = asyncio.get_running_loop().create_future()
             try:
                 await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
+                if (status := watch.answers.status) and status >= REFUSED:
+                    raise PageNotReadyError(f"HTTP status {status}")  # noqa: TRY301
                 async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
                     await asyncio.shield(self._ready)
             except NavigationError as error:
@@ -143,18 +159,16 @@ class WhatsAppPage:
                     raise PageUnreachableError(error.message) from None
                 raise PageNotReadyError(error.message) from None
             except (PageNotReadyError, DevToolsTimeoutError, TimeoutError) as error:
+                if refused := refusal(watch.answers):
+                    self._session.post("Page.stopLoading")  # what hangs keeps its connections
+                    raise PageUnreachableError(refused.message, refused) from None
                 if load == LOADS:
                     raise PageNotReadyError(
                         str(error) or f"{self._url} did not finish loading"
                     ) from None
                 logger.warning("page not ready, loading it again", why=str(error))
-                self._ready = asyncio.get_running_loop().create_future()
             else:
                 return
-
-    async def ready(self) -> None:
-        """Wait until the page of this moment is injected (it reloads itself on a logout)."""
-        await asyncio.shield(self._ready)
 
     def close(self) -> None:
         """Stop injecting."""
@@ -193,10 +207,12 @@ class WhatsAppPage:
                     return
                 logger.warning("wa-js injected but not ready", injection=injection)
             raise PageNotReadyError(f"wa-js did not become ready on {self._url}")  # noqa: TRY301
-        except (DevToolsError, EvaluationError, PageNotReadyError) as error:
+        except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:
             if not ready.done():
                 ready.set_exception(PageNotReadyError(str(error)))
                 ready.exception()  # whoever waits has seen it; nobody may wait
+        except DevToolsError as error:  # another document has come: its load event follows
+            logger.debug("injection ended with its document", why=str(error))
 
     async def _wait(self, condition: str, deadline: float) -> bool:
         expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)
@@ -273,6 +289,11 @@ class WhatsAppPage:
         """
         told = await self._call("history", chat, before, count)
         return _listed(told, "messages")
+
+    async def message(self, message_id: str, aliases: Sequence[str] = ()) -> Any:
+        """A message by its id, as the hook projects it; None: the page has none. ``aliases`` and
+        errors as ``ack_of``."""
+        return await self._call("message", message_id, list(aliases))
 
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from waguard.policy.identity import LID, NUMBER
+from waguard.policy.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
 from waguard.wire.protocol import (
     Ack,
     Edit,
@@ -22,6 +23,7 @@ from waguard.wire.protocol import (
     MessageError,
     Reaction,
     Revoke,
+    Undecryptable,
 )
 
 # characters. Ids are identities and never cut; the store's column for a chat has 128
@@ -166,6 +168,8 @@ def _size(value: object) -> int | None:
 
 def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     chat = _identity(told, "chat", CHAT_LIMIT)
+    if told.get("kind") == CIPHERTEXT:
+        return (_undecryptable(told, now),)
     caption = told.get("caption")
     return (
         InboundMessage(
@@ -186,6 +190,12 @@ def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
             quoted_id=_optional_identity(told.get("quoted_id"), ID_LIMIT),
         ),
     )
+
+
+def _undecryptable(told: dict[str, Any], now: float) -> Undecryptable:
+    if (subtype := word(told.get("subtype"))) in ONLY_ON_PHONE:
+        raise _OddError(f"WhatsApp shows this message on the phone only ({subtype})")
+    return Undecryptable(**_common(told, now))
 
 
 def _acks(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:

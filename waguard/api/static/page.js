@@ -49,7 +49,9 @@ function showSessions(sessions) {
     const name = element('th', s.session_id);
     name.scope = 'row';
     const advice = s.conditions.map((it) => it.remedy);
-    const why = [s.disconnect_reason, s.disconnect_details, s.degraded, ...advice].filter(Boolean).join(': ');
+    const sealed = s.undecryptable.count && `messages that cannot be decrypted yet: ${s.undecryptable.count}`;
+    const told = [s.disconnect_reason, s.disconnect_details, s.degraded, sealed, ...advice];
+    const why = told.filter(Boolean).join(': ');
     row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
       element('td', s.link), element('td', s.restarts, 'number'), element('td', s.cpu_percent, 'number'),
       element('td', s.memory_mb, 'number'), element('td', why || '–'));

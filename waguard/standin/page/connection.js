@@ -260,6 +260,7 @@
       async receive(stanza) {
         const modules = [
           'WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices', 'WAWebStandinMigration',
+          'WAWebStandinCiphertexts',
         ];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);

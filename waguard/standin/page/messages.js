@@ -69,6 +69,7 @@
         // Stored, so the server may forget it. Who dies before the next line finds it in the chat, without an event.
         link.send('ack', { number: stanza.number });
         if (!isNew) return;
+        require('WAWebStandinCiphertexts').note(record);
         const sender = stanza.attributes.author ?? stanza.attributes.from;
         if (isUnread && !ContactCollection.get(sender)) {
           ContactCollection.add({ id: createWid(sender), pushname: stanza.attributes.notifyName, isBusiness: false });

@@ -1,0 +1,70 @@
+"""WhatsApp, or the way to it, does not serve its page: that is said as it is, and at once."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.browser_session import BrowserSession
+from waguard.standin import Policy, StandIn
+from waguard.worker import page as under_test
+from waguard.worker.page import PageNotReadyError, PageUnreachableError
+
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+
+SCRIPTS = "WhatsApp's scripts"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[BrowserSession]:
+    """Not linked."""
+    with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder:
+        async with StandIn(policy=Policy()) as standin:
+            made = BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t")
+            await made.open()
+            yield made
+            standin.policy.page = "ok"
+            await made.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "retry_after"),
+    [
+        ("error", "WhatsApp answers with HTTP status 500", None),
+        ("too_often", "WhatsApp answers with HTTP status 429", 120.0),
+        ("hang", "WhatsApp does not answer: no page comes", None),
+        ("broken", f"{SCRIPTS} cannot be loaded (web.whatsapp.com: ", None),
+        ("silent", f"{SCRIPTS} do not come (", None),
+    ],
+)
+async def test_it_is_said_whose_fault_it_is(
+    browser: BrowserSession,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    words: str,
+    retry_after: float | None,
+) -> None:
+    monkeypatch.setattr(under_test, "NAVIGATION_DEADLINE", 3.0)
+    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 1.0)
+    monkeypatch.setattr(under_test, "READY_DEADLINE", 1.0)
+    browser.standin.policy.update({"page": page})
+    with pytest.raises(PageUnreachableError, match=r".") as raised:
+        await browser.page.load()
+    assert raised.value.message.startswith(words)
+    assert raised.value.refusal
+    assert raised.value.refusal.retry_after == retry_after
+    monkeypatch.undo()
+    browser.standin.policy.page = "ok"
+    await browser.page.load()
+    assert await browser.link()
+
+
+async def test_a_page_that_is_served_and_not_ready_is_its_own_fault(
+    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 0.5)
+    monkeypatch.setattr(under_test, "READY_DEADLINE", 0.5)
+    browser.standin.policy.slow_modules = 60.0
+    with pytest.raises(PageNotReadyError):
+        await browser.page.load()

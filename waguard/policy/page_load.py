@@ -1,0 +1,62 @@
+"""Why a page was not loaded, by what the network answered: whose fault it is, and when to ask again. Pure.
+
+A page that was answered as it should be and is still not ready is the session's own.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+FIRST_PAUSE: Final = 60.0  # s
+LONGEST_PAUSE: Final = 900.0  # s
+MOST: Final = 3_600.0  # s; whatever a server asks for
+REFUSED: Final = 400  # HTTP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """To the document and to its scripts."""
+
+    asked: bool = False
+    """The document was asked for."""
+    status: int | None = None
+    """HTTP status of the document; None: no answer came."""
+    retry_after: float | None = None
+    """Seconds that the server asks for."""
+    scripts: int = 0
+    failed: int = 0
+    """Scripts that were not loaded."""
+    waiting: int = 0
+    """Scripts that nobody has answered yet."""
+    host: str = ""
+    error: str = ""
+    """Of the last of them: the server's host, and its status or Chromium's net error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """WhatsApp's, or the network's to it: no restart of anything here cures it."""
+
+    message: str
+    retry_after: float | None = None
+
+
+def refusal(answers: Answers) -> Refusal | None:
+    """Why a page that did not become ready is not the session's fault; None: nothing shows that."""
+    if answers.status is not None and answers.status >= REFUSED:
+        return Refusal(f"WhatsApp answers with HTTP status {answers.status}", answers.retry_after)
+    if answers.asked and answers.status is None:
+        return Refusal("WhatsApp does not answer: no page comes")
+    if answers.waiting:
+        of = f"{answers.waiting} of {answers.scripts}"
+        return Refusal(f"WhatsApp's scripts do not come ({of} without an answer)")
+    if answers.failed:
+        of = f"{answers.host}: {answers.failed} of {answers.scripts}, {answers.error}"
+        return Refusal(f"WhatsApp's scripts cannot be loaded ({of})")
+    return None
+
+
+def pause(refusals: int, *, retry_after: float | None, jitter: float) -> float:
+    """Seconds until the next try; ``refusals`` before this one. ``jitter`` in [0, 1) makes it up to a
+    half longer: a fleet must not knock at one moment."""
+    wait = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(refusals, 10))
+    return max(wait, min(retry_after or 0.0, MOST)) * (1 + jitter / 2)

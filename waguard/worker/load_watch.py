@@ -1,0 +1,90 @@
+"""What the network answers while a page is loaded."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from waguard.policy.page_load import REFUSED, Answers
+from waguard.worker.devtools import PageSession
+
+DEADLINE: Final = 5.0  # s
+
+
+class LoadWatch:
+    """``answers`` are those since the last document was asked for."""
+
+    def __init__(self) -> None:
+        self.answers = Answers()
+        self._scripts: dict[str, str] = {}
+        """The host of each, by its request."""
+        self._waiting: set[str] = set()
+        self._document: str | None = None
+
+    @contextlib.asynccontextmanager
+    async def watching(self, session: PageSession) -> AsyncIterator[None]:
+        """Listen inside; a page that is loaded makes many requests that concern nobody here."""
+        listeners = {
+            "Network.requestWillBeSent": self._on_request,
+            "Network.responseReceived": self._on_response,
+            "Network.loadingFailed": self._on_failed,
+        }
+        for event, listener in listeners.items():
+            session.on(event, listener)
+        await session.send("Network.enable", timeout=DEADLINE)
+        try:
+            yield
+        finally:
+            for event, listener in listeners.items():
+                session.off(event, listener)
+            session.post("Network.disable")
+
+    def _on_request(self, params: dict[str, Any]) -> None:
+        kind, request = params.get("type"), str(params.get("requestId"))
+        # a frame has a document too, and is none of ours
+        if kind == "Document" and params.get("requestId") == params.get("loaderId"):
+            if self._document is None or request != self._document:
+                self._document = request
+                self._scripts.clear()
+                self._waiting.clear()
+                self.answers = Answers(asked=True)
+        elif kind == "Script":
+            self._scripts[request] = urlsplit(str(params["request"]["url"])).netloc
+            self._waiting.add(request)
+            self._count()
+
+    def _on_response(self, params: dict[str, Any]) -> None:
+        response, request = params["response"], params.get("requestId")
+        status = int(response["status"])
+        if request == self._document:
+            headers = {name.lower(): value for name, value in response["headers"].items()}
+            after = str(headers.get("retry-after", ""))
+            self.answers = replace(
+                self.answers,
+                status=status,
+                retry_after=float(after) if after.isascii() and after.isdecimal() else None,
+            )
+        elif request in self._scripts:
+            self._waiting.discard(str(request))
+            if status >= REFUSED:
+                self._failed(str(request), f"HTTP {status}")
+            self._count()
+
+    def _on_failed(self, params: dict[str, Any]) -> None:
+        if (request := params.get("requestId")) in self._scripts:
+            self._waiting.discard(str(request))
+            if not params.get("canceled"):
+                self._failed(str(request), str(params.get("errorText")))
+            self._count()
+
+    def _count(self) -> None:
+        self.answers = replace(self.answers, scripts=len(self._scripts), waiting=len(self._waiting))
+
+    def _failed(self, request: str, error: str) -> None:
+        self.answers = replace(
+            self.answers,
+            failed=self.answers.failed + 1,
+            host=self._scripts[request],
+            error=error.removeprefix("net::")[:80],
+        )
