@@ -33,7 +33,7 @@ from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
 from waguard.policy.delivery import OLD_SERVICE
-from waguard.ports import Connection
+from waguard.ports import Connection, WallAges
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
@@ -169,6 +169,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         meter=Meter(),
         bus=bus,
         clock=clock,
+        ages=WallAges(clock.wall),
     )
     async with journal, webhooks:
         sessions = []

@@ -72,11 +72,13 @@ async def _live(spec: WorkerSpec) -> int:
 
 
 async def _daemon() -> int:
-    from waguard.daemon import Daemon  # noqa: PLC0415 - the workers need nothing of it
-    from waguard.host import logs  # noqa: PLC0415
+    from waguard.host import garbage, logs  # noqa: PLC0415 - the workers need nothing of it
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
     from waguard.host.listen import base_url, listen  # noqa: PLC0415
     from waguard.host.lock import acquire  # noqa: PLC0415
+
+    with garbage.importing():  # as the command line does it
+        from waguard.daemon import Daemon  # noqa: PLC0415
 
     settings = config.load(None, os.environ)
     lock = acquire(settings.paths.runtime)

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Manager:
     async def hear(self, pulses: int) -> None:
         """Wait for so many more."""
         wanted = self.pulses + pulses
-        await wait_until(lambda: self.pulses >= wanted, f"{pulses} more ticks")
+        await wait_until(lambda: self.pulses >= wanted, f"{pulses} more ticks", deadline=60.0)
 
     @property
     def status(self) -> str:
@@ -101,8 +102,8 @@ def manager(daemon: Daemon) -> Iterator[Manager]:
     listening.close()
 
 
-@pytest.mark.long  # 20 s, and libfaketime reads its file at each look at a clock
-@pytest.mark.timeout(180)
+@pytest.mark.long  # 30 s
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt-get install libfaketime")
 async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
     daemon: Daemon, manager: Manager
@@ -113,23 +114,26 @@ async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
         **daemon.settings,
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",  # s; read at each look at a clock, imports would take a minute
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",  # imports are slow enough
     }
-    await daemon.start()
-    await wait_until(lambda: manager.pulses >= 2, "it ticks")
+    await daemon.start(deadline=150.0)  # 6 s of a core, which may be shared with many others
+    await manager.hear(2)
     for hours in (-1, 1, -24, 24):
         clock.write_text(f"{hours * 3600:+d}")
+        await daemon.until(partial(_shows, daemon, hours), deadline=60.0)
         stepped = time.monotonic()
         await manager.hear(4)
         assert time.monotonic() - stepped > 2.0, "and makes up for nothing"
-        assert abs(await _told_time(daemon) - time.time() - hours * 3600) < 60, "it was stepped"
+    assert "Traceback" not in daemon.log()
 
 
-async def _told_time(daemon: Daemon) -> float:
+async def _shows(daemon: Daemon, hours: int) -> bool:
+    """Whether its clock has been stepped so far."""
     _, told = await daemon.call("GET", "/health")
-    return datetime.fromisoformat(told["timestamp"]).timestamp()
+    shown = datetime.fromisoformat(told["timestamp"]).timestamp()
+    return abs(shown - time.time() - hours * 3600) < 600
 
 
 async def test_its_status_is_kept_true(daemon: Daemon, manager: Manager) -> None:

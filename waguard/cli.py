@@ -6,7 +6,6 @@ must cost a tenth of a second.
 """
 
 import argparse
-import gc
 import os
 import socket
 import sys
@@ -338,19 +337,16 @@ async def _serve(
     config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
 ) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
-    from waguard.host import logs  # noqa: PLC0415
+    from waguard.host import garbage, logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
 
     logs.configure(config.log.level, config.log.format)
     spawn = ForkSpawn()
     spawn.start()
     try:
-        # modules make hardly any garbage: to look for it among them took a tenth of the time
-        gc.disable()
-        from waguard.daemon import Daemon  # noqa: PLC0415
+        with garbage.importing():
+            from waguard.daemon import Daemon  # noqa: PLC0415
 
-        gc.freeze()
-        gc.enable()
         return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()

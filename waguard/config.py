@@ -5,9 +5,11 @@ Every key is also an environment variable ``WAGUARD_<SECTION>__<KEY>``, which be
 list there is JSON. Relative paths are relative to the working folder.
 """
 
+import errno
 import ipaddress
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -256,6 +258,7 @@ DATABASE_SCHEMES = (
 ENV_PREFIX = "WAGUARD_"
 _SECRET_SECTIONS: Final = frozenset({"database"})
 _HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
+FILE_LIMIT: Final = 1 << 20  # bytes; the example has 10,000
 _SHOWN: Final = 200  # characters of a value in a message
 
 
@@ -274,12 +277,24 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def holds_password(path: Path) -> bool:
     """Whether an address in the file has one. ``load`` has read the file before."""
-    return _HAS_PASSWORD.search(path.read_text(encoding="utf-8")) is not None
+    return _HAS_PASSWORD.search(_content(path)) is not None
+
+
+def _content(path: Path) -> str:
+    """A pipe is a file, too: a shell gives one for ``<(command)``. Raises ``OSError``, ``ValueError``."""
+    with path.open("rb") as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
+        content = file.read(FILE_LIMIT + 1)
+    if len(content) > FILE_LIMIT:
+        raise OSError(errno.EFBIG, f"it has more than {FILE_LIMIT} bytes")
+    return content.decode()
 
 
 def _from_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(_content(path))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}",

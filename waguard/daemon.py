@@ -28,6 +28,7 @@ from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
+from waguard.host.lived import SAVED_EVERY, LivedTime
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
@@ -96,6 +97,7 @@ class Daemon:
         self._notifier = SystemdNotifier()
         self._clock = SystemClock()
         self._bus = Bus(self._clock)
+        self._ages = LivedTime(config.paths.state, self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         admission = Admission(lambda: self._config, resources.read)
@@ -126,6 +128,7 @@ class Daemon:
                 spawn=self._spawn,
                 bus=self._bus,
                 clock=self._clock,
+                ages=self._ages,
                 admission=admission,
                 fleet=self._fleet,
                 meter=Meter(),
@@ -146,6 +149,7 @@ class Daemon:
             self._clock,
             publish=self._bus.publish,
             require_room=self._require_room,
+            ages=self._ages,
         )
         self._ticker = Ticker()
         self._stop = asyncio.Event()
@@ -166,6 +170,7 @@ class Daemon:
             secrets,
             instance_url=self._public_url,
             connection=self._supervisor.connection,
+            ages=self._ages,
         )
         app = create_app(
             ApiDeps(
@@ -175,7 +180,12 @@ class Daemon:
                 store=self._store,
                 events=self._bus,
                 outbox=self._outbox,
-                bulks=Bulks(self._outbox, self._store.outbox, lambda: self._config.send),
+                bulks=Bulks(
+                    self._outbox,
+                    self._store.outbox,
+                    lambda: self._config.send,
+                    ages=self._ages,
+                ),
                 fetcher=Fetcher(lambda: self._config.send, limit=MEDIA_LIMIT),
                 outgoing=self._store.outbox,
                 messages=self._store.messages,
@@ -200,6 +210,7 @@ class Daemon:
             await self._network.close()
             await runner.cleanup()
             await self._store.close()
+            self._ages.save()
             logger.info("waguard has stopped")
         return 0
 
@@ -209,6 +220,7 @@ class Daemon:
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
         self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
+        self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.every(TIDY_INTERVAL, "tidy database", self._tidy_database)
         self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
@@ -334,20 +346,25 @@ class Daemon:
     def _look_at_webhooks(self) -> None:
         if self._webhooks:
             self._webhooks.look()
-            limit = self._clock.wall() - self._config.webhook.hold_limit
+            limit = self._ages.ago(self._config.webhook.hold_limit)
             self._supervisor.webhooks_held(overdue(self._webhooks.held(), limit))
 
     def _for_global(self) -> Collection[str]:
         webhook = self._config.webhook
         return webhook.events if webhook.url is not None else ()
 
+    async def _save_clock(self) -> None:
+        await asyncio.to_thread(self._ages.save)
+
     async def _tidy(self) -> None:
         """Delete the quarantined profiles that retention lets go."""
         keep = self._config.profiles
+        keep_for = keep.quarantine_days * DAY
         doomed = await asyncio.to_thread(
             credentials.purge,
             self._config.paths.sessions,
-            keep_for=keep.quarantine_days * DAY,
+            now=self._ages.ago(keep_for) + keep_for,
+            keep_for=keep_for,
             size_limit=keep.quarantine_limit << 20,
         )
         for copy in doomed:
@@ -368,11 +385,11 @@ class Daemon:
 
     async def _tidy_database(self) -> None:
         """Delete what is older than the configuration keeps, a little at a time."""
-        keep, now = self._config.retention, self._clock.wall()
+        keep, ages = self._config.retention, self._ages
         try:
-            messages = await housekeeping.tidy_messages(self._store.messages, keep, now)
-            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, now)
-            entries = await housekeeping.tidy_audit(self._store, keep, now)
+            messages = await housekeeping.tidy_messages(self._store.messages, keep, ages)
+            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, ages)
+            entries = await housekeeping.tidy_audit(self._store, keep, ages)
             await self._store.compact()
         except WaguardError as error:
             logger.warning("the database is not tidied, trying again later", why=error.line())
@@ -383,7 +400,7 @@ class Daemon:
     async def _tidy_media(self) -> None:
         try:
             count = await housekeeping.tidy_media(
-                self._media, self._store.messages, self._config.media, self._clock.wall()
+                self._media, self._store.messages, self._config.media, self._ages
             )
         except WaguardError as error:
             logger.warning("received files are not tidied, trying again later", why=error.line())

@@ -28,6 +28,31 @@ class Clock(Protocol):
         """Seconds that never jump."""
 
 
+class Ages(Protocol):
+    """How old something is, whatever the wall clock was set to meanwhile (``policy.lived``)."""
+
+    def age(self, since: float) -> float:
+        """Seconds since then (unix time) in which a daemon lived."""
+
+    def ago(self, seconds: float) -> float:
+        """The unix time since which so many seconds were lived."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallAges:
+    """Fills ``Ages`` where nothing is known but the clock. ``wall`` is unix time."""
+
+    wall: Callable[[], float]
+
+    def age(self, since: float) -> float:
+        """All seconds since then."""
+        return self.wall() - since
+
+    def ago(self, seconds: float) -> float:
+        """So many seconds before now."""
+        return self.wall() - seconds
+
+
 class Process(Protocol):
     """A worker's process. It may be a child, or adopted from a daemon that died."""
 
@@ -116,6 +141,8 @@ class SessionRow:
     unpaired: bool = False
     """It has not been connected since it was made, logged out or deleted: it has no profile to
     miss, and a QR code is what comes next."""
+    limits: str | None = None
+    """JSON: what WhatsApp grants no more of for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +203,9 @@ class Store(Protocol):
 
     async def touch(self, session_id: str) -> None:
         """The session was active now."""
+
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        """What WhatsApp grants the session no more of for a while, as JSON; None: nothing."""
 
     async def soft_delete(self, session_id: str) -> None:
         """Mark the row deleted; it is never listed again."""
@@ -374,6 +404,8 @@ class Move:
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
     """It is to hear it also where no reply was written."""
+    queued: bool = False
+    """With the step: from now on nobody waits for its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,12 +618,18 @@ class MessageStore(Undecryptables, Protocol):
         """Delete a dead letter; whether there was one."""
 
     async def tidy(
-        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+        self,
+        *,
+        inbox_before: float,
+        told_before: float,
+        dead_before: float,
+        undecryptable_before: float,
+        limit: int,
     ) -> int:
         """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
         messages ended goes only before ``told_before``: it must not be told twice. What is still
         pending when its inbox entry may go is a dead letter first. A message that was undecryptable
-        stays for ``policy.undecryptable.KNOWN_FOR`` at least."""
+        stays until ``undecryptable_before``."""
 
     async def linked_phone(self, session_id: str) -> str | None:
         """The number that the session was linked to last; None: to none."""
@@ -773,6 +811,9 @@ class Sessions(Protocol):
 
         ``hoping``: wait also where only a person can help.
         """
+
+    def first_contacts_pause(self, session_id: str) -> float:
+        """Seconds for which nobody new is written to; 0: a first contact may be tried."""
 
     async def correct(self) -> list[Correction]:
         """Make rows, memory and host agree now; what was done for it.

@@ -80,6 +80,8 @@ class FakeSessions:
     """While it is clear, calls and changes do not end."""
     not_ready: WaguardError | None = None
     """Why nothing can be sent; see ``connect``."""
+    first_contacts: float = 0.0
+    """Seconds for which they pause."""
     acks: dict[str, int] = field(default_factory=dict)
     """What the chats say of messages."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -186,6 +188,9 @@ class FakeSessions:
         if isinstance(call, SendText | SendMedia):
             return Sent(outcome="sent", message_id=call.message_id, timestamp=1_732_240_100)
         return Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
+
+    def first_contacts_pause(self, session_id: str) -> float:
+        return self.first_contacts
 
     async def correct(self) -> list[Correction]:
         if self.fail:

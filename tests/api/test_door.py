@@ -30,6 +30,7 @@ class House:
     port: int = 0
     working: int = 0
     free: asyncio.Event = field(default_factory=asyncio.Event)
+    door: Callable[[], Any] = lambda: None
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path == "/slow":
@@ -80,6 +81,7 @@ async def house(
     listener: Any = listen("127.0.0.1", 0)
     made.port = listener.getsockname()[1]
     runner = await serve(app, wrap(listener) if wrap else listener, connections=most)
+    made.door = lambda: next(iter(runner.sites))
     clients: list[Client] = []
 
     async def knock() -> Client:
@@ -279,6 +281,24 @@ async def test_hundreds_of_idle_ones_hold_up_nobody(lines: list[str]) -> None:
             await knock()
             if number % 40 == 0:
                 assert b" 200 " in await (await knock()).ask()
+    assert lines == []
+
+
+async def test_a_crowd_at_once_is_let_in_up_to_the_limit_and_no_further(lines: list[str]) -> None:
+    counts: list[int] = []
+    async with house(most=50) as (made, knock):
+        first = await knock()
+        await asyncio.gather(*(knock() for _ in range(200)))
+
+        def settled() -> bool:
+            counts.append(len(made.door()._open))
+            return counts[-1] == 50
+
+        await wait_until(settled, "all places are taken")
+        await first.ended()
+        assert b" 200 " in await (await knock()).ask()
+        counts.append(len(made.door()._open))
+    assert max(counts) == 50
     assert lines == []
 
 

@@ -56,6 +56,7 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
             "message": "until 10:10",
             "remedy": ADVICE[Kind.PASSKEY_REQUIRED],
             "since": "2024-11-22T00:00:00Z",
+            "until": None,
             "expires_in": 10,
         }
     ]

@@ -106,7 +106,7 @@ class Daemon:
         left = self.left_behind()
         assert not left, f"processes left behind: {left}"
 
-    async def start(self, *, ready: bool = True) -> None:
+    async def start(self, *, ready: bool = True, deadline: float = DEADLINE) -> None:
         """Run it, and wait until it is ready."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -118,7 +118,7 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             while (
                 not (holder := read_pid_file(self.folder / "run"))
                 or holder.pid != await self._pid()
@@ -126,11 +126,11 @@ class Daemon:
                 assert self.process.returncode is None, self.log()
                 await asyncio.sleep(0.02)
             self.base = holder.api
-            await self.until(lambda: self.answers("/health/live"))
+            await self.until(lambda: self.answers("/health/live"), deadline=deadline)
             state = self.settings.get("WAGUARD_PATHS__STATE", self.folder / "state")
             self.key = (Path(state) / "api-key").read_text().split()[-1]
             if ready:
-                await self.until(lambda: self.answers("/health/ready"))
+                await self.until(lambda: self.answers("/health/ready"), deadline=deadline)
 
     async def _pid(self) -> int:
         assert self.process

@@ -217,6 +217,33 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
     assert not told & {*SESSION_EVENTS, "lifecycle", "link"}
 
 
+async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world: World) -> None:
+    """Its row says connected all the time, for whoever wrote it is dead."""
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await world.receiver.wait_for("session_ready")
+    await daemon.stop(signal.SIGKILL)
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+        [(row,)] = database.execute("SELECT status FROM whatsapp_accounts")
+    assert row == "connected"
+    os.kill(before["worker_pid"], signal.SIGKILL)
+    await daemon.start(ready=False)
+    told: list[dict[str, Any]] = []
+
+    async def connected() -> bool:
+        _, health = await daemon.call("GET", "/health")  # first: it may be connected in between
+        code, status = await daemon.call("GET", "/api/sessions/s1/status")
+        if code == 200:
+            told.append(status | {"counted": health["sessions"]["connected"]})
+        return code == 200 and bool(status["status"] == "connected")
+
+    await daemon.until(connected)
+    assert told[-1]["worker_pid"] not in {None, before["worker_pid"]}
+    early = told[:-1]
+    assert [one["counted"] for one in early] == [0] * len(early), early
+
+
 async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

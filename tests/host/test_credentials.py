@@ -902,14 +902,15 @@ def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
     kept = credentials.quarantined(sessions)
     assert [copy.only for copy in kept] == [True, True]
     assert all(copy.size > 50_000 for copy in kept)
-    gone = credentials.purge(sessions, keep_for=0.0, size_limit=0)
+    gone = credentials.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
     assert [copy.name for copy in gone] == [kept[0].name]
     held = ProfileLock(at.profile)
     credentials.claim(at.profile, held.descriptor, anew=True)
     held.release()
-    assert [copy.name for copy in credentials.purge(sessions, keep_for=0.0, size_limit=0)] == [
-        kept[1].name
-    ]
+    assert [
+        copy.name
+        for copy in credentials.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    ] == [kept[1].name]
     assert [path.name for path in at.quarantine.iterdir()] == ["of somebody else"]
 
 

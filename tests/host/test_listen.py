@@ -1,6 +1,7 @@
 import contextlib
 import os
 import socket
+import struct
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Final
 import pytest
 
 from tests.host.processes import program
+from waguard.api.door import CONNECTIONS
 from waguard.errors import ConfigError, PortInUseError
-from waguard.host.listen import base_url, listen, public_url
+from waguard.host.listen import BACKLOG, base_url, listen, public_url
 
 OTHER: Final = """
 import socket, sys, time
@@ -34,6 +36,19 @@ ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopb
 def listening(host: str, port: int = 0) -> Iterator[socket.socket]:
     with contextlib.closing(listen(host, port)) as listener:
         yield listener
+
+
+def places(listener: socket.socket) -> int:
+    """Connections that may wait in the kernel's queue: tcpi_sacked of tcp(7), where one listens."""
+    told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return int(struct.unpack_from("=I", told, 28)[0])
+
+
+def test_as_many_may_wait_as_may_be_open() -> None:
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    with listening("127.0.0.1") as listener:
+        assert places(listener) == min(most, BACKLOG)
+    assert BACKLOG >= CONNECTIONS
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,34 @@ def test_only_the_journal_gets_them(tmp_path: Path, form: str, journal_stream: s
 def test_json_has_no_priorities(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in said_to(tmp_path, "json", "this")]
     assert [line["level"] for line in lines] == ["info", "warning", "critical"]
+
+
+def test_a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as writer:
+        logs.configure("INFO", "text", writer)
+        try:
+            for number in range(2_000):
+                logger.info("line {} {}", number, "x" * 100)
+            logger.info("long {}", "y" * 100_000)
+            first = reader.read(1 << 20)
+            while b"at last" not in first:
+                logger.info("at last")
+                first += reader.read(1 << 20)
+        finally:
+            logs.configure("INFO", "text")
+    text = first.decode()
+    assert "line 0 " in text
+    assert re.search(r"\n\d+ lines of the log are lost: nobody read it\n", text)
+    assert text.endswith("at last\n")
+
+
+def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as writer:
+        logs.configure("INFO", "text", writer)
+        try:
+            logger.info("nobody hears this")
+        finally:
+            logs.configure("INFO", "text")

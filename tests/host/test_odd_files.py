@@ -3,19 +3,28 @@
 import contextlib
 import json
 import os
+import stat
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.host.odd_files import Spoil, all_spoilt, mutations
+from waguard import config
+from waguard.api.auth import load_or_create_keys
+from waguard.errors import ConfigError
 from waguard.host import credentials, procfs, small_file, snapshots
 from waguard.host.children import ExecSpawn, put_unreadable_records_aside, read_records
-from waguard.host.lock import PidFile, acquire, read_pid_file
+from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
 from waguard.host.snapshots import SnapshotDamagedError
+from waguard.messaging.signing import read_secrets
 from waguard.wire.protocol import WorkerRecord
+from waguard.worker import browser_version
+from waguard.worker.browser_version import known_version
 
 SPOILT = all_spoilt()
 odd = pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
@@ -193,3 +202,109 @@ def test_a_media_note_that_is_odd_costs_only_the_type(tmp_path: Path) -> None:
         found = folder.find(name)
         assert found
         assert found[0].read_bytes() == b"content"
+
+
+@odd
+def test_so_does_a_media_note_that_is_no_file_of_ours(tmp_path: Path, spoil: Spoil) -> None:
+    folder = MediaFolder(tmp_path)
+    name = folder.keep(b"content", "image/png")
+    [note] = tmp_path.glob("??/*.json")
+    content = note.read_bytes()
+    note.unlink()
+    spoil(note, content)
+    assert folder.find(name)
+
+
+# ---- the version of Chromium ----
+
+
+@odd
+async def test_an_odd_note_of_a_version_is_asked_for_anew(
+    tmp_path: Path, spoil: Spoil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object) -> str:
+        return "140.0.1.2"
+
+    monkeypatch.setattr(browser_version, "version_of", asked)
+    program = Path("/bin/true")
+    assert await known_version(program, tmp_path, 5.0) == "140.0.1.2"
+    [note] = tmp_path.iterdir()
+    note.unlink()
+    spoil(note, b"boot")
+    assert await known_version(program, tmp_path, 5.0) == "140.0.1.2"
+
+
+# ---- what a person names: keys, secrets, the configuration; and the lock ----
+
+
+def _config(path: Path) -> object:
+    return config.load(path, {})
+
+
+READERS: dict[str, tuple[Callable[[Path], object], bytes]] = {
+    "keys": (load_or_create_keys, b"a-key-of-those-that-boot-and-are-long-enough\n"),
+    "secrets": (read_secrets, b"a-secret-to-boot\n"),
+    "configuration": (_config, b"[api]\nhost = '127.0.0.1' # boot\n"),
+}
+
+
+@pytest.mark.timeout(30)
+@odd
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_what_a_person_names_is_used_or_refused_in_words(
+    tmp_path: Path, spoil: Spoil, reader: tuple[Callable[[Path], object], bytes]
+) -> None:
+    read, content = reader
+    path = tmp_path / "given"
+    with _writer_of(path) if read is _config else contextlib.nullcontext():
+        spoil(path, content)
+        if path.is_file():
+            path.chmod(0o600)
+        try:
+            read(path)
+        except ConfigError as error:
+            assert str(path) in error.line()  # noqa: PT017 - it need not be raised
+
+
+@contextlib.contextmanager
+def _writer_of(path: Path) -> Iterator[None]:
+    """A pipe is a configuration as good as another, when somebody writes into it."""
+
+    def write() -> None:
+        while not over.wait(0.01):
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(path.stat().st_mode):
+                    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    over = threading.Event()
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("read", [load_or_create_keys, read_secrets, _config])
+def test_no_mutation_of_what_a_person_names_is_more_than_a_refusal(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    [content] = [good for reader, good in READERS.values() if reader is read]
+    path = tmp_path / "given"
+    path.touch(0o600)
+    for odd_content in mutations(content):
+        path.write_bytes(odd_content)
+        with contextlib.suppress(ConfigError):
+            read(path)
+
+
+@odd
+def test_an_odd_lock_is_a_lock_or_refused_in_words(tmp_path: Path, spoil: Spoil) -> None:
+    spoil(tmp_path / LOCK_FILE, b"boot")
+    try:
+        lock = acquire(tmp_path)
+    except ConfigError as error:
+        assert str(tmp_path) in error.line()  # noqa: PT017 - it need not be raised
+    else:
+        lock.release()

@@ -52,6 +52,30 @@ def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told]) -> None:
     ]
 
 
+def test_a_manager_that_does_not_read_holds_up_nobody_and_hears_the_news_later(
+    manager: tuple[str, Told],
+) -> None:
+    """The kernel keeps some ten messages (net.unix.max_dgram_qlen); one more would wait for ever."""
+    address, told = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    for number in range(1_000):
+        notifier.alive()
+        notifier.status(f"{number} connected")
+    notifier.reloading()
+    notifier.ready("configuration read again")
+    notifier.status("all is well")
+    told()
+    notifier.alive()
+    assert told() == [
+        "RELOADING=1",
+        "READY=1\nSTATUS=configuration read again",
+        "STATUS=all is well",
+        "WATCHDOG=1",
+    ]
+    notifier.alive()
+    assert told() == ["WATCHDOG=1"]
+
+
 def test_a_status_cannot_say_anything_else(manager: tuple[str, Told]) -> None:
     """A database's error has several lines; each would be an assignment of its own."""
     address, told = manager

@@ -22,6 +22,7 @@ from waguard.policy.delivery import DeliveryPolicy
 from waguard.policy.inbox import Received
 from waguard.ports import (
     GLOBAL,
+    Ages,
     BusEvent,
     Connection,
     DeadLetter,
@@ -82,6 +83,7 @@ async def office(
     secrets: Sequence[bytes] = (SECRET,),
     policy: DeliveryPolicy | None = QUICK,
     wall: Callable[[], float] = time.time,
+    ages: Ages | None = None,
     around: Callable[[MessageStore], MessageStore] = lambda store: store,
     files: MediaStore | None = None,
     opened: bool = True,
@@ -112,6 +114,7 @@ async def office(
         connection=lambda session_id: made.connections.get(session_id, Connection()),
         policy=(lambda: policy) if policy else None,
         wall=wall,
+        ages=ages,
     )
     try:
         async with made.journal, made.webhooks:

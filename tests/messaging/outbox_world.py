@@ -89,6 +89,7 @@ class World:
             if task.get_name().startswith(("outbox", "send", "lanes", "look up", "journal"))
         ]
         self.outbox._timers.close()
+        self.outbox._graces.close()
         for task in mine:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)

@@ -144,10 +144,10 @@ async def test_a_reply_that_was_never_written_does_not_swallow_it(world: World) 
     ack(world, ticket.message_id, 2)
     assert await webhooks(world) == []
     world.clock.now += GRACE - 1
-    world.outbox._timers._ring()
+    world.outbox._graces._ring()
     assert await webhooks(world) == []
     world.clock.now += 2
-    world.outbox._timers._ring()
+    world.outbox._graces._ring()
     assert (await names(world))[0] == "message_sent"
 
 
@@ -346,7 +346,7 @@ async def test_a_failure_whose_reply_was_lost_is_the_repetitions(world: World) -
     await world.outbox.result(again)
     world.outbox.answered(again)
     world.clock.now += GRACE + 1
-    world.outbox._timers._ring()
+    world.outbox._graces._ring()
     [(event, data)] = await webhooks(world)
     assert (event, data["message_id"]) == ("message_sent", again.message_id)
 

@@ -25,7 +25,7 @@ from waguard.messaging.files import NO_ANSWER
 from waguard.policy.inbox import File, Kind, Received, Told
 from waguard.policy.media import GONE
 from waguard.policy.outbox import State
-from waguard.ports import Move
+from waguard.ports import Move, WallAges
 from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8
@@ -268,7 +268,7 @@ async def test_a_file_whose_webhook_waits_is_not_tidied_away(
         files.keep(b"x" * (1 << 20), "a/b")
         put(it, received(1))
         assert await it.journal.flushed(10.0)
-        tomorrow = time.time() + 2 * 86_400
+        tomorrow = WallAges(lambda: time.time() + 2 * 86_400)
         assert await tidy_media(files, it.store.messages, keep, tomorrow) == 1
         receiver.free.set()
         media = await delivered(it, receiver)
@@ -283,7 +283,8 @@ async def test_while_the_database_does_not_say_what_waits_nothing_is_tidied_away
     async with office(tmp_path, None, opened=False) as it:
         files = MediaFolder(tmp_path / "media")
         files.keep(PICTURE, "a/b")
+        in_a_year = WallAges(lambda: time.time() + 365 * 86_400)
         with pytest.raises(DatabaseUnavailableError):
-            await tidy_media(files, it.store.messages, Media(), time.time() + 365 * 86_400)
+            await tidy_media(files, it.store.messages, Media(), in_a_year)
         assert files.read(NAME) == PICTURE
         await it.store.open()

@@ -10,6 +10,7 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import wait_until
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.messaging.commands import Media, file
 from waguard.policy.outbox import State
 from waguard.ports import SessionRow
 from waguard.supervision import translate
@@ -104,6 +105,75 @@ async def test_a_request_is_told_to_come_back(world: World) -> None:
         await world.outbox.result(ticket)
     assert raised.value.retry_after == 900
     assert (await world.row(ticket)).state is State.FAILED
+
+
+async def test_one_that_may_queue_waits_and_outlives_a_restart(world: World) -> None:
+    world.sessions.first_contacts = 900.0
+    world.sessions.outcomes.append(too_many())
+    ticket = world.send(queue=True)
+    assert await world.outbox.result(ticket) is None
+    row = await world.row(ticket)
+    assert (row.state, row.queued, row.expires_at) == (State.ACCEPTED, True, None)
+    other = world.send("another", chat=OTHER, queue=True)
+    sent = await world.outbox.result(other)
+    assert sent
+    assert sent.outcome == "sent"
+    world.outbox.answered(ticket)
+    await world.stop(0.0)
+    world.sessions.first_contacts = 0.0
+    await world.start()
+    await wait_until(lambda: len(world.sessions.sends()) == 3, "it goes")
+    assert world.sessions.sends()[-1].message_id == ticket.message_id
+    await wait_until(
+        lambda: any(told[0] == "message_sent" for told in world.published), "it is told"
+    )
+
+
+async def test_a_file_that_may_queue_is_kept(world: World) -> None:
+    world.sessions.first_contacts = 900.0
+    world.sessions.outcomes.append(too_many())
+    command = file(CHAT, Media(content=b"a file", mimetype="text/plain", kind="document"))
+    ticket = world.accept(command, queue=True)
+    assert await world.outbox.result(ticket) is None
+    loaded = await world.store.outbox.load(ticket.id)
+    assert loaded
+    assert loaded[1] == b"a file"
+
+
+async def test_without_the_database_it_does_not_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sessions.outcomes.append(too_many())
+    world.sessions.free.clear()
+    ticket = world.send(queue=True)
+    await wait_until(world.sessions.sends, "it is tried")
+
+    async def gone(*_: object) -> int:
+        raise DatabaseUnavailableError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.journal, "keep", gone)
+        world.sessions.free.set()
+        with pytest.raises(UnavailableError, match="too many new numbers"):
+            await world.outbox.result(ticket)
+    assert (await world.row(ticket)).state is State.FAILED
+
+
+async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
+    monkeypatch.setattr("waguard.messaging.lanes.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("waguard.messaging.outbox.REST_AT_MOST", 0.0)
+    world.sessions.first_contacts = 900.0
+    world.sessions.outcomes.append(too_many())
+    first = world.send(later=True)
+    await wait_until(lambda: first.held, "it is held")
+    for number in range(3):
+        await world.send(f"{number}", chat=OTHER, later=True).done
+    assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
+    world.sessions.first_contacts = 0.0
+    assert (await first.done).outcome == "sent"
 
 
 async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> None:

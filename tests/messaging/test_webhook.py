@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp.resolver import ThreadedResolver
 
+from tests.clocks import Clock
 from tests.messaging.office import QUICK, office
 from tests.messaging.receiver import (
     CLOSE,
@@ -25,10 +26,12 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
+from waguard.host.lived import LivedTime
 from waguard.messaging import courier, signing, webhook
 from waguard.messaging.courier import seconds
 from waguard.messaging.signing import sign
 from waguard.policy import delivery
+from waguard.policy.delivery import Cause
 from waguard.policy.inbox import event_id
 from waguard.ports import Endpoint
 
@@ -185,6 +188,43 @@ async def test_what_waits_behind_a_dead_receiver_for_too_long_is_not_tried(
     assert len(letters) == 40 - len(receiver.taken())
     assert len(letters) >= 32
     assert len(receiver.attempts) < 20
+
+
+@pytest.mark.parametrize("hours", [1, 24, -1, -24, 24 * 365])
+async def test_a_step_of_the_clock_ends_no_delivery(
+    receiver: Receiver, tmp_path: Path, hours: int
+) -> None:
+    clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        receiver.free.clear()
+        it.put(event(1), event(2), event(3, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "they are tried")
+        clock.at += hours * 3600.0
+        receiver.troubles.extend([500] * 4)
+        receiver.free.set()
+        await receiver.wait_taken(3)
+        assert await it.drained()
+        assert await it.dead() == []
+
+
+async def test_days_without_power_end_no_delivery(receiver: Receiver, tmp_path: Path) -> None:
+    clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
+    receiver.troubles.extend([500] * 1000)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        it.put(event(1), event(2))
+        await wait_until(lambda: receiver.attempts, "it is tried")
+    ages.save()
+    clock.at, clock.up = clock.at + 2 * 86_400.0, 7.0
+    before = len(receiver.attempts)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        await wait_until(lambda: len(receiver.attempts) >= before + 2, "it is tried again")
+        assert await it.dead() == []
+        clock.live(200.0)  # that, however, is too long
+        assert await it.drained()
+        assert [letter.cause for letter in await it.dead()] == [Cause.EXPIRED] * 2
 
 
 async def test_after_a_429_everybody_is_quiet(

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from waguard.policy.inbox import (
     KEY_LIMIT,
-    LOOK_BACK,
     OVERLAP,
     Kind,
     Received,
@@ -76,29 +75,30 @@ NOW = 100 * DAY
 
 
 def test_each_chat_is_read_from_a_little_before_its_newest_message() -> None:
-    since, floor = missed_since({"c": NOW - 10.0}, paired_at=NOW - DAY, kept_for=30 * DAY, now=NOW)
+    since, floor = missed_since(
+        {"c": NOW - 10.0}, paired_at=NOW - DAY, oldest=NOW - 30 * DAY, now=NOW
+    )
     assert since == {"c": int(NOW - 10.0 - OVERLAP)}
     assert floor == int(NOW - DAY)
 
 
 def test_what_is_older_than_the_pairing_never_was_ours() -> None:
     paired = NOW - 60.0
-    since, floor = missed_since({"c": NOW - 10.0}, paired_at=paired, kept_for=DAY, now=NOW)
+    since, floor = missed_since({"c": NOW - 10.0}, paired_at=paired, oldest=NOW - DAY, now=NOW)
     assert (since, floor) == ({"c": int(paired)}, int(paired))
 
 
 def test_without_a_pairing_nothing_is_read_back() -> None:
-    assert missed_since({}, paired_at=None, kept_for=DAY, now=NOW) == ({}, int(NOW))
+    assert missed_since({}, paired_at=None, oldest=NOW - DAY, now=NOW) == ({}, int(NOW))
 
 
 @given(
     newest=st.dictionaries(st.sampled_from("abc"), st.floats(0, NOW)),
     paired_at=st.floats(0, NOW),
-    kept_for=st.floats(0, 1000 * DAY),
+    oldest=st.floats(0, NOW),
 )
 def test_nothing_is_read_that_the_inbox_may_have_forgotten(
-    newest: dict[str, float], paired_at: float, kept_for: float
+    newest: dict[str, float], paired_at: float, oldest: float
 ) -> None:
-    since, floor = missed_since(newest, paired_at=paired_at, kept_for=kept_for, now=NOW)
-    least = int(NOW - min(kept_for, LOOK_BACK))
-    assert all(moment >= least for moment in (*since.values(), floor))
+    since, floor = missed_since(newest, paired_at=paired_at, oldest=oldest, now=NOW)
+    assert all(moment >= int(oldest) for moment in (*since.values(), floor))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from waguard.standin.limits import Limits
 from waguard.standin.link import PageLink
 from waguard.standin.policy import Policy
 from waguard.standin.whatsapp import Device, WhatsApp
@@ -19,7 +20,7 @@ def test_a_message_that_comes_at_the_login_is_behind_those_that_waited(
     whatsapp.devices[PHONE] = [device]
     monkeypatch.setattr(whatsapp, "log_in", lambda *_: device)
     nobody: Any = None
-    link = PageLink(whatsapp, nobody)
+    link = PageLink(whatsapp, Limits(whatsapp), nobody)
 
     def write(body: str) -> None:
         whatsapp.incoming(PHONE, "62812@c.us", "62812@c.us", {"type": "chat", "body": body})

@@ -37,6 +37,7 @@ class _Own:
     priority: int = 0
     removed_at: datetime | None = None
     unpaired: bool = False
+    limits: str | None = None
 
 
 @dataclass
@@ -131,6 +132,10 @@ class MemoryStore:
             self._keep(account)
             account.last_activity_at = self._now()
 
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        if account := self._find(session_id):
+            self._keep(account).limits = limits
+
     async def soft_delete(self, session_id: str) -> None:
         if account := self._find(session_id):
             account.deleted_at = self._now()
@@ -204,6 +209,7 @@ class MemoryStore:
             priority=own.priority,
             removed_at=own.removed_at,
             unpaired=own.unpaired,
+            limits=own.limits,
         )
 
     def _now(self) -> datetime:

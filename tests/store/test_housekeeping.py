@@ -10,7 +10,7 @@ from tests.store.conftest import SHAPES, Bench
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports import AuditEntry
+from waguard.ports import AuditEntry, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -58,12 +58,13 @@ async def test_what_an_open_incident_tells_of_is_kept(bench: Bench) -> None:
     await record(bench, "gone", "parked", 110, reason="conflict")  # its session was deleted
     for days, kind in ((130, "network_down"), (129, "network_up"), (120, "disk_low")):
         await record(bench, None, kind, days, reason="why")
-    assert await housekeeping.tidy_audit(bench.store, KEEP, bench.wall.time) == 10
+    ages = WallAges(lambda: bench.wall.time)
+    assert await housekeeping.tidy_audit(bench.store, KEEP, ages) == 10
     assert await kinds(bench, "parked") == ["profile_mended", "parked"]
     assert await kinds(bench, "well") == []
     assert await kinds(bench, "gone") == []
     assert await kinds(bench, None) == ["disk_low"]
-    assert await housekeeping.tidy_audit(bench.store, KEEP, bench.wall.time) == 0
+    assert await housekeeping.tidy_audit(bench.store, KEEP, ages) == 0
 
 
 def sizes(path: Path) -> tuple[int, int]:

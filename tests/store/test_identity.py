@@ -286,7 +286,11 @@ async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
 
     async def tidy(before: float) -> int:
         return await store.messages.tidy(
-            inbox_before=before, told_before=0.0, dead_before=0.0, limit=100
+            inbox_before=before,
+            told_before=0.0,
+            dead_before=0.0,
+            undecryptable_before=0.0,
+            limit=100,
         )
 
     assert await tidy(AT) == 0

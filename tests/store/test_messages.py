@@ -343,7 +343,14 @@ async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
     await messages.write([entry("k2")])
     before = wall.time - 50
     assert (
-        await messages.tidy(inbox_before=before, told_before=before, dead_before=0.0, limit=9) == 2
+        await messages.tidy(
+            inbox_before=before,
+            told_before=before,
+            dead_before=0.0,
+            undecryptable_before=0.0,
+            limit=9,
+        )
+        == 2
     )
     assert [one.event_id for one in await messages.dead()] == ["id-k1"]
     assert [item.event_id for item in await waiting(messages)] == ["id-k2"]
@@ -412,7 +419,11 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
 
     async def tidy() -> int:
         return await messages.tidy(
-            inbox_before=before, told_before=before, dead_before=before, limit=3
+            inbox_before=before,
+            told_before=before,
+            dead_before=before,
+            undecryptable_before=0.0,
+            limit=3,
         )
 
     assert [await tidy() for _ in range(3)] == [6, 4, 0]

@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from waguard.config import Retention
+from waguard.host.lived import LivedTime
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.policy.outbox import ENDED, FROM, State
-from waguard.ports import Draft, Entry, Move, Outgoing, Retract
+from waguard.ports import Draft, Entry, Move, Outgoing, Retract, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -142,6 +145,17 @@ async def test_what_became_of_it(store: SqlStore, wall: Wall) -> None:
     assert (row.sent_at, row.answered) == (1_732_240_000, True)
     assert (row.created_at, row.updated_at) == (wall.time - 1, wall.time)
     assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', None)
+
+
+@every_database
+async def test_one_for_which_a_request_waited_may_wait_without_it(store: SqlStore) -> None:
+    number = await keep(store, state=State.SENDING, expires_at=2.5, content=b"a file")
+    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    found = await find(store, number)
+    assert (found.state, found.queued, found.expires_at) == (State.ACCEPTED, True, None)
+    assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', b"a file")
+    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    assert (await find(store, number)).state is State.ACCEPTED
 
 
 @every_database
@@ -283,9 +297,30 @@ async def test_it_is_kept_for_as_many_days_as_configured(store: SqlStore, wall: 
         await keep(store, state=state)
     wall.time += 30 * 86_400.0
     tidy = housekeeping.tidy_outbox
-    assert await tidy(store.outbox, Retention(), wall.time) == 0
-    assert await tidy(store.outbox, Retention(), wall.time + 1) == 1
+    ages = WallAges(lambda: wall.time)
+    assert await tidy(store.outbox, Retention(), ages) == 0
+    wall.time += 1
+    assert await tidy(store.outbox, Retention(), ages) == 1
     assert [row.state for row in await store.outbox.listing()] == [State.UNCERTAIN]
+
+
+@every_database
+async def test_a_clock_that_is_a_year_ahead_deletes_nothing(
+    store: SqlStore, wall: Wall, tmp_path: Path
+) -> None:
+    clock = Clock()
+    clock.at = wall.time
+    ages = LivedTime(tmp_path, clock)
+    await keep(store, state=State.READ)
+    await store.messages.write([ack(2)])
+    wall.time += 365 * 86_400.0
+    clock.at = wall.time
+    assert await housekeeping.tidy_outbox(store.outbox, Retention(), ages) == 0
+    assert await housekeeping.tidy_messages(store.messages, Retention(), ages) == 0
+    wall.time += 365 * 86_400.0
+    clock.live(365 * 86_400.0)
+    assert await housekeeping.tidy_outbox(store.outbox, Retention(), ages) == 1
+    assert await housekeeping.tidy_messages(store.messages, Retention(), ages) == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

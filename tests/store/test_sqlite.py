@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tests.waiting import wait_until
 from waguard.policy.outbox import State
 from waguard.ports import Draft
-from waguard.store import sqlite
+from waguard.store import sql, sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
 from waguard.store.sql import SqlStore
 
@@ -197,3 +198,20 @@ async def test_what_a_statement_returns_and_changes_is_told(engines: Engines) ->
         await connection.execute(text("INSERT INTO t VALUES (:n)"), [{"n": 9}, {"n": 10}])
         changed = await connection.execute(text("UPDATE t SET n = 0 WHERE n > 7"))
         assert changed.rowcount == 3
+
+
+async def test_migrations_may_take_longer_than_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off, they are rolled back; a busy machine had begun them anew for ever."""
+    bring_up_to_date = sql._bring_up_to_date
+
+    def slow(connection: Connection) -> None:
+        time.sleep(0.5)
+        bring_up_to_date(connection)
+
+    monkeypatch.setattr(sql, "_bring_up_to_date", slow)
+    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path}/w.db", busy_timeout=0.1)
+    await store.open()
+    await store.ping()
+    await store.close()

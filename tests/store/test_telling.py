@@ -15,7 +15,7 @@ from waguard.policy import news
 from waguard.policy.delivery import EVENTS
 from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
 from waguard.policy.outbox import REPEATED_FOR, State
-from waguard.ports import GLOBAL, Entry, Move
+from waguard.ports import GLOBAL, Entry, Move, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -208,7 +208,8 @@ async def test_as_long_as_the_outbox_knows_it_nothing_is_told_twice(
     wall.time += 50 * 86_400
     keep_for = Retention(inbox_days=1, outbox_days=100)
     waiting = len(await queued(store))  # dead letters now
-    count = await housekeeping.tidy_messages(store.messages, keep_for, wall.time)
+    ages = WallAges(lambda: wall.time)
+    count = await housekeeping.tidy_messages(store.messages, keep_for, ages)
     assert count == 1 + waiting  # the ack
     assert (await store.messages.write([ack(3)])).told == ()
     assert (await queued(store))[-1] == ("message_read", 4)

@@ -15,7 +15,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.policy.delivery import Grave
 from waguard.policy.inbox import Received
 from waguard.policy.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
-from waguard.ports import GLOBAL, Endpoint
+from waguard.ports import GLOBAL, Endpoint, WallAges
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
@@ -141,12 +141,12 @@ async def test_the_inbox_knows_it_as_long_as_it_is_remembered(
     wall.time += DAY
     await take(store, message(ANNA))
     wall.time += KEPT_FOR - DAY
-    await tidy_messages(messages, SHORT, wall.time)
+    await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     assert await take(store, message(ANNA), sealed()) == (False, False)
     assert await take(store, message(ANNA, "B")) == (True,)
     wall.time += KNOWN_FOR - KEPT_FOR + 1
-    await tidy_messages(messages, SHORT, wall.time)
-    await tidy_messages(messages, SHORT, wall.time)
+    await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
+    await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     assert await states(database) == {}
     assert await take(store, message(ANNA)) == (True,)
 
@@ -232,10 +232,10 @@ async def test_those_of_a_session_that_is_gone_are_given_up_by_housekeeping(
 ) -> None:
     await take(store, sealed())
     wall.time += KNOWN_FOR - 1
-    await tidy_messages(messages, SHORT, wall.time)
+    await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     assert await messages.dead() == []
     wall.time += 1
-    await tidy_messages(messages, SHORT, wall.time)
+    await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     (letter,) = await messages.dead(state=Grave.UNDECRYPTABLE)
     assert "14 days" in letter.error
 

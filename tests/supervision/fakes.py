@@ -21,6 +21,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
 from waguard.errors import WaguardError
 from waguard.host import profiles
+from waguard.host.lived import LivedTime
 from waguard.policy.admission import Reading
 from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received
@@ -68,9 +69,11 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.ahead = 0.0
+        """Seconds by which somebody has set the wall clock."""
 
     def wall(self) -> float:
-        return START + self.now
+        return START + self.now + self.ahead
 
     def monotonic(self) -> float:
         return self.now
@@ -466,6 +469,7 @@ class World:
             spawn=self.spawn,
             bus=self.bus,
             clock=self.clock,
+            ages=LivedTime(self.folder / "state", self.clock),
             admission=self.admission,
             fleet=self.fleet,
             meter=self.meter,

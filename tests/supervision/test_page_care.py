@@ -527,6 +527,21 @@ async def test_nothing_is_read_back_right_after_a_pairing(
     assert empty.session().restarts == 0
 
 
+async def test_a_clock_that_is_a_year_ahead_hides_nothing_that_was_missed(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CATCH_UP_RETRY", 0.0)
+    paired_at = world.clock.wall()
+    pairing = world.profile("s") / credentials.PAIRING
+    pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
+    process = await empty.connected()
+    await wait_until(lambda: process.calls, "it is told to go on")
+    world.clock.ahead = 365 * 86_400.0
+    await reports(empty, phone=PHONE, loads=2)
+    await wait_until(lambda: process.caught_up, "what was missed is read")
+    assert {it.floor for it in process.caught_up} == {int(paired_at)}
+
+
 async def test_memory_that_doubles_after_a_replacement_in_vain_gets_another_one(
     empty: Bench, world: World
 ) -> None:

@@ -215,9 +215,11 @@ async def _live(systemd: SystemdNamespace, standin: StandIn) -> None:
         assert any("--user-data-dir=/var/lib/waguard/sessions/" in line for line in commands)
         assert not any("--no-sandbox" in line for line in commands)
 
+        killed = time.monotonic()
         await asyncio.to_thread(systemd.systemctl, "kill", "-s", "KILL", "--kill-whom=main", UNIT)
-        await asyncio.to_thread(systemd.wait, UNIT, ActiveState="active", NRestarts="[1-9]")
         after = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
+        print(f"kill -9 of the daemon to connected: {time.monotonic() - killed:.2f} s")
+        await asyncio.to_thread(systemd.wait, UNIT, ActiveState="active", NRestarts="[1-9]")
         assert after["browser_pid"] == before["browser_pid"], "adopted, not started anew"
     finally:
         await asyncio.to_thread(systemd.systemctl, "stop", UNIT)

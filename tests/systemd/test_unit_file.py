@@ -36,6 +36,24 @@ def test_so_does_what_comes_after_one_that_hung() -> None:
     assert workers + browsers + MARGIN <= allowed
 
 
+def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(FOLDER / "waguard.service")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    wanted = {
+        "Type": "notify",
+        "Restart": "on-failure",
+        "RestartSec": "100ms",
+        "RestartSteps": "20",
+        "RestartMaxDelaySec": "60",
+        "RestartPreventExitStatus": "2 3",
+        "KillMode": "process",
+    }
+    told = service("waguard.service")
+    assert {name: told[name] for name in wanted} == wanted
+    assert " sweep " in told["ExecStopPost"]
+
+
 def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
     old = (FOLDER / "before-254.conf").read_text()
     assert "StartLimitBurst=10" in old

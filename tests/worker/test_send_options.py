@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -42,7 +44,9 @@ async def shared() -> AsyncIterator[BrowserSession]:
 @pytest.fixture
 def browser(shared: BrowserSession) -> BrowserSession:
     """With a healthy WhatsApp."""
-    shared.standin.policy.update({"exists": {}, "exists_error": False, "exists_silent": False})
+    shared.standin.policy.update(
+        {"exists": {}, "exists_error": False, "exists_silent": False, "exists_too_often": False}
+    )
     shared.standin.whatsapp.asked.clear()
     return shared
 
@@ -101,7 +105,8 @@ async def test_what_the_chat_does_not_have_is_not_quoted(
     call = make(quoted=quoted)
     answer = await sending.send(browser.page, call)
     error = f"the chat has no message {quoted}"
-    assert answer == Failed(kind="refused", error=error, field="quoted_message_id")
+    assert isinstance(answer, Failed)
+    assert (answer.kind, answer.error, answer.field) == ("refused", error, "quoted_message_id")
     assert not seen(browser, call.message_id)
 
 
@@ -127,7 +132,8 @@ async def test_a_number_without_whatsapp_gets_nothing(browser: BrowserSession) -
     call = text(f"{STRANGER}@c.us", first_contact_check=True)
     answer = await sending.send(browser.page, call)
     error = f"+{STRANGER} is not on WhatsApp"
-    assert answer == Failed(kind="refused", error=error, field="recipient_phone")
+    assert isinstance(answer, Failed)
+    assert (answer.kind, answer.error, answer.field) == ("refused", error, "recipient_phone")
     assert not seen(browser, call.message_id)
 
 
@@ -175,15 +181,98 @@ async def test_a_number_with_a_chat_is_not_asked_for(browser: BrowserSession) ->
 
 
 async def test_asked_too_often_only_first_contacts_wait(browser: BrowserSession) -> None:
-    """The last test here: the page remembers it."""
     await asked(browser)
     browser.standin.policy.update({"exists_too_often": True})
-    for _ in range(2):
-        chat = f"62811900{next(numbers):04}@c.us"
-        call = text(chat, first_contact_check=True)
-        answer = await sending.send(browser.page, call)
-        assert isinstance(answer, Failed)
-        assert (answer.kind, answer.field) == ("paused", "recipient_phone")
-        assert not seen(browser, call.message_id)
-    assert len(browser.standin.whatsapp.asked) == 1  # the second was not even asked for
+    call = text(f"62811900{next(numbers):04}@c.us", first_contact_check=True)
+    answer = await sending.send(browser.page, call)
+    assert isinstance(answer, Failed)
+    assert (answer.kind, answer.field) == ("paused", "recipient_phone")
+    assert not seen(browser, call.message_id)
     assert isinstance(await sending.send(browser.page, text(first_contact_check=True)), Sent)
+
+
+# ---- first contacts ----
+
+
+@pytest.fixture
+def locked(browser: BrowserSession) -> Iterator[BrowserSession]:
+    """WhatsApp refuses first contacts, and says nothing."""
+    browser.standin.policy.update({"exists_too_often": False})
+    browser.standin.phone.timelock()
+    yield browser
+    browser.standin.phone.timelock(over=True)
+
+
+def new_chat() -> str:
+    return f"62811901{next(numbers):04}@c.us"
+
+
+async def test_what_a_chat_was_before_a_message(browser: BrowserSession) -> None:
+    chat = new_chat()
+    for standing in ("first", "other"):  # our own message alone makes nobody known
+        answer = await sending.send(browser.page, text(chat))
+        assert (answer.standing, isinstance(answer, Sent)) == (standing, True)
+    await asked(browser, chat)
+    assert (await sending.send(browser.page, text(chat))).standing == "answered"
+    assert (await sending.send(browser.page, text("628123-456@g.us"))).standing == "other"
+
+
+async def test_a_refused_message_makes_no_acquaintance(locked: BrowserSession) -> None:
+    chat = new_chat()
+    for _ in range(2):
+        answer = await sending.send(locked.page, text(chat))
+        assert isinstance(answer, Sent)
+        told = (answer.outcome, answer.error, answer.standing)
+        assert told == ("refused", "ERROR_UNKNOWN", "first")
+    await locked.page.load()  # only its last message is loaded now
+    await locked.link()
+    assert (await sending.send(locked.page, text(chat))).standing == "first"
+    await asked(locked, chat)
+    answer = await sending.send(locked.page, text(chat))
+    assert isinstance(answer, Sent)
+    assert (answer.outcome, answer.standing) == ("sent", "answered")
+
+
+async def test_a_held_first_contact_is_not_transmitted(locked: BrowserSession) -> None:
+    call = text(new_chat(), hold=True)
+    answer = await sending.send(locked.page, call)
+    assert isinstance(answer, Failed)
+    assert (answer.kind, answer.standing) == ("held", "first")
+    assert not seen(locked, call.message_id)
+    known = new_chat()
+    await asked(locked, known)
+    assert isinstance(await sending.send(locked.page, text(known, hold=True)), Sent)
+
+
+async def test_one_that_is_dropped_without_a_word_says_what_its_chat_was(
+    locked: BrowserSession,
+) -> None:
+    locked.standin.phone.timelock(way="drop")
+    call = msgspec.structs.replace(text(new_chat()), timeout=1.0)
+    answer = await sending.send(locked.page, call)
+    assert isinstance(answer, Sent)
+    assert (answer.outcome, answer.ack, answer.standing) == ("uncertain", 0, "first")
+
+
+async def test_the_page_says_until_when_first_contacts_are_locked(
+    locked: BrowserSession,
+) -> None:
+    async def says(least: float, most: float) -> None:
+        async with asyncio.timeout(LONG):
+            while True:
+                told = (await locked.page.read(timeout=LONG)).locked_until
+                if told is not None and least <= told <= most:
+                    return
+                await asyncio.sleep(0.02)
+
+    now = int(time.time())
+    await says(0, 0)
+    locked.standin.phone.timelock(seconds=86_400)
+    await says(now + 86_399, now + 86_500)
+    await locked.page.load()
+    await locked.link()
+    await says(now + 86_399, now + 86_500)
+    locked.standin.phone.timelock(undated=True)
+    await says(now + 59, now + 160)
+    locked.standin.phone.timelock(over=True)
+    await says(0, 0)

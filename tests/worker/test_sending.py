@@ -41,6 +41,10 @@ class Page:
     sent: list[Any] = field(default_factory=list)
     looked: list[tuple[str, float]] = field(default_factory=list)
     aliases: list[tuple[str, ...]] = field(default_factory=list)
+    standing: str | None = None
+
+    def standing_of(self, message_id: str) -> str | None:
+        return self.standing
 
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
@@ -148,6 +152,22 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
     said = await do(page, msgspec.structs.replace(TEXT, quoted="false_49170@c.us_A"))
     assert said == Failed(kind="refused", error=error, field=field)
     assert page.looked == []
+
+
+@pytest.mark.parametrize(
+    "answer", [SendOutcome(ack=-1, result="ERROR_UNKNOWN", at=1), DevToolsTimeoutError("")]
+)
+async def test_what_the_chat_was_before_is_said_however_it_ended(
+    answer: SendOutcome | Exception,
+) -> None:
+    said = await do(Page(answer, standing="first"))
+    assert said.standing == "first"
+
+
+async def test_a_first_contact_is_held() -> None:
+    said = await do(Page(NotSendableError("held"), standing="first"))
+    assert isinstance(said, Failed)
+    assert (said.kind, said.field, said.standing) == ("held", "recipient_phone", "first")
 
 
 async def test_a_first_contact_waits_where_whatsapp_was_asked_too_often() -> None:

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
 from waguard.errors import ConfigError, UnauthorizedError
+from waguard.host import small_file
 from waguard.host.ownership import require_private
+from waguard.host.small_file import UnreadableError
 
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
 _NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
@@ -44,16 +46,13 @@ def load_or_create_keys(path: Path) -> Keys:
         if not path.exists():
             _generate(path)
         require_private("api.key_file", path)
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        why = (
-            (error.strerror or str(error)) if isinstance(error, OSError) else "it is no ASCII text"
-        )
-        raise _bad_file(
-            path,
-            f"cannot be used: {why}",
-            "name a text file that this user can read, or a folder that it can write",
-        ) from None
+        text = small_file.read(path, named=True).decode("ascii")
+    except UnicodeDecodeError:
+        raise _unusable(path, "it is no ASCII text") from None
+    except UnreadableError as error:
+        raise _unusable(path, str(error)) from None
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from None
     lines = [line.strip() for line in text.splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys or any(len(key) < KEY_LENGTH for key in keys):
@@ -63,6 +62,11 @@ def load_or_create_keys(path: Path) -> Keys:
             "write one key a line, or delete the file to have one generated",
         )
     return Keys(frozenset(key.encode() for key in keys))
+
+
+def _unusable(path: Path, why: str) -> ConfigError:
+    remedy = "name a text file that this user can read, or a folder that it can write"
+    return _bad_file(path, f"cannot be used: {why}", remedy)
 
 
 def _bad_file(path: Path, why: str, remedy: str) -> ConfigError:

@@ -22,6 +22,7 @@ HEADS: Final = 8 << 20  # bytes that all together have said of requests that are
 AHEAD: Final = 64 << 10  # bytes of further requests, while one is under way
 HEADERS: Final = 64  # of a request, of up to 8 kB each
 READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
+ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
 PAUSE: Final = 0.1  # s; then there may be a place again
 TOLD_EVERY: Final = 60.0  # s
 _CONTINUE: Final = "100-continue"
@@ -179,21 +180,30 @@ class Door(web.BaseSite):
     # ---- what comes in ----
 
     def _accept(self) -> None:
-        """Somebody knocks. One at a time: room is made for nobody who is not there."""
+        """Somebody knocks: a client of thousands of connections is not to keep the others waiting
+        for longer than it must."""
+        left = ACCEPTED
+        while left and self._accept_one():
+            # one at a time where it is full: room is made for nobody who is not there
+            left = left - 1 if len(self._open) < self._most else 0
+
+    def _accept_one(self) -> bool:
+        """Whether there may be another."""
         if len(self._open) >= self._most and not self._make_room():
             self._tell(f"{self._most} connections are at work")
             self._pause()
-            return
+            return False
         try:
             accepted, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return False
         except OSError as error:  # mostly no file or memory is left
             self._tell(error.strerror or str(error))
             if not self._make_room():  # its file is free when this is called again
                 self._pause()
-            return
+            return False
         self._receive(accepted)
+        return True
 
     def _receive(self, accepted: socket.socket) -> None:
         connection = Connection(self, self._web_server, self._log)

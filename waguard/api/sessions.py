@@ -55,6 +55,7 @@ def shown(view: SessionView) -> dict[str, Any]:
                 "message": it.message,
                 "remedy": it.remedy,
                 "since": fields.iso(round(it.since)),
+                "until": None if it.until is None else fields.iso(round(it.until)),
                 "expires_in": None if it.expires_in is None else round(it.expires_in),
             }
             for it in view.conditions

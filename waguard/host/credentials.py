@@ -580,10 +580,10 @@ def quarantined(sessions: Path) -> list[policy.Copy]:
     return sorted(found, key=lambda copy: (copy.at, copy.name))
 
 
-def purge(sessions: Path, *, keep_for: float, size_limit: int) -> list[policy.Copy]:
+def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[policy.Copy]:
     """Delete what retention lets go; what was deleted. Blocks: call it in a thread."""
     doomed = policy.expired(
-        quarantined(sessions), now=time.time(), keep_for=keep_for, size_limit=size_limit
+        quarantined(sessions), now=now, keep_for=keep_for, size_limit=size_limit
     )
     for copy in doomed:
         shutil.rmtree(sessions / "quarantine" / copy.name, ignore_errors=True)

@@ -8,8 +8,9 @@ from typing import Final
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host import procfs
 
-# connections that wait to be accepted; one that finds no place there is tried again after a second
-BACKLOG: Final = 1_024
+# connections that wait to be accepted: more than are ever open, for one that finds no place there is
+# tried again after a second, and whose that is, is chance. The kernel has net.core.somaxconn at most.
+BACKLOG: Final = 4_096
 
 
 def listen(host: str, port: int) -> socket.socket:

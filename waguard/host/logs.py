@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import select
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -13,6 +15,8 @@ from waguard.host.systemd import is_journal
 if TYPE_CHECKING:
     from loguru import Message, Record
 
+AT_ONCE: Final = 4_096  # bytes; a pipe or socket that can be written takes so many without waiting
+PATIENCE: Final = 0.05  # s for a reader that is slow
 # sd-daemon(3): the journal takes the priority from a prefix
 _PRIORITIES: Final = {"DEBUG": 7, "INFO": 6, "SUCCESS": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
@@ -31,10 +35,11 @@ class InterceptHandler(logging.Handler):
 def configure(level: str, form: str, out: TextIO | None = None) -> None:
     """``form`` is auto, text or json; auto means the journal's prefix under systemd."""
     stream = out or sys.stderr
+    lines = _Lines(stream)
     logger.remove()
     if form == "json":
         logger.add(
-            lambda message: _write(stream, _json(message)),
+            lambda message: lines.write(_json(message)),
             level=level,
             format="{message}",
             catch=True,
@@ -43,7 +48,7 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
     else:
         journal = form == "auto" and is_journal(stream)
         logger.add(
-            lambda message: _write(stream, _harmless(message)),
+            lambda message: lines.write(_harmless(message)),
             level=level,
             format=_journal if journal else _text,
             catch=True,
@@ -91,6 +96,41 @@ def _harmless(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _write(stream: TextIO, line: str) -> None:
-    stream.write(line)
-    stream.flush()
+class _Lines:
+    """Writes lines where somebody reads them: a journal that stands still, or a terminal that was
+    stopped, costs lines and stops nobody. What is lost meanwhile is counted."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+        self._is_cut = False
+        try:
+            self._descriptor = stream.fileno()
+        except (OSError, ValueError):
+            self._descriptor = -1
+
+    def write(self, line: str) -> None:
+        """Wait for a reader, but not for long, and not again before there is one."""
+        if self._descriptor < 0:
+            self._stream.write(line)
+            self._stream.flush()
+            return
+        if self._lost:
+            lost = f"{self._lost} lines of the log are lost: nobody read it\n"
+            line = "\n" * self._is_cut + lost + line
+        content = line.encode(errors="replace")
+        for start in range(0, len(content), AT_ONCE):
+            patience = 0.0 if self._lost else PATIENCE
+            if not self._put(content[start : start + AT_ONCE], patience):
+                self._is_cut = self._is_cut or start > 0
+                self._lost += 1
+                return
+        self._lost, self._is_cut = 0, False
+
+    def _put(self, content: bytes, patience: float) -> bool:
+        ready = select.poll()
+        ready.register(self._descriptor, select.POLLOUT)
+        try:
+            return bool(ready.poll(patience * 1000)) and bool(os.write(self._descriptor, content))
+        except OSError:  # the reader is gone
+            return False

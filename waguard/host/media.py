@@ -15,7 +15,9 @@ from typing import Final
 
 import msgspec
 
+from waguard.host import small_file
 from waguard.host.lock import private_folder
+from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import sync_folder
 from waguard.policy import media
 from waguard.policy.media import Held
@@ -64,8 +66,8 @@ class MediaFolder:
         if not media.NAME.fullmatch(name) or not (path := self._path(name)).is_file():
             return None
         try:
-            told = msgspec.json.decode(_note(path).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            told = msgspec.json.decode(small_file.read(_note(path)))
+        except (OSError, ValueError, RecursionError, UnreadableError):
             told = None
         return path, media.content_type(told.get("mimetype") if isinstance(told, dict) else None)
 

@@ -17,22 +17,25 @@ class UnreadableError(Exception):
     """It is there, and not what we wrote; says in words what it is."""
 
 
-def read(path: Path, *, limit: int = LIMIT) -> bytes:
+def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
     """Its content, without following a link, waiting for a pipe or believing another user.
 
-    ``limit`` in bytes. Raises ``FileNotFoundError`` where there is none, ``UnreadableError`` for all else.
+    ``limit`` in bytes. ``named``: a person gave this name, so a link is followed, and whose the file is
+    others have judged (``ownership``). Raises ``FileNotFoundError`` where there is none,
+    ``UnreadableError`` for all else.
     """
+    follow = 0 if named else os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | follow | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError as error:
-        link = error.errno == errno.ELOOP
+        link = error.errno == errno.ELOOP and not named
         raise UnreadableError(
             "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}"
         ) from None
     try:
-        _require_ours(os.fstat(descriptor), path, limit)
+        _require_small(os.fstat(descriptor), None if named else path, limit)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit)
     except OSError as error:
@@ -41,11 +44,11 @@ def read(path: Path, *, limit: int = LIMIT) -> bytes:
         os.close(descriptor)
 
 
-def _require_ours(found: os.stat_result, path: Path, limit: int) -> None:
+def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableError("it is no regular file")
     # root may ask about another user's daemon: its files belong to whoever has their folder
-    if found.st_uid not in {0, os.geteuid(), path.parent.stat().st_uid}:
+    if ours and found.st_uid not in {0, os.geteuid(), ours.parent.stat().st_uid}:
         raise UnreadableError(f"it belongs to user {found.st_uid}")
     if found.st_size > limit:
         raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")

@@ -5,12 +5,21 @@ Stdlib only: the command line says its last line with ``is_journal``, whatever i
 
 import os
 import socket
+from collections import deque
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Final, TextIO
+
+_ALIVE: Final = "WATCHDOG=1"
+_STATUS: Final = "STATUS="
+
+
+KEPT: Final = 16  # messages for a manager that does not read
 
 
 class SystemdNotifier:
-    """Fills ``ports.Notifier``; a manager that is gone is no reason to stop working."""
+    """Fills ``ports.Notifier``; a manager that is gone is no reason to stop working, and neither is one
+    that does not read: the kernel keeps some ten messages for it, and whoever sends one more waits
+    (unix(7)). So nothing waits here; what the manager has to know comes with what is said next."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -20,6 +29,7 @@ class SystemdNotifier:
         self.watchdog: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
         """Seconds within which ``alive`` is expected; None: nobody watches."""
         self._status = ""
+        self._unsaid: deque[str] = deque(maxlen=KEPT)
 
     def ready(self, status: str) -> None:
         """The daemon serves."""
@@ -30,11 +40,11 @@ class SystemdNotifier:
         """A line for ``systemctl status``; only another one is told."""
         if text != self._status:
             self._status = text
-            self._tell(f"STATUS={_line(text)}")
+            self._tell(f"{_STATUS}{_line(text)}")
 
     def alive(self) -> None:
         """Supervision moves."""
-        self._tell("WATCHDOG=1")
+        self._tell(_ALIVE)
 
     def stopping(self) -> None:
         """An orderly stop has begun."""
@@ -47,12 +57,28 @@ class SystemdNotifier:
     def _tell(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+        self._unsaid.append(text)
+        with socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        ) as notify:
             try:
                 notify.connect(self._address)
-                notify.send(text.encode(errors="replace"))
-            except OSError:
-                return
+                while self._unsaid:
+                    notify.send(self._unsaid[0].encode(errors="replace"))
+                    self._unsaid.popleft()
+            except BlockingIOError:
+                self._keep_news()
+            except OSError:  # it is gone
+                self._unsaid.clear()
+
+    def _keep_news(self) -> None:
+        """A sign of life is one only now, and only the newest status is one."""
+        kept = [text for text in self._unsaid if text != _ALIVE]
+        last = len(kept) - 1
+        self._unsaid.clear()
+        self._unsaid.extend(
+            text for place, text in enumerate(kept) if place == last or not text.startswith(_STATUS)
+        )
 
 
 def is_journal(stream: TextIO) -> bool:

@@ -18,7 +18,7 @@ from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox import HOUR, Outbox
 from waguard.messaging.tickets import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.policy.outbox import State
-from waguard.ports import OutboxStore, Outgoing
+from waguard.ports import Ages, OutboxStore, Outgoing, WallAges
 from waguard.wire.protocol import SendText
 
 LIMIT: Final = 1_000  # messages
@@ -37,11 +37,13 @@ class Bulks:
         settings: Callable[[], Send],
         *,
         wall: Callable[[], float] = time.time,
+        ages: Ages | None = None,
     ) -> None:
         self._outbox = outbox
         self._store = store
         self._settings = settings
         self._wall = wall
+        self._ages = ages or WallAges(wall)
         self._going: dict[tuple[str, str], tuple[str, asyncio.Task[str]]] = {}
         """Being kept, with what it is about, by session and key."""
 
@@ -123,8 +125,8 @@ class Bulks:
     async def _still_counts(self, row: Outgoing, *, own: bool) -> bool:
         """Whether a request repeats ``row``; ``own``: it named no key."""
         if row.bulk_id is None or not own:
-            return row.created_at >= self._wall() - self._settings().idempotency_hours * HOUR
-        if row.created_at < self._wall() - KEPT_FOR:
+            return row.created_at >= self._ages.ago(self._settings().idempotency_hours * HOUR)
+        if row.created_at < self._ages.ago(KEPT_FOR):
             return False
         # who cancels a bulk and asks for it again wants another one
         return State.CANCELLED not in await self._store.counts(row.bulk_id)

@@ -69,7 +69,10 @@ def body_of(command: Command) -> bytes:
     """What is kept of the command beside its file."""
     if isinstance(command, SendMedia):
         command = msgspec.structs.replace(command, content=b"")
-    return msgspec.json.encode(command)
+    fields = msgspec.to_builtins(command)
+    # no part of the message, and later than the rest: a repetition over an upgrade is the same message
+    fields.pop("hold")
+    return msgspec.json.encode(fields)
 
 
 def command_of(body: bytes, content: bytes | None) -> Command:

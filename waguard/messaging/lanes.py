@@ -15,6 +15,7 @@ from waguard.messaging.tickets import Ticket
 AT_ONCE: Final = 8  # chats of a session that are written to at the same time
 HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
 RETRY: Final = 1.0  # s
+LOOK_AGAIN: Final = 5.0  # s; a pause of first contacts may end before its time
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
@@ -29,7 +30,7 @@ class Turn(Protocol):
 
 class Lanes:
     """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
-    gets those whose session is gone."""
+    gets those whose session is gone. ``pause``: seconds for which first contacts pause."""
 
     def __init__(
         self,
@@ -37,9 +38,11 @@ class Lanes:
         send: Callable[[Ticket], Awaitable[bool]],
         lose: Callable[[Ticket, WaguardError], None],
         turn: Turn,
+        pause: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._ready = ready
         self._turn = turn
+        self._pause = pause
         self._alarm: asyncio.TimerHandle | None = None
         self._held = False
         """Messages wait for the session's pace."""
@@ -146,8 +149,10 @@ class Lanes:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
         heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
-        self._held, waits = False, [it.rests_until - now for it in heads if it.rests_until > now]
-        for ticket in sorted((it for it in heads if it.rests_until <= now), key=_order):
+        paused = min(self._pause(), LOOK_AGAIN)
+        rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
+        self._held, waits = False, [rest for rest in rests.values() if rest > 0]
+        for ticket in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
             if len(self._going) >= AT_ONCE:
                 break
             if wait := self._turn(bulk=ticket.bulk_id is not None):

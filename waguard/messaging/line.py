@@ -28,7 +28,7 @@ from waguard.policy import circuit, delivery
 from waguard.policy.call_backs import Fate
 from waguard.policy.circuit import CLOSED
 from waguard.policy.delivery import Answer, Cause, Dead, Delivered, DeliveryPolicy, Retry
-from waguard.ports import Connection, Hold, MessageStore, Pending, Settlement
+from waguard.ports import Ages, Connection, Hold, MessageStore, Pending, Settlement, WallAges
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
 READ: Final = 500  # webhooks at a time
@@ -59,6 +59,7 @@ class Means:
     call_backs: CallBacks
     chance: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
+    ages: Ages = field(default_factory=lambda: WallAges(time.time))
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +458,7 @@ class Line:
         verdict = delivery.judge(
             policy,
             attempt=attempt,
-            age=means.wall() - since,
+            age=means.ages.age(since),
             answer=answer,
             jitter=means.chance.random(),
         )
@@ -558,7 +559,7 @@ class Line:
 
     def _give_up_older(self, policy: DeliveryPolicy) -> None:
         """A receiver that has been dead for so long: what waits for it as long is not tried."""
-        limit = self._means.wall() - policy.give_up_after
+        limit = self._means.ages.ago(policy.give_up_after)
         for lane in self._lanes:
             since = lane.tried_since
             if lane.busy or lane.held_since is not None or since is None or since > limit:

@@ -63,7 +63,17 @@ from waguard.policy.outbox import (
     by_ack,
     number_of,
 )
-from waguard.ports import Clock, Draft, Move, OutboxStore, Outgoing, Retract, Sessions
+from waguard.ports import (
+    Ages,
+    Clock,
+    Draft,
+    Move,
+    OutboxStore,
+    Outgoing,
+    Retract,
+    Sessions,
+    WallAges,
+)
 from waguard.wire.protocol import SendMedia, Sent, Value
 
 # beyond the waiting and the send itself; supervision has an end of its own well before
@@ -74,6 +84,7 @@ UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon
 WATCHED_AT_MOST: Final = 1_000
 AT_ONCE: Final = 500  # messages that fail in one transaction
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
+REST_AT_MOST: Final = 60.0  # s for a first contact that was held
 HOUR: Final = 3_600.0  # s
 
 Publish = Callable[..., object]
@@ -83,7 +94,7 @@ class Outbox:
     """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send; ``publish``
     is the bus's; ``require_room`` raises ``WaguardError`` while nothing new may begin."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         sessions: Sessions,
         store: OutboxStore,
@@ -93,6 +104,7 @@ class Outbox:
         *,
         publish: Publish = lambda *_, **__: None,
         require_room: Callable[[], None] = lambda: None,
+        ages: Ages | None = None,
     ) -> None:
         self._sessions = sessions
         self._store = store
@@ -101,6 +113,8 @@ class Outbox:
         self._require_room = require_room
         self._publish = publish
         self._wall = clock.wall
+        self._monotonic = clock.monotonic
+        self._ages = ages or WallAges(clock.wall)
         self._tickets = Tickets(clock.monotonic)
         self._lanes: dict[str, Lanes] = {}
         self._waiting: dict[int, Ticket] = {}
@@ -114,6 +128,7 @@ class Outbox:
         self._look_ups = LookUps(sessions, self._on_look, journal.people)
         self._turns = Turns(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
+        self._graces = Timers(clock.monotonic)
         self._sending: set[asyncio.Task[Any]] = set()
         self._hoping: set[asyncio.Task[Any]] = set()
         self._largest: int | None = None
@@ -131,17 +146,17 @@ class Outbox:
         """
         if self._begun:
             return
-        now = self._wall()
         self._largest = await self._store.largest_body()
         left = await self._store.unfinished(
-            uncertain_since=now - UNCERTAIN_FOR, answered_since=now - KEPT_FOR
+            uncertain_since=self._ages.ago(UNCERTAIN_FOR), answered_since=self._ages.ago(KEPT_FOR)
         )
-        untold = await self._store.untold(since=now - UNCERTAIN_FOR)
+        untold = await self._store.untold(since=self._ages.ago(UNCERTAIN_FOR))
         for row in left:
-            await self._resume(row, now)
+            await self._resume(row)
         for row in untold:
-            at = now if row.answered or row.bulk_id else row.created_at + self._grace
-            self._tell_at(at, row.id, (row.session_id, row.message_id))
+            done = bool(row.answered or row.bulk_id)
+            delay = 0.0 if done else self._grace - self._ages.age(row.created_at)
+            self._tell_after(delay, row.id, (row.session_id, row.message_id))
         self._begun = True
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
         if unsent:
@@ -152,6 +167,7 @@ class Outbox:
         next run, but for those to whom a request still waits: it is told that nothing was sent."""
         self._closing = True
         self._timers.close()
+        self._graces.close()
         for task in self._hoping:
             task.cancel()
         waiting = [(lanes, it) for lanes in self._lanes.values() for it in lanes.waiting()]
@@ -311,10 +327,12 @@ class Outbox:
         await asyncio.shield(ticket.stored)
         if ticket.queued:
             return None
-        settings = self._config().send
+        settings, done = self._config().send, ticket.done
+        ends: set[asyncio.Future[Any]] = {done, ticket.waits}
         try:
             async with asyncio.timeout(settings.wait + settings.timeout + MARGIN + REPLY_MARGIN):
-                return await asyncio.shield(ticket.done)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                return done.result() if done.done() else None
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
             raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
 
@@ -355,15 +373,17 @@ class Outbox:
 
     # ---- from the acceptance to the command ----
 
-    async def _resume(self, row: Outgoing, now: float) -> None:
+    async def _resume(self, row: Outgoing) -> None:
         ticket = of_row(row)
         await self._find_lane(ticket)
         if ticket.key or not (row.answered or row.bulk_id):
-            self._tickets.add(ticket, age=now - row.created_at)
+            self._tickets.add(ticket, age=self._ages.age(row.created_at))
         match row.state:
             case State.ACCEPTED:
                 self._let_wait(ticket)
                 if ticket.expires_at is not None:
+                    # a clock that was set back must not have it sent when nobody expects it any more
+                    ticket.expires_at = min(ticket.expires_at, self._wall() + KEPT_FOR)
                     self._timers.at(ticket.expires_at, lambda: self._expire(ticket))
             case State.SENDING | State.UNCERTAIN:
                 self._watch(ticket)
@@ -415,7 +435,7 @@ class Outbox:
     async def _was_kept(self, ticket: Ticket, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
         row = await self.find_key(ticket.session_id, key)
-        oldest = self._wall() - self._config().send.idempotency_hours * HOUR
+        oldest = self._ages.ago(self._config().send.idempotency_hours * HOUR)
         if row is None or row.created_at < oldest or row.state is State.FAILED:
             return False
         if row.fingerprint != ticket.fingerprint:
@@ -441,7 +461,7 @@ class Outbox:
         if not ticket.queued:
             ticket.expires_at = self._wall() + KEPT_FOR
         # what a request waits for goes now or never: no need to write a large file first
-        kept = None if direct and not ticket.queued else content
+        kept = None if direct and not (ticket.queued or ticket.may_queue) else content
         draft = _draft(ticket, State.SENDING if direct else State.ACCEPTED, kept)
         try:
             with contextlib.nullcontext() if direct else lanes.coming(ticket.lane):
@@ -507,7 +527,7 @@ class Outbox:
             pass
         except WaguardError as not_ready:
             error = not_ready
-        if self._lanes_of(ticket.session_id).take_out(ticket):
+        if not ticket.queued and self._lanes_of(ticket.session_id).take_out(ticket):
             self._task(self._end(ticket, error), self._sending)  # a stop gives it its time
 
     def _expire(self, ticket: Ticket) -> None:
@@ -530,6 +550,7 @@ class Outbox:
                 self._send_waiting,
                 self._lose,
                 functools.partial(self._turns.take, session_id),
+                functools.partial(self._sessions.first_contacts_pause, session_id),
             )
         return self._lanes[session_id]
 
@@ -638,6 +659,9 @@ class Outbox:
         if outcome is Outcome.NOT_LEFT and ticket.abandoned:
             result = ticket.abandoned
         final = ticket.abandoned or isinstance(result, OtherNumberError)
+        ticket.held = _is_held(result)
+        if ticket.held and ticket.may_queue and not final and await self._let_it_queue(ticket):
+            return False
         state = after_call(outcome, waits=ticket.queued and not final)
         move = Move(id=ticket.id, state=state, tells=ticket.name)
         if isinstance(result, Sent):
@@ -662,6 +686,21 @@ class Outbox:
         self._tell_later(ticket)
         if state is State.UNCERTAIN:
             self._watch(ticket)
+        return True
+
+    async def _let_it_queue(self, ticket: Ticket) -> bool:
+        """A first contact that may wait does so while those pause, once that is kept; whether it does."""
+        if ticket.queued or self._closing:
+            return False
+        try:
+            self._require_places(1)
+            move = Move(id=ticket.id, state=State.ACCEPTED, queued=True)
+            await asyncio.wait_for(self._journal.keep(move), KEEPING)
+        except (WaguardError, TimeoutError):
+            return False
+        ticket.queued, ticket.expires_at = True, None
+        ticket.begun.clear()
+        ticket.waits.set_result(None)
         return True
 
     # ---- what was not answered ----
@@ -709,14 +748,16 @@ class Outbox:
         """Once nobody can ask for its reply any more; until then the reply comes first."""
         no_reply_comes = not (ticket.told or ticket.replies or ticket.bulk_id)
         if ticket.id and ticket.tells and no_reply_comes:
-            self._tell_at(self._wall() + self._grace, ticket.id, ticket.tells)
+            self._tell_after(self._grace, ticket.id, ticket.tells)
 
     @property
     def _grace(self) -> float:
         return self._config().send.reply_grace
 
-    def _tell_at(self, when: float, number: int, name: tuple[str, str]) -> None:
-        self._timers.at(when, lambda: self._tell(number, name))
+    def _tell_after(self, delay: float, number: int, name: tuple[str, str]) -> None:
+        # it may come from before the clock was set back
+        when = self._monotonic() + min(delay, self._grace)
+        self._graces.at(when, lambda: self._tell(number, name))
 
     def _tell(self, number: int, name: tuple[str, str]) -> None:
         self._journal.move(Move(id=number, tells=name, due=True))
@@ -792,10 +833,15 @@ def _outcome(result: Sent | WaguardError) -> Outcome:
             return Outcome.NOT_LEFT
 
 
+def _is_held(result: Sent | WaguardError) -> bool:
+    """Whether it has not left because it is a first contact: its number alone is to blame."""
+    return isinstance(result, UnavailableError) and result.field == "recipient_phone"
+
+
 def _rest(result: Sent | WaguardError) -> float:
-    """Seconds in which it is not tried again: what its number alone is to blame for takes long."""
-    if isinstance(result, UnavailableError) and result.field == "recipient_phone":
-        return float(result.retry_after or 0)
+    """Seconds in which it is not tried again; as long as first contacts pause, it is not anyway."""
+    if isinstance(result, UnavailableError) and _is_held(result):
+        return min(float(result.retry_after or 0), REST_AT_MOST)
     return 0.0
 
 

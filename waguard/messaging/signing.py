@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import ConfigError
+from waguard.host import small_file
 from waguard.host.ownership import require_private
+from waguard.host.small_file import UnreadableError
 
 SECRETS: Final = 2  # valid at a time: the old one and the new one
 
@@ -45,10 +47,11 @@ def read_secrets(path: Path | None) -> tuple[bytes, ...]:
         return ()
     require_private("webhook.secret_file", path)
     try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
+        lines = small_file.read(path, named=True).split(b"\n")
+    except (OSError, UnreadableError) as error:
+        why = str(error) if isinstance(error, UnreadableError) else error.strerror
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}",
+            f"{path} cannot be read: {why}",
             field="webhook.secret_file",
             value=str(path),
             remedy="name a file that this user can read",

@@ -71,6 +71,10 @@ class Ticket:
     key: str | None = None
     queued: bool = False
     """Nobody waits for its outcome."""
+    may_queue: bool = False
+    """It may wait, where it cannot go now."""
+    held: bool = False
+    """It is a first contact, and those paused when it was tried."""
     lane: str = ""
     """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
     id: int = 0
@@ -85,6 +89,8 @@ class Ticket:
     """Why it must not wait any more."""
     stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
     done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
+    waits: "asyncio.Future[None]" = field(default_factory=lambda: _future(type(None)))
+    """Done as soon as nobody waits for its outcome any more, for it may wait."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """The command may have left."""
     doubtful: bool = False
@@ -245,6 +251,7 @@ def new_ticket(session_id: str, workspace_id: int, command: Command, options: Op
         fingerprint=fingerprint(session_id, command, options.scope, options.send_at),
         key=options.key,
         queued=options.later or options.send_at is not None,
+        may_queue=options.queue,
         command=command,
         send_at=options.send_at,
         bulk_id=options.bulk_id,

@@ -1,4 +1,4 @@
-"""Calls at times of the wall clock, which may be set."""
+"""Calls at times of a clock, of the wall clock for instance, which may be set."""
 
 import asyncio
 import heapq
@@ -10,10 +10,10 @@ CLOCK_CHECK: Final = 60.0  # s
 
 
 class Timers:
-    """``wall`` is unix time."""
+    """``clock`` in seconds."""
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._handle: asyncio.TimerHandle | None = None
@@ -33,12 +33,12 @@ class Timers:
             self._handle.cancel()
             self._handle = None
         if self._due:
-            delay = min(max(0.0, self._due[0][0] - self._wall()), CLOCK_CHECK)
+            delay = min(max(0.0, self._due[0][0] - self._clock()), CLOCK_CHECK)
             self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
 
     def _ring(self) -> None:
         try:
-            while self._due and self._due[0][0] <= self._wall():
+            while self._due and self._due[0][0] <= self._clock():
                 heapq.heappop(self._due)[2]()
         finally:  # one that raises must not keep the others waiting
             self._arm()

@@ -26,7 +26,7 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.line import LINKING, Line, Means
 from waguard.messaging.signing import headers
 from waguard.policy.delivery import READY, Answer, Cause, DeliveryPolicy
-from waguard.ports import GLOBAL, Connection, Endpoint, Pending
+from waguard.ports import GLOBAL, Ages, Connection, Endpoint, Pending, WallAges
 
 RETRY: Final = 1.0  # s until the database is asked again
 BURIED_AT_ONCE: Final = 500  # webhooks a transaction
@@ -41,7 +41,7 @@ class Webhooks:
     """An async context manager. ``settings`` is read at each use, a reload reaches it;
     ``connection`` tells whether a session is connected."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         journal: Journal,
         settings: Callable[[], Webhook],
@@ -51,6 +51,7 @@ class Webhooks:
         connection: Callable[[str], Connection],
         policy: Callable[[], DeliveryPolicy] | None = None,
         wall: Callable[[], float] = time.time,
+        ages: Ages | None = None,
     ) -> None:
         self._store = journal.store
         self._files = journal.files
@@ -69,6 +70,7 @@ class Webhooks:
             call_backs=self.call_backs,
             chance=random.Random(),  # noqa: S311 - jitter, no secret
             wall=wall,
+            ages=ages or WallAges(wall),
         )
         journal.poke = self.poke
         journal.resumed = self._resume

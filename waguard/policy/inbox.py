@@ -137,14 +137,14 @@ def event_id(session_id: str, key: str, event: str) -> str:
 
 
 def missed_since(
-    newest: Mapping[str, float], *, paired_at: float | None, kept_for: float, now: float
+    newest: Mapping[str, float], *, paired_at: float | None, oldest: float, now: float
 ) -> tuple[dict[str, int], int]:
     """From when on chats are read for messages that raised no event: by chat, and for all others.
 
-    ``newest`` is the newest stored message of each chat; ``kept_for`` how many seconds the inbox
-    keeps them: what it no longer knows would be told twice. What is older than the pairing never
+    ``newest`` is the newest stored message of each chat; ``oldest``: since when the inbox certainly has
+    them, for what it no longer knows would be told twice. What is older than the pairing never
     was ours. Times are unix time.
     """
-    floor = now if paired_at is None else max(paired_at, now - min(kept_for, LOOK_BACK))
+    floor = now if paired_at is None else max(paired_at, oldest)
     since = {chat: int(max(at - OVERLAP, floor)) for chat, at in newest.items()}
     return since, int(floor)

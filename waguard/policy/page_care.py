@@ -51,6 +51,7 @@ class Kind(StrEnum):
     ACTION_REQUIRED = auto()
     WHATSAPP_REFUSES = auto()
     UNDECRYPTABLE = auto()
+    FIRST_CONTACTS_PAUSED = auto()
 
 
 ADVICE: Final = {
@@ -69,17 +70,21 @@ ADVICE: Final = {
     " Web works in a browser, from this host and from another one.",
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
+    Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until then, and"
+    " to fewer people after it; whoever writes to you first can be answered at once.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One of them, of one session. ``since`` is unix time; ``expires_in`` in seconds, where it ends."""
+    """One of them, of one session. ``since`` and ``until`` are unix time; ``expires_in`` in seconds,
+    where it ends by itself."""
 
     kind: Kind
     message: str
     since: float
     expires_in: float | None = None
+    until: float | None = None
 
     @property
     def remedy(self) -> str:

@@ -4,7 +4,6 @@ Each is remembered by its id, looked up until it can be read, and after ``KEPT_F
 WhatsApp Web asks the sender, or the phone, for such a message again, and shows it under the same id.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
@@ -57,14 +56,14 @@ def next_due(last: float | None, *, connected_at: float, interval: float) -> flo
     return connected_at if last is None or last < connected_at else last + interval
 
 
-def expired(waiting: Sequence[Waiting], now: float) -> bool:
-    """Whether one of them is to be given up; the oldest first, ``now`` in unix time."""
-    return bool(waiting) and now - waiting[0].since >= KEPT_FOR
+def expired(age: float) -> bool:
+    """Whether one of them is to be given up; ``age``: seconds of the oldest, 0 where there is none."""
+    return age >= KEPT_FOR
 
 
-def advice_is_due(waiting: Sequence[Waiting], now: float) -> bool:
-    """Whether a person is told of them; the oldest first, ``now`` in unix time."""
-    return bool(waiting) and now - waiting[0].since >= ADVISE_AFTER
+def advice_is_due(age: float) -> bool:
+    """Whether a person is told of them; ``age`` as above."""
+    return age >= ADVISE_AFTER
 
 
 def words(count: int) -> str:

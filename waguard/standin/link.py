@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from waguard.standin.limits import Limits
 from waguard.standin.whatsapp import ACK_FAILED, ACK_SENT, Device, Proof, Stanza, WhatsApp
 
 MAX_STANZA = 1 << 24  # bytes; files go by HTTP, not through here
@@ -21,7 +22,8 @@ MAX_STANZA = 1 << 24  # bytes; files go by HTTP, not through here
 class PageLink:
     """Serves one WebSocket until either side closes it."""
 
-    def __init__(self, whatsapp: WhatsApp, socket: web.WebSocketResponse) -> None:
+    def __init__(self, whatsapp: WhatsApp, limits: Limits, socket: web.WebSocketResponse) -> None:
+        self._limits = limits
         self._whatsapp, self._policy, self._socket = whatsapp, whatsapp.policy, socket
         self._outgoing: asyncio.Queue[Stanza | None] = asyncio.Queue()
         self._challenge = secrets.token_urlsafe(24)
@@ -97,6 +99,12 @@ class PageLink:
         self.close()
 
     def on_pairing_code(self, stanza: Stanza) -> None:
+        if self._policy.codes is not None:
+            if not self._policy.codes:
+                answer = {"type": "result", "number": stanza["number"]}
+                self.send(answer | {"error": "429 rate-overlimit"})
+                return
+            self._policy.codes -= 1
         phone = "".join(c for c in str(stanza["phone"]) if c.isdigit())
         code = self._whatsapp.make_pairing_code(phone, self)
         self.send({"type": "result", "number": stanza["number"], "code": code})
@@ -126,6 +134,8 @@ class PageLink:
             lids = self._whatsapp.lids_of(device.phone).told()
             name = f"Stand-in {device.phone}"
             self.send({"type": "success", "isFresh": is_fresh, "name": name, "lids": lids})
+            for told in self._limits.told(device):
+                self.send(told)
             if is_fresh:
                 self._spawn(self._sync(device))
             else:  # at once: nothing new may come between
@@ -174,11 +184,16 @@ class PageLink:
         policy, device = self._policy, self._device
         if device is None:
             return
-        if policy.never_answer == "lost":
+        way = self._limits.way(device, stanza["id"])
+        if policy.never_answer == "lost" or way == "drop":
             self._whatsapp.lost.append(stanza["id"])
             return
         message = self._whatsapp.accept(device, stanza["id"], stanza["attributes"])
         answer = {"id": stanza["id"], "t": int(time.time())}
+        if way == "refuse":
+            message.ack = ACK_FAILED
+            self.send(answer | {"type": "refused", "error": "ERROR_UNKNOWN"})
+            return
         if policy.send_error and message.ack < ACK_SENT:
             message.ack = ACK_FAILED
             self._later(policy.ack_delay, answer | {"type": "refused", "error": policy.send_error})

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from waguard.standin.happenings import Happenings
+from waguard.standin.limits import Limits, Lock, Way
 from waguard.standin.notices import Notices
 from waguard.standin.refusal import Refusal, refusal_of
 from waguard.standin.whatsapp import Device, WhatsApp
@@ -126,6 +127,13 @@ class NeedsUpdate(Request, kw_only=True):
     over: bool = False
 
 
+class Timelock(Request, kw_only=True):
+    way: Way = "refuse"
+    seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    undated: bool = False
+    over: bool = False
+
+
 class BlockAccount(Request, kw_only=True):
     kind: Block = "TOS_BLOCK"
 
@@ -154,8 +162,9 @@ def _wid(text: str, field: str) -> str:
 class Phone:
     """What the person can do; each method is one POST. Raises Refusal with a remedy."""
 
-    def __init__(self, whatsapp: WhatsApp) -> None:
+    def __init__(self, whatsapp: WhatsApp, limits: Limits | None = None) -> None:
         self.whatsapp = whatsapp
+        self._limits = limits or Limits(whatsapp)
         self._happenings = Happenings(whatsapp)
         self._notices = Notices(whatsapp, self._each)
 
@@ -341,6 +350,22 @@ class Phone:
 
         return self._each(phone, block)
 
+    def timelock(
+        self,
+        phone: str = PHONE,
+        way: Way = "refuse",
+        *,
+        seconds: float | None = None,
+        undated: bool = False,
+        over: bool = False,
+    ) -> dict[str, Any]:
+        """First contacts of the account are refused or dropped, until ``over``. Its browsers are told:
+        the end after ``seconds``, or that there is one (``undated``), or nothing."""
+        if over:
+            return self._limits.lock(phone, None)
+        named = 0.0 if undated else None if seconds is None else time.time() + seconds
+        return self._limits.lock(phone, Lock(way, named))
+
     def _each(self, phone: str, act: Callable[[Device], None]) -> dict[str, Any]:
         devices = self.whatsapp.linked(phone)
         for device in devices:
@@ -383,6 +408,10 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
     "ghost": (Request, lambda p, r: p.ghost(r.phone)),
     "reload": (Request, lambda p, r: p.reload(r.phone)),
     "modal": (Request, lambda p, r: p.modal(r.phone)),
+    "timelock": (
+        Timelock,
+        lambda p, r: p.timelock(r.phone, r.way, seconds=r.seconds, undated=r.undated, over=r.over),
+    ),
     "block": (BlockAccount, lambda p, r: p.block(r.phone, r.kind)),
 }
 

@@ -80,6 +80,14 @@ def _add_ciphertexts(
     )
 
 
+def _add_timelock(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    lock = command("timelock", "refuse first contacts of the account")
+    lock.add_argument("--way", choices=["refuse", "drop"], help="drop: without any answer")
+    lock.add_argument("--seconds", type=float, help="its browsers are told this end")
+    lock.add_argument("--undated", action="store_true", help="they are told of it, and of no end")
+    lock.add_argument("--over", action="store_true", help="first contacts are taken again")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="waguard phone", description=__doc__)
     common = _Parser(add_help=False)
@@ -135,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     update.add_argument("--over", action="store_true", help="there is none any more")
     for name, text in NOTICES.items():
         command(name, text)
+    _add_timelock(command)
     block = command("block", "turn the account's browsers away, NONE to end it")
     block.add_argument(
         "kind",

@@ -29,6 +29,9 @@ class Policy:
     """Page modules appear this much later than the rest (a cold load)."""
     slow_part: Literal["core", "rest"] = "core"
     """core: nearly all are late. rest: Socket, Stream, Conn, Cmd, Msg exist, others that wa-js needs are late."""
+    factories: dict[str, float] = field(default_factory=dict)
+    """Id of a module → seconds from the load of a page until it can be had, negative: never. It is
+    registered from the start (wa-js#3496, #3640); the page itself waits for what it needs."""
     block_headless: bool = True
     """A user agent with HeadlessChrome gets the unsupported-browser page."""
     qr_first_lifetime: Seconds = 60.0
@@ -43,6 +46,8 @@ class Policy:
     """Each connection of a page is told of a newer version: a reload does not bring it."""
     ghosts: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many log-ins to come are never answered, and the page takes that for a connection under way."""
+    codes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """So many requests for pairing codes to come are granted, then they are answered 429; None: all."""
     sync: Seconds = 0.3
     """How long the stream is SYNCING after a pairing."""
     history: bool = True

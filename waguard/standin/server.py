@@ -21,6 +21,7 @@ from typing import Self
 from aiohttp import web
 
 from waguard.standin.certificate import make_certificate
+from waguard.standin.limits import Limits
 from waguard.standin.link import MAX_STANZA, PageLink
 from waguard.standin.phone import Phone, phone_app
 from waguard.standin.policy import Policy
@@ -45,7 +46,8 @@ class StandIn:
     def __init__(self, port: int = 0, phone_port: int = 0, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self.whatsapp = WhatsApp(self.policy)
-        self.phone = Phone(self.whatsapp)
+        self.limits = Limits(self.whatsapp)
+        self.phone = Phone(self.whatsapp, self.limits)
         self._ports = (port, phone_port)
         self._runners: list[web.AppRunner] = []
         self._sockets: set[web.WebSocketResponse] = set()
@@ -142,6 +144,7 @@ class StandIn:
             "version": VERSION,
             "slow_modules": policy.slow_modules,
             "slow_part": policy.slow_part,
+            "factories": policy.factories,
             "reconnect_delay": policy.reconnect_delay,
             "reconnect_max": policy.reconnect_max,
             "lids": policy.lids,
@@ -175,7 +178,7 @@ class StandIn:
         await ws.prepare(request)
         self._sockets.add(ws)
         try:
-            await PageLink(self.whatsapp, ws).serve()
+            await PageLink(self.whatsapp, self.limits, ws).serve()
         finally:
             self._sockets.discard(ws)
         return ws

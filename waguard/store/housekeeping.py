@@ -11,7 +11,8 @@ from waguard.config import Media as MediaKeeping
 from waguard.config import Retention
 from waguard.host.media import MediaFolder
 from waguard.policy.incidents import needed_since
-from waguard.ports import MessageStore, OutboxStore, Store
+from waguard.policy.undecryptable import KNOWN_FOR
+from waguard.ports import Ages, MessageStore, OutboxStore, Store
 
 AT_ONCE: Final = 500  # rows a transaction
 PAGES: Final = 1_000  # given back a transaction, 4 MB as a rule …
@@ -21,30 +22,31 @@ _INCREMENTAL: Final = 2
 _DAY: Final = 86_400.0  # s
 
 
-async def tidy_messages(messages: MessageStore, keep: Retention, now: float) -> int:
-    """Delete what is older than ``keep`` says; ``now`` in unix time. How many rows."""
+async def tidy_messages(messages: MessageStore, keep: Retention, ages: Ages) -> int:
+    """Delete what is older than ``keep`` says. How many rows."""
     count = 0
     while gone := await messages.tidy(
-        inbox_before=now - keep.inbox_days * _DAY,
-        told_before=now - max(keep.inbox_days, keep.outbox_days) * _DAY,
-        dead_before=now - keep.dead_days * _DAY,
+        inbox_before=ages.ago(keep.inbox_days * _DAY),
+        told_before=ages.ago(max(keep.inbox_days, keep.outbox_days) * _DAY),
+        dead_before=ages.ago(keep.dead_days * _DAY),
+        undecryptable_before=ages.ago(KNOWN_FOR),
         limit=AT_ONCE,
     ):
         count += gone
     return count
 
 
-async def tidy_outbox(outbox: OutboxStore, keep: Retention, now: float) -> int:
+async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
     """The same of what was sent, refused or cancelled."""
-    before, count = now - keep.outbox_days * _DAY, 0
+    before, count = ages.ago(keep.outbox_days * _DAY), 0
     while gone := await outbox.tidy(before=before, limit=AT_ONCE):
         count += gone
     return count
 
 
-async def tidy_audit(store: Store, keep: Retention, now: float) -> int:
+async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
     """The same of the audit trail. What an open incident tells of is kept, however old it is."""
-    oldest, count = now - keep.audit_days * _DAY, 0
+    oldest, count = ages.ago(keep.audit_days * _DAY), 0
     known = {row.session_id for row in await store.sessions()}
     for session_id in await store.audited(before=oldest):
         before = oldest
@@ -57,10 +59,12 @@ async def tidy_audit(store: Store, keep: Retention, now: float) -> int:
 
 
 async def tidy_media(
-    files: MediaFolder, messages: MessageStore, keep: MediaKeeping, now: float
+    files: MediaFolder, messages: MessageStore, keep: MediaKeeping, ages: Ages
 ) -> int:
     """The same of received files, but of those whose webhooks still wait. How many files."""
-    limits: dict[str, Any] = {"keep_for": keep.keep_days * _DAY, "size_limit": keep.limit << 20}
+    keep_for = keep.keep_days * _DAY
+    limits: dict[str, Any] = {"keep_for": keep_for, "size_limit": keep.limit << 20}
+    now = ages.ago(keep_for) + keep_for
     spared: Collection[str] = ()
     if await asyncio.to_thread(files.expired, now=now, **limits):
         spared = await messages.files_awaited()

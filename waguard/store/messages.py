@@ -32,7 +32,7 @@ from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Gr
 from waguard.policy.identity import People
 from waguard.policy.inbox import Kind, Received
 from waguard.policy.media import names_in
-from waguard.policy.undecryptable import EXPIRED, KNOWN_FOR, Waiting
+from waguard.policy.undecryptable import EXPIRED, Waiting
 from waguard.ports import (
     GLOBAL,
     DeadLetter,
@@ -524,19 +524,27 @@ class SqlMessages:
             return bool(gone.rowcount)
 
     async def tidy(
-        self, *, inbox_before: float, told_before: float, dead_before: float, limit: int
+        self,
+        *,
+        inbox_before: float,
+        told_before: float,
+        dead_before: float,
+        undecryptable_before: float,
+        limit: int,
     ) -> int:
         own = INBOX.c
         too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
         count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
         # those of sessions that nobody supervises; what is supervised was given up before
-        forsaken = self._wall() - KNOWN_FOR
-        count += len(await self.give_up(EXPIRED, before=forsaken, limit=limit))
+        count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
         may_go &= ~undecryptable.IS_REMEMBERED
         for column, old in (
             (own.id, and_(own.stored_at < inbox_before, may_go)),
-            (UNDECRYPTABLE.c.id, ~undecryptable.WAITS & (UNDECRYPTABLE.c.since < forsaken)),
+            (
+                UNDECRYPTABLE.c.id,
+                ~undecryptable.WAITS & (UNDECRYPTABLE.c.since < undecryptable_before),
+            ),
             (DELIVERIES.c.id, _DEAD & (DELIVERIES.c.died_at < dead_before)),
             (READERS.c.id, READERS.c.at < inbox_before),
             (NUMBERS.c.id, NUMBERS.c.asked_at < inbox_before),

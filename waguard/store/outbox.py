@@ -270,6 +270,8 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
             values["error"] = storable(move.error, ERROR_LIMIT)
         if move.ack is not None:
             values["ack"] = move.ack
+        if move.queued:
+            values |= {"queued": True, "expires_at": None}
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
         step = _STEPS[move.state]

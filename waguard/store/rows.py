@@ -46,6 +46,7 @@ def rows(layout: Layout) -> Select[Any]:
         SESSIONS.c.displaced_phone,
         SESSIONS.c.removed_at,
         SESSIONS.c.unpaired,
+        SESSIONS.c.limits,
     ).select_from(accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == accounts.c.session_id))
 
 
@@ -82,4 +83,5 @@ def session_row(row: Row[Any]) -> SessionRow:
         priority=row.priority,
         removed_at=row.removed_at,
         unpaired=bool(row.unpaired),
+        limits=row.limits,
     )

@@ -29,14 +29,15 @@ from waguard.store.work import Work
 
 T = TypeVar("T")
 
+OPENING = 300.0  # s for the migrations, once the database has answered
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
 
 class SqlStore:
     """``ports.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
 
-    Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up
-    a silent connection, with an answer or with ``DatabaseUnavailableError``. Raises ``ConfigError`` for a URL that is not supported.
+    Every call but ``open`` ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to
+    give up a silent connection, with an answer or with ``DatabaseUnavailableError``. Raises ``ConfigError`` for a URL that is not supported.
     """
 
     def __init__(
@@ -64,10 +65,13 @@ class SqlStore:
             return
         try:
             async with self._answering():
-                self._engines = connect(self._url, busy_timeout=self._busy_timeout)
-                async with self._engines.writer.begin() as connection:
-                    await connection.run_sync(_bring_up_to_date)
-                    layout = await connection.run_sync(reflect)
+                self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
+                async with engines.writer.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+            # what is cut off is rolled back: on a busy machine it would never come to an end
+            async with answering(self._name, within=OPENING), engines.writer.begin() as connection:
+                await connection.run_sync(_bring_up_to_date)
+                layout = await connection.run_sync(reflect)
         except BaseException:
             await self.close()
             raise
@@ -174,6 +178,11 @@ class SqlStore:
         async with self._writing() as work:
             if session := await work.take_ours(session_id):
                 await work.update(session, {"last_activity_at": work.now})
+
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        async with self._writing() as work:
+            if session := await work.take_ours(session_id):
+                await work.want(session, up=session.row.desired_up, limits=limits)
 
     async def soft_delete(self, session_id: str) -> None:
         async with self._writing() as work:

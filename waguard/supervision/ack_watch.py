@@ -46,16 +46,25 @@ class AckWatch:
         """Its worker was replaced for sends without an ack, and none of any send has come since."""
         self._in_vain_proved = False
         """So the page has confirmed since then."""
+        self._excusable: set[str] = set()
+        """First contacts: WhatsApp drops some of them without a word, also where all else is well."""
+        self._proved_at: float | None = None
+        """When a send was acknowledged last."""
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
         self.curable: Late | None = None
         """Those of them that no replacement has met yet: what outlived one, outlives the next."""
 
-    def sent(self, message_id: str, at: float) -> None:
-        """The page has it, the server has not acknowledged it."""
+    def sent(self, message_id: str, at: float, *, first_contact: bool = False) -> None:
+        """The page has it, the server has not acknowledged it. A first contact counts only as long as
+        nothing that was sent is acknowledged after it."""
+        if first_contact and self._proved_at is not None and self._proved_at > at:
+            return
         self._sent_at[message_id] = at
+        if first_contact:
+            self._excusable.add(message_id)
         while len(self._sent_at) > REMEMBERED:
-            self._sent_at.popitem(last=False)
+            self._excusable.discard(self._sent_at.popitem(last=False)[0])
 
     def acknowledged(self, ids: Iterable[str] = ()) -> None:
         """The server, or a refusal of its, has spoken."""
@@ -64,12 +73,16 @@ class AckWatch:
         # receipts of older messages come also where nothing goes out
         if not ids or not self._sent_at.keys().isdisjoint(ids):
             self._unhelped = self._in_vain_proved = False
+            self._proved_at = self._acked_at
+            ids = (*ids, *self._excusable)
+            self._excusable.clear()
         for message_id in ids:
             self._sent_at.pop(message_id, None)
 
     def forget(self) -> None:
         """It is another pairing: nothing of the last one is sent any more."""
         self._sent_at.clear()
+        self._excusable.clear()
         self._told.clear()
         self._unhelped = self._in_vain_proved = False
 

@@ -39,16 +39,16 @@ DAY: Final = 86_400.0  # s
 
 
 class Intake:
-    """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, ``active`` is told of
-    each message; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
-    remembered."""
+    """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
+    page's whether it refused them; ``active`` is told of each message; ``begin`` runs what takes time
+    as a task. ``undecryptable`` are the messages that are remembered."""
 
     def __init__(
         self,
         around: Surroundings,
         ledger: Ledger,
         *,
-        acked: Callable[[Iterable[str]], None],
+        acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
         publish: Callable[..., None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
@@ -101,7 +101,7 @@ class Intake:
                 return self._message(it, event.at)
             case Ack() as ack:
                 if ack.ack:
-                    self._acked(ack.ids)
+                    self._acked(ack.ids, ack.ack < 0)
                 news = self._order.forward(ack)
                 return translate.acks(row, news, event.at) if news else ()
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:
@@ -148,7 +148,7 @@ class Intake:
                 self._publish(told.event, told.data, stored=True)
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
-            self._acked(acked)
+            self._acked(acked, None)
         if any(received.kind is Kind.MESSAGE for received in news):
             self._touch()
 
@@ -169,10 +169,13 @@ class Intake:
     async def missed(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""
         kept_for = self._around.config().retention.inbox_days * DAY
-        now = self._around.clock.wall()
-        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=now - LOOK_BACK)
+        oldest = self._around.ages.ago(min(kept_for, LOOK_BACK))
+        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=oldest)
         since, floor = missed_since(
-            newest, paired_at=credentials.paired_at(profile), kept_for=kept_for, now=now
+            newest,
+            paired_at=credentials.paired_at(profile),
+            oldest=oldest,
+            now=self._around.clock.wall(),
         )
         people = await self._around.inbox.people(self._ledger.row.session_id)
         return CatchUp(since=by_alias(since, people), floor=floor)

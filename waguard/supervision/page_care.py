@@ -7,6 +7,7 @@ whose worker is just being replaced stays, for nothing is known of it meanwhile.
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from waguard.policy.first_contacts import Pause
 from waguard.policy.link import Link
 from waguard.policy.page_care import (
     COVERED_LIMIT,
@@ -45,6 +46,8 @@ class Seen:
     """Messages that could not be decrypted for long, in words."""
     undecryptable_since: float | None = None
     """Unix time."""
+    first_contacts: Pause | None = None
+    """Why they pause."""
 
 
 class Steps(Protocol):
@@ -89,6 +92,7 @@ class PageCare:
         self._look_at_link(seen)
         self._look_at_passkey(seen)
         self._look_at_dialog(seen)
+        self._look_at_first_contacts(seen.first_contacts)
         self._say(Kind.ACKS_IN_VAIN, seen.acks_in_vain)
         self._say(Kind.UNDECRYPTABLE, seen.undecryptable, since=seen.undecryptable_since)
 
@@ -161,10 +165,16 @@ class PageCare:
             self._say(Kind.PASSKEY_REQUIRED, None)
             return
         left = until - self._clock.wall()
-        self._say(Kind.PASSKEY_REQUIRED, passkey_words(until), expires_in=max(0.0, left))
+        self._say(Kind.PASSKEY_REQUIRED, passkey_words(until), until=until)
         if on_passkey(left=left) is Step.RELOAD and self._passkey_reloaded != until:
             self._passkey_reloaded = until
             self._steps.reload("nobody showed the passkey in its time")
+
+    def _look_at_first_contacts(self, pause: Pause | None) -> None:
+        if pause is None:
+            self._say(Kind.FIRST_CONTACTS_PAUSED, None)
+        else:
+            self._say(Kind.FIRST_CONTACTS_PAUSED, str(pause), since=pause.since, until=pause.until)
 
     def _look_at_dialog(self, seen: Seen) -> None:
         now = self._clock.monotonic()
@@ -182,9 +192,10 @@ class PageCare:
         kind: Kind,
         message: str | None,
         *,
-        expires_in: float | None = None,
         since: float | None = None,
+        until: float | None = None,
     ) -> None:
+        """``since`` and ``until`` in unix time, where they are known."""
         before = self._found.get(kind)
         if message is None:
             if self._found.pop(kind, None):
@@ -192,6 +203,7 @@ class PageCare:
             return
         if before is None:
             self._steps.note(str(kind), reason=message)
-        if since is None:
-            since = before.since if before else self._clock.wall()
-        self._found[kind] = Condition(kind, message, since, expires_in)
+        now = self._clock.wall()
+        since = since or (before.since if before else now)
+        left = None if until is None else max(0.0, until - now)
+        self._found[kind] = Condition(kind, message, since, left, until)

@@ -7,8 +7,9 @@ What the database is told is ``ledger.py``'s.
 
 import asyncio
 import contextlib
+import functools
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
 from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
 from waguard.policy.link import Link
+from waguard.policy.outbox import number_of
 from waguard.policy.page_care import STUCK, passkey_words
 from waguard.policy.recycle import Size
 from waguard.policy.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
@@ -51,6 +53,7 @@ from waguard.supervision.admission import say_held_back
 from waguard.supervision.faults import Faults
 from waguard.supervision.intake import Intake
 from waguard.supervision.ledger import Ledger
+from waguard.supervision.limits import Limits
 from waguard.supervision.page_care import PageCare, Seen
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.undecryptable import Undecryptable
@@ -140,6 +143,14 @@ class Session:
             note=self.note,
         )
         self.care = PageCare(around.clock, self)
+        self.limits = Limits(
+            row.session_id,
+            row.limits,
+            around.clock,
+            phone=lambda: number_of(self.phone),
+            write=functools.partial(around.store.keep_limits, row.session_id),
+            moved=self._move,
+        )
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
         self.left = row.removed_at is not None
@@ -162,24 +173,22 @@ class Session:
         )
         self.undecryptable = Undecryptable(
             row.session_id,
-            around.clock,
-            around.undecryptable,
+            around,
             reread=self._reread,
-            config=lambda: around.config().inbox,
             paired_at=self._paired_at,
             note=self.note,
         )
         self._intake = Intake(
             around,
             self._ledger,
-            acked=self.acks.acknowledged,
+            acked=self._acked,
             active=self._be_active,
             publish=self._publish,
             begin=self._task,
             undecryptable=self.undecryptable,
         )
-        self._task(self._ledger.rows(), "row")
-        self._task(self._ledger.trail(), "trail")
+        for keep in (self._ledger.rows, self._ledger.trail, self.limits.keep):
+            self._task(keep(), keep.__name__)
         around.fleet.join(row.session_id, self)
 
     # ---- what others ask ----
@@ -404,15 +413,17 @@ class Session:
         return True
 
     async def call(self, call: protocol.Call) -> protocol.Sent | protocol.Value:
-        """Have the worker do it now. Raises ``UnavailableError`` when there is none."""
+        """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
+        no more of it for now."""
         if self._link is None:
             raise UnavailableError(f"Session not ready: it is {self.state}", retry_after=2)
         self._calls += 1
         began = self._around.clock.monotonic()
         try:
-            outcome = await self._link.call(call)
+            outcome = await self.limits.call(self._link, call)
         except UnacknowledgedError as error:
-            self.acks.sent(str(error.value), began)
+            message_id = str(error.value)
+            self.acks.sent(message_id, began, first_contact=self.limits.is_silent(message_id))
             raise
         else:
             if isinstance(outcome, protocol.Sent):
@@ -423,8 +434,9 @@ class Session:
             self._busy_at = self._around.clock.monotonic()
 
     async def written(self) -> None:
-        """Wait until the database has the newest verdict and every audit entry."""
-        while self.row_pending or self._ledger.unrecorded:
+        """Wait until the database has the newest verdict, every audit entry, and what WhatsApp grants no
+        more of."""
+        while self.row_pending or self._ledger.unrecorded or self.limits.pending:
             await self.moved()
 
     async def forget(self) -> None:
@@ -672,6 +684,7 @@ class Session:
                 acks_in_vain=self.acks.in_vain,
                 undecryptable=self.undecryptable.condition,
                 undecryptable_since=self.undecryptable.since,
+                first_contacts=self.limits.pause,
             )
             self.care.tick(seen)
         elif self.state not in WANTED_UP:
@@ -869,6 +882,8 @@ class Session:
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
+        if self.link is Link.CONNECTED:
+            self.limits.said(report.locked_until)
         shows_code = self.link is Link.QR_PENDING and not self.left  # the end of an unlink
         if report.qr is not None and report.qr != qr_before and shows_code:
             self._publish(
@@ -905,6 +920,11 @@ class Session:
                 await asyncio.sleep(CATCH_UP_RETRY)
             else:
                 return
+
+    def _acked(self, ids: Iterable[str], refused: bool | None) -> None:  # noqa: FBT001 - a callback
+        self.acks.acknowledged(ids)
+        if refused is not None:
+            self.limits.answered(ids, refused=refused)
 
     def _acks_since(self) -> float | None:
         network = self._around.fleet.network_since

@@ -759,6 +759,11 @@ class Supervisor:
         """See ``ports.Sessions``."""
         await self._usable(session_id, SENDING, wait, hoping=hoping)
 
+    def first_contacts_pause(self, session_id: str) -> float:
+        """See ``ports.Sessions``."""
+        session = self._sessions.get(session_id)
+        return session.limits.paused_for if session else 0.0
+
     async def _usable(
         self, session_id: str, needs: Needs, wait: float, *, hoping: bool = False
     ) -> Session:

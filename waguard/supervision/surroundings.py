@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from waguard.config import Config
-from waguard.ports import Clock, Inbox, Meter, Spawn, Store, Undecryptables
+from waguard.ports import Ages, Clock, Inbox, Meter, Spawn, Store, Undecryptables
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -23,6 +23,7 @@ class Surroundings:
     spawn: Spawn
     bus: Bus
     clock: Clock
+    ages: Ages
     admission: Admission
     fleet: Fleet
     meter: Meter

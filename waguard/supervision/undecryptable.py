@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard import config
 from waguard.errors import WaguardError
 from waguard.policy.backfill import deferral
 from waguard.policy.inbox import Kind, Received
@@ -30,7 +29,7 @@ from waguard.policy.undecryptable import (
     stem_of,
     words,
 )
-from waguard.ports import Clock, Undecryptables
+from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Reread, Sent, Value
 
 NAMED: Final = 20  # ids in an entry of the trail
@@ -45,19 +44,17 @@ class Undecryptable:
     def __init__(
         self,
         session_id: str,
-        clock: Clock,
-        store: Undecryptables,
+        around: Surroundings,
         *,
         reread: Callable[[Reread], Awaitable[Sent | Value]],
-        config: Callable[[], config.Inbox],
         paired_at: Callable[[], float | None],
         note: Callable[..., None],
     ) -> None:
         self._session = session_id
-        self._clock = clock
-        self._store = store
+        self._around = around
+        self._clock = around.clock
+        self._store = around.undecryptable
         self._reread = reread
-        self._config = config
         self._paired_at = paired_at
         self._note = note
         self._waiting: list[Waiting] = []
@@ -79,9 +76,14 @@ class Undecryptable:
         return self._waiting[0].since if self._waiting else None
 
     @property
+    def _age(self) -> float:
+        """Seconds for which the oldest has been remembered."""
+        return self._around.ages.age(self._waiting[0].since) if self._waiting else 0.0
+
+    @property
     def condition(self) -> str | None:
         """In words, when a person should know of it."""
-        return words(self.count) if advice_is_due(self._waiting, self._clock.wall()) else None
+        return words(self.count) if advice_is_due(self._age) else None
 
     def knows(self, message_id: str) -> bool:
         """Whether this message may be one of them, under whatever id."""
@@ -115,14 +117,14 @@ class Undecryptable:
         now = self._clock.monotonic()
         if self._busy or now < self._not_before:
             return
-        if self._is_stale or expired(self._waiting, self._clock.wall()) or self._is_due(now):
+        if self._is_stale or expired(self._age) or self._is_due(now):
             self._busy = True
             begin(self._work(), "undecryptable")
 
     def _is_due(self, now: float) -> bool:
         if self._connected_at is None or not self._waiting or now < self._deferred_until:
             return False
-        last, interval = self._looked_up_at, self._config().undecryptable_interval
+        last, interval = self._looked_up_at, self._around.config().inbox.undecryptable_interval
         return now >= next_due(last, connected_at=self._connected_at, interval=interval)
 
     async def _work(self) -> None:
@@ -143,12 +145,12 @@ class Undecryptable:
             self._busy = False
             if not is_done:
                 self._is_stale = True
-                pause = min(RETRY, self._config().undecryptable_interval)
+                pause = min(RETRY, self._around.config().inbox.undecryptable_interval)
                 self._not_before = self._clock.monotonic() + pause
 
     def _defer(self) -> bool:
         """Whether no chat is to be read yet: it was paired a moment ago."""
-        quiet = self._config().backfill_after_pairing
+        quiet = self._around.config().inbox.backfill_after_pairing
         left = deferral(self._paired_at(), quiet=quiet, now=self._clock.wall())
         self._deferred_until = self._clock.monotonic() + left
         return left > 0
@@ -168,7 +170,7 @@ class Undecryptable:
             return await self._give_up_some(TOO_MANY, limit=self.count - MOST)
         if not self._waiting:
             return False
-        before = self._clock.wall() - KEPT_FOR
+        before = self._around.ages.ago(KEPT_FOR)
         old = [one.message_id for one in self._waiting if one.since <= before][:GIVEN_UP_AT_ONCE]
         gone = [one for one in old if one in self._gone]
         if gone:

@@ -41,10 +41,10 @@ from waguard.wire.protocol import (
 )
 
 Take = Callable[[Report | Heartbeat | Event], None]
+Heard = Callable[[Sent | Value | Failed], None]
 # beyond the call's own deadline inside the worker: it looks a silent send up before it answers
 REPLY_MARGIN = 10.0  # s
 DEFAULT_DEADLINE = 30.0  # s
-FIRST_CONTACTS_REST = 900  # s; as the hook in the page has it
 KEPT: Final = (
     2_000  # bytes of what could not be read; written out, a byte takes up to four characters
 )
@@ -127,8 +127,11 @@ class WorkerLink:
         """Hang up."""
         self._channel.close()
 
-    async def call(self, call: Call) -> Sent | Value:
-        """Have it done. Raises ``RefusedError``, ``UncertainError``, ``UnavailableError``."""
+    async def call(self, call: Call, heard: Heard | None = None) -> Sent | Value:
+        """Have it done. ``heard`` gets what the worker answered, before any error is raised.
+
+        Raises ``RefusedError``, ``UncertainError``, ``UnavailableError``.
+        """
         if self.ended.is_set():
             raise UnavailableError("the worker is gone", retry_after=5)
         number = next(self._ids)
@@ -144,6 +147,8 @@ class WorkerLink:
             self._waiting.pop(number, None)
         if not isinstance(outcome, Failed) and _meant(outcome) != _meant(call):
             raise _lost(call, "the worker answered something else")
+        if heard is not None:
+            heard(outcome)
         return _result(call, outcome)
 
 
@@ -193,9 +198,8 @@ def _lost(call: Call, why: str) -> WaguardError:
 
 
 def _not_yet(failed: Failed) -> UnavailableError:
-    if failed.kind == "paused":
-        rest = FIRST_CONTACTS_REST
-        return UnavailableError(failed.error, field=failed.field, retry_after=rest)
+    if failed.kind in {"paused", "held", "too_often"}:
+        return UnavailableError(failed.error, field=failed.field, retry_after=5)
     return UnavailableError(f"Session not ready: {failed.error}", retry_after=5)
 
 
@@ -215,7 +219,7 @@ def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
             raise UnacknowledgedError(why, value=message_id)
         case Sent(message_id=message_id, error=error):
             raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
-        case Failed(kind="not_ready" | "paused"):
+        case Failed(kind="not_ready" | "paused" | "held" | "too_often"):
             raise _not_yet(outcome)
         case Failed(kind="refused", error=error, field=field):
             raise RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)

@@ -127,6 +127,8 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     """Refuse a number that has no chat here and no WhatsApp."""
     absent: bool = False
     """It was asked of late: it has none."""
+    hold: bool = False
+    """Send it only where it is no first contact."""
 
 
 class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
@@ -144,6 +146,7 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     mentions: tuple[str, ...] = ()
     first_contact_check: bool = False
     absent: bool = False
+    hold: bool = False
 
 
 class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
@@ -282,6 +285,9 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """A dialog lies over the page."""
     refused: bool = False
     """WhatsApp does not serve its page; ``details`` has what it does instead."""
+    locked_until: At | None = None
+    """Unix time until which WhatsApp takes no first contacts, by its page; 0: it takes them, None: it
+    does not say."""
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
@@ -448,6 +454,8 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     error: Words | None = None
     ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
+    standing: Word | None = None
+    """What its chat was before (``policy.first_contacts.Standing``), where the page said it."""
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
@@ -462,13 +470,15 @@ class Value(Struct, tag="value", frozen=True, kw_only=True):
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
-    """The call was not done; ``kind`` is not_ready, paused (it is a first contact, and there were
-    too many), refused, timeout or error."""
+    """The call was not done; ``kind`` is not_ready, refused, timeout, error, too_often (WhatsApp's
+    429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held."""
 
     kind: Word
     error: Words
     field: Word | None = None
     """Of the request; None: no single one is to blame."""
+    standing: Word | None = None
+    """As ``Sent`` has it."""
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):
@@ -491,6 +501,7 @@ EXIT_BAD_SPEC: Final = 15
 EXIT_PROFILE_HELD: Final = 16
 EXIT_CREDENTIALS_LOST: Final = 17
 EXIT_STORAGE_CLOSED: Final = 18
+EXIT_EXPORTS_MISSING: Final = 19
 
 EXIT_MEANINGS: Final = {
     0: "stopped as told",
@@ -502,5 +513,6 @@ EXIT_MEANINGS: Final = {
     EXIT_BAD_SPEC: "it could not read its instructions",
     EXIT_PROFILE_HELD: "the profile cannot be used for now",
     EXIT_STORAGE_CLOSED: "Chromium gave up the page's storage",
+    EXIT_EXPORTS_MISSING: "wa-js does not find in WhatsApp's page what it needs",
     EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
 }

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from waguard.host import small_file
+from waguard.host.small_file import UnreadableError
 from waguard.worker.browser_process import VERSION, version_of
 
 _ELF: Final = b"\x7fELF"
@@ -15,8 +17,8 @@ async def known_version(executable: Path, notes: Path, timeout: float) -> str | 
     """As ``version_of``; ``notes`` is a private folder, where the answer is kept."""
     note = _note(executable, notes)
     if note is not None:
-        with contextlib.suppress(OSError, ValueError):
-            if VERSION.fullmatch(known := note.read_text()):
+        with contextlib.suppress(OSError, ValueError, UnreadableError):
+            if VERSION.fullmatch(known := small_file.read(note).decode()):
                 return known
     version = await version_of(executable, timeout)
     if note is not None and version is not None:

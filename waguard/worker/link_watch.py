@@ -39,6 +39,8 @@ class LinkWatch:
     covered: bool = False
     refused: bool = False
     """WhatsApp does not serve its page."""
+    locked_until: float | None = None
+    """As ``Reading`` has it."""
     socket: str | None = None
     _was_connected: bool = False
     """With this pairing and this browser."""
@@ -55,6 +57,7 @@ class LinkWatch:
         self.link = self._judge(facts)
         self.details, self.refused = blocked_because(facts), False
         self.update_offered, self.covered = facts.update_offered, facts.covered
+        self.locked_until = reading.locked_until
         self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"
         if found := PHONE.match(reading.me or ""):  # a @lid is no phone number
             self.phone = found[1]

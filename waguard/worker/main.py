@@ -35,6 +35,7 @@ from waguard.wire.protocol import (
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_NOT_STARTED,
     EXIT_CREDENTIALS_LOST,
+    EXIT_EXPORTS_MISSING,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
     EXIT_PAGE_NOT_READY,
@@ -82,7 +83,12 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page import PageUnreachableError, WhatsAppPage
+from waguard.worker.page import (
+    ExportsMissingError,
+    PageUnreachableError,
+    TooOftenError,
+    WhatsAppPage,
+)
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 from waguard.worker.told import KINDS, asked, people, word
 from waguard.worker.unstored import UnstoredEvents
@@ -260,7 +266,7 @@ class SessionWorker:
             try:
                 await self._reach(self._page, self._page.load)
             except WaguardError as error:
-                raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+                raise _not_ready(error) from None
             self._changed.set()
 
     async def _lock_profile(self) -> ProfileLock:
@@ -305,7 +311,7 @@ class SessionWorker:
             self._page_opened.set()
             await self._reach(self._page, self._page.open)
         except WaguardError as error:
-            raise WorkerEndError(EXIT_PAGE_NOT_READY, error.line()) from None
+            raise _not_ready(error) from None
 
     def _hold_messages(self) -> None:
         """Until the daemon has said from when on they are wanted."""
@@ -522,6 +528,9 @@ class SessionWorker:
                 self._changed.set()
             case "loaded":  # by itself, too
                 self._hold_messages()
+            case "unusable":  # it has loaded itself anew: once more, and then the worker ends
+                logger.error("the page is of no use", why=word(told))
+                self._to_reload.set()
             case _:
                 self._changed.set()
 
@@ -552,6 +561,7 @@ class SessionWorker:
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
                 refused=watch.refused,
+                locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,
             )
@@ -574,7 +584,7 @@ class SessionWorker:
                 return await self._send(self._page, call)
             case PairingCode(phone=phone):
                 self._watch.passkey_over()
-                return Value(text=await self._page.pairing_code(phone))
+                return await _pairing_code(self._page, phone)
             case RefreshQr():
                 self._watch.refreshed()
                 self._watch.passkey_over()
@@ -655,6 +665,18 @@ def _unreachable_pause(error: PageUnreachableError, attempt: int) -> float:
         return UNREACHABLE_RETRY[min(attempt, len(UNREACHABLE_RETRY) - 1)]
     jitter = random.random()  # noqa: S311 - no secret
     return pause(attempt, retry_after=error.refusal.retry_after, jitter=jitter)
+
+
+async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:
+    try:
+        return Value(text=await page.pairing_code(phone))
+    except TooOftenError as error:
+        return Failed(kind="too_often", error=error.message)
+
+
+def _not_ready(error: WaguardError) -> WorkerEndError:
+    missing = isinstance(error, ExportsMissingError)
+    return WorkerEndError(EXIT_EXPORTS_MISSING if missing else EXIT_PAGE_NOT_READY, error.line())
 
 
 async def _round_trip(

@@ -20,6 +20,26 @@
   const text = (value) => (value === null || value === undefined ? null : String(value).slice(0, LONGEST));
   const wid = (value) => text(value && value._serialized ? value._serialized : value);
 
+  // What waguard uses of wa-js's exports, by wa-js's names; of those with a | one is enough. WhatsApp
+  // registers its modules long before they can be had (wa-js#3496), so each is really read. On the QR
+  // screen nothing but linking is needed; without the last ones a session still sends and receives.
+  const LINKING = [
+    'Stream', 'Socket', 'Conn', 'Cmd', 'UserPrefs', 'Base64', 'functions.isAuthenticated', 'functions.isRegistered',
+    'multidevice.waSignalStore', 'multidevice.waNoiseInfo', 'multidevice.adv',
+  ];
+  const MESSAGING = [
+    'ChatStore', 'MsgStore', 'ContactStore', 'MsgKey', 'WidFactory', 'ChatModel', 'MsgModel',
+    'functions.findOrCreateLatestChat', 'functions.addAndSendMsgToChat', 'functions.getEphemeralFields',
+    'functions.getSearchContext', 'functions.unixTime', 'functions.msgFindByDirection|functions.msgFindQuery',
+    'lidPnCache|ApiContact',
+  ];
+  const FURTHER = [
+    'functions.queryWidExists', 'functions.genLinkDeviceCodeForPhoneNumber', 'functions.initializeAltDeviceLinking',
+    'MediaPrep', 'OpaqueData',
+  ];
+  const isThere = (path) => attempt(() => path.split('.').reduce((part, name) => part[name], W.whatsapp)) !== null;
+  const missing = (names) => names.filter((name) => !name.split('|').some(isThere));
+
   // Whose LID it is may be known later than the LID, and change: what is new is told, each once.
   const MOST_UNKNOWN = 1_000;
   const numbers = new Map();
@@ -176,34 +196,60 @@
     return isHere ? message : null;
   };
 
-  // Once WhatsApp is asked too often, no new number is asked for, nor written to, for a while. That it
-  // says so with a 429 is assumed.
-  const REST = 900_000; // ms
-  let restsUntil = 0;
-  const hasWhatsApp = async (chat) => {
-    try {
-      const exists = Boolean(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
-      tell('people', { asked: { number: chat, exists } });
-      return exists;
-    } catch (error) {
-      if (/\b429\b|rate-overlimit/.test(`${error?.status} ${error}`)) restsUntil = Date.now() + REST;
-      return true; // only a clear no counts: a server that fails says nothing
-    }
-  };
-  // Why a number must not be written to for the first time; null: it may, or it is not the first time.
+  // WhatsApp's 429: an error of its own kind for pairing codes (wwebjs#3763), assumed for numbers.
+  const isTooOften = (error) =>
+    /\b429\b|rate-?overlimit/i.test(`${error?.status} ${error} ${attempt(() => JSON.stringify(error))}`);
+  // Why a number must not be written to; null: it may. Only a clear no counts: a server that fails says nothing.
   const keepsBack = async (chat, absent) => {
     const names = [chat, lidOf(chat)].filter(Boolean);
     const isKnown = (id) => W.chat.get(id) || W.whatsapp.ContactStore.get(W.util.createWid(id));
     if (!chat.endsWith('@c.us') || names.some((id) => attempt(() => isKnown(id)))) return null;
-    const isTooMuch = () => Date.now() < restsUntil;
     if (absent) return 'no_whatsapp';
-    if (isTooMuch()) return 'asked_too_often';
-    if (!(await hasWhatsApp(chat))) return 'no_whatsapp';
-    return isTooMuch() ? 'asked_too_often' : null;
+    try {
+      const exists = Boolean(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
+      tell('people', { asked: { number: chat, exists } });
+      return exists ? null : 'no_whatsapp';
+    } catch (error) {
+      return isTooOften(error) ? 'asked_too_often' : null;
+    }
+  };
+
+  // What a chat is before a message to it. First: nobody has written there, and the server has taken
+  // nothing for it: a message that it refused makes no acquaintance. That WhatsApp takes those who have
+  // answered for known is read (waha#2185).
+  const NOTES = new Set(['e2e_notification', 'notification', 'notification_template', 'gp2', 'protocol', 'call_log']);
+  const NEWEST = 20;
+  const LOOKED_AT = 1_000; // ms; what takes longer must not keep a message back
+  const byMessages = (messages) => {
+    const written = messages.filter((message) => !NOTES.has(message.type));
+    if (written.some((message) => !message.id.fromMe)) return 'answered';
+    return written.some((message) => message.ack >= 1) ? 'other' : 'first';
+  };
+  const standingOf = async (chat) => {
+    if (!/@(c\.us|lid)$/.test(chat)) return 'other';
+    const names = [chat, lidOf(chat), person(chat)].filter(Boolean);
+    const found = names.map((id) => attempt(() => W.chat.get(id))).find(Boolean);
+    if (!found) return 'first';
+    const loaded = byMessages(attempt(() => found.msgs.getModelsArray()) ?? []);
+    if (loaded !== 'first' || !found.lastReceivedKey) return loaded;
+    const read = W.chat.getMessages(found.id, { count: NEWEST, direction: 'before' }).then(byMessages, () => 'other');
+    return Promise.race([read, new Promise((done) => setTimeout(done, LOOKED_AT, 'other'))]);
+  };
+
+  // Until when WhatsApp locks first contacts, in unix seconds; 0: they are not locked, null: this page does
+  // not say. Read: where it notes that, and its end in ms.
+  const lockedUntil = async () => {
+    const { REACHOUT_TIMELOCK_IDB_KEY: key } = W.loader.moduleRequire('WAWebReachoutTimelockUtils');
+    const noted = await W.loader.moduleRequire('WAWebUserPrefsIndexedDBStorage').userPrefsIdb.get(key);
+    const ends = Math.floor(Number(noted?.time_enforcement_ends ?? 0) / 1000);
+    return ends * 1000 > Date.now() ? ends : 0;
   };
 
   // What wa-js does not see before it transmits: why the message must not go out, else its options.
-  const prepare = async (chat, { quotedMsg, firstContactCheck, absent, ...options }) => {
+  const prepare = async (chat, { quotedMsg, firstContactCheck, absent, hold, ...options }) => {
+    const standing = await standingOf(chat);
+    say('standing', { id: options.messageId, standing });
+    if (hold && standing === 'first') return { refused: 'held' };
     if (firstContactCheck) {
       const patience = new Promise((done) => setTimeout(done, firstContactCheck, null));
       const refused = await Promise.race([keepsBack(chat, absent), patience]);
@@ -225,6 +271,10 @@
 
   window.__waguard = {
     wpp: W,
+    unresolved() {
+      const isSignedIn = attempt(() => W.conn.isAuthenticated()) === true;
+      return { needed: missing(isSignedIn ? [...LINKING, ...MESSAGING] : LINKING), further: missing(FURTHER) };
+    },
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};
       const authenticated = attempt(() => W.conn.isAuthenticated());
@@ -243,6 +293,7 @@
         code: text(code && code.fullCode),
         update: attempt(() => W.conn.needsUpdate()) === true,
         covered: document.querySelector('[aria-modal="true"]') !== null,
+        locked: authenticated ? await lockedUntil().catch(() => null) : null,
         me,
       };
     },
@@ -303,7 +354,10 @@
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));
     },
-    pairingCode: (phone) => W.conn.genLinkDeviceCodeForPhoneNumber(phone),
+    pairingCode: (phone) => W.conn.genLinkDeviceCodeForPhoneNumber(phone).catch((error) => {
+      if (isTooOften(error)) return { refused: 'too_often' };
+      throw error;
+    }),
     refreshQr: () => W.conn.refreshQR(),
     unlink: () => W.conn.logout(),
     takeover: () => W.whatsapp.Socket.takeover(),

@@ -5,10 +5,15 @@ modules exist says *injected* and never *ready*. So after each load event: wait 
 modules exist (or a deadline), evaluate wa-js and the hook; not ready after a while → evaluate
 again, which recovers it → reload → give up. WhatsApp reloads itself on a logout, hence after
 *each* load event.
+
+*Ready* proves little, too: a module may be registered long before it can be had, and wa-js keeps in
+mind what it did not find until another one is registered (wa-js#3640). So what waguard uses is resolved
+before the page is called ready, and a fresh wa-js looks for what is missing.
 """
 
 import asyncio
 import base64
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +35,7 @@ from waguard.worker.devtools import (
     PageSession,
 )
 from waguard.worker.load_watch import LoadWatch
-from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ack, moment, word
+from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
@@ -43,6 +48,11 @@ CALL_DEADLINE: Final = 15.0  # s; for calls that have no deadline of their own
 MEDIA_DEADLINE: Final = 15.0  # s
 CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 INJECTIONS: Final = 2
+RESOLVE_DEADLINE: Final = 16.0  # s for wa-js to find in the page what waguard uses of it
+LOOK_AGAIN: Final = (0.25, 0.5, 1.0, 2.0)  # s before each further injection; the last one repeats
+NAMED_AT_MOST: Final = 10  # exports in one message
+NAMES_LIMIT: Final = 100
+STANDINGS_AT_MOST: Final = 100  # a session has fewer sends at a time
 LOADS: Final = 2
 
 _LOOK_EVERY: Final = 20  # ms, inside the page
@@ -63,6 +73,18 @@ class PageNotReadyError(WaguardError):
     """WhatsApp's page did not become usable; the message says how far it came."""
 
 
+class ExportsMissingError(PageNotReadyError):
+    """wa-js cannot resolve what waguard uses of it: it does not fit this version of WhatsApp Web."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+        named = ", ".join(names[:NAMED_AT_MOST])
+        super().__init__(
+            f"wa-js cannot resolve {named}{more} in this version of WhatsApp Web",
+            remedy="look for a newer wa-js (whatsapp.wajs)",
+        )
+
+
 class NotTransmittedError(WaguardError):
     """Nothing was sent: the same may safely be tried again."""
 
@@ -77,13 +99,17 @@ class PageLoadingError(EvaluationError):
 
 
 class NotSendableError(WaguardError):
-    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, or
-    no_chat with the page's error."""
+    """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, held,
+    or no_chat with the page's error."""
 
     def __init__(self, reason: str, why: str | None = None) -> None:
         super().__init__(f"the page refused: {reason}")
         self.reason = reason
         self.why = why
+
+
+class TooOftenError(WaguardError):
+    """WhatsApp was asked too often (429)."""
 
 
 class PageUnreachableError(WaguardError):
@@ -103,6 +129,16 @@ class Reading:
     code: str | None
     me: str | None
     """The linked account as a wid (``<digits>@c.us``)."""
+    locked_until: float | None = None
+    """Unix time until which WhatsApp takes no first contacts, 0: it does; None: the page does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """wa-js's exports that are not there: those without which nothing works, and further ones."""
+
+    needed: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +162,10 @@ class WhatsAppPage:
         self._tell = tell
         self._injection: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loading = False
+        """Somebody waits for it to become ready."""
+        self._standings: dict[str, str] = {}
+        """Of the chats of sends under way, by the message's id."""
 
     async def open(self) -> None:
         """Navigate and wait until wa-js is ready; once on each object, ``load`` after it.
@@ -140,20 +180,20 @@ class WhatsAppPage:
 
     async def load(self) -> None:
         """Navigate, and again where it did not become ready; raises as ``open``."""
+        self._loading = True
         watch = LoadWatch()
-        async with watch.watching(self._session):
-            await self._load(watch)
+        try:
+            async with watch.watching(self._session):
+                await self._load(watch)
+        finally:
+            self._loading = False
 
     async def _load(self, watch: LoadWatch) -> None:
         for load in range(1, LOADS + 1):
-            if self._ready.done():  # of the page before
+            if self._ready.done():  # of the page that is there now
                 self._ready = asyncio.get_running_loop().create_future()
             try:
-                await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
-                if (status := watch.answers.status) and status >= REFUSED:
-                    raise PageNotReadyError(f"HTTP status {status}")  # noqa: TRY301
-                async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
-                    await asyncio.shield(self._ready)
+                await self._navigate(watch)
             except NavigationError as error:
                 if error.reason.startswith("net::"):
                     raise PageUnreachableError(error.message) from None
@@ -162,13 +202,20 @@ class WhatsAppPage:
                 if refused := refusal(watch.answers):
                     self._session.post("Page.stopLoading")  # what hangs keeps its connections
                     raise PageUnreachableError(refused.message, refused) from None
+                why = str(error) or f"{self._url} did not finish loading"
                 if load == LOADS:
-                    raise PageNotReadyError(
-                        str(error) or f"{self._url} did not finish loading"
-                    ) from None
-                logger.warning("page not ready, loading it again", why=str(error))
+                    known = isinstance(error, PageNotReadyError)
+                    raise (error if known else PageNotReadyError(why)) from None
+                logger.warning("page not ready, loading it again", why=why)
             else:
                 return
+
+    async def _navigate(self, watch: LoadWatch) -> None:
+        await self._session.navigate(self._url, timeout=NAVIGATION_DEADLINE)
+        if (status := watch.answers.status) and status >= REFUSED:
+            raise PageNotReadyError(f"HTTP status {status}")
+        async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
+            await asyncio.shield(self._ready)
 
     def close(self) -> None:
         """Stop injecting."""
@@ -182,7 +229,18 @@ class WhatsAppPage:
         except (ValueError, LookupError, TypeError, RecursionError):
             logger.error("the page told something odd", characters=len(payload))
             return
-        self._tell(kind, data)
+        if kind == "standing":
+            self._note_standing(data)
+        else:
+            self._tell(kind, data)
+
+    def _note_standing(self, told: Any) -> None:
+        told = told if isinstance(told, dict) else {}
+        message_id, standing = word(told.get("id"), ID_LIMIT), word(told.get("standing"))
+        if message_id and standing:
+            self._standings[message_id] = standing
+            while len(self._standings) > STANDINGS_AT_MOST:
+                del self._standings[next(iter(self._standings))]
 
     def _on_load(self) -> None:
         self._tell("loaded", None)
@@ -195,24 +253,51 @@ class WhatsAppPage:
     async def _inject(self, ready: asyncio.Future[None]) -> None:
         try:
             await self._wait(_MODULES, MODULES_DEADLINE)
-            for injection in range(1, INJECTIONS + 1):
-                await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
-                await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
-                self._tell("settling", None)
-                if await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE):
-                    # again: only a ready wa-js has every part that the hook needs
-                    await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
-                    ready.set_result(None)
-                    self._tell("changed", "injected")
-                    return
-                logger.warning("wa-js injected but not ready", injection=injection)
-            raise PageNotReadyError(f"wa-js did not become ready on {self._url}")  # noqa: TRY301
+            await self._make_usable()
+            ready.set_result(None)
+            self._tell("changed", "injected")
         except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:
+            known = isinstance(error, PageNotReadyError)
             if not ready.done():
-                ready.set_exception(PageNotReadyError(str(error)))
+                ready.set_exception(error if known else PageNotReadyError(str(error)))
                 ready.exception()  # whoever waits has seen it; nobody may wait
-        except DevToolsError as error:  # another document has come: its load event follows
-            logger.debug("injection ended with its document", why=str(error))
+            if known and not self._loading:  # else it is on its way elsewhere, and is loaded again
+                self._tell("unusable", str(error))
+
+    async def _make_usable(self) -> None:
+        """Inject until wa-js is ready, and has what waguard uses of it."""
+        end = time.monotonic() + RESOLVE_DEADLINE
+        for injection in itertools.count(1):
+            await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
+            await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+            self._tell("settling", None)
+            is_ready = await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE)
+            if is_ready:
+                # again: only a ready wa-js has every part that the hook needs
+                await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
+            missing = await self._unresolved()
+            if is_ready and not missing.needed and (not missing.further or injection > INJECTIONS):
+                if missing.further:
+                    logger.warning("wa-js lacks some exports", names=", ".join(missing.further))
+                return
+            logger.warning(
+                "wa-js injected but not usable",
+                injection=injection,
+                ready=is_ready,
+                missing=", ".join([*missing.needed, *missing.further][:NAMED_AT_MOST]),
+            )
+            if injection >= INJECTIONS and (not is_ready or time.monotonic() > end):
+                if missing.needed:
+                    raise ExportsMissingError(missing.needed)
+                raise PageNotReadyError(f"wa-js did not become ready on {self._url}")
+            await asyncio.sleep(LOOK_AGAIN[min(injection, len(LOOK_AGAIN)) - 1])
+
+    async def _unresolved(self) -> Unresolved:
+        told = await self._session.evaluate(
+            "window.__waguard ? window.__waguard.unresolved() : null", timeout=CALL_DEADLINE
+        )
+        told = told if isinstance(told, dict) else {}
+        return Unresolved(*(_names(told.get(kind)) for kind in ("needed", "further")))
 
     async def _wait(self, condition: str, deadline: float) -> bool:
         expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)
@@ -228,7 +313,8 @@ class WhatsAppPage:
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent.
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent,
+        hold (refuse a first contact).
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.
@@ -299,9 +385,16 @@ class WhatsAppPage:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
         return bool(await self._call("exists", chat))
 
+    def standing_of(self, message_id: str) -> str | None:
+        """What its chat was before it was sent, in the hook's word; None: it never came so far. Once."""
+        return self._standings.pop(message_id, None)
+
     async def pairing_code(self, phone: str) -> str:
-        """Eight characters to be typed on the phone."""
-        return word(await self._call("pairingCode", phone)) or ""
+        """Eight characters to be typed on the phone. Raises ``TooOftenError``."""
+        told = await self._call("pairingCode", phone)
+        if isinstance(told, dict) and told.get("refused") == "too_often":
+            raise TooOftenError("WhatsApp answers 429: it was asked for too many pairing codes")
+        return word(told) or ""
 
     async def refresh_qr(self) -> None:
         """Have a new code shown."""
@@ -336,6 +429,11 @@ class WhatsAppPage:
             raise
 
 
+def _names(told: Any) -> tuple[str, ...]:
+    listed = told[:NAMES_LIMIT] if isinstance(told, list) else []
+    return tuple(name for one in listed if (name := word(one)))
+
+
 def _listed(told: Any, name: str) -> list[Any]:
     found = told.get(name) if isinstance(told, dict) else None
     if not isinstance(found, list):
@@ -363,8 +461,12 @@ def _reading(told: Any) -> Reading:
         covered=told.get("covered") is True,
     )
     fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
+    locked = told.get("locked")
     return Reading(
-        facts=facts, code=word(code, CODE_LIMIT) if fits else None, me=word(told.get("me"))
+        facts=facts,
+        code=word(code, CODE_LIMIT) if fits else None,
+        me=word(told.get("me")),
+        locked_until=0.0 if locked == 0 else moment(locked),
     )
 
 

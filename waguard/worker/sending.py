@@ -4,6 +4,7 @@ import contextlib
 import time
 from typing import Any, Final
 
+import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
@@ -67,7 +68,12 @@ async def send(
 ) -> Sent | Failed:
     """Send with the call's deadline and its chosen id; look the id up when no answer comes, also
     under what ``people`` know of its chat by then."""
-    people = people or People()
+    outcome = await _outcome(page, call, people or People())
+    standing = page.standing_of(call.message_id)
+    return msgspec.structs.replace(outcome, standing=standing)
+
+
+async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
     try:
         outcome = await _transmit(page, call)
     except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
@@ -88,6 +94,7 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutco
         "mentionedList": list(call.mentions) or None,
         "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
         "absent": call.absent or None,
+        "hold": call.hold or None,
     }
     match call:
         case SendText():
@@ -112,6 +119,8 @@ def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
     if why.reason == "asked_too_often":
         error = "WhatsApp was asked for too many new numbers"
         return Failed(kind="paused", error=error, field="recipient_phone")
+    if why.reason == "held":
+        return Failed(kind="held", error="first contacts pause", field="recipient_phone")
     if why.reason == "not_in_chat":
         error = f"the chat has no message {call.quoted}"
         return Failed(kind="refused", error=error, field="quoted_message_id")

@@ -162,8 +162,15 @@
       require('WAWebStandinLink').link.open();
       await shown;
     };
-    exports.genLinkDeviceCodeForPhoneNumber = async (phone) =>
-      (await require('WAWebStandinLink').link.request('pairing_code', { phone })).code;
+    exports.genLinkDeviceCodeForPhoneNumber = async (phone) => {
+      try {
+        return (await require('WAWebStandinLink').link.request('pairing_code', { phone })).code;
+      } catch (error) {
+        if (error.message !== '429 rate-overlimit') throw error;
+        const type = { name: 'IQErrorRateOverlimit', value: { text: 'rate-overlimit', code: 429 } };
+        throw Object.assign(new Error(), { name: 'CompanionHelloError', type }); // wwebjs#3763
+      }
+    };
   });
 
   define('WAWebStandinLink', (exports, require) => {
@@ -260,7 +267,7 @@
       async receive(stanza) {
         const modules = [
           'WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices', 'WAWebStandinMigration',
-          'WAWebStandinCiphertexts',
+          'WAWebStandinCiphertexts', 'WAWebStandinLimits',
         ];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);

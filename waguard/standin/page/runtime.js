@@ -46,8 +46,16 @@
       if (late === 0) whenComplete?.();
     }, config.slow_modules * 1000);
   };
+  // wa-js comes this way; what it gets of a factory that throws is the same as of none.
+  const tooEarly = (id) => {
+    const after = config.factories[id];
+    return after !== undefined && (after < 0 || performance.now() < after * 1000);
+  };
   window.require = require;
-  window.importNamespace = require;
+  window.importNamespace = (id) => {
+    if (tooEarly(id)) throw new Error(`Requiring module "${id}", whose dependencies are not there yet.`);
+    return require(id);
+  };
   window.importDefault = (id) => require(id).default;
   window.ErrorGuard = { skipGuardGlobal() {}, applyWithGuard: (f, self, args) => f.apply(self, args) };
   window.__standin = {

@@ -1,0 +1,96 @@
+"""Keeps what ``policy.lived`` has to know, over restarts."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.small_file import UnreadableError
+from waguard.host.snapshots import sync_folder, write_private
+from waguard.policy import lived as policy
+from waguard.policy.lived import Lived
+from waguard.ports import Clock
+
+FILE: Final = "clock.json"
+SAVED_EVERY: Final = (
+    60.0  # s; what a daemon lived since then is a gap to the next one, if it is long
+)
+
+
+class LivedTime:
+    """Fills ``ports.Ages``. Each question looks at the clocks first: what is asked in the moment
+    after a step counts, too."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._path = folder / FILE
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._lived = self._read()
+        self._saves = True
+        self._look()  # what comes from here on is lived
+
+    def age(self, since: float) -> float:
+        """See ``ports.Ages``."""
+        lived = self._look()
+        return policy.age(lived, now=lived.at, since=since)
+
+    def ago(self, seconds: float) -> float:
+        """See ``ports.Ages``."""
+        lived = self._look()
+        return policy.ago(lived, now=lived.at, seconds=seconds)
+
+    def save(self) -> None:
+        """Blocks; what cannot be written is said once, and written the next time."""
+        self._look()
+        draft = self._path.with_name(f"{FILE}.new")
+        try:
+            draft.unlink(missing_ok=True)
+            write_private(draft, msgspec.json.encode(self._lived))
+            draft.replace(self._path)
+            sync_folder(self._path.parent)
+        except (OSError, WaguardError) as error:
+            if self._saves:
+                logger.warning("the clock's file cannot be written", why=str(error))
+            self._saves = False
+        else:
+            self._saves = True
+
+    def _look(self) -> Lived:
+        now, moment = self._clock.wall(), self._clock.monotonic()
+        passed = 0.0 if self._looked_at is None else moment - self._looked_at
+        before, self._looked_at = self._lived, moment
+        self._lived = lived = policy.seen(before, now=now, passed=passed)
+        if before is None:
+            return lived
+        ahead = now - before.at - passed
+        if abs(ahead) > policy.STEP:
+            what = "it was set" if passed else "it was set, or no daemon was there"
+            logger.warning(
+                "the clock has jumped: nothing is older for it", by=round(ahead), why=what
+            )
+        return lived
+
+    def _read(self) -> Lived | None:
+        try:
+            found = msgspec.json.decode(small_file.read(self._path), type=Lived)
+        except FileNotFoundError:
+            return None
+        except (UnreadableError, ValueError, RecursionError) as error:
+            logger.error("a file cannot be read and is put aside", file=str(self._path), why=error)
+            self._put_aside()
+            return None
+        edges = [edge for gap in found.gaps for edge in gap]
+        if edges != sorted(edges) or any(edge > found.at for edge in edges):
+            logger.error("a file says what cannot be and is put aside", file=str(self._path))
+            self._put_aside()
+            return None
+        return found
+
+    def _put_aside(self) -> None:
+        try:
+            small_file.put_aside(self._path)
+        except OSError as error:
+            logger.warning("it stays", file=str(self._path), why=error.strerror)

@@ -1,0 +1,313 @@
+"""What WhatsApp grants a session no more of for a while: first contacts, and pairing codes.
+
+``policy/first_contacts.py`` and ``policy/pairing_codes.py`` decide. What they decided is kept in the
+session's row, so that the next daemon goes on with it; how many were refused in a row is not.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Final
+
+import msgspec
+from loguru import logger
+from msgspec import Struct
+
+from waguard.errors import UnavailableError, WaguardError
+from waguard.policy import pairing_codes
+from waguard.policy.first_contacts import (
+    Cause,
+    Pause,
+    Result,
+    Standing,
+    Streak,
+    after,
+    by_word,
+    is_active,
+    is_disproved,
+    is_locked,
+    is_on_trial,
+    lock,
+    refused_after_all,
+    rest,
+)
+from waguard.policy.identity import parse
+from waguard.policy.page_care import ADVICE, Kind
+from waguard.ports import Clock
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.protocol import Call, Failed, PairingCode, SendMedia, SendText, Sent, Value
+
+RETRY: Final = 1.0  # s between attempts to write while the database is down
+TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
+SILENT_AT_MOST: Final = 1_000
+# of these results the message itself is the cause
+OWN_FAULTS: Final = frozenset({"ERROR_UPLOAD", "ERROR_CANCELLED"})
+# assumed: so wa-js would say it, where it throws instead of giving an ack of -1
+_LOCKED: Final = re.compile(r"\b463\b|time-?lock", re.IGNORECASE)
+
+
+class _Kept(Struct, omit_defaults=True, frozen=True, kw_only=True):
+    """In the row, as JSON. ``phone``: the number that the pause is about."""
+
+    codes: tuple[float, ...] = ()
+    codes_refused: float | None = None
+    pause: Pause | None = None
+    phone: str | None = None
+
+
+def _read(kept: str | None) -> _Kept:
+    """What cannot be read is nothing: then WhatsApp says it once more."""
+    try:
+        found = msgspec.json.decode(kept, type=_Kept) if kept else _Kept()
+        if found.pause:
+            str(found.pause)  # a moment that no calendar has
+    except (ValueError, OverflowError, OSError, RecursionError) as error:
+        logger.warning("limits of an earlier run cannot be read", why=str(error))
+        return _Kept()
+    return found
+
+
+class Limits:
+    """Of one session. ``phone``: the digits of the linked number; ``write`` has the row keep a text, and
+    raises ``WaguardError``. ``keep`` is run as a task by the owner."""
+
+    def __init__(
+        self,
+        session: str,
+        kept: str | None,
+        clock: Clock,
+        *,
+        phone: Callable[[], str | None],
+        write: Callable[[str | None], Awaitable[None]],
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session = session
+        self._log = logger.bind(session=session)
+        self._clock = clock
+        self._phone = phone
+        self._write = write
+        self._moved = moved
+        self._kept = _read(kept)
+        self._unwritten = asyncio.Event()
+        self._streak = Streak()
+        self._named: float | None = None
+        self._trying = False
+        self._silent: dict[str, None] = {}
+        """Stems of first contacts that wait for WhatsApp's answer."""
+
+    # ---- first contacts ----
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why no first contact goes now; None: they go."""
+        pause = self._last
+        return pause if is_active(pause, now=self._clock.wall()) else None
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds for which first contacts pause."""
+        pause = self.pause
+        return max(0.0, pause.until - self._clock.wall()) if pause else 0.0
+
+    @property
+    def _last(self) -> Pause | None:
+        """The last pause of the linked number."""
+        phone = self._phone()
+        same = phone is None or self._kept.phone in {None, phone}
+        return self._kept.pause if same else None
+
+    @contextlib.contextmanager
+    def _sending(self) -> Iterator[bool]:
+        """Around a send: whether it must be no first contact. After a pause one is tried at a time."""
+        pause = self._last
+        on_trial = pause is not None and is_on_trial(pause, now=self._clock.wall())
+        if self.pause or (on_trial and self._trying):
+            yield True
+            return
+        self._trying = self._trying or on_trial
+        try:
+            yield False
+        finally:
+            if on_trial:
+                self._trying = False
+
+    async def call(self, link: WorkerLink, call: Call) -> Sent | Value:
+        """Have a worker do it, within these limits. Raises what ``WorkerLink.call`` raises, and
+        ``UnavailableError`` where WhatsApp grants no more of it for now."""
+        match call:
+            case PairingCode():
+                return await self._ask_for_code(link, call)
+            case SendText() | SendMedia():
+                with self._sending() as hold:
+                    return await self._send(link, msgspec.structs.replace(call, hold=hold))
+            case _:
+                return await link.call(call)
+
+    async def _send(self, link: WorkerLink, call: SendText | SendMedia) -> Sent | Value:
+        heard: list[Sent | Value | Failed] = []
+
+        def hear(outcome: Sent | Value | Failed) -> None:
+            heard.append(outcome)
+            if not isinstance(outcome, Value):
+                self.heard(call.message_id, outcome)
+
+        try:
+            return await link.call(call, hear)
+        except UnavailableError:
+            if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in heard):
+                raise self._refusal() from None
+            raise
+
+    async def _ask_for_code(self, link: WorkerLink, call: PairingCode) -> Sent | Value:
+        self._require_code()
+
+        def hear(outcome: Sent | Value | Failed) -> None:
+            if isinstance(outcome, Failed):
+                self._code_failed(outcome)
+
+        return await link.call(call, hear)
+
+    def heard(self, message_id: str, outcome: Sent | Failed) -> None:
+        """What came of a send."""
+        if isinstance(outcome, Failed) and outcome.kind == "paused":
+            self._pause(rest(self._last, now=self._clock.wall()))
+            return
+        standing, result = _standing(outcome.standing), _result(outcome)
+        if standing is None or result is None:
+            return
+        if standing is Standing.FIRST and result is Result.SILENT:
+            self._silent[_stem(message_id)] = None
+            while len(self._silent) > SILENT_AT_MOST:
+                del self._silent[next(iter(self._silent))]
+        self._count(standing, result)
+
+    def is_silent(self, message_id: str) -> bool:
+        """Whether it is a first contact that waits for WhatsApp's answer."""
+        return _stem(message_id) in self._silent
+
+    def answered(self, ids: Iterable[str], *, refused: bool) -> None:
+        """WhatsApp's server has answered these messages after all."""
+        for stem in map(_stem, ids if self._silent else ()):
+            if stem in self._silent:
+                del self._silent[stem]
+                if refused:
+                    self._judge(refused_after_all(self._streak))
+                else:
+                    self._count(Standing.FIRST, Result.SENT)
+
+    def said(self, locked_until: float | None) -> None:
+        """By WhatsApp's page; as ``Report`` has it."""
+        self._named = locked_until
+        before = self._last
+        pause = by_word(before, locked_until, now=self._clock.wall())
+        if pause is not before:
+            self._pause(pause)
+
+    def _refusal(self) -> UnavailableError:
+        """The answer to a first contact now."""
+        field, pause = "recipient_phone", self.pause
+        if pause is None:
+            why = "WhatsApp refused first contacts of late, and one is being tried"
+            return UnavailableError(why, field=field, remedy=_REMEDY, retry_after=TRIED_FOR)
+        return UnavailableError(
+            str(pause), field=field, remedy=_REMEDY, retry_after=self.paused_for
+        )
+
+    def _count(self, standing: Standing, result: Result) -> None:
+        now, before = self._clock.wall(), self._last
+        first, active = standing is Standing.FIRST, is_active(before, now=now)
+        if first and active and result is not Result.SENT:
+            return  # it was on its way when the pause began
+        if first and result is Result.SENT and before and is_disproved(before, now=now):
+            self._pause(None)
+        self._judge(after(self._streak, standing, result))
+
+    def _judge(self, streak: Streak) -> None:
+        self._streak, now, before = streak, self._clock.wall(), self._last
+        if not is_active(before, now=now) and is_locked(streak, before, now=now):
+            self._pause(lock(before, now=now, named=self._named))
+
+    def _pause(self, pause: Pause | None) -> None:
+        if pause is not None and pause.cause is Cause.LOCKED:
+            self._streak = Streak()
+        if pause is not self._kept.pause:
+            if pause is None:
+                self._log.info("first contacts go on")
+            else:
+                self._log.warning("first contacts pause", why=str(pause))
+            self._change(pause=pause, phone=self._phone())
+
+    # ---- pairing codes ----
+
+    def _require_code(self) -> None:
+        """Before WhatsApp is asked for a pairing code. Raises ``UnavailableError``."""
+        now, kept = self._clock.wall(), self._kept
+        if left := pairing_codes.paused_for(kept.codes, kept.codes_refused, now=now):
+            raise UnavailableError(
+                "WhatsApp grants no further pairing code for now: too many were asked for",
+                remedy=f"scan the QR code instead: waguard qr {self._session}",
+                retry_after=left,
+            )
+        self._change(codes=(*pairing_codes.recent(kept.codes, now=now), now))
+
+    def _code_failed(self, failed: Failed) -> None:
+        """WhatsApp was not asked, or said no. Raises ``UnavailableError`` where it said 429."""
+        if failed.kind == "not_ready":
+            self._change(codes=self._kept.codes[:-1])
+        elif failed.kind == "too_often":
+            self._change(codes_refused=self._clock.wall())
+            self._require_code()
+
+    # ---- the row ----
+
+    @property
+    def pending(self) -> bool:
+        """Whether the row does not have it yet."""
+        return self._unwritten.is_set()
+
+    def _change(self, **changes: object) -> None:
+        self._kept = msgspec.structs.replace(self._kept, **changes)
+        self._unwritten.set()
+
+    async def keep(self) -> None:
+        """Write it for ever."""
+        while True:
+            await self._unwritten.wait()
+            meant = self._kept
+            try:
+                text = msgspec.json.encode(meant).decode()
+                await self._write(None if meant == _Kept() else text)
+            except WaguardError as error:
+                self._log.debug("limits not written, trying again", why=error.line())
+                await asyncio.sleep(RETRY)
+                continue
+            if meant is self._kept:
+                self._unwritten.clear()
+            self._moved()
+
+
+_REMEDY: Final = f"{ADVICE[Kind.FIRST_CONTACTS_PAUSED]} With `queue` a message waits until then."
+
+
+def _standing(word: str | None) -> Standing | None:
+    return Standing(word) if word in set(Standing) else None
+
+
+def _result(outcome: Sent | Failed) -> Result | None:
+    match outcome:
+        case Sent(outcome="sent"):
+            return Result.SENT
+        case Sent(outcome="refused", error=error):
+            return None if error in OWN_FAULTS else Result.REFUSED
+        case Sent(outcome="uncertain", ack=0):
+            return Result.SILENT
+        case Failed(kind="refused", field=None, error=error) if _LOCKED.search(error):
+            return Result.REFUSED
+        case _:
+            return None
+
+
+def _stem(message_id: str) -> str:
+    key = parse(message_id)
+    return key.stem if key else message_id
