@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import aiohttp
 
+from waguard.host.executable import Flavour, find_executable
 from waguard.host.lock import read_pid_file
 from waguard.worker import wajs
-from waguard.worker.browser_arguments import ChromiumSpec, Flavour, arguments, find_executable
+from waguard.worker.browser_arguments import ChromiumSpec, arguments
 from waguard.worker.browser_identity import user_agent
 from waguard.worker.browser_process import version_of
 

@@ -49,7 +49,6 @@ def spec_in(folder: Path, number: int) -> WorkerSpec:
         temporary=str(folder / f"t{number}"),
         url="http://127.0.0.1:9/",
         wajs=None,
-        takeover=False,
         executable=str(folder / "chromium"),
         flavour="chromium",
         extra_args=(),

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import fcntl
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Daemon, removed, short_folder, standing_still
+from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, standing_still
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
@@ -185,6 +187,99 @@ async def test_a_runtime_folder_that_is_removed_is_made_anew(
         ]
 
     await daemon.until(over)
+
+
+async def test_a_lock_file_that_is_deleted_is_made_anew_and_excludes_all_the_time(
+    daemon: Daemon, manager: Manager
+) -> None:
+    await daemon.start()
+    path = daemon.folder / "run/waguard.lock"
+    path.unlink()
+    refused = await asyncio.to_thread(
+        waguard, "run", folder=daemon.folder, environ=dict(daemon.settings)
+    )
+    assert (refused.returncode, "API at" in refused.stderr) == (3, True), refused.stderr
+    path.unlink(missing_ok=True)
+    seen = manager.pulses
+    await wait_until(lambda: manager.pulses >= seen + 2, "a tick or two")
+    assert path.exists()
+    with path.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    async def over() -> bool:
+        told = await _fleet(daemon)
+        return bool(told) and all(one["ended"] for one in told)
+
+    await daemon.until(over)
+
+
+# ---- signals while it begins ----
+
+
+def _handles(pid: int, number: signal.Signals) -> bool:
+    """Whether it has a handler of its own, by proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+MOMENTS: Mapping[str, float | str] = {
+    "as soon as it has a handler": 0.0,
+    **{f"{delay:g} s later": delay for delay in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)},
+    "when it has the lock": "run/waguard.lock",
+    "when it has its port": "run/waguard.pid",
+    "when it has its key": "state/api-key",
+}
+
+
+async def begun(daemon: Daemon, moment: str) -> asyncio.subprocess.Process:
+    """A daemon that has come so far; the interpreter itself, before any of our code, cannot help."""
+    process = await daemon.spawn()
+    async with asyncio.timeout(DEADLINE):
+        while not _handles(process.pid, signal.SIGHUP):
+            assert process.returncode is None
+            await asyncio.sleep(0)
+        reached = MOMENTS[moment]
+        if isinstance(reached, float):
+            await asyncio.sleep(reached)
+        else:
+            while not (daemon.folder / reached).exists():
+                await asyncio.sleep(0)
+    return process
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+async def test_a_stop_that_comes_early_ends_it_in_order(
+    daemon: Daemon, moment: str, number: signal.Signals
+) -> None:
+    process = await begun(daemon, moment)
+    process.send_signal(number)
+    async with asyncio.timeout(DEADLINE):
+        assert await process.wait() == 0, daemon.log()
+    assert "waguard has stopped" in daemon.log()
+    assert not (daemon.folder / "run/waguard.pid").exists()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_reload_that_comes_early_does_not_kill_it(daemon: Daemon, moment: str) -> None:
+    process = await begun(daemon, moment)
+    process.send_signal(signal.SIGHUP)
+    await daemon.is_up()
+    assert "configuration read again" in daemon.log()
+    assert await daemon.stop() == 0
+
+
+async def test_signals_at_the_very_end_change_no_exit_code(daemon: Daemon) -> None:
+    await daemon.start()
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE):
+        while daemon.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                daemon.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0)
+    assert daemon.process.returncode == 0, daemon.log()
 
 
 async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daemon) -> None:

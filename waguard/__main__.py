@@ -1,7 +1,18 @@
-"""``python -m waguard``."""
+"""``python -m waguard`` and the command ``waguard``."""
 
 import sys
 
-from waguard.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """The exit code. What a daemon imports takes a while, in which signals arrive already."""
+    if "run" in sys.argv[1:]:
+        from waguard.host import early_signals  # noqa: PLC0415
+
+        early_signals.remember()
+    from waguard import cli  # noqa: PLC0415
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -237,10 +237,27 @@ def _add_webhooks(commands: Any) -> None:
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     which.add_argument("--all", action="store_true")
+    _with_chat(which)
     _with_config(replay)
     discard = _command(verbs, "discard", _dead_discard, "delete a dead letter for good")
-    discard.add_argument("number", type=int)
+    which = discard.add_mutually_exclusive_group(required=True)
+    which.add_argument("number", type=int, nargs="?")
+    _with_chat(which)
     _with_config(discard)
+    unknown = _command(
+        verbs, "unidentified", _unidentified_list, "chats of LIDs whose numbers are not known"
+    )
+    unknown.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(unknown)
+
+
+def _with_chat(which: Any) -> None:
+    which.add_argument(
+        "--chat",
+        nargs=2,
+        metavar=("SESSION", "LID"),
+        help="all that waits for the number of this LID",
+    )
 
 
 def _add_messages(commands: Any) -> None:
@@ -337,7 +354,7 @@ async def _serve(
     config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
 ) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
-    from waguard.host import garbage, logs  # noqa: PLC0415
+    from waguard.host import early_signals, garbage, logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
 
     logs.configure(config.log.level, config.log.format)
@@ -350,6 +367,7 @@ async def _serve(
         return await Daemon(config, lock, listener, path, spawn).run()
     finally:
         await spawn.close()
+        early_signals.ignore()
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -721,6 +739,7 @@ def _send(arguments: argparse.Namespace) -> int:
 
 _DEAD = "/api/webhooks/dead"
 _HELD = "/api/webhooks/held"
+_UNIDENTIFIED = "/api/webhooks/unidentified"
 
 
 def _dead_list(arguments: argparse.Namespace) -> int:
@@ -761,7 +780,27 @@ def _dead_show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _unidentified_list(arguments: argparse.Namespace) -> int:
+    told = _client(arguments).call("GET", _UNIDENTIFIED)
+    if arguments.json:
+        _print_json(told)
+    elif told["unidentified"]:
+        _print_table(told["unidentified"], ("session_id", "chat_id", "since", "count"))
+    else:
+        print("no chat waits for somebody's number")
+    return 0
+
+
+def _of_chat(arguments: argparse.Namespace, verb: str) -> Any:
+    session, chat = arguments.chat
+    body = {"session_id": session, "chat_id": chat}
+    return _client(arguments).call("POST", f"{_UNIDENTIFIED}/{verb}", body)
+
+
 def _dead_replay(arguments: argparse.Namespace) -> int:
+    if arguments.chat:
+        print(f"queued again: {_of_chat(arguments, 'replay')['replayed']}")
+        return 0
     one = "" if arguments.all else f"/{arguments.number}"
     told = _client(arguments).call("POST", f"{_DEAD}{one}/replay")
     print(f"queued again: {told['replayed']}")
@@ -769,6 +808,10 @@ def _dead_replay(arguments: argparse.Namespace) -> int:
 
 
 def _dead_discard(arguments: argparse.Namespace) -> int:
+    if arguments.chat:
+        deleted = _of_chat(arguments, "discard")["discarded"]
+        print(f"webhooks of {arguments.chat[1]} are deleted: {deleted}")
+        return 0
     _client(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
     print(f"dead letter {arguments.number} is deleted")
     return 0

@@ -23,7 +23,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
 from waguard.errors import ConfigError, DatabaseUnavailableError, WaguardError
-from waguard.host import credentials, files, logs, resources
+from waguard.host import conditions, credentials, early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.fork_server import ForkSpawn
@@ -100,7 +100,9 @@ class Daemon:
         self._ages = LivedTime(config.paths.state, self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
-        admission = Admission(lambda: self._config, resources.read)
+        admission = Admission(
+            lambda: self._config, lambda: conditions.read(self._config), self._clock.monotonic
+        )
         self._media = MediaFolder(config.paths.state / "media")
         self._journal = Journal(
             self._store.messages,
@@ -154,6 +156,7 @@ class Daemon:
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._signals = 0
+        self._up = False
         self._cannot_begin: str | None = None
 
     async def run(self) -> int:
@@ -202,6 +205,7 @@ class Daemon:
             logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
         logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")
+        self._up = True
         try:
             async with self._journal, webhooks, self._fed(webhooks):
                 await self._work(webhooks)
@@ -415,6 +419,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        for number in early_signals.take():
+            self._on_reload() if number == signal.SIGHUP else self._on_stop(number)
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -424,7 +430,10 @@ class Daemon:
         self._stop.set()
 
     def _on_reload(self) -> None:
-        self._notifier.reloading()
+        if self._stop.is_set():
+            return  # nothing would come of it
+        if self._up:  # else it is not ready yet
+            self._notifier.reloading()
         try:
             fresh = configuration.load(self._path, os.environ)
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
@@ -432,7 +441,8 @@ class Daemon:
             logger.error("configuration kept as it was: {}", error.line())
         else:
             self._take(fresh)
-        self._notifier.ready("configuration read again")
+        if self._up:
+            self._notifier.ready("configuration read again")
 
     def _take(self, fresh: Config) -> None:
         changed = {

@@ -122,7 +122,8 @@ class Spawn(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
-    """A session as the database knows it. Times are UTC."""
+    """A session as the database knows it. Times are UTC. ``desired_up`` is False also where the
+    application has switched the account off (``is_active``)."""
 
     session_id: str
     workspace_id: int
@@ -488,6 +489,8 @@ class DeadLetter:
     event: str
     event_id: str
     session_id: str
+    lane: str
+    """The id of its chat; for a session's own events "" or a word."""
     attempts: int
     error: str
     cause: str | None
@@ -525,6 +528,17 @@ class Undecryptables(Protocol):
         """Make dead letters of at most ``limit`` messages that are remembered as undecryptable: of a
         session, remembered since ``before`` (unix time) or longer, of these ids; the oldest. Their
         sessions and ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnidentifiedChat:
+    """A chat of a LID without a known number: ``count`` webhooks wait, the first one since then
+    (unix time)."""
+
+    session_id: str
+    chat: str
+    since: float
+    count: int
 
 
 class MessageStore(Undecryptables, Protocol):
@@ -616,6 +630,21 @@ class MessageStore(Undecryptables, Protocol):
 
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; whether there was one."""
+
+    async def unidentified(self) -> list[UnidentifiedChat]:
+        """Chats that have waited for ``policy.delivery.UNIDENTIFIED_AFTER``, the longest first."""
+
+    async def replay_unidentified(
+        self, session_id: str, chat: str, receivers: Collection[str]
+    ) -> list[str]:
+        """Queue, in its order, some of what waits in such a chat for one of the ``receivers``; the
+        endpoint of each.
+
+        []: none is left.
+        """
+
+    async def discard_unidentified(self, session_id: str, chat: str) -> int:
+        """Delete what waits in such a chat; how many webhooks."""
 
     async def tidy(
         self,

@@ -7,10 +7,13 @@ import pytest
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from waguard.errors import DatabaseUnavailableError
+from waguard.policy import news
 from waguard.policy.delivery import OLD_SERVICE, Cause
 from waguard.policy.inbox import Kind, Received, Told
 from waguard.policy.news import Notice
-from waguard.ports import GLOBAL, Entry, Settlement
+from waguard.ports import GLOBAL, Entry, SessionRow, Settlement
+from waguard.supervision import translate
+from waguard.wire.protocol import InboundMessage
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"
@@ -221,3 +224,77 @@ async def test_what_waits_can_be_discarded_by_a_person(api: Api) -> None:
     [letter] = (await api.call("GET", DEAD)).json()["dead"]
     assert "discarded" in letter["error"]
     assert (await api.call("POST", f"{HELD}/discard", {"session_id": "../x"})).status == 400
+
+
+LID, OTHER = "7000001@lid", "7000002@lid"
+UNIDENTIFIED = "/api/webhooks/unidentified"
+
+
+async def of_nobody(api: Api, chat: str, stem: str) -> None:
+    """A message whose sender's number nobody knows waits, and has been waiting for long."""
+    row = SessionRow(
+        session_id=SESSION,
+        workspace_id=WORKSPACE,
+        status="connected",
+        desired_up=True,
+        generation=1,
+    )
+    told = InboundMessage(
+        id=f"false_{chat}_{stem}",
+        chat=chat,
+        sender=chat,
+        to="6281180001@c.us",
+        body=stem,
+        timestamp=1,
+        from_me=False,
+        kind="chat",
+    )
+    [received] = translate.received(row, told, 1.0)
+    entry = Entry(received=received, notices=news.notices(received))
+    await api.database.messages.write([entry])
+
+
+async def test_chats_of_nobody_are_listed_replayed_and_discarded(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.configure("webhook", url="http://127.0.0.1:9/hook")
+    await of_nobody(api, LID, "A")
+    await of_nobody(api, LID, "B")
+    await of_nobody(api, OTHER, "X")
+    assert (await api.call("GET", UNIDENTIFIED)).json() == {"success": True, "unidentified": []}
+    wall = api.database.messages._wall
+    monkeypatch.setattr(api.database.messages, "_wall", lambda: wall() + 901.0)
+    told = (await api.call("GET", UNIDENTIFIED)).json()["unidentified"]
+    assert [(one["session_id"], one["chat_id"], one["count"]) for one in told] == [
+        (SESSION, LID, 2),
+        (SESSION, OTHER, 1),
+    ]
+    assert told[0]["since"].endswith("Z")
+    letters = (await api.call("GET", f"{DEAD}?state=unidentified")).json()["dead"]
+    assert [one["chat_id"] for one in letters] == [OTHER, LID, LID]
+    chat = {"session_id": SESSION, "chat_id": LID}
+    answer = await api.call("POST", f"{UNIDENTIFIED}/replay", chat)
+    assert (answer.status, answer.json()) == (200, {"success": True, "replayed": 2})
+    assert (await api.call("POST", f"{UNIDENTIFIED}/replay", chat)).status == 404
+    answer = await api.call("POST", f"{UNIDENTIFIED}/discard", chat | {"chat_id": OTHER})
+    assert (answer.status, answer.json()) == (200, {"success": True, "discarded": 1})
+    assert (await api.call("POST", f"{UNIDENTIFIED}/discard", chat)).status == 404
+    assert (await api.call("GET", UNIDENTIFIED)).json()["unidentified"] == []
+
+
+async def test_a_chat_of_nobody_without_a_receiver_is_kept(api: Api) -> None:
+    await of_nobody(api, LID, "A")
+    answer = await api.call(
+        "POST", f"{UNIDENTIFIED}/replay", {"session_id": SESSION, "chat_id": LID}
+    )
+    assert answer.status == 409
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"session_id": SESSION}, {"session_id": SESSION, "chat_id": 7}]
+)
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+async def test_a_chat_of_nobody_has_a_session_and_an_id(
+    api: Api, body: dict[str, Any], verb: str
+) -> None:
+    assert (await api.call("POST", f"{UNIDENTIFIED}/{verb}", body)).status == 400

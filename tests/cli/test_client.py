@@ -570,6 +570,31 @@ def test_no_dead_letters(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         main(["webhooks", "replay"])
 
 
+def test_chats_of_nobody_are_listed_replayed_and_discarded(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat = {"session_id": "a", "chat_id": "7@lid", "since": "2026-11-25T09:00:00Z", "count": 12}
+    api.says("GET /api/webhooks/unidentified", Answer(200, {"unidentified": [chat]}))
+    api.says("POST /api/webhooks/unidentified/replay", Answer(200, {"replayed": 12}))
+    api.says("POST /api/webhooks/unidentified/discard", Answer(200, {"discarded": 12}))
+    assert main(["webhooks", "unidentified"]) == 0
+    out, _ = said(capsys)
+    assert out[1].split()[:2] == ["a", "7@lid"]
+    assert out[1].split()[-1] == "12"
+    assert main(["webhooks", "unidentified", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unidentified"] == [chat]
+    assert main(["webhooks", "replay", "--chat", "a", "7@lid"]) == 0
+    assert main(["webhooks", "discard", "--chat", "a", "7@lid"]) == 0
+    assert said(capsys)[0] == ["queued again: 12", "webhooks of 7@lid are deleted: 12"]
+    assert [body for _, body in api.asked[-2:]] == [{"session_id": "a", "chat_id": "7@lid"}] * 2
+    api.says("GET /api/webhooks/unidentified", Answer(200, {"unidentified": []}))
+    assert main(["webhooks", "unidentified"]) == 0
+    assert said(capsys)[0] == ["no chat waits for somebody's number"]
+    for wrong in (["discard"], ["discard", "7", "--chat", "a", "7@lid"]):
+        with pytest.raises(SystemExit):
+            main(["webhooks", *wrong])
+
+
 FLEET: Final = {
     "incidents": [
         {"began": "2026-11-25T09:00:00Z", "sentences": ["Cause: no default route.", "It goes on."]}

@@ -108,6 +108,11 @@ class Daemon:
 
     async def start(self, *, ready: bool = True, deadline: float = DEADLINE) -> None:
         """Run it, and wait until it is ready."""
+        await self.spawn()
+        await self.is_up(ready=ready, deadline=deadline)
+
+    async def spawn(self) -> asyncio.subprocess.Process:
+        """Run it."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix,
@@ -118,6 +123,11 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
+        return self.process
+
+    async def is_up(self, *, ready: bool = True, deadline: float = DEADLINE) -> None:
+        """Wait until it is ready."""
+        assert self.process
         async with asyncio.timeout(deadline):
             while (
                 not (holder := read_pid_file(self.folder / "run"))

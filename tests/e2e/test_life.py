@@ -174,7 +174,10 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
         return found if found and found[-1].startswith("Result: ") else None
 
     sentences = await daemon.until(told)
-    assert sentences[:2] == ["Cause: Chromium is gone.", "Done: its worker was started again."]
+    assert sentences[:2] == [
+        "Cause: Chromium was killed (SIGKILL).",
+        "Done: its worker was started again.",
+    ]
     assert sentences[-1].startswith("Result: connected again after ")
 
 
@@ -295,6 +298,15 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
     after = await daemon.wait_status("s1", "connected", link="connected")
     assert after["worker_pid"] == before["worker_pid"]
     assert (await daemon.send("s1", FRIEND, "still here"))[0] == 200
+
+    for times in range(2, 4):
+        world.standin.phone.conflict(PHONE)
+        await daemon.logs("after=conflict", times)
+        await daemon.wait_status("s1", "connected", link="connected")
+    world.standin.phone.conflict(PHONE)
+    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "taken back 3 times in 10 min" in told["disconnect_details"]
+    assert daemon.log().count("taking it back") == 3
 
 
 async def test_nobody_scans(world: World) -> None:

@@ -223,8 +223,9 @@ async def test_without_chromium_the_session_says_so(world: World) -> None:
     }
     await daemon.start()
     await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
-    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    told = await daemon.wait_status("s1", "disconnected", lifecycle="starting")
     assert "/nowhere/chromium" in told["disconnect_details"]
+    assert told["restarts"] == 0
 
 
 async def test_a_network_that_is_away_parks_nobody(world: World) -> None:

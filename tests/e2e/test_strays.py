@@ -14,9 +14,9 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import standing_still
 from waguard.host import procfs
+from waguard.host.executable import find_executable
 from waguard.host.procfs import group_members
 from waguard.wire.protocol import WorkerRecord
-from waguard.worker.browser_arguments import find_executable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -72,7 +72,6 @@ def worker_spec(folder: Path, **changes: Any) -> WorkerSpec:
         temporary=str(folder / "t"),
         url="http://127.0.0.1:9/",
         wajs=None,
-        takeover=False,
         executable=str(folder / "no-such-chromium"),
         flavour="chromium",
         extra_args=(),

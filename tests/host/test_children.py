@@ -19,7 +19,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.errors import WaguardError
 from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess, read_records
-from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED, WorkerRecord, WorkerSpec
+from waguard.wire.protocol import EXIT_BROWSER_UNUSABLE, WorkerRecord, WorkerSpec
 
 Start = Callable[[str], Awaitable[PidfdProcess]]
 
@@ -353,7 +353,7 @@ async def test_with_too_few_descriptors_nothing_is_left_either(start: Start) -> 
 
 async def test_the_real_worker_says_why_it_ended(spec: WorkerSpec) -> None:
     process = await ExecSpawn().spawn(spec)
-    assert await ended(process) == EXIT_BROWSER_NOT_STARTED
+    assert await ended(process) == EXIT_BROWSER_UNUSABLE
 
 
 # ---- adoption ----

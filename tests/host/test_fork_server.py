@@ -24,7 +24,7 @@ from waguard.host import procfs
 from waguard.host.children import PidfdProcess, read_records
 from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
 from waguard.wire.forking import LIMIT, Fork, Forked
-from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED
+from waguard.wire.protocol import EXIT_BROWSER_UNUSABLE
 
 Run = Callable[..., Coroutine[Any, Any, PidfdProcess]]
 
@@ -603,7 +603,7 @@ async def test_the_real_worker_says_why_it_ended(tmp_path: Path) -> None:
     async with closing(spawner):
         process = await spawner.spawn(worker_spec(tmp_path))
         assert was_forked(process)
-        assert await ended(process) == EXIT_BROWSER_NOT_STARTED
+        assert await ended(process) == EXIT_BROWSER_UNUSABLE
 
 
 async def test_a_real_workers_browser_has_its_marks_and_dies_with_it(short_path: Path) -> None:

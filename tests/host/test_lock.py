@@ -103,6 +103,39 @@ def test_what_another_instance_has_taken_meanwhile_is_left_to_it(tmp_path: Path)
     other.release()
 
 
+def test_a_lock_whose_file_was_deleted_still_excludes_a_second_instance(
+    tmp_path: Path,
+) -> None:
+    with program(HOLDER, str(tmp_path), API) as holder:
+        (tmp_path / "waguard.lock").unlink()
+        with pytest.raises(InstanceHeldError) as refused:
+            acquire(tmp_path)
+        assert f"pid {holder.pid}" in refused.value.message
+        assert f"API at {API}" in refused.value.message
+        assert is_free(tmp_path), "the holder can still lock the new file"
+    acquire(tmp_path).release()
+
+
+def test_a_lock_file_that_is_deleted_while_it_is_locked_is_locked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locked = fcntl.flock, 0
+
+    def flock(descriptor: int, how: int) -> None:
+        nonlocal locked
+        real(descriptor, how)
+        locked += 1
+        if locked == 1:
+            (tmp_path / "waguard.lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = acquire(tmp_path)
+    monkeypatch.undo()
+    assert locked == 2
+    assert not is_free(tmp_path)
+    lock.release()
+
+
 # ---- one process ----
 
 

@@ -13,6 +13,7 @@ from waguard.policy.admission import (
     Cause,
     Limits,
     Reading,
+    Trial,
     admit,
     order,
 )
@@ -36,6 +37,9 @@ readings = st.builds(
     memory=st.none() | st.integers(0, 4_000 * MB),
     pressure=st.none() | st.floats(0, 100),
     pids=st.none() | st.integers(0, 1_000),
+    executable=st.none() | st.just("no Chromium"),
+    empty=st.none() | st.just("no profile"),
+    unreadable=st.none() | st.just("no disk"),
 )
 
 
@@ -102,6 +106,34 @@ def test_an_open_breaker_lets_only_start_what_was_asked_for() -> None:
     decision = admit(LIMITS, AMPLE, [tried, B], starting=0, fleet="the fleet breaker is open")
     assert decision.admitted == ("b",)
     assert decision.waiting["a"].words == "the fleet breaker is open"
+
+
+@pytest.mark.parametrize(
+    ("host", "paired", "cause"),
+    [
+        (Reading(executable="no Chromium"), False, Cause.EXECUTABLE),
+        (Reading(unreadable="no disk"), False, Cause.SESSIONS_FOLDER),
+        (Reading(empty="no profile"), True, Cause.SESSIONS_FOLDER),
+        (Reading(empty="no profile", executable="no Chromium"), True, Cause.SESSIONS_FOLDER),
+        (Reading(empty="no profile"), False, None),
+    ],
+)
+def test_what_nobody_can_start_without_is_waited_for_by_all(
+    *, host: Reading, paired: bool, cause: Cause | None
+) -> None:
+    """Also by one that ended a moment ago, and by one that a person asked for."""
+    decision = admit(LIMITS, host, [replace(A, ended=1.0), B], starting=0, paired=paired)
+    waits = {wait.cause for wait in decision.waiting.values()}
+    assert waits == (set() if cause is None else {cause})
+    assert len(decision.waiting) in {0, 2}
+
+
+def test_a_chromium_that_starts_for_nobody_is_tried_by_one() -> None:
+    due = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial("it ends at once", due=True))
+    assert due.admitted == ("a",)
+    later = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial("it ends at once", due=False))
+    assert later.admitted == ()
+    assert later.waiting["b"].words == "it ends at once"
 
 
 @given(fleet=fleets, host=readings, starting=st.integers(0, 4), breaker=st.none() | st.just("open"))

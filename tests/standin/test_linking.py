@@ -169,6 +169,26 @@ async def test_what_was_said_before_the_linking_comes_as_history_and_raises_noth
     assert chrome.count("chat.new_message") == 0
 
 
+async def test_history_may_come_in_chunks_after_the_page_is_connected(
+    standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy
+) -> None:
+    phone = "6281180004"
+    chrome = await fresh(launcher, browsers)
+    await launcher.link(chrome, phone)
+    for number in range(5):
+        standin.phone.incoming(
+            phone, from_="62812", body=f"before {number}", timestamp=100 + number
+        )
+    policy.history_chunk = 2
+    chrome = await fresh(launcher, browsers, phone)
+    await launcher.link(chrome, phone)
+    texts = "WPP.chat.getMessages('62812@c.us', {count: -1}).then((all) => all.map((m) => m.body).join())"
+    wanted = ",".join(f"before {number}" for number in range(5))
+    await chrome.until_js(f"{texts}.then((found) => found === '{wanted}').catch(() => false)")
+    assert chrome.count("chat.new_message") == 0
+    assert await chrome.js("WPP.whatsapp.ChatStore.get('62812@c.us').t") == 104
+
+
 @pytest.mark.parametrize("part", ["core", "rest"])
 async def test_on_a_cold_load_wa_js_is_injected_but_never_ready_until_it_is_evaluated_again(
     standin: StandIn,

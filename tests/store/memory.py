@@ -26,6 +26,7 @@ class Account:
     last_connected_at: datetime | None = None
     last_activity_at: datetime | None = None
     deleted_at: datetime | None = None
+    is_active: bool = True
     metadata: Any = None
 
 
@@ -82,6 +83,7 @@ class MemoryStore:
         if account.deleted_at or own.removed_at:
             _revive(account, own)
         own.unpaired = own.unpaired or account.status == Status.QR_SCANNING
+        account.is_active = True
         own.desired_up, own.generation, own.priority = True, own.generation + 1, priority
         own.account_id = own.account_id if account_id is None else account_id
         return self._row(account)
@@ -93,8 +95,9 @@ class MemoryStore:
         own = self._keep(account)
         if up and own.removed_at:
             _revive(account, own)
-        own.generation += up and not own.desired_up
+        own.generation += up and not self._row(account).desired_up
         own.desired_up = up
+        account.is_active = account.is_active or up
         return self._row(account)
 
     async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
@@ -198,7 +201,7 @@ class MemoryStore:
             session_id=account.session_id,
             workspace_id=account.workspace_id,
             status=account.status,
-            desired_up=own.desired_up,
+            desired_up=own.desired_up and account.is_active,
             generation=own.generation,
             phone_number=account.phone_number,
             disconnect_reason=account.disconnect_reason,

@@ -14,7 +14,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.policy.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
 from waguard.policy.inbox import Received
 from waguard.policy.outbox import State
-from waguard.ports import GLOBAL, Move, SessionRow
+from waguard.ports import GLOBAL, Move, SessionRow, UnidentifiedChat
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
@@ -353,6 +353,30 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     assert await store.messages.discard(second.id)
     await take(store, knows(LID))
     assert await store.messages.dead() == []
+
+
+@every_database
+async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
+    store: SqlStore, wall: Wall
+) -> None:
+    await take(store, *(message(LID, stem) for stem in "ABC"), message(OTHER, "X"))
+    assert await store.messages.unidentified() == []
+    began, wall.time = wall.time, wall.time + UNIDENTIFIED_AFTER
+    await take(store, message(LID, "D"), message("7000009@lid", "Y"))
+    assert await store.messages.unidentified() == [
+        UnidentifiedChat("a", LID, began, 4),
+        UnidentifiedChat("a", OTHER, began, 1),
+    ]
+    chat = store.messages
+    assert await chat.replay_unidentified("a", LID, set()) == []
+    assert await chat.replay_unidentified("b", LID, {GLOBAL}) == []
+    assert await chat.replay_unidentified("a", LID, {GLOBAL}) == [GLOBAL] * 4
+    assert [name for name, _, _ in await received(store)] == [f"false_{LID}_{n}" for n in "ABCD"]
+    assert await chat.discard_unidentified("a", LID) == 0
+    assert await chat.discard_unidentified("a", OTHER) == 1
+    assert await store.messages.unidentified() == []
+    await take(store, knows(OTHER, BEN))
+    assert len(await received(store)) == 4
 
 
 @every_database

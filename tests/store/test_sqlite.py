@@ -18,6 +18,7 @@ from waguard.policy.outbox import State
 from waguard.ports import Draft
 from waguard.store import sql, sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
+from waguard.store.layout import Layout
 from waguard.store.sql import SqlStore
 
 ADD = text("INSERT INTO t VALUES (1)")
@@ -204,13 +205,13 @@ async def test_migrations_may_take_longer_than_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off, they are rolled back; a busy machine had begun them anew for ever."""
-    bring_up_to_date = sql._bring_up_to_date
+    upgraded = sql._upgraded
 
-    def slow(connection: Connection) -> None:
+    def slow(connection: Connection) -> Layout:
         time.sleep(0.5)
-        bring_up_to_date(connection)
+        return upgraded(connection)
 
-    monkeypatch.setattr(sql, "_bring_up_to_date", slow)
+    monkeypatch.setattr(sql, "_upgraded", slow)
     store = SqlStore(f"sqlite+aiosqlite:///{tmp_path}/w.db", busy_timeout=0.1)
     await store.open()
     await store.ping()

@@ -451,7 +451,7 @@ class World:
     def __post_init__(self) -> None:
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
-        self.admission = Admission(lambda: self.config, lambda: self.host)
+        self.admission = Admission(lambda: self.config, lambda: self.host, self.clock.monotonic)
         self.fleet = Fleet(
             lambda: self.config,
             self.admission,

@@ -39,6 +39,7 @@ from waguard.wire.protocol import (
     Reaction,
     Revoke,
     SendText,
+    TakeOver,
     Value,
     WorkerSpec,
 )
@@ -165,7 +166,6 @@ async def test_what_the_worker_is_told_at_its_start(world: World, make: Make) ->
     assert process.greeting.generation == session.row.generation == process.spec.generation
     assert process.spec.profile == str(session.at.profile)
     assert process.spec.instance == "test"
-    assert getattr(process.spec, "takeover") is True  # noqa: B009 - a record has none
 
 
 async def test_ready_is_not_connected(world: World, make: Make) -> None:
@@ -606,6 +606,86 @@ async def test_conflict_parks_unless_it_is_to_be_taken_back(
         assert session.state is State.RUNNING
     await written(session)
     assert world.row_status("s") == ("failed", "error")
+
+
+async def conflicts(world: World, session: Session, process: FakeProcess) -> None:
+    """Another client takes it, and the page says so until it is answered."""
+    process.report("conflict")
+    await until(session, lambda s: s.link is Link.CONFLICT)
+    world.clock.advance(10.0)
+
+
+async def taken_back(process: FakeProcess, times: int) -> None:
+    await wait_until(lambda: process.calls.count(TakeOver()) == times, "it is taken back")
+
+
+async def test_a_session_is_taken_back_three_times_and_then_parked(
+    world: World, make: Make
+) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await make()
+    process = await up(session)
+    for number in range(1, 4):
+        await conflicts(world, session, process)
+        await taken_back(process, number)
+        process.report("connected")
+        await until(session, connected)
+    process.report("conflict")
+    await until(session, parked)
+    await written(session)
+    assert session.parked is ParkCause.CONFLICT
+    assert world.row_status("s") == ("failed", "error")
+    assert "taken back 3 times in 10 min" in str(world.store.accounts["s"].disconnect_details)
+    assert process.calls.count(TakeOver()) == 3
+    process = await up(session)  # a person closed the other one: the count begins anew
+    await conflicts(world, session, process)
+    await taken_back(process, 1)
+
+
+async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
+    world: World, make: Make
+) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await make()
+    process = await up(session)
+    for _ in range(3):
+        await conflicts(world, session, process)
+        await taken_back(process, 1)
+        await crash(session)
+        await until(session, connected)
+        assert isinstance(session.process, FakeProcess)
+        process = session.process
+    process.report("conflict")
+    await until(session, parked)
+    process = await up(session)
+    for _ in range(10):
+        await conflicts(world, session, process)
+        process.report("connected")
+        await until(session, connected)
+        world.clock.advance(301.0)
+    await taken_back(process, 10)
+
+
+async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
+    world: World, make: Make
+) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await make()
+    process = await up(session)
+
+    async def refuse(_: Any) -> Any:
+        return Failed(kind="error", error="the page threw")
+
+    process.script.answer = refuse
+    process.report("conflict")
+    await until(session, lambda s: s.link is Link.CONFLICT)
+    for number in range(1, 4):
+        await taken_back(process, number)
+        session.look()
+        world.clock.advance(10.0)
+        session.look()
+    assert process.calls.count(TakeOver()) == 3
+    await until(session, parked)
 
 
 async def test_blocked_parks_with_whatsapps_word_and_no_restart(world: World, make: Make) -> None:

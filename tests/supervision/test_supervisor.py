@@ -106,10 +106,10 @@ async def test_a_profile_folder_that_cannot_be_used_does_not_end_the_restore(
     await bench.row("good")
     real = profiles.settle
 
-    def settle(sessions: Any, workspace_id: int, session_id: str) -> Any:
+    def settle(sessions: Any, workspace_id: int, session_id: str, **more: Any) -> Any:
         if session_id == "bad":
             raise PermissionError(13, "Permission denied")
-        return real(sessions, workspace_id, session_id)
+        return real(sessions, workspace_id, session_id, **more)
 
     monkeypatch.setattr(profiles, "settle", settle)
     assert await bench.restore() == "restored 1, failed 1"
@@ -721,9 +721,7 @@ async def test_waiting_ends_as_soon_as_it_is_hopeless(empty: Bench, world: World
             await sending
 
 
-async def test_a_conflict_that_the_worker_takes_over_is_waited_for(
-    empty: Bench, world: World
-) -> None:
+async def test_a_conflict_that_is_taken_back_is_waited_for(empty: Bench, world: World) -> None:
     world.change("whatsapp", on_conflict="takeover")
     process = await empty.connected()
     process.report("conflict")

@@ -51,6 +51,7 @@ from waguard.wire.protocol import (
     Sent,
     Stop,
     Stored,
+    TakeOver,
     Undecryptable,
     Unlink,
     Value,
@@ -88,7 +89,7 @@ CALLS: Final[tuple[Call, ...]] = (
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
-    *(GoOn(), Reload()),
+    *(GoOn(), Reload(), TakeOver()),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (
@@ -368,7 +369,6 @@ def test_what_a_worker_is_told_at_its_start_survives_json() -> None:
         temporary="/t",
         url="https://web.whatsapp.com/",
         wajs=None,
-        takeover=False,
         executable=None,
         flavour="chromium",
         extra_args=("--x=é",),

@@ -122,7 +122,7 @@ def test_a_configured_wrapper_is_resolved(tmp_path: Path, monkeypatch: pytest.Mo
     wrapper, binary = runnable(tmp_path / "wrapper"), runnable(tmp_path / "binary")
     link = tmp_path / "link"
     link.symlink_to(wrapper)
-    monkeypatch.setattr("waguard.worker.browser_arguments.WRAPPERS", {str(wrapper): str(binary)})
+    monkeypatch.setattr("waguard.host.executable.WRAPPERS", {str(wrapper): str(binary)})
     assert find_executable(str(wrapper), "chromium") == binary
     assert find_executable(str(link), "chromium") == binary
 
@@ -151,7 +151,7 @@ def test_a_binary_of_the_other_flavour_is_an_error(
 ) -> None:
     binary = runnable(tmp_path / "shell")
     monkeypatch.setattr(
-        "waguard.worker.browser_arguments.BINARIES",
+        "waguard.host.executable.BINARIES",
         {"headless-shell": (str(binary),), "chromium": ()},
     )
     assert find_executable(str(binary), "headless-shell") == binary
@@ -161,7 +161,7 @@ def test_a_binary_of_the_other_flavour_is_an_error(
 
 def test_without_a_browser_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "waguard.worker.browser_arguments.BINARIES", {"headless-shell": ("/nowhere/at-all",)}
+        "waguard.host.executable.BINARIES", {"headless-shell": ("/nowhere/at-all",)}
     )
     with pytest.raises(BrowserNotFoundError) as missing:
         find_executable(None, "headless-shell")

@@ -25,6 +25,7 @@ from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.host import credentials, leveldb, snapshots
 from waguard.host.credentials import Places, inspect
+from waguard.host.executable import Flavour
 from waguard.host.profile_lock import ProfileLock
 from waguard.policy.link import Link
 from waguard.policy.profile import (
@@ -37,7 +38,6 @@ from waguard.policy.profile import (
     Use,
 )
 from waguard.standin import Policy, StandIn
-from waguard.worker.browser_arguments import Flavour
 from waguard.worker.chromium import ProfileLockedError
 from waguard.worker.devtools import flush_storage
 

@@ -150,6 +150,7 @@ def create_app(deps: ApiDeps) -> web.Application:
     app[CHANGES] = set()
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
+    unknown = "/api/webhooks/unidentified"
     app.add_routes(
         [
             web.get("/", page.html),
@@ -197,6 +198,9 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.post("/api/messages/{id}/cancel", outbox.cancel),
             web.get("/api/webhooks/held", webhooks.held),
             web.post("/api/webhooks/held/discard", webhooks.discard_held),
+            web.get(unknown, webhooks.unidentified),
+            web.post(f"{unknown}/replay", webhooks.replay_unidentified),
+            web.post(f"{unknown}/discard", webhooks.discard_unidentified),
             web.get(dead, webhooks.listing),
             web.post(f"{dead}/replay", webhooks.replay_all),
             web.get(f"{dead}/{{number}}", webhooks.letter),

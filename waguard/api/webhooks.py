@@ -112,6 +112,56 @@ async def discard_held(request: web.Request) -> web.Response:
     return web.json_response({"success": True, "discarded": count})
 
 
+async def unidentified(request: web.Request) -> web.Response:
+    """GET /api/webhooks/unidentified: private chats whose LID has no known number, the longest
+    wait first."""
+    found = await request.app[DEPS].messages.unidentified()
+    return web.json_response(
+        {
+            "success": True,
+            "unidentified": [
+                {
+                    "session_id": one.session_id,
+                    "chat_id": one.chat,
+                    "since": fields.iso(one.since),
+                    "count": one.count,
+                }
+                for one in found
+            ],
+        }
+    )
+
+
+async def replay_unidentified(request: web.Request) -> web.Response:
+    """POST …/replay ``{session_id, chat_id}``: deliver what waits there under the LID."""
+    session_id, chat = _chat(request)
+    count = await request.app[DEPS].webhooks.replay_unidentified(session_id, chat)
+    if not count:
+        raise _nothing_waits(chat)
+    return web.json_response({"success": True, "replayed": count})
+
+
+async def discard_unidentified(request: web.Request) -> web.Response:
+    """POST …/discard ``{session_id, chat_id}``."""
+    session_id, chat = _chat(request)
+    count = await request.app[DEPS].messages.discard_unidentified(session_id, chat)
+    if not count:
+        raise _nothing_waits(chat)
+    return web.json_response({"success": True, "discarded": count})
+
+
+def _chat(request: web.Request) -> tuple[str, str]:
+    body = request[BODY]
+    session_id = fields.session_id(body.get("session_id"))
+    return session_id, fields.chat_id(body.get("chat_id"), "chat_id")
+
+
+def _nothing_waits(chat: str) -> NotFoundError:
+    return NotFoundError(
+        f"nothing waits for the number of {chat}", remedy="see GET /api/webhooks/unidentified"
+    )
+
+
 async def letter(request: web.Request) -> web.Response:
     """GET …/:number: one, with its body."""
     found = await _find(request)
@@ -201,6 +251,7 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "event": letter.event,
         "event_id": letter.event_id,
         "session_id": letter.session_id,
+        "chat_id": letter.lane if "@" in letter.lane else None,
         "attempts": letter.attempts,
         "state": grave(letter.cause),
         "cause": letter.cause,

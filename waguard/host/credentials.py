@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.errors import ConflictError, WaguardError
-from waguard.host import leveldb, procfs, profiles, small_file, snapshots
+from waguard.host import leveldb, moving, procfs, profiles, small_file, snapshots
 from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import FOLDERS, private_folders, sync_folder, write_private
 from waguard.policy import profile as policy
@@ -58,6 +58,7 @@ TRIED: Final = "waguard-tried.json"
 SUSPECT: Final = "waguard-suspect.json"
 NOTE: Final = "waguard-quarantine.json"
 STAGING: Final = ".waguard-new-"
+STALE: Final = 86_400.0  # s, after which nobody is still making a copy
 ROOM: Final = 32 << 20  # bytes; with less, Chromium's own writes fail soon
 SINGLETONS: Final = ("SingletonLock", "SingletonSocket", "SingletonCookie")
 CACHES: Final = (
@@ -100,7 +101,8 @@ class RepairedError(ConflictError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where everything of a session lies: absolute paths on one file system."""
+    """Where everything of a session lies: absolute paths. A profile, its snapshots and the quarantine
+    may be links to folders on other disks."""
 
     session: str
     workspace: int
@@ -452,7 +454,8 @@ def renew(
 ) -> Path | None:
     """Put a new profile in place of the old one, which is moved aside with a note (``why``).
 
-    The new one is made beside and renamed, and has the same lock file, so that it is never free for
+    The new one is made beside the old one (beside its target, where it is a link, which stays) and
+    renamed, and has the same lock file, so that it is never free for
     anybody else. A crash in between leaves no profile, which the next start sees. ``why`` None is for
     a profile in which Chromium has stored nothing. Where the old one lies now.
     """
@@ -460,8 +463,10 @@ def renew(
     owner = chromium_lock(at.profile)
     if not isinstance(owner, Free):
         raise NotHeldError(f"{at.profile} is locked by Chromium: {owner}", value=str(at.profile))
+    real = at.profile.resolve()
+    moving.require_movable(real)
     clear_staging(at.profile)
-    staging = at.profile.with_name(f"{STAGING}{at.profile.name}")
+    staging = real.with_name(f"{STAGING}{real.name}")
     staging.mkdir(mode=0o700)
     try:
         _fill(at, staging, fill)
@@ -471,8 +476,8 @@ def renew(
         os.link(at.profile / LOCK, staging / LOCK)
         sync_folder(staging)
         aside = _move_aside(at, why)
-        staging.rename(at.profile)
-        sync_folder(at.profile.parent)
+        staging.rename(real)
+        sync_folder(real.parent)
         _remove(aside / LOCK)
         return aside
     finally:
@@ -519,14 +524,16 @@ def _move_aside(at: Places, why: str) -> Path:
     }
     _write(at.profile / NOTE, note)
     aside = at.quarantine / f"{at.session}-{now:%Y%m%dT%H%M%S.%f}"
-    at.profile.rename(aside)
+    moving.move(at.profile, aside, key=profiles.key(f"{at.workspace}/{at.session}"))
     sync_folder(at.quarantine)
     return aside
 
 
 def clear_staging(profile: Path) -> None:
     """Delete what a crash left beside the profile."""
-    shutil.rmtree(profile.with_name(f"{STAGING}{profile.name}"), ignore_errors=True)
+    real = profile.resolve()
+    shutil.rmtree(real.with_name(f"{STAGING}{real.name}"), ignore_errors=True)
+    moving.clear(real)
 
 
 def clean_caches(profile: Path, lock: int, *, above: int) -> int:
@@ -557,7 +564,7 @@ def quarantined(sessions: Path) -> list[policy.Copy]:
     folder = sessions / "quarantine"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         note = _read(path / NOTE)
-        if not isinstance(note, dict):
+        if not isinstance(note, dict) or path.name.startswith(moving.UNFINISHED):
             continue
         try:
             session, workspace = str(note["session_id"]), int(note["workspace_id"])
@@ -587,6 +594,7 @@ def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> li
     )
     for copy in doomed:
         shutil.rmtree(sessions / "quarantine" / copy.name, ignore_errors=True)
+    moving.clear_unfinished(sessions / "quarantine", before=time.time() - STALE)
     return doomed
 
 
@@ -607,8 +615,10 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
         return None
     clear_staging(at.profile)
     aside = _move_aside(at, why)
+    moving.remove_link(at.profile)  # a dangling one would be in the way of the next profile
     if at.snapshots.is_dir():
-        at.snapshots.rename(aside / "waguard-snapshots")
+        moving.move(at.snapshots, aside / "waguard-snapshots", key="snapshots")
+        moving.remove_link(at.snapshots)
     return aside
 
 

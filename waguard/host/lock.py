@@ -1,7 +1,8 @@
 """One daemon per runtime directory: a flock for life, and a pid file that tells who has it.
 
-The flock alone decides; the pid file only informs, so a stale one is no obstacle. Stdlib and
-msgspec only: a refused second instance must cost a tenth of a second.
+The flock decides; a stale pid file is no obstacle. Where the lock's file was deleted, the flock on it
+excludes nobody, until its holder notices and locks a new one: then a pid file of a living daemon does.
+Stdlib and msgspec only: a refused second instance must cost a tenth of a second.
 """
 
 import fcntl
@@ -122,8 +123,25 @@ def acquire(runtime: Path) -> InstanceLock:
 
 
 def _locked(runtime: Path) -> int:
-    """The descriptor that holds the lock."""
+    """The descriptor that holds the lock, of the file that lies there."""
     path = runtime / LOCK_FILE
+    while True:
+        descriptor = _flocked(runtime, path)
+        try:
+            there = os.path.samestat(path.stat(), os.fstat(descriptor))
+        except OSError:
+            there = False
+        if there:
+            break
+        os.close(descriptor)  # it was deleted after it was opened
+    holder = read_pid_file(runtime)
+    if holder is not None and holder.pid != os.getpid():
+        os.close(descriptor)
+        raise InstanceHeldError(_held_by(runtime, path))
+    return descriptor
+
+
+def _flocked(runtime: Path, path: Path) -> int:
     try:
         private_folder(runtime)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

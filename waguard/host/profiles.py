@@ -1,5 +1,6 @@
 """Where profiles lie."""
 
+import errno
 import os
 import tempfile
 from hashlib import sha256
@@ -37,11 +38,65 @@ def exists(profile: Path) -> bool:
     return (profile / "Default").is_dir()
 
 
-def settle(sessions: Path, workspace_id: int, session_id: str) -> Path:
-    """The profile's place, after moving it there from where the old service looked for it."""
+def dangling(profile: Path) -> Path | None:
+    """The link to another disk on the way to it that leads nowhere now; None: there is none."""
+    for link in (profile.parent, profile):
+        if link.is_symlink() and not link.exists():
+            return link
+    return None
+
+
+def settle(
+    sessions: Path, workspace_id: int, session_id: str, *, before: int | None = None
+) -> Path:
+    """The profile's place, after moving it there from where the old service looked for it.
+
+    ``before``: the workspace that the session was in; its profile and copies come from there.
+    """
     wanted = path(sessions, workspace_id, session_id)
+    if wanted.exists():
+        return wanted
     legacy = sessions / str(workspace_id) / session_id
-    if not wanted.exists() and exists(legacy):
-        private_folder(wanted.parent)
-        legacy.rename(wanted)
+    if exists(legacy):
+        _move(legacy, wanted)
+    elif before is not None and before != workspace_id:
+        for root in (
+            sessions / "snapshots",
+            sessions,
+        ):  # the profile last: it is what is looked for
+            if (old := path(root, before, session_id)).exists():
+                _move(old, path(root, workspace_id, session_id))
     return wanted
+
+
+def workspace_of(profile: Path, otherwise: int) -> int:
+    """The workspace in whose folder it lies; ``otherwise`` where it lies in none."""
+    digits = profile.parent.name.removeprefix("workspace_")
+    return int(digits) if digits.isdecimal() and digits != profile.parent.name else otherwise
+
+
+def elsewhere(sessions: Path, workspace_id: int, session_id: str) -> int | None:
+    """The only other workspace in which there is a profile of this name; None: none, or several."""
+    found = [
+        int(folder.name.removeprefix("workspace_"))
+        for folder in sessions.glob("workspace_*")
+        if folder.name.removeprefix("workspace_").isdecimal()
+        and exists(folder / f"session-{session_id}")
+    ]
+    others = [workspace for workspace in found if workspace != workspace_id]
+    return others[0] if len(others) == 1 else None
+
+
+def _move(legacy: Path, wanted: Path) -> None:
+    """By a link to it, where it is one, or lies on another disk: a copy would take its time."""
+    private_folder(wanted.parent)
+    if legacy.is_symlink():
+        wanted.symlink_to(legacy.resolve())
+        legacy.unlink()
+        return
+    try:
+        legacy.rename(wanted)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        wanted.symlink_to(legacy.resolve())

@@ -275,8 +275,7 @@ class Webhooks:
 
         Raises ``ConflictError`` for one that has none.
         """
-        known = [GLOBAL] if self._known(GLOBAL) else []
-        known += [endpoint.session_id for endpoint in await self._store.endpoints()]
+        known = await self._receivers()
         first, last, count = number or 0, number, 0
         if last is None:  # those that die again meanwhile have higher ids
             last = next((letter.id for letter in await self._store.dead(limit=1)), 0)
@@ -292,6 +291,24 @@ class Webhooks:
             for endpoint in sorted(set(found)):
                 self.poke(endpoint)
         return count
+
+    async def replay_unidentified(self, session_id: str, chat: str) -> int:
+        """Queue what waits in a chat whose LID has no known number, under the LID; how many.
+
+        Raises ``ConflictError`` where nobody would get it.
+        """
+        known, count = await self._receivers(), 0
+        while found := await self._store.replay_unidentified(session_id, chat, known):
+            count += len(found)
+            for endpoint in sorted(set(found)):
+                self.poke(endpoint)
+        if not known:
+            raise ConflictError(UNSET, remedy="set webhook.url, or the session's own receiver")
+        return count
+
+    async def _receivers(self) -> list[str]:
+        own = [endpoint.session_id for endpoint in await self._store.endpoints()]
+        return [GLOBAL, *own] if self._known(GLOBAL) else own
 
     def _known(self, endpoint: str) -> bool:
         if endpoint == GLOBAL:

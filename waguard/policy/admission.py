@@ -3,6 +3,9 @@
 A starting Chromium takes a core for some seconds and its memory for good. So only so many start at
 the same time, and none where the host would have to give what it has not got. What could not be
 read holds nobody back: unknown is not short.
+
+What all need and the host has lost for a while (Chromium's executable during an upgrade, the disk with
+the profiles that is not mounted yet) is no fault of a session: all wait, and no restart is spent.
 """
 
 from collections.abc import Iterable
@@ -11,6 +14,7 @@ from enum import StrEnum, auto
 from typing import Final
 
 JUST_ENDED: Final = 30.0  # s in which nobody else has taken what a session's last browser gave back
+TRIAL: Final = 10.0  # s between two tries of a Chromium that starts for nobody
 PIDS: Final = 150  # processes and threads of a Chromium with one page and of its worker, and some
 
 
@@ -35,6 +39,35 @@ class Reading:
     pressure: float | None = None
     """Percent of the last 10 s in which something waited for memory."""
     pids: int | None = None
+    executable: str | None = None
+    """Why Chromium cannot be executed, and the remedy; None: nothing speaks against it."""
+    unreadable: str | None = None
+    """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
+    empty: str | None = None
+    """That the folder of all profiles is missing or holds none; None: it holds some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A Chromium that started on no profile, not even on a new one."""
+
+    why: str
+    tried_at: float
+    """Monotonic time of the last try, or of its failure."""
+    trial: str | None = None
+    """The session that tries it, or tried it last."""
+
+    def at(self, now: float) -> "Trial":
+        """What it means at ``now``, in monotonic time."""
+        return Trial(self.why, now - self.tried_at >= TRIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Of a Chromium that started for nobody; ``due``: one session may try it again."""
+
+    why: str
+    due: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +81,8 @@ class Candidate:
     asked: bool = True
     """By a person or the application, and not by a restore or after a failure."""
     ended: float | None = None
-    """Seconds since its last browser ended: what that one had is still there for the next."""
+    """Seconds since its last browser ended: what that one had is still there for the next. None also
+    where the kernel may have killed it for its memory."""
 
 
 class Cause(StrEnum):
@@ -59,6 +93,8 @@ class Cause(StrEnum):
     PRESSURE = auto()
     PIDS = auto()
     FLEET = auto()
+    EXECUTABLE = auto()
+    SESSIONS_FOLDER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +118,15 @@ def order(candidate: Candidate) -> tuple[int, float, str]:
     return (-candidate.priority, -candidate.active, candidate.session)
 
 
+def sessions_folder(host: Reading, *, paired: bool) -> str | None:
+    """Why it is unknown which profiles there are; None: it is known.
+
+    ``paired``: whether any session was ever paired. A folder without any profile is then not mounted
+    rather than empty, and a profile that is made in it is hidden by the mount that comes.
+    """
+    return host.unreadable or (host.empty if paired else None)
+
+
 def admit(
     limits: Limits,
     host: Reading,
@@ -89,16 +134,22 @@ def admit(
     *,
     starting: int,
     fleet: str | None = None,
+    paired: bool = False,
+    trial: Trial | None = None,
 ) -> Decision:
     """Judge every session that waits.
 
     ``starting``: how many hold a place; what those will take is not yet taken. ``fleet``: why the
-    fleet breaker lets nobody start that was not asked for; None: it is closed.
+    fleet breaker lets nobody start that was not asked for; None: it is closed. ``paired``: as
+    ``sessions_folder`` has it. ``trial``: Chromium started for nobody, and at most one session tries it.
     """
     admitted: list[str] = []
     waits: dict[str, Wait] = {}
+    lost = _lost(host, paired=paired)
     for candidate in sorted(waiting, key=order):
-        wait = _held_back(limits, host, candidate, starting + len(admitted), fleet)
+        wait = _held_back(limits, host, candidate, starting + len(admitted), fleet, lost)
+        if wait is None and trial and (admitted or not trial.due):
+            wait = Wait(Cause.EXECUTABLE, trial.why)
         if wait is None:
             admitted.append(candidate.session)
         else:
@@ -106,13 +157,27 @@ def admit(
     return Decision(tuple(admitted), waits)
 
 
+def _lost(host: Reading, *, paired: bool) -> Wait | None:
+    """What nobody can start without."""
+    if why := sessions_folder(host, paired=paired):
+        return Wait(Cause.SESSIONS_FOLDER, why)
+    return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
+
+
 def _held_back(
-    limits: Limits, host: Reading, candidate: Candidate, starting: int, fleet: str | None
+    limits: Limits,
+    host: Reading,
+    candidate: Candidate,
+    starting: int,
+    fleet: str | None,
+    lost: Wait | None,
 ) -> Wait | None:
     if fleet is not None and not candidate.asked:
         return Wait(Cause.FLEET, fleet)
     if starting >= limits.places:
         return Wait(Cause.PLACE, f"{starting} are starting, at most {limits.places} may")
+    if lost:
+        return lost
     if candidate.ended is not None and candidate.ended <= JUST_ENDED:
         return None  # it takes what it had
     expected = starting * limits.session_memory

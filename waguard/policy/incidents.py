@@ -45,6 +45,8 @@ FLEET_ENDS: Final = {
     "acks_missing_everywhere": "acks_back_everywhere",
     "webhooks_held": "webhooks_released",
     "runtime_removed": "runtime_back",
+    "browser_missing": "browser_back",
+    "sessions_folder_missing": "sessions_folder_back",
 }
 STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
@@ -55,6 +57,8 @@ _FLEET_DONE: Final = {
     "acks_missing_everywhere": "no worker was replaced for it",
     "webhooks_held": "received messages wait in the database, and go when their session is connected",
     "runtime_removed": "sessions went on; the folder was made anew where that could be done",
+    "browser_missing": "sessions that were to start waited; no restart was spent",
+    "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -64,6 +68,8 @@ _FLEET_RESULTS: Final = {
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "webhooks_released": "they were delivered, or a person decided",
     "runtime_back": "lock, pid file and sockets were there again",
+    "browser_back": "Chromium started again, or no session waited for it any more",
+    "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
@@ -72,6 +78,8 @@ _FLEET_OVER_AT_ONCE: Final = {
 _FLEET_ADVICE: Final = {
     "fleet_breaker_opened": "Remove what they have in common.",
     "disk_low": "Free some space.",
+    "browser_missing": "Install Chromium, or set browser.executable; the sessions start by themselves.",
+    "sessions_folder_missing": "Mount the disk of paths.sessions; the sessions start by themselves.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
     "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
 }
@@ -234,6 +242,7 @@ _DONE: Final = {
     "retried": "it was tried once more",
     "recycled": "its worker was replaced, as planned",
     "reloaded": "its page was loaded anew",
+    "taken_over": "it was taken back from the other client",
     "backfill_gap": "the other messages were told; the phone has what is missing",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
     "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"

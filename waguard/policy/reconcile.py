@@ -37,6 +37,8 @@ class Observed:
     """Its newest status is still on the way to the row."""
     worker: int | None = None
     """Its worker's pid."""
+    phone: str | None = None
+    """Digits of the number that it is linked to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,9 @@ class Stored:
     profile: bool
     copies: bool
     """There is a snapshot to restore."""
+
+
+_NOTHING = Stored(profile=False, copies=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +178,19 @@ def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | 
     """None: unknown."""
     if host.profiles is None:
         return None
-    nothing = Stored(profile=False, copies=False)
-    return host.profiles.get((wanted[session].workspace, session), nothing)
+    own = host.profiles.get((wanted[session].workspace, session), _NOTHING)
+    return own if own.profile else _elsewhere(session, wanted[session], host.profiles) or own
+
+
+def _elsewhere(
+    session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
+) -> Stored | None:
+    """The application may have put a paired session into another workspace: its profile follows at
+    its next start."""
+    if row.status not in _PAIRED:
+        return None
+    others = (stored for (_, name), stored in profiles.items() if name == session)
+    return next((stored for stored in others if stored.profile), None)
 
 
 def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> bool:
@@ -192,7 +208,11 @@ def _lies(row: Wanted, session: Observed) -> bool:
     if session.row_pending:
         return False
     promises = session.state is State.STOPPED and not row.up and row.status in LIVE_STATUSES
-    return promises or row.status != session.status
+    return promises or row.status != session.status or _lost_its_number(row, session)
+
+
+def _lost_its_number(row: Wanted, session: Observed) -> bool:
+    return session.status == Status.CONNECTED and bool(session.phone) and not row.phone
 
 
 def findings(
@@ -227,8 +247,16 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
             f" use it, or put it aside with `waguard profile quarantine {name}`",
         )
         for (workspace, name), stored in (host.profiles or {}).items()
-        if stored.profile and (workspace, name) not in owned
+        if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
     ]
+
+
+def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
+    """Whether it belongs to a session that was put into another workspace."""
+    row, profiles = wanted.get(name), host.profiles or {}
+    if row is None or profiles.get((row.workspace, name), _NOTHING).profile:
+        return False
+    return _elsewhere(name, row, profiles) is not None
 
 
 def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
@@ -286,6 +314,8 @@ def explain(
             state = row.status if row else "no row"
             after = session.status if session else "disconnected"
             reason = "the row said something else than what is so"
+            if state == after:
+                reason = "the row had lost the phone number"
         case _:
             assert_never(action)
     return Correction(

@@ -142,10 +142,14 @@ class PageLink:
                 self._deliver_queue(device)
 
     async def _sync(self, device: Device) -> None:
-        self.send({"type": "history", "messages": self._whatsapp.history(device)})
+        past, chunk = self._whatsapp.history(device), self._policy.history_chunk
+        if not chunk:
+            self.send({"type": "history", "messages": past})
         await asyncio.sleep(self._policy.sync)
         device.is_synced = True
         self._deliver_queue(device)
+        for start in range(0, len(past) if chunk else 0, chunk or 1):
+            device.enqueue({"type": "history", "messages": past[start : start + chunk]})
 
     def _deliver_queue(self, device: Device) -> None:
         self._whatsapp.deliver_queue(device)

@@ -52,6 +52,9 @@ class Policy:
     """How long the stream is SYNCING after a pairing."""
     history: bool = True
     """A newly paired device gets the account's earlier messages (stored, not announced)."""
+    history_chunk: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """So many of these at a time, after the page is connected (read: OpenWA#456; assumed: no event); 0: all
+    of them before."""
     exists: dict[str, bool] = field(default_factory=dict)
     """Phone number → is it on WhatsApp; numbers that are not here are."""
     exists_error: bool = False

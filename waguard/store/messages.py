@@ -44,6 +44,7 @@ from waguard.ports import (
     Pending,
     Retract,
     Settlement,
+    UnidentifiedChat,
     Written,
 )
 from waguard.store import naming, outbox, readers, telling, undecryptable, unidentified
@@ -310,15 +311,23 @@ class SqlMessages:
     # ---- what the inbox knows ----
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
-        own = INBOX.c
-        query = (
-            select(own.chat, func.max(own.at))
-            .where(own.session_id == session_id, own.at >= after)
-            .where(own.kind == Kind.MESSAGE.value, own.chat.is_not(None))
-            .group_by(own.chat)
+        # the index has all but the kind: so it is read for the chats, and of each the end. One GROUP BY
+        # with the kind would have to read every row
+        own, one = INBOX.c, INBOX.alias().c
+        mine = (own.session_id == session_id) & own.chat.is_not(None)
+        chats = select(own.chat).where(mine).group_by(own.chat).having(func.max(own.at) >= after)
+        some = chats.subquery()
+        last = (
+            select(one.at)
+            .where(one.session_id == session_id, one.chat == some.c.chat, one.at >= after)
+            .where(one.kind == Kind.MESSAGE.value)
+            .order_by(one.at.desc())
+            .limit(1)
         )
+        query = select(some.c.chat, last.scalar_subquery())
         async with self._reading() as (connection, _):
-            return {chat: float(at) for chat, at in await connection.execute(query)}
+            found = await connection.execute(query)
+            return {chat: float(at) for chat, at in found if at is not None}
 
     async def people(self, session_id: str) -> People:
         if (known := self._people.read(session_id)) is not None:
@@ -490,18 +499,17 @@ class SqlMessages:
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
+        # those a person chooses one by one
+        some = true() if first == last else _GRAVES[Grave.DEAD]
+        return await self._replay(_DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
+
+    async def _replay(self, chosen: ColumnElement[bool], receivers: Collection[str]) -> list[str]:
         own = DELIVERIES.c
         kept = ("endpoint", "event_id", "event", "session_id", "lane", "body")
         async with self._turn, self._writing() as work:
             query = (
                 select(own.id, own.endpoint)
-                .where(
-                    _DEAD,
-                    own.id.between(first, last),
-                    own.endpoint.in_(sorted(receivers)),
-                    # those a person chooses one by one
-                    true() if first == last else _GRAVES[Grave.DEAD],
-                )
+                .where(chosen, own.endpoint.in_(sorted(receivers)))
                 .order_by(own.id)
             )
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
@@ -522,6 +530,22 @@ class SqlMessages:
                 delete(DELIVERIES).where(_DEAD, DELIVERIES.c.id == number)
             )
             return bool(gone.rowcount)
+
+    # ---- chats of those whose number nobody knows ----
+
+    async def unidentified(self) -> list[UnidentifiedChat]:
+        async with self._reading() as (connection, _):
+            return await unidentified.chats(connection, self._wall())
+
+    async def replay_unidentified(
+        self, session_id: str, chat: str, receivers: Collection[str]
+    ) -> list[str]:
+        return await self._replay(unidentified.of_chat(session_id, chat), receivers)
+
+    async def discard_unidentified(self, session_id: str, chat: str) -> int:
+        waits = delete(DELIVERIES).where(unidentified.of_chat(session_id, chat))
+        async with self._turn, self._writing() as work:
+            return (await work.connection.execute(waits)).rowcount
 
     async def tidy(
         self,
@@ -670,9 +694,9 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
 
 def _letters() -> Select[Any]:
     own = DELIVERIES.c
-    names = ("id", "endpoint", "event", "event_id", "session_id", "attempts", "cause", "created_at")
+    names = ("id", "endpoint", "event", "event_id", "session_id", "lane", "attempts", "cause")
     return select(
-        *(own[name] for name in names),
+        *(own[name] for name in (*names, "created_at")),
         func.coalesce(own.last_error, "").label("error"),
         func.coalesce(own.died_at, own.created_at).label("died_at"),
         func.length(own.body).label("size"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, select, true
 
 from waguard.policy.status import Status
 from waguard.ports import SessionRow
@@ -23,6 +23,9 @@ class Held:
     deleted: bool
     displaced: str | None
     """The phone number that the application's row has no room for."""
+    wanted: bool
+    """The desired state alone: ``row.desired_up`` also asks whether the account is active."""
+    active: bool
 
 
 def rows(layout: Layout) -> Select[Any]:
@@ -47,6 +50,7 @@ def rows(layout: Layout) -> Select[Any]:
         SESSIONS.c.removed_at,
         SESSIONS.c.unpaired,
         SESSIONS.c.limits,
+        (accounts.c.is_active if layout.has("is_active") else true()).label("is_active"),
     ).select_from(accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == accounts.c.session_id))
 
 
@@ -62,6 +66,8 @@ def held(row: Row[Any]) -> Held:
         ours=bool(row.ours),
         deleted=bool(row.deleted),
         displaced=row.displaced_phone,
+        wanted=_wanted(row),
+        active=_active(row),
     )
 
 
@@ -72,7 +78,7 @@ def session_row(row: Row[Any]) -> SessionRow:
         session_id=row.session_id,
         workspace_id=int(row.workspace_id),
         status=status,
-        desired_up=row.desired == "up" if row.desired else status in UP_AT_TAKEOVER,
+        desired_up=_wanted(row) and _active(row),
         generation=row.generation,
         phone_number=row.phone_number or row.displaced_phone,
         disconnect_reason=row.disconnect_reason,
@@ -85,3 +91,15 @@ def session_row(row: Row[Any]) -> SessionRow:
         unpaired=bool(row.unpaired),
         limits=row.limits,
     )
+
+
+def _wanted(row: Row[Any]) -> bool:
+    """The desired state, or what the old service's status means where there is none yet."""
+    if row.desired:
+        return bool(row.desired == "up")
+    return (row.status or Status.DISCONNECTED.value) in UP_AT_TAKEOVER
+
+
+def _active(row: Row[Any]) -> bool:
+    """Whether the application has not switched the account off; NULL, and no such column, is on."""
+    return row.is_active is None or bool(row.is_active)

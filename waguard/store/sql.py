@@ -29,15 +29,17 @@ from waguard.store.work import Work
 
 T = TypeVar("T")
 
-OPENING = 300.0  # s for the migrations, once the database has answered
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
+# s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin anew for ever
+UPGRADE_LIMIT = 600.0
 
 
 class SqlStore:
     """``ports.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
 
-    Every call but ``open`` ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to
-    give up a silent connection, with an answer or with ``DatabaseUnavailableError``. Raises ``ConfigError`` for a URL that is not supported.
+    Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up
+    a silent connection, with an answer or with ``DatabaseUnavailableError``; ``open`` takes up to
+    ``UPGRADE_LIMIT`` where it upgrades an older database. Raises ``ConfigError`` for a URL that is not supported.
     """
 
     def __init__(
@@ -65,13 +67,15 @@ class SqlStore:
             return
         try:
             async with self._answering():
-                self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
-                async with engines.writer.connect() as connection:
-                    await connection.execute(text("SELECT 1"))
-            # what is cut off is rolled back: on a busy machine it would never come to an end
-            async with answering(self._name, within=OPENING), engines.writer.begin() as connection:
-                await connection.run_sync(_bring_up_to_date)
-                layout = await connection.run_sync(reflect)
+                self._engines = connect(self._url, busy_timeout=self._busy_timeout)
+                async with self._engines.writer.begin() as connection:
+                    layout = await connection.run_sync(_layout_if_current)
+            if layout is None:
+                async with (
+                    answering(self._name, within=UPGRADE_LIMIT),
+                    self._engines.writer.begin() as connection,
+                ):
+                    layout = await connection.run_sync(_upgraded)
         except BaseException:
             await self.close()
             raise
@@ -315,12 +319,15 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
     )
 
 
-def _bring_up_to_date(connection: Connection) -> None:
-    if is_current(connection):
-        return
+def _layout_if_current(connection: Connection) -> Layout | None:
+    return reflect(connection) if is_current(connection) else None
+
+
+def _upgraded(connection: Connection) -> Layout:
     from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
 
     upgrade(connection)
+    return reflect(connection)
 
 
 async def _read(work: Work, session_id: str) -> SessionRow:

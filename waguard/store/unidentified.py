@@ -16,6 +16,7 @@ from waguard.policy import naming
 from waguard.policy.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.policy.identity import People, message_aliases
 from waguard.policy.inbox import fitting, sent_key
+from waguard.ports import UnidentifiedChat
 from waguard.store.models import DELIVERIES, INBOX
 from waguard.store.people import Pair
 from waguard.store.types import length_of, storable
@@ -39,19 +40,33 @@ def is_listed(now: float) -> ColumnElement[bool]:
     return or_(~WAITS, func.coalesce(_OWN.died_at, 0.0) <= now)
 
 
+def of_chat(session_id: str, chat: str) -> ColumnElement[bool]:
+    """What waits in one chat."""
+    lane = storable(chat, length_of(_OWN.lane.type))
+    return WAITS & (_OWN.session_id == session_id) & (_OWN.lane == lane)
+
+
+async def chats(connection: AsyncConnection, now: float) -> list[UnidentifiedChat]:
+    """As ``ports.MessageStore`` has it."""
+    since = func.min(_OWN.created_at)
+    query = (
+        select(_OWN.session_id, _OWN.lane, since, func.count())
+        .where(WAITS)
+        .group_by(_OWN.session_id, _OWN.lane)
+        .having(func.min(_OWN.died_at) <= now)
+        .order_by(since, _OWN.session_id, _OWN.lane)
+    )
+    return [UnidentifiedChat(*row) for row in await connection.execute(query)]
+
+
 async def queue_known(
     connection: AsyncConnection, pairs: Sequence[Pair], people: dict[str, People], now: float
 ) -> set[str]:
     """Queue what waited for these numbers; the endpoints that have more to deliver."""
     endpoints: set[str] = set()
     for session_id, lid, _ in pairs:
-        lane = storable(lid, length_of(_OWN.lane.type))
-        query = (
-            select(DELIVERIES)
-            .where(WAITS, _OWN.session_id == session_id, _OWN.lane == lane)
-            .order_by(_OWN.id)
-            .limit(_AT_ONCE)
-        )
+        mine = of_chat(session_id, lid)
+        query = select(DELIVERIES).where(mine).order_by(_OWN.id).limit(_AT_ONCE)
         while found := (await connection.execute(query)).all():
             for row in found:
                 values = dict(row._mapping)  # noqa: SLF001 - the public name of its columns

@@ -96,7 +96,12 @@ class Work:
         await self._remember(session, {"desired": "down"})
 
     async def want(self, session: Held, *, up: bool, **own: Any) -> None:
-        """Set the desired state, and further columns of our own row."""
+        """Set the desired state, and further columns of our own row.
+
+        Whoever wants it up switches on an account that the application has switched off.
+        """
+        if up and not session.active:
+            await self.update(session, {"is_active": True, "updated_at": self.now})
         await self._remember(session, {"desired": _desired(up=up), **own})
 
     async def judge(self, session: Held, verdict: Verdict, phone_number: str | None) -> None:
@@ -183,7 +188,7 @@ class Work:
             return
         new = {
             "session_id": row.session_id,
-            "desired": _desired(up=row.desired_up),
+            "desired": _desired(up=session.wanted),
             "generation": row.generation,
             "priority": row.priority,
             "created_at": self.now,

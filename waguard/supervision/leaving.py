@@ -11,7 +11,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.host import credentials, profiles
+from waguard.host import credentials
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileLock
 from waguard.policy.link import Link
@@ -23,29 +23,28 @@ DELETED: Final = "deleted by the API"
 LOGGED_OUT: Final = "logged out by the API"
 
 
-async def leave(session: Session, sessions: Path, *, why: str) -> None:
+async def leave(session: Session, *, why: str) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
-    ``sessions``: the folder of all profiles. Raises ``WaguardError`` where the profile is in use.
+    Raises ``WaguardError`` where the profile is in use.
     """
     token = credentials.pairing(session.at.profile)
     session.leave()
     await _unlink(session)
     await session.stop()
-    await _put_aside(session, sessions, token, why)
+    await _put_aside(session, token, why)
 
 
-async def finish(session: Session, sessions: Path) -> None:
+async def finish(session: Session) -> None:
     """End a removal in whose middle a daemon died: nobody gets the old profile any more.
 
     For a removed session. Raises as ``leave``.
     """
     await session.stop()
-    row = session.row
-    profiles.settle(sessions, row.workspace_id, row.session_id)
+    session.settle_profile()
     if credentials.something_left(session.at):
         _warn(session, "waguard was ended in the middle of it")
-        await _put_aside(session, sessions, credentials.pairing(session.at.profile), DELETED)
+        await _put_aside(session, credentials.pairing(session.at.profile), DELETED)
 
 
 async def _unlink(session: Session) -> None:
@@ -65,9 +64,9 @@ def _warn(session: Session, why: str) -> None:
     )
 
 
-async def _put_aside(session: Session, sessions: Path, token: str | None, why: str) -> None:
+async def _put_aside(session: Session, token: str | None, why: str) -> None:
     row = session.row
-    profiles.settle(sessions, row.workspace_id, row.session_id)
+    session.settle_profile()
     if aside := await asyncio.to_thread(_retire, session.at, token, why):
         logger.info("profile put aside", session=row.session_id, folder=str(aside))
     session.note("left", reason=why)

@@ -21,6 +21,7 @@ from waguard.host import credentials, profiles
 from waguard.host.credentials import Places
 from waguard.host.lock import private_folder
 from waguard.host.patience import patience
+from waguard.policy import takeover
 from waguard.policy.admission import Candidate, Cause, Wait
 from waguard.policy.announcements import announce
 from waguard.policy.incidents import incident_event
@@ -61,6 +62,8 @@ from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
 from waguard.wire.protocol import (
+    EXIT_BROWSER_KILLED,
+    EXIT_BROWSER_UNUSABLE,
     EXIT_MEANINGS,
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
@@ -80,10 +83,15 @@ CATCH_UP_RETRY: Final = 5.0  # s
 HELD_RETRY: Final = 10.0  # s until a profile that could not be used is looked at again
 # not the session's fault, and no restart cures it: it waits until the cause is gone
 HELD: Final = frozenset({EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED})
+# the kernel may have ended it, or its browser, for its memory, which is not there for the next one
+PERHAPS_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 # of a worker that went on meanwhile: to the world nothing has happened
 ADOPTION: Final = frozenset({Event.ADOPTED, Event.BECAME_READY})
 # phases in which a start no longer needs a core: it waits for its page, or is through
+# while the host lacks these, no QR code is what comes next
+LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
 NEEDS_NO_CORE: Final = frozenset({"settling", "ready"})
+HAS_BROWSER: Final = frozenset({"loading", *NEEDS_NO_CORE})
 
 
 def describe_exit(code: int | None) -> str:
@@ -128,12 +136,13 @@ class Session:
         self._link: WorkerLink | None = None
         self._link_told = Link.UNKNOWN
         self._details: str | None = None
-        self._crashes: list[float] = []
+        self._crashes, self._takeovers = list[float](), list[float]()
         self.retries = Retries()
         self._connected_since: float | None = None
         self._asked = self._planned = self._held = self._daemon_stopping = False
-        # its worker is an earlier daemon's, and how it stands is not known yet
-        self.adopting = self._adoption_overdue = False
+        # unusable: Chromium started for nobody; unseen: its profile is to be found before a start
+        # adopting: its worker is an earlier daemon's, and how it stands is not known yet
+        self._unusable = self._profile_unseen = self.adopting = self._adoption_overdue = False
         self._caught_up: tuple[int, Process | None, int] | None = None
         self.acks = AckWatch(
             around.clock,
@@ -153,7 +162,8 @@ class Session:
         )
         self.faults = Faults(row.session_id, self.note)
         self._expects_qr = row.status == Status.QR_SCANNING or row.unpaired
-        self.left = row.removed_at is not None
+        # the workspace in which its profile lies; the row's may be newer
+        self._workspace, self.left = row.workspace_id, row.removed_at is not None
         """It was logged out or deleted; its worker, if it still lives, is on its way out."""
         self._verdict = (
             LEFT
@@ -275,10 +285,43 @@ class Session:
         )
 
     @property
+    def paired(self) -> bool:
+        """Whether it has a profile to miss, by its row."""
+        row = self.row
+        return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
+
+    def profile_left(self) -> bool | None:
+        """Whether there is a profile, or a snapshot that may bring it back; None: the folder of all
+        profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
+        try:
+            left = credentials.something_left(self.at)
+        except OSError:
+            if self._around.admission.profiles_unknown:
+                return None
+            raise
+        unknown = profiles.dangling(self.at.profile) or self._around.admission.profiles_unknown
+        return left or (None if unknown else False)
+
+    @property
     def at(self) -> Places:
         """Where its profile and the copies of it lie."""
         sessions = self._around.config().paths.sessions
-        return credentials.places(sessions, self.row.workspace_id, self.row.session_id)
+        return credentials.places(sessions, self._workspace, self.row.session_id)
+
+    def settle_profile(self) -> None:
+        """Have its profile in the workspace of its row, before a start or after the last end.
+
+        Only a paired session is given one that lies elsewhere: an old one of a new session's name
+        may be another customer's. Raises ``OSError``.
+        """
+        sessions, row = self._around.config().paths.sessions, self.row
+        before: int | None = self._workspace
+        if before == row.workspace_id and self.paired and not self.profile_left():
+            before = profiles.elsewhere(sessions, row.workspace_id, row.session_id)
+        profiles.settle(sessions, row.workspace_id, row.session_id, before=before)
+        if before not in {None, row.workspace_id}:
+            self._log.warning("profile moved to another workspace", before=before)
+        self._workspace = row.workspace_id
 
     def start(self, *, restart: bool = False, asked: bool = True) -> None:
         """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
@@ -296,13 +339,17 @@ class Session:
         if self.state not in {State.STARTING, State.RUNNING, State.RECYCLING}:
             self._details = None
             self._crashes.clear()
-            self._expects_qr = not credentials.something_left(self.at) or self._expects_qr
+            self._takeovers.clear()
+            left = self.profile_left()
+            self._profile_unseen = left is None
+            self._expects_qr = left is False or self._expects_qr
         self.parked = None
         self._happen(Event.RESTART_REQUESTED if restart else Event.START_REQUESTED)
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:
         """Take over a worker that an earlier daemon started."""
         self.process, self.adopting = process, True
+        self._workspace = profiles.workspace_of(Path(record.profile), self._workspace)
         self._log.info("worker adopted", worker=process.pid)
         self._ledger.record("adopted", before=self.row.status)
         self._happen(Event.ADOPTED)
@@ -498,6 +545,11 @@ class Session:
             self._log.warning("waiting for its folders", delay=HELD_RETRY, why=self._details)
             self._backoff = loop.call_later(HELD_RETRY, self._happen_if, Event.BACKOFF_ELAPSED)
             return
+        if self._unusable:
+            self.retries = Retries(self.retries.tries)
+            self._log.warning("waiting for Chromium", why=self._details)
+            self._backoff = loop.call_later(0, self._happen_if, Event.BACKOFF_ELAPSED)
+            return
         self._asked = False
         self._around.fleet.failed(self.row.session_id, self._failure)
         if self._around.fleet.open:
@@ -558,6 +610,8 @@ class Session:
     def on_held_back(self, wait: Wait) -> None:
         """Only another cause is news to the row; numbers change all the time."""
         before, self._wait = self.waits_for, wait
+        if wait.cause is Cause.SESSIONS_FOLDER:
+            self._profile_unseen = self.paired
         if before is not wait.cause:
             say_held_back(self.row.session_id, wait)
             self._judge()
@@ -580,7 +634,7 @@ class Session:
             parked=self.parked,
             daemon_stopping=self._daemon_stopping,
             left=self.left,
-            expects_qr=self._expects_qr,
+            expects_qr=self._expects_qr and self.waits_for not in LACKING,
             details=printable(self._told_details or "") or None,
             adopting=self.adopting,
             retrying=self.retries.running,
@@ -668,6 +722,8 @@ class Session:
         """A tick: that the link is unknown is no change, but it has a deadline; acks have theirs."""
         if self.link_unknown_for > LINK_DEADLINE:
             self._judge()
+        if self.state is State.RUNNING and self.link is Link.CONFLICT:
+            self._answer_conflict()
         self.acks.tick(self._task)
         self.undecryptable.tick(self._task)
         self._care_for_page()
@@ -727,9 +783,22 @@ class Session:
                 self._publish(event, data)
         self._ledger.write()
 
+    def restore_number(self) -> None:
+        """Write the row again, which has lost its phone number; to the world nothing has happened."""
+        status = str(self._verdict.status)
+        self._ledger.record(
+            "row_corrected", before=status, after=status, reason="its phone number was missing"
+        )
+        self._ledger.write()
+
     def _move(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+
+    @property
+    def linked(self) -> str | None:
+        """Digits of the number that its worker says it is linked to, while it is connected."""
+        return self.report.phone if self.report and self.link is Link.CONNECTED else None
 
     @property
     def phone(self) -> str | None:
@@ -739,17 +808,19 @@ class Session:
     # ---- the worker ----
 
     async def _run_worker(self) -> None:
-        spec = worker_spec(self.row, self.at, self._around.config(), instance=self._around.instance)
+        around = self._around
         try:
-            profiles.settle(
-                self._around.config().paths.sessions, self.row.workspace_id, self.row.session_id
-            )
+            self.settle_profile()
+            spec = worker_spec(self.row, self.at, around.config(), instance=around.instance)
+            if self._waits_for_its_disk() or self._misses_its_profile():
+                return
             if not self._has_runtime(spec) or not await self._sweep(spec):
                 return
             process = await self._around.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an exit it would be starting for ever
             self._details = error.line() if isinstance(error, WaguardError) else str(error)
             self._failure = "no worker could be started"
+            self._held = self._unusable = False  # of the worker before
             self._log.opt(exception=error).error("worker not started", why=self._details)
             self._happen(Event.EXITED)
             return
@@ -761,6 +832,24 @@ class Session:
             self._task(self._end(process), "stop")
         await process.listening()
         await self._converse(process, spec)
+
+    def _waits_for_its_disk(self) -> bool:
+        """Whether its profile is a link to what is not there; no restart is spent."""
+        if (link := profiles.dangling(self.at.profile)) is None:
+            return False
+        self._held, self._details = True, f"{link} links to {link.readlink()}, which is not there"
+        self._details += ": mount its disk"
+        self._happen(Event.EXITED)
+        return True
+
+    def _misses_its_profile(self) -> bool:
+        """Whether the folder of all profiles has come back without its own, so it is parked."""
+        unseen, self._profile_unseen = self._profile_unseen, False
+        if not unseen or not self.paired or credentials.something_left(self.at):
+            return False
+        self.park(ParkCause.PROFILE_MISSING, f"profile missing: {self.at.profile}")
+        self._happen(Event.EXITED)
+        return True
 
     def _has_runtime(self, spec: WorkerSpec) -> bool:
         """False: its folder was removed and cannot be made anew, so it waits; no restart is spent."""
@@ -828,8 +917,10 @@ class Session:
         if self.process is not process:
             return
         self.process, self._link = None, None
-        self.usage, self._ended_at = None, self._around.clock.monotonic()
-        if not self._planned and self.state in {State.STARTING, State.RUNNING}:
+        unplanned = not self._planned and self.state in {State.STARTING, State.RUNNING}
+        killed = unplanned and code in PERHAPS_OUT_OF_MEMORY
+        self.usage, self._ended_at = None, None if killed else self._around.clock.monotonic()
+        if unplanned:
             self._failure = describe_exit(code)
             told = self.report.details if self.report else None
             self._details = told or describe_exit(code)
@@ -837,6 +928,9 @@ class Session:
         self.report = None
         self._connected_since = None
         self._held = code in HELD
+        self._unusable = code == EXIT_BROWSER_UNUSABLE
+        if self._unusable:
+            self._around.admission.browser_failed(self._details or describe_exit(code))
         self._happen(Event.EXITED)
 
     async def _await_standstill(self, process: Process) -> None:
@@ -879,6 +973,8 @@ class Session:
         self.showed_code = (self.showed_code or report.qr is not None) and not report.phone
         if report.qr is not None and report.qr != qr_before:
             self._code_at = self._around.clock.monotonic()
+        if report.phase in HAS_BROWSER and self.state is State.STARTING:
+            self._around.admission.browser_started(self.row.session_id)
         if report.phase == "ready" and self.state is State.STARTING:
             self.page_seen_at = self.heard_at
             self._happen(Event.BECAME_READY)
@@ -968,15 +1064,42 @@ class Session:
     def _park_where_a_restart_cures_nothing(self, report: Report) -> None:
         if self.state is not State.RUNNING:
             return
-        on_conflict = self._around.config().whatsapp.on_conflict
-        if self.link is Link.CONFLICT and on_conflict == "park":
-            self.park(ParkCause.CONFLICT, "WhatsApp Web is open elsewhere with this device")
+        if self.link is Link.CONFLICT:
+            self._answer_conflict()
         elif self.link is Link.BLOCKED:
             why = report.details or "WhatsApp blocks this session"
             outdated = why == "DEPRECATED_VERSION"
             self.park(ParkCause.NEEDS_UPDATE if outdated else ParkCause.BLOCKED, why)
         elif report.qr_idle:
             self.park(ParkCause.QR_EXPIRED, "no one scanned the QR codes that were shown")
+
+    def _answer_conflict(self) -> None:
+        """Another client of this device took the session: take it back, or park it."""
+        elsewhere = "WhatsApp Web is open elsewhere with this device"
+        if self._around.config().whatsapp.on_conflict == "park":
+            self.park(ParkCause.CONFLICT, elsewhere)
+            return
+        now = self._around.clock.monotonic()
+        self._takeovers = takeover.recent(self._takeovers, now=now)
+        match takeover.answer(self._takeovers, now=now):
+            case takeover.Answer.TAKE_OVER:
+                self._takeovers.append(now)
+                self._log.warning("another client took the session, taking it back")
+                self._ledger.record("taken_over", reason=elsewhere)
+                self._task(self._take_over(), "takeover")
+            case takeover.Answer.PARK:
+                count, minutes = len(self._takeovers), takeover.PERIOD / 60
+                why = f"{elsewhere}: it was taken back {count} times in {minutes:g} min"
+                self.park(ParkCause.CONFLICT, why)
+            case takeover.Answer.WAIT:
+                pass
+
+    async def _take_over(self) -> None:
+        try:
+            if self._link:
+                await self._link.call(protocol.TakeOver())
+        except WaguardError as error:  # a tick tries again
+            self._log.warning("not taken back", why=error.line())
 
     def _forgive(self) -> None:
         """Old crashes no longer count after a long time connected."""

@@ -16,7 +16,7 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
-from waguard.host import credentials, profiles
+from waguard.host import credentials
 from waguard.host.children import read_records
 from waguard.host.inventory import take_stock
 from waguard.policy import admission, probe, recycle
@@ -113,6 +113,10 @@ class Supervisor:
         self._held: Mapping[str, str] = {}
         """Whose webhooks wait for too long, in words."""
         self._reconciling = asyncio.Lock()
+        around.admission.paired = lambda: any(
+            s.paired and s.row.desired_up for s in self._sessions.values()
+        )
+        around.admission.report = around.fleet.outages.tell
 
     # ---- start and stop of the daemon ----
 
@@ -181,7 +185,7 @@ class Supervisor:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
         if session.row.removed_at and session.row.session_id not in self._leaving:
             with self._leave(session.row.session_id):
-                await leaving.finish(session, self._around.config().paths.sessions)
+                await leaving.finish(session)
 
     async def _sweep(self, kept: Collection[int]) -> None:
         """End what has no record; ``kept``: what has one."""
@@ -256,28 +260,27 @@ class Supervisor:
             return refusal
         while session.waits_for is Cause.PLACE:
             await session.moved()
-        if session.waits_for:  # for something that need not come soon
-            return "waiting"
         timeout = self._around.config().restore.timeout
-        if not await session.settle(settled, timeout=timeout):
+        if not await session.settle(lambda s: settled(s) or _waits(s), timeout=timeout):
             if session.link is Link.OFFLINE or self._around.fleet.network_down:
                 return "offline"  # the network is away; it goes on trying by itself
             session.unhealthy(f"not restored within {timeout:g} s")
             return "failed"
-        return outcome(session)
+        return "waiting" if _waits(session) else outcome(session)
 
     def _begin(self, session: Session, *, asked: bool = True) -> str | None:
         """Start it, or say why not; ``asked``: as ``Session.start`` has it."""
-        row, sessions = session.row, self._around.config().paths.sessions
         try:
-            profile = profiles.settle(sessions, row.workspace_id, row.session_id)
-            found = credentials.something_left(session.at)
+            session.settle_profile()
+            left = session.profile_left()
         except OSError as error:
-            session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
-            return "failed"
-        # one that still waits for its first scan has none to lose
-        if not found and row.status != Status.QR_SCANNING and not row.unpaired:
-            session.park(ParkCause.PROFILE_MISSING, f"profile missing: {profile}")
+            if not self._around.admission.profiles_unknown:
+                session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
+                return "failed"
+            left = None
+        # one that still waits for its first scan has none to lose; unknown is not missing
+        if left is False and session.paired:
+            session.park(ParkCause.PROFILE_MISSING, f"profile missing: {session.at.profile}")
             return "missing profile"
         session.start(asked=asked)
         return None
@@ -446,6 +449,7 @@ class Supervisor:
             self._tell_findings(findings(seen.wanted, seen.observed, seen.host))
             done = []
             planned = plan(seen.wanted, seen.observed, seen.host)
+            self._follow_workspaces(seen.rows)
             for name in self._sessions.keys() - {action.session for action in planned}:
                 self._sessions[name].faults.end("reconcile")
             for action in planned:
@@ -455,6 +459,18 @@ class Supervisor:
                         if await self._carry_out(action, seen.rows, told):
                             done.append(told)
             return done
+
+    def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
+        """The application may put a session into another workspace; its worker goes on."""
+        for name, session in self._sessions.items():
+            row = rows.get(name)
+            if (
+                row
+                and row.workspace_id != session.row.workspace_id
+                and row.generation >= session.row.generation
+            ):
+                logger.warning("another workspace", session=name, workspace=row.workspace_id)
+                session.row = row
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
         """See ``ports.Sessions``."""
@@ -510,6 +526,7 @@ class Supervisor:
                 status=str(session.verdict.status),
                 row_pending=session.row_pending,
                 worker=session.process.pid if session.process else None,
+                phone=session.linked,
             )
             for name, session in self._sessions.items()
         }
@@ -584,6 +601,10 @@ class Supervisor:
             logger.error("row not corrected", session=session.row.session_id, why=error.line())
             return False
         lies = row is not None and row.status != session.verdict.status
+        if row and not lies and not row.phone_number and session.linked:
+            session.row = row
+            session.restore_number()
+            return True
         if row and not session.row_pending and (lies or promises_too_much(session)):
             session.correct_row(row)
             return True
@@ -597,6 +618,8 @@ class Supervisor:
         """See ``ports.Sessions``."""
         self._refuse_change(session_id)
         known = self._sessions.get(session_id)
+        if known and known.row.workspace_id != workspace_id:
+            known.row = await self._around.store.session(session_id) or known.row
         if known and known.row.workspace_id != workspace_id:
             raise SessionIdTakenError(
                 f"session {session_id} belongs to another workspace",
@@ -670,6 +693,7 @@ class Supervisor:
     async def logout(self, session_id: str) -> SessionView:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
+        self._require_profiles()
         with self._leave(session_id):
             await self._log_out(session, removed=False)
         return self._view(session)
@@ -677,6 +701,7 @@ class Supervisor:
     async def delete(self, session_id: str, *, purge: bool) -> None:
         """See ``ports.Sessions``."""
         session = await self._find(session_id)
+        self._require_profiles()
         with self._leave(session_id):
             await self._log_out(session, removed=True)
             if purge:
@@ -689,7 +714,7 @@ class Supervisor:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
         session.row = await self._around.store.leave(name, removed=removed) or session.row
-        await leaving.leave(session, self._around.config().paths.sessions, why=why)
+        await leaving.leave(session, why=why)
 
     @contextlib.contextmanager
     def _leave(self, session_id: str) -> Iterator[None]:
@@ -886,6 +911,11 @@ class Supervisor:
         self._refuse_leaving(session_id)
         self._refuse_before_restore()
 
+    def _require_profiles(self) -> None:
+        """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
+        if why := self._around.admission.profiles_unknown:
+            raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
+
     def _refuse_leaving(self, session_id: str) -> None:
         if session_id in self._leaving:
             raise UnavailableError(
@@ -919,6 +949,11 @@ class Supervisor:
             usage=session.usage,
             removed_at=row.removed_at,
         )
+
+
+def _waits(session: Session) -> bool:
+    """For something that need not come soon."""
+    return session.waits_for not in {None, Cause.PLACE}
 
 
 def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> None:

@@ -27,7 +27,6 @@ def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -
         temporary=str(profiles.temporary(config.paths.runtime, name)),
         url=config.whatsapp.url,
         wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
-        takeover=config.whatsapp.on_conflict == "takeover",
         left_out=left_out(
             broadcasts=config.inbox.broadcasts,
             channels=config.inbox.channels,

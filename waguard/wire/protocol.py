@@ -47,7 +47,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     snapshots: str
     """Where copies of this session's credentials lie: an absolute path."""
     quarantine: str
-    """Where a damaged profile is moved to: an absolute path on the same file system."""
+    """Where a damaged profile is moved to: an absolute path."""
     snapshot_interval: float
     """Seconds between two copies of a connected session."""
     cache_limit: int
@@ -61,7 +61,6 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     url: str
     wajs: str | None
     """wa-js to inject; None: the packed one, whose sha256 is checked."""
-    takeover: bool
     left_out: tuple[str, ...] = ()
     """How the ids of chats end of which nothing is told."""
     executable: str | None
@@ -189,6 +188,10 @@ class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
     """Tell what comes, and read nothing: the pairing is too fresh. ``CatchUp`` follows."""
 
 
+class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
+    """Use WhatsApp here although another client of this device took the stream."""
+
+
 class Reload(Struct, tag="reload", frozen=True, kw_only=True):
     """Load the page anew; answered when that begins."""
 
@@ -223,6 +226,7 @@ Call = (
     | CatchUp
     | GoOn
     | Reload
+    | TakeOver
     | Acks
     | Reread
 )
@@ -502,6 +506,8 @@ EXIT_PROFILE_HELD: Final = 16
 EXIT_CREDENTIALS_LOST: Final = 17
 EXIT_STORAGE_CLOSED: Final = 18
 EXIT_EXPORTS_MISSING: Final = 19
+EXIT_BROWSER_UNUSABLE: Final = 20
+EXIT_BROWSER_KILLED: Final = 21
 
 EXIT_MEANINGS: Final = {
     0: "stopped as told",
@@ -514,5 +520,7 @@ EXIT_MEANINGS: Final = {
     EXIT_PROFILE_HELD: "the profile cannot be used for now",
     EXIT_STORAGE_CLOSED: "Chromium gave up the page's storage",
     EXIT_EXPORTS_MISSING: "wa-js does not find in WhatsApp's page what it needs",
+    EXIT_BROWSER_UNUSABLE: "Chromium cannot be executed, or starts on no profile",
+    EXIT_BROWSER_KILLED: "Chromium was killed, or its page crashed",
     EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
 }

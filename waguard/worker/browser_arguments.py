@@ -1,53 +1,12 @@
-"""What a Chromium is started with: the binary, the folders, the switches. Nothing here runs it."""
+"""What a Chromium is started with: the folders and the switches. Nothing here runs it."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal
 
+from waguard.host.executable import Flavour
 from waguard.policy import switches
-from waguard.worker.browser_errors import BrowserArgumentError, BrowserNotFoundError
-
-Flavour = Literal["chromium", "headless-shell"]
-
-# The browsers themselves. The scripts of Debian in /usr/bin are not: one adds switches of its own,
-# the other does not exec, so that killing it leaves six processes.
-BINARIES: Mapping[Flavour, tuple[str, ...]] = MappingProxyType(
-    {
-        "chromium": (
-            "/usr/lib/chromium/chromium",
-            "/usr/lib64/chromium-browser/chromium-browser",
-            "/usr/lib/chromium-browser/chromium-browser",
-            "/opt/google/chrome/chrome",
-        ),
-        "headless-shell": (
-            "/usr/lib/chromium/chromium-headless-shell",
-            "/usr/lib64/chromium-browser/headless_shell",
-            "/opt/chrome-headless-shell/chrome-headless-shell",
-        ),
-    }
-)
-# wrapper → what it runs
-WRAPPERS: Mapping[str, str] = MappingProxyType(
-    {
-        "/usr/bin/chromium": "/usr/lib/chromium/chromium",
-        "/usr/bin/chromium-headless-shell": "/usr/lib/chromium/chromium-headless-shell",
-        "/usr/bin/google-chrome": "/opt/google/chrome/chrome",
-        "/usr/bin/google-chrome-stable": "/opt/google/chrome/chrome",
-        "/opt/google/chrome/google-chrome": "/opt/google/chrome/chrome",
-    }
-)
-PACKAGES: Mapping[Flavour, str] = MappingProxyType(
-    {
-        "chromium": "install Chromium (Debian: apt install chromium) or set browser.executable",
-        "headless-shell": (
-            "install it (Debian: apt install chromium-headless-shell), set browser.executable, "
-            'or use browser.flavour = "chromium"'
-        ),
-    }
-)
+from waguard.worker.browser_errors import BrowserArgumentError
 
 # Measured on 156: 111 MB a further session instead of 157.
 DISABLED_FEATURES = (
@@ -80,42 +39,6 @@ SWITCHES = (
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
 )
-
-
-def find_executable(configured: str | None, flavour: Flavour) -> Path:
-    """The browser's binary, never a wrapper script; raises ``BrowserNotFoundError``."""
-    if configured is None:
-        for candidate in BINARIES[flavour]:
-            if _runnable(Path(candidate)):
-                return Path(candidate)
-        raise BrowserNotFoundError(
-            f"no {flavour} is installed",
-            field="browser.executable",
-            value=None,
-            remedy=PACKAGES[flavour],
-        )
-    path = Path(WRAPPERS.get(configured, configured))
-    if not path.is_absolute():
-        problem = "is not an absolute path"
-    elif not path.exists():
-        problem = "does not exist"
-    elif not _runnable(path):
-        problem = "is not an executable file"
-    elif any(str(path) in known for other, known in BINARIES.items() if other != flavour):
-        problem = f"is not of the flavour {flavour}"
-    else:
-        real = path.resolve()  # a link to a wrapper is a wrapper
-        return Path(WRAPPERS.get(str(real), str(real)))
-    raise BrowserNotFoundError(
-        f"{configured} {problem}",
-        field="browser.executable",
-        value=configured,
-        remedy=PACKAGES[flavour],
-    )
-
-
-def _runnable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,6 @@ from waguard.errors import WaguardError
 THROWN_LIMIT: Final = 2_000  # characters; it goes into logs and answers
 
 
-class BrowserNotFoundError(WaguardError):
-    """There is no Chromium that could be run."""
-
-    code = 2
-
-
 class BrowserArgumentError(WaguardError):
     """An extra argument of the browser would break what a worker relies on."""
 
@@ -42,6 +36,10 @@ class BrowserStartError(WaguardError):
     ) -> None:
         super().__init__(message, field=field, value=value, remedy=remedy)
         self.returncode = returncode
+
+
+class BrowserUnusableError(BrowserStartError):
+    """Chromium cannot be executed, or starts on no profile: the host's fault, and no session's."""
 
 
 class ProfileLockedError(BrowserStartError):

@@ -9,6 +9,7 @@ from waguard.policy.profile import Damaged
 from waguard.wire.protocol import WorkerSpec
 from waguard.worker.chromium import (
     BrowserStartError,
+    BrowserUnusableError,
     Chromium,
     ChromiumSpec,
     ProfileLockedError,
@@ -24,7 +25,8 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
     """Prepare the profile and start Chromium on it.
 
     A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
-    damaged: it is replaced. Raises what ``ProfileCare.prepare`` and ``chromium.launch`` raise.
+    damaged: it is replaced. One that starts on neither is ``BrowserUnusableError``. Raises what
+    ``ProfileCare.prepare`` and ``chromium.launch`` raise.
     """
     for attempt in range(1, ATTEMPTS + 1):
         await care.prepare()
@@ -32,8 +34,14 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
             return await _launch(spec, Path(spec.profile), (care.lock,))
         except BrowserStartError as error:
             told_why = isinstance(error, ProfileLockedError) or error.returncode is None
-            if told_why or attempt == ATTEMPTS or not await _starts_elsewhere(spec):
+            if told_why or attempt == ATTEMPTS:
                 raise
+            if not await _starts_elsewhere(spec):
+                raise BrowserUnusableError(
+                    f"{error.message}, on a new profile too",
+                    returncode=error.returncode,
+                    remedy=error.remedy,
+                ) from None
             logger.warning("Chromium does not start on this profile", why=error.message)
             if attempt == ATTEMPTS - 1:
                 care.suspect(Damaged(error.message))

@@ -19,14 +19,15 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from waguard.host.executable import BrowserNotFoundError, Flavour, find_executable
 from waguard.host.ownership import refusals
 from waguard.host.patience import patience
 from waguard.host.procfs import group_members, is_stopped
-from waguard.worker.browser_arguments import ChromiumSpec, Flavour, arguments, find_executable
+from waguard.worker.browser_arguments import ChromiumSpec, arguments
 from waguard.worker.browser_errors import (
     BrowserArgumentError,
-    BrowserNotFoundError,
     BrowserStartError,
+    BrowserUnusableError,
     DevToolsError,
     ProfileLockedError,
     ProfileUnusableError,
@@ -40,6 +41,7 @@ __all__ = [
     "BrowserArgumentError",
     "BrowserNotFoundError",
     "BrowserStartError",
+    "BrowserUnusableError",
     "Chromium",
     "ChromiumSpec",
     "Flavour",
@@ -252,11 +254,18 @@ async def _identity(executable: Path, notes: Path, timeout: float) -> UserAgent:
     try:
         version = await known_version(executable, notes, timeout)
         problem = "does not tell its version"
-    except OSError as error:  # TimeoutError is one
-        version = None
-        problem = f"--version failed: {error.strerror or 'no answer'}"
-    if version is None:
+    except TimeoutError:
         raise BrowserStartError(
+            f"{executable} --version failed: no answer",
+            field="browser.executable",
+            value=str(executable),
+            remedy="see whether the machine is overloaded; else raise browser.launch_timeout",
+        ) from None
+    except OSError as error:
+        version = None
+        problem = f"--version failed: {error.strerror}"
+    if version is None:
+        raise BrowserUnusableError(
             f"{executable} {problem}",
             field="browser.executable",
             value=str(executable),

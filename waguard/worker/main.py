@@ -33,7 +33,9 @@ from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,
+    EXIT_BROWSER_KILLED,
     EXIT_BROWSER_NOT_STARTED,
+    EXIT_BROWSER_UNUSABLE,
     EXIT_CREDENTIALS_LOST,
     EXIT_EXPORTS_MISSING,
     EXIT_MEANINGS,
@@ -64,6 +66,7 @@ from waguard.wire.protocol import (
     SendMedia,
     SendText,
     Sent,
+    TakeOver,
     Unlink,
     Value,
     WorkerRecord,
@@ -71,7 +74,12 @@ from waguard.wire.protocol import (
 )
 from waguard.worker import browser_start, rereading, sending, wajs
 from waguard.worker.backfill import Backfill
-from waguard.worker.chromium import Chromium, ProfileLockedError
+from waguard.worker.chromium import (
+    BrowserNotFoundError,
+    BrowserUnusableError,
+    Chromium,
+    ProfileLockedError,
+)
 from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.devtools import (
     DevToolsError,
@@ -95,6 +103,7 @@ from waguard.worker.unstored import UnstoredEvents
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die
 LOCK_POLL: Final = 0.02  # s; that a flock is free has no event
+EXIT_DEADLINE: Final = 1.0  # s in which a Chromium that closed its pipe can be seen to have exited
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 PROBE_DEADLINE: Final = 5.0  # s
@@ -289,6 +298,8 @@ class SessionWorker:
             raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
         except ProfileLockedError as error:
             raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+        except (BrowserNotFoundError, BrowserUnusableError) as error:
+            raise WorkerEndError(EXIT_BROWSER_UNUSABLE, error.line()) from None
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
 
@@ -356,9 +367,9 @@ class SessionWorker:
                 self._storage_closed.wait(),
             )
             if chromium.devtools.closed.is_set():
-                raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
+                raise await _loss_of(chromium)
             if self._session.crashed.is_set():
-                raise WorkerEndError(EXIT_BROWSER_GONE, "the page crashed")
+                raise WorkerEndError(EXIT_BROWSER_KILLED, "the page crashed")
             if self._storage_closed.is_set():
                 why = "Chromium closed the page's storage: its disk is full, or it is damaged"
                 raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
@@ -400,10 +411,6 @@ class SessionWorker:
         if connected and not self._care.paired:
             self._care.claim(anew=False)
         self._care.link_is(connected=connected)
-        if self._watch.link is Link.CONFLICT and self._spec.takeover:
-            logger.warning("another client took the session, taking it back")
-            with contextlib.suppress(WaguardError):  # the next reading tries again
-                await self._page.takeover()
         self._report()
 
     def _on_unexpected_code(self, care: ProfileCare) -> None:
@@ -591,8 +598,9 @@ class SessionWorker:
                 await self._page.refresh_qr()
                 await self._read()
                 return Value()
-            case Unlink():
-                await self._page.unlink()
+            case Unlink() | TakeOver():
+                page = self._page
+                await (page.unlink() if isinstance(call, Unlink) else page.takeover())
                 return Value()
             case Screenshot():
                 return Value(content=await self._session.screenshot(timeout=READ_DEADLINE))
@@ -689,6 +697,18 @@ async def _round_trip(
     except (DevToolsError, EvaluationError):
         return None
     return time.monotonic() - began
+
+
+async def _loss_of(chromium: Chromium) -> WorkerEndError:
+    """A killed Chromium may have been killed by the kernel for its memory: the daemon wants to know."""
+    with contextlib.suppress(
+        TimeoutError
+    ):  # it closes its pipe a moment before it can be seen to exit
+        async with asyncio.timeout(EXIT_DEADLINE):
+            await asyncio.wait([chromium.exited])
+    if chromium.exited.done() and chromium.exited.result() == -signal.SIGKILL:
+        return WorkerEndError(EXIT_BROWSER_KILLED, "Chromium was killed (SIGKILL)")
+    return WorkerEndError(EXIT_BROWSER_GONE, "Chromium is gone")
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:

@@ -78,7 +78,7 @@
       },
 
       /** What the phone knows from before the pairing: stored, all at once, and shown, never announced. */
-      async history({ messages: past }) {
+      async history({ messages: past, number }) {
         const records = past.map(({ id, chat, attributes }) => ({ id, chat, attributes }));
         const fresh = await messages.insertAll(records);
         const touched = new Set();
@@ -88,10 +88,11 @@
           const chat = chatOf(chatId, name);
           const [model] = MsgCollection.add(hydrate(record));
           chat.msgs.add(model);
-          chat.set({ lastReceivedKey: model.id, t: model.t });
+          if (model.t >= (chat.t ?? 0)) chat.set({ lastReceivedKey: model.id, t: model.t }); // a chunk may be older than what is there
           touched.add(chat);
         }
         for (const chat of touched) await messages.putChat(chatRecord(chat));
+        if (number) require('WAWebStandinLink').link.send('ack', { number });
       },
 
       async receipt(stanza) {

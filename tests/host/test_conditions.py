@@ -1,0 +1,88 @@
+"""What the host has for a session that is to start, read from real folders and files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from waguard.config import Browser, Config, Paths
+from waguard.host.conditions import read
+from waguard.policy.admission import Reading
+
+
+def config(folder: Path) -> Config:
+    executable = folder / "chromium"
+    executable.touch(0o755)
+    return Config(
+        paths=Paths(runtime=folder / "run", sessions=folder / "sessions", state=folder / "state"),
+        browser=Browser(executable=str(executable)),
+    )
+
+
+def profiles(folder: Path) -> None:
+    (folder / "sessions/workspace_1/session-a/Default").mkdir(parents=True)
+
+
+def at_host(reading: Reading) -> tuple[str | None, str | None, str | None]:
+    return reading.executable, reading.empty, reading.unreadable
+
+
+def test_a_host_that_has_all(tmp_path: Path) -> None:
+    profiles(tmp_path)
+    reading = read(config(tmp_path))
+    assert at_host(reading) == (None, None, None)
+    assert reading.memory is not None, "the resources are read as well"
+
+
+def nothing(_: Path) -> None:
+    return
+
+
+def only_files(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "NOT MOUNTED").touch()
+
+
+def a_new_disk(folder: Path) -> None:
+    (folder / "lost+found").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (nothing, "does not exist"),
+        (Path.mkdir, "has no profile in it"),
+        (only_files, "has no profile in it"),
+        (a_new_disk, "has no profile in it"),
+    ],
+)
+def test_a_folder_that_holds_no_profile(
+    tmp_path: Path, made: Callable[[Path], None], words: str
+) -> None:
+    made(tmp_path / "sessions")
+    executable, empty, unreadable = at_host(read(config(tmp_path)))
+    assert (executable, unreadable) == (None, None)
+    assert words in str(empty)
+    assert "mount its disk" in str(empty)
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: object) -> object:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(os, "scandir", gone)
+    executable, empty, unreadable = at_host(read(config(tmp_path)))
+    assert (executable, empty) == (None, None)
+    assert "Transport endpoint is not connected" in str(unreadable)
+
+
+def test_a_chromium_that_is_missing_or_not_executable(tmp_path: Path) -> None:
+    profiles(tmp_path)
+    wanted = config(tmp_path)
+    (tmp_path / "chromium").chmod(0o644)
+    assert "is not an executable file" in str(read(wanted).executable)
+    (tmp_path / "chromium").unlink()
+    told = read(wanted).executable
+    assert "does not exist" in str(told)
+    assert "install" in str(told)

@@ -1,0 +1,57 @@
+"""What this host has for a session that is to start: read for all sessions at once."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from waguard.config import Config
+from waguard.errors import printable
+from waguard.host import resources
+from waguard.host.executable import BrowserNotFoundError, find_executable
+from waguard.policy.admission import Reading
+
+LOST_AND_FOUND: Final = "lost+found"  # of a disk that holds nothing else
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def read(config: Config) -> Reading:
+    """Takes about 0.3 ms and waits for nothing but the disk of the profiles."""
+    sessions = config.paths.sessions
+    empty, unreadable = None, None
+    try:
+        if not _holds_folders(sessions):
+            empty = f"paths.sessions ({sessions}) has no profile in it"
+    except OSError as error:
+        if error.errno in _ABSENT:
+            empty = f"paths.sessions ({sessions}) does not exist"
+        else:
+            unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
+    return replace(
+        resources.read(),
+        executable=_executable(config),
+        empty=_mounted(empty, sessions) if empty else None,
+        unreadable=printable(f"{unreadable}: mount its disk, or mend it") if unreadable else None,
+    )
+
+
+def _holds_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() and entry.name != LOST_AND_FOUND for entry in entries)
+
+
+def _mounted(why: str, sessions: Path) -> str:
+    return printable(
+        f"{why}, although sessions were paired: mount its disk; where all profiles are lost for good, "
+        f"create a folder in it (mkdir {sessions}/workspace_1)"
+    )
+
+
+def _executable(config: Config) -> str | None:
+    flavour: Any = config.browser.flavour
+    try:
+        find_executable(config.browser.executable, flavour)
+    except BrowserNotFoundError as error:
+        return error.line()
+    return None
