@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import Answer, Api
 from tests.api.fake_sessions import SESSION
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.errors import ConflictError, UnavailableError, UncertainError
 
 SEND = "/api/messages/send"
@@ -37,7 +37,7 @@ async def told(api: Api, number: Any, *wanted: str) -> dict[str, Any]:
                 return found
             await asyncio.sleep(0.005)
 
-    return await asyncio.wait_for(look(), 10)
+    return await asyncio.wait_for(look(), DEADLINE)
 
 
 async def test_nobody_waits_for_an_async_one(api: Api) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.application.instance import SECRET, Instance, serving
 from waguard.application import Application, Manners
 
-QUICK = Manners(boot=0.0, call_back=0.0, queue=0.0, slow=0.1, again=0.01, send_timeout=0.5)
+QUICK = Manners(boot=0.0, call_back=0.0, queue=0.0, slow=0.1, again=0.01, send_timeout=30.0)
 
 
 @dataclass

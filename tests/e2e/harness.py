@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +20,14 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from tests.waiting import block_until
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
 from waguard.policy.delivery import EVENTS
 from waguard.standin import StandIn
 
-DEADLINE = 45.0  # s; nothing here waits that long unless it is broken
+DEADLINE = 90.0  # s; nothing here waits that long unless it is broken
+ENDING = 20.0  # s that a killed process may take to be gone
 SECRET = b"a secret of the tests"
 
 
@@ -94,6 +98,11 @@ class Daemon:
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
         await self.http.close()
+        # what a test killed may still be dying: that the daemon waits for its own is tested elsewhere
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING):
+                while self.left_behind():
+                    await asyncio.sleep(0.02)
         left = self.left_behind()
         assert not left, f"processes left behind: {left}"
 
@@ -154,6 +163,25 @@ class Daemon:
                 f"not within {deadline} s; the log:\n{self.log()[-6000:]}"
             ) from None
         return value
+
+    async def logs(self, words: str, times: int = 1) -> None:
+        """Wait until its log, of all daemons in this folder, has these words so often."""
+
+        async def look() -> bool:
+            return self.log().count(words) >= times
+
+        await self.until(look)
+
+    async def settled(self) -> None:
+        """Wait until each webhook is: one in flight at a kill is delivered again, by design."""
+
+        async def look() -> bool:
+            path = self.folder / "state/waguard.db"
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                query = "SELECT count(*) FROM waguard_deliveries WHERE state = 'pending'"
+                return bool(database.execute(query).fetchone() == (0,))
+
+        await self.until(look)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
         """End it; its exit code."""
@@ -240,6 +268,36 @@ class Daemon:
         """POST /api/messages/send."""
         body = {"session_id": session, "recipient_phone": to, "message": text, "type": "text"}
         return await self.call("POST", "/api/messages/send", body)
+
+
+@contextlib.contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """While it is stopped, every thread of it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        block_until(lambda: all(state == "T" for state in _states(pid)), "it stands still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _states(pid: int) -> list[str]:
+    stats = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return [stat.rpartition(")")[2].split()[0] for stat in stats]
+
+
+def removed(folder: Path) -> None:
+    """At one go, as seen by who uses it: what is made anew meanwhile would stay, or be in the way."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def acknowledge(standin: StandIn, phone: str, message_id: str) -> None:
+    """The server's ack of a send that ``Policy.never_answer`` kept without one."""
+    (device,) = standin.whatsapp.devices[phone]
+    assert device.page, "it is connected"
+    device.page.send({"type": "server_ack", "id": message_id, "t": int(time.time())})
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 NAMES = ("s1", "s2", "s3", "s4")
 

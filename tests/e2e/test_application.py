@@ -4,7 +4,6 @@ orderly restart of the daemon in the middle."""
 import base64
 import contextlib
 import os
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Daemon, settings_for, short_folder
+from tests.ports import reserved_port
 from tests.store.conftest import BACKENDS, new_database
 from tests.waiting import wait_until
 from waguard.application import Application, Manners
 from waguard.standin import Policy, StandIn
 from waguard.standin.refusal import Refusal
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
 GROUP = "120363000000000001"
@@ -130,16 +130,12 @@ class Served:
         return [m for m in known if text in (m.get("body"), m.get("caption"))]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     """All of it; parametrized indirectly with a ``Setting``."""
-    setting, port = request.param, free_port()
+    setting = request.param
     async with contextlib.AsyncExitStack() as stack:
+        port = stack.enter_context(reserved_port())
         folder = stack.enter_context(short_folder())
         state = folder / "state"
         url = await new_database(setting.backend, request, state)

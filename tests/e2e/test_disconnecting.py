@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, NEW_PHONE, FRIEND = "6281180001", "6281180009", "6281180002"
 ONE = "/api/sessions/s1"
@@ -61,6 +61,7 @@ async def test_disconnect_and_reconnect(world: World) -> None:
     assert (await daemon.send("s1", FRIEND, "too late"))[0] == 409
     assert (await daemon.call("GET", f"{ONE}/incidents"))[0] == 200
 
+    await daemon.settled()
     await daemon.stop(signal.SIGKILL)
     await daemon.start()
     await assert_gone(daemon)

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import World
 from waguard.host import procfs
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 
 def comm(pid: int) -> str:

@@ -1,18 +1,17 @@
 """People with LIDs, on the whole: the application keeps seeing numbers, and nothing twice."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import sqlite3
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import acknowledge
 from tests.e2e.test_outbox import SEND, messages
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
 LID, NEWER = "700000000000001", "700000000000002"
@@ -25,17 +24,9 @@ async def paired(world: World) -> None:
     await world.daemon.pair(world.standin, "s1", PHONE)
 
 
-async def nothing_pends(world: World) -> bool:
-    """Whether each webhook is settled: one in flight at a crash is delivered again, by design."""
-    path = world.daemon.folder / "state/waguard.db"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        query = "SELECT count(*) FROM waguard_deliveries WHERE state = 'pending'"
-        return bool(database.execute(query).fetchone() == (0,))
-
-
 async def restarted(world: World, *, meanwhile: Any = None) -> None:
     """The daemon, its worker and the browser die, and come back."""
-    await world.daemon.until(lambda: nothing_pends(world))
+    await world.daemon.settled()
     worker = (await world.daemon.status("s1"))["worker_pid"]
     await world.daemon.stop(signal.SIGKILL)
     os.killpg(worker, signal.SIGKILL)
@@ -147,15 +138,16 @@ async def test_a_migration_between_the_kill_and_the_look_up(world: World) -> Non
 
 async def test_a_migration_in_mid_send(world: World) -> None:
     await paired(world)
-    world.standin.policy.ack_delay = 1.0
+    world.standin.policy.never_answer = "recorded"
     sending = asyncio.ensure_future(world.daemon.send("s1", FRIEND, "renamed on its way"))
 
     async def arrived() -> Any:
         known = world.standin.phone.messages(PHONE)
         return [m for m in known if m.get("body") == "renamed on its way"]
 
-    await world.daemon.until(arrived)
+    [sent] = await world.daemon.until(arrived)
     world.standin.phone.migrate(FRIEND, LID)
+    acknowledge(world.standin, PHONE, sent["id"])
     code, told = await sending
     assert code == 200
     stem = told["message_id"].rpartition("_")[2]
@@ -215,6 +207,9 @@ async def test_a_group_tells_each_level_once_and_a_reply_finds_its_message(world
 
     found = await world.daemon.until(readers)
     assert found["status"] == "read"
+    for event in ("message_delivered", "message_read"):
+        await world.receiver.wait_for(event)
+    await world.daemon.settled()
     assert world.receiver.count("message_read") == world.receiver.count("message_delivered") == 1
     phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
     asked = await hears(world, "how much?")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, ANN, BOB = "6281180001", "62812", "62813"
 

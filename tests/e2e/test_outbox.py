@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import acknowledge
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
 SEND = "/api/messages/send"
@@ -35,16 +36,21 @@ async def test_a_daemon_that_is_killed_in_mid_send_doubles_nothing(world: World)
     daemon = world.daemon
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
-    world.standin.policy.ack_delay = 1.5
+    world.standin.policy.never_answer = "recorded"
     sending = asyncio.ensure_future(daemon.call("POST", SEND, a_message("killed")))
 
     async def left() -> Any:
         return [m for m in await messages(world) if m["status"] == "sending"]
 
+    async def arrived() -> list[str]:
+        return at_the_server(world, "killed")
+
     [before] = await daemon.until(left)
+    [known_as] = await daemon.until(arrived)
     await daemon.stop(signal.SIGKILL)
     await asyncio.gather(sending, return_exceptions=True)
-    world.standin.policy.ack_delay = 0.0
+    world.standin.policy.never_answer = ""
+    acknowledge(world.standin, PHONE, known_as)  # nobody but the worker is there
     await daemon.start()
     await daemon.wait_status("s1", "connected")
 

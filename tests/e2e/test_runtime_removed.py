@@ -1,14 +1,14 @@
 """Somebody removes the runtime folder under a living daemon, as a second unit with the same one does."""
 
-import shutil
 import signal
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import removed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
 
@@ -18,7 +18,7 @@ async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
     run = daemon.folder / "run"
-    shutil.rmtree(run)
+    removed(run)
 
     async def reachable() -> bool:
         names = {path.suffix for path in (run / "workers").glob("*")}
@@ -37,7 +37,7 @@ async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -
 async def test_a_session_that_starts_meanwhile_starts_all_the_same(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
-    shutil.rmtree(daemon.folder / "run")
+    removed(daemon.folder / "run")
     await daemon.create("s1")
     world.standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
     told = await daemon.wait_status("s1", "connected")

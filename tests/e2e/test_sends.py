@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND, STRANGER = "6281180001", "6281180002", "6281180009"
 
@@ -68,7 +68,7 @@ async def refused_then_sent(world: World, address: str) -> None:
 
 async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World) -> None:
     daemon = world.daemon
-    daemon.settings = {**daemon.settings, "WAGUARD_SEND__BULK_GAP": "0.3"}
+    daemon.settings = {**daemon.settings, "WAGUARD_SEND__BULK_GAP": "1"}
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     numbers = [f"62811900000{n}" for n in range(6)]

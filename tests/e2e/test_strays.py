@@ -1,5 +1,6 @@
 """What dead instances leave, and a Chromium that somebody started by hand."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,14 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import standing_still
 from waguard.host import procfs
 from waguard.host.executable import find_executable
 from waguard.host.procfs import group_members
+from waguard.wire.protocol import WorkerRecord
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE = "6281180001"
 
@@ -26,8 +30,12 @@ async def test_a_worker_whose_record_is_lost_is_ended_before_its_session_is_star
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
     await daemon.stop(signal.SIGKILL)
+    # one that is missing, or moved aside as unreadable, is written anew by its worker, which is
+    # adopted if that is quicker than the daemon: so it names another one
     (record,) = (daemon.folder / "run/workers").glob("*.json")
-    record.write_text("{")  # one that is missing is written anew by its worker, which is adopted
+    written = msgspec.json.decode(record.read_bytes(), type=WorkerRecord)
+    other = msgspec.structs.replace(written, boot_id="an earlier one")
+    record.write_bytes(msgspec.json.encode(other))
     await daemon.start()
     after = await daemon.wait_status("s1", "connected")
     assert after["worker_pid"] != before["worker_pid"]
@@ -44,8 +52,12 @@ async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
     tree = [before["worker_pid"], *group_members(before["browser_pid"])]
-    for pid in tree:
-        os.kill(pid, signal.SIGSTOP)
+    assert daemon.process
+    # it would end the others as soon as it sees that the first one stands still
+    with standing_still(daemon.process.pid):
+        for pid in tree:
+            with contextlib.suppress(ProcessLookupError):  # Chromium ends helpers when it likes
+                os.kill(pid, signal.SIGSTOP)
     await daemon.wait_status("s1", "connected", restarts=1)
 
     async def all_gone() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
 
@@ -44,4 +44,9 @@ async def test_a_message_outlives_its_worker_and_daemon(
         "message_received", where=lambda it: it["message"]["body"] == "afterwards"
     )
     assert world.receiver.count("message_received") == 2
-    assert not list((daemon.folder / "run/workers").glob("*.unstored"))
+
+    async def cleared() -> bool:
+        """By the worker, when it hears that all is stored."""
+        return not list((daemon.folder / "run/workers").glob("*.unstored"))
+
+    await daemon.until(cleared)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +42,8 @@ sys.exit(fork_server.main(job))
 """
 SAYS_READY: Final = "import os, signal, sys, time; os.write(1, b'ready')\n"
 STAYS: Final = SAYS_READY + "time.sleep(600)"
+# a server that is slow because the machine is busy is no fault here
+PATIENT: Final = Deadlines(answer=DEADLINE, start=DEADLINE)
 # tells its version, and then stands for a browser that never answers
 CHROMIUM: Final = (
     '#!/bin/sh\n[ "$1" = --version ] && echo "Chromium 1.0.0.0" && exit\nexec sleep 600\n'
@@ -80,7 +81,7 @@ async def forking(
     stand_in: Callable[..., tuple[str]], request: pytest.FixtureRequest
 ) -> AsyncIterator[ForkSpawn]:
     """A spawner; all that it started ends with the test."""
-    made = ForkSpawn(stand_in(), Deadlines(answer=DEADLINE, start=DEADLINE))
+    made = ForkSpawn(stand_in(), PATIENT)
     made.start()
     async with closing(made):
         yield made
@@ -164,7 +165,10 @@ def gone(pid: int) -> bool:
 
 def at_rest(pid: int) -> bool:
     """Ended, reaped or not."""
-    return gone(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 # ---- how it ends ----
@@ -257,7 +261,7 @@ async def test_what_a_worker_is_given(
         f"json.dump(told, open({str(told)!r}, 'w'))\n" + STAYS
     )
     spec = worker_spec(tmp_path, wajs=code)
-    spawner = ForkSpawn(stand_in())
+    spawner = ForkSpawn(stand_in(), PATIENT)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(spec)
@@ -398,7 +402,7 @@ async def test_where_the_system_refuses(
         "    return fork()\n"
         "os.fork = refuse\n"
     )
-    spawner = ForkSpawn(stand_in(preparation))
+    spawner = ForkSpawn(stand_in(preparation), PATIENT)
     spawner.start()
     async with closing(spawner):
         assert spawner._server
@@ -444,27 +448,26 @@ async def test_a_server_killed_with_a_question_open(forking: ForkSpawn, run: Run
     for process in await asyncio.gather(*spawning):
         await listening(process)
         assert was_forked(process)
-    assert len(newcomers()) == 4
+    await wait_until(lambda: len(newcomers()) == 4, "the killed one is reaped, a new one is there")
 
 
 async def test_a_silent_server_is_killed_and_exec_takes_over(
     stand_in: Callable[..., tuple[str]], tmp_path: Path, said: list[str]
 ) -> None:
     spec = worker_spec(tmp_path, wajs=STAYS)
-    spawner = ForkSpawn(stand_in(), Deadlines(answer=0.2))
+    spawner = ForkSpawn(stand_in(), PATIENT)
     spawner.start()
     async with closing(spawner):
         assert was_forked(await spawner.spawn(spec))
         server = server_of(spawner)
         os.kill(server, signal.SIGSTOP)
-        begun = time.monotonic()
+        spawner._deadlines = Deadlines(answer=0.2)
         processes = await asyncio.gather(*(spawner.spawn(spec) for _ in range(3)))
-        assert time.monotonic() - begun < 5.0
         assert not any(was_forked(process) for process in processes)
         await wait_until(lambda: gone(server), "the silent server is reaped")
         assert not was_forked(await spawner.spawn(spec))  # no time is lost again
         assert spawner.server_pid is None
-        spawner._held_until = 0.0
+        spawner._held_until, spawner._deadlines = 0.0, PATIENT
         assert was_forked(await spawner.spawn(spec))
     assert said == [
         "the fork server did not answer within 0.2 s: workers are started by exec, which is slower",
@@ -473,20 +476,24 @@ async def test_a_silent_server_is_killed_and_exec_takes_over(
 
 
 @pytest.mark.parametrize(
-    ("server", "why"),
+    ("server", "start", "why"),
     [
-        (("-c", "import time; time.sleep(600)"), "was not ready within 0.5 s"),
-        (("-c", ""), "ended whenever it was started"),
-        (("-c", "import os, time; os.write(1, b'x')"), "ended whenever it was started"),
+        (("-c", "import time; time.sleep(600)"), 0.5, "was not ready within 0.5 s"),
+        (("-c", ""), DEADLINE, "ended whenever it was started"),
+        (("-c", "import os; os.write(1, b'x')"), DEADLINE, "ended whenever it was started"),
         # one that hangs up but lives on would be waited for
-        (("-c", "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(600)"), "ended when"),
+        (
+            ("-c", "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(600)"),
+            DEADLINE,
+            "ended whenever",
+        ),
     ],
     ids=["never ready", "ends", "ends when ready", "hangs up"],
 )
 async def test_a_server_of_no_use(
-    tmp_path: Path, said: list[str], server: tuple[str, ...], why: str
+    tmp_path: Path, said: list[str], server: tuple[str, ...], start: float, why: str
 ) -> None:
-    spawner = ForkSpawn(server, Deadlines(start=0.5))
+    spawner = ForkSpawn(server, Deadlines(start=start))
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(worker_spec(tmp_path))
@@ -513,7 +520,7 @@ async def test_a_server_that_cannot_be_started(
 async def test_the_server_ends_when_the_spawner_is_closed(
     stand_in: Callable[..., tuple[str]], tmp_path: Path
 ) -> None:
-    spawner = ForkSpawn(stand_in())
+    spawner = ForkSpawn(stand_in(), PATIENT)
     spawner.start()
     process = await spawner.spawn(worker_spec(tmp_path, wajs=STAYS))
     server = server_of(spawner)
@@ -582,7 +589,7 @@ def test_workers_outlive_a_killed_daemon_and_the_server_does_not(
             daemon.kill()
             daemon.wait()
             block_until(lambda: at_rest(server), "the server follows its daemon")
-            assert psutil.Process(worker).status() == psutil.STATUS_SLEEPING
+            assert not at_rest(worker)
         finally:
             os.kill(worker, signal.SIGKILL)
 
@@ -591,7 +598,7 @@ def test_workers_outlive_a_killed_daemon_and_the_server_does_not(
 
 
 async def test_the_real_worker_says_why_it_ended(tmp_path: Path) -> None:
-    spawner = ForkSpawn()
+    spawner = ForkSpawn(deadlines=PATIENT)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(worker_spec(tmp_path))
@@ -604,7 +611,7 @@ async def test_a_real_workers_browser_has_its_marks_and_dies_with_it(short_path:
     browser.write_text(CHROMIUM)
     browser.chmod(0o700)
     spec = worker_spec(short_path, executable=str(browser), launch_timeout=600.0)
-    spawner = ForkSpawn()
+    spawner = ForkSpawn(deadlines=PATIENT)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(spec)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import reserved_port
 from tests.waiting import wait_until
 from waguard.host import network
 from waguard.host.network import Network, read, uses_proxy
@@ -105,14 +106,13 @@ async def test_an_address_that_refuses_it_and_then_accepts_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(network, "ASK_EACH", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    it = Network(f"http://127.0.0.1:{port}/")
-    found = await answered(it)
-    assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
-    with socket.create_server(("127.0.0.1", port)):
-        await wait_until(lambda: it.read().reachable, "it is asked again")
-    await it.close()
+    with reserved_port() as port:
+        it = Network(f"http://127.0.0.1:{port}/")
+        found = await answered(it)
+        assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
+        with socket.create_server(("127.0.0.1", port)):
+            await wait_until(lambda: it.read().reachable, "it is asked again")
+        await it.close()
 
 
 async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

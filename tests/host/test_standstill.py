@@ -13,7 +13,7 @@ from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
 from waguard.host import procfs, standstill
 from waguard.host.children import ExecSpawn, PidfdProcess
-from waguard.host.fork_server import ForkSpawn
+from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
 from waguard.wire.protocol import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
@@ -28,7 +28,9 @@ async def child(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     script = tmp_path / "chromium"
     script.write_text("#!/bin/sh\nexec sleep 600\n")
     script.chmod(0o700)
-    spawner = ForkSpawn() if request.param == "forked" else ForkSpawn(("-c", ""))
+    patient = Deadlines(start=DEADLINE, answer=DEADLINE)
+    given = {"forked": SERVER, "executed": ("-c", "")}[request.param]
+    spawner = ForkSpawn(given, patient)
     spawner.start()
     process = await spawner.spawn(worker_spec(tmp_path, executable=str(script)))
     yield process

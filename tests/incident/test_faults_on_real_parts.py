@@ -22,7 +22,7 @@ from waguard.api.app import create_app
 from waguard.host import credentials, procfs
 from waguard.policy.profile import Healthy
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONES = {"a": "6281180001", "b": "6281180002"}
 OPEN = {"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"}

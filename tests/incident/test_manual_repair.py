@@ -13,7 +13,7 @@ from tests.host.leveldb_files import INDEXED, LOCAL
 from waguard.host import credentials, snapshots
 from waguard.host.credentials import Places
 
-pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SESSION = "webjs_1_1763796537_7b4O9uEe"
 PHONE = "6281180001"

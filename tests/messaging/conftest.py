@@ -6,12 +6,20 @@ import pytest
 from loguru import logger
 
 from tests.messaging.receiver import Receiver, receiving
+from tests.ports import reserved_port
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as made:
         yield made
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """Nobody listens there, until a test does."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -105,13 +104,6 @@ async def receiving(receiver: Receiver | None = None, port: int = 0) -> AsyncIte
     finally:
         receiver.free.set()
         await runner.cleanup()
-
-
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def event(number: int, name: str = "message_received", session: str = "a", **data: Any) -> BusEvent:

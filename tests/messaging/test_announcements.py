@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.fake_sessions import SESSION, a_view
 from tests.messaging.outbox_world import CHAT, World, outbox
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
@@ -74,7 +74,7 @@ async def until(world: World, ticket: Ticket, state: State) -> None:
         while (await world.row(ticket)).state is not state:
             await asyncio.sleep(0.005)
 
-    await asyncio.wait_for(look(), 10)
+    await asyncio.wait_for(look(), DEADLINE)
 
 
 async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:

@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from aiohttp.resolver import ThreadedResolver
 
-from tests.messaging.receiver import free_port
 from tests.waiting import wait_until
 from waguard.config import Send
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
@@ -225,8 +224,8 @@ async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why
     assert "secret" not in told
 
 
-async def test_nobody_listens(server: Server) -> None:
-    for base in (f"http://127.0.0.1:{free_port()}", server.base.replace("http:", "https:")):
+async def test_nobody_listens(server: Server, dead_port: int) -> None:
+    for base in (f"http://127.0.0.1:{dead_port}", server.base.replace("http:", "https:")):
         assert "no connection" in await failing(server, f"{base}/a.png", UnavailableError)
 
 

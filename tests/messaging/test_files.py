@@ -224,7 +224,7 @@ async def test_no_send_waits_for_a_file_and_what_is_behind_it_does(
             it.journal.put((), lambda _: order.append("nothing"))
             it.journal.put((received(2, content=None),), lambda _: order.append("behind"))
             await wait_until(lambda: disk.asked, "the file is being written")
-            await asyncio.wait_for(it.journal.keep(Move(id=1, state=State.SENDING)), 5.0)
+            await asyncio.wait_for(it.journal.keep(Move(id=1, state=State.SENDING)), 45.0)
             await wait_until(lambda: order, "what came before is stored")
             assert order == ["before"]
             assert not await it.journal.flushed(0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World, outbox
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.errors import (
     ConflictError,
@@ -448,7 +448,7 @@ async def ended(world: World, ticket: Ticket) -> State:
                 return row.state
             await asyncio.sleep(0.005)
 
-    return await asyncio.wait_for(look(), 10)
+    return await asyncio.wait_for(look(), DEADLINE)
 
 
 async def test_what_nobody_waits_for_is_announced_when_the_server_has_it(world: World) -> None:
@@ -632,7 +632,7 @@ async def test_a_key_whose_failure_is_not_kept_yet_has_a_second_chance_soon(
     for message in ("not yet", "does not know yet"):
         again = world.send(key="k")
         with pytest.raises(UnavailableError, match=message):
-            await asyncio.wait_for(world.outbox.result(again), 10)
+            await asyncio.wait_for(world.outbox.result(again), DEADLINE)
         world.outbox.answered(again)
     hold.set()
     assert (await world.row(ticket)).state is State.FAILED

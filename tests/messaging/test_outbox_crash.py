@@ -10,7 +10,7 @@ import pytest
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
@@ -45,7 +45,7 @@ async def state(world: World, ticket: Ticket, *wanted: State) -> State:
             await asyncio.sleep(0.005)
         return row.state
 
-    return await asyncio.wait_for(look(), 10)
+    return await asyncio.wait_for(look(), DEADLINE)
 
 
 async def in_flight(world: World, **how: Any) -> Ticket:
@@ -120,7 +120,7 @@ async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World)
     again = world.send()
     assert again.message_id == ticket.message_id
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(again), 10)
+        await asyncio.wait_for(world.outbox.result(again), DEADLINE)
     world.outbox.answered(again)
     assert (await world.row(again)).state is State.FAILED
     world.sessions.connect()
@@ -140,7 +140,7 @@ async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
     world.sessions.free.set()
     assert await world.outbox.result(first)
     with pytest.raises(DatabaseUnavailableError):
-        await asyncio.wait_for(world.outbox.result(second), 10)
+        await asyncio.wait_for(world.outbox.result(second), DEADLINE)
     world.outbox.answered(second)
     await world.store.open()
     assert await state(world, second, State.FAILED)
@@ -430,12 +430,12 @@ async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
         return await write(*given, **more)
 
     monkeypatch.setattr(world.store.messages, "write", slow)
-    await asyncio.wait_for(asked.wait(), 10)  # that it has failed is being kept
+    await asyncio.wait_for(asked.wait(), DEADLINE)  # that it has failed is being kept
     stopping = asyncio.create_task(world.outbox.close(5.0))
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(ticket), 10)
+        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
     await stopping
     assert (await world.row(ticket)).state is State.FAILED
 
@@ -472,7 +472,7 @@ async def test_what_is_just_kept_during_a_stop_is_told_so(
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="stopping"):
-        await asyncio.wait_for(world.outbox.result(ticket), 10)
+        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
     await stopping
     await world.start()
     assert await state(world, ticket, State.FAILED)
@@ -482,7 +482,7 @@ async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: W
     ticket = await in_flight(world)
     await world.stop(0.01)
     with pytest.raises(UncertainError):  # no reply would mean "send it again"
-        await asyncio.wait_for(world.outbox.result(ticket), 10)
+        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
     world.sessions.acks[ticket.message_id] = 2
     await world.start()
     assert await state(world, ticket, State.DELIVERED)

@@ -23,7 +23,6 @@ from tests.messaging.receiver import (
     Receiver,
     Trouble,
     event,
-    free_port,
     receiving,
 )
 from tests.waiting import wait_until
@@ -93,12 +92,11 @@ async def test_is_tried_again_signed_anew_as_the_same_event(
     assert len({attempt.body for attempt in receiver.attempts}) == 1
 
 
-async def test_nobody_listens_yet(logged: list[str], tmp_path: Path) -> None:
-    port = free_port()
-    async with office(tmp_path, f"http://127.0.0.1:{port}/hook") as it:
+async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:
+    async with office(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
         it.put(event(1))
         await wait_until(lambda: any("not taken" in line for line in logged), "it was tried")
-        async with receiving(port=port) as receiver:
+        async with receiving(port=dead_port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
-from tests.messaging.receiver import CLOSE, Receiver, event, free_port, receiving
+from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import lane_queue, line
@@ -157,11 +157,11 @@ def test_only_what_the_application_knows_is_delivered() -> None:
 
 
 async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
-    receiver: Receiver, tmp_path: Path, logged: list[str]
+    receiver: Receiver, tmp_path: Path, logged: list[str], dead_port: int
 ) -> None:
     circuit = CircuitPolicy(trip_after=3, base_pause=60.0, max_pause=60.0)
     policy = replace(QUICK, circuit=circuit)
-    dead = f"http://127.0.0.1:{free_port()}/hook"
+    dead = f"http://127.0.0.1:{dead_port}/hook"
     async with office(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=dead, secret=None))
         it.put(*(message(number, f"{number}@c.us") for number in range(50)))
@@ -176,13 +176,12 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
         assert len(await it.pending("a")) == 50
 
 
-async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path) -> None:
-    port = free_port()
+async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_port: int) -> None:
     policy = replace(QUICK, circuit=replace(QUICK_CIRCUIT, base_pause=0.01, max_pause=0.01))
-    async with office(tmp_path, f"http://127.0.0.1:{port}/hook", policy=policy) as it:
+    async with office(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
         it.put(*(message(number, f"{number}@c.us") for number in range(100)))
         await wait_until(lambda: "*" in it.webhooks._lines and it.line()._circuit.trips > 2, "open")
-        async with receiving(port=port) as receiver:
+        async with receiving(port=dead_port) as receiver:
             receiver.free.clear()
             await wait_until(lambda: receiver.arrived, "the probe")
             assert receiver.arrived == 1
@@ -271,8 +270,8 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
     assert sum("a bug" in said for said in logged) == 1
 
 
-async def test_draining_ends_with_its_time(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}/hook"
+async def test_draining_ends_with_its_time(tmp_path: Path, dead_port: int) -> None:
+    url = f"http://127.0.0.1:{dead_port}/hook"
     async with office(tmp_path, url, policy=PATIENT) as it:
         assert await it.webhooks.drain(5.0)
         await it.stored(event(1))

@@ -198,7 +198,7 @@ class Chrome:
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until something that events change is true; returns it."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(condition), 15)
+            await asyncio.wait_for(self._changed.wait_for(condition), 60)
         return condition()
 
     async def until_js(self, expression: str, *, every: float = 0.03, within: float = 15) -> Any:
@@ -266,7 +266,7 @@ class Chrome:
             with contextlib.suppress(ConnectionError, TimeoutError, PageError):
                 await self.send("Browser.close", session="")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), 5)
+                await asyncio.wait_for(self._process.wait(), 30)
         await self.kill()
 
     async def kill(self) -> None:

@@ -114,7 +114,7 @@ def _served(command: Sequence[object], socket: Path, folder: Path) -> Iterator[i
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
+    for _ in range(900):
         if socket.exists():
             return
         try:

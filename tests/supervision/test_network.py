@@ -133,7 +133,7 @@ async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
 async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: World) -> None:
     world.network = AWAY
     world.spawn.script = Script(reports=({"phase": "ready", "link": "offline"},))
-    world.change("restore", timeout=0.05)
+    world.change("restore", timeout=0.5)
     for name in "ab":
         await bench.row(name)
     assert await bench.restore() == "offline 2"

@@ -9,7 +9,7 @@ import pytest
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.errors import ConflictError
 from waguard.host import credentials
 from waguard.policy.incidents import fold, sentences
@@ -246,7 +246,7 @@ async def test_when_a_passkeys_time_is_up_the_page_is_loaded_once_to_show_a_code
 
 async def test_a_daemon_that_adopts_one_does_not_replace_it(bench: Bench, world: World) -> None:
     await bench.row("s", status="qr_scanning")
-    world.change("restore", timeout=0.05)
+    world.change("restore", timeout=DEADLINE)
     world.spawn.script = Script(reports=({"phase": "ready", **waiting(world)},))
     left = await world.left_behind("s")
     assert await bench.restore((left.record, left.process)) == "needs QR 1"

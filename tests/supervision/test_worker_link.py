@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
 from waguard.supervision import worker_link
 from waguard.supervision.worker_link import WorkerLink
@@ -72,7 +72,7 @@ async def line(world: World) -> AsyncIterator[Line]:
     yield made
     made.link.close()
     process.exit(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await made.listening
     process.close()
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-BOOT_DEADLINE = 30.0  # s; about 0.3 are needed
+BOOT_DEADLINE = 90.0  # s; about 0.3 are needed
 
 # The outer half has its own mount namespace and its own sub-cgroups, stays outside, and removes the
 # cgroups at the end. Where memory is on cgroup v1, systemd gets its hybrid layout.
@@ -143,7 +143,7 @@ class SystemdNamespace:
     def end(self) -> None:
         """Kill everything in it; its cgroups and its work folder are gone after that."""
         self._process.terminate()
-        code = self._process.wait(30)
+        code = self._process.wait(90)
         assert code == 0, f"namespaces left over in {self._work}: exit code {code}"
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -152,7 +152,7 @@ class SystemdNamespace:
             ["nsenter", "-t", str(self._pid), "-a", *command],
             text=True,
             capture_output=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
 
@@ -178,7 +178,7 @@ class SystemdNamespace:
         """What the unit logged."""
         return self.run("journalctl", "-o", "cat", "-u", unit).stdout
 
-    def wait(self, unit: str, *, deadline: float = 30.0, **wanted: str) -> dict[str, str]:
+    def wait(self, unit: str, *, deadline: float = 90.0, **wanted: str) -> dict[str, str]:
         """Wait until the unit's properties match (each a regular expression)."""
         end = time.monotonic() + deadline
         while True:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.waiting import DEADLINE
 from waguard.policy.link import Link
 from waguard.wire import channel, protocol
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
@@ -339,7 +340,7 @@ async def test_sending_to_a_peer_that_is_gone(pair: Pair) -> None:
             await pair.worker.send(TO_DAEMON[0])
 
     with pytest.raises(EOFError):
-        await asyncio.wait_for(keep_talking(), 10)
+        await asyncio.wait_for(keep_talking(), DEADLINE)
 
 
 async def test_posting_after_closing_is_lost_in_silence_and_closing_twice_is_fine(

@@ -19,7 +19,7 @@ from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_execut
 from waguard.worker.devtools import PageSession
 
 FLAVOURS: tuple[Flavour, ...] = ("chromium", "headless-shell")
-LONG = 20.0  # s; for what works, on a machine that is busy with other things
+LONG = 60.0  # s; for what works, on a machine that is busy with other things
 SHORT = 0.7  # s; for what is silent by intention
 # How a desktop Chromium may end that was closed in order while the machine was busy: it says "Init
 # observer found at shutdown" (pref_notifier_impl.cc) and traps, one in 170, before any page one in

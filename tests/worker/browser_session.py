@@ -13,7 +13,7 @@ from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_execut
 from waguard.worker.devtools import DevToolsError, EvaluationError, PageSession
 from waguard.worker.page import Reading, WhatsAppPage
 
-LONG = 30.0  # s; for what works, on a machine that is busy with other things
+LONG = 60.0  # s; for what works, on a machine that is busy with other things
 
 
 @dataclass
@@ -92,6 +92,6 @@ class BrowserSession:
                 await self._changed.wait()
 
     async def close(self) -> None:
-        """End the browser in order."""
+        """End the browser in order, however long a busy machine takes for that."""
         self.page.close()
-        await self.chromium.close()
+        await self.chromium.close(grace=LONG)

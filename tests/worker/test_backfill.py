@@ -12,7 +12,7 @@ from waguard.worker import holding
 from waguard.worker.backfill import Backfill
 from waguard.worker.devtools import DevToolsClosedError, DevToolsTimeoutError, EvaluationError
 from waguard.worker.inbound import Inbound
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.page import PageLoadingError, WhatsAppPage
 
 pytestmark = pytest.mark.virtual_time
 
@@ -188,15 +188,32 @@ async def test_beyond_the_bound_the_newest_are_told_and_the_rest_is_reported(
     assert bench.gaps == [("a", 0, "more than 150 messages were missed: the newest are told")]
 
 
-async def test_a_page_that_is_lost_is_no_gap_and_what_waits_goes_on_waiting() -> None:
-    """Another worker reads it. What is live would hide from it how much was missed."""
+LOST = [DevToolsClosedError("the page is gone"), PageLoadingError()]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["gone", "loading"])
+async def test_a_page_that_is_lost_is_no_gap_and_what_waits_goes_on_waiting(
+    lost: Exception,
+) -> None:
+    """Another one is read. What is live would hide from it how much was missed."""
     bench = Bench(Page(a=3, b=3))
-    bench.page.cost["a"] = throwing(DevToolsClosedError("the page is gone"))
+    bench.page.cost["a"] = throwing(lost)
     bench.inbound.hold()
     bench.live("a", 9)
-    with pytest.raises(DevToolsClosedError):
+    with pytest.raises(type(lost)):
         await bench.run()
     assert (bench.told("a"), bench.told("b"), bench.gaps) == ([], [0, 1, 2], [])
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["gone", "loading"])
+async def test_nor_is_one_that_is_lost_before_its_chats_are_listed(lost: Exception) -> None:
+    bench = Bench(Page(a=3))
+    bench.page.unlisted = lost
+    bench.inbound.hold()
+    bench.live("a", 9)
+    with pytest.raises(type(lost)):
+        await bench.run()
+    assert (bench.told("a"), bench.gaps) == ([], [])
 
 
 async def test_chats_that_cannot_be_listed_are_reported_and_nothing_waits() -> None:

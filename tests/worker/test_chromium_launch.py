@@ -26,7 +26,7 @@ from waguard.worker.chromium import (
     launch,
 )
 
-pytestmark = pytest.mark.chromium
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 Start = Callable[..., Awaitable[Chromium]]
 
@@ -44,7 +44,7 @@ async def test_close_leaves_nothing(
     assert chromium.pid in live_processes(spec.profile, spec.tmpdir)
     assert spec.profile.stat().st_mode & 0o777 == 0o700
     await chromium.devtools.open_page(LONG)
-    await chromium.close()
+    await chromium.close(grace=LONG)
     assert live_processes(spec.profile, spec.tmpdir) == []
     assert await chromium.exited in {0, TRAPPED}
     assert chromium.devtools.closed.is_set()
@@ -54,7 +54,7 @@ async def test_close_leaves_nothing(
 async def test_close_before_any_page_leaves_nothing(
     flavour: Flavour, spec: ChromiumSpec, chromium: Chromium
 ) -> None:
-    await chromium.close()
+    await chromium.close(grace=LONG)
     assert await chromium.exited in {0, TRAPPED}
     assert live_processes(spec.profile, spec.tmpdir) == []
 
@@ -151,7 +151,10 @@ async def test_a_silent_browser_is_killed_at_the_deadline(
     fake = script(tmp_path / "fake", f"sleep 1000 & echo $$ $! > {pid_file}; wait")
     with pytest.raises(BrowserStartError, match="did not answer"):
         await launch(replace(spec, executable=fake), timeout=3 * SHORT)
-    assert [pid for pid in pid_file.read_text().split() if command_line(int(pid))[:-1]] == []
+    # on a busy machine it may be killed before it has written them
+    pids = pid_file.read_text().split() if pid_file.exists() else []
+    assert [pid for pid in pids if command_line(int(pid))[:-1]] == []
+    assert live_processes(spec.profile, spec.tmpdir) == []
 
 
 async def test_a_cancelled_launch_leaves_nothing(spec: ChromiumSpec) -> None:

@@ -19,7 +19,7 @@ from waguard.worker.devtools import (
     TargetCrashedError,
 )
 
-pytestmark = pytest.mark.chromium
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 NEVER = "new Promise(() => {})"
 

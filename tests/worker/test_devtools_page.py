@@ -22,7 +22,7 @@ from waguard.worker.devtools import (
     flush_storage,
 )
 
-pytestmark = pytest.mark.chromium
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 
 async def test_values_come_as_they_are(page: PageSession) -> None:

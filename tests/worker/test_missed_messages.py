@@ -22,7 +22,7 @@ from waguard.worker import backfill
 from waguard.worker.backfill import Backfill
 from waguard.worker.inbound import Inbound
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"
 ANN, BOB = "62812@c.us", "62813@c.us"
 MANY = 2_345

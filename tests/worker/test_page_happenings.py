@@ -16,7 +16,7 @@ from waguard.worker.browser_errors import EvaluationError
 
 pytestmark = [
     pytest.mark.chromium,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 FRIEND, HIDDEN, GROUP = "62812", "777000@lid", "12036300000001@g.us"

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,11 +13,13 @@ from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.policy.link import Link, judge
 from waguard.standin import Policy, StandIn
-from waguard.worker.page import Reading
+from waguard.wire.protocol import Failed, SendMedia, SendText
+from waguard.worker import sending
+from waguard.worker.page import PageLoadingError, Reading
 
 pytestmark = [
     pytest.mark.chromium,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 PHONE = "6281180001"
@@ -115,7 +118,31 @@ async def test_a_dialog_and_a_reload_of_the_pages_own(browser: BrowserSession) -
     assert not (await reads(browser, covered=False)).facts.update_offered
 
 
+async def test_a_page_that_is_just_loading_is_asked_nothing_and_sends_nothing(
+    browser: BrowserSession,
+) -> None:
+    """Its new document is there, and no load event has told so yet."""
+    await browser.session.evaluate("delete window.__waguard, 0", timeout=LONG)
+    with pytest.raises(PageLoadingError, match=r"^the page is just being loaded$"):
+        await browser.page.chats()
+    about: dict[str, Any] = {"chat": "62812@c.us", "message_id": "true_62812@c.us_3EB0LOADS"}
+    text = SendText(text="hi", timeout=LONG, **about)
+    file = SendMedia(content=b"a", mimetype="text/plain", kind="document", timeout=LONG, **about)
+    for call in (text, file):
+        said = await sending.send(browser.page, call)
+        assert said == Failed(kind="not_ready", error="the page is just being loaded")
+    assert not browser.standin.phone.messages(PHONE)
+    await browser.page.load()
+    assert await browser.link() is Link.CONNECTED
+
+
 async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession) -> None:
+    message = browser.standin.phone.incoming(from_="62812", body="last")["id"]
+    await wait_until(
+        lambda: any(kind == "message" and data["id"] == message for kind, data in browser.told),
+        "all that the page did at its start is told",
+        deadline=LONG,
+    )
     before = len([kind for kind, _ in browser.told if kind == "changed"])
     browser.standin.phone.ghost()
     async with asyncio.timeout(LONG):

@@ -157,7 +157,7 @@ async def browser() -> AsyncIterator[BrowserSession]:
 
 
 @pytest.mark.chromium
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, web: Web) -> None:  # noqa: F811  # a fixture
     await browser.pair("6281180001")
     assert await browser.link() is Link.CONNECTED

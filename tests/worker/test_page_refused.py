@@ -11,7 +11,7 @@ from waguard.standin import Policy, StandIn
 from waguard.worker import page as under_test
 from waguard.worker.page import PageNotReadyError, PageUnreachableError
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SCRIPTS = "WhatsApp's scripts"
 
@@ -45,7 +45,8 @@ async def test_it_is_said_whose_fault_it_is(
     words: str,
     retry_after: float | None,
 ) -> None:
-    monkeypatch.setattr(under_test, "NAVIGATION_DEADLINE", 3.0)
+    if page in {"hang", "silent"}:  # others answer, however long a busy machine takes for that
+        monkeypatch.setattr(under_test, "NAVIGATION_DEADLINE", 3.0)
     monkeypatch.setattr(under_test, "MODULES_DEADLINE", 1.0)
     monkeypatch.setattr(under_test, "READY_DEADLINE", 1.0)
     browser.standin.policy.update({"page": page})

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.host.processes import worker_spec
+from tests.waiting import DEADLINE
 from waguard.host.profile_lock import ProfileLock
 from waguard.wire.protocol import EXIT_PROFILE_LOCKED
 from waguard.worker import main as under_test
 from waguard.worker.main import SessionWorker, WorkerEndError
 
 
-async def test_the_browser_of_a_killed_worker_is_waited_for(tmp_path: Path) -> None:
+async def test_the_browser_of_a_killed_worker_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "LOCK_DEADLINE", DEADLINE)
     held = ProfileLock(tmp_path / "profile")
     waiting = asyncio.create_task(SessionWorker(worker_spec(tmp_path))._lock_profile())
     done, _ = await asyncio.wait([waiting], timeout=3 * under_test.LOCK_POLL)

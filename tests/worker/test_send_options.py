@@ -19,7 +19,7 @@ from waguard.worker import sending
 
 pytestmark = [
     pytest.mark.chromium,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 PHONE = "6281180001"

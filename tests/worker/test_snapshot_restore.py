@@ -44,7 +44,7 @@ from waguard.worker.devtools import flush_storage
 pytestmark = [
     pytest.mark.chromium,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 STORED: Final = """new Promise((done) => {

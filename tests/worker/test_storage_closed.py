@@ -11,7 +11,7 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.standin import Policy, StandIn
 from waguard.worker.devtools import EvaluationError
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from waguard.wire.protocol import InboundMessage, MessageError, Reread, Undecryp
 from waguard.worker.inbound import Inbound
 from waguard.worker.rereading import reread
 
-pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 LID, NUMBER = "7000001@lid", "62812"
 
 

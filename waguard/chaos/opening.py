@@ -43,8 +43,7 @@ async def opened(
     folder = Path(tempfile.mkdtemp(prefix="waguard-chaos-"))
     phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
     try:
-        with _disk(folder / "disk") as disk:
-            port = _free_port()
+        with _disk(folder / "disk") as disk, _reserved_port() as port:
             state = (disk or folder) / "state"
             async with (
                 StandIn(policy=Policy(sync=0.1)) as standin,
@@ -149,6 +148,11 @@ def _ran(*command: str) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@contextlib.contextmanager
+def _reserved_port() -> Iterator[int]:
+    """Bound all the while, so that nobody gets it by chance while no daemon lives; who names it, and
+    has set SO_REUSEADDR, can listen."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])

@@ -20,13 +20,16 @@ from waguard.policy.identity import People
 from waguard.wire.protocol import BackfillGap, CatchUp
 from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.page import PageLoadingError, WhatsAppPage
 from waguard.worker.told import ID_LIMIT, moment, word
 
 AT_ONCE: Final = 4  # chats
 COUNT: Final = 50  # messages of a page
 PAUSES: Final = (1.0, 3.0)  # s, before what failed is tried again; of one chat in all
 CHAT_LIMIT: Final = 20_000  # messages of a chat
+
+LOST: Final = (DevToolsClosedError, TargetCrashedError, PageLoadingError)
+"""Errors after which another page, or worker, is asked for all of it anew."""
 
 Place = str | None
 """Before which message a page stands; None: it has the newest."""
@@ -49,7 +52,7 @@ class Backfill:
         self._room = room
         self._places = asyncio.Semaphore(AT_ONCE)
         self._lost: WaguardError | None = None
-        """The page is gone; another worker reads what is left."""
+        """The page is gone; another page, or worker, reads what is left."""
 
     async def run(self, page: WhatsAppPage, asked: CatchUp, left_out: tuple[str, ...]) -> None:
         """Tell all that was missed, and let go what waits in each chat then.
@@ -58,6 +61,8 @@ class Backfill:
         """
         try:
             chats = await page.chats()
+        except LOST:
+            raise
         except WaguardError as error:
             self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
             self._inbound.hold_only({})
@@ -79,7 +84,7 @@ class Backfill:
                 async for told in messages:
                     await self._room()
                     await self._inbound.missed(told, page)
-            except (DevToolsClosedError, TargetCrashedError) as error:
+            except LOST as error:
                 self._lost = error
                 return
             except Exception as error:  # noqa: BLE001 - one odd chat must not cost the others
@@ -134,7 +139,7 @@ class _Reader:
         while not self._gave_up:
             try:
                 return [_read(told) for told in await self._page.history(self._chat, before, COUNT)]
-            except (DevToolsClosedError, TargetCrashedError):
+            except LOST:
                 raise
             except WaguardError as error:
                 if (pause := next(self._pauses, None)) is None:

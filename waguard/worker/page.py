@@ -56,6 +56,8 @@ STANDINGS_AT_MOST: Final = 100  # a session has fewer sends at a time
 LOADS: Final = 2
 
 _LOOK_EVERY: Final = 20  # ms, inside the page
+_NO_HOOK: Final = "waguard: no hook"
+_HOOKED: Final = f"if (!window.__waguard) throw {json.dumps(_NO_HOOK)};"
 _WAIT: Final = """new Promise((done) => {
   const end = Date.now() + %d;
   const look = () => (%s) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, %d);
@@ -85,6 +87,15 @@ class ExportsMissingError(PageNotReadyError):
 
 class NotTransmittedError(WaguardError):
     """Nothing was sent: the same may safely be tried again."""
+
+
+class PageLoadingError(EvaluationError):
+    """The page has no hook yet: it is just being loaded, by itself too, and nothing was evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__(_NO_HOOK)
+        self.message = "the page is just being loaded"
+        self.args = (self.message,)
 
 
 class NotSendableError(WaguardError):
@@ -324,9 +335,10 @@ class WhatsAppPage:
         timeout -= time.monotonic() - began
         arguments = f"{json.dumps(chat)}, window.{variable}, {json.dumps(options)}"
         expression = (
-            f"window.__waguard.sendFile({arguments}).finally(() => {{ delete window.{variable}; }})"
+            f"(async () => {{ {_HOOKED} return await window.__waguard.sendFile({arguments})"
+            f".finally(() => {{ delete window.{variable}; }}); }})()"
         )
-        return _outcome(await self._session.evaluate(expression, timeout=timeout))
+        return _outcome(await self._ask(expression, timeout=timeout))
 
     async def ack_of(
         self, message_id: str, aliases: Sequence[str] = (), *, timeout: float = CALL_DEADLINE
@@ -399,12 +411,22 @@ class WhatsAppPage:
     async def _call(self, name: str, *arguments: Any, timeout: float = CALL_DEADLINE) -> Any:
         listed = ", ".join(json.dumps(argument) for argument in arguments)
         # nothing of what wa-js resolves to but plain values may cross: models are cyclic
-        return await self._session.evaluate(
-            f"(async () => {{ const it = await window.__waguard.{name}({listed});"
+        return await self._ask(
+            f"(async () => {{ {_HOOKED} const it = await window.__waguard.{name}({listed});"
             " return it === null || typeof it !== 'object' || it.constructor === Object ? it : null;"
             " })()",
             timeout=timeout,
         )
+
+    async def _ask(self, expression: str, *, timeout: float) -> Any:
+        """Raises ``PageLoadingError``: between a new document and its load event nobody has said yet
+        that the page is another."""
+        try:
+            return await self._session.evaluate(expression, timeout=timeout)
+        except EvaluationError as error:
+            if error.text == _NO_HOOK:
+                raise PageLoadingError from None
+            raise
 
 
 def _names(told: Any) -> tuple[str, ...]:

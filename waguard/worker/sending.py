@@ -14,6 +14,7 @@ from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationErr
 from waguard.worker.page import (
     NotSendableError,
     NotTransmittedError,
+    PageLoadingError,
     SendOutcome,
     WhatsAppPage,
 )
@@ -75,7 +76,7 @@ async def send(
 async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
     try:
         outcome = await _transmit(page, call)
-    except (NotTransmittedError, ElsewhereError) as error:
+    except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)
