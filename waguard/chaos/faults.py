@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.chaos.invariants import Harm
+from waguard.chaos.processes import Census
 from waguard.chaos.world import DATABASE, NotInTimeError, World, until
 from waguard.client import ApiCallError
 
@@ -31,6 +32,7 @@ AFTER_SUSPEND: Final = 3.0  # s in which a false alarm would show: the watch loo
 SLOW: Final = 2.5  # s that the page's modules are late; wa-js itself waits for one
 A_LOT: Final = 20_000  # characters; a file that is open has room in its last page
 REFUSED_WITHIN: Final = 20.0  # s for a start that must be refused
+RUNS_WITHIN: Final = 60.0  # s for a session whose worker is just being replaced
 EXIT_INSTANCE, EXIT_PORT = 3, 4
 _CREDENTIALS: Final = (
     "IndexedDB/https_web.whatsapp.com_0.indexeddb.leveldb",
@@ -123,6 +125,13 @@ async def suspend(world: World, session: str, _: random.Random) -> Harm:
     return Harm(began=began, kept=kept, arrived=(arrived,), watched=AFTER_SUSPEND)
 
 
+async def _running(world: World, session: str) -> tuple[Census, float] | None:
+    """It may just be replaced, for an ack that was late."""
+    seen, began = await world.census(), time.time()
+    runs = seen.browsers.get(session) and seen.workers.get(session)
+    return (seen, began) if runs else None
+
+
 async def _signal(
     world: World,
     session: str,
@@ -132,7 +141,7 @@ async def _signal(
     browser: bool = False,
     renderers: bool = False,
 ) -> Harm:
-    seen, began = await world.census(), time.time()
+    seen, began = await until(lambda: _running(world, session), "it runs", within=RUNS_WITHIN)
     browsers = seen.browsers[session]
     doomed = {
         *(seen.workers[session] if worker else ()),
