@@ -95,6 +95,7 @@ async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) 
     assert (await is_told_once(world, "event"))["id"] == message_id
 
 
+@pytest.mark.long
 async def test_in_its_place_without_an_event_it_is_found_in_time(world: World) -> None:
     await paired(world, interval=1.0)
     message_id = await sealed(world, "silent")
@@ -102,6 +103,7 @@ async def test_in_its_place_without_an_event_it_is_found_in_time(world: World) -
     await is_told_once(world, "silent")
 
 
+@pytest.mark.long
 async def test_as_a_new_message_with_the_same_id_after_a_reload(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "again")
@@ -121,7 +123,10 @@ async def test_after_a_restart_of_the_browser_though_it_is_older_than_what_is_re
     await is_told_once(world, "old")
 
 
-@pytest.mark.parametrize("way", ["silent", "stored", "again"])
+@pytest.mark.parametrize(
+    "way",
+    ["stored", *(pytest.param(way, marks=pytest.mark.long) for way in ("silent", "again"))],
+)
 async def test_after_a_restart_of_the_daemon_and_of_its_worker(world: World, way: str) -> None:
     await paired(world)
     message_id = await sealed(world, way)
@@ -129,6 +134,7 @@ async def test_after_a_restart_of_the_daemon_and_of_its_worker(world: World, way
     await is_told_once(world, way)
 
 
+@pytest.mark.long
 async def test_after_a_restart_of_the_daemon_alone(world: World) -> None:
     """Its worker goes on, and so does its page: no chat is read back."""
     await paired(world)
@@ -142,6 +148,7 @@ async def test_after_a_restart_of_the_daemon_alone(world: World) -> None:
     assert (await world.daemon.status("s1"))["worker_pid"] == worker
 
 
+@pytest.mark.long
 async def test_in_a_chat_that_has_another_name_meanwhile(world: World) -> None:
     await paired(world, interval=1.0)
     message_id = await sealed(world, "renamed")

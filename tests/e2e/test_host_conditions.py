@@ -54,8 +54,8 @@ async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
     ("upgrade", "words"),
     [
         (taken_away, "does not exist"),
-        (not_executable, "is not an executable file"),
-        (being_written, "Text file busy"),
+        pytest.param(not_executable, "is not an executable file", marks=pytest.mark.long),
+        pytest.param(being_written, "Text file busy", marks=pytest.mark.long),
     ],
 )
 async def test_chromium_is_away_while_the_package_is_upgraded(

@@ -173,6 +173,7 @@ async def test_after_a_kill_the_same_one_goes_on_at_once(pair: Pair) -> None:
     assert await pair.epoch() == 2
 
 
+@pytest.mark.long
 @everywhere
 async def test_after_a_kill_another_one_takes_over_when_the_lease_has_expired(pair: Pair) -> None:
     first, second = pair.first, pair.second
@@ -211,6 +212,7 @@ async def test_after_an_orderly_stop_another_one_begins_at_once(pair: Pair) -> N
     assert await pair.epoch() == 2
 
 
+@pytest.mark.long
 @short
 async def test_a_holder_whose_database_was_away_for_longer_than_the_lease_goes_on(
     pair: Pair,

@@ -122,6 +122,7 @@ async def _bulk(world: World, bulk_id: str) -> dict[str, int] | None:
     return counts if sum(counts.get(it, 0) for it in ("sent", "delivered", "read")) == 2 else None
 
 
+@pytest.mark.long
 async def test_until_the_date_that_whatsapp_names_and_not_longer_than_it_says(
     world: World,
 ) -> None:
@@ -197,6 +198,7 @@ async def test_after_seven_pairing_codes_the_qr_code_is_named(world: World) -> N
     await world.daemon.wait_status("s1", "connected")
 
 
+@pytest.mark.long
 async def test_whatsapps_429_for_a_code_is_the_same(world: World) -> None:
     world.standin.policy.codes = 1
     await world.daemon.start()
@@ -208,6 +210,7 @@ async def test_whatsapps_429_for_a_code_is_the_same(world: World) -> None:
         assert wait > 3_600
 
 
+@pytest.mark.long
 async def test_modules_whose_factories_run_late_cost_a_moment(world: World) -> None:
     world.standin.policy.factories = {"WAWebStreamModel": LATE, "WAWebSendMsgChatAction": LATE}
     await paired(world)

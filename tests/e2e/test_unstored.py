@@ -14,7 +14,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE, FRIEND = "6281180001", "6281180002"
 
 
-@pytest.mark.parametrize("daemon_end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "daemon_end",
+    [
+        pytest.param(signal.SIGTERM, id="stopped", marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, id="killed"),
+    ],
+)
 async def test_a_message_outlives_its_worker_and_daemon(
     world: World, daemon_end: signal.Signals
 ) -> None:
