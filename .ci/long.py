@@ -118,6 +118,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # in the background of a shell SIGINT is ignored, and by every process that is started from here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
