@@ -306,6 +306,8 @@ async def fill_disk(world: World, session: str, _: random.Random) -> Harm:
     if world.disk is None:
         raise NotInTimeError("there is no disk of its own to fill")
     filler = world.disk / "filler"
+    # on a full disk nothing starts
+    await until(lambda: _running(world, session), f"{session} runs", within=RUNS_WITHIN)
     try:
         _fill(filler)
         harm = await _signal(world, session, signal.SIGKILL, browser=True)
