@@ -20,6 +20,7 @@ from waguard.supervision.outages import Outages
 
 TICK: Final = 1.0  # s between two looks whether a renewal is due
 LOOK: Final = 1.0  # s between two looks at a lease that another one holds
+RENEWAL_DEADLINE: Final = 15.0  # s; a call of the store ends within that
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
 
 
@@ -52,6 +53,7 @@ class LeaseKeeper:
         self._granted = terms()
         """As it was renewed last."""
         self._failing = False
+        self._renewal: asyncio.Task[None] | None = None
         self._lost: str | None = None
 
     def why_barred(self) -> str | None:
@@ -117,7 +119,10 @@ class LeaseKeeper:
             return
         age = self._clock() - self._renewed_at
         if self._failing or not 0 <= age < self._terms().renewed_every:
-            await self._renew(self._epoch)
+            # the ticker cuts off what still runs at its end, and nobody would close the connection
+            if self._renewal is None or self._renewal.done():
+                self._renewal = asyncio.create_task(self._renew(self._epoch), name="lease")
+            await asyncio.shield(self._renewal)
 
     async def _renew(self, epoch: int) -> None:
         terms, began = self._terms(), self._clock()
@@ -151,8 +156,13 @@ class LeaseKeeper:
 
     async def release(self) -> None:
         """Nobody has to wait for it; where the database does not take that, until it expires."""
+        if self._renewal:
+            await asyncio.wait([self._renewal], timeout=RENEWAL_DEADLINE)
         epoch, self._epoch = self._epoch, None
         if epoch is None or self._lost is not None:
+            return
+        if self._failing:  # a call that is cut off would keep the daemon from ending
+            logger.warning("the database's lease is not released", why="the database is away")
             return
         try:
             async with asyncio.timeout(RELEASE_DEADLINE):
