@@ -1,5 +1,6 @@
 """The daemon's hold on the lease, on a database in memory."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.store.memory import MemoryLease
 from tests.supervision.fakes import World
+from tests.waiting import DEADLINE
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
 from waguard.policy.lease import Holder, Terms
 from waguard.supervision.lease import LeaseKeeper
@@ -45,7 +47,12 @@ class Host:
         """Tick each half second."""
         for _ in range(2 * seconds):
             self.world.clock.advance(0.5)
-            await self.keeper.tick()
+            await self.tick()
+
+    async def tick(self) -> None:
+        """With the renewal that it begins."""
+        await self.keeper.tick()
+        await self.keeper.renewed()
 
 
 @pytest.fixture
@@ -171,7 +178,7 @@ async def test_a_holder_that_stood_still_uses_nothing_before_it_has_renewed(
     host.world.clock.advance(80)
     assert host.keeper.why_barred()
     await held_by_other(row)
-    await host.keeper.tick()
+    await host.tick()
     [error] = host.lost
     assert "the waguard on beta" in error.line()
 
@@ -237,4 +244,49 @@ async def test_a_release_that_the_database_does_not_take_is_no_trouble(
     await host.keeper.acquire()
     row.down = True
     await host.keeper.release()
-    await host.keeper.tick()
+    await host.tick()
+
+
+async def test_a_renewal_that_takes_long_holds_up_no_tick_and_is_not_cut_off(
+    host: Host, row: MemoryLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.keeper.acquire()
+    answered, asked, renew = asyncio.Event(), list[int](), row.renew
+
+    async def slow(epoch: int, terms: Terms) -> bool:
+        asked.append(epoch)
+        await answered.wait()
+        return await renew(epoch, terms)
+
+    monkeypatch.setattr(row, "renew", slow)
+    host.world.clock.advance(6)
+    for _ in range(3):
+        tick = asyncio.create_task(host.keeper.tick())
+        await asyncio.wait([tick], timeout=DEADLINE)
+        assert tick.done(), "a tick waits for no database"
+        await asyncio.sleep(0)
+        tick.cancel()  # as the ticker does at its end
+    releasing = asyncio.create_task(host.keeper.release())
+    await asyncio.sleep(0)
+    assert (asked, releasing.done()) == ([1], False)
+    answered.set()
+    async with asyncio.timeout(DEADLINE):
+        await releasing
+    assert row.row
+    assert (row.row.renewed_at, row.row.released) == (row.now(), True)
+
+
+async def test_a_database_that_is_away_is_not_asked_for_a_release(
+    host: Host, row: MemoryLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.keeper.acquire()
+    row.down = True
+    await host.live(6)
+    row.down = False
+
+    async def release(epoch: int) -> None:
+        raise AssertionError(f"asked to release {epoch}")
+
+    monkeypatch.setattr(row, "release", release)
+    await host.keeper.release()
+    assert host.keeper.why_barred()

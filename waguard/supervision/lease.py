@@ -114,15 +114,25 @@ class LeaseKeeper:
             logger.warning("the database's lease is renewed again", epoch=epoch)
 
     async def tick(self) -> None:
-        """Renew it where that is due. Nothing is raised: it is tried again at the next tick."""
-        if self._epoch is None or self._lost is not None:
+        """Begin to renew it where that is due. Nothing is raised: it is tried again at the next tick.
+
+        A task of its own: the ticker cuts off what still runs at its end, and of a call of the database
+        that was cut off nobody closes the connection, which keeps the daemon from ending.
+        """
+        if (
+            self._epoch is None
+            or self._lost is not None
+            or (self._renewal and not self._renewal.done())
+        ):
             return
         age = self._clock() - self._renewed_at
         if self._failing or not 0 <= age < self._terms().renewed_every:
-            # the ticker cuts off what still runs at its end, and nobody would close the connection
-            if self._renewal is None or self._renewal.done():
-                self._renewal = asyncio.create_task(self._renew(self._epoch), name="lease")
-            await asyncio.shield(self._renewal)
+            self._renewal = asyncio.create_task(self._renew(self._epoch), name="lease")
+
+    async def renewed(self) -> None:
+        """Wait until no renewal is under way, or for as long as one may take."""
+        if self._renewal:
+            await asyncio.wait([self._renewal], timeout=RENEWAL_DEADLINE)
 
     async def _renew(self, epoch: int) -> None:
         terms, began = self._terms(), self._clock()
@@ -156,12 +166,11 @@ class LeaseKeeper:
 
     async def release(self) -> None:
         """Nobody has to wait for it; where the database does not take that, until it expires."""
-        if self._renewal:
-            await asyncio.wait([self._renewal], timeout=RENEWAL_DEADLINE)
+        await self.renewed()
         epoch, self._epoch = self._epoch, None
         if epoch is None or self._lost is not None:
             return
-        if self._failing:  # a call that is cut off would keep the daemon from ending
+        if self._failing:  # the call would be cut off
             logger.warning("the database's lease is not released", why="the database is away")
             return
         try:
