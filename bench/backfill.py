@@ -17,11 +17,9 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +29,7 @@ from typing import Any
 import aiohttp
 
 from bench.messages import receiver
-from bench.rig import Daemon, StandIn, gone, pss
+from bench.rig import Daemon, StandIn, in_a_folder, pss
 from bench.thin import UNTIL_CODE, UNTIL_CONNECTED, Browser
 
 SESSION, PHONE = "s0", "6281190001"
@@ -353,21 +351,11 @@ def _met(yes: bool) -> str:  # noqa: FBT001 - a word for it
     return "met" if yes else "MISSED"
 
 
-async def _main(count: int, parts: list[str]) -> int:
-    folder = Path(tempfile.mkdtemp(prefix="wg-f-", dir="/tmp"))
-    began = os.getloadavg()[0]
-    try:
-        if "missed" in parts:
-            await measure(count, folder)
-        if "link" in parts:
-            await measure_link(count, folder)
-    finally:
-        left = await gone(folder, within=5.0)
-        shutil.rmtree(folder, ignore_errors=True)
-    print(f"load average {began:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
-    if left:
-        sys.stderr.write(f"processes left behind: {left}\n")
-    return bool(left)
+async def _measure(count: int, parts: list[str], folder: Path) -> None:
+    if "missed" in parts:
+        await measure(count, folder)
+    if "link" in parts:
+        await measure_link(count, folder)
 
 
 def main() -> int:
@@ -376,7 +364,8 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=12_000, help="(%(default)s)")
     parser.add_argument("--only", default="missed,link", help="(%(default)s)")
     given = parser.parse_args()
-    return asyncio.run(_main(given.messages, given.only.split(",")))
+    parts = given.only.split(",")
+    return asyncio.run(in_a_folder("wg-f-", lambda folder: _measure(given.messages, parts, folder)))
 
 
 if __name__ == "__main__":

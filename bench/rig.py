@@ -5,11 +5,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -281,6 +283,21 @@ def left_behind(folder: Path) -> list[int]:
         for p in _pids()
         if p != os.getpid() and (mine in _text(p, "cmdline") or mine in _text(p, "environ"))
     ]
+
+
+async def in_a_folder(prefix: str, measure: Callable[[Path], Awaitable[None]]) -> int:
+    """Measure in a folder of its own, which is removed; the exit code: 1 where processes are left."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    began = os.getloadavg()[0]
+    try:
+        await measure(folder)
+    finally:
+        left = await gone(folder, within=5.0)
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"load average {began:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
+    if left:
+        sys.stderr.write(f"processes left behind: {left}\n")
+    return int(bool(left))
 
 
 async def gone(folder: Path, *, within: float) -> list[int]:

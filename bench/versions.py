@@ -11,16 +11,13 @@ its rates. ``time`` of a core is what daemon, workers and browsers used of it fo
 import argparse
 import asyncio
 import contextlib
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 import aiohttp
 
-from bench.rig import WAGUARD, Daemon, StandIn, cpu, gone, tree
+from bench.rig import WAGUARD, Daemon, StandIn, cpu, in_a_folder, tree
 from bench.session import _per_send as per_send
 
 SETTLE = 3.0  # s after a pairing
@@ -104,19 +101,9 @@ def _spread(values: list[float], digits: int = 0) -> str:
     return f"{statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-async def _main(other: Path, rounds: int, counts: list[int]) -> int:
-    folder = Path(tempfile.mkdtemp(prefix="wg-v-", dir="/tmp"))
-    began = os.getloadavg()[0]
-    try:
-        for count in counts:
-            await compare(other, rounds, count, folder)
-    finally:
-        left = await gone(folder, within=5.0)
-        shutil.rmtree(folder, ignore_errors=True)
-    print(f"load average {began:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
-    if left:
-        sys.stderr.write(f"processes left behind: {left}\n")
-    return bool(left)
+async def _measure(other: Path, rounds: int, counts: list[int], folder: Path) -> None:
+    for count in counts:
+        await compare(other, rounds, count, folder)
 
 
 def main() -> int:
@@ -127,7 +114,10 @@ def main() -> int:
     parser.add_argument("--sessions", default="1,4", help="(%(default)s)")
     given = parser.parse_args()
     counts = [int(one) for one in given.sessions.split(",")]
-    return asyncio.run(_main(given.other.resolve(), given.rounds, counts))
+    other = given.other.resolve()
+    return asyncio.run(
+        in_a_folder("wg-v-", lambda folder: _measure(other, given.rounds, counts, folder))
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tests.store import servers, tables
 from tests.store.application import Application, MemoryApplication, SqlApplication
 from tests.store.memory import MemoryStore
 from waguard.ports import Store
+from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 
 _NUMBERS = count(1)
@@ -72,6 +73,27 @@ _TABLES: dict[str, dict[str, Sequence[str]]] = {
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new, empty database; parametrized indirectly with one of ``BACKENDS``."""
     return await new_database(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def wall() -> Wall:
+    """The clock of ``store``."""
+    return Wall()
+
+
+@pytest.fixture
+async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
+    """On ``database``, open."""
+    opened = SqlStore(database, wall=wall)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def messages(store: SqlStore) -> SqlMessages:
+    """Its part that keeps messages."""
+    return store.messages
 
 
 @pytest.fixture

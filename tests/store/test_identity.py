@@ -1,7 +1,6 @@
 """One person under a number and LIDs, one message under many ids: on every database."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,19 +26,6 @@ LID, NEWER, OTHER = "7000001@lid", "7000002@lid", "7000003@lid"
 GROUP = "120363000000000001@g.us"
 ROW = SessionRow(session_id="a", workspace_id=7, status="connected", desired_up=True, generation=1)
 AT = 1_732_233_000.0
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture
-async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
-    opened = SqlStore(database, wall=wall)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def take(store: SqlStore, *some: tuple[Received, ...]) -> tuple[bool, ...]:

@@ -1,7 +1,6 @@
 """The inbox, the webhook queue, dead letters, endpoints: on every database."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,6 @@ from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture
-async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
-    opened = SqlStore(database, wall=wall)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def messages(store: SqlStore) -> SqlMessages:
-    return store.messages
 
 
 def entry(

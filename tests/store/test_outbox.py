@@ -1,6 +1,5 @@
 """The outbox: on every database."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,6 @@ from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture
-async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
-    opened = SqlStore(database, wall=wall)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def draft(name: str = "m", **changes: Any) -> Draft:

@@ -1,7 +1,6 @@
 """How messages ended is told in the transaction that says so, and acks wait for it: on every
 database."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,19 +20,6 @@ from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 M = draft("m").message_id
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture
-async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
-    opened = SqlStore(database, wall=wall)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def entry(received: Received) -> Entry:

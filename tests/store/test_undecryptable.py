@@ -1,7 +1,6 @@
 """Messages that could not be decrypted: what is remembered of them, on every database."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,24 +25,6 @@ every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 DAY = 86_400.0
 SHORT = Retention(inbox_days=1, outbox_days=1, dead_days=30)
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture
-async def store(database: str, wall: Wall) -> AsyncIterator[SqlStore]:
-    opened = SqlStore(database, wall=wall)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def messages(store: SqlStore) -> SqlMessages:
-    return store.messages
 
 
 def sealed(chat: str = ANNA, stem: str = "A", author: str | None = None) -> tuple[Received, ...]:
