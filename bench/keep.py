@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
-from waguard.policy.outbox import State
 from waguard.ports import Draft
 from waguard.store.outbox import _values as values
 from waguard.store.sql import SqlStore

@@ -24,6 +24,7 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.config import Config, Webhook
+from waguard.core.delivery import OLD_SERVICE
 from waguard.host import resources
 from waguard.host.clock import SystemClock
 from waguard.host.media import MediaFolder
@@ -32,7 +33,6 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
-from waguard.policy.delivery import OLD_SERVICE
 from waguard.ports import Connection, WallAges
 from waguard.store.sql import SqlStore
 from waguard.supervision.admission import Admission

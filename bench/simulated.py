@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from waguard import config
-from waguard.policy.link import Link
+from waguard.core.link import Link
 from waguard.wire.protocol import (
     PROTOCOL,
     Heartbeat,

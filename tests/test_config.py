@@ -20,8 +20,8 @@ from waguard.config import (
     load,
     require_sandbox,
 )
+from waguard.core.delivery import OLD_SERVICE
 from waguard.errors import ConfigError
-from waguard.policy.delivery import OLD_SERVICE
 
 EXAMPLE: Final = Path(__file__).parents[1] / "etc/waguard.toml"
 LONG_KEY: Final = "k" * KEY_LENGTH

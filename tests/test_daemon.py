@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from waguard.core.identity import People
+from waguard.core.inbox import Received
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
-from waguard.policy.identity import People
-from waguard.policy.inbox import Received
 from waguard.ports import Stored
 from waguard.supervision.bus import QUEUE_LIMIT, Bus
 

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from waguard.core import address, switches
+from waguard.core.delivery import EVENTS, OLD_SERVICE
 from waguard.errors import ConfigError
-from waguard.policy import address, switches
-from waguard.policy.delivery import EVENTS, OLD_SERVICE
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]

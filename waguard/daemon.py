@@ -22,6 +22,10 @@ from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
+from waguard.core import delivery
+from waguard.core.inbox import Received
+from waguard.core.incidents import STARTED
+from waguard.core.lease import Terms, terms
 from waguard.errors import (
     ConfigError,
     DatabaseUnavailableError,
@@ -49,10 +53,6 @@ from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
 from waguard.messaging.webhook import Webhooks, overdue
-from waguard.policy import delivery
-from waguard.policy.inbox import Received
-from waguard.policy.incidents import STARTED
-from waguard.policy.lease import Terms, terms
 from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file

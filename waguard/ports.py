@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from waguard.policy.delivery import OLD_SERVICE, Cause, Grave
-from waguard.policy.identity import People
-from waguard.policy.inbox import Received
-from waguard.policy.lease import Holder, Lease, Terms
-from waguard.policy.news import Notice
-from waguard.policy.outbox import State
-from waguard.policy.page_care import Condition
-from waguard.policy.reconcile import Correction, Finding
-from waguard.policy.status import Verdict
-from waguard.policy.strays import Foreign, Seen
-from waguard.policy.undecryptable import Waiting
+from waguard.core.delivery import OLD_SERVICE, Cause, Grave
+from waguard.core.identity import People
+from waguard.core.inbox import Received
+from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.news import Notice
+from waguard.core.outbox import State
+from waguard.core.page_care import Condition
+from waguard.core.reconcile import Correction, Finding
+from waguard.core.status import Verdict
+from waguard.core.strays import Foreign, Seen
+from waguard.core.undecryptable import Waiting
 from waguard.wire.protocol import Call, QrCode, Sent, Value, WorkerRecord, WorkerSpec
 
 

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, inventory, profiles, snapshots
-from waguard.host.credentials import Places
-from waguard.host.profile_lock import ProfileInUseError, ProfileLock
-from waguard.policy.profile import (
+from waguard.core.profile import (
     SETTLED,
     Copy,
     CredentialsLost,
@@ -29,6 +25,10 @@ from waguard.policy.profile import (
     RestoreSnapshot,
     Snapshot,
 )
+from waguard.errors import ConflictError, NotFoundError
+from waguard.host import credentials, inventory, profiles, snapshots
+from waguard.host.credentials import Places
+from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 
 BY_HAND: Final = "by hand"
 

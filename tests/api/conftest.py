@@ -19,6 +19,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.config import Config
+from waguard.core.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
@@ -28,7 +29,6 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.policy.delivery import OLD_SERVICE
 from waguard.ports import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from waguard.core.outbox import number_of
+from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
     ConflictError,
     NotFoundError,
@@ -15,8 +17,6 @@ from waguard.errors import (
     SessionIdTakenError,
     WaguardError,
 )
-from waguard.policy.outbox import number_of
-from waguard.policy.reconcile import Correction, Finding
 from waguard.ports import Health, SessionView, Usage
 from waguard.wire.protocol import Acks, Call, QrCode, SendMedia, SendText, Sent, Value
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
+from waguard.core.call_backs import Asked
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy.call_backs import Asked
 
 
 def asked(good: int, bad: int) -> Asked:

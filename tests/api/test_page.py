@@ -25,7 +25,7 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     start,
     tmpdir_short,
 )
-from waguard.policy.page_care import ADVICE, Condition, Kind
+from waguard.core.page_care import ADVICE, Condition, Kind
 from waguard.worker.devtools import PageSession
 
 

@@ -2,8 +2,8 @@
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION
+from waguard.core.reconcile import Correction, Finding, Kind
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy.reconcile import Correction, Finding, Kind
 
 CORRECTION = Correction(
     session=SESSION, action="correct row", before="error", after="connected", reason="it lied"

@@ -15,8 +15,8 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api import deadline
+from waguard.core.page_care import ADVICE, Condition, Kind
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
-from waguard.policy.page_care import ADVICE, Condition, Kind
 from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
 
 ONE = f"/api/sessions/{SESSION}"

@@ -6,11 +6,11 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
+from waguard.core import news
+from waguard.core.delivery import OLD_SERVICE, Cause
+from waguard.core.inbox import Kind, Received, Told
+from waguard.core.news import Notice
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy import news
-from waguard.policy.delivery import OLD_SERVICE, Cause
-from waguard.policy.inbox import Kind, Received, Told
-from waguard.policy.news import Notice
 from waguard.ports import GLOBAL, Entry, SessionRow, Settlement
 from waguard.supervision import translate
 from waguard.wire.protocol import InboundMessage

@@ -13,8 +13,8 @@ from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.api import app, body, limits
 from waguard.api.limits import LOAD, Search
+from waguard.core import json_text
 from waguard.errors import UnavailableError
-from waguard.policy import json_text
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"
 METADATA = f"/api/sessions/{SESSION}/metadata"

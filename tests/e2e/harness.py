@@ -21,9 +21,9 @@ import aiohttp
 from aiohttp import web
 
 from tests.waiting import block_until
+from waguard.core.delivery import EVENTS
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
-from waguard.policy.delivery import EVENTS
 from waguard.standin import StandIn
 
 DEADLINE = 90.0  # s; nothing here waits that long unless it is broken

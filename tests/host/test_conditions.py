@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from waguard.config import Browser, Config, Paths
+from waguard.core.admission import Reading
 from waguard.host.conditions import read
-from waguard.policy.admission import Reading
 
 
 def config(folder: Path) -> Config:

@@ -20,12 +20,7 @@ import pytest
 
 from tests.host.leveldb_files import BLOBS, INDEXED, LOCAL, database, profile, word_of
 from waguard import profile_commands
-from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, leveldb, snapshots
-from waguard.host.credentials import NotHeldError, Places, RepairedError, inspect
-from waguard.host.profile_lock import ProfileInUseError, ProfileLock
-from waguard.host.snapshots import SnapshotDamagedError, SnapshotRefusedError, Taken
-from waguard.policy.profile import (
+from waguard.core.profile import (
     CARRIED,
     CredentialsLost,
     CutTornTails,
@@ -44,6 +39,11 @@ from waguard.policy.profile import (
     ShowQr,
     Use,
 )
+from waguard.errors import ConflictError, NotFoundError
+from waguard.host import credentials, leveldb, snapshots
+from waguard.host.credentials import NotHeldError, Places, RepairedError, inspect
+from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.host.snapshots import SnapshotDamagedError, SnapshotRefusedError, Taken
 
 NOW = 1_700_000_000.0
 

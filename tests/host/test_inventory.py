@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from waguard.core.reconcile import Host, Stored, Worker
 from waguard.host import procfs, profiles
 from waguard.host.inventory import places_on_disk, take_stock
-from waguard.policy.reconcile import Host, Stored, Worker
 from waguard.wire.protocol import WorkerRecord
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.small_disk import small_disk
+from waguard.core import media
 from waguard.host import media as under_test
 from waguard.host.media import MediaFolder
-from waguard.policy import media
 
 PICTURE = b"a picture"
 NAME = hashlib.sha256(PICTURE).hexdigest()

@@ -12,11 +12,11 @@ import pytest
 
 from tests.host.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
+from waguard.core.profile import ShowQr, Use
 from waguard.host import credentials, moving, profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.moving import NotMovableError
 from waguard.host.profile_lock import ProfileLock
-from waguard.policy.profile import ShowQr, Use
 
 MB = 1 << 20
 Linked = Callable[[Path, Path], Path]

@@ -13,9 +13,9 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.waiting import wait_until
+from waguard.core.network import Reading
 from waguard.host import network
 from waguard.host.network import Network, read, uses_proxy
-from waguard.policy.network import Reading
 
 HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 DEFAULT = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"

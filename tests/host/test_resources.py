@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from waguard.core.admission import Reading
 from waguard.host.resources import read
-from waguard.policy.admission import Reading
 
 MB = 1 << 20
 

@@ -17,11 +17,11 @@ from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, B
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Browser
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.status import ParkCause, Reason, Standing, Status, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.host import profiles
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.status import ParkCause, Reason, Standing, Status, derive, understood
 from waguard.ports import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Sent

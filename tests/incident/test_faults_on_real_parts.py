@@ -19,8 +19,8 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from waguard.api.app import create_app
+from waguard.core.profile import Healthy
 from waguard.host import credentials, procfs
-from waguard.policy.profile import Healthy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

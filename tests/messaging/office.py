@@ -13,13 +13,13 @@ import msgspec
 from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config import Webhook
+from waguard.core.circuit import CircuitPolicy
+from waguard.core.delivery import DeliveryPolicy
+from waguard.core.inbox import Received
 from waguard.host.media import MediaFolder
 from waguard.messaging import line
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.webhook import Webhooks
-from waguard.policy.circuit import CircuitPolicy
-from waguard.policy.delivery import DeliveryPolicy
-from waguard.policy.inbox import Received
 from waguard.ports import (
     GLOBAL,
     Ages,

@@ -11,13 +11,13 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
 from waguard.config import Config
+from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
 from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
-from waguard.policy.delivery import EVENTS
 from waguard.ports import Outgoing
 from waguard.store.sql import SqlStore
 

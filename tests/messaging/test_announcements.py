@@ -12,10 +12,10 @@ from tests.api.fake_sessions import SESSION, a_view
 from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
+from waguard.core.outbox import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
 from waguard.messaging.tickets import Ticket
-from waguard.policy.outbox import State
 from waguard.ports import BusEvent, SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, InboundMessage, Sent

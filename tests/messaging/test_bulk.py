@@ -10,13 +10,13 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.config import Config, Send
+from waguard.core.outbox import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
 from waguard.messaging import bulk, outbox
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.commands import text
 from waguard.messaging.outbox import HOUR
 from waguard.messaging.tickets import KEPT_FOR, KeyReusedError
-from waguard.policy.outbox import State
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(5)]

@@ -17,14 +17,14 @@ from tests.messaging.office import Office, office
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config import Media
+from waguard.core.inbox import File, Kind, Received, Told
+from waguard.core.media import GONE
+from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
 from waguard.messaging import files as under_test
 from waguard.messaging import journal
 from waguard.messaging.files import NO_ANSWER
-from waguard.policy.inbox import File, Kind, Received, Told
-from waguard.policy.media import GONE
-from waguard.policy.outbox import State
 from waguard.ports import Move, WallAges
 from waguard.store.housekeeping import tidy_media
 

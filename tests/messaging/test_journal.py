@@ -11,10 +11,10 @@ from tests.messaging.office import office
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
+from waguard.core.inbox import Received
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import journal
 from waguard.messaging.journal import of_event
-from waguard.policy.inbox import Received
 from waguard.ports import Entry, MessageStore, Retract, Settlement, Written
 
 

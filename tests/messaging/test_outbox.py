@@ -12,6 +12,7 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
+from waguard.core.outbox import State
 from waguard.errors import (
     ConflictError,
     NotFoundError,
@@ -24,7 +25,6 @@ from waguard.errors import (
 from waguard.messaging import outbox as module
 from waguard.messaging.commands import Command, Context, Media, file, text
 from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
-from waguard.policy.outbox import State
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 

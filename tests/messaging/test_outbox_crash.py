@@ -12,11 +12,11 @@ from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
+from waguard.core.inbox import Kind, Received, Told, ack_key
+from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.tickets import KEPT_FOR, Ticket
-from waguard.policy.inbox import Kind, Received, Told, ack_key
-from waguard.policy.outbox import State
 from waguard.ports import Move
 from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia

@@ -8,8 +8,8 @@ import pytest
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.config import Config, Send
+from waguard.core.outbox import State
 from waguard.errors import UnavailableError
-from waguard.policy.outbox import State
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(4)]

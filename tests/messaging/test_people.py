@@ -9,9 +9,9 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import wait_until
+from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
-from waguard.policy.outbox import State
 from waguard.ports import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from waguard.config import Send
+from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError
 from waguard.messaging.courier import AddressRefusedError, CheckedConnector, Courier
 from waguard.messaging.fetch import Fetcher
-from waguard.policy import address
 
 
 def script(zero: int, one: int | None = None) -> dict[int, int]:

@@ -26,13 +26,13 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
+from waguard.core import delivery
+from waguard.core.delivery import Cause
+from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
 from waguard.messaging import courier, signing, webhook
 from waguard.messaging.courier import seconds
 from waguard.messaging.signing import sign
-from waguard.policy import delivery
-from waguard.policy.delivery import Cause
-from waguard.policy.inbox import event_id
 from waguard.ports import Endpoint
 
 

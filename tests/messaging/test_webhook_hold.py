@@ -11,10 +11,10 @@ from tests.messaging.office import QUICK, QUICK_CIRCUIT, Office, office
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
+from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import line
 from waguard.messaging.webhook import overdue
-from waguard.policy.delivery import Cause
 from waguard.ports import GLOBAL, BusEvent, Connection, Endpoint, MessageStore
 
 AWAY = Connection(why_not="it is disconnected")

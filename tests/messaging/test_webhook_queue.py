@@ -10,10 +10,10 @@ import pytest
 from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
+from waguard.core.circuit import CircuitPolicy
+from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import lane_queue, line
-from waguard.policy.circuit import CircuitPolicy
-from waguard.policy.delivery import EVENTS
 from waguard.ports import BusEvent, Endpoint, MessageStore
 
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.status import LEFT, Status, Verdict
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
-from waguard.policy.lease import Holder, Lease, Terms
-from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 
 

@@ -9,8 +9,8 @@ from itertools import product
 import pytest
 
 from tests.store.conftest import SHAPES, Bench
+from waguard.core.status import Reason, Status, Verdict
 from waguard.errors import SessionIdTakenError
-from waguard.policy.status import Reason, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 
 pytestmark = pytest.mark.parametrize("bench", SHAPES, indirect=True)

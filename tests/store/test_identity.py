@@ -9,10 +9,10 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find
 from tests.store.test_telling import entry
+from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
+from waguard.core.inbox import Received
+from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
-from waguard.policy.inbox import Received
-from waguard.policy.outbox import State
 from waguard.ports import GLOBAL, Move, SessionRow, UnidentifiedChat
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate

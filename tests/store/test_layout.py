@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, SHAPES, Bench
 from tests.store.tables import UNIQUE_NUMBER
+from waguard.core.status import Reason, Status, Verdict
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
-from waguard.policy.status import Reason, Status, Verdict
 from waguard.ports import AuditEntry
 from waguard.store.sql import SqlStore
 

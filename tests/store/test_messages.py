@@ -10,9 +10,9 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
-from waguard.policy.delivery import Cause, Grave
-from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
-from waguard.policy.news import Notice
+from waguard.core.delivery import Cause, Grave
+from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.core.news import Notice
 from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore

@@ -16,8 +16,8 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from tests.store.memory import MemoryStore
 from tests.store.servers import Server
+from waguard.core.status import Status, Verdict
 from waguard.errors import ConfigError, DatabaseUnavailableError
-from waguard.policy.status import Status, Verdict
 from waguard.ports import AuditEntry, Store
 from waguard.store.failures import answering
 from waguard.store.sql import SqlStore

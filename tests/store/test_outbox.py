@@ -11,9 +11,9 @@ from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from waguard.config import Retention
+from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.core.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime
-from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks
-from waguard.policy.outbox import ENDED, FROM, State
 from waguard.ports import Draft, Entry, Move, Outgoing, Retract, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore

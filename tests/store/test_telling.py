@@ -10,10 +10,10 @@ import pytest
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find, keep, write
 from waguard.config import Retention
-from waguard.policy import news
-from waguard.policy.delivery import EVENTS
-from waguard.policy.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
-from waguard.policy.outbox import REPEATED_FOR, State
+from waguard.core import news
+from waguard.core.delivery import EVENTS
+from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
+from waguard.core.outbox import REPEATED_FOR, State
 from waguard.ports import GLOBAL, Entry, Move, WallAges
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore

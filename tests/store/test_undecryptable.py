@@ -10,10 +10,10 @@ from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_identity import ANNA, AT, GROUP, LID, NEWER, ROW, knows, message, take, told
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
+from waguard.core.delivery import Grave
+from waguard.core.inbox import Received
+from waguard.core.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.errors import DatabaseUnavailableError
-from waguard.policy.delivery import Grave
-from waguard.policy.inbox import Received
-from waguard.policy.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.ports import GLOBAL, Endpoint, WallAges
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages

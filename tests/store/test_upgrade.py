@@ -21,13 +21,13 @@ from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, 
 from tests.store.test_telling import entry
 from tests.waiting import wait_until
 from waguard.config import Config
+from waguard.core.backfill import by_alias
+from waguard.core.delivery import EVENTS
+from waguard.core.inbox import LOOK_BACK, Received
+from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.policy.backfill import by_alias
-from waguard.policy.delivery import EVENTS
-from waguard.policy.inbox import LOOK_BACK, Received
-from waguard.policy.outbox import State
 from waguard.ports import GLOBAL, SessionRow
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore

@@ -7,7 +7,7 @@ import pytest
 
 from tests.supervision.fakes import FakeProcess, Script, World, qr, until
 from tests.waiting import DEADLINE
-from waguard.policy.link import Link
+from waguard.core.link import Link
 from waguard.ports import Process, SessionView
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as session_module

@@ -19,14 +19,14 @@ import msgspec
 from tests.store.memory import MemoryStore
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
+from waguard.core.admission import Reading
+from waguard.core.identity import People
+from waguard.core.inbox import Kind, Received
+from waguard.core.network import Reading as NetworkReading
+from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.host import profiles
 from waguard.host.lived import LivedTime
-from waguard.policy.admission import Reading
-from waguard.policy.identity import People
-from waguard.policy.inbox import Kind, Received
-from waguard.policy.network import Reading as NetworkReading
-from waguard.policy.undecryptable import Waiting
 from waguard.ports import BusEvent, Process, Swept, Usage
 from waguard.ports import Stored as StoredCall
 from waguard.supervision.admission import Admission

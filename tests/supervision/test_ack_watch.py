@@ -10,13 +10,13 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core import page_care
+from waguard.core.inbox import Kind, Received
+from waguard.core.incidents import fold, sentences
+from waguard.core.link import Link
+from waguard.core.news import of_ack
+from waguard.core.recycle import APART
 from waguard.errors import UnacknowledgedError, UncertainError
-from waguard.policy import page_care
-from waguard.policy.inbox import Kind, Received
-from waguard.policy.incidents import fold, sentences
-from waguard.policy.link import Link
-from waguard.policy.news import of_ack
-from waguard.policy.recycle import APART
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
 

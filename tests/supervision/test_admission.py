@@ -12,10 +12,10 @@ from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Restore
-from waguard.policy.admission import Candidate, Reading, Wait
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.status import ParkCause
+from waguard.core.admission import Candidate, Reading, Wait
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.status import ParkCause
 from waguard.ports import Usage
 from waguard.supervision.admission import Admission
 

@@ -10,9 +10,9 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.status import Status, Verdict
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.status import Status, Verdict
 from waguard.ports import Swept
 from waguard.supervision import session as session_module
 

@@ -10,10 +10,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until
+from waguard.core.incidents import fold
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
-from waguard.policy.incidents import fold
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
 from waguard.supervision.session import Session
 from waguard.wire.protocol import LoggedOut
 

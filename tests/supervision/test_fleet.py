@@ -9,8 +9,8 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.ports import BusEvent
 from waguard.supervision.session import Session
 from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD

@@ -3,8 +3,8 @@
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
-from waguard.policy.incidents import fold, fold_fleet
-from waguard.policy.link import Link
+from waguard.core.incidents import fold, fold_fleet
+from waguard.core.link import Link
 
 WHY = {"s": "received messages of 3 chats wait since 01:47: it is disconnected"}
 

@@ -10,12 +10,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
+from waguard.core.admission import TRIAL, Cause, Reading
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
 from waguard.host import profiles
-from waguard.policy.admission import TRIAL, Cause, Reading
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.status import ParkCause
 from waguard.supervision import session as session_module
 from waguard.supervision.session import Session
 from waguard.wire.protocol import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE

@@ -9,8 +9,8 @@ import pytest
 from tests.store.memory import MemoryLease
 from tests.supervision.fakes import World
 from tests.waiting import DEADLINE
+from waguard.core.lease import Holder, Terms
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
-from waguard.policy.lease import Holder, Terms
 from waguard.supervision.lease import LeaseKeeper
 
 ME = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")

@@ -11,12 +11,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.incidents import fold
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, WaguardError
 from waguard.host import credentials, profiles
 from waguard.host.profile_lock import ProfileLock
-from waguard.policy.incidents import fold
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
 from waguard.ports import SessionRow, SessionView
 from waguard.supervision import leaving
 from waguard.supervision import supervisor as under_test

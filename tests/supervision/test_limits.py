@@ -10,12 +10,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeClock, Script, World, until
 from tests.waiting import wait_until
+from waguard.core import pairing_codes
+from waguard.core.first_contacts import FIRST_GUESS, LOOK_UPS_REST
+from waguard.core.incidents import fold, sentences
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
 from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
-from waguard.policy import pairing_codes
-from waguard.policy.first_contacts import FIRST_GUESS, LOOK_UPS_REST
-from waguard.policy.incidents import fold, sentences
-from waguard.policy.link import Link
-from waguard.policy.page_care import Kind
 from waguard.supervision import limits as under_test
 from waguard.supervision.limits import TRIED_FOR, Limits
 from waguard.wire.protocol import Ack, Acks, Call, Failed, PairingCode, SendText, Sent, Value

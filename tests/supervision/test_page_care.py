@@ -10,13 +10,11 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.errors import ConflictError
-from waguard.host import credentials
-from waguard.policy.incidents import fold, sentences
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.network import Reading
-from waguard.policy.page_care import (
+from waguard.core.incidents import fold, sentences
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.network import Reading
+from waguard.core.page_care import (
     ADVICE,
     COVERED_LIMIT,
     OFFLINE_LIMIT,
@@ -27,8 +25,10 @@ from waguard.policy.page_care import (
     UPDATE_APART,
     Kind,
 )
-from waguard.policy.recycle import IDLE
-from waguard.policy.status import ParkCause
+from waguard.core.recycle import IDLE
+from waguard.core.status import ParkCause
+from waguard.errors import ConflictError
+from waguard.host import credentials
 from waguard.ports import Usage
 from waguard.supervision import session as session_module
 from waguard.supervision.page_care import STABLE

@@ -7,10 +7,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import World, until
 from tests.waiting import wait_until
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.errors import SessionIdTakenError
 from waguard.host import profiles
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
 from waguard.supervision.session import Session
 
 

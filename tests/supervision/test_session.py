@@ -11,13 +11,13 @@ import pytest
 
 from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.inbox import File, Kind
+from waguard.core.lifecycle import HAS_PROCESS, State
+from waguard.core.link import Link
+from waguard.core.status import ParkCause, Status
+from waguard.core.strays import Foreign, Seen
 from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials
-from waguard.policy.inbox import File, Kind
-from waguard.policy.lifecycle import HAS_PROCESS, State
-from waguard.policy.link import Link
-from waguard.policy.status import ParkCause, Status
-from waguard.policy.strays import Foreign, Seen
 from waguard.ports import SessionRow, Swept
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import session as under_test

@@ -14,6 +14,11 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.reconcile import Host, Stored, Worker
+from waguard.core.status import Reason, Status, Verdict
+from waguard.core.strays import Seen
 from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -25,11 +30,6 @@ from waguard.errors import (
     UncertainError,
 )
 from waguard.host import profiles
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
-from waguard.policy.reconcile import Host, Stored, Worker
-from waguard.policy.status import Reason, Status, Verdict
-from waguard.policy.strays import Seen
 from waguard.ports import Swept
 from waguard.supervision import session as session_module
 from waguard.supervision import supervisor as under_test

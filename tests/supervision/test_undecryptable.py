@@ -9,12 +9,12 @@ from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import START, FakeProcess, World, message, until
 from tests.supervision.test_page_care import another, kinds
 from tests.waiting import wait_until
+from waguard.core.incidents import fold, sentences
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.undecryptable import ADVISE_AFTER, AT_ONCE, KEPT_FOR, MOST, RETRY, Waiting
 from waguard.errors import DatabaseUnavailableError
 from waguard.host import credentials
-from waguard.policy.incidents import fold, sentences
-from waguard.policy.link import Link
-from waguard.policy.page_care import Kind
-from waguard.policy.undecryptable import ADVISE_AFTER, AT_ONCE, KEPT_FOR, MOST, RETRY, Waiting
 from waguard.wire.protocol import Failed, Reread, Undecryptable, Value
 
 CHAT = "49170@c.us"

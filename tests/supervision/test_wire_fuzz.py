@@ -19,8 +19,8 @@ from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until
 from tests.wire.test_channel import TO_DAEMON
-from waguard.policy.lifecycle import State
-from waguard.policy.link import Link
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.wire.channel import FRAME_LIMIT
 from waguard.wire.protocol import Heartbeat
 

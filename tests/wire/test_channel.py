@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import DEADLINE
-from waguard.policy.link import Link
+from waguard.core.link import Link
 from waguard.wire import channel, protocol
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from waguard.policy.link import Link, judge
+from waguard.core.link import Link, judge
 from waguard.standin import StandIn
 from waguard.worker import wajs
 from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.policy.link import Link
 from waguard.wire import channel
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (

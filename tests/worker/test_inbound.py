@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
-from waguard.policy.identity import People
+from waguard.core.identity import People
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,

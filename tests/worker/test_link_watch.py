@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from waguard.policy.link import PASSKEY_LIFETIME, Link, PageFacts
+from waguard.core.link import PASSKEY_LIFETIME, Link, PageFacts
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page import Reading
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.policy.link import Link, judge
+from waguard.core.link import Link, judge
 from waguard.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending

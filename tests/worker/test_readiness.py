@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.policy.link import Link
+from waguard.core.link import Link
 from waguard.standin import Policy, StandIn
 from waguard.worker import page as under_test
 from waguard.worker.page import ExportsMissingError, PageNotReadyError

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from waguard.policy.identity import People
+from waguard.core.identity import People
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import (
     DevToolsClosedError,

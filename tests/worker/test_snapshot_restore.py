@@ -23,12 +23,8 @@ import pytest_asyncio
 from tests.host.leveldb_files import INDEXED, LOCAL
 from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.host import credentials, leveldb, snapshots
-from waguard.host.credentials import Places, inspect
-from waguard.host.executable import Flavour
-from waguard.host.profile_lock import ProfileLock
-from waguard.policy.link import Link
-from waguard.policy.profile import (
+from waguard.core.link import Link
+from waguard.core.profile import (
     CredentialsLost,
     Damaged,
     Healthy,
@@ -37,6 +33,10 @@ from waguard.policy.profile import (
     ShowQr,
     Use,
 )
+from waguard.host import credentials, leveldb, snapshots
+from waguard.host.credentials import Places, inspect
+from waguard.host.executable import Flavour
+from waguard.host.profile_lock import ProfileLock
 from waguard.standin import Policy, StandIn
 from waguard.worker.chromium import ProfileLockedError
 from waguard.worker.devtools import flush_storage

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.host.processes import worker_spec
-from waguard.policy.link import judge
+from waguard.core.link import judge
 from waguard.wire import qr
 from waguard.wire.protocol import (
     Ack,

@@ -32,8 +32,8 @@ from waguard.api.door import CONNECTIONS, Door
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
+from waguard.core import json_text
 from waguard.errors import WaguardError
-from waguard.policy import json_text
 
 BODY_LIMIT: Final = 1 << 20  # bytes
 SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end

@@ -9,8 +9,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from waguard.api import unpacking
+from waguard.core import json_text
 from waguard.errors import InvalidInputError, UnavailableError
-from waguard.policy import json_text
 
 DEADLINE: Final = 30.0  # s to send a body
 LARGE: Final = 256 << 10  # bytes; decoding more takes longer than the loop should stand still

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.policy.incidents import Incident, fold, fold_fleet, sentences
+from waguard.core.incidents import Incident, fold, fold_fleet, sentences
 
 
 async def listing(request: web.Request) -> web.Response:

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.core.outbox import State
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.messaging.tickets import Options
-from waguard.policy.outbox import State
 from waguard.ports import Outgoing
 
 KEY_LIMIT: Final = 200  # characters

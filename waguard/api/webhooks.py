@@ -9,9 +9,9 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
+from waguard.core import address
+from waguard.core.delivery import EVENTS, OLD_SERVICE, Grave, grave
 from waguard.errors import NotFoundError
-from waguard.policy import address
-from waguard.policy.delivery import EVENTS, OLD_SERVICE, Grave, grave
 from waguard.ports import GLOBAL, DeadLetter, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters

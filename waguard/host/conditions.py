@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.config import Config
+from waguard.core.admission import Reading
 from waguard.errors import printable
 from waguard.host import resources
 from waguard.host.executable import BrowserNotFoundError, find_executable
-from waguard.policy.admission import Reading
 
 LOST_AND_FOUND: Final = "lost+found"  # of a disk that holds nothing else
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})

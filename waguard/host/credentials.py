@@ -21,12 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from waguard.errors import ConflictError, WaguardError
-from waguard.host import leveldb, moving, procfs, profiles, small_file, snapshots
-from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import FOLDERS, private_folders, sync_folder, write_private
-from waguard.policy import profile as policy
-from waguard.policy.profile import (
+from waguard.core import profile as policy
+from waguard.core.profile import (
     CARRIED,
     Action,
     CarryOver,
@@ -50,6 +46,10 @@ from waguard.policy.profile import (
     ShowQr,
     Use,
 )
+from waguard.errors import ConflictError, WaguardError
+from waguard.host import leveldb, moving, procfs, profiles, small_file, snapshots
+from waguard.host.small_file import UnreadableError
+from waguard.host.snapshots import FOLDERS, private_folders, sync_folder, write_private
 
 LOCK: Final = "waguard.lock"
 PAIRING: Final = "waguard-owner.json"

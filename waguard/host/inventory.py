@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from waguard.core.reconcile import Host, Stored, Worker
 from waguard.host import credentials, procfs, profiles, snapshots
 from waguard.host.children import read_records
-from waguard.policy.reconcile import Host, Stored, Worker
 
 
 def places_on_disk(sessions: Path) -> list[tuple[int, str]]:

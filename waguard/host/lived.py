@@ -6,12 +6,12 @@ from typing import Final
 import msgspec
 from loguru import logger
 
+from waguard.core import lived as policy
+from waguard.core.lived import Lived
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import sync_folder, write_private
-from waguard.policy import lived as policy
-from waguard.policy.lived import Lived
 from waguard.ports import Clock
 
 FILE: Final = "clock.json"

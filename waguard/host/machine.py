@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from waguard.core.lease import Holder
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
-from waguard.policy.lease import Holder
 
 # the second one is where a system without systemd has it
 MACHINE_ID: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))

@@ -15,12 +15,12 @@ from typing import Final
 
 import msgspec
 
+from waguard.core import media
+from waguard.core.media import Held
 from waguard.host import small_file
 from waguard.host.lock import private_folder
 from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import sync_folder
-from waguard.policy import media
-from waguard.policy.media import Held
 
 UNFINISHED: Final = ".new-"
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's

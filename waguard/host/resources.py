@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from waguard.policy.admission import Reading
+from waguard.core.admission import Reading
 
 _SOME: Final = re.compile(r"^some .*?avg10=(\d+(?:\.\d+)?)", re.MULTILINE)
 

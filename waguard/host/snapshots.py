@@ -25,11 +25,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
+from waguard.core import profile as policy
 from waguard.errors import WaguardError
 from waguard.host import leveldb, small_file
 from waguard.host.lock import private_folder
 from waguard.host.small_file import UnreadableError
-from waguard.policy import profile as policy
 
 FOLDERS: Final = ("IndexedDB", "Local Storage")
 """Below ``Default``. Either alone restores nothing."""

@@ -16,9 +16,9 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.strays import Foreign, Seen, Stray, judge
 from waguard.host import procfs
 from waguard.host.patience import patience
-from waguard.policy.strays import Foreign, Seen, Stray, judge
 from waguard.ports import Swept
 
 FOLLOWS: Final = 1.0  # s; a Chromium whose worker was killed a moment ago ends by itself

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from waguard.config import Send
+from waguard.core.outbox import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox import HOUR, Outbox
 from waguard.messaging.tickets import KEPT_FOR, KeyReusedError, Options, fingerprint
-from waguard.policy.outbox import State
 from waguard.ports import Ages, OutboxStore, Outgoing, WallAges
 from waguard.wire.protocol import SendText
 

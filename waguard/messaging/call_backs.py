@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waguard.policy.call_backs import Asked, Fate, judge
+from waguard.core.call_backs import Asked, Fate, judge
 
 
 @dataclass(slots=True, eq=False)

@@ -14,8 +14,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from aiohttp.resolver import ThreadedResolver
 
-from waguard.policy import address
-from waguard.policy.delivery import Answer
+from waguard.core import address
+from waguard.core.delivery import Answer
 
 # s; the application works within its answer, and does not notice a repetition: none too early
 ATTEMPT_DEADLINE: Final = 30.0

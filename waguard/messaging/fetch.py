@@ -9,9 +9,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 
 from waguard.config import Send
+from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.messaging.courier import CONNECT_DEADLINE, AddressRefusedError, CheckedConnector
-from waguard.policy import address
 
 AT_ONCE: Final = 4  # each may hold a whole file
 REDIRECTS: Final = 3

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from waguard.policy.inbox import File
-from waguard.policy.media import GONE, with_media
+from waguard.core.inbox import File
+from waguard.core.media import GONE, with_media
 from waguard.ports import MediaStore
 
 DEADLINE: Final = 10.0  # s for the disk to take or give a file

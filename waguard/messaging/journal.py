@@ -18,13 +18,13 @@ from typing import Any, Final, Self
 
 from loguru import logger
 
+from waguard.core import delivery
+from waguard.core.identity import People
+from waguard.core.inbox import Kind, Received, Told, fitting
+from waguard.core.media import with_media
+from waguard.core.news import notices
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.files import NO_ANSWER, Keeper
-from waguard.policy import delivery
-from waguard.policy.identity import People
-from waguard.policy.inbox import Kind, Received, Told, fitting
-from waguard.policy.media import with_media
-from waguard.policy.news import notices
 from waguard.ports import (
     BusEvent,
     Draft,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from waguard.policy.delivery import HELD, READY, SESSION_EVENTS
+from waguard.core.delivery import HELD, READY, SESSION_EVENTS
 from waguard.ports import Pending
 
 WINDOW: Final = 10_000  # webhooks in memory beside the first of each lane …

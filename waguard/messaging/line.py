@@ -18,16 +18,16 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core import circuit, delivery
+from waguard.core.call_backs import Fate
+from waguard.core.circuit import CLOSED
+from waguard.core.delivery import Answer, Cause, Dead, Delivered, DeliveryPolicy, Retry
 from waguard.errors import WaguardError
 from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.held_lanes import HeldLanes
 from waguard.messaging.journal import Journal
 from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
 from waguard.messaging.ready_lanes import ReadyLanes
-from waguard.policy import circuit, delivery
-from waguard.policy.call_backs import Fate
-from waguard.policy.circuit import CLOSED
-from waguard.policy.delivery import Answer, Cause, Dead, Delivered, DeliveryPolicy, Retry
 from waguard.ports import Ages, Connection, Hold, MessageStore, Pending, Settlement, WallAges
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet

@@ -6,9 +6,9 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.identity import People
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.tickets import Ticket
-from waguard.policy.identity import People
 from waguard.ports import Sessions
 from waguard.wire.protocol import Acks, Value
 

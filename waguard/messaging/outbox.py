@@ -22,6 +22,16 @@ import msgspec
 from loguru import logger
 
 from waguard.config import Config
+from waguard.core.inbox import Received
+from waguard.core.outbox import (
+    AT_SERVER,
+    Outcome,
+    State,
+    after_call,
+    after_look,
+    by_ack,
+    number_of,
+)
 from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -53,16 +63,6 @@ from waguard.messaging.tickets import (
     take_over,
 )
 from waguard.messaging.timers import Timers
-from waguard.policy.inbox import Received
-from waguard.policy.outbox import (
-    AT_SERVER,
-    Outcome,
-    State,
-    after_call,
-    after_look,
-    by_ack,
-    number_of,
-)
 from waguard.ports import (
     Ages,
     Clock,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from waguard.config import Send
-from waguard.policy.pacing import FRESH, Pace, Paced, after, changed, next_at
+from waguard.core.pacing import FRESH, Pace, Paced, after, changed, next_at
 
 
 class Turns:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
-from waguard.policy.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.ports import Move, Outgoing
 from waguard.wire.protocol import SendMedia, Sent
 

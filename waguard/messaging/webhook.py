@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from loguru import logger
 
 from waguard.config import Webhook
+from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
 from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.courier import Courier
@@ -25,7 +26,6 @@ from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
 from waguard.messaging.line import LINKING, Line, Means
 from waguard.messaging.signing import headers
-from waguard.policy.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.ports import GLOBAL, Ages, Connection, Endpoint, Pending, WallAges
 
 RETRY: Final = 1.0  # s until the database is asked again

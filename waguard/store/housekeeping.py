@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.config import Media as MediaKeeping
 from waguard.config import Retention
+from waguard.core.incidents import needed_since
+from waguard.core.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder
-from waguard.policy.incidents import needed_since
-from waguard.policy.undecryptable import KNOWN_FOR
 from waguard.ports import Ages, MessageStore, OutboxStore, Store
 
 AT_ONCE: Final = 500  # rows a transaction

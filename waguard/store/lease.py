@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from waguard.policy.lease import Holder, Lease, Terms
+from waguard.core.lease import Holder, Lease, Terms
 from waguard.store.models import LEASE
 
 _ROW: Final = 1

@@ -28,11 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
-from waguard.policy.identity import People
-from waguard.policy.inbox import Kind, Received
-from waguard.policy.media import names_in
-from waguard.policy.undecryptable import EXPIRED, Waiting
+from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
+from waguard.core.identity import People
+from waguard.core.inbox import Kind, Received
+from waguard.core.media import names_in
+from waguard.core.undecryptable import EXPIRED, Waiting
 from waguard.ports import (
     GLOBAL,
     DeadLetter,

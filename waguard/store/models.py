@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-from waguard.policy.outbox import State
-from waguard.policy.status import Reason, Status
+from waguard.core.outbox import State
+from waguard.core.status import Reason, Status
 from waguard.store.types import JsonText, LongJsonText, UtcDateTime
 
 METADATA = MetaData()

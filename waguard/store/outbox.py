@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.inbox import Kind, Received
-from waguard.policy.news import NOT_SENT
-from waguard.policy.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
+from waguard.core.inbox import Kind, Received
+from waguard.core.news import NOT_SENT
+from waguard.core.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
 from waguard.ports import Draft, Move, Outgoing, Reader, Retract
 from waguard.store import readers
 from waguard.store.engine import commit_with_next

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.inbox import Received
-from waguard.policy.news import ack_of
+from waguard.core.inbox import Received
+from waguard.core.news import ack_of
 from waguard.ports import Reader
 from waguard.store.models import READERS
 from waguard.store.types import length_of, storable

@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from waguard.core.status import LEFT, Status, Verdict
 from waguard.errors import (
     DatabaseUnavailableError,
     InvalidInputError,
     SessionIdTakenError,
     WaguardError,
 )
-from waguard.policy.status import LEFT, Status, Verdict
 from waguard.ports import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable

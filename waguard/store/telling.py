@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy import news
-from waguard.policy.inbox import Kind, Received, ack_keys, failed_key, sent_key
-from waguard.policy.news import Message
-from waguard.policy.outbox import ACK_SERVER, State, by_ack, moves
+from waguard.core import news
+from waguard.core.inbox import Kind, Received, ack_keys, failed_key, sent_key
+from waguard.core.news import Message
+from waguard.core.outbox import ACK_SERVER, State, by_ack, moves
 from waguard.ports import Draft, Entry, Move, Retract
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable

@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy import naming, news
-from waguard.policy.delivery import Cause
-from waguard.policy.identity import People, message_aliases
-from waguard.policy.inbox import Kind, Received, Told, fitting, sent_key
-from waguard.policy.undecryptable import Waiting
+from waguard.core import naming, news
+from waguard.core.delivery import Cause
+from waguard.core.identity import People, message_aliases
+from waguard.core.inbox import Kind, Received, Told, fitting, sent_key
+from waguard.core.undecryptable import Waiting
 from waguard.ports import GLOBAL
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.policy.status import Status, Verdict
+from waguard.core.status import Status, Verdict
 from waguard.store.layout import Layout, fit
 from waguard.store.models import EVENTS, SESSIONS, Provider
 from waguard.store.rows import Held, held, rows

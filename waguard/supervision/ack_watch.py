@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from loguru import logger
 
+from waguard.core.ack_watch import FAR, Late, is_everywhere, late, pause, should_replace
 from waguard.errors import WaguardError
-from waguard.policy.ack_watch import FAR, Late, is_everywhere, late, pause, should_replace
 from waguard.ports import Clock
 from waguard.wire.protocol import Acks
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from loguru import logger
 
 from waguard.config import Config
-from waguard.policy.admission import (
+from waguard.core.admission import (
     TRIAL,
     Broken,
     Candidate,

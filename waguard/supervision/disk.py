@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from waguard.core.disk import is_low
 from waguard.errors import NoRoomError
 from waguard.host import disk
-from waguard.policy.disk import is_low
 from waguard.ports import Clock
 from waguard.supervision.outages import Outages
 

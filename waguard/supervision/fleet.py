@@ -6,8 +6,8 @@ from typing import Protocol
 from loguru import logger
 
 from waguard.config import Config
-from waguard.policy.admission import Candidate
-from waguard.policy.fleet import (
+from waguard.core.admission import Candidate
+from waguard.core.breaker import (
     Breaker,
     Failure,
     FleetPolicy,
@@ -17,10 +17,10 @@ from waguard.policy.fleet import (
     tried,
     words,
 )
-from waguard.policy.incidents import FLEET_ENDS
-from waguard.policy.lifecycle import WANTED_UP, State
-from waguard.policy.link import Link
-from waguard.policy.network import Reading, is_away, outage
+from waguard.core.incidents import FLEET_ENDS
+from waguard.core.lifecycle import WANTED_UP, State
+from waguard.core.link import Link
+from waguard.core.network import Reading, is_away, outage
 from waguard.ports import AuditEntry, Clock, Store
 from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus

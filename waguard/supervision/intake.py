@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
+from waguard.core.backfill import by_alias, deferral
+from waguard.core.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.core.news import ack_of
 from waguard.host import credentials
-from waguard.policy.backfill import by_alias, deferral
-from waguard.policy.inbox import LOOK_BACK, Kind, Received, missed_since
-from waguard.policy.news import ack_of
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ledger import Ledger

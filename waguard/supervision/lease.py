@@ -11,10 +11,10 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core import lease
+from waguard.core.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.errors import InstanceHeldError, WaguardError
 from waguard.host.clock import since_boot
-from waguard.policy import lease
-from waguard.policy.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.ports import LeaseStore
 from waguard.supervision.outages import Outages
 

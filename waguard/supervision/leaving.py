@@ -10,11 +10,11 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.link import Link
 from waguard.errors import WaguardError
 from waguard.host import credentials
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileLock
-from waguard.policy.link import Link
 from waguard.supervision.session import Session
 from waguard.wire.protocol import Unlink
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from loguru import logger
 
+from waguard.core.status import Verdict
 from waguard.errors import DatabaseUnavailableError, WaguardError, printable
-from waguard.policy.status import Verdict
 from waguard.ports import AuditEntry, Clock, SessionRow, Store
 
 RETRY: Final = (

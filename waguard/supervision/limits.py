@@ -1,6 +1,6 @@
 """What WhatsApp grants a session no more of for a while: first contacts, and pairing codes.
 
-``policy/first_contacts.py`` and ``policy/pairing_codes.py`` decide. What they decided is kept in the
+``core/first_contacts.py`` and ``core/pairing_codes.py`` decide. What they decided is kept in the
 session's row, so that the next daemon goes on with it; how many were refused in a row is not.
 """
 
@@ -14,9 +14,8 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
-from waguard.errors import UnavailableError, WaguardError
-from waguard.policy import pairing_codes
-from waguard.policy.first_contacts import (
+from waguard.core import pairing_codes
+from waguard.core.first_contacts import (
     Cause,
     Pause,
     Result,
@@ -32,8 +31,9 @@ from waguard.policy.first_contacts import (
     refused_after_all,
     rest,
 )
-from waguard.policy.identity import parse
-from waguard.policy.page_care import ADVICE, Kind
+from waguard.core.identity import parse
+from waguard.core.page_care import ADVICE, Kind
+from waguard.errors import UnavailableError, WaguardError
 from waguard.ports import Clock
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import Call, Failed, PairingCode, SendMedia, SendText, Sent, Value

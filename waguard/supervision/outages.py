@@ -5,7 +5,7 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.policy.incidents import FLEET_ENDS
+from waguard.core.incidents import FLEET_ENDS
 from waguard.supervision.ledger import Trail
 
 

@@ -1,15 +1,15 @@
 """One session's conditions, and the steps that are taken before a person is asked.
 
-What is decided is ``policy/page_care.py``'s. A condition that begins or ends is on the audit trail; one
+What is decided is ``core/page_care.py``'s. A condition that begins or ends is on the audit trail; one
 whose worker is just being replaced stays, for nothing is known of it meanwhile.
 """
 
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from waguard.policy.first_contacts import Pause
-from waguard.policy.link import Link
-from waguard.policy.page_care import (
+from waguard.core.first_contacts import Pause
+from waguard.core.link import Link
+from waguard.core.page_care import (
     COVERED_LIMIT,
     STUCK,
     UPDATE_APART,

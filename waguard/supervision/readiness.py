@@ -6,12 +6,12 @@ Questions only; nothing here changes a session.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from waguard.core.lifecycle import State, stays_down
+from waguard.core.link import Link
+from waguard.core.outbox import number_of
+from waguard.core.reconcile import Wanted
+from waguard.core.status import Status
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
-from waguard.policy.lifecycle import State, stays_down
-from waguard.policy.link import Link
-from waguard.policy.outbox import number_of
-from waguard.policy.reconcile import Wanted
-from waguard.policy.status import Status
 from waguard.ports import Health, SessionRow
 from waguard.supervision.session import Session
 from waguard.wire.protocol import (

@@ -16,22 +16,17 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError, printable
-from waguard.host import credentials, profiles
-from waguard.host.credentials import Places
-from waguard.host.lock import private_folder
-from waguard.host.patience import patience
-from waguard.policy import takeover
-from waguard.policy.admission import Candidate, Cause, Wait
-from waguard.policy.announcements import announce
-from waguard.policy.incidents import incident_event
-from waguard.policy.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
-from waguard.policy.link import Link
-from waguard.policy.outbox import number_of
-from waguard.policy.page_care import STUCK, passkey_words
-from waguard.policy.recycle import Size
-from waguard.policy.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
-from waguard.policy.status import (
+from waguard.core import takeover
+from waguard.core.admission import Candidate, Cause, Wait
+from waguard.core.announcements import announce
+from waguard.core.incidents import incident_event
+from waguard.core.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
+from waguard.core.link import Link
+from waguard.core.outbox import number_of
+from waguard.core.page_care import STUCK, passkey_words
+from waguard.core.recycle import Size
+from waguard.core.restart import GiveUp, RestartPolicy, Retries, decide, retry_delay
+from waguard.core.status import (
     LEFT,
     LIVE_STATUSES,
     ParkCause,
@@ -42,6 +37,11 @@ from waguard.policy.status import (
     derive,
     understood,
 )
+from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError, printable
+from waguard.host import credentials, profiles
+from waguard.host.credentials import Places
+from waguard.host.lock import private_folder
+from waguard.host.patience import patience
 from waguard.ports import (
     AuditEntry,
     Process,

@@ -8,23 +8,12 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.errors import (
-    ConflictError,
-    NotFoundError,
-    NotYetError,
-    SessionIdTakenError,
-    UnavailableError,
-    WaguardError,
-)
-from waguard.host import credentials
-from waguard.host.children import read_records
-from waguard.host.inventory import take_stock
-from waguard.policy import admission, probe, recycle
-from waguard.policy.admission import Cause
-from waguard.policy.lifecycle import WANTED_UP, State
-from waguard.policy.link import Link
-from waguard.policy.page_care import ADVICE, Kind
-from waguard.policy.reconcile import (
+from waguard.core import admission, probe, recycle
+from waguard.core.admission import Cause
+from waguard.core.lifecycle import WANTED_UP, State
+from waguard.core.link import Link
+from waguard.core.page_care import ADVICE, Kind
+from waguard.core.reconcile import (
     Action,
     Add,
     Correction,
@@ -42,8 +31,19 @@ from waguard.policy.reconcile import (
     findings,
     plan,
 )
-from waguard.policy.recycle import Size
-from waguard.policy.status import ParkCause, Status
+from waguard.core.recycle import Size
+from waguard.core.status import ParkCause, Status
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    NotYetError,
+    SessionIdTakenError,
+    UnavailableError,
+    WaguardError,
+)
+from waguard.host import credentials
+from waguard.host.children import read_records
+from waguard.host.inventory import take_stock
 from waguard.ports import AuditEntry, Connection, Health, Process, SessionRow, SessionView
 from waguard.supervision import ack_watch, leaving, shutdown
 from waguard.supervision.ack_watch import Replacements

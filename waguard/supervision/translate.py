@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from waguard.policy.identity import GROUP, parse
-from waguard.policy.inbox import (
+from waguard.core.identity import GROUP, parse
+from waguard.core.inbox import (
     File,
     Kind,
     Received,
@@ -15,10 +15,10 @@ from waguard.policy.inbox import (
     higher_acks,
     sent_key,
 )
-from waguard.policy.media import UNKNOWN
-from waguard.policy.naming import phone_of
-from waguard.policy.news import PLAYED, of_ack, whence
-from waguard.policy.outbox import ACK_DEVICE, ACK_READ
+from waguard.core.media import UNKNOWN
+from waguard.core.naming import phone_of
+from waguard.core.news import PLAYED, of_ack, whence
+from waguard.core.outbox import ACK_DEVICE, ACK_READ
 from waguard.ports import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (

@@ -1,7 +1,7 @@
 """One session's messages that WhatsApp Web could not decrypt: looked up at each connect and once an hour,
 and given up in the end.
 
-What is decided is ``policy/undecryptable.py``'s. The database has the truth; here is what it said last.
+What is decided is ``core/undecryptable.py``'s. The database has the truth; here is what it said last.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.errors import WaguardError
-from waguard.policy.backfill import deferral
-from waguard.policy.inbox import Kind, Received
-from waguard.policy.undecryptable import (
+from waguard.core.backfill import deferral
+from waguard.core.inbox import Kind, Received
+from waguard.core.undecryptable import (
     AT_ONCE,
     EXPIRED,
     GONE,
@@ -29,6 +28,7 @@ from waguard.policy.undecryptable import (
     stem_of,
     words,
 )
+from waguard.errors import WaguardError
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Reread, Sent, Value
 

@@ -1,9 +1,9 @@
 """What a worker is told at its start."""
 
 from waguard.config import Config
+from waguard.core.inbox import left_out
 from waguard.host import profiles
 from waguard.host.credentials import Places
-from waguard.policy.inbox import left_out
 from waguard.ports import SessionRow
 from waguard.wire.protocol import WorkerSpec
 

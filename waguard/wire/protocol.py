@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from waguard.policy.link import Link
+from waguard.core.link import Link
 
 PROTOCOL: Final = 5
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from loguru import logger
 
+from waguard.core.backfill import Read, anchor, by_alias, due, missed
+from waguard.core.identity import People
 from waguard.errors import WaguardError
-from waguard.policy.backfill import Read, anchor, by_alias, due, missed
-from waguard.policy.identity import People
 from waguard.wire.protocol import BackfillGap, CatchUp
 from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from waguard.core import switches
 from waguard.host.executable import Flavour
-from waguard.policy import switches
 from waguard.worker.browser_errors import BrowserArgumentError
 
 # Measured on 156: 111 MB a further session instead of 157.

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.policy.profile import Damaged
+from waguard.core.profile import Damaged
 from waguard.wire.protocol import WorkerSpec
 from waguard.worker.chromium import (
     BrowserStartError,

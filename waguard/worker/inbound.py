@@ -9,9 +9,9 @@ from typing import Any, Final, TypeGuard
 import msgspec
 from loguru import logger
 
+from waguard.core.identity import People, parse
+from waguard.core.undecryptable import Outcome
 from waguard.errors import WaguardError
-from waguard.policy.identity import People, parse
-from waguard.policy.undecryptable import Outcome
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.policy.link import (
+from waguard.core.link import (
     PASSKEY_LIFETIME,
     Link,
     PageFacts,

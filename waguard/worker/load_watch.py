@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.policy.page_load import REFUSED, Answers
+from waguard.core.page_load import REFUSED, Answers
 from waguard.worker.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s

@@ -20,16 +20,16 @@ from typing import Any, Final, Literal
 import msgspec
 from loguru import logger
 
+from waguard.core.identity import People
+from waguard.core.link import Link
+from waguard.core.page_load import pause
+from waguard.core.probe import Hearing, listen, should_end_script
+from waguard.core.profile import CredentialsLost
 from waguard.errors import WaguardError
 from waguard.host import logs, procfs
 from waguard.host.patience import patience
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
-from waguard.policy.identity import People
-from waguard.policy.link import Link
-from waguard.policy.page_load import pause
-from waguard.policy.probe import Hearing, listen, should_end_script
-from waguard.policy.profile import CredentialsLost
 from waguard.wire.protocol import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,

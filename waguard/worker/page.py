@@ -23,10 +23,10 @@ from typing import Any, Final
 
 from loguru import logger
 
+from waguard.core.link import PageFacts
+from waguard.core.page_load import REFUSED, Refusal, refusal
 from waguard.errors import WaguardError
 from waguard.host.patience import patience
-from waguard.policy.link import PageFacts
-from waguard.policy.page_load import REFUSED, Refusal, refusal
 from waguard.worker.devtools import (
     DevToolsError,
     DevToolsTimeoutError,

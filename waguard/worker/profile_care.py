@@ -1,6 +1,6 @@
 """A session's profile from before Chromium starts until it has ended: mended, marked, copied.
 
-What is done is decided in ``policy/profile.py`` and carried out by ``host/credentials.py``, in threads:
+What is done is decided in ``core/profile.py`` and carried out by ``host/credentials.py``, in threads:
 it reads and copies whole folders.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from loguru import logger
 
+from waguard.core import profile as policy
+from waguard.core.profile import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.errors import WaguardError
 from waguard.host import credentials, snapshots
 from waguard.host.credentials import Places, Prepared
 from waguard.host.profile_lock import ProfileLock
-from waguard.policy import profile as policy
-from waguard.policy.profile import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.wire.protocol import ProfileMended, WorkerSpec
 
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
+from waguard.core.undecryptable import Outcome
 from waguard.errors import WaguardError
-from waguard.policy.undecryptable import Outcome
 from waguard.wire.protocol import Reread
 from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound

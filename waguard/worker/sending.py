@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
+from waguard.core.identity import People, parse
 from waguard.errors import WaguardError
-from waguard.policy.identity import People, parse
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page import (

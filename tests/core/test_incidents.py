@@ -1,0 +1,325 @@
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.incidents import (
+    FLEET_ENDS,
+    STARTED,
+    fold,
+    fold_fleet,
+    incident_event,
+    needed_since,
+    sentences,
+)
+from waguard.core.page_care import ADVICE, Kind
+from waguard.core.status import Status
+
+
+@dataclass
+class Line:
+    at: float | None
+    kind: str
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+
+
+def status(at: float, before: Status, after: Status, reason: str | None = None) -> Line:
+    return Line(at, "status", before, after, reason)
+
+
+PAIRED = [
+    status(0, Status.QR_SCANNING, Status.AUTHENTICATED),
+    status(1, Status.AUTHENTICATED, Status.CONNECTED),
+]
+
+
+def test_the_way_to_the_first_connection_is_no_incident() -> None:
+    assert fold(PAIRED) == []
+
+
+def test_a_crash_tells_cause_action_and_result() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(10, "restart", reason="Chromium is gone"),
+            status(11.5, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        "Cause: Chromium is gone.",
+        "Done: its worker was started again.",
+        "Result: connected again after 1.5 s.",
+    ]
+
+
+def test_a_planned_replacement_is_told_with_its_reason() -> None:
+    why = "it used 500 MB, worker.memory_limit is 400 MB"
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, why),
+            Line(10, "recycled", reason=why),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        f"Cause: {why}.",
+        "Done: its worker was replaced, as planned.",
+        "Result: connected again after 2.0 s.",
+    ]
+
+
+def test_a_parked_session_says_what_a_person_has_to_do() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium died"),
+            *(Line(10 + n, "restart", reason="Chromium died") for n in range(5)),
+            Line(20, "parked", reason="restart_budget"),
+            status(20, Status.DISCONNECTED, Status.FAILED, "5 restarts did not help"),
+        ]
+    )
+    told = sentences(incident)
+    assert told[1] == "Done: its worker was started again (5 times)."
+    assert told[-1].startswith("It goes on. It is tried again, ever more rarely")
+
+
+def test_what_was_left_over_is_told() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(11, "stray_ended", reason="chromium --headless"),
+        ]
+    )
+    assert sentences(incident)[1] == "Done: what was left over was ended: chromium --headless."
+
+
+def test_two_crashes_are_two_incidents() -> None:
+    crash = [
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+        status(12, Status.DISCONNECTED, Status.CONNECTED),
+    ]
+    assert len(fold([*PAIRED, *crash, *crash])) == 2
+
+
+def test_an_unlink_goes_on_until_somebody_scans() -> None:
+    trail = [
+        *PAIRED,
+        Line(5, "logged_out", reason="unknown_companion"),
+        status(5, Status.CONNECTED, Status.QR_SCANNING),
+    ]
+    (incident,) = fold(trail)
+    assert incident.ended is None
+    assert "`waguard qr`" in sentences(incident)[-1]
+    (incident,) = fold([*trail, *PAIRED[1:]])
+    assert incident.result == "connected again"
+
+
+def test_a_session_that_was_stopped_on_purpose_is_no_open_incident() -> None:
+    (incident,) = fold([*PAIRED, status(5, Status.CONNECTED, Status.DISCONNECTED)])
+    assert incident.result == "stopped on purpose"
+
+
+def test_what_an_unlink_on_purpose_brings_about_is_no_open_incident() -> None:
+    (_, incident) = fold(
+        [
+            *PAIRED,
+            status(5, Status.CONNECTED, Status.DISCONNECTED),
+            Line(6, "logged_out", reason="it was unlinked"),
+            Line(7, "left", reason="deleted by the API"),
+        ]
+    )
+    assert (incident.cause, incident.result) == ("it was unlinked", "unlinked on purpose")
+
+
+lines = st.builds(
+    Line,
+    st.floats(0, 1e9),
+    st.sampled_from(["status", "restart", "parked", "logged_out", "left", "other"]),
+    st.none() | st.sampled_from([str(s) for s in Status]),
+    st.none() | st.sampled_from([str(s) for s in Status]),
+    st.none() | st.text(max_size=10),
+)
+
+
+@given(st.lists(lines, max_size=30))
+def test_at_most_the_last_incident_is_open_and_each_can_be_told(trail: list[Line]) -> None:
+    incidents = fold(trail)
+    assert all(incident.ended is not None for incident in incidents[:-1])
+    for incident in incidents:
+        assert sentences(incident)[0].startswith("Cause: ")
+
+
+def test_a_row_that_lied_is_an_incident_that_ends_at_once() -> None:
+    (incident,) = fold(
+        [*PAIRED, Line(10, "row_corrected", "error", "connected", "the row said something else")]
+    )
+    assert sentences(incident) == [
+        "Cause: the row said something else.",
+        "Done: its row was corrected from error to connected.",
+        "Result: the row tells the truth again after 0.0 s.",
+    ]
+
+
+def test_a_row_that_is_corrected_meanwhile_ends_nothing() -> None:
+    (incident,) = fold(
+        [
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            Line(10, "row_corrected", "connected", "disconnected", "it lied"),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident)[-1] == "Result: connected again after 2.0 s."
+
+
+def test_what_the_reconciler_did_is_told() -> None:
+    (incident,) = fold(
+        [
+            Line(10, "reconciled", "not in memory", "taken in and started", "memory had none"),
+            status(12, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        "Cause: memory had none.",
+        "Done: it was taken in and started.",
+        "Result: connected again after 2.0 s.",
+    ]
+
+
+@given(st.sampled_from(["status", "restart", "row_corrected", "reconciled", "taken_in"]))
+def test_the_stream_hears_of_trouble_only(kind: str) -> None:
+    told = incident_event(Line(1, kind, "a", "b", "why"))
+    if kind in {"status", "taken_in"}:
+        assert told is None
+    else:
+        assert told == {"kind": kind, "before": "a", "after": "b", "reason": "why"}
+
+
+def test_missing_acks_are_an_incident_that_ends_with_the_next_ack() -> None:
+    why = "it is connected, but 1 message waits for WhatsApp's ack, the first for 61 s"
+    entries = [*PAIRED, Line(10, "acks_missing", reason=why)]
+    (open_one,) = fold(entries)
+    assert open_one.ended is None
+    (incident,) = fold([*entries, Line(15, "acks_back"), Line(16, "acks_back")])
+    assert sentences(incident) == [
+        f"Cause: {why}.",
+        "Result: WhatsApp acknowledges again after 5.0 s.",
+    ]
+
+
+def test_missing_acks_that_an_earlier_daemon_told_of_do_not_go_on_for_ever() -> None:
+    """The new one does not know which sends waited, and no change of the status will come."""
+    entries = [*PAIRED, Line(10, "acks_missing", reason="why")]
+    (incident,) = fold([*entries, Line(15, "adopted", before="connected")])
+    assert (incident.result, incident.ended) == ("waguard was started anew", 15)
+    (goes_on,) = fold([*entries, Line(15, "adopted", before="disconnected")])
+    assert goes_on.ended is None
+    assert fold([*PAIRED, Line(15, "adopted", before="connected")]) == []
+
+
+def test_what_concerns_all_can_go_on_at_once() -> None:
+    network, breaker = fold_fleet(
+        [
+            Line(1, "network_down", reason="the host has no default route"),
+            Line(2, "network_down", reason="again"),
+            Line(3, "fleet_breaker_opened", reason="Chromium did not start"),
+            Line(4, "stray_ended", reason="chromium"),
+            Line(5, "network_up"),
+            Line(6, "network_up"),
+        ]
+    )
+    assert sentences(network) == [
+        "Cause: the host has no default route.",
+        "Done: no session was restarted for it.",
+        "Result: the network was back, and the sessions reconnected by themselves after 4.0 s.",
+    ]
+    assert sentences(breaker)[-1] == "It goes on. Remove what they have in common."
+
+
+def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> None:
+    gap = Line(10, "backfill_gap", reason="messages of 62812@c.us may be missing: it is damaged")
+    (incident,) = fold([*PAIRED, gap])
+    assert sentences(incident) == [
+        "Cause: messages of 62812@c.us may be missing: it is damaged.",
+        "Done: the other messages were told; the phone has what is missing.",
+        "Result: the session goes on after 0.0 s.",
+    ]
+    assert needed_since([*PAIRED, gap]) is None
+    assert incident_event(gap)
+
+
+def test_a_daemon_that_is_started_anew_knows_of_no_outage() -> None:
+    (old, new) = fold_fleet(
+        [
+            Line(1, "disk_low", reason="full"),
+            Line(2, STARTED),
+            Line(3, "disk_low", reason="full"),
+        ]
+    )
+    assert (old.result, old.ended) == ("waguard was started anew", 2)
+    assert new.ended is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Line, st.floats(0, 1e9), st.sampled_from([*FLEET_ENDS, *FLEET_ENDS.values(), STARTED])
+        )
+    )
+)
+def test_each_kind_of_the_fleet_is_open_at_most_once(entries: list[Line]) -> None:
+    told = fold_fleet(entries)
+    assert sum(incident.ended is None for incident in told) <= len(FLEET_ENDS)
+    assert all(sentences(incident) for incident in told)
+
+
+def test_what_is_needed_is_what_still_goes_on() -> None:
+    assert needed_since(PAIRED) is None
+    entries = [
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "it died"),
+        status(11, Status.DISCONNECTED, Status.CONNECTED),
+        Line(20, "profile_mended", reason="put aside"),
+        Line(30, "parked", reason="conflict"),
+    ]
+    assert needed_since(entries) == 20
+    assert needed_since([*entries, status(40, Status.FAILED, Status.CONNECTED)]) is None
+    fleet = [Line(1, "disk_low"), Line(2, "network_down"), Line(3, "disk_free")]
+    assert needed_since(fleet, fleet=True) == 2
+
+
+def test_a_condition_is_an_incident_of_its_own_with_its_advice() -> None:
+    begun = Line(10, "memory_in_vain", reason="recycling does not help")
+    (incident,) = fold([*PAIRED, begun])
+    assert sentences(incident) == [
+        "Cause: recycling does not help.",
+        f"It goes on. {ADVICE[Kind.MEMORY_IN_VAIN]}",
+    ]
+    (incident,) = fold([*PAIRED, begun, Line(70, "memory_in_vain_over")])
+    assert sentences(incident)[-1] == "Result: it is over after 60.0 s."
+
+
+def test_a_condition_within_another_incident_adds_what_a_person_was_told() -> None:
+    trail = [
+        *PAIRED,
+        status(10, Status.CONNECTED, Status.DISCONNECTED, "the phone or the network is away"),
+        Line(200, "reloaded", reason="no connection"),
+        Line(400, "recycled", reason="no connection"),
+        Line(600, "link_stuck", reason="a reload and a replacement did not help"),
+        Line(700, "memory_in_vain_over"),
+    ]
+    (incident,) = fold(trail)
+    assert incident.ended is None
+    told = sentences(incident)
+    assert told[1:3] == [
+        "Done: its page was loaded anew.",
+        "Done: its worker was replaced, as planned.",
+    ]
+    assert told[-1] == f"It goes on. {ADVICE[Kind.LINK_STUCK]}"
+
+
+def test_a_reload_alone_is_no_incident() -> None:
+    assert fold([*PAIRED, Line(10, "reloaded", reason="a newer version")]) == []

@@ -1,0 +1,161 @@
+"""Who may take the lease, who waits, who gives up, who has lost it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.lease import (
+    Held,
+    Holder,
+    Lease,
+    Take,
+    Terms,
+    Wait,
+    Watch,
+    claim,
+    held_words,
+    is_lost,
+    lost_words,
+    terms,
+    waiting_words,
+)
+
+T = 1_732_233_600.0
+TERMS = Terms(lasts=75.0, renewed_every=5.0)
+ME = Holder(machine="m1", runtime="/run/waguard", host="alpha", pid=7, instance="i7")
+OTHER = Holder(machine="m2", runtime="/run/waguard", host="beta", pid=8, instance="i8")
+
+
+def lease(holder: Holder = OTHER, **changes: Any) -> Lease:
+    found = Lease(
+        epoch=4,
+        holder=holder,
+        terms=TERMS,
+        taken_at=T - 100,
+        renewed_at=T,
+        released=False,
+        now=T + 1,
+    )
+    return replace(found, **changes)
+
+
+def first_look(found: Lease) -> Watch:
+    decision = claim(ME, found, None)
+    assert isinstance(decision, Wait)
+    return decision.watch
+
+
+def test_a_lease_that_nobody_had_or_that_was_released_is_free() -> None:
+    assert claim(ME, None, None) == Take()
+    assert claim(ME, lease(released=True), None) == Take()
+
+
+def test_the_same_place_takes_over_at_once_however_fresh_it_is() -> None:
+    before = replace(ME, pid=6, instance="i6", host="renamed")
+    assert claim(ME, lease(before), None) == Take()
+
+
+@pytest.mark.parametrize(
+    "other", [replace(ME, runtime="/run/b"), replace(ME, machine="m3")], ids=["folder", "machine"]
+)
+def test_another_place_waits(other: Holder) -> None:
+    decision = claim(ME, lease(other), None)
+    assert decision == Wait(Watch(4, T, T + 1), 74.0)
+
+
+def test_who_waits_takes_it_when_it_has_expired() -> None:
+    watch = first_look(lease())
+    assert isinstance(claim(ME, lease(now=T + 74.9), watch), Wait)
+    assert claim(ME, lease(now=T + 75), watch) == Take()
+
+
+def test_who_waits_gives_up_as_soon_as_it_is_renewed() -> None:
+    watch = first_look(lease())
+    assert claim(ME, lease(renewed_at=T + 5, now=T + 6), watch) == Held()
+    # also after its end: the holder's database was away, and it goes on
+    assert claim(ME, lease(renewed_at=T + 90, now=T + 91), watch) == Held()
+
+
+def test_who_waits_gives_up_when_a_third_one_was_quicker() -> None:
+    third = replace(OTHER, machine="m4")
+    watch = first_look(lease())
+    assert claim(ME, lease(third, epoch=5, renewed_at=T + 80, now=T + 81), watch) == Held()
+
+
+def test_who_waits_takes_it_as_soon_as_it_is_released() -> None:
+    watch = first_look(lease())
+    assert claim(ME, lease(released=True, now=T + 2), watch) == Take()
+
+
+def test_one_that_expired_long_ago_is_watched_for_two_renewals_first() -> None:
+    """After an outage of the database its living holder renews it at once, and must have the time."""
+    watch = first_look(lease(now=T + 500))
+    assert claim(ME, lease(now=T + 509), watch) == Wait(watch, 1.0)
+    assert claim(ME, lease(now=T + 510), watch) == Take()
+    assert claim(ME, lease(renewed_at=T + 503, now=T + 504), watch) == Held()
+
+
+def test_after_an_outage_of_the_database_it_is_watched_anew() -> None:
+    assert isinstance(claim(ME, lease(now=T + 500), None), Wait)
+
+
+def test_a_step_of_the_databases_clock_prolongs_nothing() -> None:
+    ahead = lease(renewed_at=T + 3_600)  # renewed before the clock was put back an hour
+    watch = first_look(ahead)
+    assert claim(ME, replace(ahead, now=T + 76), watch) == Take()
+    # put back while somebody waits
+    watch = first_look(lease())
+    back = lease(now=T - 3_600)
+    decision = claim(ME, back, watch)
+    assert decision == Wait(Watch(4, T, T - 3_600), 75.0)
+    assert claim(ME, replace(back, now=T - 3_525), decision.watch) == Take()
+
+
+@given(
+    now=st.floats(T - 1e6, T + 1e6),
+    renewed_at=st.floats(T - 1e6, T + 1e6),
+    lasts=st.floats(1, 1e5),
+    share=st.floats(0.001, 0.4),
+)
+def test_nobody_waits_longer_than_a_lease_lasts(
+    now: float, renewed_at: float, lasts: float, share: float
+) -> None:
+    how = Terms(lasts=lasts, renewed_every=lasts * share)
+    found = replace(lease(now=now, renewed_at=renewed_at), terms=how)
+    decision = claim(ME, found, None)
+    assert isinstance(decision, Wait)
+    assert how.renewed_every < decision.seconds <= how.lasts + 1e-3
+    later = replace(found, now=now + decision.seconds + 1e-3)
+    assert claim(ME, later, decision.watch) == Take()
+
+
+def test_only_a_higher_epoch_is_a_loss() -> None:
+    assert is_lost(4, lease(epoch=5))
+    assert not is_lost(4, lease(epoch=4))
+    assert not is_lost(4, lease(epoch=3))  # a copy of the database from before
+    assert not is_lost(4, None)
+
+
+def test_a_lease_outlasts_the_workers_of_its_holder() -> None:
+    assert terms(orphan_grace=60.0, margin=15.0) == Terms(lasts=75.0, renewed_every=5.0)
+
+
+def test_the_holder_is_named_with_what_to_do() -> None:
+    named = "the waguard on beta in /run/waguard (pid 8) since 2024-11-21T23:58:20Z"
+    assert named in waiting_words(lease(), 12.4)
+    assert "12 s" in waiting_words(lease(), 12.4)
+    message, remedy = held_words(lease())
+    assert named in message
+    assert "another database" in remedy
+    message, remedy = lost_words(ME, lease(epoch=5))
+    assert named in message
+    assert "machine-id" not in message + remedy
+
+
+def test_a_clone_is_recognised() -> None:
+    message, remedy = lost_words(ME, lease(replace(ME, pid=9, instance="i9")))
+    assert "same machine-id" in message
+    assert "systemd-machine-id-setup" in remedy

@@ -1,0 +1,111 @@
+"""What the application is told of what the page tells under other ids."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from waguard.core.identity import People
+from waguard.core.inbox import Kind, Received, Told, higher_acks, sent_key
+from waguard.core.naming import (
+    chosen,
+    ids,
+    keys_of,
+    named,
+    phone_of,
+    target_keys,
+    waits_for_its_number,
+)
+from waguard.core.news import of_ack
+
+ANNA, LID, GROUP = "4917000001@c.us", "7000001@lid", "120363000000000001@g.us"
+PEOPLE = People([(LID, ANNA)])
+
+
+def received(message_id: str, data: Mapping[str, Any], **more: Any) -> Received:
+    return Received(
+        session_id="a",
+        workspace_id=7,
+        key=message_id,
+        kind=more.pop("kind", Kind.MESSAGE),
+        at=1.0,
+        chat=LID,
+        ref=(more.pop("word", ""), message_id),
+        told=(Told("an_event", data),),
+        **more,
+    )
+
+
+def test_ids_and_people_are_told_by_numbers_and_the_pages_own_id_is_kept() -> None:
+    message = {"id": f"false_{LID}_A", "from": LID, "to": "me@c.us", "chat_id": LID, "body": LID}
+    it = received(message["id"], {"message": message | {"sender_phone": None}}, sender=LID)
+    told = named(it, PEOPLE, f"false_{ANNA}_A", None)
+    assert told.key == f"false_{ANNA}_A"
+    assert told.told[0].data["message"] == {
+        "id": f"false_{ANNA}_A",
+        "from": ANNA,
+        "to": "me@c.us",
+        "chat_id": ANNA,
+        "body": LID,  # what somebody wrote is nobody's id
+        "sender_phone": "4917000001",
+    }
+    assert told.payload()["raw_id"] == f"false_{LID}_A"
+    assert "raw_id" not in it.payload()
+
+
+def test_what_is_about_a_message_names_that_one() -> None:
+    data = {"message_id": f"false_{LID}_A", "chat_id": LID, "from": LID, "sender_phone": None}
+    it = received(f"false_{LID}_E", data, kind=Kind.EDIT, word="edit:", target=f"false_{LID}_A")
+    told = named(it, PEOPLE, f"false_{ANNA}_E", f"false_{ANNA}_A")
+    assert told.key == f"edit:false_{ANNA}_E"
+    assert told.told[0].data["message_id"] == f"false_{ANNA}_A"
+
+
+def test_an_ack_is_old_news_by_its_messages_id() -> None:
+    it = received(f"true_{LID}_A", {}, kind=Kind.ACK, word="ack:2:")
+    it = replace(it, told=of_ack("x", 2, 1.0))
+    told = named(it, PEOPLE, f"true_{ANNA}_A", None)
+    assert told.unless == higher_acks(f"true_{ANNA}_A", 2)
+    assert told.told[0].data["message_id"] == f"true_{ANNA}_A"
+
+
+def test_the_id_that_the_application_knows_is_chosen() -> None:
+    it = received(f"true_{LID}_A", {}, kind=Kind.ACK, word="ack:2:")
+    keys = keys_of(it, ids(it, PEOPLE))
+    by_number, by_lid = f"true_{ANNA}_A", f"true_{LID}_A"
+    assert list(keys) == [by_number, by_lid]
+    assert chosen(keys, (), ()) == by_number
+    assert chosen(keys, (), {sent_key(by_lid)}) == by_lid
+    assert chosen(keys, (), {f"ack:2:{by_lid}"}) == by_lid
+    assert chosen(keys, {by_lid}, {sent_key(by_number)}) == by_lid
+    assert chosen(target_keys([by_number, by_lid]), (), {by_lid}) == by_lid
+    assert chosen({}, (), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("wid", "phone"),
+    [(ANNA, "4917000001"), ("4917000001:12@c.us", "4917000001"), (LID, None), (GROUP, None)],
+)
+def test_only_a_number_is_a_phone_number(wid: str, phone: str | None) -> None:
+    assert phone_of(wid) == phone
+
+
+@pytest.mark.parametrize(
+    ("message_id", "target", "waits"),
+    [
+        (f"false_{LID}_A", None, False),
+        ("false_7000009@lid_A", None, True),
+        (f"false_{GROUP}_A_7000009@lid", None, False),
+        (f"false_{GROUP}_E", f"true_{GROUP}_A", False),
+        ("false_7000009@lid_E", "true_7000009@lid_A", True),
+        ("a call", None, False),
+    ],
+)
+def test_only_a_private_chat_of_nobody_waits(
+    message_id: str,
+    target: str | None,
+    waits: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    it = received(message_id, {}, target=target)
+    assert waits_for_its_number(it, PEOPLE) is waits

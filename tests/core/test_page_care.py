@@ -1,0 +1,111 @@
+"""What is done about a page in whose way something is: a reload, a replacement, then a person."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.link import PASSKEY_LIFETIME, Link, awaits_passkey
+from waguard.core.page_care import (
+    ADVICE,
+    OFFLINE_LIMIT,
+    PAIRING_LIMIT,
+    PASSKEY_GRACE,
+    SYNCING_LIMIT,
+    UNSURE_LIMIT,
+    UPDATE_APART,
+    UPDATE_FORGOTTEN,
+    UPDATE_PATIENCE,
+    UPDATE_RELOADS,
+    Condition,
+    Kind,
+    Step,
+    on_passkey,
+    on_stuck,
+    on_update,
+    passkey_words,
+)
+from waguard.core.recycle import IDLE
+
+
+@pytest.mark.parametrize(
+    ("offered", "idle", "reloads", "step"),
+    [
+        (0.0, IDLE, [], Step.RELOAD),
+        (0.0, IDLE - 1, [], Step.WAIT),
+        (UPDATE_PATIENCE, 0.0, [], Step.RELOAD),  # never idle: between two calls
+        (UPDATE_PATIENCE, None, [], Step.WAIT),  # a call is under way
+        (0.0, IDLE, [UPDATE_APART - 1], Step.WAIT),
+        (0.0, IDLE, [UPDATE_APART], Step.RELOAD),
+        (0.0, IDLE, [2 * UPDATE_APART, UPDATE_APART], Step.ADVISE),
+        (0.0, None, [2 * UPDATE_APART, UPDATE_APART], Step.ADVISE),
+        (0.0, IDLE, [UPDATE_FORGOTTEN, UPDATE_APART], Step.RELOAD),
+    ],
+)
+def test_a_newer_version(
+    offered: float, idle: float | None, reloads: list[float], step: Step
+) -> None:
+    assert on_update(offered=offered, idle=idle, reloads=reloads) is step
+
+
+@given(idle=st.lists(st.none() | st.floats(0, 7_200), min_size=1, max_size=400))
+def test_a_notice_that_stays_costs_a_few_reloads_a_day(idle: list[float | None]) -> None:
+    """A look each two minutes, for half a day at most."""
+    reloads: list[float] = []
+    for number, seconds in enumerate(idle):
+        now = number * 120.0
+        ago = [now - at for at in reloads]
+        if on_update(offered=now, idle=seconds, reloads=ago) is Step.RELOAD:
+            assert seconds is not None
+            reloads.append(now)
+    windows = [sum(0 <= at - first < UPDATE_FORGOTTEN for at in reloads) for first in reloads]
+    assert max(windows, default=0) <= UPDATE_RELOADS
+
+
+def test_a_link_that_does_not_come_back() -> None:
+    tried: list[Step] = []
+    assert on_stuck(Link.OFFLINE, stuck=OFFLINE_LIMIT, tried=tried) is Step.WAIT
+    for wanted in (Step.RELOAD, Step.REPLACE):
+        assert on_stuck(Link.OFFLINE, stuck=OFFLINE_LIMIT + 1, tried=tried) is wanted
+        tried.append(wanted)
+    assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=tried) is Step.ADVISE
+
+
+@pytest.mark.parametrize(
+    ("link", "limit"), [(Link.PAIRING, PAIRING_LIMIT), (Link.SYNCING, SYNCING_LIMIT)]
+)
+def test_what_takes_its_time_has_more_of_it(link: Link, limit: float) -> None:
+    assert on_stuck(link, stuck=limit, tried=[]) is Step.WAIT
+    assert on_stuck(link, stuck=limit + 1, tried=[]) is Step.RELOAD
+    unsure = max(limit, UNSURE_LIMIT)
+    assert on_stuck(link, stuck=unsure, tried=[], unsure=True) is Step.WAIT
+    assert on_stuck(link, stuck=unsure + 1, tried=[], unsure=True) is Step.RELOAD
+
+
+def test_where_the_network_may_be_away_only_a_reload_is_tried_and_late() -> None:
+    assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT, tried=[], unsure=True) is Step.WAIT
+    assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT + 1, tried=[], unsure=True) is Step.RELOAD
+    assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
+
+
+def test_a_passkey_that_nobody_shows() -> None:
+    assert on_passkey(left=PASSKEY_LIFETIME) is Step.WAIT
+    assert on_passkey(left=-PASSKEY_GRACE) is Step.WAIT
+    assert on_passkey(left=-PASSKEY_GRACE - 1) is Step.RELOAD
+
+
+@pytest.mark.parametrize("judged", list(Link))
+def test_which_links_wait_for_a_passkey(judged: Link) -> None:
+    waits = judged in {Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE}
+    assert awaits_passkey(judged, 100.0, now=50.0) is waits
+    # a code when the time is up is another attempt
+    assert awaits_passkey(judged, 100.0, now=101.0) is (waits and judged is not Link.QR_PENDING)
+
+
+def test_every_condition_says_what_to_do_and_none_that_waguard_unlinks() -> None:
+    assert set(ADVICE) == set(Kind)
+    for kind in Kind:
+        assert Condition(kind, "m", since=0.0).remedy.endswith(".")
+
+
+def test_a_passkeys_moment_is_said_once() -> None:
+    assert "until 00:10:00 UTC" in passkey_words(600.0)

@@ -1,0 +1,68 @@
+"""Whose fault it is that a page was not loaded, and when it is tried again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.page_load import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MOST,
+    Answers,
+    Refusal,
+    pause,
+    refusal,
+)
+
+SERVED = Answers(asked=True, status=200, scripts=9)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (Answers(), None),  # nothing was asked: Chromium itself is ill
+        (SERVED, None),
+        (
+            Answers(asked=True, status=500),
+            Refusal("WhatsApp answers with HTTP status 500"),
+        ),
+        (
+            Answers(asked=True, status=429, retry_after=120.0),
+            Refusal("WhatsApp answers with HTTP status 429", 120.0),
+        ),
+        (Answers(asked=True), Refusal("WhatsApp does not answer: no page comes")),
+        (
+            Answers(
+                asked=True,
+                status=200,
+                scripts=9,
+                failed=9,
+                host="static.whatsapp.net",
+                error="ERR_NAME_NOT_RESOLVED",
+            ),
+            Refusal(
+                "WhatsApp's scripts cannot be loaded"
+                " (static.whatsapp.net: 9 of 9, ERR_NAME_NOT_RESOLVED)"
+            ),
+        ),
+        (
+            Answers(asked=True, status=200, scripts=9, waiting=2),
+            Refusal("WhatsApp's scripts do not come (2 of 9 without an answer)"),
+        ),
+    ],
+)
+def test_whose_fault_it_is(answers: Answers, expected: Refusal | None) -> None:
+    assert refusal(answers) == expected
+
+
+def test_it_is_tried_ever_more_rarely() -> None:
+    pauses = [pause(refusals, retry_after=None, jitter=0.0) for refusals in range(6)]
+    assert pauses == [FIRST_PAUSE, 120.0, 240.0, 480.0, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pause(0, retry_after=600.0, jitter=0.0) == 600.0
+    assert pause(0, retry_after=1e9, jitter=0.0) == MOST
+    assert pause(0, retry_after=None, jitter=0.5) == 75.0
+
+
+@given(st.integers(0, 10_000), st.none() | st.floats(0, 1e12), st.floats(0, 1, exclude_max=True))
+def test_its_pauses_are_bounded(refusals: int, after: float | None, jitter: float) -> None:
+    assert FIRST_PAUSE <= pause(refusals, retry_after=after, jitter=jitter) <= 1.5 * MOST

@@ -1,0 +1,127 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.restart import (
+    LONGEST_PAUSE,
+    GiveUp,
+    Restart,
+    RestartPolicy,
+    decide,
+    recent,
+    retry_delay,
+)
+
+POLICY = RestartPolicy(intensity=4, period=60, base_delay=1, max_delay=3)
+ALMOST_ONE = 1 - 2**-53
+
+policies = st.builds(
+    RestartPolicy,
+    intensity=st.integers(1, 1000),
+    period=st.floats(0.001, 86_400),
+    base_delay=st.floats(0, 86_400),
+    max_delay=st.floats(0, 86_400),
+)
+times = st.floats(0, 1e9)
+jitters = st.floats(0, 1, exclude_max=True)
+
+
+def lives(policy: RestartPolicy, exits: list[float], jitter: float) -> list[Restart | GiveUp]:
+    """What is decided when a worker exits at each of these moments."""
+    history: list[float] = []
+    verdicts: list[Restart | GiveUp] = []
+    for now in exits:
+        verdict = decide(policy, history, now=now, jitter=jitter)
+        verdicts.append(verdict)
+        if isinstance(verdict, Restart):
+            history.append(now)
+    return verdicts
+
+
+def test_at_once_then_later_and_later_then_never() -> None:
+    assert lives(POLICY, [0, 1, 2, 3, 4], jitter=0.5) == [
+        Restart(0.0),
+        Restart(0.5),
+        Restart(1.0),
+        Restart(1.5),
+        GiveUp(4),
+    ]
+
+
+def test_a_worker_that_crashes_once_a_day_is_always_restarted_at_once() -> None:
+    day = 86_400.0
+    assert lives(POLICY, [day * n for n in range(30)], jitter=0.9) == [Restart(0.0)] * 30
+
+
+def test_a_restart_is_forgiven_when_the_period_is_over() -> None:
+    crashes = [0.0, 20.0, 40.0, 59.0]
+    assert decide(POLICY, crashes, now=59.9, jitter=0.5) == GiveUp(4)
+    assert decide(POLICY, crashes, now=60.0, jitter=0.5) == Restart(1.5)
+    assert decide(POLICY, crashes, now=119.0, jitter=0.5) == Restart(0.0)
+
+
+def test_two_that_crash_together_do_not_come_back_together() -> None:
+    delays = {decide(POLICY, [0.0], now=1.0, jitter=jitter) for jitter in (0.1, 0.4, 0.7)}
+    assert len(delays) == 3
+
+
+def test_an_intensity_of_one_forgives_a_single_crash() -> None:
+    policy = RestartPolicy(intensity=1, period=60)
+    assert lives(policy, [0.0, 1.0], jitter=0.5) == [Restart(0.0), GiveUp(1)]
+
+
+@pytest.mark.parametrize(
+    ("at", "counts"), [(40.0, False), (40.001, True), (100.0, True), (100.5, True)]
+)
+def test_what_counts_happened_less_than_a_period_ago(at: float, counts: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert recent([at], now=100.0, period=60.0) == ([at] if counts else [])
+
+
+@given(policies, st.lists(times, max_size=40), times, jitters)
+def test_a_delay_is_bounded_and_the_first_is_none(
+    policy: RestartPolicy, restarts: list[float], now: float, jitter: float
+) -> None:
+    verdict = decide(policy, restarts, now=now, jitter=jitter)
+    counted = len(recent(restarts, now=now, period=policy.period))
+    match verdict:
+        case GiveUp(number):
+            assert number == counted >= policy.intensity
+        case Restart(delay):
+            assert counted < policy.intensity
+            assert 0 <= delay <= policy.max_delay
+            assert counted or delay == 0
+
+
+@given(policies, st.lists(times, max_size=40), times)
+def test_more_restarts_never_mean_a_shorter_wait(
+    policy: RestartPolicy, restarts: list[float], now: float
+) -> None:
+    before = decide(policy, restarts, now=now, jitter=ALMOST_ONE)
+    after = decide(policy, [*restarts, now], now=now, jitter=ALMOST_ONE)
+    match before, after:
+        case Restart(first), Restart(second):
+            assert second >= first
+        case GiveUp(first), GiveUp(second):
+            assert second == first + 1
+        case _:
+            assert isinstance(after, GiveUp)
+
+
+@given(policies, times, jitters)
+def test_a_crash_loop_ends(policy: RestartPolicy, now: float, jitter: float) -> None:
+    """However the numbers are set, a worker that exits at once is given up after ``intensity``."""
+    verdicts = lives(policy, [now] * (policy.intensity + 1), jitter)
+    assert verdicts[-1] == GiveUp(policy.intensity)
+    assert all(isinstance(verdict, Restart) for verdict in verdicts[:-1])
+
+
+def test_a_parked_session_is_tried_ever_more_rarely() -> None:
+    pauses = [retry_delay(tries, first=300.0, jitter=0.0) for tries in range(6)]
+    assert pauses == [300.0, 600.0, 1200.0, 2400.0, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert retry_delay(0, first=300.0, jitter=0.5) == 330.0
+
+
+@given(st.integers(0, 10_000), st.floats(1, 86_400), jitters)
+def test_its_pauses_are_bounded(tries: int, first: float, jitter: float) -> None:
+    pause = retry_delay(tries, first=first, jitter=jitter)
+    assert first <= pause <= max(LONGEST_PAUSE, first) * 1.2

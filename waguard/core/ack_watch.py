@@ -1,0 +1,56 @@
+"""Connected, but WhatsApp's server acknowledges nothing: when that is so, and what helps. Pure.
+
+The page sends by itself what has no ack yet, also after a replacement and under the same id. So a
+replacement never makes a second message of one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from waguard.core.recycle import APART
+
+PAUSE: Final = 60.0  # s from one replacement to that of another session
+SEVERAL: Final = 2  # late sends; of a single one the recipient may be the cause
+FAR: Final = 3.0  # times the limit: now a single one is enough, and a send under way no obstacle
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Sends that wait for the server's ack for too long; ``longest`` in seconds."""
+
+    count: int
+    longest: float
+
+    def __str__(self) -> str:
+        messages = "1 message waits" if self.count == 1 else f"{self.count} messages wait"
+        return f"it is connected, but {messages} for WhatsApp's ack, the first for {self.longest:.0f} s"
+
+
+def late(waited: Iterable[float], *, limit: float) -> Late | None:
+    """``waited``: seconds of each send, counted only while it could have been acknowledged."""
+    over = [seconds for seconds in waited if seconds > limit]
+    return Late(len(over), max(over)) if over else None
+
+
+def should_replace(it: Late, *, limit: float, busy: bool, recycled: float | None) -> bool:
+    """Whether the worker is to be replaced now. ``busy``: a call is under way. ``recycled``:
+    seconds since its last replacement, None: there was none."""
+    if recycled is not None and recycled < APART:
+        return False
+    return it.longest > FAR * limit or (it.count >= SEVERAL and not busy)
+
+
+def is_everywhere(*, late: int, well: int, in_vain: int) -> bool:
+    """Whether it is WhatsApp's doing. ``well``: sessions with an ack of late; ``in_vain``: those late
+    ones whose replacement has helped nothing. Without such a proof two ill sessions, where nobody
+    else sends, would be taken for an outage, and nobody would help them."""
+    return late > 1 and well == 0 and in_vain > 0
+
+
+def pause(*, limit: float, on_trial: bool, everywhere: bool) -> float:
+    """Seconds from one replacement to the next. ``on_trial``: the last one has had no ack yet, and is
+    not late again. Where it is WhatsApp's doing, one is tried now and then: that may be wrong."""
+    if everywhere:
+        return APART
+    return max(FAR * limit, PAUSE) if on_trial else PAUSE

@@ -1,0 +1,35 @@
+"""Which session events the world is told when a session's standing changes. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from waguard.core.status import Status, Verdict
+
+Announcement = tuple[str, Mapping[str, Any]]
+
+
+def announce(before: Verdict | None, after: Verdict, *, phone: str | None) -> list[Announcement]:
+    """The webhook events for a change of status; QR codes are announced one by one elsewhere.
+
+    A new reason for the same status is no news to the application.
+    """
+    if before is not None and before.status == after.status:
+        return []
+    match after.status:
+        case Status.AUTHENTICATED:
+            return [("session_authenticated", {"status": "authenticated"})]
+        case Status.CONNECTED:
+            return [("session_ready", {"phone_number": phone, "status": "connected"})]
+        case Status.DISCONNECTED | Status.FAILED:
+            return [
+                (
+                    "session_disconnected",
+                    {
+                        "reason": str(after.reason),
+                        "status": str(after.status),
+                        "details": after.details,
+                    },
+                )
+            ]
+        case Status.QR_SCANNING:
+            return []

@@ -1,0 +1,290 @@
+"""From the audit trail to incidents: cause, what was done, how it ended. Pure.
+
+An incident begins where a session leaves health (or is logged out, restarted or parked), and ends
+where it is connected again, or was stopped on purpose.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from waguard.core.page_care import ADVICE, Kind
+from waguard.core.status import Status
+
+_HEALTHY: Final = frozenset({Status.CONNECTED})
+# the way to the first connection is no incident
+_ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
+_TROUBLE: Final = frozenset(
+    {
+        *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
+        *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
+        "undecryptable_given_up",
+        *map(str, Kind),
+    }
+)
+# what ends a trouble by itself
+_BACK: Final = {
+    "acks_back": "WhatsApp acknowledges again",
+    "webhooks_released": "its webhooks go on",
+    "supervision_goes_on": "waguard watches it again",
+}
+# what ends only the incident that it began
+_OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
+# what is over as soon as it is told, where nothing else is wrong
+_OVER_AT_ONCE: Final = {
+    "row_corrected": "the row tells the truth again",
+    "backfill_gap": "the session goes on",
+    "undecryptable_given_up": "the session goes on",
+}
+# what concerns all sessions at once, and what ends it
+FLEET_ENDS: Final = {
+    "fleet_breaker_opened": "fleet_breaker_closed",
+    "network_down": "network_up",
+    "database_down": "database_up",
+    "disk_low": "disk_free",
+    "acks_missing_everywhere": "acks_back_everywhere",
+    "webhooks_held": "webhooks_released",
+    "runtime_removed": "runtime_back",
+    "browser_missing": "browser_back",
+    "sessions_folder_missing": "sessions_folder_back",
+    "lease_held": "lease_taken",
+}
+STARTED: Final = "waguard_started"
+_FLEET_DONE: Final = {
+    "fleet_breaker_opened": "restarts waited, one session was tried at a time",
+    "network_down": "no session was restarted for it",
+    "database_down": "sessions went on; workers kept what they received until it was stored",
+    "disk_low": "new work was refused; what came in was stored",
+    "acks_missing_everywhere": "no worker was replaced for it",
+    "webhooks_held": "received messages wait in the database, and go when their session is connected",
+    "runtime_removed": "sessions went on; the folder was made anew where that could be done",
+    "browser_missing": "sessions that were to start waited; no restart was spent",
+    "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
+    "lease_held": "nothing was supervised, sent or delivered from here",
+}
+_FLEET_RESULTS: Final = {
+    "fleet_breaker_closed": "one was up again, and the others followed",
+    "network_up": "the network was back, and the sessions reconnected by themselves",
+    "database_up": "the database answered again",
+    "disk_free": "there was room again",
+    "acks_back_everywhere": "WhatsApp acknowledged again",
+    "webhooks_released": "they were delivered, or a person decided",
+    "runtime_back": "lock, pid file and sockets were there again",
+    "browser_back": "Chromium started again, or no session waited for it any more",
+    "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
+    "lease_taken": "the lease was released, or it expired without a renewal",
+    STARTED: "waguard was started anew",
+}
+_FLEET_OVER_AT_ONCE: Final = {
+    "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
+}
+_FLEET_ADVICE: Final = {
+    "fleet_breaker_opened": "Remove what they have in common.",
+    "disk_low": "Free some space.",
+    "browser_missing": "Install Chromium, or set browser.executable; the sessions start by themselves.",
+    "sessions_folder_missing": "Mount the disk of paths.sessions; the sessions start by themselves.",
+    "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
+    "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
+    "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
+}
+
+_ADVICE: Final = {
+    "restart_budget": "It is tried again, ever more rarely; `reconnect` tries it now.",
+    "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
+    "blocked": "WhatsApp blocks it: look at the phone; a restart cures nothing.",
+    "needs_update": "WhatsApp Web needs a newer version: update waguard or wa-js.",
+    "qr_expired": "Nobody scanned the QR code: `waguard qr` shows a new one.",
+    "profile_missing": "Its profile is gone: restore it, or pair it anew by QR code.",
+}
+
+
+class Entry(Protocol):
+    """One line of the audit trail, as far as it matters here. ``at`` is unix time."""
+
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def before(self) -> str | None: ...
+    @property
+    def after(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+@dataclass(slots=True)
+class Incident:
+    """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
+
+    began: float
+    cause: str
+    actions: list[str] = field(default_factory=list)
+    result: str | None = None
+    ended: float | None = None
+    advice: str | None = None
+    kind: str = ""
+    """Of the entry that it began with."""
+
+
+def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
+    """Unix time from which on entries tell of an incident that still goes on; None: there is none."""
+    told = fold_fleet(entries) if fleet else fold(entries)
+    return min((incident.began for incident in told if incident.ended is None), default=None)
+
+
+def incident_event(entry: Entry) -> dict[str, Any] | None:
+    """What the event stream tells of an entry at once; None: it is no trouble."""
+    if entry.kind not in _TROUBLE:
+        return None
+    return {
+        "kind": entry.kind,
+        "before": entry.before,
+        "after": entry.after,
+        "reason": entry.reason,
+    }
+
+
+def fold(entries: Iterable[Entry]) -> list[Incident]:
+    """Incidents in the order in which they began; ``entries`` oldest first."""
+    incidents: list[Incident] = []
+    current: Incident | None = None
+    for entry in entries:
+        at = entry.at or 0.0
+        if current is None:
+            current = _begun(entry, at)
+            if current is None:
+                continue
+            incidents.append(current)
+        if current.ended is not None or not _goes_on(current, entry, at):
+            current = None
+    return incidents
+
+
+def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
+    """The same of the fleet's own trail, on which several can go on at once."""
+    incidents: list[Incident] = []
+    ongoing: dict[str, Incident] = {}
+    for entry in entries:
+        at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        if end and end not in ongoing:
+            ongoing[end] = Incident(
+                at,
+                entry.reason or entry.kind.replace("_", " "),
+                actions=[_FLEET_DONE[entry.kind]],
+                advice=_FLEET_ADVICE.get(entry.kind),
+            )
+            incidents.append(ongoing[end])
+        if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
+            told = entry.reason or entry.kind
+            incidents.append(Incident(at, told, result=result, ended=at))
+        ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
+        for incident in (ongoing.pop(kind) for kind in ended if kind in ongoing):
+            incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at
+            incident.advice = None
+    return incidents
+
+
+def _begun(entry: Entry, at: float) -> Incident | None:
+    if entry.kind == "status" and entry.before in _HEALTHY and entry.after not in _HEALTHY:
+        return Incident(at, entry.reason or f"it became {entry.after}")
+    if entry.kind not in _TROUBLE:
+        return None
+    begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
+    if entry.kind in ADVICE:
+        begun.advice = ADVICE[Kind(entry.kind)]
+    if result := _OVER_AT_ONCE.get(entry.kind):
+        begun.actions.append(_done(entry) or "")
+        begun.result, begun.ended = result, at
+    return begun
+
+
+def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
+    """Add the entry; whether the incident is still open after it."""
+    if entry.kind == "status":
+        return _still_ill(incident, entry, at)
+    if result := _ending(incident, entry):
+        incident.result, incident.ended, incident.advice = result, at, None
+        return False
+    begins = entry.kind in ADVICE and entry.kind == incident.kind
+    if not begins and (done := _done(entry)):
+        incident.actions.append(done)
+    if entry.kind == "parked":
+        incident.advice = _ADVICE.get(entry.reason or "")
+    elif entry.kind in ADVICE:
+        incident.advice = ADVICE[Kind(entry.kind)]
+    elif entry.kind == "logged_out":
+        incident.advice = "Scan the QR code: `waguard qr`."
+    return True
+
+
+def _ending(incident: Incident, entry: Entry) -> str | None:
+    """The result, where the entry ends it."""
+    match entry.kind:
+        case "adopted" if entry.before in _HEALTHY:  # what was watched is not known any more
+            return "waguard was started anew"
+        case "left":  # what its worker said on its way out was part of that
+            return "unlinked on purpose"
+        case kind if kind in _OVER and _OVER[kind] == incident.kind:
+            return "it is over"
+        case kind:
+            return _BACK.get(kind)
+
+
+def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
+    if entry.after in _HEALTHY:
+        incident.result, incident.ended, incident.advice = "connected again", at, None
+        return False
+    if entry.after not in _ON_THE_WAY and entry.reason is None:
+        incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
+        return False
+    return True
+
+
+_DONE: Final = {
+    "restart": "its worker was started again",
+    "retried": "it was tried once more",
+    "recycled": "its worker was replaced, as planned",
+    "reloaded": "its page was loaded anew",
+    "taken_over": "it was taken back from the other client",
+    "backfill_gap": "the other messages were told; the phone has what is missing",
+    "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
+    "supervision_failed": "the other sessions were supervised as always",
+}
+
+
+def _done(entry: Entry) -> str | None:
+    """What waguard did, or saw, in a few words."""
+    match entry.kind:
+        case "parked":
+            return f"it was parked ({entry.reason})"
+        case "profile_mended" | "profile_tidied":
+            return entry.reason or "its profile was mended"
+        case "stray_ended":
+            return f"what was left over was ended: {(entry.reason or '?')[:80]}"
+        case "row_corrected":
+            return f"its row was corrected from {entry.before} to {entry.after}"
+        case "reconciled":
+            return f"it was {entry.after}"
+        case "webhooks_held":
+            return f"its received messages wait: {entry.reason}"
+        case kind if kind in ADVICE:
+            return f"a person was told: {entry.reason}"
+        case kind:
+            return _DONE.get(kind)
+
+
+def sentences(incident: Incident) -> Sequence[str]:
+    """What an op can act on: cause, actions, result."""
+    told = [f"Cause: {incident.cause}."]
+    counted = dict.fromkeys(incident.actions)
+    for action in counted:
+        times = incident.actions.count(action)
+        told.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+    if incident.ended is None:
+        told.append("It goes on." + (f" {incident.advice}" if incident.advice else ""))
+    else:
+        told.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
+    return told

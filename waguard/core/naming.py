@@ -1,0 +1,104 @@
+"""By which ids and numbers the application is told of what the page tells under others. Pure.
+
+It knows people by their phone numbers, and a message by the id that it was first told. So what is
+kept may be known under any alias of its id; where it is under none, it is told by the canonical one.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from waguard.core.identity import NUMBER, People, is_unidentified, message_aliases, parse
+from waguard.core.inbox import Kind, Received, Told, fitting, higher_acks, sent_key
+
+_WHO: Final = ("from", "to", "chat_id")
+
+
+def phone_of(wid: str) -> str | None:
+    """The digits of a number; None: it is none."""
+    digits = wid.partition("@")[0].partition(":")[0]
+    return digits if wid.endswith(NUMBER) and digits.isdigit() else None
+
+
+def ids(received: Received, people: People) -> tuple[str, ...]:
+    """All ids that the message of its key may have, the canonical one first."""
+    return message_aliases(received.ref[1], people) if received.ref else ()
+
+
+def targets(received: Received, people: People) -> tuple[str, ...]:
+    """The same of the message that it is about."""
+    return message_aliases(received.target, people) if received.target else ()
+
+
+def keys_of(received: Received, some: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """By id, the keys of the inbox that say the application was told of it so."""
+    word = received.ref[0] if received.ref else ""
+    sent = received.kind in {Kind.ACK, Kind.SENT}
+    return {
+        one: (fitting(word + one), *([sent_key(one)] if sent else ()))
+        for one in dict.fromkeys(some)
+    }
+
+
+def target_keys(some: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The same for what something is about: a message, or one of our own."""
+    return {one: (fitting(one), sent_key(one)) for one in dict.fromkeys(some)}
+
+
+def chosen(
+    keys: Mapping[str, tuple[str, ...]], own: Collection[str], known: Collection[str]
+) -> str | None:
+    """The id that the application knows: one of the outbox, one of the inbox, or the first."""
+    for one in keys:
+        if one in own:
+            return one
+    for one, some in keys.items():
+        if any(key in known for key in some):
+            return one
+    return next(iter(keys), None)
+
+
+def named(received: Received, people: People, own_id: str, target: str | None) -> Received:
+    """The same as the application is to hear of it: ``own_id`` in its key, ``target`` if it is
+    about another message."""
+    assert received.ref  # noqa: S101 - what has no id keeps its key
+    word = received.ref[0]
+    unless = received.unless
+    if received.kind is Kind.ACK:
+        unless = higher_acks(own_id, received.told[0].data["ack_level"] - 1)
+    message_id = target or own_id
+    told = (
+        Told(told.event, _named(told.data, people, received.sender, message_id, own_id))
+        for told in received.told
+    )
+    return replace(received, key=fitting(word + own_id), unless=unless, told=tuple(told))
+
+
+def _named(
+    data: Mapping[str, Any], people: People, sender: str | None, message_id: str, own_id: str
+) -> dict[str, Any]:
+    changed = numbered(data, people, sender)
+    if "message_id" in data:
+        changed["message_id"] = message_id
+    if isinstance(message := data.get("message"), Mapping):
+        changed["message"] = numbered(message, people, sender) | {"id": own_id}
+    return changed
+
+
+def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dict[str, Any]:
+    """The same with numbers for LIDs, as far as they are known."""
+    changed = dict(data)
+    for name in _WHO:
+        if isinstance(who := data.get(name), str):
+            changed[name] = people.number(who)
+    if "sender_phone" in data and sender:
+        changed["sender_phone"] = phone_of(people.number(sender))
+    return changed
+
+
+def waits_for_its_number(received: Received, people: People) -> bool:
+    """Whether it is of a person whose number nobody knows: the application loses such senders."""
+    about = received.target or (received.ref[1] if received.ref else "")
+    key = parse(about)
+    chat = key.chat if key else received.chat or ""
+    return is_unidentified(chat, people)

@@ -1,0 +1,183 @@
+"""What the application is told of messages on their way out, and in which order. Pure.
+
+It knows a message by its id: from the reply to its request, or else from ``message_sent``. A status
+that comes before that is dropped there for good, and a ``message_sent`` that comes before the reply
+makes a second row. So ``message_sent`` waits for the reply, and every status for ``message_sent``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from waguard.core import delivery
+from waguard.core.inbox import Kind, Received, Told, event_id, failed_key, sent_key
+from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
+
+# WhatsApp's ack -1…3; the application's ack_level is one more, and it knows nothing above "read"
+_STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read"}
+_OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
+PLAYED: Final = 4
+NOT_SENT: Final = frozenset({State.FAILED, State.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A webhook to queue: one event for every endpoint that it concerns."""
+
+    event: str
+    event_id: str
+    lane: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A kept message, as far as it is told of. Times are unix time."""
+
+    session_id: str
+    workspace_id: int
+    message_id: str
+    chat: str
+    kind: str
+    text: str = field(repr=False)
+    """Or the caption."""
+    phone: str | None
+    state: State
+    error: str | None
+    key: str | None
+    answered: bool
+    bulk_id: str | None
+    sent_at: int | None
+    created_at: float
+
+
+def notices(received: Received) -> tuple[Notice, ...]:
+    """The webhooks of what was received."""
+    return tuple(
+        Notice(
+            event=told.event,
+            event_id=event_id(received.session_id, received.key, told.event),
+            lane=delivery.lane(told.event, told.data),
+            body=_json(_body(received, told)),
+        )
+        for told in received.told
+    )
+
+
+def _body(received: Received, told: Told) -> dict[str, Any]:
+    """As the application knows it."""
+    identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
+    data = identity | dict(told.data)
+    return {
+        "event": told.event,
+        "data": data | ({"backfilled": True} if received.backfilled else {}),
+    }
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError):  # half a surrogate pair, or a bug: better said badly than lost
+        return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
+
+
+def of_ack(message_id: str, ack: int, at: float) -> tuple[Told, ...]:
+    """What an ack says; that a message was played is told beside its status."""
+    data = {
+        "message_id": message_id,
+        "status": "played" if ack >= PLAYED else _STATUS.get(ack, "unknown"),
+        "ack_level": ack + 1,
+        "timestamp": int(at),
+    }
+    if ack >= PLAYED:
+        return (Told("message_played", data),)
+    names = ["message_status_updated", *([_OWN_EVENT[ack]] if ack in _OWN_EVENT else [])]
+    return tuple(Told(name, data) for name in names)
+
+
+def ack_of(received: Received) -> tuple[str, int]:
+    """The message that an ack is about, and what it says in WhatsApp's numbers."""
+    data = received.told[0].data
+    return data["message_id"], data["ack_level"] - 1
+
+
+def of_stored_ack(payload: Mapping[str, Any]) -> tuple[Told, ...]:
+    """The same as ``of_ack``, from what is kept of one."""
+    return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
+
+
+def may_be_told(message: Message, now: float) -> bool:
+    """Whether its reply is written, or nobody will ask for it any more."""
+    return (
+        message.answered or message.bulk_id is not None or now - message.created_at >= REPEATED_FOR
+    )
+
+
+def of_outcome(message: Message, now: float, *, due: bool = False) -> Received | None:
+    """What the application is to hear of how it ended; None: nothing, or not yet. ``due``: its
+    reply is not waited for any more."""
+    if not due and not may_be_told(message, now):
+        return None
+    if message.state in AT_SERVER:
+        key, kind = sent_key(message.message_id), Kind.SENT
+        told = Told("message_sent", _sent(message, int(now)))
+    elif message.state in NOT_SENT:
+        key, kind = failed_key(message.message_id), Kind.FAILED
+        told = Told("message_failed", _failed(message))
+    else:
+        return None
+    return Received(
+        session_id=message.session_id,
+        workspace_id=message.workspace_id,
+        key=key,
+        kind=kind,
+        at=now,
+        chat=message.chat,
+        told=(told,),
+    )
+
+
+def _sent(message: Message, now: int) -> Mapping[str, Any]:
+    at = now if message.sent_at is None else message.sent_at
+    flat = {"to": message.chat, "type": message.kind, "status": "sent", "timestamp": at}
+    return {
+        "message_id": message.message_id,
+        **flat,
+        "message": {
+            "id": message.message_id,
+            **whence(message.chat),
+            "from": f"{message.phone}@c.us" if message.phone else None,
+            "to": message.chat,
+            "body": message.text,
+            "timestamp": at,
+            "from_me": True,
+            "type": "chat" if message.kind == "text" else message.kind,  # WhatsApp's word
+            "has_media": message.kind != "text",
+        },
+    }
+
+
+def _failed(message: Message) -> Mapping[str, Any]:
+    known = {"idempotency_key": message.key, "bulk_id": message.bulk_id}
+    return {
+        "message_id": message.message_id,
+        "to": message.chat,
+        "type": message.kind,
+        "status": str(message.state),
+        "error": message.error,
+        "message": {"id": message.message_id, **whence(message.chat), "to": message.chat},
+        **{name: value for name, value in known.items() if value is not None},
+    }
+
+
+def whence(chat: str) -> dict[str, Any]:
+    """What every message says of its chat."""
+    group = chat.endswith("@g.us")
+    return {
+        "chat_id": chat,
+        "chat_type": "group" if group else "private",
+        "group_id": chat if group else None,
+    }

@@ -1,0 +1,139 @@
+"""What is done about a page that works, or should, and says that something is in its way. Pure.
+
+A reload comes before a replacement, each is tried a limited number of times, and what they do not cure
+is said to a person. Nothing here ever unlinks: pairing anew may need a passkey that only the account's
+owner has.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Final
+
+from waguard.core.link import Link
+from waguard.core.recycle import IDLE
+
+UPDATE_PATIENCE: Final = 3_600.0  # s; one that is never idle is loaded anew between two calls then
+UPDATE_APART: Final = (
+    600.0  # s between two loads for one notice: a new version is rolled out in steps
+)
+UPDATE_RELOADS: Final = 2
+UPDATE_FORGOTTEN: Final = 21_600.0  # s; what was tried so long ago may help now
+OFFLINE_LIMIT: Final = 180.0  # s; a page connects again within seconds where it can
+PAIRING_LIMIT: Final = (
+    600.0  # s; linking takes seconds, and a reload too early may cost the pairing
+)
+SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
+# s; where only the sessions say that the network is away, each of them may be stuck since it was
+UNSURE_LIMIT: Final = 900.0
+PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
+COVERED_LIMIT: Final = 60.0  # s; a dialog that a page closes itself is gone by then
+
+
+class Step(StrEnum):
+    """What is done about it now."""
+
+    WAIT = auto()
+    RELOAD = auto()
+    REPLACE = auto()
+    ADVISE = auto()
+
+
+class Kind(StrEnum):
+    """Conditions: what a person should know, and may have to act on."""
+
+    PASSKEY_REQUIRED = auto()
+    UPDATE_PERSISTS = auto()
+    LINK_STUCK = auto()
+    ACKS_IN_VAIN = auto()
+    MEMORY_IN_VAIN = auto()
+    ACTION_REQUIRED = auto()
+    WHATSAPP_REFUSES = auto()
+    UNDECRYPTABLE = auto()
+    FIRST_CONTACTS_PAUSED = auto()
+
+
+ADVICE: Final = {
+    Kind.PASSKEY_REQUIRED: "Only the account's owner can go on, and not here: let the phone link without"
+    " its passkey, or wait until WhatsApp does; then scan the next code (`waguard qr`).",
+    Kind.UPDATE_PERSISTS: "It goes on working. Look for a newer wa-js (`whatsapp.wajs`), and at the page"
+    " (GET /api/sessions/:id/screenshot).",
+    Kind.LINK_STUCK: "Look at the phone: is it online, and is this device still among its linked devices?"
+    " Then `reconnect` it. Do not log it out: pairing anew may need the account's passkey.",
+    Kind.ACKS_IN_VAIN: "Look at the phone: do messages leave it? Only where nothing else helps, decide to"
+    " log the session out and to scan a new code; waguard never does.",
+    Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
+    Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
+    " where WhatsApp asks there.",
+    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
+    " Web works in a browser, from this host and from another one.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
+    Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until then, and"
+    " to fewer people after it; whoever writes to you first can be answered at once.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of them, of one session. ``since`` and ``until`` are unix time; ``expires_in`` in seconds,
+    where it ends by itself."""
+
+    kind: Kind
+    message: str
+    since: float
+    expires_in: float | None = None
+    until: float | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do."""
+        return ADVICE[self.kind]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+def passkey_words(until: float) -> str:
+    """``until``: unix time. It names a moment, so that it need not be said anew each second."""
+    at = dt.datetime.fromtimestamp(until, dt.UTC)
+    return f"WhatsApp asks for the account's passkey until {at:%H:%M:%S} UTC to link this device"
+
+
+def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -> Step:
+    """For a newer version of the page. ``offered``: seconds since the page says so; ``idle``: as
+    ``recycle.judge`` has it; ``reloads``: seconds since each load for this reason."""
+    recent = [ago for ago in reloads if ago < UPDATE_FORGOTTEN]
+    if recent and min(recent) < UPDATE_APART:
+        return Step.WAIT
+    if len(recent) >= UPDATE_RELOADS:
+        return Step.ADVISE
+    if idle is None or (idle < IDLE and offered < UPDATE_PATIENCE):
+        return Step.WAIT
+    return Step.RELOAD
+
+
+STUCK: Final = {
+    Link.OFFLINE: (OFFLINE_LIMIT, "no connection to WhatsApp"),
+    Link.PAIRING: (PAIRING_LIMIT, "its linking has not ended"),
+    Link.SYNCING: (SYNCING_LIMIT, "its synchronization has not ended"),
+}
+"""Links that end by themselves where nothing is wrong: within so many seconds."""
+
+
+def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = False) -> Step:
+    """For a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds of that in which the network
+    was there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
+    does no harm."""
+    limit, _ = STUCK[link]
+    if unsure:
+        return Step.RELOAD if stuck > max(UNSURE_LIMIT, limit) and not tried else Step.WAIT
+    if stuck <= limit:
+        return Step.WAIT
+    return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)
+
+
+def on_passkey(*, left: float) -> Step:
+    """For a linking that waits for a passkey, ``left`` seconds of which are left."""
+    return Step.RELOAD if left < -PASSKEY_GRACE else Step.WAIT

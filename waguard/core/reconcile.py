@@ -1,0 +1,334 @@
+"""The difference between the rows, the sessions in memory and the host, as a list of actions.
+
+What only a person can judge is no action but a finding: it is told, and nothing is touched.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.core.status import LIVE_STATUSES, Status
+
+_SETTLED = WANTED_UP | {State.PARKED, State.PARKING}
+_PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One row."""
+
+    up: bool
+    status: str
+    workspace: int = 1
+    phone: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One session in memory."""
+
+    state: State
+    generation: int
+    status: str
+    row_pending: bool
+    """Its newest status is still on the way to the row."""
+    worker: int | None = None
+    """Its worker's pid."""
+    phone: str | None = None
+    """Digits of the number that it is linked to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What lies on disk of one session."""
+
+    profile: bool
+    copies: bool
+    """There is a snapshot to restore."""
+
+
+_NOTHING = Stored(profile=False, copies=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A living worker process."""
+
+    session: str
+    ours: bool
+    """This very daemon started it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What lies and runs here. None: it could not be read, and unknown is not empty."""
+
+    profiles: Mapping[tuple[int, str], Stored] | None = None
+    """By workspace and session."""
+    workers: Mapping[int, Worker] | None = None
+    """By pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A row without a session in memory: take it in (its desired state follows)."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A session whose row is gone: stop it and forget it."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Wanted up and not."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Up and not wanted."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorker:
+    """A living worker that serves no session in memory."""
+
+    session: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Running, and its profile was removed from under it: a planned restart brings it back."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectRow:
+    """The row says something else than what is so."""
+
+    session: str
+
+
+Action = Add | Remove | Start | Stop | EndWorker | Renew | CorrectRow
+
+
+class Kind(StrEnum):
+    """What is told and left alone."""
+
+    PROFILE_WITHOUT_ROW = "profile_without_row"
+    RUNS_WITHOUT_PROFILE = "runs_without_profile"
+    SAME_PHONE = "same_phone"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """``about``: one sentence, with what to do."""
+
+    session: str
+    kind: Kind
+    about: str
+
+
+def plan(
+    wanted: Mapping[str, Wanted], observed: Mapping[str, Observed], host: Host
+) -> list[Action]:
+    """List what to do, stops first, in a stable order.
+
+    At most one action on a session itself; ``CorrectRow`` may follow it, since what it starts or
+    stops need not change the status, and a lie must not stand until the next comparison.
+    """
+    both = sorted(wanted.keys() & observed.keys())
+    return [
+        *_strangers(observed, host),
+        *(Remove(s) for s in sorted(observed.keys() - wanted.keys())),
+        *(Stop(s) for s in both if not wanted[s].up and observed[s].state in _SETTLED),
+        *(Add(s) for s in sorted(wanted.keys() - observed.keys())),
+        *(Start(s) for s in both if wanted[s].up and observed[s].state is State.STOPPED),
+        *(Renew(s) for s in both if _renewable(wanted[s], observed[s], _stored(s, wanted, host))),
+        *(CorrectRow(s) for s in both if _lies(wanted[s], observed[s])),
+    ]
+
+
+def _strangers(observed: Mapping[str, Observed], host: Host) -> list[EndWorker]:
+    found = []
+    for pid, worker in sorted((host.workers or {}).items()):
+        session = observed.get(worker.session)
+        if session is None:
+            found.append(EndWorker(worker.session, pid))
+        elif session.worker != pid and not (worker.ours and session.state in HAS_PROCESS):
+            # one that this daemon starts at this moment may be known to the host first
+            found.append(EndWorker(worker.session, pid))
+    return found
+
+
+def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | None:
+    """None: unknown."""
+    if host.profiles is None:
+        return None
+    own = host.profiles.get((wanted[session].workspace, session), _NOTHING)
+    return own if own.profile else _elsewhere(session, wanted[session], host.profiles) or own
+
+
+def _elsewhere(
+    session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
+) -> Stored | None:
+    """The application may have put a paired session into another workspace: its profile follows at
+    its next start."""
+    if row.status not in _PAIRED:
+        return None
+    others = (stored for (_, name), stored in profiles.items() if name == session)
+    return next((stored for stored in others if stored.profile), None)
+
+
+def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> bool:
+    return stored is not None and not stored.profile and row.up and session.state is State.RUNNING
+
+
+def _renewable(row: Wanted, session: Observed, stored: Stored | None) -> bool:
+    """Whether a restart costs nothing: there is a copy, or nothing to lose yet."""
+    if stored is None or not _without_profile(row, session, stored):
+        return False
+    return stored.copies or session.status not in _PAIRED
+
+
+def _lies(row: Wanted, session: Observed) -> bool:
+    if session.row_pending:
+        return False
+    promises = session.state is State.STOPPED and not row.up and row.status in LIVE_STATUSES
+    return promises or row.status != session.status or _lost_its_number(row, session)
+
+
+def _lost_its_number(row: Wanted, session: Observed) -> bool:
+    return session.status == Status.CONNECTED and bool(session.phone) and not row.phone
+
+
+def findings(
+    wanted: Mapping[str, Wanted], observed: Mapping[str, Observed], host: Host
+) -> list[Finding]:
+    """What a person should know, in a stable order."""
+    found = [
+        *_same_phones(wanted),
+        *_without_rows(wanted, host),
+        *(
+            Finding(
+                name,
+                Kind.RUNS_WITHOUT_PROFILE,
+                "its profile folder was removed while it runs, and there is no snapshot: it works"
+                " until its next start, which shows a QR code",
+            )
+            for name in wanted.keys() & observed.keys()
+            if _without_profile(wanted[name], observed[name], stored := _stored(name, wanted, host))
+            and not _renewable(wanted[name], observed[name], stored)
+        ),
+    ]
+    return sorted(found)
+
+
+def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
+    owned = {(row.workspace, name) for name, row in wanted.items()}
+    return [
+        Finding(
+            name,
+            Kind.PROFILE_WITHOUT_ROW,
+            f"there is a profile in workspace {workspace} and no row: create the session again to"
+            f" use it, or put it aside with `waguard profile quarantine {name}`",
+        )
+        for (workspace, name), stored in (host.profiles or {}).items()
+        if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
+    ]
+
+
+def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
+    """Whether it belongs to a session that was put into another workspace."""
+    row, profiles = wanted.get(name), host.profiles or {}
+    if row is None or profiles.get((row.workspace, name), _NOTHING).profile:
+        return False
+    return _elsewhere(name, row, profiles) is not None
+
+
+def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
+    by_phone: defaultdict[str, list[str]] = defaultdict(list)
+    for name, row in sorted(wanted.items()):
+        if row.phone and row.up and row.status in _PAIRED:
+            by_phone[row.phone.removeprefix("+")].append(name)
+    return [
+        Finding(
+            name,
+            Kind.SAME_PHONE,
+            f"it has the phone number of {', '.join(n for n in names if n != name)}: each message"
+            " comes in on every one; log out those that are not needed",
+        )
+        for names in by_phone.values()
+        if len(names) > 1
+        for name in names
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """An action in words: what was, what will be, and why."""
+
+    session: str
+    action: str
+    before: str
+    after: str
+    reason: str
+
+
+def explain(
+    action: Action, wanted: Mapping[str, Wanted], observed: Mapping[str, Observed]
+) -> Correction:
+    """Say what an action of ``plan`` does, for the audit trail and for people."""
+    name = action.session
+    row, session = wanted.get(name), observed.get(name)
+    state = str(session.state) if session else "not in memory"
+    match action:
+        case Add():
+            after = "taken in and started" if row and row.up else "taken in"
+            reason = f"the row says {row.status if row else 'nothing'}, memory had no such session"
+        case Remove():
+            after, reason = "stopped and forgotten", "its row is gone or deleted"
+        case Start():
+            after, reason = "started", "the row wants it up, and it was stopped"
+        case Stop():
+            after, reason = "stopped", "it was up, and the row does not want it up"
+        case EndWorker(pid=pid):
+            state, after = f"worker {pid} runs", "ended"
+            reason = "this worker serves no session of this daemon"
+        case Renew():
+            after, reason = "restarted by plan", "its profile folder was removed while it runs"
+        case CorrectRow():
+            state = row.status if row else "no row"
+            after = session.status if session else "disconnected"
+            reason = "the row said something else than what is so"
+            if state == after:
+                reason = "the row had lost the phone number"
+        case _:
+            assert_never(action)
+    return Correction(
+        session=name, action=WORDS[type(action)], before=state, after=after, reason=reason
+    )
+
+
+WORDS: dict[type[Action], str] = {
+    Add: "add",
+    Remove: "remove",
+    Start: "start",
+    Stop: "stop",
+    EndWorker: "end worker",
+    Renew: "renew",
+    CorrectRow: "correct row",
+}
