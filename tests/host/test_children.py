@@ -16,10 +16,11 @@ import pytest
 
 from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
 from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess, read_records
-from waguard.wire.protocol import EXIT_BROWSER_UNUSABLE, WorkerRecord, WorkerSpec
+from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
 Start = Callable[[str], Awaitable[PidfdProcess]]
 

@@ -19,12 +19,12 @@ from loguru import logger
 
 from tests.host.processes import program, worker_spec
 from tests.waiting import DEADLINE, block_until, wait_until
+from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
 from waguard.host import procfs
 from waguard.host.children import PidfdProcess, read_records
 from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
 from waguard.wire.forking import LIMIT, Fork, Forked
-from waguard.wire.protocol import EXIT_BROWSER_UNUSABLE
 
 Run = Callable[..., Coroutine[Any, Any, PidfdProcess]]
 

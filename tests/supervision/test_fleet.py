@@ -9,11 +9,11 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.ports import BusEvent
 from waguard.supervision.session import Session
-from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD
 
 FOUR = ("a", "b", "c", "d")
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)

@@ -11,6 +11,7 @@ from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
 from waguard.core.admission import TRIAL, Cause, Reading
+from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
@@ -18,7 +19,6 @@ from waguard.errors import UnavailableError
 from waguard.host import profiles
 from waguard.supervision import session as session_module
 from waguard.supervision.session import Session
-from waguard.wire.protocol import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
 
 MISSING = Reading(executable="/x/chromium does not exist (install Chromium)")
 EMPTY = Reading(empty="paths.sessions (/s) has no profile in it: mount its disk")

@@ -6,12 +6,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.waiting import wait_until
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
 from waguard.supervision.session import Session
-from waguard.wire.protocol import EXIT_BROWSER_NOT_STARTED
 
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)
 FIRST = 330  # s: five minutes, and half of the jitter

@@ -11,6 +11,7 @@ import pytest
 
 from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
 from waguard.core.inbox import File, Kind
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.link import Link
@@ -25,9 +26,6 @@ from waguard.supervision import translate
 from waguard.supervision.intake import TOUCH_INTERVAL
 from waguard.supervision.session import Session, describe_exit
 from waguard.wire.protocol import (
-    EXIT_BROWSER_NOT_STARTED,
-    EXIT_PROFILE_HELD,
-    EXIT_PROFILE_LOCKED,
     Ack,
     BackfillGap,
     Edit,

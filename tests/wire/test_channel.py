@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import DEADLINE
+from waguard.core import exits
 from waguard.core.link import Link
-from waguard.wire import channel, protocol
+from waguard.wire import channel
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
@@ -387,8 +388,8 @@ def test_a_record_without_one_of_its_fields_is_none() -> None:
 def test_every_exit_code_is_explained_and_none_looks_like_a_crash_of_python() -> None:
     codes = {
         value
-        for name, value in vars(protocol).items()
+        for name, value in vars(exits).items()
         if name.startswith("EXIT_") and isinstance(value, int)
     }
-    assert codes | {0} == set(protocol.EXIT_MEANINGS)
+    assert codes | {0} == set(exits.EXIT_MEANINGS)
     assert not codes & {1, 2, 120, 126, 127, 128}

@@ -19,6 +19,13 @@ from loguru import logger
 from waguard.core import takeover
 from waguard.core.admission import Candidate, Cause, Wait
 from waguard.core.announcements import announce
+from waguard.core.exits import (
+    EXIT_BROWSER_KILLED,
+    EXIT_BROWSER_UNUSABLE,
+    EXIT_MEANINGS,
+    EXIT_PROFILE_HELD,
+    EXIT_PROFILE_LOCKED,
+)
 from waguard.core.incidents import incident_event
 from waguard.core.lifecycle import HAS_PROCESS, TRANSITIONS, WANTED_UP, Effect, Event, State, step
 from waguard.core.link import Link
@@ -61,19 +68,7 @@ from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import worker_spec
 from waguard.wire import protocol
-from waguard.wire.protocol import (
-    EXIT_BROWSER_KILLED,
-    EXIT_BROWSER_UNUSABLE,
-    EXIT_MEANINGS,
-    EXIT_PROFILE_HELD,
-    EXIT_PROFILE_LOCKED,
-    PROTOCOL,
-    Heartbeat,
-    Hello,
-    Report,
-    WorkerRecord,
-    WorkerSpec,
-)
+from waguard.wire.protocol import PROTOCOL, Heartbeat, Hello, Report, WorkerRecord, WorkerSpec
 
 STOP_GRACE: Final = 12.0  # s; Browser.close has 5, TERM and KILL of its group follow
 LAST_WORDS: Final = 1.0  # s; what a dead worker said last is still in the socket

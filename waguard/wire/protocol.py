@@ -493,34 +493,3 @@ class Reply(Struct, tag="reply", frozen=True, kw_only=True):
 
 
 FromWorker = Report | Heartbeat | Event | Reply
-
-
-# How a worker ended: its exit codes beside 0 (was told to).
-EXIT_BROWSER_NOT_STARTED: Final = 10
-EXIT_PROFILE_LOCKED: Final = 11
-EXIT_PAGE_NOT_READY: Final = 12
-EXIT_BROWSER_GONE: Final = 13
-EXIT_ORPHANED: Final = 14
-EXIT_BAD_SPEC: Final = 15
-EXIT_PROFILE_HELD: Final = 16
-EXIT_CREDENTIALS_LOST: Final = 17
-EXIT_STORAGE_CLOSED: Final = 18
-EXIT_EXPORTS_MISSING: Final = 19
-EXIT_BROWSER_UNUSABLE: Final = 20
-EXIT_BROWSER_KILLED: Final = 21
-
-EXIT_MEANINGS: Final = {
-    0: "stopped as told",
-    EXIT_BROWSER_NOT_STARTED: "Chromium did not start",
-    EXIT_PROFILE_LOCKED: "the profile is in use by another process",
-    EXIT_PAGE_NOT_READY: "WhatsApp's page did not become ready",
-    EXIT_BROWSER_GONE: "Chromium died",
-    EXIT_ORPHANED: "its daemon was gone for too long",
-    EXIT_BAD_SPEC: "it could not read its instructions",
-    EXIT_PROFILE_HELD: "the profile cannot be used for now",
-    EXIT_STORAGE_CLOSED: "Chromium gave up the page's storage",
-    EXIT_EXPORTS_MISSING: "wa-js does not find in WhatsApp's page what it needs",
-    EXIT_BROWSER_UNUSABLE: "Chromium cannot be executed, or starts on no profile",
-    EXIT_BROWSER_KILLED: "Chromium was killed, or its page crashed",
-    EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
-}

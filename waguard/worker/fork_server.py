@@ -20,9 +20,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from waguard.core.exits import EXIT_BAD_SPEC
 from waguard.host.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
-from waguard.wire.protocol import EXIT_BAD_SPEC, WorkerSpec
+from waguard.wire.protocol import WorkerSpec
 from waguard.worker.main import work
 
 

@@ -2,7 +2,7 @@
 
 It starts Chromium, keeps WhatsApp's page ready, tells the daemon what it sees and does what the
 daemon asks. It repairs nothing by itself: when Chromium or the page is lost it says so, closes
-what is left and exits with a code that tells why (``wire.protocol.EXIT_MEANINGS``).
+what is left and exits with a code that tells why (``core.exits.EXIT_MEANINGS``).
 """
 
 import asyncio
@@ -20,17 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 from loguru import logger
 
-from waguard.core.identity import People
-from waguard.core.link import Link
-from waguard.core.page_load import pause
-from waguard.core.probe import Hearing, listen, should_end_script
-from waguard.core.profile import CredentialsLost
-from waguard.errors import WaguardError
-from waguard.host import logs, procfs
-from waguard.host.patience import patience
-from waguard.host.pressure import cpu_is_crowded
-from waguard.host.profile_lock import ProfileInUseError, ProfileLock
-from waguard.wire.protocol import (
+from waguard.core.exits import (
     EXIT_BAD_SPEC,
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_KILLED,
@@ -44,6 +34,18 @@ from waguard.wire.protocol import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     EXIT_STORAGE_CLOSED,
+)
+from waguard.core.identity import People
+from waguard.core.link import Link
+from waguard.core.page_load import pause
+from waguard.core.probe import Hearing, listen, should_end_script
+from waguard.core.profile import CredentialsLost
+from waguard.errors import WaguardError
+from waguard.host import logs, procfs
+from waguard.host.patience import patience
+from waguard.host.pressure import cpu_is_crowded
+from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.wire.protocol import (
     PROTOCOL,
     Acks,
     Acquainted,
