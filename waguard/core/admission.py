@@ -95,6 +95,10 @@ class Cause(StrEnum):
     FLEET = auto()
     EXECUTABLE = auto()
     SESSIONS_FOLDER = auto()
+    TURN = auto()
+    """Of the sessions that spent their restarts one is tried at a time."""
+    WHATSAPP = auto()
+    """WhatsApp serves no page: one session asks for all."""
 
 
 @dataclass(frozen=True, slots=True)

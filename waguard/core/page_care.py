@@ -7,10 +7,10 @@ owner has.
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.blame import Blame
 from waguard.core.link import Link
 from waguard.core.recycle import IDLE
 
@@ -75,24 +75,17 @@ ADVICE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One of them, of one session. ``since`` and ``until`` are unix time; ``expires_in`` in seconds,
-    where it ends by itself."""
-
-    kind: Kind
-    message: str
-    since: float
-    expires_in: float | None = None
-    until: float | None = None
-
-    @property
-    def remedy(self) -> str:
-        """What a person can do."""
-        return ADVICE[self.kind]
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}"
+BLAMES: Final = {
+    Kind.PASSKEY_REQUIRED: Blame.OPERATOR,
+    Kind.UPDATE_PERSISTS: Blame.WHATSAPP,
+    Kind.LINK_STUCK: Blame.WHATSAPP,
+    Kind.ACKS_IN_VAIN: Blame.WHATSAPP,
+    Kind.MEMORY_IN_VAIN: Blame.HOST,
+    Kind.ACTION_REQUIRED: Blame.OPERATOR,
+    Kind.WHATSAPP_REFUSES: Blame.WHATSAPP,
+    Kind.UNDECRYPTABLE: Blame.WHATSAPP,
+    Kind.FIRST_CONTACTS_PAUSED: Blame.WHATSAPP,
+}
 
 
 def passkey_words(until: float) -> str:

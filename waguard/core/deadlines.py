@@ -1,0 +1,158 @@
+"""All that happens because time has passed. One list says when and what, so a timer that fires always
+has something to do, and the shell needs no timer but the earliest. Monotonic seconds. Pure."""
+
+from enum import StrEnum, auto
+from typing import Final
+
+from waguard.core.link import Link
+from waguard.core.page_care import (
+    COVERED_LIMIT,
+    PASSKEY_GRACE,
+    STUCK,
+    UNSURE_LIMIT,
+    UPDATE_APART,
+    Kind,
+    Step,
+)
+from waguard.core.replace import replace
+from waguard.core.state import Intent, SessionState, Slot, Stage, Worker
+from waguard.core.takeover import RETRY
+
+NEVER: Final = float("inf")
+LINK_STABLE: Final = (
+    300.0  # s connected, after which what was tried against a stuck link is forgotten
+)
+
+
+class Due(StrEnum):
+    """What a passed deadline means. In this order where several are due."""
+
+    KILL = auto()
+    START_OVERDUE = auto()
+    UNRESPONSIVE = auto()
+    WORKER_SILENT = auto()
+    PAGE_SILENT = auto()
+    LINK_OVERDUE = auto()
+    LINK_UNKNOWN = auto()
+    NO_NEW_CODE = auto()
+    CONFLICT = auto()
+    LINK_STUCK = auto()
+    UPDATE = auto()
+    UPDATE_OVER = auto()
+    PASSKEY_OVER = auto()
+    COVERED = auto()
+    LINK_STABLE = auto()
+    STABLE = auto()
+    START = auto()
+
+
+def deadlines(state: SessionState) -> list[tuple[float, Due]]:
+    """Everything that is still to come, in no order."""
+    worker, rules = state.worker, state.rules
+    if worker is None:
+        waits = state.intent is Intent.UP and state.slot is Slot.FREE
+        return [(state.not_before, Due.START)] if waits else []
+    match worker.stage:
+        case Stage.SPAWNING:
+            return []  # the shell owes an answer: Spawned or SpawnFailed
+        case Stage.ENDING:
+            return [(worker.since + rules.stop_grace, Due.KILL)]
+        case Stage.READY:
+            return _of_page(state, worker)
+        case Stage.ADOPTING | Stage.STARTING:
+            found = list[tuple[float, Due]]()
+            if worker.stage is Stage.ADOPTING and not worker.overdue:
+                found.append((worker.since + rules.adopt, Due.LINK_OVERDUE))
+            if not state.fleet.network_down and not worker.outdated:
+                found.append((worker.since + rules.limits.start, Due.START_OVERDUE))
+            return found
+
+
+def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    limits, link, since = state.rules.limits, worker.link, worker.link_since
+    if worker.outdated:
+        return []
+    page = limits.hopeless_page if worker.hopeless else limits.page
+    found = [
+        (worker.heard_at + limits.worker, Due.WORKER_SILENT),
+        (worker.page_at + page, Due.PAGE_SILENT),
+    ]
+    if worker.silence is None:
+        heard = min(worker.heard_at, worker.page_at)
+        found.append((heard + limits.notice, Due.UNRESPONSIVE))
+    if link is Link.UNKNOWN:
+        found.append((since + limits.link, Due.LINK_UNKNOWN))
+        if not worker.overdue:
+            found.append((since + _row_keeps_its_word(state, worker), Due.LINK_OVERDUE))
+    elif link is Link.QR_PENDING:
+        found.append((worker.code_at + limits.code, Due.NO_NEW_CODE))
+    elif link is Link.CONFLICT and state.takeovers:
+        found.append((state.takeovers[-1] + RETRY, Due.CONFLICT))
+    elif link is Link.CONNECTED:
+        found += _of_connected(state, worker)
+    if link in STUCK and (at := _stuck_at(state, worker)) is not None:
+        found.append((at, Due.LINK_STUCK))
+    if worker.passkey_until is not None and state.care.passkey_reloaded != worker.passkey_until:
+        found.append((worker.passkey_ends + PASSKEY_GRACE, Due.PASSKEY_OVER))
+    return found
+
+
+def _row_keeps_its_word(state: SessionState, worker: Worker) -> float:
+    return state.rules.adopt if worker.adopted else state.rules.link_unknown
+
+
+def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    care, found = state.care, list[tuple[float, Due]]()
+    if state.counted or state.retries.tries or state.spared:
+        found.append((worker.link_since + state.rules.stable_after, Due.STABLE))
+    if care.tried:
+        found.append((worker.link_since + LINK_STABLE, Due.LINK_STABLE))
+    if worker.update_since is not None and Kind.UPDATE_PERSISTS not in care.found:
+        last = max(care.reloads, default=float("-inf"))
+        found.append((max(worker.update_since, last + UPDATE_APART, care.idle_at), Due.UPDATE))
+    if worker.update_since is None and Kind.UPDATE_PERSISTS in care.found:
+        found.append((max(care.reloads, default=0.0) + UPDATE_APART, Due.UPDATE_OVER))
+    if worker.covered_since is not None and Kind.ACTION_REQUIRED not in care.found:
+        found.append((worker.covered_since + COVERED_LIMIT, Due.COVERED))
+    return found
+
+
+def _stuck_at(state: SessionState, worker: Worker) -> float | None:
+    """When something is done about a link that does not move; None: nothing, ever."""
+    care, fleet = state.care, state.fleet
+    if worker.refused or Kind.LINK_STUCK in care.found:
+        return None
+    limit, _ = STUCK[worker.link]
+    if fleet.network_unsure:
+        since = max(worker.link_since, care.stepped_at)
+        return None if Step.RELOAD in care.tried else since + max(UNSURE_LIMIT, limit)
+    if fleet.network_down:
+        return None
+    return max(worker.link_since, fleet.network_since, care.stepped_at) + limit
+
+
+def next_deadline(state: SessionState) -> float:
+    """When ``TimerDue`` is next to be posted; ``NEVER`` where nothing is waited for."""
+    return min(deadlines(state), default=(NEVER, None))[0]
+
+
+def due(state: SessionState, now: float) -> list[Due]:
+    """What has passed, the gravest first."""
+    order = list(Due)
+    passed = {it for at, it in deadlines(state) if at <= now}
+    return sorted(passed, key=order.index)
+
+
+def forgive(state: SessionState, seconds: float, now: float) -> SessionState:
+    """The daemon stood still for so long and heard nobody: no silence has grown meanwhile."""
+    if (worker := state.worker) is None:
+        return state
+    moved = replace(
+        worker,
+        since=min(now, worker.since + seconds),
+        heard_at=min(now, worker.heard_at + seconds),
+        page_at=min(now, worker.page_at + seconds),
+        link_since=min(now, worker.link_since + seconds),
+        code_at=min(now, worker.code_at + seconds),
+    )
+    return replace(state, worker=moved)

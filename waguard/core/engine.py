@@ -1,0 +1,76 @@
+"""All sessions and the fleet, and the one queue between them. Pure: the shell performs what comes out,
+the simulator does the same in virtual time.
+
+It runs to completion: a fact and all that follows from it inside are taken before ``post`` returns, so
+nobody ever sees half a decision.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from waguard.core import fleet as fleets
+from waguard.core.effects import Effect, ToFleet
+from waguard.core.facts import Fact, Moment
+from waguard.core.fleet import ALL
+from waguard.core.fleet_facts import FleetEffect, FleetFact, Forgotten
+from waguard.core.fleet_state import FleetState
+from waguard.core.replace import replace
+from waguard.core.session import advance
+from waguard.core.state import SessionState
+
+
+class Outcome(NamedTuple):
+    """What is left to be performed, in order."""
+
+    effects: list[tuple[str, Effect]]
+    of_fleet: list[FleetEffect]
+
+
+class Engine:
+    """Holds the newest values. A state may be read by anybody, at any time: it never changes."""
+
+    def __init__(self, fleet: FleetState) -> None:
+        self.fleet = fleet
+        self.sessions: dict[str, SessionState] = {}
+        self.touched: set[str] = set()
+        """Whose state changed in the last ``post``: their ``next_deadline`` may have moved."""
+        self.steps = 0
+        """Facts that were taken."""
+        self._queue: deque[tuple[str, Fact | FleetFact]] = deque()
+
+    def add(self, state: SessionState) -> None:
+        """From now on it is one of the fleet."""
+        self.sessions[state.session] = replace(state, fleet=self.fleet.view)
+
+    def forget(self, session: str, now: Moment) -> Outcome:
+        """It is no more."""
+        self.sessions.pop(session, None)
+        return self.post(session, Forgotten(), now)
+
+    def post(self, session: str, fact: Fact | FleetFact, now: Moment) -> Outcome:
+        """Take ``fact`` and all that follows from it."""
+        self._queue.append((session, fact))
+        self.touched.clear()
+        outcome = Outcome([], [])
+        while self._queue:
+            self._step(*self._queue.popleft(), now, outcome)
+        return outcome
+
+    def _step(self, name: str, fact: Fact | FleetFact, now: Moment, outcome: Outcome) -> None:
+        self.steps += 1
+        if isinstance(fact, FleetFact):
+            self.fleet, posted, effects = fleets.advance(self.fleet, name, fact, now)
+            outcome.of_fleet.extend(effects)
+            for to, news in posted:
+                self._queue.extend((one, news) for one in (self.sessions if to == ALL else (to,)))
+            return
+        if (state := self.sessions.get(name)) is None:
+            return  # it was forgotten meanwhile
+        after, done = advance(state, fact, now)
+        if after is not state:
+            self.sessions[name] = after
+            self.touched.add(name)
+        for effect in done:
+            outcome.effects.append((name, effect))
+            if isinstance(effect, ToFleet):
+                self._queue.append((name, effect))

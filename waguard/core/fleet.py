@@ -1,0 +1,240 @@
+"""What concerns all sessions: start slots, the breaker and its canary, the network, acks, memory. Pure.
+
+Starts wait in one place, here: the breaker and what the host lacks are reasons not to grant a slot, and
+a canary is a session that is granted one all the same. What is inferred about all changes who is blamed
+and who goes first; it never stops a session's own clock.
+"""
+
+from typing import Final, NamedTuple
+
+from waguard.core import breaker as breakers
+from waguard.core.admission import Broken
+from waguard.core.blame import Blame
+from waguard.core.effects import (
+    BrowserStarted,
+    Recycled,
+    RefusalChanged,
+    ReleaseSlot,
+    RequestSlot,
+    StandingChanged,
+    WorkerFailed,
+)
+from waguard.core.facts import FleetChanged, Moment
+from waguard.core.fleet_acks import replace_for_acks
+from waguard.core.fleet_facts import (
+    AcksSeen,
+    BreakerChanged,
+    CanaryStarted,
+    Closing,
+    FleetDue,
+    FleetEffect,
+    FleetFact,
+    FleetOutage,
+    FleetRulesChanged,
+    Forgotten,
+    HostRead,
+    Measured,
+)
+from waguard.core.fleet_memory import on_measured
+from waguard.core.fleet_state import (
+    NEVER,
+    FleetState,
+    Member,
+    Post,
+    Report,
+    Request,
+    ToSession,
+    connected,
+    offline_for,
+    tried_and_wanted,
+)
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.network import Reading, is_away, outage
+from waguard.core.replace import replace
+from waguard.core.slots import HOST_KINDS, LOOK_AGAIN, admit_next, report_host
+from waguard.core.state import FleetView
+
+ALL: Final = "*"
+"""Every session."""
+
+
+class FleetStep(NamedTuple):
+    """The fleet afterwards, what sessions hear (``ALL``: each of them), and what the shell does."""
+
+    fleet: FleetState
+    posted: tuple[tuple[str, ToSession], ...] = ()
+    effects: tuple[FleetEffect, ...] = ()
+
+
+def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> FleetStep:
+    """Take one fact, of ``session`` where it is one's. Never raises."""
+    posted: list[tuple[str, ToSession]] = []
+    effects: list[FleetEffect] = []
+    post, report = posted.append, effects.append
+    after = _handle(fleet, session, fact, now, post)
+    after = _judge_network(after, now, report)
+    if not after.closed:
+        after = admit_next(after, now, post)
+        after = replace_for_acks(after, now, post, report)
+    if isinstance(fact, HostRead):
+        after = report_host(after, now, report)
+    _report_breaker(fleet, after, report)
+    after = _view(after, post)
+    return FleetStep(replace(after, look_at=_next_look(after, now)), tuple(posted), tuple(effects))
+
+
+def _handle(  # noqa: C901, PLR0912 - a table of facts
+    fleet: FleetState,
+    session: str,
+    fact: FleetFact,
+    now: Moment,
+    post: Post,
+) -> FleetState:
+    match fact:
+        case RequestSlot():
+            before = fleet.waiting.get(session)
+            request = Request(fact, before.at if before else now.at)
+            return replace(fleet, waiting={**fleet.waiting, session: request})
+        case ReleaseSlot():
+            return _release(fleet, session)
+        case StandingChanged(state=state, link=link):
+            return _on_standing(fleet, session, state, link, now)
+        case WorkerFailed(failure):
+            if failure.reason == "browser_unusable":
+                trial = fleet.broken.trial if fleet.broken else None
+                return replace(fleet, broken=Broken(str(failure), now.at, trial))
+            if failure.blame is not Blame.SESSION:
+                return fleet
+            alike = breakers.Failure(session, failure.cause, now.at)
+            wanted = {session, *tried_and_wanted(fleet)}
+            opened = breakers.failed(fleet.rules.breaker, fleet.breaker, alike, wanted=wanted)
+            return replace(fleet, breaker=opened)
+        case BrowserStarted():
+            tried = fleet.broken is not None and fleet.broken.trial == session
+            return replace(fleet, broken=None) if tried and session in fleet.starting else fleet
+        case Recycled():
+            kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
+            recycled = {**fleet.recycled_at, session: now.at}
+            return replace(fleet, recycled_at=recycled, memory_in_vain=kept)
+        case HostRead():
+            return replace(fleet, host=fact, host_at=now.at)
+        case AcksSeen():
+            rest = {name: seen for name, seen in fleet.acks.items() if name != session}
+            said = fact != AcksSeen()
+            return replace(fleet, acks={**rest, session: fact} if said else rest)
+        case Measured():
+            return on_measured(fleet, session, fact, now, post)
+        case Forgotten():
+            return _forget(_release(fleet, session), session)
+        case Closing():
+            return replace(fleet, closed=True, waiting={})
+        case FleetRulesChanged(rules):
+            return replace(fleet, rules=rules)
+        case FleetDue() | RefusalChanged():
+            return fleet
+
+
+def _release(fleet: FleetState, session: str) -> FleetState:
+    return replace(
+        fleet,
+        waiting={name: it for name, it in fleet.waiting.items() if name != session},
+        starting=fleet.starting - {session},
+    )
+
+
+def _forget(fleet: FleetState, session: str) -> FleetState:
+    return replace(
+        fleet,
+        members={name: it for name, it in fleet.members.items() if name != session},
+        acks={name: it for name, it in fleet.acks.items() if name != session},
+        recycled_at={name: it for name, it in fleet.recycled_at.items() if name != session},
+        memory_in_vain={name: it for name, it in fleet.memory_in_vain.items() if name != session},
+        slow=None if fleet.slow == session else fleet.slow,
+        recycling=None if fleet.recycling == session else fleet.recycling,
+    )
+
+
+def _on_standing(
+    fleet: FleetState, session: str, state: State, link: Link, now: Moment
+) -> FleetState:
+    before = fleet.members.get(session)
+    same = before is not None and before.link is link
+    since = before.link_since if before and same else now.at
+    members = {**fleet.members, session: Member(state, link, since)}
+    fleet = replace(fleet, members=members)
+    if link is not Link.CONNECTED and session in fleet.acks:
+        acks = {name: seen for name, seen in fleet.acks.items() if name != session}
+        fleet = replace(fleet, acks=acks)
+    if link is not Link.UNKNOWN:
+        fleet = replace(fleet, breaker=breakers.came_up(fleet.breaker, session))
+    on_its_way = state in {State.STARTING, State.RUNNING, State.RECYCLING} and link is Link.UNKNOWN
+    if fleet.slow == session and not on_its_way:
+        fleet = replace(fleet, slow=None)
+    if fleet.recycling == session and state is State.RUNNING and link is not Link.UNKNOWN:
+        fleet = replace(fleet, recycling=None)
+    return fleet
+
+
+def _judge_network(fleet: FleetState, now: Moment, report: Report) -> FleetState:
+    before, offline = fleet.network_down, offline_for(fleet, now.at)
+    if before is None and not offline:
+        return fleet
+    reading = fleet.host.network if fleet.rules.judge_network else Reading()
+    why = outage(
+        before,
+        reading,
+        offline=offline,
+        connected=len(connected(fleet)),
+        threshold=fleet.rules.threshold,
+    )
+    came = before is not None and why is None
+    if (before is None) is not (why is None):
+        report(FleetOutage("network_down", why, {"offline": len(offline)}))
+    return replace(
+        fleet,
+        network_down=why,
+        network_unsure=why is not None and not is_away(reading),
+        network_at=now.at if came else fleet.network_at,
+    )
+
+
+def _report_breaker(before: FleetState, after: FleetState, report: Report) -> None:
+    was, now = before.breaker.opening, after.breaker.opening
+    if was is None and now is not None:
+        report(BreakerChanged(opened=True, cause=now.cause, sessions=tuple(sorted(now.sessions))))
+    elif was is not None and now is None:
+        report(BreakerChanged(opened=False, cause=was.cause, sessions=tuple(sorted(was.sessions))))
+    elif was and now and now.canary and now.tried_at != was.tried_at:
+        report(CanaryStarted(now.canary))
+
+
+def _view(fleet: FleetState, post: Post) -> FleetState:
+    opening = fleet.breaker.opening
+    view = FleetView(
+        network_down=fleet.network_down,
+        network_unsure=fleet.network_unsure,
+        network_since=fleet.network_at,
+        breaker=breakers.words(fleet.rules.breaker, opening) if opening else None,
+    )
+    if view == fleet.view:
+        return fleet
+    post((ALL, FleetChanged(view)))
+    return replace(fleet, view=view)
+
+
+def _next_look(fleet: FleetState, now: Moment) -> float:
+    """The host is read only while somebody waits for what it says."""
+    if fleet.closed:
+        return NEVER
+    full = len(fleet.starting) >= fleet.rules.limits.places
+    busy = (
+        (fleet.waiting and not full)
+        or fleet.breaker.opening
+        or fleet.broken
+        or fleet.network_down
+        or any(seen.curable for seen in fleet.acks.values())
+        or any(kind in fleet.outages for kind in HOST_KINDS)
+        or (offline_for(fleet, now.at) and not connected(fleet))
+    )
+    return max(now.at, fleet.host_at + LOOK_AGAIN) if busy else NEVER

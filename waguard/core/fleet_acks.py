@@ -1,0 +1,52 @@
+"""Sessions that are connected and get no ack: whose doing it is, and which worker is replaced. Pure."""
+
+from waguard.core.ack_watch import FAR, is_everywhere, pause, should_replace
+from waguard.core.facts import Moment, RestartRequested
+from waguard.core.fleet_state import FleetState, Post, Report, connected, report_outage
+from waguard.core.replace import replace
+
+
+def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
+    """One worker at a time: if acks come then, it was the session."""
+    if not fleet.acks and "acks_missing_everywhere" not in fleet.outages:
+        return fleet
+    everywhere = _everywhere(fleet, now)
+    fleet = report_outage(fleet, "acks_missing_everywhere", everywhere, report)
+    if fleet.network_down:
+        return fleet
+    limit = fleet.rules.ack_limit
+    if fleet.replaced:
+        name, at = fleet.replaced
+        seen = fleet.acks.get(name)
+        on_trial = seen is not None and seen.on_trial
+        if now.at - at < pause(limit=limit, on_trial=on_trial, everywhere=everywhere is not None):
+            return fleet
+    ill = [(seen.curable, name, seen.busy) for name, seen in fleet.acks.items() if seen.curable]
+    for late, name, busy in sorted(ill, key=lambda it: (-it[0].longest, it[1])):
+        at_last = fleet.recycled_at.get(name)
+        recycled = None if at_last is None else now.at - at_last
+        if should_replace(late, limit=limit, busy=busy, recycled=recycled):
+            post((name, RestartRequested(why=str(late))))
+            return replace(fleet, replaced=(name, now.at))
+    return fleet
+
+
+def _everywhere(fleet: FleetState, now: Moment) -> str | None:
+    """Why no single session is to blame; None: it is no more than some."""
+    known = [fleet.acks[name] for name in connected(fleet) if name in fleet.acks]
+    if not any(seen.late for seen in known):
+        return None
+    ill = [seen for seen in known if seen.late or seen.overdue]
+    recent = FAR * fleet.rules.ack_limit
+    well = sum(
+        seen.acked_at is not None and now.at - seen.acked_at <= recent
+        for seen in known
+        if seen not in ill
+    )
+    in_vain = sum(seen.in_vain for seen in ill)
+    if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):
+        return None
+    return (
+        f"{len(ill)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
+        "replacing a worker did not help"
+    )

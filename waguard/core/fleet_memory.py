@@ -1,0 +1,51 @@
+"""Sessions that grew too big: one is replaced at a time, when that disturbs nobody. Pure."""
+
+from waguard.core.facts import Moment, Noticed, RestartRequested
+from waguard.core.fleet_facts import Measured
+from waguard.core.fleet_state import FleetState, Post
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.recycle import Size, judge
+from waguard.core.replace import replace
+
+
+def on_measured(
+    fleet: FleetState, session: str, seen: Measured, now: Moment, post: Post
+) -> FleetState:
+    """Judge one session's memory."""
+    member = fleet.members.get(session)
+    if fleet.closed or member is None or member.state is not State.RUNNING:
+        return fleet
+    limit, at = fleet.rules.memory_limit, fleet.recycled_at.get(session)
+    size = judge(
+        limit=limit,
+        memory=seen.memory,
+        idle=seen.idle,
+        recycled=None if at is None else now.at - at,
+        in_vain=fleet.memory_in_vain.get(session),
+    )
+    if size is Size.BIG_AGAIN:
+        fleet = _in_vain(fleet, session, seen.memory, post)
+    elif size is Size.FITS:
+        post((session, Noticed(kind=Kind.MEMORY_IN_VAIN, message=None)))
+        kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
+        fleet = replace(fleet, memory_in_vain=kept)
+    if member.link is Link.PASSKEY_REQUIRED:
+        return fleet  # a replacement would end that
+    calm = fleet.recycling is None and fleet.breaker.opening is None and not fleet.network_down
+    if size is Size.FAR_TOO_BIG or (size is Size.TOO_BIG and calm):
+        why = f"it used {seen.memory >> 20} MB, worker.memory_limit is {limit >> 20} MB"
+        post((session, RestartRequested(why=why)))
+        return replace(fleet, recycling=session)
+    return fleet
+
+
+def _in_vain(fleet: FleetState, session: str, memory: int, post: Post) -> FleetState:
+    if session in fleet.memory_in_vain:
+        return fleet
+    why = f"recycling does not help: it uses {memory >> 20} MB again, a moment after that"
+    limit = fleet.rules.memory_limit >> 20
+    message = f"{why}; worker.memory_limit is {limit} MB"
+    post((session, Noticed(kind=Kind.MEMORY_IN_VAIN, message=message)))
+    return replace(fleet, memory_in_vain={**fleet.memory_in_vain, session: memory})

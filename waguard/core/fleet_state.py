@@ -1,0 +1,130 @@
+"""What concerns all sessions, as a value. Maps are replaced, never changed. Monotonic seconds."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from waguard.core.admission import Broken, Cause
+from waguard.core.breaker import Breaker
+from waguard.core.effects import RequestSlot
+from waguard.core.facts import FleetChanged, HeldBack, Noticed, RestartRequested, SlotGranted
+from waguard.core.fleet_facts import AcksSeen, FleetEffect, FleetOutage, FleetRules, HostRead
+from waguard.core.lifecycle import WANTED_UP, State
+from waguard.core.link import Link
+from waguard.core.replace import replace
+from waguard.core.state import FleetView
+
+NEVER = float("inf")
+
+
+class Member(Struct, frozen=True):
+    """A session, as the fleet sees it."""
+
+    state: State
+    link: Link
+    link_since: float
+
+
+class Request(Struct, frozen=True):
+    """Who waits for a slot."""
+
+    asked_for: RequestSlot
+    at: float
+    told: Cause | None = None
+    """Why it waits, as it was told last."""
+
+
+class FleetState(Struct, frozen=True, kw_only=True):
+    """Everything that a decision about all sessions may read."""
+
+    rules: FleetRules = field(default_factory=FleetRules)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    waiting: Mapping[str, Request] = field(default_factory=dict)
+    starting: frozenset[str] = frozenset()
+    """They hold a slot."""
+    slow: str | None = None
+    """The one session that is tried although it spent its restarts."""
+    breaker: Breaker = field(default_factory=Breaker)
+    broken: Broken | None = None
+    """A Chromium that starts for nobody."""
+    host: HostRead = field(default_factory=HostRead)
+    host_at: float = float("-inf")
+    """When it was read."""
+    network_down: str | None = None
+    network_unsure: bool = False
+    """It is away by what the sessions say, and the host does not say so."""
+    network_at: float = 0.0
+    """When the network came."""
+    acks: Mapping[str, AcksSeen] = field(default_factory=dict)
+    """Of connected sessions that have something to say."""
+    replaced: tuple[str, float] | None = None
+    """Who was replaced last for missing acks, and when."""
+    recycled_at: Mapping[str, float] = field(default_factory=dict)
+    recycling: str | None = None
+    """Who is being replaced for its memory: one at a time."""
+    memory_in_vain: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that a session used again a moment after a replacement."""
+    outages: Mapping[str, str] = field(default_factory=dict)
+    """What goes on, as it was reported."""
+    view: FleetView = field(default_factory=FleetView)
+    closed: bool = False
+    look_at: float = NEVER
+    """When the host is to be read, and ``HostRead`` to be posted."""
+
+
+def offline_for(fleet: FleetState, now: float) -> list[float]:
+    """Seconds since each running session that is so lost WhatsApp."""
+    return [
+        now - member.link_since
+        for member in fleet.members.values()
+        if member.state is State.RUNNING and member.link is Link.OFFLINE
+    ]
+
+
+def connected(fleet: FleetState) -> list[str]:
+    """Who is."""
+    return [
+        name
+        for name, member in fleet.members.items()
+        if member.state is State.RUNNING and member.link is Link.CONNECTED
+    ]
+
+
+def tried_and_wanted(fleet: FleetState) -> list[str]:
+    """Sessions that should be up, and are not held up."""
+    return [
+        name
+        for name, member in fleet.members.items()
+        if member.state in WANTED_UP and name not in fleet.waiting
+    ]
+
+
+def under_way(fleet: FleetState) -> list[str]:
+    """On their way up, or on their way down: how that ends is not known yet."""
+    return [
+        name
+        for name, member in fleet.members.items()
+        if name not in fleet.waiting and _is_under_way(member)
+    ]
+
+
+def _is_under_way(member: Member) -> bool:
+    if member.state is State.RUNNING:
+        return member.link is Link.UNKNOWN
+    return member.state in {State.STARTING, State.RECYCLING}
+
+
+ToSession = SlotGranted | HeldBack | FleetChanged | RestartRequested | Noticed
+Post = Callable[[tuple[str, ToSession]], None]
+Report = Callable[[FleetEffect], None]
+
+
+def report_outage(fleet: FleetState, kind: str, why: str | None, report: Report) -> FleetState:
+    """Only its beginning and its end are news."""
+    before = fleet.outages.get(kind)
+    if why == before:
+        return fleet
+    rest = {name: it for name, it in fleet.outages.items() if name != kind}
+    if (why is None) is not (before is None):
+        report(FleetOutage(kind, why))
+    return replace(fleet, outages=rest if why is None else {**rest, kind: why})

@@ -1,0 +1,7 @@
+"""Where decisions put their effects."""
+
+from collections.abc import Callable
+
+from waguard.core.effects import Effect
+
+Out = Callable[[Effect], None]

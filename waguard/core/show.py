@@ -1,0 +1,82 @@
+"""What changed, as the row, the trail and the world are told of it. Pure."""
+
+from waguard.core.announcements import announce
+from waguard.core.effects import Publish, Record, SilenceChanged, StandingChanged, WriteStatus
+from waguard.core.facts import RowRead
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.out import Out
+from waguard.core.replace import replace
+from waguard.core.state import SessionState
+from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
+from waguard.core.views import derive_status, is_adopting, lifecycle, link
+
+
+def show(before: SessionState, after: SessionState, because: str, out: Out) -> SessionState:
+    """Levels that changed, as effects."""
+    was, now = lifecycle(before), lifecycle(after)
+    was_linked, linked = link(before), link(after)
+    adopting = is_adopting(before) or is_adopting(after)
+    if was is not now and not adopting:
+        out(Publish("lifecycle", {"from": was, "to": now, "because": because}))
+    if was_linked is not linked:
+        known = adopting and (before.status.status, linked) == (Status.CONNECTED, Link.CONNECTED)
+        if not known:
+            out(Publish("link", {"from": was_linked, "to": linked}))
+    if was is not now or was_linked is not linked:
+        out(StandingChanged(now, linked))
+    _show_silence(before, after, out)
+    status = derive_status(after)
+    told = (
+        before.status if after.begun else after.status
+    )  # a row that was corrected is said elsewhere
+    if status == told:
+        if after.phone != before.phone and linked is Link.CONNECTED:
+            out(WriteStatus(status, after.phone))
+        return after
+    out(WriteStatus(status, after.phone))
+    if (status.status, status.reason) != (told.status, told.reason):
+        out(
+            Record(
+                "status", before=str(told.status), after=str(status.status), reason=status.details
+            )
+        )
+    for event, data in announce(told, status, phone=after.phone):
+        out(Publish(event, data))
+    return replace(after, status=status)
+
+
+def _show_silence(before: SessionState, after: SessionState, out: Out) -> None:
+    was = before.worker.silence if before.worker else None
+    worker = after.worker
+    now = worker.silence if worker else None
+    if was != now:
+        out(SilenceChanged(now, worker.evidence if worker else None))
+
+
+def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
+    """Write the row again: somebody else changed it, or it promises what is not so."""
+    if fact.number_only:  # to the world nothing has happened
+        status = str(state.status.status)
+        why = "its phone number was missing"
+        out(Record("row_corrected", before=status, after=status, reason=why))
+        out(WriteStatus(state.status, state.phone))
+        return state
+    if lifecycle(state) is State.STOPPED and state.status.status in LIVE_STATUSES:
+        none = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+        state = replace(state, status=none)
+    told = state.status
+    out(
+        Record(
+            "row_corrected",
+            before=fact.said,
+            after=str(told.status),
+            reason=told.details or "the row said something else than what is so",
+            evidence={"lifecycle": str(lifecycle(state)), "link": str(link(state))},
+        )
+    )
+    if told.status is Status.CONNECTED:
+        for event, data in announce(None, told, phone=state.phone):
+            out(Publish(event, data))
+    out(WriteStatus(told, state.phone))
+    return state

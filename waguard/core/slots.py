@@ -1,0 +1,128 @@
+"""Start slots: who may start now, and why each of the others waits. Pure.
+
+What a single session lacks or has is ``admission``'s; here it meets the fleet: the breaker with its
+canary, a Chromium that starts for nobody, and the one session that is tried although it spent its
+restarts.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from waguard.core import breaker as breakers
+from waguard.core.admission import TRIAL, Broken, Candidate, Cause, Wait, admit, sessions_folder
+from waguard.core.facts import HeldBack, Moment, SlotGranted
+from waguard.core.fleet_state import FleetState, Post, Report, report_outage, under_way
+from waguard.core.replace import replace
+
+LOOK_AGAIN: Final = 1.0  # s between two readings of the host
+HOST_KINDS: Final = ("browser_missing", "sessions_folder_missing")
+
+
+def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
+    """Grant what can be granted, and say to the others why they wait."""
+    if not fleet.waiting:
+        return _try_canary(fleet, [], now)
+    full = len(fleet.starting) >= fleet.rules.limits.places
+    if full and all(request.told is Cause.PLACE for request in fleet.waiting.values()):
+        return fleet  # a slot that is released is looked at then
+    if not full and now.at - fleet.host_at >= LOOK_AGAIN:
+        return fleet  # the host is read first, at once
+    candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
+    held = [it for it in candidates.values() if not it.asked]
+    fleet = _try_canary(fleet, held, now)
+    opening = fleet.breaker.opening
+    why = breakers.words(fleet.rules.breaker, opening) if opening else None
+    if opening and opening.canary in candidates and opening.tried_at == now.at:
+        candidates[opening.canary] = _as_asked(candidates[opening.canary])
+    slow = _slow_waits(fleet)
+    decision = admit(
+        fleet.rules.limits,
+        fleet.host.left,
+        [it for name, it in candidates.items() if name not in slow],
+        starting=len(fleet.starting),
+        fleet=why,
+        paired=fleet.host.paired,
+        trial=fleet.broken.at(now.at) if fleet.broken else None,
+    )
+    return _grant(fleet, decision.admitted, decision.waiting | slow, now, post)
+
+
+def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
+    it = fleet.waiting[name].asked_for
+    return Candidate(
+        session=name,
+        priority=it.priority,
+        active=it.active,
+        asked=it.asked,
+        ended=None if it.ended_at is None else now.at - it.ended_at,
+    )
+
+
+def _as_asked(it: Candidate) -> Candidate:
+    """A canary starts as if a person had asked for it."""
+    return Candidate(
+        session=it.session, priority=it.priority, active=it.active, asked=True, ended=it.ended
+    )
+
+
+def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetState:
+    if fleet.breaker.opening is None:
+        return fleet
+    busy = under_way(fleet)
+    tried = breakers.tried(fleet.rules.breaker, fleet.breaker, held, under_way=busy, now=now.at)
+    return fleet if tried is fleet.breaker else replace(fleet, breaker=tried)
+
+
+def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
+    """Of those that spent their restarts, all but the one whose turn it is."""
+    slow = {
+        name: it
+        for name, it in fleet.waiting.items()
+        if it.asked_for.slow and not it.asked_for.asked
+    }
+    if not slow:
+        return {}
+    why = "other sessions that spent their restarts are tried first, one at a time"
+    free = fleet.slow is None and fleet.network_down is None
+    turn = min(slow, key=lambda name: slow[name].at) if free else None
+    return {name: Wait(Cause.TURN, why) for name in slow if name != turn}
+
+
+def _grant(
+    fleet: FleetState,
+    admitted: tuple[str, ...],
+    waiting: Mapping[str, Wait],
+    now: Moment,
+    post: Post,
+) -> FleetState:
+    left = {name: it for name, it in fleet.waiting.items() if name not in admitted}
+    for name in admitted:
+        post((name, SlotGranted()))
+        if fleet.waiting[name].asked_for.slow:
+            fleet = replace(fleet, slow=name)
+    for name, wait in waiting.items():
+        if left[name].told is not wait.cause:  # numbers change all the time: another cause is news
+            post((name, HeldBack(wait)))
+            left[name] = replace(left[name], told=wait.cause)
+    broken = fleet.broken
+    if broken and admitted:
+        broken = Broken(broken.why, now.at, admitted[0])
+    return replace(fleet, waiting=left, starting=fleet.starting.union(admitted), broken=broken)
+
+
+def report_host(fleet: FleetState, now: Moment, report: Report) -> FleetState:
+    """What all wait for; nobody waits, so nothing is known to be missing."""
+    host, broken = fleet.host.left, fleet.broken
+    if not fleet.waiting:
+        fleet = report_outage(fleet, "sessions_folder_missing", None, report)
+        # a session on its way from a failure to the next try waits for nothing for a moment
+        if broken and (fleet.starting or now.at - broken.tried_at < 2 * TRIAL):
+            return fleet
+        return report_outage(replace(fleet, broken=None), "browser_missing", None, report)
+    if host.executable:
+        broken = None  # what it was is gone: what takes its place is not judged by it
+        fleet = replace(fleet, broken=None)
+    why = host.executable or (broken.why if broken else None)
+    fleet = report_outage(fleet, "browser_missing", why, report)
+    folder = sessions_folder(host, paired=fleet.host.paired)
+    return report_outage(fleet, "sessions_folder_missing", folder, report)
