@@ -5,16 +5,17 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from waguard.core import admission, network
 from waguard.core.ack_watch import Late
+from waguard.core.admission import Limits, Reading
 from waguard.core.breaker import FleetPolicy
 from waguard.core.effects import ToFleet
+from waguard.core.network import Reading as NetworkReading
 
 
 class FleetRules(Struct, frozen=True, kw_only=True):
     """The configuration, as far as decisions about all sessions read it."""
 
-    limits: admission.Limits = admission.Limits(
+    limits: Limits = Limits(
         places=2, session_memory=200 << 20, memory_reserve=300 << 20, memory_pressure=20.0
     )
     breaker: FleetPolicy = FleetPolicy()
@@ -30,8 +31,8 @@ class FleetRules(Struct, frozen=True, kw_only=True):
 class HostRead(Struct, frozen=True, kw_only=True):
     """The host, read once for all: a session does not find out by failing."""
 
-    left: admission.Reading = admission.Reading()
-    network: network.Reading = network.Reading()
+    left: Reading = Reading()
+    network: NetworkReading = NetworkReading()
     paired: bool = False
     """Some session that should run was once paired: the folder of all profiles is not empty."""
 
