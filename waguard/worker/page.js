@@ -283,8 +283,7 @@
     try {
       await W.chat.find(group); // wa-js knows the participants of a chat that it has
       const ids = (await W.group.getParticipants(group)).map(({ id }) => wid(id));
-      const others = ids.map((id) => [lidOf(id) ?? knownNumber(id), id]);
-      return new Map([...others, ...ids.map((id) => [id, id])]);
+      return new Map([...ids.map((id) => [knownNumber(id), id]), ...ids.map((id) => [id, id])]);
     } catch {
       return null;
     }
