@@ -11,7 +11,7 @@ from waguard.core.inbox import Received
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.news import Notice
 from waguard.core.outbox import State
-from waguard.core.page_care import Condition
+from waguard.core.blame import Condition
 from waguard.core.reconcile import Correction, Finding
 from waguard.core.status import Verdict
 from waguard.core.strays import Foreign, Seen

@@ -19,6 +19,7 @@ import msgspec
 from tests.store.memory import MemoryStore
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
+from waguard.core import views
 from waguard.core.admission import Reading
 from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
@@ -29,11 +30,12 @@ from waguard.host import profiles
 from waguard.host.lived import LivedTime
 from waguard.ports import BusEvent, Process, Swept, Usage
 from waguard.ports import Stored as StoredCall
-from waguard.supervision.admission import Admission
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
-from waguard.supervision.session import Session
+from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.timings import Timings
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -60,6 +62,8 @@ from waguard.wire.protocol import (
 START: Final = 1_732_233_600.0  # s, unix time
 TERMINATED: Final = 0
 KILLED: Final = -9
+
+SOON: Final = 1.0  # s
 
 Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
 
@@ -451,14 +455,20 @@ class World:
     def __post_init__(self) -> None:
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
-        self.admission = Admission(lambda: self.config, lambda: self.host, self.clock.monotonic)
         self.fleet = Fleet(
-            lambda: self.config,
-            self.admission,
             store=self.store,
             bus=self.bus,
             clock=self.clock,
+            host=lambda: self.host,
             network=lambda: self.network,
+        )
+        self.mailbox = Mailbox(
+            lambda: self.config,
+            self.clock,
+            self.fleet,
+            timings=Timings(stop_grace=0.1),
+            timers=self._soon,
+            chance=self.chance,
         )
         self.around = Surroundings(
             config=lambda: self.config,
@@ -470,12 +480,21 @@ class World:
             bus=self.bus,
             clock=self.clock,
             ages=LivedTime(self.folder / "state", self.clock),
-            admission=self.admission,
             fleet=self.fleet,
+            mailbox=self.mailbox,
             meter=self.meter,
             crowded=lambda: self.crowded,
-            chance=self.chance,
         )
+
+    def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """What is due within a moment comes by itself; for all else a test moves the clock and ticks."""
+        if (delay := when - self.clock.monotonic()) > SOON:
+            return None
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+    def timings(self, **seconds: float) -> None:
+        """Change what everything here waits for, before there is a session."""
+        self.mailbox.timings = msgspec.structs.replace(self.mailbox.timings, **seconds)
 
     def change(self, section: str, **keys: Any) -> None:
         """Change the configuration."""
@@ -573,9 +592,10 @@ async def _listen(events: AsyncIterator[BusEvent], told: list[BusEvent]) -> None
         told.append(event)  # noqa: PERF401 - as it comes
 
 
-async def until(session: Session, condition: Callable[[Session], bool]) -> None:
+async def until(session: SessionActor, condition: Callable[[SessionActor], bool]) -> None:
     """Wait for something of a session."""
-    assert await session.settle(condition, timeout=DEADLINE), (session.state, session.details)
+    told = await session.wait_until(condition, timeout=DEADLINE)
+    assert told, (session.lifecycle, views.details(session.state))
 
 
 def message(number: int = 1, **fields: Any) -> InboundMessage:

@@ -51,7 +51,9 @@ def shown(view: SessionView) -> dict[str, Any]:
         "degraded": view.degraded,
         "conditions": [
             {
-                "type": str(it.kind),
+                "type": it.type,
+                "blame": str(it.blame),
+                "reason": it.reason,
                 "message": it.message,
                 "remedy": it.remedy,
                 "since": fields.iso(round(it.since)),

@@ -60,10 +60,12 @@ class Condition(Struct, frozen=True, kw_only=True):
     reason: str
     message: str
     since: float
-    """Monotonic seconds."""
+    """In the core: monotonic seconds; as it is shown: unix time."""
     remedy: str
     until: float | None = None
     """Unix time at which it ends by itself, where that is known."""
+    expires_in: float | None = None
+    """Seconds until then, as it is shown."""
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}"

@@ -1,5 +1,8 @@
 """What changed, as the row, the trail and the world are told of it. Pure."""
 
+import re
+from typing import Final
+
 from waguard.core.announcements import announce
 from waguard.core.effects import Publish, Record, SilenceChanged, StandingChanged, WriteStatus
 from waguard.core.facts import RowRead
@@ -11,6 +14,8 @@ from waguard.core.state import SessionState
 from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
 from waguard.core.views import derive_status, is_adopting, lifecycle, link
 
+_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
 
 def show(before: SessionState, after: SessionState, because: str, out: Out) -> SessionState:
     """Levels that changed, as effects."""
@@ -18,7 +23,8 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
     was_linked, linked = link(before), link(after)
     adopting = is_adopting(before) or is_adopting(after)
     if was is not now and not adopting:
-        out(Publish("lifecycle", {"from": was, "to": now, "because": because}))
+        told = _WORDS.sub("_", because).lower()
+        out(Publish("lifecycle", {"from": was, "to": now, "because": told}))
     if was_linked is not linked:
         known = adopting and (before.status.status, linked) == (Status.CONNECTED, Link.CONNECTED)
         if not known:

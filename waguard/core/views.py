@@ -1,5 +1,6 @@
 """What is shown of a session: read off its state, never stored beside it. Pure."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from waguard.core.admission import Candidate, Cause, Wait
@@ -7,6 +8,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import ADVICE, BLAMES, passkey_words
+from waguard.core.replace import replace
 from waguard.core.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause, Standing, Verdict, derive
 
@@ -276,3 +278,17 @@ def _of_link(state: SessionState, worker: Worker) -> Condition:
     offline = worker.link is Link.OFFLINE
     said = (offline and state.fleet.network_down) or worker.details or message
     return _condition("link", blame, str(worker.link), said, worker.link_since, remedy)
+
+
+def shown(
+    conditions: Iterable[Condition], *, monotonic: float, wall: float
+) -> tuple[Condition, ...]:
+    """As people read them: unix time."""
+    return tuple(
+        replace(
+            it,
+            since=wall - (monotonic - it.since),
+            expires_in=None if it.until is None else max(0.0, it.until - wall),
+        )
+        for it in conditions
+    )

@@ -5,11 +5,11 @@ The page is asked before anything is said: an ack that came while nobody listene
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.ack_watch import FAR, Late, is_everywhere, late, pause, should_replace
+from waguard.core.ack_watch import Late, late
 from waguard.errors import WaguardError
 from waguard.ports import Clock
 from waguard.wire.protocol import Acks
@@ -104,10 +104,9 @@ class AckWatch:
         return self._unhelped and not self._in_vain_proved
 
     @property
-    def well(self) -> bool:
-        """Whether the server acknowledged something of late."""
-        at = self._acked_at
-        return at is not None and self._clock.monotonic() - at <= FAR * self._limit()
+    def acked_at(self) -> float | None:
+        """Monotonic time at which the server last acknowledged something."""
+        return self._acked_at
 
     @property
     def overdue(self) -> bool:
@@ -166,56 +165,3 @@ class AckWatch:
             self._told = {*waiting, *(self._told & self._sent_at.keys())}
             curable = [] if self._unhelped else self._not_in_vain(waiting)
             self.curable = self._overdue(since, curable)
-
-
-class Watched(Protocol):
-    """A connected session."""
-
-    @property
-    def acks(self) -> AckWatch: ...
-    @property
-    def idle(self) -> float | None: ...
-    @property
-    def recycled(self) -> float | None: ...
-    def recycle(self, why: str) -> None: ...
-
-
-def everywhere(connected: Iterable[Watched]) -> str | None:
-    """Why no single session is to blame; None: it is no more than some."""
-    sessions = list(connected)
-    if not any(session.acks.late for session in sessions):
-        return None
-    ill = [session for session in sessions if session.acks.late or session.acks.overdue]
-    well = sum(session.acks.well for session in sessions if session not in ill)
-    in_vain = sum(session.acks.in_vain is not None for session in ill)
-    if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):
-        return None
-    return (
-        f"{len(ill)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
-        "replacing a worker did not help"
-    )
-
-
-class Replacements:
-    """Of workers whose sends get no ack: one at a time, as it may be WhatsApp's doing."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._last: tuple[Watched, float] | None = None
-
-    def look(self, connected: Iterable[Watched], *, limit: float, everywhere: bool) -> None:
-        """Recycle the one that has waited for the longest, where policy says so."""
-        now = self._clock.monotonic()
-        if self._last is not None:
-            session, at = self._last
-            least = pause(limit=limit, on_trial=session.acks.on_trial, everywhere=everywhere)
-            if now - at < least:
-                return
-        ill = [(it.acks.curable, it) for it in connected if it.acks.curable]
-        for found, session in sorted(ill, key=lambda pair: -pair[0].longest):
-            if should_replace(
-                found, limit=limit, busy=session.idle is None, recycled=session.recycled
-            ):
-                self._last = session, now
-                session.recycle(str(found))
-                return

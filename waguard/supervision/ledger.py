@@ -93,8 +93,7 @@ class Trail:
 
 
 class Ledger(Trail):
-    """Row and trail. ``newest`` gives the verdict and the phone number to write, ``moved`` is called
-    after each write. ``rows`` is run as a task by the owner too."""
+    """Row and trail. ``moved`` is called after each write. ``rows`` is run as a task by the owner too."""
 
     def __init__(
         self,
@@ -102,17 +101,17 @@ class Ledger(Trail):
         store: Store,
         clock: Clock,
         *,
-        newest: Callable[[], tuple[Verdict, str | None]],
         moved: Callable[[], None],
         told: Callable[[AuditEntry], None],
     ) -> None:
         super().__init__(row.session_id, store, clock, told=told, moved=moved)
         self.row = row
-        self._newest = newest
+        self._newest: tuple[Verdict, str | None] | None = None
         self._unwritten = asyncio.Event()
 
-    def write(self) -> None:
-        """The row is no longer what it should be."""
+    def write(self, verdict: Verdict, phone: str | None) -> None:
+        """The row should say this; the newest wins."""
+        self._newest = verdict, phone
         self._unwritten.set()
 
     @property
@@ -124,11 +123,11 @@ class Ledger(Trail):
         """Write the row for ever."""
         while True:
             await self._unwritten.wait()
-            meant = self._newest()
-            if not await self._write(*meant):
+            meant = self._newest
+            if meant and not await self._write(*meant):
                 await asyncio.sleep(RETRY)
                 continue
-            if meant == self._newest():
+            if meant is self._newest:
                 self._unwritten.clear()
             self._moved()
 

@@ -1,14 +1,14 @@
 """What every session shares."""
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from waguard.config import Config
 from waguard.ports import Ages, Clock, Inbox, Meter, Spawn, Store, Undecryptables
-from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
+from waguard.supervision.mailbox import Mailbox
+from waguard.supervision.timings import Timings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,13 @@ class Surroundings:
     bus: Bus
     clock: Clock
     ages: Ages
-    admission: Admission
     fleet: Fleet
+    mailbox: Mailbox
     meter: Meter
     crowded: Callable[[], bool] = lambda: False
     """Whether the machine has more to do than it can."""
-    chance: random.Random = field(default_factory=random.Random)
+
+    @property
+    def timings(self) -> Timings:
+        """What everything here waits for."""
+        return self.mailbox.timings

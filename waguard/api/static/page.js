@@ -48,7 +48,7 @@ function showSessions(sessions) {
     const row = document.createElement('tr');
     const name = element('th', s.session_id);
     name.scope = 'row';
-    const advice = s.conditions.map((it) => it.remedy);
+    const advice = s.conditions.map((it) => it.remedy).filter((it) => !it.startsWith('Nothing'));
     const sealed = s.undecryptable.count && `messages that cannot be decrypted yet: ${s.undecryptable.count}`;
     const told = [s.disconnect_reason, s.disconnect_details, s.degraded, sealed, ...advice];
     const why = told.filter(Boolean).join(': ');

@@ -1,0 +1,270 @@
+"""One session in the shell: facts in, effects performed, nothing decided.
+
+What is decided is ``core``'s; the state is a value that never changes under whoever reads it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from loguru import logger
+
+from waguard.core import views
+from waguard.core.effects import (
+    Backfill,
+    BrowserStarted,
+    Effect,
+    Held,
+    Kill,
+    Publish,
+    ReadIdle,
+    Record,
+    Recycled,
+    RefusalChanged,
+    ReleaseSlot,
+    Reload,
+    RequestSlot,
+    ShowCode,
+    SilenceChanged,
+    Spawn,
+    StandingChanged,
+    TakeOver,
+    Terminate,
+    WorkerFailed,
+    WriteStatus,
+)
+from waguard.core.facts import (
+    Adopted,
+    Fact,
+    IdleRead,
+    Moved,
+    ParkRequested,
+    StartRequested,
+    StopRequested,
+)
+from waguard.core.fleet_facts import FleetFact
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.state import SessionState
+from waguard.core.status import LEFT, ParkCause, Status, understood
+from waguard.host.patience import patience
+from waguard.ports import Process, SessionRow
+from waguard.supervision.faults import Faults
+from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.status_publisher import StatusPublisher
+from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.tasks import Tasks
+from waguard.supervision.traffic import Traffic
+from waguard.supervision.worker_runner import WorkerRunner
+from waguard.wire import protocol
+from waguard.wire.protocol import WorkerRecord
+
+
+class SessionActor:
+    """A session in memory."""
+
+    def __init__(self, row: SessionRow, ctx: Surroundings) -> None:
+        self.name = row.session_id
+        self._ctx = ctx
+        self._log = logger.bind(session=self.name)
+        self._moved = asyncio.Event()
+        self._tasks = Tasks(self.name)
+        self.publisher = StatusPublisher(row, ctx, self.notify)
+        self.profile = SessionProfile(
+            lambda: self.row, ctx.config, lambda: ctx.fleet.profiles_unknown
+        )
+        self.traffic = Traffic(
+            ctx,
+            self.publisher,
+            self.profile,
+            state=lambda: self.state,
+            link=lambda: self.runner.link,
+            post=self.post,
+            begin=self._tasks.begin,
+            changed=self.notify,
+            moved=self.moved,
+        )
+        self.runner = WorkerRunner(
+            ctx,
+            self.profile,
+            row=lambda: self.row,
+            post=self.post,
+            events=self.traffic.intake.take,
+            left_with=self.traffic.intake.left_with,
+            reported=self.traffic.reported,
+            missing=self._profile_missing,
+            record=self.publisher.ledger.record,
+            begin=self._tasks.begin,
+            changed=self.notify,
+        )
+        self.faults = Faults(self.name, self.publisher.ledger.record)
+        ctx.mailbox.add(_initial(row), self)
+        ledger = self.publisher.ledger
+        for keep in (ledger.rows, ledger.trail, self.traffic.limits.keep):
+            self._tasks.begin(keep(), keep.__name__)
+
+    # ---- what others read ----
+
+    @property
+    def state(self) -> SessionState:
+        """The newest value; whoever holds it may keep it."""
+        return self._ctx.mailbox.state(self.name)
+
+    @property
+    def row(self) -> SessionRow:
+        """As it was last read."""
+        return self.publisher.ledger.row
+
+    def take_row(self, row: SessionRow) -> None:
+        """It was read anew."""
+        self.publisher.ledger.row = row
+        self.post(_order(row))
+
+    @property
+    def lifecycle(self) -> State:
+        """What its worker does."""
+        return views.lifecycle(self.state)
+
+    @property
+    def link(self) -> Link:
+        """How it stands with WhatsApp, as far as a ready worker says."""
+        return views.link(self.state)
+
+    async def moved(self) -> None:
+        """Wait for the next change of anything here."""
+        await self._moved.wait()
+
+    async def wait_until(
+        self, condition: Callable[["SessionActor"], bool], *, timeout: float
+    ) -> bool:
+        """Wait until ``condition`` or the deadline (s); whether it is so."""
+        try:
+            async with patience(timeout):
+                while not condition(self):
+                    await self.moved()
+        except TimeoutError:
+            return condition(self)
+        return True
+
+    # ---- what others ask ----
+
+    def post(self, fact: Fact | FleetFact) -> None:
+        """Take a fact about it."""
+        self._ctx.mailbox.post(self.name, fact)
+
+    def start(self, *, restart: bool = False, asked: bool = True) -> None:
+        """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
+
+        ``asked``: by somebody outside, whom the fleet breaker does not stop.
+        """
+        left = self.profile.is_there()
+        self.post(
+            StartRequested(
+                asked=asked,
+                restart=restart,
+                expects_qr=left is False,
+                profile_unknown=left is None,
+            )
+        )
+
+    async def stop(self, *, daemon_stopping: bool = False) -> None:
+        """Stop it in order and wait until worker and browser are gone."""
+        self.post(StopRequested(daemon_stopping=daemon_stopping))
+        while self.state.worker is not None:
+            await self.moved()
+
+    def adopt(self, process: Process, record: WorkerRecord) -> None:
+        """Take over a worker that an earlier daemon started."""
+        outdated = record.protocol != protocol.PROTOCOL
+        self.runner.adopt(self.state.workers + 1, process, record, outdated=outdated)
+        self.post(Adopted(outdated=outdated))
+
+    async def written(self) -> None:
+        """Wait until the database has the newest status, every audit entry, and what WhatsApp grants no
+        more of."""
+        ledger = self.publisher.ledger
+        while ledger.row_pending or ledger.unrecorded or self.traffic.limits.pending:
+            await self.moved()
+
+    async def forget(self) -> None:
+        """End every task of this session; call after ``stop``."""
+        if self.publisher.ledger.unrecorded:
+            self._log.error("audit entries lost", count=self.publisher.ledger.unrecorded)
+        self._ctx.mailbox.forget(self.name, self)
+        await self._tasks.end()
+
+    def tick(self) -> None:
+        """A look at what has no timer of its own."""
+        row, state = self.row, self.state
+        if (row.priority, _active(row)) != (state.priority, state.active):
+            self.post(_order(row))
+        self.traffic.tick()
+
+    # ---- what decisions ask for ----
+
+    def notify(self) -> None:
+        """See ``mailbox.Actor``."""
+        before, self._moved = self._moved, asyncio.Event()
+        before.set()
+
+    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - a table of effects
+        """See ``mailbox.Actor``."""
+        runner = self.runner
+        match effect:
+            case Spawn(worker, check_profile):
+                runner.spawn(worker, check_profile=check_profile)
+            case Terminate():
+                runner.terminate()
+            case Kill():
+                runner.kill()
+            case Reload():
+                runner.send(protocol.Reload(), "page not reloaded")
+            case TakeOver():
+                runner.send(protocol.TakeOver(), "not taken back")
+            case Backfill(worker, loads):
+                self.traffic.backfill(worker, loads)
+            case ReadIdle():
+                self.post(IdleRead(self.traffic.idle))
+            case ShowCode():
+                self.publisher.publish_code(runner.report.qr if runner.report else None)
+            case WriteStatus(status, phone):
+                self.publisher.ledger.write(status, phone)
+            case Publish(event, data):
+                self.publisher.publish(event, data)
+            case Record():
+                self.publisher.record(effect)
+            case StandingChanged(_, link):
+                self.traffic.link_changed(link)
+            case Recycled():
+                self.traffic.acks.replaced()
+            case Held() | SilenceChanged():
+                self.publisher.log(effect)
+            case (
+                RequestSlot() | ReleaseSlot() | WorkerFailed() | BrowserStarted() | RefusalChanged()
+            ):
+                pass  # the fleet's: the engine has carried it there
+
+    def _profile_missing(self) -> None:
+        why = f"profile missing: {self.profile.at.profile}"
+        self.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+
+
+def _initial(row: SessionRow) -> SessionState:
+    left = row.removed_at is not None
+    said = understood(row.status, row.disconnect_reason, row.disconnect_details)
+    return SessionState(
+        session=row.session_id,
+        status=LEFT if left else said,
+        left=left,
+        phone=row.phone_number,
+        expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
+        priority=row.priority,
+        active=_active(row),
+    )
+
+
+def _active(row: SessionRow) -> float:
+    return row.last_activity.timestamp() if row.last_activity else 0.0
+
+
+def _order(row: SessionRow) -> Moved:
+    return Moved(priority=row.priority, active=_active(row))

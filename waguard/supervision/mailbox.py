@@ -1,0 +1,227 @@
+"""The one door to the decisions: whoever learns a fact posts it here, and hears nothing back.
+
+It runs to completion on the event loop, without a task of its own: from a worker's exit to the next
+spawn there is no turn of the loop in between. What carries data does not pass here: messages and acks go
+from the worker's connection to the inbox, a send from the API to the connection; both read the sessions'
+states, which never change under them.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.core.deadlines import NEVER, next_deadline
+from waguard.core.effects import Effect
+from waguard.core.engine import Engine
+from waguard.core.facts import Fact, Moment, RulesChanged, TimerDue
+from waguard.core.fleet_facts import FleetDue, FleetEffect, FleetFact, FleetRulesChanged, HostRead
+from waguard.core.fleet_state import FleetState, offline_for
+from waguard.core.replace import replace
+from waguard.core.state import SessionState
+from waguard.ports import Clock
+from waguard.supervision.rules import fleet_rules, session_rules
+from waguard.supervision.timings import Timings
+
+STALL: Final = 5.0  # s; a timer that is so late means that the daemon itself stood still
+_FLEET: Final = ""
+
+
+class Actor(Protocol):
+    """One session in the shell."""
+
+    def perform(self, effect: Effect) -> None:
+        """Begin what ``effect`` asks for; it may post facts."""
+
+    def notify(self) -> None:
+        """The state is another one."""
+
+
+class FleetActor(Protocol):
+    """All sessions in the shell."""
+
+    def perform(self, effect: FleetEffect) -> None:
+        """See ``Actor.perform``."""
+
+    def read_host(self, *, network: bool) -> HostRead:
+        """Now; a millisecond at most. ``network``: also whether WhatsApp can be reached."""
+
+
+Handle = asyncio.TimerHandle | None
+Timers = Callable[[float, Callable[[], None]], Handle]
+"""Has a callback run at a moment in monotonic time."""
+
+
+class Mailbox:
+    """Every fact of every session, in the order in which it was posted."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        fleet: FleetActor,
+        *,
+        timings: Timings | None = None,
+        timers: Timers | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        """``config`` is compared at each fact: a reload reaches all. ``timers`` None: the loop's."""
+        self.timings = timings or Timings()
+        self.actors: dict[str, Actor] = {}
+        self._config = config
+        self._clock = clock
+        self._fleet = fleet
+        self._timers = timers or _loop_timer
+        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._known = config()
+        self._engine = Engine(
+            FleetState(rules=fleet_rules(self._known), network_at=clock.monotonic())
+        )
+        self._waiting: deque[tuple[str, Fact | FleetFact]] = deque()
+        self._busy = False
+        self._at = 0.0
+        self._armed: dict[str, tuple[float, Handle]] = {}
+
+    @property
+    def fleet(self) -> FleetState:
+        """What is known of all sessions."""
+        return self._engine.fleet
+
+    def state(self, session: str) -> SessionState:
+        """The newest value; whoever holds it may keep it."""
+        return self._engine.sessions[session]
+
+    def add(self, state: SessionState, actor: Actor) -> None:
+        """From now on it is one of the fleet."""
+        rules = session_rules(self._known, self.timings)
+        self.actors[state.session] = actor
+        self._engine.add(replace(state, rules=rules))
+
+    def forget(self, session: str, actor: Actor) -> None:
+        """It is no more; harmless where another one has taken its name."""
+        if self.actors.get(session) is not actor:
+            return
+        del self.actors[session]
+        _, handle = self._armed.pop(session, (NEVER, None))
+        if handle:
+            handle.cancel()
+        outcome = self._engine.forget(session, self._moment())
+        self._perform(outcome.effects, outcome.of_fleet)
+
+    def post(self, session: str, fact: Fact | FleetFact) -> None:
+        """Take a fact; never waits. What it leads to is begun when this returns."""
+        self._waiting.append((session, fact))
+        if self._busy:  # an effect posted it: after those that were there before
+            return
+        self._busy = True
+        try:
+            self._follow_config()
+            while self._waiting:
+                self._take(*self._waiting.popleft())
+                self._read_host_where_it_is_due()
+        finally:
+            self._busy = False
+
+    def post_to_fleet(self, fact: FleetFact) -> None:
+        """A fact that is of no session."""
+        self.post(_FLEET, fact)
+
+    def tick(self) -> None:
+        """Also what no timer has said yet."""
+        now = self._clock.monotonic()
+        for name, state in list(self._engine.sessions.items()):
+            if next_deadline(state) <= now:
+                self.post(name, TimerDue())
+        if self.fleet.look_at <= now:
+            self.post_to_fleet(self._read_host())
+
+    def stood_still(self, seconds: float) -> None:
+        """The daemon could hear nobody for so long: no silence has grown meanwhile."""
+        for name in list(self._engine.sessions):
+            self.post(name, TimerDue(late=seconds))
+
+    # ---- one fact ----
+
+    def _moment(self) -> Moment:
+        at = max(self._clock.monotonic(), self._at)
+        return Moment(at, self._chance.random(), self._clock.wall())
+
+    def _take(self, session: str, fact: Fact | FleetFact) -> None:
+        outcome = self._engine.post(session, fact, self._moment())
+        for name in list(self._engine.touched):
+            self._arm(name, next_deadline(self._engine.sessions[name]))
+        self._arm(_FLEET, self.fleet.look_at)
+        for name in list(self._engine.touched):
+            self.actors[name].notify()
+        self._perform(outcome.effects, outcome.of_fleet)
+
+    def _perform(self, effects: list[tuple[str, Effect]], of_fleet: list[FleetEffect]) -> None:
+        for effect in of_fleet:
+            self._alone(self._fleet.perform, effect)
+        for name, done in effects:
+            if actor := self.actors.get(name):
+                self._alone(actor.perform, done)
+
+    def _alone(self, perform: Callable[[Any], None], effect: Effect | FleetEffect) -> None:
+        """One effect that fails must not cost the others."""
+        try:
+            perform(effect)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on
+            name = type(effect).__name__
+            logger.opt(exception=error).critical("a bug in waguard", effect=name)
+
+    def _follow_config(self) -> None:
+        if (config := self._config()) is self._known:
+            return
+        self._known = config
+        rules = RulesChanged(session_rules(config, self.timings))
+        self._waiting.appendleft((_FLEET, FleetRulesChanged(fleet_rules(config))))
+        self._waiting.extendleft((name, rules) for name in self._engine.sessions)
+
+    # ---- time ----
+
+    def _read_host_where_it_is_due(self) -> None:
+        if not self._waiting and self.fleet.look_at <= self._moment().at:
+            self._waiting.append((_FLEET, self._read_host()))
+
+    def _read_host(self) -> HostRead:
+        offline = bool(offline_for(self.fleet, self._moment().at))
+        return self._fleet.read_host(network=offline and self.fleet.rules.judge_network)
+
+    def _arm(self, name: str, at: float) -> None:
+        """One timer each. A deadline that moved away is found out when the timer fires: a heartbeat
+        moves it each second, and costs nothing here."""
+        armed, handle = self._armed.get(name, (NEVER, None))
+        if at >= armed:
+            return
+        if handle:
+            handle.cancel()
+        when = max(at, self._clock.monotonic())  # lateness is the loop's, not the deadline's
+        made = self._timers(when, lambda: self._on_timer(name, when))
+        self._armed[name] = (at, made)
+
+    def _on_timer(self, name: str, when: float) -> None:
+        del self._armed[name]
+        now = self._clock.monotonic()
+        late = now - when
+        self._at = when  # a clock that stands for a test is not asked for what its timer knows
+        try:
+            if name == _FLEET:
+                fact = self._read_host() if self.fleet.look_at <= max(now, when) else FleetDue()
+                self.post_to_fleet(fact)
+            elif (state := self._engine.sessions.get(name)) is None:
+                return
+            elif (at := next_deadline(state)) > max(now, when):
+                self._arm(name, at)
+            else:
+                self.post(name, TimerDue(late=late if late > STALL else 0.0))
+        finally:
+            self._at = 0.0
+
+
+def _loop_timer(when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_at(when, callback)

@@ -1,0 +1,100 @@
+"""One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.core.blame import Blame, Failure
+from waguard.core.status import Status
+from waguard.host import credentials, profiles
+from waguard.host.credentials import Places
+from waguard.host.lock import private_folder
+from waguard.ports import SessionRow
+
+
+class SessionProfile:
+    """``row`` is the newest one; ``unknown`` says why nobody can see which profiles there are."""
+
+    def __init__(
+        self,
+        row: Callable[[], SessionRow],
+        config: Callable[[], Config],
+        unknown: Callable[[], str | None],
+    ) -> None:
+        self._row = row
+        self._config = config
+        self._unknown = unknown
+        self._workspace = row().workspace_id
+        """In which it lies; the row's may be newer."""
+
+    @property
+    def at(self) -> Places:
+        """Where it and the copies of it lie."""
+        sessions = self._config().paths.sessions
+        return credentials.places(sessions, self._workspace, self._row().session_id)
+
+    @property
+    def paired(self) -> bool:
+        """Whether there is one to miss, by the row."""
+        row = self._row()
+        return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
+
+    @property
+    def paired_at(self) -> float | None:
+        """Unix time of its pairing."""
+        return credentials.paired_at(self.at.profile)
+
+    def is_there(self) -> bool | None:
+        """Whether it, or a snapshot that may bring it back, is there; None: the folder of all profiles
+        cannot tell. Raises ``OSError`` where its own cannot be read."""
+        try:
+            left = credentials.something_left(self.at)
+        except OSError:
+            if self._unknown():
+                return None
+            raise
+        unknown = profiles.dangling(self.at.profile) or self._unknown()
+        return left or (None if unknown else False)
+
+    def adopted_at(self, profile: str) -> None:
+        """A living worker has it there."""
+        self._workspace = profiles.workspace_of(Path(profile), self._workspace)
+
+    def follow_row(self) -> None:
+        """Have it in the workspace of its row, before a start or after the last end.
+
+        Only a paired session is given one that lies elsewhere: an old one of a new session's name
+        may be another customer's. Raises ``OSError``.
+        """
+        sessions, row = self._config().paths.sessions, self._row()
+        before: int | None = self._workspace
+        if before == row.workspace_id and self.paired and not self.is_there():
+            before = profiles.elsewhere(sessions, row.workspace_id, row.session_id)
+        profiles.settle(sessions, row.workspace_id, row.session_id, before=before)
+        if before not in {None, row.workspace_id}:
+            logger.warning(
+                "profile moved to another workspace", session=row.session_id, before=before
+            )
+        self._workspace = row.workspace_id
+
+    def is_missing(self) -> bool:
+        """Whether the folder of all profiles has come back without its own."""
+        return self.paired and not credentials.something_left(self.at)
+
+    def held_up(self, record: str) -> Failure | None:
+        """Why no worker can be started on it for now. ``record``: where the worker's would lie."""
+        if (link := profiles.dangling(self.at.profile)) is not None:
+            where = f"{link} links to {link.readlink()}, which is not there: mount its disk"
+            return _host("profile_not_mounted", "a profile's disk is not there", where)
+        try:
+            private_folder(Path(record).parent)
+        except OSError as error:
+            why = f"paths.runtime cannot be used: {error.strerror}"
+            return _host("runtime_unusable", "paths.runtime cannot be used", why)
+        return None
+
+
+def _host(reason: str, cause: str, message: str) -> Failure:
+    return Failure(Blame.HOST, reason, cause, message)

@@ -1,0 +1,68 @@
+"""What one session says: to its row, to its audit trail, to the event stream, to the log."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.core.admission import Cause
+from waguard.core.effects import Held, Record, SilenceChanged
+from waguard.core.incidents import incident_event
+from waguard.ports import AuditEntry, SessionRow
+from waguard.supervision import translate
+from waguard.supervision.ledger import Ledger
+from waguard.supervision.surroundings import Surroundings
+from waguard.wire.protocol import QrCode
+
+_LEVELS: Final = {"status": "INFO", "adopted": "INFO", "parked": "ERROR"}
+"""Of the log, by kinds of entries; all others are warnings."""
+
+
+class StatusPublisher:
+    """``changed`` is called after each write. ``ledger.rows`` and ``ledger.trail`` are run as tasks by the
+    owner."""
+
+    def __init__(self, row: SessionRow, ctx: Surroundings, changed: Callable[[], None]) -> None:
+        self._ctx = ctx
+        self._log = logger.bind(session=row.session_id)
+        self.ledger = Ledger(row, ctx.store, ctx.clock, moved=changed, told=self._publish_incident)
+
+    def publish(self, event: str, data: Any, *, stored: bool = False) -> None:
+        """For the stream and the webhooks."""
+        row = self.ledger.row
+        self._ctx.bus.publish(event, row.session_id, row.workspace_id, data, stored=stored)
+
+    def publish_code(self, code: QrCode | None) -> None:
+        """There is a new one on the screen."""
+        if code:
+            self.publish("qr_code_generated", translate.qr_code(code, self._ctx.clock.wall()))
+
+    def record(self, it: Record) -> None:
+        """An entry of the trail, and a line of the log."""
+        level = _LEVELS.get(it.kind, "WARNING")
+        about = {"before": it.before, "after": it.after, "why": it.reason, **it.evidence}
+        said = {key: value for key, value in about.items() if value is not None}
+        self._log.log(level, it.kind.replace("_", " "), **said)
+        self.ledger.record(
+            it.kind,
+            before=it.before,
+            after=it.after,
+            reason=it.reason,
+            evidence=dict(it.evidence),
+        )
+
+    def log(self, it: Held | SilenceChanged) -> None:
+        """What only the log is told."""
+        match it:
+            case Held(wait) if wait.cause is Cause.PLACE:  # a place comes by itself
+                self._log.info("start waits", why=wait.words)
+            case Held(wait):
+                self._log.error("start held back", why=wait.words)
+            case SilenceChanged(None):
+                self._log.info("heard again")
+            case SilenceChanged(why, evidence):
+                self._log.warning("silence", why=why, evidence=evidence)
+
+    def _publish_incident(self, entry: AuditEntry) -> None:
+        if event := incident_event(entry):
+            self.publish("incident", event)

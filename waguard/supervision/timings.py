@@ -1,0 +1,20 @@
+"""Time constants of the shell, passed rather than patched. Seconds."""
+
+from msgspec import Struct
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """What a running daemon waits for; ``core`` has the rest in ``Rules``."""
+
+    stop_grace: float = 12.0
+    """From TERM to KILL; ``Browser.close`` has 5, TERM and KILL of its group follow."""
+    adopt: float = 5.0
+    """The row keeps its word for so long while a worker is being adopted."""
+    link_unknown: float = 30.0
+    """The row keeps its word for so long while the link is unknown."""
+    held_retry: float = 10.0
+    """Between two tries of a session that its host holds up."""
+    final_flush: float = 1.0
+    """What a dead worker reported last is still in the socket."""
+    backfill_retry: float = 5.0
+    """Between two tries to read back what came in while nobody listened."""

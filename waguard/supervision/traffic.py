@@ -1,0 +1,244 @@
+"""One session's messages and calls: data that no decision sees, and what decisions must know of it.
+
+Acks that do not come, first contacts that WhatsApp refuses, messages that cannot be decrypted: each has
+its own keeper here, and what it finds is posted as a fact when it changes.
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from loguru import logger
+
+from waguard.core import views
+from waguard.core.facts import Fact, Noticed
+from waguard.core.fleet_facts import AcksSeen, FleetFact
+from waguard.core.link import Link
+from waguard.core.outbox import number_of
+from waguard.core.page_care import Kind
+from waguard.core.state import SessionState
+from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
+from waguard.supervision.ack_watch import AckWatch
+from waguard.supervision.intake import Intake
+from waguard.supervision.limits import Limits
+from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.status_publisher import StatusPublisher
+from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.undecryptable import Undecryptable
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire import protocol
+
+Begin = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Traffic:
+    """``state`` and ``link`` are the newest; ``post`` takes facts, ``begin`` runs a task, ``changed`` wakes
+    whoever awaits ``moved``, the next change of the session."""
+
+    def __init__(  # noqa: PLR0913 - what messages need from outside
+        self,
+        ctx: Surroundings,
+        publisher: StatusPublisher,
+        profile: SessionProfile,
+        *,
+        state: Callable[[], SessionState],
+        link: Callable[[], WorkerLink | None],
+        post: Callable[[Fact | FleetFact], None],
+        begin: Begin,
+        changed: Callable[[], None],
+        moved: Callable[[], Awaitable[None]],
+    ) -> None:
+        row, ledger = publisher.ledger.row, publisher.ledger
+        self._ctx = ctx
+        self._profile = profile
+        self._state = state
+        self._link = link
+        self._post = post
+        self._begin = begin
+        self._moved = moved
+        self._log = logger.bind(session=row.session_id)
+        self._calls = 0
+        self._busy_at = ctx.clock.monotonic()
+        self._backfilled: tuple[int, int] | None = None
+        self._noticed: dict[Kind, Noticed] = {}
+        self._acks_seen = AcksSeen()
+        self.acks = AckWatch(
+            ctx.clock,
+            limit=lambda: ctx.config().send.ack_limit,
+            since=self._acks_since,
+            ask=self._ask_for_acks,
+            note=ledger.record,
+        )
+        self.limits = Limits(
+            row.session_id,
+            row.limits,
+            ctx.clock,
+            phone=lambda: number_of(state().phone),
+            write=functools.partial(ctx.store.keep_limits, row.session_id),
+            moved=changed,
+        )
+        self.undecryptable = Undecryptable(
+            row.session_id,
+            ctx,
+            reread=self._reread,
+            paired_at=lambda: profile.paired_at,
+            note=ledger.record,
+        )
+        self.intake = Intake(
+            ctx,
+            ledger,
+            acked=self._acked,
+            active=self._be_active,
+            publish=publisher.publish,
+            begin=begin,
+            undecryptable=self.undecryptable,
+        )
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since the last message or call; None: a call is under way."""
+        return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
+
+    async def call(self, call: protocol.Call) -> protocol.Sent | protocol.Value:
+        """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
+        no more of it for now."""
+        if (link := self._link()) is None:
+            now = views.lifecycle(self._state())
+            raise UnavailableError(f"Session not ready: it is {now}", retry_after=2)
+        self._calls += 1
+        began = self._ctx.clock.monotonic()
+        try:
+            outcome = await self.limits.call(link, call)
+        except UnacknowledgedError as error:
+            message_id = str(error.value)
+            self.acks.sent(message_id, began, first_contact=self.limits.is_silent(message_id))
+            raise
+        else:
+            if isinstance(outcome, protocol.Sent):
+                self.acks.acknowledged()
+            return outcome
+        finally:
+            self._calls -= 1
+            self._be_active()
+
+    def link_changed(self, link: Link) -> None:
+        """It stands otherwise with WhatsApp."""
+        self.undecryptable.link_is(connected=link is Link.CONNECTED)
+        if link is Link.QR_PENDING:
+            self.acks.forget()
+
+    def reported(self, report: protocol.Report) -> None:
+        """What its page says of WhatsApp's limits."""
+        if views.link(self._state()) is Link.CONNECTED:
+            self.limits.said(report.locked_until)
+
+    def tick(self) -> None:
+        """Acks and messages that could not be decrypted have deadlines of their own."""
+        self.acks.tick(self._begin)
+        self.undecryptable.tick(self._begin)
+        self._post_acks()
+        pause, unread = self.limits.pause, self.undecryptable
+        in_vain = self.acks.in_vain
+        self._notice(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))
+        words = unread.condition
+        self._notice(Noticed(kind=Kind.UNDECRYPTABLE, message=words, since=unread.since))
+        self._notice(
+            Noticed(
+                kind=Kind.FIRST_CONTACTS_PAUSED,
+                message=None if pause is None else str(pause),
+                since=pause.since if pause else None,
+                until=pause.until if pause else None,
+            )
+        )
+
+    def _notice(self, noticed: Noticed) -> None:
+        """Conditions are of a page that runs: what is stopped or parked has none."""
+        runs = views.link(self._state()) is not Link.UNKNOWN
+        known = self._noticed.get(noticed.kind)
+        if not runs or noticed == known or (known is None and noticed.message is None):
+            return
+        self._noticed[noticed.kind] = noticed
+        self._post(noticed)
+
+    def forget_notices(self) -> None:
+        """The session has none any more: what still holds is posted anew when its page runs again."""
+        self._noticed.clear()
+
+    def _post_acks(self) -> None:
+        acks = self.acks
+        seen = AcksSeen(
+            late=acks.late,
+            curable=acks.curable,
+            overdue=acks.overdue,
+            acked_at=acks.acked_at,
+            in_vain=acks.in_vain is not None,
+            on_trial=acks.on_trial,
+            busy=self._calls > 0,
+        )
+        if seen != self._acks_seen:
+            self._acks_seen = seen
+            self._post(seen)
+
+    # ---- what came in while nobody listened ----
+
+    def backfill(self, worker: int, loads: int) -> None:
+        """Have the worker report it, once after each load."""
+        self._backfilled = worker, loads
+        self._begin(self._backfill(worker, loads), "backfill")
+
+    async def _backfill(self, worker: int, loads: int) -> None:
+        asked, told_to_go_on = None, False
+        pause = self._ctx.timings.backfill_retry
+        while self._backfilled == (worker, loads) and self._is_number(worker):
+            if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
+                await self._moved()
+                continue
+            try:
+                if (left := self.intake.deferred(self._profile.at.profile)) > 0:
+                    if not told_to_go_on:
+                        await link.call(protocol.GoOn())
+                        told_to_go_on = True
+                    await asyncio.sleep(min(left, pause))
+                    continue
+                # once: what comes meanwhile is newer than what is still missed
+                asked = asked or await self.intake.missed(self._profile.at.profile)
+                await link.call(asked)  # by itself, so the session is no less idle
+            except WaguardError as error:
+                self._log.warning("missed messages not read, trying again", why=error.line())
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    def _is_number(self, worker: int) -> bool:
+        it = self._state().worker
+        return it is not None and it.number == worker
+
+    # ---- acks ----
+
+    def _be_active(self) -> None:
+        self._busy_at = self._ctx.clock.monotonic()
+
+    def _acked(self, ids: Iterable[str], refused: bool | None) -> None:  # noqa: FBT001 - a callback
+        self.acks.acknowledged(ids)
+        if refused is not None:
+            self.limits.answered(ids, refused=refused)
+
+    def _acks_since(self) -> float | None:
+        state = self._state()
+        worker = state.worker
+        if worker is None or views.link(state) is not Link.CONNECTED or state.fleet.network_down:
+            return None
+        return max(worker.link_since, state.fleet.network_since)
+
+    async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
+        told = await self._require_link().call(call)  # by itself, so the session is no less idle
+        return (told.acks if isinstance(told, protocol.Value) else None) or {}
+
+    async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
+        return await self._require_link().call(call)
+
+    def _require_link(self) -> WorkerLink:
+        if (link := self._link()) is None:
+            raise UnavailableError("its worker is not there")
+        return link

@@ -1,0 +1,275 @@
+"""One session's worker processes: started, greeted, listened to, ended. It decides nothing.
+
+Nothing here waits for its caller: what takes time is a task that ends in a fact. ``Exited`` comes last,
+after everything that the worker reported has been posted.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.facts import (
+    Beat,
+    Exited,
+    Fact,
+    Reported,
+    Spawned,
+    SpawnFailed,
+    Stopped,
+    Unusable,
+)
+from waguard.errors import WaguardError
+from waguard.ports import Process, SessionRow, Usage
+from waguard.supervision.greeting import greeted
+from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.worker_link import WorkerLink
+from waguard.supervision.worker_spec import worker_spec
+from waguard.wire import protocol
+from waguard.wire.protocol import (
+    PROTOCOL,
+    Heartbeat,
+    Hello,
+    Report,
+    WorkerRecord,
+    WorkerSpec,
+)
+
+_NOT_STARTED = "no worker could be started"
+
+
+class WorkerRunner:
+    """``row`` is the newest one. ``post`` takes facts, ``events`` what must not be lost, with the
+    connection that it came by; ``reported`` gets each report after its fact, ``missing`` is called where the
+    profile is gone, ``begin`` runs a task, ``changed`` is called when the connection is another one."""
+
+    def __init__(  # noqa: PLR0913 - what a worker needs from outside
+        self,
+        ctx: Surroundings,
+        profile: SessionProfile,
+        *,
+        row: Callable[[], SessionRow],
+        post: Callable[[Fact], None],
+        events: Callable[[protocol.Event, WorkerLink | None], None],
+        left_with: Callable[[WorkerLink], bool],
+        reported: Callable[[Report], None],
+        missing: Callable[[], None],
+        record: Callable[..., None],
+        begin: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._ctx = ctx
+        self._row = row
+        self._profile = profile
+        self._post = post
+        self._events = events
+        self._left_with = left_with
+        self._reported = reported
+        self._missing = missing
+        self._record = record
+        self._begin = begin
+        self._changed = changed
+        self._log = logger.bind(session=row().session_id)
+        self._number = 0
+        self.process: Process | None = None
+        self.report: Report | None = None
+        """The newest of the living worker."""
+        self.link: WorkerLink | None = None
+        self.usage: Usage | None = None
+        """As it was last measured."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Process groups of the worker and its browser."""
+        browser = self.report.browser_pid if self.report else None
+        return tuple(pid for pid in (self.process.pid if self.process else None, browser) if pid)
+
+    # ---- what decisions ask for ----
+
+    def spawn(self, worker: int, *, check_profile: bool) -> None:
+        """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
+        self._number, self.report = worker, None
+        self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
+
+    def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
+        """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
+        is only greeted, and does not end by itself while it waits to be replaced."""
+        self._number, self.process, self.report = worker, process, None
+        self._profile.adopted_at(record.profile)
+        self._log.info("worker adopted", worker=process.pid, outdated=outdated)
+        self._begin(self._await_exit(worker, process), "exit")
+        talk = self._greet(process, record) if outdated else self._converse(worker, process, record)
+        self._begin(talk, "worker")
+
+    async def _greet(self, process: Process, record: WorkerRecord) -> None:
+        async with greeted([record], instance=self._ctx.instance):
+            await process.wait()
+
+    def terminate(self) -> None:
+        """Ask it to close its browser and to exit."""
+        if self.process:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End its process group."""
+        if self.process:
+            self.process.kill()
+
+    def send(self, call: protocol.Call, failed: str) -> None:
+        """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
+        self._begin(self._send(call, failed), "call")
+
+    async def _send(self, call: protocol.Call, failed: str) -> None:
+        try:
+            if self.link:
+                await self.link.call(call)
+        except WaguardError as error:
+            self._log.warning(failed, why=error.line())
+
+    # ---- a process from its start to its end ----
+
+    async def _spawn(self, worker: int, *, check_profile: bool) -> None:
+        try:
+            self._profile.follow_row()
+            config = self._ctx.config()
+            spec = worker_spec(self._row(), self._profile.at, config, instance=self._ctx.instance)
+            held_up = self._profile.held_up(spec.record)
+            if held_up is None and check_profile and self._profile.is_missing():
+                self._missing()
+                held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
+            held_up = held_up or await self._sweep(spec)
+            if held_up:
+                self._post(SpawnFailed(worker=worker, failure=held_up))
+                return
+            process = await self._ctx.spawn.spawn(spec)
+        except Exception as error:  # noqa: BLE001 - without an answer it would be starting for ever
+            why = error.line() if isinstance(error, WaguardError) else str(error)
+            self._log.opt(exception=error).error("worker not started", why=why)
+            failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
+            self._post(SpawnFailed(worker=worker, failure=failure))
+            return
+        self.process = process
+        self._log.info("worker started", worker=process.pid)
+        self._begin(self._await_exit(worker, process), "exit")
+        self._post(Spawned(worker=worker))
+        await process.listening()
+        await self._converse(worker, process, spec)
+
+    async def _sweep(self, spec: WorkerSpec) -> Failure | None:
+        """End what a dead worker left on this profile; not None: a foreign process uses it."""
+        swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
+        for stray in swept.ended:
+            self._record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
+        if not swept.foreign:
+            return None
+        cause = "another process uses a profile"
+        return Failure(Blame.HOST, "profile_locked", cause, str(swept.foreign[0]))
+
+    async def _converse(
+        self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
+    ) -> None:
+        hello = Hello(
+            protocol=PROTOCOL,
+            instance=self._ctx.instance,
+            session=spec.session,
+            generation=spec.generation,
+        )
+        try:
+            link = await WorkerLink.connect(
+                Path(spec.socket), hello, lambda message: self._take(worker, message)
+            )
+        except WaguardError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.timings.final_flush):
+                    await process.wait()  # its exit code says more
+                    return
+            if self.process is process:
+                self._log.warning("worker does not listen", worker=process.pid, why=str(error))
+                self._post(Unusable(worker=worker, why=f"the worker does not listen: {error}"))
+            return
+        self.link = link
+        self._changed()
+        try:
+            await link.listen()
+        finally:
+            if self.link is link:
+                self.link = None
+        if link.nonsense and self.process is process:
+            self._log.error("worker talks nonsense", worker=process.pid, why=link.nonsense)
+            self._post(Unusable(worker=worker, why=f"the worker talks nonsense: {link.nonsense}"))
+        elif self._left_with(link) and self.process is process:
+            self._begin(self._converse(worker, process, spec), "worker")
+
+    async def _await_exit(self, worker: int, process: Process) -> None:
+        standstill = self._begin(self._await_standstill(worker, process), "standstill")
+        code = await process.wait()
+        standstill.cancel()
+        if self.link:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.timings.final_flush):
+                    await self.link.ended.wait()
+        if self.process is not process:
+            return
+        details = self.report.details if self.report else None
+        self.process = self.link = self.report = self.usage = None
+        meaning = describe_exit(code)
+        self._log.info("worker exited", worker=process.pid, code=code, meaning=meaning)
+        self._post(Exited(worker=worker, code=code, details=details))
+
+    async def _await_standstill(self, worker: int, process: Process) -> None:
+        await process.stopped()
+        self._log.error("worker stands still", worker=process.pid)
+        self._post(Stopped(worker=worker))
+
+    # ---- what the worker says ----
+
+    def _take(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
+        try:
+            self._handle(worker, message)
+        except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
+            said = type(message).__name__
+            self._log.opt(exception=error).critical("a bug in waguard", told=said)
+
+    def _handle(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
+        if isinstance(message, protocol.Event):
+            self._events(message, self.link)
+            return
+        if self._number != worker or self.process is None:  # of one that is gone
+            return
+        now = self._ctx.clock.monotonic()
+        match message:
+            case Heartbeat(page=page, hopeless=hopeless):
+                # waiting for a core is no fault of the page
+                lost = hopeless and not self._ctx.crowded()
+                page_at = None if page is None else now
+                self._post(Beat(worker=worker, at=now, page_at=page_at, hopeless=lost))
+            case Report():
+                self.report = message
+                self._post(self._fact(worker, message, now))
+                self._reported(message)
+
+    def _fact(self, worker: int, it: Report, now: float) -> Reported:
+        until = it.passkey_until
+        return Reported(
+            worker=worker,
+            at=now,
+            phase=it.phase,
+            link=it.link,
+            phone=it.phone,
+            code=it.qr.raw if it.qr else None,
+            codes_ended=it.qr_idle,
+            loads=it.loads,
+            details=it.details,
+            socket=it.socket,
+            update_offered=it.update_offered,
+            covered=it.covered,
+            passkey_until=until,
+            passkey_left=0.0 if until is None else until - self._ctx.clock.wall(),
+            refused=it.refused,
+            evidence=it.silence,
+        )
