@@ -162,7 +162,7 @@ class Daemon:
             folders=_written(config),
         )
         self._outbox = Outbox(
-            self._supervisor,
+            self._supervisor.sessions,
             self._store.outbox,
             self._journal,
             lambda: self._config,
@@ -192,14 +192,16 @@ class Daemon:
             lambda: self._config.webhook,
             secrets,
             instance_url=self._public_url,
-            connection=self._supervisor.connection,
+            connection=self._supervisor.health.connection,
             ages=self._ages,
         )
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
                 keys=load_or_create_keys(self._config.api.key_file),
-                sessions=self._supervisor,
+                sessions=self._supervisor.sessions,
+                reconciler=self._supervisor.reconciler,
+                health=self._supervisor.health.read,
                 store=self._store,
                 events=self._bus,
                 outbox=self._outbox,
@@ -267,7 +269,8 @@ class Daemon:
         application handles now, for it asks meanwhile whether its session is connected."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
-        self._ticker.every(self._config.reconcile.interval, "reconcile", self._supervisor.reconcile)
+        interval, reconciler = self._config.reconcile.interval, self._supervisor.reconciler
+        self._ticker.every(interval, "reconcile", reconciler.reconcile)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.every(TIDY_INTERVAL, "tidy database", self._tidy_database)
@@ -308,7 +311,7 @@ class Daemon:
                     await self._lease.acquire()
                     await self._outbox.begin()
                     await company.aclose()  # from here on they are their sessions'
-                    summary = await self._supervisor.restore(left_behind)
+                    summary = await self._supervisor.restorer.restore(left_behind)
                     await self._abandon_removed()
                 except InstanceHeldError as error:
                     self._end_for(error)
@@ -317,7 +320,7 @@ class Daemon:
                     delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                     attempt += 1
                     self._say_not_begun(error, delay)
-                    if left_behind and not self._supervisor.loaded:
+                    if left_behind and not self._supervisor.state.loaded:
                         await company.aclose()
                         await company.enter_async_context(self._greeted(left_behind))
                     await asyncio.sleep(delay)
@@ -333,7 +336,7 @@ class Daemon:
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""
-        for view in await self._supervisor.views(removed=True):
+        for view in await self._supervisor.sessions.views(removed=True):
             if view.removed_at is not None:
                 await self._outbox.abandon(view.session_id, "its session was deleted")
 
@@ -348,7 +351,7 @@ class Daemon:
 
     def _measure(self) -> None:
         interval = self._config.worker.measure_interval
-        self._ticker.every(interval, "measure", self._supervisor.measure)
+        self._ticker.every(interval, "measure", self._supervisor.watchdog.measure)
 
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
@@ -380,8 +383,8 @@ class Daemon:
         self._look_at_runtime()
         self._disk.look()
         self._look_at_webhooks()
-        await self._supervisor.watch()
-        self._notifier.status(self._cannot_begin or standing(self._supervisor.health()))
+        await self._supervisor.watchdog.watch()
+        self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
 
@@ -403,7 +406,7 @@ class Daemon:
         if self._webhooks:
             self._webhooks.look()
             limit = self._ages.ago(self._config.webhook.hold_limit)
-            self._supervisor.webhooks_held(overdue(self._webhooks.held(), limit))
+            self._supervisor.health.webhooks_held(overdue(self._webhooks.held(), limit))
 
     def _for_global(self) -> Collection[str]:
         webhook = self._config.webhook

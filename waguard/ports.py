@@ -865,6 +865,10 @@ class Sessions(Protocol):
     def first_contacts_pause(self, session_id: str) -> float:
         """Seconds for which nobody new is written to; 0: a first contact may be tried."""
 
+
+class Reconciliation(Protocol):
+    """What the API asks of the reconciler."""
+
     async def correct(self) -> list[Correction]:
         """Make rows, memory and host agree now; what was done for it.
 
@@ -873,6 +877,3 @@ class Sessions(Protocol):
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
         """What ``correct`` would do, and what is only told. Changes nothing; raises alike."""
-
-    def health(self) -> Health:
-        """A cheap look at memory; no I/O."""

@@ -140,6 +140,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
             sessions=sessions,
+            reconciler=sessions,
+            health=sessions.health,
             store=store,
             events=bus,
             outbox=outbox,

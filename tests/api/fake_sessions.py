@@ -1,4 +1,4 @@
-"""``ports.Sessions`` that does what a test says."""
+"""``ports.Sessions``, and the API's other parts of supervision, that do what a test says."""
 
 import asyncio
 import contextlib

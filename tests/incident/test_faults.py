@@ -58,8 +58,8 @@ async def test_03_a_read_that_failed_is_no_empty_list(bench: Bench, world: World
     world.store.down = True
     with pytest.raises(DatabaseUnavailableError):
         await bench.restore()
-    assert not bench.it.health().restored
-    assert "the database does not answer" in bench.it.health().problems
+    assert not bench.it.health.read().restored
+    assert "the database does not answer" in bench.it.health.read().problems
     world.store.down = False
     assert await bench.restore() == "restored 1"
 
@@ -77,18 +77,18 @@ async def test_05_a_restored_session_can_send(bench: Bench, world: World) -> Non
     """Its record had been overwritten without a status."""
     await bench.row("s")
     assert await bench.restore() == "restored 1"
-    assert isinstance(await bench.it.call("s", TEXT, wait=1.0), Sent)
+    assert isinstance(await bench.it.sessions.call("s", TEXT, wait=1.0), Sent)
 
 
 async def test_06_health_knows_what_is_so(bench: Bench, world: World) -> None:
     """It was healthy always. (The routes: tests/api; live and ready: e2e.)"""
     await bench.row("s")
-    assert not bench.it.health().restored
+    assert not bench.it.health.read().restored
     await bench.restore()
-    assert bench.it.health().problems == ()
+    assert bench.it.health.read().problems == ()
     bench.process().report("offline")
     await until(bench.session(), lambda s: s.link is Link.OFFLINE)
-    health = bench.it.health()
+    health = bench.it.health.read()
     assert (health.supervising, health.connected, len(health.problems)) == (True, 0, 1)
 
 
@@ -99,7 +99,7 @@ async def test_07_quiet_is_not_dead(empty: Bench, world: World) -> None:
         world.clock.advance(4.0)  # half an hour in all, and more
         process.beat()
         await wait_until(lambda: empty.session().heard_at == world.clock.now, "it was heard")
-        await empty.it.watch()
+        await empty.it.watchdog.watch()
     assert process.alive
     assert empty.session().restarts == 0
 
@@ -107,10 +107,10 @@ async def test_07_quiet_is_not_dead(empty: Bench, world: World) -> None:
 async def test_08_a_reconnect_that_shows_a_code_is_no_success(empty: Bench, world: World) -> None:
     await empty.connected()
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
-    await empty.it.start("s", restart=True)
+    await empty.it.sessions.start("s", restart=True)
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
-    assert (await empty.it.view("s")).status == "qr_scanning"
-    assert empty.it.health().connected == 0
+    assert (await empty.it.sessions.view("s")).status == "qr_scanning"
+    assert empty.it.health.read().connected == 0
 
 
 async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: World) -> None:
@@ -118,7 +118,7 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
     world.spawn.scripts["s"] = Script(exits=1)
     process.exit(1)
     await until(empty.session(), lambda s: s.restarts > 1 and s.state is State.BACKOFF)
-    await empty.it.logout("s")
+    await empty.it.sessions.logout("s")
     started = len(world.spawn.started)
     assert empty.session().state is State.STOPPED
     assert not empty.session()._backoff
@@ -182,9 +182,9 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     """The incident itself, while the daemon runs: it heals by itself, and a send goes out."""
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(CONNECTED,))
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     await wait_until(lambda: empty.session().link is Link.CONNECTED, "it is up")
-    assert isinstance(await empty.it.call("s", TEXT, wait=1.0), Sent)
+    assert isinstance(await empty.it.sessions.call("s", TEXT, wait=1.0), Sent)
     assert empty.session().phone == PHONE
     await empty.settled()
     [(_, after, reason)] = world.audited("reconciled")
@@ -198,11 +198,11 @@ async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
     """ "404 Session not found" is for sessions that do not exist, and only for them."""
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
-    assert isinstance(await empty.it.call("s", TEXT, wait=DEADLINE), Sent)
+    assert isinstance(await empty.it.sessions.call("s", TEXT, wait=DEADLINE), Sent)
     await empty.settled()
     assert len(world.audited("reconciled")) == 1
     with pytest.raises(NotFoundError, match="Session not found"):
-        await empty.it.call("nobody", TEXT, wait=0.0)
+        await empty.it.sessions.call("nobody", TEXT, wait=0.0)
 
 
 async def test_a_send_to_a_session_whose_row_does_not_want_it_up_starts_nothing(
@@ -210,5 +210,5 @@ async def test_a_send_to_a_session_whose_row_does_not_want_it_up_starts_nothing(
 ) -> None:
     await empty.row("s", up=False, status="connected")
     with pytest.raises(ConflictError):
-        await empty.it.call("s", TEXT, wait=0.0)
+        await empty.it.sessions.call("s", TEXT, wait=0.0)
     assert world.spawn.started == []

@@ -1,4 +1,4 @@
-"""A supervisor over a fake host, and what tests do with it."""
+"""The whole of supervision over a fake host, and what tests do with it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,9 @@ from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.ports import Process, SessionView
 from waguard.supervision import ledger as ledger_module
+from waguard.supervision import reconciler as reconciler_module
+from waguard.supervision import restorer as restorer_module
 from waguard.supervision import session as session_module
-from waguard.supervision import supervisor as under_test
 from waguard.supervision.session import Session
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import SendText, WorkerRecord
@@ -50,10 +51,10 @@ class Bench:
 
     async def restore(self, *left: tuple[WorkerRecord, Process]) -> str:
         async with asyncio.timeout(DEADLINE):
-            return await self.it.restore(list(left))
+            return await self.it.restorer.restore(list(left))
 
     async def create(self, name: str = "s", workspace: int = 7) -> tuple[SessionView, bool]:
-        return await self.it.create(name, workspace, account_id=None, priority=0)
+        return await self.it.sessions.create(name, workspace, account_id=None, priority=0)
 
     async def connected(self, name: str = "s") -> FakeProcess:
         """A session that is up."""
@@ -63,7 +64,7 @@ class Bench:
         return self.process(name)
 
     def session(self, name: str = "s") -> Session:
-        return self.it._sessions[name]
+        return self.it.registry[name]
 
     def process(self, name: str = "s") -> FakeProcess:
         process = self.session(name).process
@@ -79,8 +80,8 @@ class Bench:
 async def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     """Nothing is restored yet."""
     monkeypatch.setattr(ledger_module, "RETRY", 0.01)
-    monkeypatch.setattr(session_module, "STOP_GRACE", 0.1)
-    monkeypatch.setattr(under_test, "STOP_GRACE", 0.1)
+    for module in (session_module, restorer_module, reconciler_module):
+        monkeypatch.setattr(module, "STOP_GRACE", 0.1)
     made = Bench(world)
     yield made
     world.store.down = False

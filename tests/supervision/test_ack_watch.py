@@ -62,7 +62,7 @@ async def up(bench: Bench, name: str = "s") -> FakeProcess:
 
 async def send(bench: Bench, number: int, name: str = "s", chat: str = "c") -> None:
     call = SendText(chat=chat, text="t", message_id=f"true_{name}_{number}", timeout=5.0)
-    await bench.it.call(name, call, wait=0)
+    await bench.it.sessions.call(name, call, wait=0)
 
 
 async def send_in_vain(bench: Bench, *numbers: int, name: str = "s") -> None:
@@ -75,9 +75,9 @@ async def pass_time(bench: Bench, world: World, seconds: int) -> None:
     """Second by second, with workers that are heard."""
     for _ in range(seconds):
         world.clock.advance(1.0)
-        for session in bench.it._sessions.values():
+        for session in bench.it.registry.sessions:
             session.heard_at = session.page_seen_at = world.clock.monotonic()
-        await bench.it.watch()
+        await bench.it.watchdog.watch()
         await asyncio.sleep(0)
 
 
@@ -98,14 +98,14 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     process = await up(empty)
     await send_in_vain(empty, 1)
     await pass_time(empty, world, 60)
-    assert (await empty.it.view("s")).degraded is None
+    assert (await empty.it.sessions.view("s")).degraded is None
     await pass_time(empty, world, 1)
     await wait_until(lambda: empty.session().acks.late, "the page confirms it")
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert view.status == "connected"
     assert view.degraded
     assert "1 message waits for WhatsApp's ack" in view.degraded
-    assert empty.it.health().problems == (f"s: {view.degraded}",)
+    assert empty.it.health.read().problems == (f"s: {view.degraded}",)
     await wait_until(lambda: entries(world, "acks_missing"), "it is on the trail")
     assert entries(world, "acks_missing")[0].evidence == {"waiting": 1, "longest": 61.0}
     (incident,) = world.events("incident")
@@ -113,7 +113,7 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
     await wait_until(lambda: empty.session().acks.well, "the ack is heard")
     await pass_time(empty, world, 1)
-    assert (await empty.it.view("s")).degraded is None
+    assert (await empty.it.sessions.view("s")).degraded is None
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
     (told,) = fold(world.store.entries)
     assert sentences(told)[-1].startswith("Result: WhatsApp acknowledges again")
@@ -178,13 +178,13 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     empty.session()._recycled_at = world.clock.monotonic() - APART
     await pass_time(empty, world, 30)
     assert empty.process() is second
-    assert (await empty.it.view("s")).degraded
+    assert (await empty.it.sessions.view("s")).degraded
     # nothing at all was acknowledged since: another one would help as little, and a person is asked
     await send_in_vain(empty, 3, 4)
     await pass_time(empty, world, 70)
     await asked(second, 5)
     assert empty.process() is second
-    (condition,) = (await empty.it.view("s")).conditions
+    (condition,) = (await empty.it.sessions.view("s")).conditions
     assert (condition.kind, "never does" in condition.remedy) == (page_care.Kind.ACKS_IN_VAIN, True)
     assert entries(world, "acks_in_vain")
     second.report("offline")  # which proves nothing
@@ -319,7 +319,7 @@ async def test_a_canary_that_stays_late_makes_it_whatsapps(
     await pass_time(empty, world, 2)
     await wait_until(lambda: empty.session(canary).acks.in_vain, "it is no better")
     await pass_time(empty, world, 1)
-    assert "2 sessions are connected" in empty.it.health().problems[0]
+    assert "2 sessions are connected" in empty.it.health.read().problems[0]
     await wait_until(lambda: entries(world, "acks_missing_everywhere"), "it is on the trail")
     await pass_time(empty, world, int(APART) - 80)
     assert empty.process(other) is before[other]
@@ -368,7 +368,7 @@ async def test_an_outage_in_between_leaves_no_incident_open(
         one.report("offline")
         await until(empty.session(name), lambda s: s.link is Link.OFFLINE)
     await pass_time(empty, world, 2)
-    assert "acks" not in str((await empty.it.view("s")).degraded)
+    assert "acks" not in str((await empty.it.sessions.view("s")).degraded)
     for one, name in ((process, "s"), (other, "other")):
         one.report("connected")
         await until(empty.session(name), lambda s: s.link is Link.CONNECTED)

@@ -41,15 +41,15 @@ async def test_a_create_beyond_the_places_waits_and_says_why(empty: Bench, world
     view, _ = await empty.create("c")
     assert (view.lifecycle, view.status) == ("starting", "qr_scanning")
     assert view.waiting == "2 are starting, at most 2 may"
-    assert (await empty.it.view("a")).waiting is None
+    assert (await empty.it.sessions.view("a")).waiting is None
     empty.process("a").report("qr_pending", phase="settling")
     await wait_until(lambda: started(world) == ["a", "b", "c"], "it follows")
-    assert (await empty.it.view("c")).waiting is None
+    assert (await empty.it.sessions.view("c")).waiting is None
 
 
 async def test_a_place_that_is_free_is_taken_in_the_same_turn(empty: Bench, world: World) -> None:
     await empty.row("s", up=False, status="disconnected")
-    await empty.it.view("s")
+    await empty.it.sessions.view("s")
     session = empty.session("s")
     session.start()
     # no await in between: the worker's task is there already
@@ -69,7 +69,7 @@ async def test_a_place_is_given_back(empty: Bench, world: World, end: str) -> No
         case "is parked":
             empty.session("a").park(ParkCause.CONFLICT, "a test")
         case "is stopped":
-            await empty.it.logout("a")
+            await empty.it.sessions.logout("a")
         case _:
             empty.process("a").report("connected")
     await wait_until(lambda: started(world) == ["a", "b", "c"], "the next is started")
@@ -87,12 +87,12 @@ async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
         bench.process(name).exit(13)
         await until(bench.session(name), lambda s: s.waiting is not None)
         assert bench.session(name).state is State.STARTING
-    view = await bench.it.view("high")
+    view = await bench.it.sessions.view("high")
     assert (view.status, view.disconnect_details) == (
         "disconnected",
         "2 are starting, at most 2 may",
     )
-    assert "high is disconnected: 2 are starting, at most 2 may" in bench.it.health().problems
+    assert "high is disconnected: 2 are starting, at most 2 may" in bench.it.health.read().problems
     bench.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("high")) == 2, "the important one is back")
     assert len(world.spawn.of("low")) == 1
@@ -113,7 +113,7 @@ async def test_one_that_is_stopped_while_it_waits_is_never_spawned(
                 await session.stop()
                 assert session.state is State.STOPPED
             case "delete":
-                await empty.it.delete("c", purge=True)
+                await empty.it.sessions.delete("c", purge=True)
             case "park":
                 session.park(ParkCause.CONFLICT, "a test")
                 await until(session, lambda s: s.state is State.PARKED)
@@ -157,12 +157,12 @@ async def test_no_deadline_runs_while_it_waits(empty: Bench, world: World) -> No
         world.clock.advance(4.0)
         for name in ("a", "b"):
             empty.session(name).in_state_since = world.clock.monotonic()
-        await empty.it.watch()
+        await empty.it.watchdog.watch()
     assert empty.session("c").state is State.STARTING
     empty.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("c")) == 1, "it is started")
     world.clock.advance(4.0)
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     assert empty.session("c").state is State.STARTING
     assert len(world.spawn.of("c")) == 1
 
@@ -175,23 +175,23 @@ async def test_short_memory_holds_a_session_back_until_there_is_some(
     assert view.waiting
     assert "memory: 310 MB available" in view.waiting
     assert world.spawn.started == []
-    assert any("memory: 310 MB" in problem for problem in empty.it.health().problems)
-    await empty.it.watch()
+    assert any("memory: 310 MB" in problem for problem in empty.it.health.read().problems)
+    await empty.it.watchdog.watch()
     assert world.spawn.started == []
     world.host = AMPLE
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
 
 
 async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) -> None:
     await empty.row("s", status="disconnected", up=False)
     world.host = SHORT
-    await empty.it.start("s", restart=False)
+    await empty.it.sessions.start("s", restart=False)
     await empty.settled()
     told = world.store.accounts["s"].disconnect_details
     world.host = Reading(memory=280 * MB)
-    await empty.it.watch()
-    assert "280 MB" in str((await empty.it.view("s")).waiting)
+    await empty.it.watchdog.watch()
+    assert "280 MB" in str((await empty.it.sessions.view("s")).waiting)
     assert not empty.session().row_pending
     assert world.store.accounts["s"].disconnect_details == told
 
@@ -202,9 +202,9 @@ async def test_a_restore_does_not_wait_for_memory_that_may_never_come(
     await bench.row("s")
     world.host = SHORT
     assert await bench.restore() == "waiting 1"
-    assert bench.it.health().restored
+    assert bench.it.health.read().restored
     world.host = AMPLE
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
 
 
@@ -230,7 +230,7 @@ async def test_a_reload_of_the_places_counts_with_the_next_tick(empty: Bench, wo
     await two_are_starting(empty, world)
     await empty.create("c")
     world.change("restore", concurrency=3)
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     await wait_until(lambda: started(world) == ["a", "b", "c"], "it is started")
 
 
@@ -252,22 +252,22 @@ def usage(memory: int) -> Usage:
 async def test_what_each_uses_is_shown_until_its_worker_ends(empty: Bench, world: World) -> None:
     process = await empty.connected()
     world.meter.usage["s"] = usage(172)
-    assert (await empty.it.view("s")).usage is None
-    await empty.it.measure()
+    assert (await empty.it.sessions.view("s")).usage is None
+    await empty.it.watchdog.measure()
     assert world.meter.looked_at == {"s": (process.pid, process.pid + 1)}
-    assert (await empty.it.view("s")).usage == usage(172)
+    assert (await empty.it.sessions.view("s")).usage == usage(172)
     process.exit(13)
     await until(empty.session(), lambda s: s.process is not process)
-    assert (await empty.it.view("s")).usage is None
+    assert (await empty.it.sessions.view("s")).usage is None
 
 
 async def test_one_above_its_limit_is_recycled_when_it_is_idle(empty: Bench, world: World) -> None:
     await big(empty, world, 500, "s")
     process = empty.process()
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert empty.session().state is State.RUNNING
     world.clock.advance(61.0)
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
     assert empty.session().restarts == 0
     await empty.settled()
@@ -285,22 +285,22 @@ async def test_one_that_is_busy_is_not_recycled(empty: Bench, world: World) -> N
         return None
 
     empty.process().script.answer = answer
-    sending = asyncio.create_task(empty.it.call("s", TEXT, wait=0))
+    sending = asyncio.create_task(empty.it.sessions.call("s", TEXT, wait=0))
     await wait_until(lambda: empty.process().calls, "it is being sent")
     world.clock.advance(61.0)
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert empty.session().state is State.RUNNING
     sending.cancel()
     release.set()
     await asyncio.gather(sending, return_exceptions=True)
-    await empty.it.measure()  # it was active a moment ago
+    await empty.it.watchdog.measure()  # it was active a moment ago
     assert empty.session().state is State.RUNNING
 
 
 async def test_one_far_above_its_limit_is_recycled_at_once(empty: Bench, world: World) -> None:
     await big(empty, world, 601, "s")
     process = empty.process()
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
 
 
@@ -309,15 +309,15 @@ async def test_one_is_recycled_after_the_other(empty: Bench, world: World) -> No
     b = empty.process("b")
     world.clock.advance(61.0)
     world.spawn.scripts["a"] = Script(reports=(LOADING,))
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     await wait_until(lambda: len(world.spawn.of("a")) == 2, "the first is replaced")
     world.meter.usage = {"b": usage(500)}
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert empty.process("b") is b
     await wait_until(lambda: empty.process("a").connected, "it is greeted")
     empty.process("a").report("connected")
     await until(empty.session("a"), lambda s: s.link is Link.CONNECTED)
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     await until(empty.session("b"), lambda s: s.process is not b and s.link is Link.CONNECTED)
 
 
@@ -325,7 +325,7 @@ async def test_without_a_limit_nothing_is_recycled(empty: Bench, world: World) -
     await big(empty, world, 9_000, "s")
     world.change("worker", memory_limit=0)
     world.clock.advance(61.0)
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert empty.session().state is State.RUNNING
 
 

@@ -42,7 +42,7 @@ async def begun(bench: Bench, world: World, script: Script) -> tuple[asyncio.Tas
     world.spawn.scripts["s"] = script
     left = await world.left_behind("s")
     restoring = asyncio.create_task(bench.restore((left.record, left.process)))
-    await wait_until(lambda: "s" in bench.it._sessions and bench.session().process, "it is adopted")
+    await wait_until(lambda: "s" in bench.it.registry and bench.session().process, "it is adopted")
     return restoring, left
 
 
@@ -51,23 +51,23 @@ async def test_an_adoption_is_no_event_and_no_write(
 ) -> None:
     restoring, left = await begun(bench, world, LATER)
     before = copy.copy(world.store.accounts["s"])
-    connected_at = (await bench.it.view("s")).connected_at
-    told = await bench.it.view("s")
+    connected_at = (await bench.it.sessions.view("s")).connected_at
+    told = await bench.it.sessions.view("s")
     assert (told.status, told.lifecycle, told.link) == ("connected", "unknown", "unknown")
-    assert bench.it.health().connected == 1
-    why_not = bench.it.connection("s").why_not
+    assert bench.it.health.read().connected == 1
+    why_not = bench.it.health.connection("s").why_not
     assert why_not == "its row says connected, its worker has not confirmed it yet"
     await wait_until(lambda: left.process.connected, "they talk")
     left.process.report(phone=PHONE)
     assert await restoring == "restored 1"
-    told = await bench.it.view("s")
+    told = await bench.it.sessions.view("s")
     assert (told.status, told.lifecycle, told.link) == ("connected", "running", "connected")
-    assert bench.it.connection("s").why_not is None
+    assert bench.it.health.connection("s").why_not is None
     await bench.settled()
     assert writes == []
     assert world.names() == []
     assert world.store.accounts["s"] == before
-    assert (await bench.it.view("s")).connected_at == connected_at
+    assert (await bench.it.sessions.view("s")).connected_at == connected_at
     assert world.audited("status") == []
     assert len(world.audited("adopted")) == 1
 
@@ -95,7 +95,7 @@ async def test_another_row_than_connected_keeps_its_word_too(
     left = await world.left_behind("s")
     restoring = asyncio.create_task(bench.restore((left.record, left.process)))
     await wait_until(lambda: left.process.connected, "they talk")
-    told = await bench.it.view("s")
+    told = await bench.it.sessions.view("s")
     assert (told.status, told.lifecycle) == ("qr_scanning", "unknown")
     left.process.report("qr_pending", qr=qr())
     assert await restoring == "needs QR 1"
@@ -110,12 +110,12 @@ async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
     says = {"phase": "ready", "link": "unknown"} if ready else LOADING
     restoring, left = await begun(bench, world, Script(reports=(says,)))
     await until(bench.session(), lambda s: s.verdict.status is Status.DISCONNECTED)
-    told = await bench.it.view("s")
+    told = await bench.it.sessions.view("s")
     await wait_until(lambda: left.process.connected, "they talk")
     if ready:
         await until(bench.session(), lambda s: s.state is State.RUNNING)
     assert told.lifecycle in {"starting", "running"}
-    assert bench.it.health().connected == 0
+    assert bench.it.health.read().connected == 0
     assert world.names("session_disconnected") == ["session_disconnected"]
     left.process.report(phone=PHONE)
     assert await restoring == "restored 1"
@@ -159,7 +159,9 @@ async def test_nobody_waits_for_what_a_dead_instance_left(
     monkeypatch.setattr(world.spawn, "sweep", sweep)
     both = ((one.record, one.process) for one in (left, unwanted))
     restoring = asyncio.create_task(bench.restore(*both))
-    await wait_until(lambda: {"adopted", "started"} <= set(bench.it._sessions), "they are loaded")
+    await wait_until(
+        lambda: all(name in bench.it.registry for name in ("adopted", "started")), "they are loaded"
+    )
     for name in ("adopted", "started"):
         await until(bench.session(name), lambda s: s.link is Link.CONNECTED)
     assert not restoring.done(), "it is not through before all of it is gone"

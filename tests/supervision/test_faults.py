@@ -34,7 +34,7 @@ def raising(method: str) -> Iterator[None]:
 
 
 def problems(bench: Bench) -> list[str]:
-    return list(bench.it.health().problems)
+    return list(bench.it.health.read().problems)
 
 
 async def test_an_odd_report_replaces_its_worker_and_the_watch_goes_on(
@@ -45,7 +45,7 @@ async def test_an_odd_report_replaces_its_worker_and_the_watch_goes_on(
     odd.report("odd")
     await wait_until(lambda: not odd.alive, "the worker is replaced")
     await until(empty.session("s"), lambda s: s.link is Link.CONNECTED)
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     await empty.settled("s")
     assert empty.session("other").process is other
     assert empty.process("s") is not odd
@@ -79,15 +79,17 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
     process = await empty.connected("zz")
     with raising("look"):
         for _ in range(3):
-            await empty.it.watch()
+            await empty.it.watchdog.watch()
         assert problems(empty) == ["s: waguard failed to watch it: LookupError"]
-        assert (await empty.it.view("s")).degraded == "waguard failed to watch it: LookupError"
-        assert (await empty.it.view("zz")).degraded is None
+        assert (
+            await empty.it.sessions.view("s")
+        ).degraded == "waguard failed to watch it: LookupError"
+        assert (await empty.it.sessions.view("zz")).degraded is None
         for _ in range(3):
             world.clock.advance(4.0)  # less than a standstill of waguard's own
-            await empty.it.watch()
+            await empty.it.watchdog.watch()
         await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     assert not [p for p in problems(empty) if p.startswith("s:")]
     await empty.settled("s")
     assert len(world.audited("supervision_failed")) == 1
@@ -108,8 +110,8 @@ async def test_a_measurement_that_fails_is_that_sessions_condition(
         if session.row.session_id == "s":
             raise ZeroDivisionError
 
-    monkeypatch.setattr(empty.it, "_recycle_where_too_big", judge)
-    await empty.it.measure()
+    monkeypatch.setattr(empty.it.watchdog, "_recycle_where_too_big", judge)
+    await empty.it.watchdog.measure()
     assert judged == ["s", "zz"]
     assert problems(empty) == ["s: waguard failed to measure it: ZeroDivisionError"]
 
@@ -122,20 +124,20 @@ async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: 
     await bench.settled("s")
     assert problems(bench) == ["s is disconnected: no worker runs"]
     assert world.row_status("s") == ("disconnected", "unknown")
-    await bench.it.correct()
+    await bench.it.reconciler.correct()
     await until(bench.session("s"), lambda s: s.link is Link.CONNECTED)
 
 
 async def test_a_correction_that_fails_costs_only_its_session(empty: Bench, world: World) -> None:
     for name in ("a", "s", "zz"):
         await empty.connected(name)
-        await empty.it.take_down(name)
+        await empty.it.sessions.take_down(name)
         await world.store.set_desired(name, up=True)
     with raising("start"):
-        done = await empty.it.correct()
+        done = await empty.it.reconciler.correct()
         assert [told.session for told in done] == ["a", "zz"]
         assert "s: waguard failed to reconcile it: LookupError" in problems(empty)
-    await empty.it.correct()
+    await empty.it.reconciler.correct()
     assert empty.session("s").faults.words is None
 
 
@@ -143,7 +145,7 @@ async def test_a_database_that_is_down_is_no_sessions_condition(empty: Bench, wo
     await empty.connected("s")
     world.store.down = True
     with pytest.raises(DatabaseUnavailableError):
-        await empty.it.correct()
+        await empty.it.reconciler.correct()
     assert empty.session("s").faults.words is None
 
 
@@ -174,7 +176,7 @@ async def test_what_a_page_says_moves_no_terminal_of_whoever_asks_why(
     await until(empty.session("s"), lambda s: s.state is State.PARKED)
     await wait_until(lambda: world.audited("logged_out"), "it is on the trail")
     await empty.settled("s")
-    told = (await empty.it.view("s")).disconnect_details
+    told = (await empty.it.sessions.view("s")).disconnect_details
     assert told == printable(said)
     assert world.store.accounts["s"].disconnect_details == printable(said)
     reasons = [entry.reason for entry in world.store.entries if entry.reason]

@@ -51,15 +51,15 @@ async def break_all(fleet: Bench) -> None:
 async def ticks(fleet: Bench, world: World, seconds: float) -> None:
     for _ in range(int(seconds)):
         world.clock.advance(1.0)
-        await fleet.it.watch()
+        await fleet.it.watchdog.watch()
 
 
 async def test_it_opens_once_and_nobody_is_restarted_or_parked(fleet: Bench, world: World) -> None:
     await break_all(fleet)
-    health = fleet.it.health()
+    health = fleet.it.health.read()
     assert health.problems[0].startswith("the fleet breaker is open: 3 of 4 sessions failed alike")
     assert "Chromium did not start" in health.problems[0]
-    view = await fleet.it.view("a")
+    view = await fleet.it.sessions.view("a")
     assert (view.lifecycle, view.waiting) == ("backoff", health.problems[0])
     await wait_until(lambda: world.audited("fleet_breaker_opened"), "it is in the trail")
     assert world.audited("fleet_breaker_opened") == [(None, None, "Chromium did not start")]
@@ -105,7 +105,7 @@ async def test_it_closes_when_the_canary_is_up_and_the_others_follow(
     fleet.process("c").report("qr_pending")
     for name in ("a", "b", "d"):
         await until(fleet.session(name), lambda s: s.link is Link.CONNECTED)
-    assert not any("fleet" in problem for problem in fleet.it.health().problems)
+    assert not any("fleet" in problem for problem in fleet.it.health.read().problems)
     await wait_until(lambda: world.audited("fleet_breaker_closed"), "it is in the trail")
     kinds = [event.data["kind"] for event in incidents(world)]
     assert kinds == ["fleet_breaker_opened", "fleet_breaker_closed"]
@@ -129,7 +129,7 @@ async def test_browsers_that_were_all_killed_at_once_are_back_with_the_next_tick
             fleet.session(name),
             lambda s, old=before[name]: s.process is not old and s.link is Link.CONNECTED,  # type: ignore[misc]
         )
-    assert not any("fleet" in problem for problem in fleet.it.health().problems)
+    assert not any("fleet" in problem for problem in fleet.it.health.read().problems)
 
 
 async def test_a_restart_that_was_under_way_when_it_opened_waits_too(
@@ -153,7 +153,7 @@ async def test_a_restart_that_was_under_way_when_it_opened_waits_too(
 async def test_what_a_person_asks_for_is_started_all_the_same(fleet: Bench, world: World) -> None:
     await break_all(fleet)
     world.spawn.scripts["b"] = Script(reports=(LOADING,))
-    await fleet.it.start("b", restart=False)
+    await fleet.it.sessions.start("b", restart=False)
     await wait_until(lambda: fleet.session("b").process is not None, "it is started")
     assert held(fleet.session("a"))
     assert fleet.session("b").waiting is None
@@ -164,11 +164,11 @@ async def test_one_that_is_stopped_while_it_is_held_is_never_spawned(
 ) -> None:
     await break_all(fleet)
     for name in FOUR:
-        await fleet.it.logout(name)
+        await fleet.it.sessions.logout(name)
     before = len(world.spawn.started)
     await ticks(fleet, world, 1)
     assert len(world.spawn.started) == before
-    assert not any("fleet" in problem for problem in fleet.it.health().problems)
+    assert not any("fleet" in problem for problem in fleet.it.health.read().problems)
     assert world.spawn.alive == []
 
 
@@ -214,7 +214,7 @@ async def test_a_restore_in_which_all_fail_waits_as_well(bench: Bench, world: Wo
     assert "waiting" in summary
     assert len(incidents(world)) == 1
     assert len({p.spec.session for p in world.spawn.started}) < 10
-    waiting = [s for s in bench.it._sessions.values() if s.state is State.STARTING]
+    waiting = [s for s in bench.it.registry.sessions if s.state is State.STARTING]
     assert waiting
     assert all(session.held_by_fleet for session in waiting)
     world.spawn.script = Script(reports=(CONNECTED,))

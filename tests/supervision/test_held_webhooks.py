@@ -10,39 +10,39 @@ WHY = {"s": "received messages of 3 chats wait since 01:47: it is disconnected"}
 
 
 async def test_a_session_is_connected_when_its_status_says_so(empty: Bench, world: World) -> None:
-    assert empty.it.connection("s").why_not == "it is not in memory"
+    assert empty.it.health.connection("s").why_not == "it is not in memory"
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     await empty.create()
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
-    assert empty.it.connection("s").why_not == "it is qr_scanning"
+    assert empty.it.health.connection("s").why_not == "it is qr_scanning"
     before = world.clock.wall()
     empty.process().report(phone=PHONE)
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
-    now = empty.it.connection("s")
+    now = empty.it.health.connection("s")
     assert (now.why_not, now.phone) == (None, PHONE)
     assert before - 1.0 <= now.since <= world.clock.wall()
     await empty.it.stop()
-    assert empty.it.connection("s").why_not == "waguard is stopping"
+    assert empty.it.health.connection("s").why_not == "waguard is stopping"
 
 
 async def test_webhooks_that_wait_for_too_long_are_said_everywhere(
     empty: Bench, world: World
 ) -> None:
     await empty.connected()
-    empty.it.webhooks_held(WHY)
-    empty.it.webhooks_held(WHY)
-    assert (await empty.it.view("s")).degraded == WHY["s"]
-    problems = empty.it.health().problems
+    empty.it.health.webhooks_held(WHY)
+    empty.it.health.webhooks_held(WHY)
+    assert (await empty.it.sessions.view("s")).degraded == WHY["s"]
+    problems = empty.it.health.read().problems
     assert any(problem.startswith("s: received messages") for problem in problems)
     await empty.settled()
     [incident] = fold(await world.store.audit("s"))
     assert (incident.cause, incident.ended) == (WHY["s"], None)
-    empty.it.webhooks_held({})
+    empty.it.health.webhooks_held({})
     await empty.settled()
     [incident] = fold(await world.store.audit("s"))
     assert incident.result == "its webhooks go on"
-    assert (await empty.it.view("s")).degraded is None
-    assert empty.it.health().problems == ()
+    assert (await empty.it.sessions.view("s")).degraded is None
+    assert empty.it.health.read().problems == ()
     await empty.it.stop()
     [of_all] = fold_fleet(await world.store.audit(None))
     assert of_all.result == "they were delivered, or a person decided"
@@ -50,6 +50,6 @@ async def test_webhooks_that_wait_for_too_long_are_said_everywhere(
 
 async def test_what_was_stopped_on_purpose_may_wait(empty: Bench) -> None:
     await empty.connected()
-    await empty.it.logout("s")
-    empty.it.webhooks_held(WHY)
-    assert empty.it.health().problems == ()
+    await empty.it.sessions.logout("s")
+    empty.it.health.webhooks_held(WHY)
+    assert empty.it.health.read().problems == ()

@@ -47,7 +47,7 @@ async def watch(bench: Bench, world: World, seconds: float) -> None:
     """Seconds of ticks."""
     for _ in range(int(seconds)):
         world.clock.advance(1.0)
-        await bench.it.watch()
+        await bench.it.watchdog.watch()
 
 
 async def all_connected(bench: Bench, world: World) -> None:
@@ -77,9 +77,9 @@ async def test_an_executable_that_is_missing_is_waited_for_and_costs_no_restart(
         told = str(world.store.accounts[name].disconnect_details)
         assert told == MISSING.executable
     assert len(world.spawn.started) == 3
-    assert bench.it.health().problems[0] == MISSING.executable
+    assert bench.it.health.read().problems[0] == MISSING.executable
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     for name in NAMES:
         await until(bench.session(name), connected)
         assert bench.session(name).restarts == 1  # for the crash, before Chromium was looked for
@@ -93,7 +93,7 @@ async def test_a_restore_without_chromium_says_that_it_waits(bench: Bench, world
     assert await bench.restore() == "waiting 1"
     assert world.spawn.started == []
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     await until(bench.session(), connected)
 
 
@@ -121,7 +121,7 @@ async def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time(
     await watch(bench, world, TRIAL)
     for name in NAMES:
         await until(bench.session(name), connected)
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
     assert incidents(world) == ["browser_missing", "browser_back"]
 
@@ -137,7 +137,7 @@ async def test_a_breaker_that_the_upgrade_opened_closes_when_chromium_is_back(
     await watch(bench, world, 120)
     assert [s for s in NAMES if waits_for_chromium(bench.session(s))]
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     for name in NAMES:
         await until(bench.session(name), connected)
     assert world.fleet.open is None
@@ -166,10 +166,10 @@ async def test_a_session_that_is_stopped_ends_the_wait_and_the_incident(
     world.host = MISSING
     await empty.create()
     assert empty.session().waits_for is Cause.EXECUTABLE
-    await empty.it.take_down("s")
-    await empty.it.watch()
+    await empty.it.sessions.take_down("s")
+    await empty.it.watchdog.watch()
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
-    assert empty.it.health().problems == ()
+    assert empty.it.health.read().problems == ()
 
 
 async def test_the_host_is_read_once_for_all_and_only_while_somebody_waits(
@@ -212,7 +212,7 @@ async def test_one_that_was_killed_while_memory_was_short_waits_for_memory(
     await watch(empty, world, 120)
     assert world.spawn.alive == []
     world.host = WELL
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     await until(empty.session(), connected)
     assert empty.session().restarts == 1
 
@@ -249,7 +249,7 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
     for name in ("a", "b"):
         world.profile(name)
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     for name in ("a", "b"):
         await until(bench.session(name), connected)
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
@@ -282,7 +282,7 @@ async def test_one_whose_profile_has_not_come_back_is_parked_then(
     assert await bench.restore() == "waiting 2"
     world.profile("a")
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     await until(bench.session("a"), connected)
     await until(bench.session("lost"), lambda s: s.state is State.PARKED)
     assert bench.session("lost").parked is ParkCause.PROFILE_MISSING
@@ -298,7 +298,7 @@ async def test_a_running_session_whose_disk_goes_waits_until_it_is_back(
     bench.process("a").exit(EXIT_BROWSER_GONE)
     await until(bench.session("a"), lambda s: s.waits_for is Cause.SESSIONS_FOLDER)
     world.host = WELL
-    await bench.it.watch()
+    await bench.it.watchdog.watch()
     await until(bench.session("a"), connected)
 
 
@@ -310,12 +310,15 @@ async def test_nobody_makes_a_profile_under_the_place_of_a_mount(
     assert await bench.restore() == "waiting 1"
     view, _ = await bench.create("new")
     assert view.waiting == EMPTY.empty
-    await bench.it.start("paired", restart=False)
+    await bench.it.sessions.start("paired", restart=False)
     assert world.spawn.started == []
-    for leave in (bench.it.logout("paired"), bench.it.delete("paired", purge=False)):
+    for leave in (
+        bench.it.sessions.logout("paired"),
+        bench.it.sessions.delete("paired", purge=False),
+    ):
         with pytest.raises(UnavailableError, match="mount its disk"):
             await leave
-    assert (await bench.it.view("paired")).status == "disconnected"
+    assert (await bench.it.sessions.view("paired")).status == "disconnected"
 
 
 async def test_a_folder_in_which_nobody_was_paired_is_only_empty(
@@ -335,5 +338,5 @@ async def test_a_folder_that_cannot_be_read_is_waited_for_by_all(
     await empty.create()
     assert empty.session().waits_for is Cause.SESSIONS_FOLDER
     world.host = WELL
-    await empty.it.watch()
+    await empty.it.watchdog.watch()
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)

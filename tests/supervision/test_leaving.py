@@ -18,8 +18,7 @@ from waguard.errors import ConflictError, NotFoundError, UnavailableError, Wagua
 from waguard.host import credentials, profiles
 from waguard.host.profile_lock import ProfileLock
 from waguard.ports import SessionRow, SessionView
-from waguard.supervision import leaving
-from waguard.supervision import supervisor as under_test
+from waguard.supervision import leaving, registry
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import Call, LoggedOut, Sent, Unlink, Value
 
@@ -41,7 +40,7 @@ async def deleted(bench: Bench, world: World, name: str = "s") -> FakeProcess:
     """A session that was connected, and was deleted."""
     world.profile(name)
     process = await bench.connected(name)
-    await bench.it.delete(name, purge=False)
+    await bench.it.sessions.delete(name, purge=False)
     await bench.settled(name)
     return process
 
@@ -53,7 +52,7 @@ async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[None]":
         await asyncio.Event().wait()
 
     bench.process(name).script.answer = never
-    task = asyncio.create_task(bench.it.delete(name, purge=False))
+    task = asyncio.create_task(bench.it.sessions.delete(name, purge=False))
     await wait_until(lambda: bench.process(name).calls, "it is being unlinked")
     return task
 
@@ -64,7 +63,7 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
         LeftBehind(world.record(p.spec.session, generation=p.spec.generation, pid=p.pid), p)
         for p in world.spawn.alive
     ]
-    for session in bench.it._sessions.values():
+    for session in bench.it.registry.sessions:
         await session.forget()
     bench.it._trail.cancel()
     bench.it = Supervisor(world.around)
@@ -77,16 +76,16 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
 async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, world: World) -> None:
     world.profile("s")
     process = await empty.connected()
-    view = await empty.it.take_down("s")
+    view = await empty.it.sessions.take_down("s")
     assert (view.status, view.disconnect_reason, view.desired_up) == (*GONE, False)
     assert (process.calls, process.alive) == ([], False)
     await empty.settled()
     assert world.row_status("s") == GONE
-    assert (await empty.it.views(), empty.it.health().total) == ([view], 1)
+    assert (await empty.it.sessions.views(), empty.it.health.read().total) == ([view], 1)
     assert profiles.exists(empty.session().at.profile)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert world.spawn.alive == []
-    await empty.it.start("s", restart=False)
+    await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
     await empty.settled()
     assert world.row_status("s") == ("connected", None)
@@ -97,7 +96,7 @@ async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> 
     process.report("blocked", details="TOS_BLOCK")
     await until(empty.session(), lambda s: s.state is State.PARKED)
     for _ in range(2):
-        view = await empty.it.take_down("s")
+        view = await empty.it.sessions.take_down("s")
         assert (view.status, view.disconnect_reason, view.lifecycle) == (*GONE, "stopped")
 
 
@@ -107,7 +106,7 @@ async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> 
 async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World) -> None:
     world.profile("s")
     process = await empty.connected()
-    view = await empty.it.logout("s")
+    view = await empty.it.sessions.logout("s")
     assert process.calls == [Unlink()]
     assert not process.alive
     assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
@@ -139,7 +138,7 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_told(
     process.script.answer = answer
     if trouble == "is silent":
         monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
-    view = await empty.it.logout("s")
+    view = await empty.it.sessions.logout("s")
     assert view.disconnect_reason == "user_initiated"
     assert not profiles.exists(empty.session().at.profile)
     assert world.spawn.alive == []
@@ -149,7 +148,7 @@ async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, worl
     await empty.row("s", up=False, status="disconnected", profile=False)
     old = world.config.paths.sessions / "7" / "s" / "Default"
     old.mkdir(parents=True)
-    await empty.it.logout("s")
+    await empty.it.sessions.logout("s")
     assert not old.exists()
     assert not profiles.exists(empty.session().at.profile)
 
@@ -168,7 +167,7 @@ async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
         return Value()
 
     process.script.answer = answer
-    await empty.it.logout("s")
+    await empty.it.sessions.logout("s")
     await empty.settled()
     assert world.names("qr_code_generated") == []
     assert world.names("session_disconnected") == ["session_disconnected"]
@@ -181,13 +180,13 @@ async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: 
     await empty.connected()
     task = await unlinking(empty)
     with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted") as raised:
-        await empty.it.call("s", TEXT, wait=DEADLINE)
+        await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     assert "scan" in (raised.value.remedy or "")
     with pytest.raises(ConflictError):
-        await empty.it.ready("s", wait=0.02, hoping=True)
+        await empty.it.sessions.ready("s", wait=0.02, hoping=True)
     empty.process().exit(0)
     await task
-    assert empty.it.health().connected == 0
+    assert empty.it.health.read().connected == 0
 
 
 # ---- delete ----
@@ -205,15 +204,15 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     assert row.removed_at
     assert row.generation == process.spec.generation + 1
 
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.disconnect_reason, view.removed_at) == (*GONE, row.removed_at)
-    assert [view.session_id for view in await empty.it.views()] == ["other"]
-    assert [v.session_id for v in await empty.it.views(removed=True)] == ["other", "s"]
-    health = empty.it.health()
+    assert [view.session_id for view in await empty.it.sessions.views()] == ["other"]
+    assert [v.session_id for v in await empty.it.sessions.views(removed=True)] == ["other", "s"]
+    health = empty.it.health.read()
     assert (health.total, health.connected, health.disconnected) == (1, 1, 0)
     assert health.problems == ()
     with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
-        await empty.it.call("s", TEXT, wait=DEADLINE)
+        await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     (told,) = world.events("session_disconnected", session="s")
     assert told.data["reason"] == "user_initiated"
 
@@ -221,7 +220,7 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
 async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:
     await deleted(empty, world)
     before = await read(world)
-    await empty.it.delete("s", purge=False)
+    await empty.it.sessions.delete("s", purge=False)
     after = await read(world)
     assert after == replace(before, generation=before.generation + 1, removed_at=after.removed_at)
     assert len(put_aside(world)) == 1
@@ -229,13 +228,13 @@ async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:
 
 async def test_purge_deletes_the_row_too(empty: Bench, world: World) -> None:
     process = await deleted(empty, world)
-    await empty.it.delete("s", purge=True)
+    await empty.it.sessions.delete("s", purge=True)
     assert process.calls == [Unlink()]
     assert world.store.accounts["s"].deleted_at is not None
     assert world.row_status("s") == GONE
     with pytest.raises(NotFoundError):
-        await empty.it.view("s")
-    assert await empty.it.views(removed=True) == []
+        await empty.it.sessions.view("s")
+    assert await empty.it.sessions.views(removed=True) == []
     _, new = await empty.create()
     assert new
 
@@ -244,17 +243,17 @@ async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -
     await empty.connected()
     task = await unlinking(empty)
     calls: Sequence[Callable[[], Awaitable[object]]] = (
-        lambda: empty.it.start("s", restart=True),
-        lambda: empty.it.take_down("s"),
-        lambda: empty.it.logout("s"),
-        lambda: empty.it.delete("s", purge=False),
+        lambda: empty.it.sessions.start("s", restart=True),
+        lambda: empty.it.sessions.take_down("s"),
+        lambda: empty.it.sessions.logout("s"),
+        lambda: empty.it.sessions.delete("s", purge=False),
         lambda: empty.create("s"),
     )
     for call in calls:
         with pytest.raises(UnavailableError) as raised:
             await call()
         assert raised.value.retry_after
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     empty.process().exit(0)
     await task
     assert world.spawn.alive == []
@@ -264,15 +263,15 @@ async def test_delete_while_the_database_is_away_does_nothing(empty: Bench, worl
     process = await empty.connected()
     world.store.down = True
     with pytest.raises(UnavailableError):
-        await empty.it.delete("s", purge=False)
+        await empty.it.sessions.delete("s", purge=False)
     assert (process.calls, process.alive) == ([], True)
-    assert (await empty.it.view("s")).status == "connected"
+    assert (await empty.it.sessions.view("s")).status == "connected"
 
 
 async def test_a_purge_while_the_database_goes_away_can_be_repeated(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "WRITE_DEADLINE", 0.05)
+    monkeypatch.setattr(registry, "WRITE_DEADLINE", 0.05)
     process = await empty.connected()
 
     async def answer(call: Call) -> Value:
@@ -281,9 +280,9 @@ async def test_a_purge_while_the_database_goes_away_can_be_repeated(
 
     process.script.answer = answer
     with pytest.raises(UnavailableError):
-        await empty.it.delete("s", purge=True)
+        await empty.it.sessions.delete("s", purge=True)
     world.store.down = False
-    await empty.it.delete("s", purge=True)
+    await empty.it.sessions.delete("s", purge=True)
     assert world.store.accounts["s"].deleted_at is not None
 
 
@@ -297,13 +296,13 @@ async def created(bench: Bench) -> SessionView:
 
 
 async def by_qr(bench: Bench) -> SessionView:
-    await bench.it.qr("s", wait=DEADLINE, refresh=True)
-    return await bench.it.view("s")
+    await bench.it.sessions.qr("s", wait=DEADLINE, refresh=True)
+    return await bench.it.sessions.view("s")
 
 
 WAYS: dict[str, Callable[[Bench], Awaitable[SessionView]]] = {
-    "reconnect": lambda bench: bench.it.start("s", restart=True),
-    "restore": lambda bench: bench.it.start("s", restart=False),
+    "reconnect": lambda bench: bench.it.sessions.start("s", restart=True),
+    "restore": lambda bench: bench.it.sessions.start("s", restart=False),
     "regenerate-qr": by_qr,
     "create": created,
 }
@@ -322,13 +321,16 @@ async def comes_back(
     assert (row.status, row.desired_up, row.removed_at) == ("qr_scanning", True, None)
     assert row.generation == before.generation + 1
     await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
-    assert await bench.it.qr("s", wait=0) == qr()
-    assert (await bench.it.views(), bench.it.health().total) == ([await bench.it.view("s")], 1)
+    assert await bench.it.sessions.qr("s", wait=0) == qr()
+    assert (await bench.it.sessions.views(), bench.it.health.read().total) == (
+        [await bench.it.sessions.view("s")],
+        1,
+    )
     bench.process().report("connected", phone="4917000000000")
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
     await bench.settled()
     assert world.row_status("s") == ("connected", None)
-    assert isinstance(await bench.it.call("s", TEXT, wait=0), Sent)
+    assert isinstance(await bench.it.sessions.call("s", TEXT, wait=0), Sent)
     assert world.audited("parked") == []
 
 
@@ -343,7 +345,7 @@ async def test_a_deleted_session_comes_back_and_shows_a_code(
 async def test_one_that_comes_back_can_be_deleted_again(empty: Bench, world: World) -> None:
     await deleted(empty, world)
     await comes_back(empty, world, WAYS["reconnect"])
-    await empty.it.delete("s", purge=False)
+    await empty.it.sessions.delete("s", purge=False)
     await comes_back(empty, world, WAYS["reconnect"])
     assert len(put_aside(world)) == 2
 
@@ -351,10 +353,10 @@ async def test_one_that_comes_back_can_be_deleted_again(empty: Bench, world: Wor
 async def test_the_application_deletes_its_row_after_that(empty: Bench, world: World) -> None:
     await deleted(empty, world)
     world.store.accounts["s"].deleted_at = (await read(world)).removed_at
-    await empty.it.reconcile()
-    assert await empty.it.views(removed=True) == []
+    await empty.it.reconciler.reconcile()
+    assert await empty.it.sessions.views(removed=True) == []
     with pytest.raises(NotFoundError):
-        await empty.it.view("s")
+        await empty.it.sessions.view("s")
     view, new = await empty.create()
     assert (view.status, view.removed_at, new) == ("qr_scanning", None, True)
 
@@ -369,12 +371,12 @@ async def test_the_application_deletes_its_row_before_that(
     await empty.settled()
     account = world.store.accounts["s"]
     account.deleted_at = account.last_connected_at
-    await empty.it.delete("s", purge=purge)
+    await empty.it.sessions.delete("s", purge=purge)
     assert (process.calls, process.alive) == ([Unlink()], False)
     assert len(put_aside(world)) == 1
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     with pytest.raises(NotFoundError):
-        await empty.it.delete("s", purge=purge)
+        await empty.it.sessions.delete("s", purge=purge)
     assert world.spawn.alive == []
 
 
@@ -387,12 +389,12 @@ async def test_a_removed_session_is_left_alone_at_the_start(bench: Bench, world:
     before, entries = await read(world), len(world.store.entries)
     await die(bench, world)
     assert await bench.restore() == "no session to restore"
-    await bench.it.reconcile()
+    await bench.it.reconciler.reconcile()
     assert await read(world) == before
     assert len(world.store.entries) == entries
     assert world.spawn.alive == []
-    assert (await bench.it.view("s")).status == "disconnected"
-    assert (bench.it.health().total, bench.it.health().problems) == (0, ())
+    assert (await bench.it.sessions.view("s")).status == "disconnected"
+    assert (bench.it.health.read().total, bench.it.health.read().problems) == (0, ())
     await comes_back(bench, world, WAYS["reconnect"])
 
 
@@ -483,7 +485,7 @@ async def test_a_status_that_the_application_gives_a_removed_one_is_corrected_on
     if when == "while it does not":
         await bench.restore()
     for _ in range(2):
-        await bench.it.reconcile()
+        await bench.it.reconciler.reconcile()
         await bench.settled()
     assert world.row_status("s") == GONE
     assert len(world.audited("row_corrected")) == 1
@@ -509,9 +511,9 @@ async def test_a_row_that_was_made_anew_while_it_was_compared_lives(
         return rows
 
     monkeypatch.setattr(world.store, "sessions", without)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert process.alive
-    assert (await empty.it.view("s")).status == "connected"
+    assert (await empty.it.sessions.view("s")).status == "connected"
 
 
 @pytest.mark.parametrize("how", ["deleted", "soft-deleted"])
@@ -528,7 +530,7 @@ async def test_a_row_that_is_deleted_and_created_again_a_moment_later_lives(
     view, _ = await empty.create()
     assert view.status == "connected"
     await empty.settled()
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert process.alive
     assert world.row_status("s") == ("connected", None)
     assert world.names("session_ready") == ["session_ready"] * 2

@@ -73,7 +73,7 @@ async def send(bench: Bench, chat: str) -> type[WaguardError] | None:
     """Which error it ended with."""
     call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
     try:
-        await bench.it.call("s", call, wait=0)
+        await bench.it.sessions.call("s", call, wait=0)
     except WaguardError as error:
         return type(error)
     return None
@@ -82,7 +82,7 @@ async def send(bench: Bench, chat: str) -> type[WaguardError] | None:
 async def refusal(bench: Bench, chat: str) -> UnavailableError:
     call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
     with pytest.raises(UnavailableError) as raised:
-        await bench.it.call("s", call, wait=0)
+        await bench.it.sessions.call("s", call, wait=0)
     return raised.value
 
 
@@ -90,8 +90,8 @@ async def tick(bench: Bench, seconds: float = 1.0) -> None:
     bench.world.clock.advance(seconds)
     session = bench.session()
     session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
-    await bench.it.watch()
-    await bench.it.watch()  # after a jump of the clock nothing is judged at first
+    await bench.it.watchdog.watch()
+    await bench.it.watchdog.watch()  # after a jump of the clock nothing is judged at first
 
 
 async def locked_out(bench: Bench) -> None:
@@ -122,9 +122,9 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert page.held == ["4@c.us"]
     assert await send(empty, KNOWN) is None
     assert await send(empty, GROUP) is None
-    assert empty.it.first_contacts_pause("s") == FIRST_GUESS
+    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     await tick(empty)
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     (condition,) = view.conditions
     assert condition.kind is Kind.FIRST_CONTACTS_PAUSED
     assert (condition.since, condition.until) == (began, began + FIRST_GUESS)
@@ -137,7 +137,7 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     (incident,) = fold(world.store.entries)
     assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]
     assert (empty.process(), empty.session().acks.late) == (worker, None)
-    assert empty.it.first_contacts_pause("nobody") == 0.0
+    assert empty.it.sessions.first_contacts_pause("nobody") == 0.0
 
 
 async def test_after_the_pause_one_is_tried_at_a_time(
@@ -146,7 +146,7 @@ async def test_after_the_pause_one_is_tried_at_a_time(
     await up(empty)
     await locked_out(empty)
     await tick(empty, FIRST_GUESS)
-    assert (await empty.it.view("s")).conditions == ()
+    assert (await empty.it.sessions.view("s")).conditions == ()
     page.release = asyncio.Event()
     tried = asyncio.create_task(send(empty, "5@c.us"))
     await wait_until(lambda: len(empty.process().calls) == 7, "it is on its way")
@@ -170,9 +170,9 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     worker, page.locked = empty.process(), "uncertain"
     for number in range(3):
         assert await send(empty, f"{number}@c.us") is UnacknowledgedError
-        assert empty.it.first_contacts_pause("s") == 0.0, "it may be the connection"
+        assert empty.it.sessions.first_contacts_pause("s") == 0.0, "it may be the connection"
         assert await send(empty, KNOWN) is None
-    assert empty.it.first_contacts_pause("s") == FIRST_GUESS
+    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     for _ in range(600):
         await tick(empty)
     await asyncio.sleep(0)
@@ -227,15 +227,15 @@ async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> N
     await wait_until(lambda: process.stored, "it is taken")
     await send(empty, "2@c.us")
     assert await send(empty, KNOWN) is None
-    assert empty.it.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
+    assert empty.it.sessions.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
     page.locked = "refused"
     await send(empty, "3@c.us")
     process.event(Ack(ids=("true_7@lid_9",), chat="7@lid", ack=-1))  # of long ago
     process.event(Ack(ids=("true_2@c.us_1",), chat="2@c.us", ack=-1))
     await wait_until(lambda: len(process.stored) == 3, "they are taken")
-    assert empty.it.first_contacts_pause("s") == 0.0, "two were refused, one of them late"
+    assert empty.it.sessions.first_contacts_pause("s") == 0.0, "two were refused, one of them late"
     await send(empty, "4@c.us")
-    assert empty.it.first_contacts_pause("s") == FIRST_GUESS
+    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
 
 
 async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: Page) -> None:
@@ -248,9 +248,9 @@ async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: P
     )
     assert error.retry_after == named - world.clock.wall()
     await says(empty, named + 60)
-    assert empty.it.first_contacts_pause("s") == named + 60 - world.clock.wall()
+    assert empty.it.sessions.first_contacts_pause("s") == named + 60 - world.clock.wall()
     await says(empty, 0.0)
-    assert empty.it.first_contacts_pause("s") == 0.0
+    assert empty.it.sessions.first_contacts_pause("s") == 0.0
     page.locked = None
     assert await send(empty, "1@c.us") is None
 
@@ -262,7 +262,7 @@ async def test_a_refusal_takes_the_date_that_the_page_has(
     await locked_out(empty)
     named = float(int(world.clock.wall())) + 86_400
     await says(empty, named)
-    assert empty.it.first_contacts_pause("s") == named - world.clock.wall()
+    assert empty.it.sessions.first_contacts_pause("s") == named - world.clock.wall()
 
 
 async def test_asked_too_often_is_another_cause_of_the_same(
@@ -427,7 +427,7 @@ async def _not_ready(_: Call) -> Failed:
 
 async def ask(bench: Bench) -> UnavailableError | None:
     try:
-        await bench.it.call("s", CODE, wait=0)
+        await bench.it.sessions.call("s", CODE, wait=0)
     except UnavailableError as error:
         return error
     return None

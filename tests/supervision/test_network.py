@@ -35,10 +35,10 @@ async def ticks(fleet: Bench, world: World, seconds: int) -> None:
     """With workers and pages that are heard."""
     for _ in range(seconds):
         world.clock.advance(1.0)
-        for session in fleet.it._sessions.values():
+        for session in fleet.it.registry.sessions:
             if session.process:
                 session.heard_at = session.page_seen_at = world.clock.monotonic()
-        await fleet.it.watch()
+        await fleet.it.watchdog.watch()
 
 
 async def lose(fleet: Bench, *names: str) -> None:
@@ -69,14 +69,14 @@ async def test_a_host_without_a_way_is_told_once_and_when_it_is_back(
     before = {name: fleet.process(name) for name in FOUR}
     world.network = AWAY
     await ticks(fleet, world, 5)
-    assert fleet.it.health().problems == ()  # every socket is still there
+    assert fleet.it.health.read().problems == ()  # every socket is still there
     await lose(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.it._around.fleet.network_down is None  # the others are connected
+    assert fleet.world.around.fleet.network_down is None  # the others are connected
     await lose(fleet, "b", "c", "d")
     await ticks(fleet, world, 1)
-    assert fleet.it.health().problems[0] == WHY
-    view = await fleet.it.view("a")
+    assert fleet.it.health.read().problems[0] == WHY
+    view = await fleet.it.sessions.view("a")
     assert (view.status, view.link) == ("disconnected", "offline")
     assert (view.disconnect_reason, view.disconnect_details) == ("timeout", WHY)
     await ticks(fleet, world, 900)
@@ -85,7 +85,7 @@ async def test_a_host_without_a_way_is_told_once_and_when_it_is_back(
     await ticks(fleet, world, 5)
     await find(fleet, *FOUR)
     await ticks(fleet, world, 1)
-    assert fleet.it.health().problems == ()
+    assert fleet.it.health.read().problems == ()
     await told(world, "network_down", "network_up")
     await wait_until(lambda: world.audited("network_up"), "it is on the trail")
     (incident,) = fold_fleet(await world.store.audit(None))
@@ -107,7 +107,7 @@ async def test_all_that_lose_their_socket_at_once(fleet: Bench, world: World) ->
     assert incidents(world)[0].data["reason"] == "4 of 4 sessions lost WhatsApp at once"
     await find(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.it._around.fleet.network_down is None
+    assert fleet.world.around.fleet.network_down is None
 
 
 async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
@@ -138,7 +138,7 @@ async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: 
         await bench.row(name)
     assert await bench.restore() == "offline 2"
     await ticks(bench, world, 300)
-    assert bench.it.health().problems[0] == WHY
+    assert bench.it.health.read().problems[0] == WHY
     assert all(bench.session(name).restarts == 0 for name in "ab")
 
 
@@ -168,12 +168,12 @@ async def test_acks_are_not_missed_while_the_network_is_away(fleet: Bench, world
 async def test_a_database_that_is_away_is_an_incident_of_all(fleet: Bench, world: World) -> None:
     world.store.down = True
     for _ in range(2):
-        await fleet.it.reconcile()
-    assert [p for p in fleet.it.health().problems if "database" in p] == [
+        await fleet.it.reconciler.reconcile()
+    assert [p for p in fleet.it.health.read().problems if "database" in p] == [
         "the database in memory is down"
     ]
     world.store.down = False
-    await fleet.it.reconcile()
-    assert not any("database" in problem for problem in fleet.it.health().problems)
+    await fleet.it.reconciler.reconcile()
+    assert not any("database" in problem for problem in fleet.it.health.read().problems)
     await wait_until(lambda: world.audited("database_up"), "it is on the trail")
     await told(world, "database_down", "database_up")

@@ -53,7 +53,7 @@ async def ticks(bench: Bench, seconds: float) -> None:
         bench.world.clock.advance(1.0)
         session = bench.session()
         session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
-        await bench.it.watch()
+        await bench.it.watchdog.watch()
 
 
 async def reports(bench: Bench, link: str = "connected", **fields: Any) -> None:
@@ -102,7 +102,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     process.script.answer = answer
     await reports(empty, phone=PHONE, update_offered=True)
     call = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
-    sending = asyncio.create_task(empty.it.call("s", call, wait=0))
+    sending = asyncio.create_task(empty.it.sessions.call("s", call, wait=0))
     await wait_until(lambda: process.calls, "it is being sent")
     await ticks(empty, 2 * IDLE)
     assert reloads(process) == 0
@@ -140,10 +140,10 @@ async def test_a_notice_that_persists_is_told_after_two_loads_and_is_no_loop(
     assert kinds(empty) == []
     await ticks(empty, UPDATE_APART)
     assert (reloads(process), kinds(empty)) == (2, [Kind.UPDATE_PERSISTS])
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.lifecycle) == ("connected", "running")
     assert "still asks for its newer version" in str(view.degraded)
-    assert empty.it.health().problems == (f"s: {view.degraded}",)
+    assert empty.it.health.read().problems == (f"s: {view.degraded}",)
     await ticks(empty, 3_600)
     assert reloads(process) == 2
     await wait_until(lambda: world.audited("update_persists"), "it is on the trail")
@@ -190,16 +190,16 @@ async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: W
     await ticks(empty, 100)
     await empty.settled()
     assert world.row_status("s") == ("qr_scanning", None)
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.link) == ("qr_scanning", "passkey_required")
     assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
     (condition,) = view.conditions
     assert (condition.kind, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
-    problems = empty.it.health().problems
+    problems = empty.it.health.read().problems
     assert problems[0].startswith("s is qr_scanning: passkey_required")
     assert ADVICE[Kind.PASSKEY_REQUIRED] in problems[1]
     with pytest.raises(ConflictError, match="passkey_required") as refused:
-        await empty.it.qr("s", wait=0)
+        await empty.it.sessions.qr("s", wait=0)
     assert refused.value.remedy == ADVICE[Kind.PASSKEY_REQUIRED]
     (event,) = world.events("incident")
     assert event.data["kind"] == "passkey_required"
@@ -222,7 +222,7 @@ async def test_nobody_touches_a_session_that_waits_for_a_passkey(
     world.change("worker", memory_limit=400)
     world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
     await ticks(empty, 599)
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert (empty.session().state, empty.process()) == (State.RUNNING, process)
     assert reloads(process) == 0
 
@@ -240,7 +240,7 @@ async def test_when_a_passkeys_time_is_up_the_page_is_loaded_once_to_show_a_code
     await reports(empty, "qr_pending", qr=qr("b"))
     await ticks(empty, 1)
     assert kinds(empty) == []
-    assert (await empty.it.qr("s", wait=0)).raw == "b"
+    assert (await empty.it.sessions.qr("s", wait=0)).raw == "b"
     assert not any(isinstance(call, Unlink) for call in process.calls)
 
 
@@ -255,7 +255,7 @@ async def test_a_daemon_that_adopts_one_does_not_replace_it(bench: Bench, world:
 
 async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World) -> None:
     process = await linking(empty)
-    await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+    await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
     assert process.calls[-1] == PairingCode(phone=PHONE)
 
     async def show(_: Any) -> Value:
@@ -263,7 +263,7 @@ async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World)
         return Value()
 
     process.script.answer = show
-    assert (await empty.it.qr("s", wait=5, refresh=True)).raw == "new"
+    assert (await empty.it.sessions.qr("s", wait=5, refresh=True)).raw == "new"
 
 
 async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refused(
@@ -277,12 +277,12 @@ async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refu
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
     (profile / credentials.PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
     with pytest.raises(ConflictError, match="session old is linked to this number") as refused:
-        await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+        await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
     assert refused.value.field == "phone_number"
     assert empty.process().calls == []
-    await empty.it.call("s", PairingCode(phone="4915100000000"), wait=0)
-    await empty.it.logout("old")
-    await empty.it.call("s", PairingCode(phone=PHONE), wait=0)
+    await empty.it.sessions.call("s", PairingCode(phone="4915100000000"), wait=0)
+    await empty.it.sessions.logout("old")
+    await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
 
 
 # ---- a socket that is none ----
@@ -309,9 +309,9 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     assert empty.session().restarts == 0
     await ticks(empty, OFFLINE_LIMIT + 1)
     assert kinds(empty) == [Kind.LINK_STUCK]
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.disconnect_reason) == ("disconnected", "timeout")
-    assert any(ADVICE[Kind.LINK_STUCK] in problem for problem in empty.it.health().problems)
+    assert any(ADVICE[Kind.LINK_STUCK] in problem for problem in empty.it.health.read().problems)
     await ticks(empty, 3_600)
     assert (empty.process(), reloads(second)) == (second, 0)
     assert len(world.audited("recycled")) == 1
@@ -387,7 +387,7 @@ async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, worl
     await reports(empty, "offline", refused=True, details=why)
     await ticks(empty, 1)
     assert kinds(empty) == [Kind.WHATSAPP_REFUSES]
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.disconnect_details) == ("disconnected", why)
     await ticks(empty, 3 * OFFLINE_LIMIT)
     assert (empty.process(), reloads(process), empty.session().restarts) == (process, 0, 0)
@@ -470,19 +470,19 @@ async def test_memory_that_is_large_again_is_told_and_is_no_loop(
     world.change("worker", memory_limit=400)
     process = await empty.connected()
     world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
     second = empty.process()
     for _ in range(200):
         world.clock.advance(60.0)
-        await empty.it.measure()
+        await empty.it.watchdog.measure()
     assert (empty.process(), kinds(empty)) == (second, [Kind.MEMORY_IN_VAIN])
     assert len(world.audited("recycled")) == 1
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert "recycling does not help: it uses 900 MB again" in str(view.degraded)
     assert "worker.memory_limit" in view.conditions[0].remedy
     world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=300 << 20)}
-    await empty.it.measure()
+    await empty.it.watchdog.measure()
     assert kinds(empty) == []
     await wait_until(lambda: world.audited("memory_in_vain_over"), "its end is on the trail")
 
@@ -494,8 +494,8 @@ async def test_a_dialog_over_the_page_is_told_when_it_stays(empty: Bench, world:
     assert kinds(empty) == []
     await ticks(empty, 1)
     assert kinds(empty) == [Kind.ACTION_REQUIRED]
-    assert "screenshot" in (await empty.it.view("s")).conditions[0].remedy
-    await empty.it.take_down("s")
+    assert "screenshot" in (await empty.it.sessions.view("s")).conditions[0].remedy
+    await empty.it.sessions.take_down("s")
     await ticks(empty, 1)
     assert kinds(empty) == []
 
@@ -550,7 +550,7 @@ async def test_memory_that_doubles_after_a_replacement_in_vain_gets_another_one(
         process = await empty.connected() if used == 900 and replaced else empty.process()
         world.clock.advance(700.0 if replaced else 1.0)
         world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=used << 20)}
-        await empty.it.measure()
+        await empty.it.watchdog.measure()
         if replaced:
             await another(empty, process)
         assert (empty.process() is process) is not replaced

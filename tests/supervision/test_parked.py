@@ -43,7 +43,7 @@ async def spend(quick: Bench, world: World, *names: str) -> None:
 async def ticks(quick: Bench, world: World, seconds: int) -> None:
     for _ in range(seconds):
         world.clock.advance(1.0)
-        await quick.it.watch()
+        await quick.it.watchdog.watch()
 
 
 async def test_it_is_tried_ever_more_rarely_until_it_is_well(quick: Bench, world: World) -> None:
@@ -97,13 +97,13 @@ async def test_a_person_begins_anew_and_a_stop_ends_it(quick: Bench, world: Worl
     await ticks(quick, world, FIRST)
     await until(session, given_up)
     started = len(world.spawn.started)
-    await quick.it.start("s", restart=False)
+    await quick.it.sessions.start("s", restart=False)
     await until(session, given_up)
     assert len(world.spawn.started) == started + 2, "its restarts are renewed"
     await ticks(quick, world, FIRST)
     await wait_until(lambda: len(world.spawn.started) == started + 3, "and its pauses")
     await until(session, given_up)
-    await quick.it.take_down("s")
+    await quick.it.sessions.take_down("s")
     await ticks(quick, world, 20 * FIRST)
     assert (len(world.spawn.started), session.state) == (started + 3, State.STOPPED)
 
@@ -120,7 +120,7 @@ async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World)
     for _ in range(2 * FIRST):
         world.clock.advance(1.0)
         quick.session("c").heard_at = quick.session("c").page_seen_at = world.clock.monotonic()
-        await quick.it.watch()
+        await quick.it.watchdog.watch()
     assert len(world.spawn.started) == started
     world.network = world.network.__class__(reachable=True)
     await ticks(quick, world, 1)

@@ -27,7 +27,7 @@ async def test_an_account_that_is_switched_off_is_not_restored(bench: Bench, wor
     world.store.accounts["off"].is_active = False
     assert await bench.restore() == "restored 1"
     assert [process.spec.session for process in world.spawn.started] == ["on"]
-    assert bench.it.health().problems == ()
+    assert bench.it.health.read().problems == ()
 
 
 async def test_switching_it_off_stops_a_session_and_on_starts_it(
@@ -35,24 +35,24 @@ async def test_switching_it_off_stops_a_session_and_on_starts_it(
 ) -> None:
     process = await empty.connected()
     world.store.accounts["s"].is_active = False
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert not process.alive
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert empty.session().state is State.STOPPED
     world.store.accounts["s"].is_active = True
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     await until(empty.session(), connected)
 
 
 async def test_who_wants_it_up_by_the_api_switches_it_on(empty: Bench, world: World) -> None:
     await empty.connected()
     world.store.accounts["s"].is_active = False
-    await empty.it.reconcile()
-    await empty.it.start("s", restart=False)
+    await empty.it.reconciler.reconcile()
+    await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), connected)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert empty.session().state is State.RUNNING
     assert world.store.accounts["s"].is_active
 
@@ -77,11 +77,11 @@ async def test_a_row_that_is_made_again_after_its_session_was_stopped_lives(
 ) -> None:
     process = await empty.connected()
     takes_away(world, how)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert not process.alive
-    assert "s" not in empty.it._sessions
+    assert "s" not in empty.it.registry
     makes_again(world)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     await until(empty.session(), connected)
 
 
@@ -99,9 +99,9 @@ async def test_a_row_that_is_made_again_before_it_is_noticed_lives_on(
         return found
 
     monkeypatch.setattr(world.store, "sessions", sessions)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     monkeypatch.undo()
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert empty.session().process is process
     assert connected(empty.session())
 
@@ -112,7 +112,7 @@ async def test_a_row_that_the_api_makes_again_lives(empty: Bench, world: World, 
     takes_away(world, how)
     await empty.create()
     await until(empty.session(), connected)
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert connected(empty.session())
     assert len(world.spawn.alive) == 1
 
@@ -127,14 +127,14 @@ async def test_a_number_that_the_application_cleared_is_written_again(
     await empty.settled()
     seen = len(world.names("session_ready"))
     world.store.accounts["s"].phone_number = None
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     await empty.settled()
     assert world.store.accounts["s"].phone_number == PHONE
     assert len(world.names("session_ready")) == seen, "to the world nothing has happened"
     assert world.audited("row_corrected") == [
         ("connected", "connected", "its phone number was missing")
     ]
-    await empty.it.reconcile()
+    await empty.it.reconciler.reconcile()
     assert len(world.audited("row_corrected")) == 1
 
 
@@ -156,10 +156,10 @@ async def test_a_session_in_another_workspace_goes_on_with_its_worker(
     await moved(empty, world)
     process = empty.process()
     for _ in range(3):
-        await empty.it.reconcile()
+        await empty.it.reconciler.reconcile()
     assert empty.session().process is process, "its profile is where it was"
-    assert empty.it._findings == []
-    assert (await empty.it.view("s")).workspace_id == 8
+    assert not empty.it.reconciler.findings
+    assert (await empty.it.sessions.view("s")).workspace_id == 8
 
 
 async def test_the_api_knows_the_new_workspace_at_once(empty: Bench, world: World) -> None:
@@ -172,8 +172,8 @@ async def test_the_api_knows_the_new_workspace_at_once(empty: Bench, world: Worl
 
 async def test_its_profile_is_found_at_its_next_start(empty: Bench, world: World) -> None:
     await moved(empty, world)
-    await empty.it.reconcile()
-    await empty.it.start("s", restart=True)
+    await empty.it.reconciler.reconcile()
+    await empty.it.sessions.start("s", restart=True)
     await until(empty.session(), lambda s: connected(s) and len(world.spawn.started) == 2)
     assert (profiles.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
     assert not profiles.path(world.config.paths.sessions, 7, "s").exists()
@@ -201,7 +201,7 @@ async def test_one_that_is_logged_out_in_another_workspace_leaves_no_profile(
     empty: Bench, world: World
 ) -> None:
     await moved(empty, world)
-    await empty.it.reconcile()
-    await empty.it.logout("s")
+    await empty.it.reconciler.reconcile()
+    await empty.it.sessions.logout("s")
     assert not profiles.path(world.config.paths.sessions, 7, "s").exists()
     assert not profiles.exists(profiles.path(world.config.paths.sessions, 8, "s"))

@@ -40,8 +40,8 @@ async def tick(bench: Bench, seconds: float = 0.0) -> None:
     bench.world.clock.advance(seconds)
     session = bench.session()
     session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
-    bench.it._watched_at = None  # nobody stood still
-    await bench.it.watch()
+    bench.it.watchdog._watched_at = None  # nobody stood still
+    await bench.it.watchdog.watch()
     await wait_until(lambda: not session.undecryptable._busy, "what is due is done")
 
 
@@ -73,7 +73,7 @@ async def test_it_is_counted_and_looked_up_hourly_and_at_each_connect(
 ) -> None:
     process = await remembers(empty, sealed(1), sealed(2))
     ids = (f"false_{CHAT}_1", f"false_{CHAT}_2")
-    view = await empty.it.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.undecryptable, view.undecryptable_since) == (2, world.clock.wall())
     assert (view.status, view.degraded, view.conditions) == ("connected", None, ())
     assert asked(process) == [ids]
@@ -172,11 +172,11 @@ async def test_a_person_is_told_after_a_day_and_when_it_is_over(empty: Bench, wo
     assert kinds(empty) == []
     await tick(empty, 1)
     assert kinds(empty) == [Kind.UNDECRYPTABLE]
-    (condition,) = (await empty.it.view("s")).conditions
+    (condition,) = (await empty.it.sessions.view("s")).conditions
     assert condition.since == since
     assert "1 message cannot be decrypted" in condition.message
     assert "phone" in condition.remedy
-    assert any("undecryptable" in problem for problem in empty.it.health().problems)
+    assert any("undecryptable" in problem for problem in empty.it.health.read().problems)
     process.event(message(1))
     await wait_until(lambda: world.names("message_received"), "it is told")
     await tick(empty)
@@ -223,7 +223,7 @@ async def test_on_day_fifteen_it_is_a_dead_letter_and_an_incident(
 
 async def test_a_session_that_is_down_gives_them_up_too(empty: Bench, world: World) -> None:
     await remembers(empty, sealed())
-    await empty.it.take_down("s")
+    await empty.it.sessions.take_down("s")
     await tick(empty, KEPT_FOR)
     assert [message_id for message_id, _ in world.inbox.given_up] == [f"false_{CHAT}_1"]
 

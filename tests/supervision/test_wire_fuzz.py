@@ -151,12 +151,12 @@ class Attack:
         """What ops and the API see meanwhile; the restarts of before are forgotten."""
         self.bench.world.clock.advance(0.5)
         self.bench.process("other").beat()
-        await self.bench.it.watch()
-        await self.bench.it.reconcile()
-        for view in await self.bench.it.views():
+        await self.bench.it.watchdog.watch()
+        await self.bench.it.reconciler.reconcile()
+        for view in await self.bench.it.sessions.views():
             msgspec.json.encode(view)
-        health = self.bench.it.health()
-        assert (await self.bench.it.view("other")).status == "connected"
+        health = self.bench.it.health.read()
+        assert (await self.bench.it.sessions.view("other")).status == "connected"
         assert health.supervising
         assert not any("waguard failed" in problem for problem in health.problems), health.problems
 

@@ -7,7 +7,7 @@ from waguard import daemon
 from waguard.api import app
 from waguard.host import strays
 from waguard.host.fork_server import Deadlines
-from waguard.supervision import session, supervisor
+from waguard.supervision import registry, session
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 MARGIN = 5.0  # s
@@ -22,7 +22,7 @@ def service(name: str) -> dict[str, str]:
 
 def test_an_orderly_stop_fits_into_its_time() -> None:
     webhooks = max(daemon.DRAIN + daemon.LAST_ANSWER, daemon.SEND_GRACE)
-    sessions = session.STOP_GRACE + supervisor.WRITE_DEADLINE
+    sessions = session.STOP_GRACE + registry.WRITE_DEADLINE
     session_events = daemon.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
     allowed = float(service("waguard.service")["TimeoutStopSec"])

@@ -14,7 +14,15 @@ from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import BusEvent, MessageStore, OutboxStore, Sessions, Store
+from waguard.ports import (
+    BusEvent,
+    Health,
+    MessageStore,
+    OutboxStore,
+    Reconciliation,
+    Sessions,
+    Store,
+)
 
 
 class Events(Protocol):
@@ -42,6 +50,9 @@ class ApiDeps:
     config: Callable[[], Config]
     keys: Keys
     sessions: Sessions
+    reconciler: Reconciliation
+    health: Callable[[], Health]
+    """Read off memory; no I/O."""
     store: Store
     events: Events
     outbox: Outbox

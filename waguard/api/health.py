@@ -33,7 +33,7 @@ def _memory() -> dict[str, Any]:
 
 
 def _body(request: web.Request) -> dict[str, Any]:
-    health = request.app[DEPS].sessions.health()
+    health = request.app[DEPS].health()
     return {
         "status": "degraded" if health.problems else "healthy",
         "uptime": round(time.monotonic() - STARTED, 1),
@@ -49,7 +49,7 @@ def _body(request: web.Request) -> dict[str, Any]:
 
 async def health(request: web.Request) -> web.Response:
     """GET /health, without a key."""
-    if request.app[DEPS].sessions.health().supervising:
+    if request.app[DEPS].health().supervising:
         return web.json_response(_body(request))
     told = {"error": _MISSING["supervising"], "remedy": "see /health/detailed with the key"}
     return web.json_response(_body(request) | told, status=503)
@@ -62,7 +62,7 @@ async def live(_: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """GET /health/ready: the database is open and the restore is through."""
-    health = request.app[DEPS].sessions.health()
+    health = request.app[DEPS].health()
     checks = {
         "supervising": health.supervising,
         "database": health.database,
@@ -78,7 +78,7 @@ async def ready(request: web.Request) -> web.Response:
 async def detailed(request: web.Request) -> web.Response:
     """GET /health/detailed: each session, and what is wrong in words."""
     deps = request.app[DEPS]
-    health = deps.sessions.health()
+    health = deps.health()
     details: list[dict[str, Any]] | None
     try:
         details = [shown(view) for view in await deps.sessions.views()]

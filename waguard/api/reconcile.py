@@ -9,7 +9,7 @@ from waguard.api.deps import DEPS
 
 async def difference(request: web.Request) -> web.Response:
     """GET: what would be done, and what is only told. Nothing is changed."""
-    corrections, findings = await request.app[DEPS].sessions.difference()
+    corrections, findings = await request.app[DEPS].reconciler.difference()
     return web.json_response(
         {
             "success": True,
@@ -21,5 +21,5 @@ async def difference(request: web.Request) -> web.Response:
 
 async def now(request: web.Request) -> web.Response:
     """POST: do it now; what was corrected."""
-    done = await request.app[DEPS].sessions.correct()
+    done = await request.app[DEPS].reconciler.correct()
     return web.json_response({"success": True, "corrections": [asdict(one) for one in done]})

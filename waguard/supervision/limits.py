@@ -156,7 +156,7 @@ class Limits:
             return await link.call(call, hear)
         except UnavailableError:
             if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in heard):
-                raise self._refusal() from None
+                raise _refusal(self.pause, self.paused_for) from None
             raise
 
     async def _ask_for_code(self, link: WorkerLink, call: PairingCode) -> Sent | Value:
@@ -203,16 +203,6 @@ class Limits:
         pause = by_word(before, locked_until, now=self._clock.wall())
         if pause is not before:
             self._pause(pause)
-
-    def _refusal(self) -> UnavailableError:
-        """The answer to a first contact now."""
-        field, pause = "recipient_phone", self.pause
-        if pause is None:
-            why = "WhatsApp refused first contacts of late, and one is being tried"
-            return UnavailableError(why, field=field, remedy=_REMEDY, retry_after=TRIED_FOR)
-        return UnavailableError(
-            str(pause), field=field, remedy=_REMEDY, retry_after=self.paused_for
-        )
 
     def _count(self, standing: Standing, result: Result) -> None:
         now, before = self._clock.wall(), self._last
@@ -288,6 +278,15 @@ class Limits:
 
 
 _REMEDY: Final = f"{ADVICE[Kind.FIRST_CONTACTS_PAUSED]} With `queue` a message waits until then."
+
+
+def _refusal(pause: Pause | None, paused_for: float) -> UnavailableError:
+    """The answer to a first contact now."""
+    field = "recipient_phone"
+    if pause is None:
+        why = "WhatsApp refused first contacts of late, and one is being tried"
+        return UnavailableError(why, field=field, remedy=_REMEDY, retry_after=TRIED_FOR)
+    return UnavailableError(str(pause), field=field, remedy=_REMEDY, retry_after=paused_for)
 
 
 def _standing(word: str | None) -> Standing | None:

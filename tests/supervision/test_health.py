@@ -1,0 +1,22 @@
+"""What waguard says of itself."""
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import Bench
+from tests.supervision.fakes import World, until
+from waguard.core.link import Link
+
+
+async def test_health_counts_and_names(empty: Bench, world: World) -> None:
+    await empty.connected("a")
+    await empty.connected("b")
+    await empty.connected("gone")
+    await empty.it.sessions.logout("gone")
+    empty.process("b").report("offline")
+    await until(empty.session("b"), lambda s: s.link is Link.OFFLINE)
+    health = empty.it.health.read()
+    assert (health.total, health.connected, health.disconnected) == (3, 1, 2)
+    assert health.supervising
+    assert health.database
+    assert health.restored
+    (problem,) = health.problems  # one that is not wanted is no problem
+    assert problem.startswith("b is disconnected: ")

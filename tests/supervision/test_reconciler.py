@@ -1,0 +1,369 @@
+"""Rows, memory and host are compared and made to agree."""
+
+import asyncio
+import shutil
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import Bench
+from tests.supervision.fakes import World, until
+from tests.waiting import wait_until
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.reconcile import Host, Stored, Worker
+from waguard.errors import (
+    DatabaseUnavailableError,
+    NotFoundError,
+)
+from waguard.supervision import reconciler as under_test
+
+
+@pytest.mark.parametrize("status", ["disconnected", "failed", "qr_scanning", "error"])
+async def test_what_somebody_else_wrote_into_the_row_is_corrected(
+    empty: Bench, world: World, status: str
+) -> None:
+    await empty.connected()
+    await empty.settled()
+    world.store.accounts["s"].status = status
+    await empty.it.reconciler.reconcile()
+    await empty.settled()
+    assert world.row_status("s") == ("connected", None)
+    ((before, after, _),) = world.audited("row_corrected")
+    assert (before, after) == (status, "connected")
+    await wait_until(lambda: len(world.events("session_ready")) == 2, "ready was told again")
+    await empty.it.reconciler.reconcile()
+    assert len(world.audited("row_corrected")) == 1
+
+
+@pytest.mark.parametrize("status", ["connected", "authenticated", "qr_scanning"])
+async def test_a_row_that_promises_what_nobody_runs_is_corrected(
+    empty: Bench, world: World, status: str
+) -> None:
+    """The incident."""
+    await empty.connected()
+    await empty.it.sessions.logout("s")
+    await empty.settled()
+    world.store.accounts["s"].status = status
+    await empty.it.reconciler.reconcile()
+    await empty.settled()
+    assert world.row_status("s")[0] == "disconnected"
+
+
+async def test_a_row_that_appears_is_taken_in(empty: Bench, world: World) -> None:
+    await empty.row("up")
+    await empty.row("down", up=False, status="disconnected")
+    await empty.it.reconciler.reconcile()
+    await until(empty.session("up"), lambda s: s.link is Link.CONNECTED)
+    assert empty.session("down").state is State.STOPPED
+    assert [v.session_id for v in await empty.it.sessions.views()] == ["down", "up"]
+
+
+async def test_a_row_that_promises_and_appears_unwanted_is_corrected_at_last(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s", up=False, status="connected")
+    await empty.it.reconciler.reconcile()
+    await empty.it.reconciler.reconcile()
+    await empty.settled()
+    assert world.row_status("s") == ("disconnected", "unknown")
+    assert world.spawn.started == []
+
+
+async def test_a_row_that_disappears_is_stopped_and_forgotten(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    del world.store.accounts["s"]
+    await empty.it.reconciler.reconcile()
+    assert not process.alive
+    assert await empty.it.sessions.views() == []
+    with pytest.raises(NotFoundError):
+        await empty.it.sessions.view("s")
+
+
+async def test_the_desired_state_is_followed_both_ways(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await world.store.set_desired("s", up=False)
+    await empty.it.reconciler.reconcile()
+    assert not process.alive
+    await empty.settled()
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+    row = await world.store.set_desired("s", up=True)
+    assert row
+    await empty.it.reconciler.reconcile()
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    assert empty.process().spec.generation == row.generation
+
+
+async def test_a_parked_session_waits_for_a_person(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    process.report("blocked", details="TOS_BLOCK")
+    await until(empty.session(), lambda s: s.state is State.PARKED)
+    await empty.settled()
+    await empty.it.reconciler.reconcile()
+    assert empty.session().state is State.PARKED
+    assert len(world.spawn.started) == 1
+
+
+async def test_a_database_that_is_down_changes_nothing(empty: Bench, world: World) -> None:
+    """Unknown is not empty."""
+    process = await empty.connected()
+    await empty.settled()
+    world.store.down = True
+    await empty.it.reconciler.reconcile()
+    assert process.alive
+    assert empty.session().link is Link.CONNECTED
+    health = empty.it.health.read()
+    assert not health.database
+    assert (health.supervising, health.restored, health.connected) == (True, True, 1)
+    assert health.problems == ("the database in memory is down",)
+    world.store.down = False
+    await empty.it.reconciler.reconcile()
+    assert empty.it.health.read().problems == ()
+
+
+async def test_nothing_is_compared_before_the_restore_or_after_the_stop(
+    bench: Bench, world: World
+) -> None:
+    await bench.row("s")
+    await bench.it.reconciler.reconcile()
+    assert world.spawn.started == []
+    await bench.restore()
+    await bench.it.stop()
+    await bench.it.reconciler.reconcile()
+    assert len(world.spawn.started) == 1
+
+
+async def test_every_correction_is_on_the_trail_and_in_the_stream(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await world.store.set_desired("s", up=False)
+    await empty.row("new")
+    done = await empty.it.reconciler.correct()
+    assert [(one.session, one.action) for one in done] == [("s", "stop"), ("new", "add")]
+    await until(empty.session("new"), lambda s: s.link is Link.CONNECTED)
+    await empty.settled("s")
+    await empty.settled("new")
+    assert not process.alive
+    assert world.audited("reconciled") == [
+        ("running", "stopped", "it was up, and the row does not want it up"),
+        (
+            "not in memory",
+            "taken in and started",
+            "the row says connected, memory had no such session",
+        ),
+    ]
+    await wait_until(lambda: len(world.events("incident")) >= 2, "both were told")
+    assert await empty.it.reconciler.correct() == []
+
+
+async def test_the_difference_can_be_seen_before(empty: Bench, world: World) -> None:
+    await empty.row("new", up=False, status="error")
+    corrections, found = await empty.it.reconciler.difference()
+    assert ([one.action for one in corrections], found) == (["add"], [])
+    assert await empty.it.sessions.views() == []
+    world.store.down = True
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.reconciler.difference()
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.reconciler.correct()
+
+
+async def test_a_row_that_is_connected_and_has_no_profile_is_told_so_and_not_started(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s", profile=False)
+    await empty.it.reconciler.reconcile()
+    await empty.settled()
+    assert world.row_status("s") == ("disconnected", "error")
+    assert empty.session().state is State.PARKED
+    assert world.spawn.started == []
+
+
+async def test_a_profile_that_vanishes_under_its_browser_comes_back_by_a_planned_restart(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    shutil.rmtree(process.spec.profile)
+    await empty.it.reconciler.reconcile()
+    assert process.alive, "without a copy it lives as long as it can"
+    assert [p for p in empty.it.health.read().problems if "removed" in p]
+    copies = Host(profiles={(7, "s"): Stored(profile=False, copies=True)})
+    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: copies)
+    await empty.it.reconciler.reconcile()
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED and s.process is not process)
+    assert not process.alive
+    assert empty.session().restarts == 0
+    monkeypatch.undo()
+    await empty.it.reconciler.reconcile()
+    assert empty.it.health.read().problems == ()
+
+
+async def test_a_profile_without_a_row_is_a_problem_and_stays(empty: Bench, world: World) -> None:
+    await empty.connected()
+    profile = world.profile("old")
+    for _ in range(2):
+        await empty.it.reconciler.reconcile()
+        assert any(line.startswith("old: ") for line in empty.it.health.read().problems)
+    assert profile.is_dir()
+
+
+async def test_two_rows_with_one_phone_are_told_once(empty: Bench, world: World) -> None:
+    for name in ("a", "b"):
+        await empty.connected(name)
+        await empty.settled(name)
+        world.store.accounts[name].phone_number = "4915112345678"
+    await empty.it.reconciler.reconcile()
+    await empty.it.reconciler.reconcile()
+    await empty.settled("a")
+    await empty.settled("b")
+    assert len(world.audited("same_phone")) == 2
+    assert len(empty.it.health.read().problems) == 2
+
+
+async def test_a_worker_that_nobody_knows_is_ended(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await empty.connected()
+    left = await world.left_behind("s")
+    folder = world.config.paths.runtime / "workers"
+    (folder / "stranger.json").write_bytes(msgspec.json.encode(left.record))
+    seen = Host(workers={left.process.pid: Worker(session="s", ours=False)})
+    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: seen)
+    [done] = await empty.it.reconciler.correct()
+    assert (done.action, done.before) == ("end worker", f"worker {left.process.pid} runs")
+    assert not left.process.alive
+    assert process.alive
+    await empty.settled()
+    assert len(world.audited("reconciled")) == 1
+    assert await empty.it.reconciler.correct() == [], "it is gone, and nothing is told twice"
+
+
+class Gate:
+    """Holds the answer of ``sessions`` back: what it says is old when it arrives."""
+
+    def __init__(self, world: World) -> None:
+        self.read, self.open = asyncio.Event(), asyncio.Event()
+        self._real = world.store.sessions
+        world.store.sessions = self._sessions  # type: ignore[method-assign]
+
+    async def _sessions(self) -> Any:
+        rows = await self._real()
+        self.read.set()
+        await self.open.wait()
+        return rows
+
+
+async def test_a_session_that_was_created_meanwhile_is_not_removed(
+    empty: Bench, world: World
+) -> None:
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    process = await empty.connected()
+    gate.open.set()
+    await comparing
+    assert process.alive
+    assert empty.session().state is State.RUNNING
+
+
+async def test_a_session_that_was_logged_out_meanwhile_is_not_started(
+    empty: Bench, world: World
+) -> None:
+    await empty.connected()
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    await empty.it.sessions.logout("s")
+    gate.open.set()
+    await comparing
+    assert world.spawn.alive == []
+    assert empty.session().state is State.STOPPED
+
+
+async def test_a_session_that_was_started_meanwhile_is_not_stopped(
+    empty: Bench, world: World
+) -> None:
+    await empty.connected()
+    await empty.it.sessions.logout("s")
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    process = await empty.connected()
+    gate.open.set()
+    await comparing
+    assert process.alive
+
+
+async def test_a_status_that_was_written_meanwhile_is_no_lie(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    process.report("offline")
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await empty.settled()
+    gate.open.set()
+    await comparing
+    await empty.settled()
+    assert world.audited("row_corrected") == []
+
+
+async def test_a_row_that_corrected_itself_meanwhile_is_no_lie(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    world.store.accounts["s"].status = "failed"
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    process.report("offline")
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    await empty.settled()
+    gate.open.set()
+    await comparing
+    assert world.audited("row_corrected") == []
+
+
+async def test_a_session_that_was_taken_in_meanwhile_is_not_taken_in_twice(
+    empty: Bench, world: World
+) -> None:
+    await empty.row("s")
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    process = await empty.connected()
+    session = empty.session()
+    gate.open.set()
+    await comparing
+    assert empty.session() is session
+    assert world.spawn.alive == [process]
+
+
+async def test_the_newest_wish_counts_not_the_one_that_was_read(empty: Bench, world: World) -> None:
+    await empty.connected()
+    await empty.it.sessions.logout("s")
+    await empty.settled()
+    await world.store.set_desired("s", up=True)  # by somebody else, and read so
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    await empty.it.sessions.logout("s")
+    gate.open.set()
+    await comparing
+    assert world.spawn.alive == []
+    assert empty.session().state is State.STOPPED
+
+
+async def test_a_comparison_that_meets_the_stop_starts_nothing(empty: Bench, world: World) -> None:
+    await empty.row("s")
+    gate = Gate(world)
+    comparing = asyncio.create_task(empty.it.reconciler.reconcile())
+    await gate.read.wait()
+    await empty.it.stop()
+    gate.open.set()
+    await comparing
+    assert world.spawn.started == []

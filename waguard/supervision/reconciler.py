@@ -1,0 +1,260 @@
+"""Compares rows, memory and host, and carries out the plan of ``core/reconcile.py``."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loguru import logger
+
+from waguard.core.reconcile import (
+    Action,
+    Add,
+    Correction,
+    CorrectRow,
+    EndWorker,
+    Finding,
+    Host,
+    Observed,
+    Remove,
+    Renew,
+    Start,
+    Stop,
+    Wanted,
+    explain,
+    findings,
+    plan,
+)
+from waguard.errors import UnavailableError, WaguardError
+from waguard.host.children import read_records
+from waguard.host.inventory import take_stock
+from waguard.ports import SessionRow
+from waguard.supervision import shutdown
+from waguard.supervision.faults import Faults
+from waguard.supervision.readiness import promises_too_much, wanted
+from waguard.supervision.registry import Registry
+from waguard.supervision.run_state import RunState
+from waguard.supervision.session import STOP_GRACE, Session
+from waguard.supervision.starting import start_or_park
+from waguard.supervision.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sources:
+    """The three sources at one moment."""
+
+    rows: Mapping[str, SessionRow]
+    wanted: Mapping[str, Wanted]
+    observed: Mapping[str, Observed]
+    host: Host
+
+
+class Reconciler:
+    """Fills ``ports.Reconciliation``."""
+
+    def __init__(self, around: Surroundings, registry: Registry, state: RunState) -> None:
+        self._around = around
+        self._registry = registry
+        self._state = state
+        self._findings: list[Finding] = []
+        self._reconciling = asyncio.Lock()
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What only a person can judge, as it was found last."""
+        return self._findings
+
+    async def reconcile(self) -> None:
+        """The tick: ``correct``; a failed read changes nothing."""
+        if not self._state.restored or self._state.stopping:
+            return
+        try:
+            await self.correct()
+        except WaguardError as error:
+            logger.error("reconcile left out: the database did not answer", why=error.line())
+
+    async def correct(self) -> list[Correction]:
+        """See ``ports.Reconciliation``."""
+        self._state.require_loaded()
+        if not self._state.restored or self._state.stopping:  # who is not up yet is no difference
+            raise UnavailableError("sessions are being restored or stopped", retry_after=5)
+        async with self._reconciling:
+            sources = await self._read_sources()
+            self._report_findings(findings(sources.wanted, sources.observed, sources.host))
+            done = []
+            planned = plan(sources.wanted, sources.observed, sources.host)
+            self._follow_workspaces(sources.rows)
+            concerned = {action.session for action in planned}
+            for session in self._registry.sessions:
+                if session.row.session_id not in concerned:
+                    session.faults.end("reconcile")
+            for action in planned:
+                if self._still_meant(action, sources.observed):
+                    told = explain(action, sources.wanted, sources.observed)
+                    with self._alone(action.session, "reconcile"):
+                        if await self._carry_out(action, sources.rows, told):
+                            done.append(told)
+            return done
+
+    async def difference(self) -> tuple[list[Correction], list[Finding]]:
+        """See ``ports.Reconciliation``."""
+        self._state.require_loaded()
+        sources = await self._read_sources()
+        actions = plan(sources.wanted, sources.observed, sources.host)
+        corrections = [explain(action, sources.wanted, sources.observed) for action in actions]
+        return corrections, findings(sources.wanted, sources.observed, sources.host)
+
+    # ---- compare ----
+
+    async def _read_sources(self) -> _Sources:
+        # memory follows the rows: what is read before them is never ahead of them
+        observed = self._observed()
+        paths, instance = self._around.config().paths, self._around.instance
+        try:
+            rows = {row.session_id: row for row in await self._around.store.sessions()}
+        except WaguardError as error:
+            self._state.database_failed(error.message)
+            raise
+        self._state.database_answered()
+        host = await asyncio.to_thread(
+            take_stock, paths.sessions, paths.runtime / "workers", instance=instance
+        )
+        return _Sources(rows=rows, wanted=wanted(rows), observed=observed, host=host)
+
+    def _observed(self) -> Mapping[str, Observed]:
+        return {
+            session.row.session_id: Observed(
+                state=session.state,
+                generation=session.row.generation,
+                status=str(session.verdict.status),
+                row_pending=session.row_pending,
+                worker=session.process.pid if session.process else None,
+                phone=session.linked,
+            )
+            for session in self._registry.sessions
+        }
+
+    def _report_findings(self, found: list[Finding]) -> None:
+        for new in set(found) - set(self._findings):
+            logger.warning("found", kind=str(new.kind), about=new.about, session=new.session)
+            if session := self._registry.get(new.session):
+                session.note(str(new.kind), reason=new.about)
+        self._findings = found
+
+    def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
+        """The application may put a session into another workspace; its worker goes on."""
+        for session in self._registry.sessions:
+            row = rows.get(session.row.session_id)
+            if (
+                row
+                and row.workspace_id != session.row.workspace_id
+                and row.generation >= session.row.generation
+            ):
+                logger.warning(
+                    "another workspace", session=row.session_id, workspace=row.workspace_id
+                )
+                session.row = row
+
+    def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
+        """Whether nobody else has moved the session since the plan was made."""
+        name = action.session
+        if self._state.stopping or self._registry.is_leaving(name):
+            return False
+        was, now = before.get(name), self._observed().get(name)
+        if isinstance(action, EndWorker):
+            return now is None or now.worker != action.pid
+        if isinstance(action, CorrectRow):
+            return now is not None
+        if was is None or now is None:
+            return was is now
+        return (was.state, was.generation) == (now.state, now.generation)
+
+    # ---- carry out ----
+
+    def _alone(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
+        """See ``Faults.alone``; a session that memory does not have yet has no condition."""
+        session = self._registry.get(name)
+        return (session.faults if session else Faults(name, lambda *_, **__: None)).alone(what)
+
+    async def _carry_out(
+        self, action: Action, rows: Mapping[str, SessionRow], told: Correction
+    ) -> bool:
+        """Do it, and put it on the trail; whether there was anything to do."""
+        logger.warning("reconcile: {}", told.action, session=told.session, why=told.reason)
+        registry, name = self._registry, action.session
+        match action:
+            case Add():
+                session = registry.take_in(rows[name])
+                # a new row that wants nothing is no trouble
+                _note(session, told, kind="reconciled" if session.row.desired_up else "taken_in")
+                if session.row.desired_up:
+                    start_or_park(session, self._around.admission)
+            case Remove():
+                return await self._remove(name, told)
+            case Start():
+                registry[name].row = rows[name]
+                _note(registry[name], told)
+                start_or_park(registry[name], self._around.admission)
+            case Stop():
+                registry[name].row = rows[name]
+                _note(registry[name], told)
+                await registry[name].stop()
+            case EndWorker(pid=pid):
+                return await self._end_worker(name, pid, told)
+            case Renew():
+                _note(registry[name], told)
+                registry[name].start(restart=True)
+            case CorrectRow():
+                return await self._correct_row(registry[name])
+        return True
+
+    async def _remove(self, name: str, told: Correction) -> bool:
+        if not await self._registry.row_is_gone(name):
+            return False  # the application has made it anew meanwhile
+        with self._registry.leaving(name):
+            session = self._registry[name]
+            _note(session, told)
+            await session.stop()
+            await self._registry.flush(session)
+            await self._registry.remove(name)
+        return True
+
+    async def _end_worker(self, name: str, pid: int, told: Correction) -> bool:
+        """End a worker that belongs to nobody here, if it is still the one that was seen."""
+        for _, record in read_records(self._around.config().paths.runtime / "workers"):
+            if record.pid == pid and record.session == name:
+                process = self._around.spawn.adopt(record)
+                if process is None:
+                    return False
+                await shutdown.stop(process, grace=STOP_GRACE)
+                if session := self._registry.get(name):
+                    _note(session, told)
+                return True
+        return False
+
+    async def _correct_row(self, session: Session) -> bool:
+        """The plan may be older than the newest write: read again before saying that it lies."""
+        try:
+            row = await self._around.store.session(session.row.session_id)
+        except WaguardError as error:
+            logger.error("row not corrected", session=session.row.session_id, why=error.line())
+            return False
+        lies = row is not None and row.status != session.verdict.status
+        if row and not lies and not row.phone_number and session.linked:
+            session.row = row
+            session.restore_number()
+            return True
+        if row and not session.row_pending and (lies or promises_too_much(session)):
+            session.correct_row(row)
+            return True
+        return False
+
+
+def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> None:
+    session.note(
+        kind,
+        before=told.before,
+        after=told.after,
+        reason=told.reason,
+        evidence={"link": str(session.link), "status": session.row.status},
+    )

@@ -1,0 +1,101 @@
+"""The sessions in memory, by id, and which of them are being logged out or deleted."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from waguard.errors import UnavailableError, WaguardError
+from waguard.ports import SessionRow
+from waguard.supervision import leaving
+from waguard.supervision.session import Session
+from waguard.supervision.surroundings import Surroundings
+
+WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session that ends
+
+
+class Registry:
+    """Knows every session that has a row."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._sessions: dict[str, Session] = {}
+        self._leaving: set[str] = set()
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
+    def __getitem__(self, session_id: str) -> Session:
+        return self._sessions[session_id]
+
+    def get(self, session_id: str) -> Session | None:
+        """The session, where memory has it."""
+        return self._sessions.get(session_id)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Those of this moment, in the order in which they came."""
+        return list(self._sessions.values())
+
+    @property
+    def by_id(self) -> list[Session]:
+        """The same, by id."""
+        return [session for _, session in sorted(self._sessions.items())]
+
+    @property
+    def any_paired(self) -> bool:
+        """Whether one that should run was ever paired."""
+        return any(session.paired and session.row.desired_up for session in self._sessions.values())
+
+    def take_in(self, row: SessionRow) -> Session:
+        """The session of a row, which may have come to memory a moment ago."""
+        if row.session_id not in self._sessions:
+            self._sessions[row.session_id] = Session(row, self._around)
+        return self._sessions[row.session_id]
+
+    async def remove(self, session_id: str) -> None:
+        """Forget a stopped session; harmless where it is gone."""
+        if session := self._sessions.pop(session_id, None):
+            await session.forget()
+
+    async def flush(self, *sessions: Session) -> None:
+        """Wait until the database has all of them, for ``WRITE_DEADLINE`` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WRITE_DEADLINE):
+                await asyncio.gather(*(session.written() for session in sessions))
+
+    async def row_is_gone(self, session_id: str) -> bool:
+        """Whether it has no row any more; unknown is not gone."""
+        try:
+            return await self._around.store.session(session_id) is None
+        except WaguardError:
+            return False
+
+    # ---- who leaves ----
+
+    def is_leaving(self, session_id: str) -> bool:
+        """Whether it is being logged out or deleted now."""
+        return session_id in self._leaving
+
+    def require_staying(self, session_id: str) -> None:
+        """Raises ``UnavailableError`` while it is leaving."""
+        if session_id in self._leaving:
+            raise UnavailableError(
+                "the session is being logged out or deleted", remedy="try again", retry_after=5
+            )
+
+    @contextlib.contextmanager
+    def leaving(self, session_id: str) -> Iterator[None]:
+        """While it is taken down for good nobody else may start it, or take it down too."""
+        self.require_staying(session_id)
+        self._leaving.add(session_id)
+        try:
+            yield
+        finally:
+            self._leaving.discard(session_id)
+
+    async def finish_removal(self, session: Session) -> None:
+        """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
+        if session.row.removed_at and session.row.session_id not in self._leaving:
+            with self.leaving(session.row.session_id):
+                await leaving.finish(session)

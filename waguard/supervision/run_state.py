@@ -1,0 +1,71 @@
+"""What all parts of supervision ask before they change a session: how far the daemon is."""
+
+from waguard.errors import UnavailableError
+from waguard.supervision.outages import Outages
+
+
+class RunState:
+    """One value for the whole daemon; only the methods here change it."""
+
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+        self._loaded = self._restored = self._stopping = self._database = False
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the rows are known, and with them whose the workers are."""
+        return self._loaded
+
+    @property
+    def restored(self) -> bool:
+        """Whether the restore at the start is through."""
+        return self._restored
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the daemon ends: nothing is started any more."""
+        return self._stopping
+
+    @property
+    def database(self) -> bool:
+        """Whether the database answered when all rows were read last."""
+        return self._database
+
+    @property
+    def waits_for_lease(self) -> str | None:
+        """Why the database belongs to another daemon; None: it does not."""
+        return self._outages.why("lease_held")
+
+    def rows_loaded(self) -> None:
+        """All rows were read, and their sessions come to memory now."""
+        self._loaded = True
+        self.database_answered()
+
+    def restore_finished(self) -> None:
+        """From here on the reconciler compares."""
+        self._restored = True
+
+    def begin_stop(self) -> None:
+        """There is no way back."""
+        self._stopping = True
+
+    def database_answered(self) -> None:
+        """All rows were read."""
+        self._database = True
+        self._outages.tell("database_down", None)
+
+    def database_failed(self, why: str) -> None:
+        """The rows could not be read."""
+        self._database = False
+        self._outages.tell("database_down", why)
+
+    def require_loaded(self) -> None:
+        """Raises ``UnavailableError`` while no row is known."""
+        if not self._loaded:
+            why = self.waits_for_lease or "the database does not answer yet"
+            raise UnavailableError(why, retry_after=5)
+
+    def require_running(self) -> None:
+        """Raises ``UnavailableError`` while the daemon stops: for now, which is no answer for ever."""
+        if self._stopping:
+            raise UnavailableError("waguard is stopping", retry_after=10)

@@ -1,0 +1,289 @@
+"""What the API and the outbox ask of sessions."""
+
+from typing import Final
+
+from loguru import logger
+
+from waguard.core.lifecycle import WANTED_UP, State
+from waguard.core.link import Link
+from waguard.core.page_care import ADVICE, Kind
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    NotYetError,
+    SessionIdTakenError,
+    UnavailableError,
+)
+from waguard.host import credentials
+from waguard.ports import SessionRow, SessionView
+from waguard.supervision import leaving
+from waguard.supervision.health import HealthReport
+from waguard.supervision.readiness import (
+    SENDING,
+    UNLINKED,
+    Needs,
+    is_down,
+    needs,
+    no_code_will_come,
+    not_ready,
+    require_number,
+    shown_code,
+)
+from waguard.supervision.registry import Registry
+from waguard.supervision.run_state import RunState
+from waguard.supervision.session import Session
+from waguard.supervision.starting import start_or_park
+from waguard.supervision.surroundings import Surroundings
+from waguard.wire.protocol import Call, PairingCode, QrCode, RefreshQr, Sent, Value
+
+QR_RETRY_AFTER: Final = 2.0  # s
+
+
+class SessionService:
+    """Fills ``ports.Sessions``."""
+
+    def __init__(
+        self, around: Surroundings, registry: Registry, state: RunState, health: HealthReport
+    ) -> None:
+        self._around = around
+        self._registry = registry
+        self._state = state
+        self._health = health
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> tuple[SessionView, bool]:
+        """See ``ports.Sessions``."""
+        self._require_changeable(session_id)
+        known = self._registry.get(session_id)
+        if known and known.row.workspace_id != workspace_id:
+            known.row = await self._around.store.session(session_id) or known.row
+        if known and known.row.workspace_id != workspace_id:
+            raise SessionIdTakenError(
+                f"session {session_id} belongs to another workspace",
+                field="workspace_id",
+                value=workspace_id,
+                remedy="use another session_id",
+            )
+        runs = known is not None and known.state in WANTED_UP and not known.left
+        if known and runs and not await self._registry.row_is_gone(session_id):
+            return self._view(known), False
+        if known:
+            await self._registry.finish_removal(known)
+        row = await self._around.store.create(
+            session_id, workspace_id, account_id=account_id, priority=priority
+        )
+        self._require_changeable(session_id)  # much may have happened meanwhile
+        session = self._registry.take_in(row)
+        session.row = row
+        session.start()
+        if runs and row.status != session.verdict.status:
+            session.correct_row(row)  # it is new, and the session has never been away
+        return self._view(session), known is None
+
+    async def views(self, *, removed: bool = False) -> list[SessionView]:
+        """See ``ports.Sessions``."""
+        self._state.require_loaded()
+        return [
+            self._view(session)
+            for session in self._registry.by_id
+            if removed or not session.row.removed_at
+        ]
+
+    async def view(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        return self._view(await self._find(session_id))
+
+    async def start(self, session_id: str, *, restart: bool) -> SessionView:
+        """See ``ports.Sessions``."""
+        self._require_changeable(session_id)
+        session = await self._find(session_id)
+        await self._registry.finish_removal(session)
+        row = _existing(await self._around.store.set_desired(session_id, up=True))
+        self._require_changeable(session_id)
+        session.row = row
+        session.start(restart=restart)
+        return self._view(session)
+
+    async def take_down(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        self._require_changeable(session_id)
+        session = await self._find(session_id)
+        row = _existing(await self._around.store.set_desired(session_id, up=False))
+        self._require_changeable(session_id)
+        session.row = row
+        await session.stop()
+        return self._view(session)
+
+    async def logout(self, session_id: str) -> SessionView:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        self._require_profiles()
+        with self._registry.leaving(session_id):
+            await self._log_out(session, removed=False)
+        return self._view(session)
+
+    async def delete(self, session_id: str, *, purge: bool) -> None:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        self._require_profiles()
+        with self._registry.leaving(session_id):
+            await self._log_out(session, removed=True)
+            if purge:
+                await self._registry.flush(session)
+                await self._around.store.soft_delete(session_id)
+                await self._registry.remove(session_id)
+
+    async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
+        """See ``ports.Sessions``."""
+        session = await self._find(session_id)
+        if refresh:
+            self._registry.require_staying(session_id)
+        if refresh and (session.left or session.state not in WANTED_UP):
+            await self.start(session_id, restart=False)
+        elif refresh and session.link in UNLINKED:
+            await session.call(RefreshQr())
+        await session.settle(
+            lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
+        )
+        if code := shown_code(session):
+            return code
+        if session.link is Link.PASSKEY_REQUIRED:
+            raise ConflictError(
+                f"passkey_required: {session.passkey}", remedy=ADVICE[Kind.PASSKEY_REQUIRED]
+            )
+        if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
+            raise ConflictError(
+                "the session is already linked", remedy="log it out to link it anew"
+            )
+        if is_down(session):
+            raise ConflictError(
+                f"the session is {session.state}: {session.details or 'it is not wanted up'}",
+                remedy=f"POST /api/sessions/{session_id}/regenerate-qr",
+            )
+        raise NotYetError(
+            "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER
+        )
+
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
+        """See ``ports.Sessions``."""
+        if isinstance(call, PairingCode):
+            self._refuse_linked_number(session_id, call.phone)
+        session = await self._usable(session_id, needs(call), wait)
+        if phone is not None:
+            require_number(session, phone)
+        return await session.call(call)
+
+    async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
+        """See ``ports.Sessions``."""
+        await self._usable(session_id, SENDING, wait, hoping=hoping)
+
+    def first_contacts_pause(self, session_id: str) -> float:
+        """See ``ports.Sessions``."""
+        session = self._registry.get(session_id)
+        return session.limits.paused_for if session else 0.0
+
+    # ---- what those need ----
+
+    async def _find(self, session_id: str) -> Session:
+        """From memory, or from its row, which the application may have written a moment ago: such a
+        session is started where its row wants it up, also by a GET."""
+        if session := self._registry.get(session_id):
+            return session
+        self._state.require_loaded()
+        row = await self._around.store.session(session_id)
+        if row is None:
+            raise NotFoundError("Session not found")
+        session = self._registry.take_in(row)
+        state, leaves = self._state, self._registry.is_leaving(session_id)
+        may_start = state.restored and not state.stopping and not leaves
+        if row.desired_up and session.state is State.STOPPED and may_start:
+            logger.warning("taken in on demand: memory had no such session", session=session_id)
+            session.note(
+                "reconciled",
+                before="not in memory",
+                after="taken in and started",
+                reason="it was asked for, its row wants it up, and memory had no such session",
+            )
+            start_or_park(session, self._around.admission)
+        return session
+
+    async def _usable(
+        self, session_id: str, needs: Needs, wait: float, *, hoping: bool = False
+    ) -> Session:
+        session = await self._find(session_id)
+        usable, in_vain = needs
+        await session.settle(
+            lambda s: usable(s) or (in_vain(s) and not hoping) or self._state.stopping,
+            timeout=wait,
+        )
+        self._state.require_running()
+        if not usable(session):
+            raise not_ready(session, hopeless=in_vain(session))
+        return session
+
+    async def _log_out(self, session: Session, *, removed: bool) -> None:
+        name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
+        # without a row, which the application has deleted already, the reconciler forgets it
+        session.row = await self._around.store.leave(name, removed=removed) or session.row
+        await leaving.leave(session, why=why)
+
+    def _require_changeable(self, session_id: str) -> None:
+        """Raises ``UnavailableError`` while nobody may change it."""
+        self._state.require_running()
+        self._registry.require_staying(session_id)
+        self._state.require_loaded()
+
+    def _require_profiles(self) -> None:
+        """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
+        if why := self._around.admission.profiles_unknown:
+            raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
+
+    def _refuse_linked_number(self, session_id: str, phone: str) -> None:
+        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
+        for other in self._registry.sessions:
+            name = other.row.session_id
+            same = name != session_id and other.phone == phone and not other.left
+            if same and credentials.pairing(other.at.profile):
+                raise ConflictError(
+                    f"session {name} is linked to this number, and a code for it may unlink that",
+                    field="phone_number",
+                    value=phone,
+                    remedy=f"scan the QR code instead, or log {name} out first",
+                )
+
+    def _view(self, session: Session) -> SessionView:
+        row, verdict, report = session.row, session.verdict, session.report
+        return SessionView(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            status=str(verdict.status),
+            phone_number=session.phone,
+            connected_at=row.connected_at,
+            last_activity=row.last_activity,
+            disconnect_reason=str(verdict.reason) if verdict.reason else None,
+            disconnect_details=verdict.details or session.silence,
+            account_id=row.account_id,
+            priority=row.priority,
+            desired_up=row.desired_up,
+            lifecycle=session.lifecycle,
+            link=str(session.link),
+            worker_pid=session.process.pid if session.process else None,
+            browser_pid=report.browser_pid if report else None,
+            restarts=session.restarts,
+            waiting=session.waiting,
+            degraded=session.faults.words or self._health.degraded(session),
+            conditions=session.care.conditions,
+            undecryptable=session.undecryptable.count,
+            undecryptable_since=session.undecryptable.since,
+            usage=session.usage,
+            removed_at=row.removed_at,
+        )
+
+
+def _existing(row: SessionRow | None) -> SessionRow:
+    if row is None:
+        raise NotFoundError("Session not found")
+    return row
