@@ -35,10 +35,10 @@ from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
 from waguard.ports import Connection, WallAges
 from waguard.store.sql import SqlStore
-from waguard.supervision.admission import Admission
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
-from waguard.supervision.session import Session
+from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Event, InboundMessage
 
@@ -155,7 +155,8 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         instance_url="http://127.0.0.1:3001",
         connection=lambda _: Connection(),
     )
-    admission, bus = Admission(lambda: config, resources.read), Bus(clock)
+    bus = Bus(clock)
+    fleet = Fleet(store=store, bus=bus, clock=clock, host=resources.read)
     none: Any = None
     around = Surroundings(
         config=lambda: config,
@@ -164,8 +165,8 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         inbox=journal,
         undecryptable=store.messages,
         spawn=none,
-        admission=admission,
-        fleet=Fleet(lambda: config, admission, store=store, bus=bus, clock=clock),
+        fleet=fleet,
+        mailbox=Mailbox(lambda: config, clock, fleet),
         meter=Meter(),
         bus=bus,
         clock=clock,
@@ -177,13 +178,13 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         workers: list[Any] = [Worker(count // SESSIONS) for _ in range(SESSIONS)]
         for number in range(SESSIONS):
             row = await store.create(f"s{number}", 1, account_id=None, priority=0)
-            sessions.append(Session(row, around))
+            sessions.append(SessionActor(row, around))
         assert await webhooks.drain(10.0)
         began = time.perf_counter()
         for number in range(count):
             event = Event(seq=number, at=1_732_240_000.0, body=message(number))
             place = number % SESSIONS
-            sessions[place]._intake.take(event, workers[place])  # noqa: SLF001 - as off the line
+            sessions[place].traffic.intake.take(event, workers[place])
         await asyncio.gather(*(worker.all.wait() for worker in workers))
         stored = time.perf_counter() - began
         assert await webhooks.drain(300.0)

@@ -57,12 +57,12 @@ from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
-from waguard.supervision.admission import Admission
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
+from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
@@ -108,9 +108,6 @@ class Daemon:
         self._ages = LivedTime(config.paths.state, self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
-        admission = Admission(
-            lambda: self._config, lambda: conditions.read(self._config), self._clock.monotonic
-        )
         self._media = MediaFolder(config.paths.state / "media")
         self._journal = Journal(
             self._store.messages,
@@ -121,13 +118,13 @@ class Daemon:
         self._webhooks: Webhooks | None = None
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
-            lambda: self._config,
-            admission,
             store=self._store,
             bus=self._bus,
             clock=self._clock,
+            host=lambda: conditions.read(self._config),
             network=self._network.read,
         )
+        self._mailbox = Mailbox(lambda: self._config, self._clock, self._fleet)
         self._lease = LeaseKeeper(
             self._store.lease,
             holder(config.paths.runtime, lock.instance),
@@ -149,8 +146,8 @@ class Daemon:
                 bus=self._bus,
                 clock=self._clock,
                 ages=self._ages,
-                admission=admission,
                 fleet=self._fleet,
+                mailbox=self._mailbox,
                 meter=Meter(),
                 crowded=cpu_is_crowded,
             )

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from waguard.core.blame import Condition
 from waguard.core.delivery import OLD_SERVICE, Cause, Grave
 from waguard.core.identity import People
 from waguard.core.inbox import Received
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.news import Notice
 from waguard.core.outbox import State
-from waguard.core.blame import Condition
 from waguard.core.reconcile import Correction, Finding
 from waguard.core.status import Verdict
 from waguard.core.strays import Foreign, Seen

@@ -25,8 +25,18 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     start,
     tmpdir_short,
 )
-from waguard.core.page_care import ADVICE, Condition, Kind
+from waguard.core.blame import Blame, Condition
+from waguard.core.page_care import ADVICE, Kind
 from waguard.worker.devtools import PageSession
+
+ACKS_IN_VAIN = Condition(
+    type="acks_in_vain",
+    blame=Blame.WHATSAPP,
+    reason="acks_in_vain",
+    message="no ack",
+    since=0.0,
+    remedy=ADVICE[Kind.ACKS_IN_VAIN],
+)
 
 
 async def test_nothing_comes_from_elsewhere(api: Api) -> None:
@@ -59,7 +69,7 @@ class TestInBrowser:
                 degraded="2 messages wait for acks",
                 undecryptable=3,
                 undecryptable_since=0.0,
-                conditions=(Condition(Kind.ACKS_IN_VAIN, "no ack", since=0.0),),
+                conditions=(ACKS_IN_VAIN,),
             ),
             "shop_jakarta": a_view(
                 session_id="shop_jakarta",

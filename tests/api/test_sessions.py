@@ -15,7 +15,8 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api import deadline
-from waguard.core.page_care import ADVICE, Condition, Kind
+from waguard.core.blame import Blame, Condition
+from waguard.core.page_care import ADVICE, Kind
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
 from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
 
@@ -45,7 +46,15 @@ STATUS = {
 
 
 async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
-    passkey = Condition(Kind.PASSKEY_REQUIRED, "until 10:10", since=1_732_233_600.4, expires_in=9.6)
+    passkey = Condition(
+        type="passkey_required",
+        blame=Blame.OPERATOR,
+        reason="passkey_required",
+        message="until 10:10",
+        since=1_732_233_600.4,
+        remedy=ADVICE[Kind.PASSKEY_REQUIRED],
+        expires_in=9.6,
+    )
     view = a_view(status="qr_scanning", link="passkey_required", conditions=(passkey,))
     api.sessions.known[SESSION] = view
     answer = await api.call("GET", f"/api/sessions/{SESSION}/status")

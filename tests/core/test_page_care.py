@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from waguard.core.link import PASSKEY_LIFETIME, Link, awaits_passkey
 from waguard.core.page_care import (
     ADVICE,
+    BLAMES,
     OFFLINE_LIMIT,
     PAIRING_LIMIT,
     PASSKEY_GRACE,
@@ -16,7 +17,6 @@ from waguard.core.page_care import (
     UPDATE_FORGOTTEN,
     UPDATE_PATIENCE,
     UPDATE_RELOADS,
-    Condition,
     Kind,
     Step,
     on_passkey,
@@ -104,7 +104,8 @@ def test_which_links_wait_for_a_passkey(judged: Link) -> None:
 def test_every_condition_says_what_to_do_and_none_that_waguard_unlinks() -> None:
     assert set(ADVICE) == set(Kind)
     for kind in Kind:
-        assert Condition(kind, "m", since=0.0).remedy.endswith(".")
+        assert ADVICE[kind].endswith(".")
+        assert kind in BLAMES
 
 
 def test_a_passkeys_moment_is_said_once() -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import outbox
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fakes import Script, World, heard_at, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Browser
+from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause, Reason, Standing, Status, derive, understood
@@ -33,7 +34,7 @@ async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World
     world.change("restore", timeout=0.05)
     world.spawn.script = Script(reports=(LOADING,))
     assert await bench.restore() == "failed 1"
-    await until(bench.session(), lambda s: s.verdict.status is Status.DISCONNECTED)
+    await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
     await bench.settled()
     assert world.row_status("s") == ("disconnected", "error")
 
@@ -98,10 +99,10 @@ async def test_07_quiet_is_not_dead(empty: Bench, world: World) -> None:
     for _ in range(460):
         world.clock.advance(4.0)  # half an hour in all, and more
         process.beat()
-        await wait_until(lambda: empty.session().heard_at == world.clock.now, "it was heard")
+        await wait_until(lambda: heard_at(empty.session()) == world.clock.now, "it was heard")
         await empty.it.watchdog.watch()
     assert process.alive
-    assert empty.session().restarts == 0
+    assert empty.session().state.restarts == 0
 
 
 async def test_08_a_reconnect_that_shows_a_code_is_no_success(empty: Bench, world: World) -> None:
@@ -117,11 +118,11 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
     process = await empty.connected()
     world.spawn.scripts["s"] = Script(exits=1)
     process.exit(1)
-    await until(empty.session(), lambda s: s.restarts > 1 and s.state is State.BACKOFF)
+    await until(empty.session(), lambda s: s.state.restarts > 1 and s.lifecycle is State.BACKOFF)
     await empty.it.sessions.logout("s")
     started = len(world.spawn.started)
-    assert empty.session().state is State.STOPPED
-    assert not empty.session()._backoff
+    assert empty.session().lifecycle is State.STOPPED
+    assert next_deadline(empty.session().state) == NEVER
     await asyncio.sleep(0)
     assert len(world.spawn.started) == started
 
@@ -185,7 +186,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     await empty.it.reconciler.reconcile()
     await wait_until(lambda: empty.session().link is Link.CONNECTED, "it is up")
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=1.0), Sent)
-    assert empty.session().phone == PHONE
+    assert empty.session().state.phone == PHONE
     await empty.settled()
     [(_, after, reason)] = world.audited("reconciled")
     assert after == "taken in and started"
@@ -195,13 +196,13 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
 async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
     empty: Bench, world: World
 ) -> None:
-    """ "404 Session not found" is for sessions that do not exist, and only for them."""
+    """ "404 SessionActor not found" is for sessions that do not exist, and only for them."""
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=DEADLINE), Sent)
     await empty.settled()
     assert len(world.audited("reconciled")) == 1
-    with pytest.raises(NotFoundError, match="Session not found"):
+    with pytest.raises(NotFoundError, match="SessionActor not found"):
         await empty.it.sessions.call("nobody", TEXT, wait=0.0)
 
 

@@ -10,10 +10,7 @@ from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.ports import Process, SessionView
 from waguard.supervision import ledger as ledger_module
-from waguard.supervision import reconciler as reconciler_module
-from waguard.supervision import restorer as restorer_module
-from waguard.supervision import session as session_module
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import SendText, WorkerRecord
 
@@ -63,11 +60,11 @@ class Bench:
         await until(self.session(name), lambda s: s.link is Link.CONNECTED)
         return self.process(name)
 
-    def session(self, name: str = "s") -> Session:
+    def session(self, name: str = "s") -> SessionActor:
         return self.it.registry[name]
 
     def process(self, name: str = "s") -> FakeProcess:
-        process = self.session(name).process
+        process = self.session(name).runner.process
         assert isinstance(process, FakeProcess)
         return process
 
@@ -80,8 +77,6 @@ class Bench:
 async def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     """Nothing is restored yet."""
     monkeypatch.setattr(ledger_module, "RETRY", 0.01)
-    for module in (session_module, restorer_module, reconciler_module):
-        monkeypatch.setattr(module, "STOP_GRACE", 0.1)
     made = Bench(world)
     yield made
     world.store.down = False

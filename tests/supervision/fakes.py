@@ -20,7 +20,9 @@ from tests.store.memory import MemoryStore
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
 from waguard.core import views
-from waguard.core.admission import Reading
+from waguard.core.admission import Cause, Reading
+from waguard.core.blame import Condition
+from waguard.core.facts import Beat, Unusable
 from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
 from waguard.core.network import Reading as NetworkReading
@@ -614,3 +616,37 @@ def message(number: int = 1, **fields: Any) -> InboundMessage:
 
 def qr(raw: str = "a,b,c,d", count: int = 1) -> QrCode:
     return QrCode(raw=raw, count=count, expires_at=START + 2_000.0)
+
+
+def heard(session: SessionActor) -> None:
+    """Its worker and its page answer now."""
+    if worker := session.state.worker:
+        now = session._ctx.clock.monotonic()
+        session.post(Beat(worker=worker.number, at=now, page_at=now))
+
+
+def unusable(session: SessionActor, why: str) -> None:
+    """Nothing can be done with its worker."""
+    if worker := session.state.worker:
+        session.post(Unusable(worker=worker.number, why=why))
+
+
+def found(session: SessionActor) -> tuple[Condition, ...]:
+    """Its conditions beside those that its status says already."""
+    return tuple(
+        it
+        for it in views.conditions(session.state)
+        if it.type not in {"start", "link", "parked", "page"}
+    )
+
+
+def cause(session: SessionActor) -> Cause | None:
+    """What it waits for."""
+    wait = session.state.held_back
+    return wait.cause if wait else None
+
+
+def heard_at(session: SessionActor) -> float | None:
+    """Monotonic time at which its worker was heard last."""
+    worker = session.state.worker
+    return worker.heard_at if worker else None

@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, Bench
-from tests.supervision.fakes import START, FakeProcess, Script, World, until
+from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
 from waguard.core.inbox import Kind, Received
@@ -76,7 +76,7 @@ async def pass_time(bench: Bench, world: World, seconds: int) -> None:
     for _ in range(seconds):
         world.clock.advance(1.0)
         for session in bench.it.registry.sessions:
-            session.heard_at = session.page_seen_at = world.clock.monotonic()
+            heard(session)
         await bench.it.watchdog.watch()
         await asyncio.sleep(0)
 
@@ -100,7 +100,7 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     await pass_time(empty, world, 60)
     assert (await empty.it.sessions.view("s")).degraded is None
     await pass_time(empty, world, 1)
-    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     view = await empty.it.sessions.view("s")
     assert view.status == "connected"
     assert view.degraded
@@ -111,7 +111,7 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     (incident,) = world.events("incident")
     assert incident.data["kind"] == "acks_missing"
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
-    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.well, "the ack is heard")
     await pass_time(empty, world, 1)
     assert (await empty.it.sessions.view("s")).degraded is None
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
@@ -131,9 +131,9 @@ async def test_an_ack_under_another_alias_of_its_chat_counts(
 
     world.inbox.named = named
     process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))
-    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.well, "the ack is heard")
     world.clock.advance(61)
-    assert not empty.session().acks.overdue
+    assert not empty.session().traffic.acks.overdue
 
 
 async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
@@ -142,19 +142,21 @@ async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
     first = await up(empty)
     await send_in_vain(empty, 1, 2)
     await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     await pass_time(empty, world, 1)
-    await until(empty.session(), lambda s: s.process is not first and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not first and s.link is Link.CONNECTED
+    )
     second = empty.process()
     assert not any(isinstance(call, SendText) for call in second.calls)
     await wait_until(lambda: entries(world, "recycled"), "it is on the trail")
     assert "2 messages wait" in entries(world, "recycled")[0].reason
-    assert empty.session().restarts == 0
+    assert empty.session().state.restarts == 0
     # the time is counted anew, and the next replacement has to wait
     await pass_time(empty, world, 60)
-    assert empty.session().acks.late is None
+    assert empty.session().traffic.acks.late is None
     await pass_time(empty, world, 1)
-    await wait_until(lambda: empty.session().acks.late, "it is no better")
+    await wait_until(lambda: empty.session().traffic.acks.late, "it is no better")
     await pass_time(empty, world, 300)
     assert empty.process() is second
     (told, again) = fold(world.store.entries)
@@ -168,12 +170,14 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     first = await up(empty)
     await send_in_vain(empty, 1, 2)
     await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     await pass_time(empty, world, 1)
-    await until(empty.session(), lambda s: s.process is not first and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not first and s.link is Link.CONNECTED
+    )
     second = empty.process()
     await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.late, "it is no better, and said so")
+    await wait_until(lambda: empty.session().traffic.acks.late, "it is no better, and said so")
     assert not entries(world, "acks_back")
     empty.session()._recycled_at = world.clock.monotonic() - APART
     await pass_time(empty, world, 30)
@@ -199,9 +203,11 @@ async def test_what_outlived_a_replacement_is_no_reason_for_another(
     seq = second.event(Ack(ids=("true_s_1",), chat="c", ack=1))
     await wait_until(lambda: seq in second.stored, "the acks are heard")
     async with asyncio.timeout(DEADLINE):
-        while empty.session().process is second:
+        while empty.session().runner.process is second:
             await pass_time(empty, world, 1)
-    await until(empty.session(), lambda s: s.process is not second and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not second and s.link is Link.CONNECTED
+    )
 
 
 async def test_of_what_was_not_asked_for_nothing_is_said(
@@ -216,7 +222,7 @@ async def test_of_what_was_not_asked_for_nothing_is_said(
     await asked(process, 1)
     await pass_time(empty, world, 10)
     await asked(process, 2)
-    await wait_until(lambda: not empty.session().acks._sent_at, "the page knew better")
+    await wait_until(lambda: not empty.session().traffic.acks._sent_at, "the page knew better")
     await pass_time(empty, world, 2)
     assert not entries(world, "acks_missing")
     assert empty.process() is process
@@ -232,7 +238,7 @@ async def test_what_the_page_knows_better_is_no_trouble(
     await pass_time(empty, world, 61)
     await asked(process, 1)
     await pass_time(empty, world, 200)
-    assert empty.session().acks.late is None
+    assert empty.session().traffic.acks.late is None
     assert sum(isinstance(call, Acks) for call in process.calls) == 1
     assert empty.process() is process
 
@@ -247,10 +253,10 @@ async def test_a_page_that_cannot_be_asked_proves_nothing(
     await asked(process, 1)
     await pass_time(empty, world, 10)
     await asked(process, 2)
-    assert empty.session().acks.late is None
+    assert empty.session().traffic.acks.late is None
     page.shows = None
     await pass_time(empty, world, 10)
-    await wait_until(lambda: empty.session().acks.late, "it is asked again")
+    await wait_until(lambda: empty.session().traffic.acks.late, "it is asked again")
 
 
 async def test_only_time_in_which_it_is_connected_counts(
@@ -302,7 +308,7 @@ async def replaced(empty: Bench, world: World, before: dict[str, FakeProcess]) -
     canary = entries(world, "recycled")[0].session_id
     await until(
         empty.session(canary),
-        lambda s: s.process is not before[canary] and s.link is Link.CONNECTED,
+        lambda s: s.runner.process is not before[canary] and s.link is Link.CONNECTED,
     )
     (other,) = before.keys() - {canary}
     return canary, other
@@ -325,7 +331,7 @@ async def test_a_canary_that_stays_late_makes_it_whatsapps(
     assert empty.process(other) is before[other]
     # the canary may be ill for a reason of its own: the other one gets its turn
     await pass_time(empty, world, 30)
-    await until(empty.session(other), lambda s: s.process is not before[other])
+    await until(empty.session(other), lambda s: s.runner.process is not before[other])
     assert len(entries(world, "recycled")) == 2
     # WhatsApp is heard again
     await until(empty.session(other), lambda s: s.link is Link.CONNECTED)
@@ -350,7 +356,7 @@ async def test_two_ill_sessions_do_not_block_each_other(
     await pass_time(empty, world, 50)
     assert empty.process(other) is before[other], "60 s apart"
     await pass_time(empty, world, 15)
-    await until(empty.session(other), lambda s: s.process is not before[other])
+    await until(empty.session(other), lambda s: s.runner.process is not before[other])
     assert empty.process(canary) is process
     assert not entries(world, "acks_missing_everywhere")
 
@@ -363,7 +369,7 @@ async def test_an_outage_in_between_leaves_no_incident_open(
     other = await up(empty, "other")
     await send_in_vain(empty, 1)
     await pass_time(empty, world, 61)
-    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     for one, name in ((process, "s"), (other, "other")):
         one.report("offline")
         await until(empty.session(name), lambda s: s.link is Link.OFFLINE)
@@ -373,6 +379,6 @@ async def test_an_outage_in_between_leaves_no_incident_open(
         one.report("connected")
         await until(empty.session(name), lambda s: s.link is Link.CONNECTED)
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
-    await wait_until(lambda: empty.session().acks.well, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.well, "the ack is heard")
     await pass_time(empty, world, 2)
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")

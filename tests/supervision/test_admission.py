@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from waguard.supervision.admission import Admission
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
@@ -13,11 +14,11 @@ from tests.supervision.fakes import Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Restore
 from waguard.core.admission import Candidate, Reading, Wait
+from waguard.core.facts import ParkRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
 from waguard.ports import Usage
-from waguard.supervision.admission import Admission
 
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
@@ -111,12 +112,12 @@ async def test_one_that_is_stopped_while_it_waits_is_never_spawned(
         match how:
             case "stop":
                 await session.stop()
-                assert session.state is State.STOPPED
+                assert session.lifecycle is State.STOPPED
             case "delete":
                 await empty.it.sessions.delete("c", purge=True)
             case "park":
-                session.park(ParkCause.CONFLICT, "a test")
-                await until(session, lambda s: s.state is State.PARKED)
+                session.post(ParkRequested(cause=ParkCause.CONFLICT, details="a test"))
+                await until(session, lambda s: s.lifecycle is State.PARKED)
             case _:
                 await empty.it.stop()
     assert session.waiting is None
@@ -135,11 +136,11 @@ async def test_one_that_is_stopped_and_started_again_at_once_is_spawned_once(
     session = empty.session("c")
     stopping = asyncio.create_task(session.stop())
     await asyncio.sleep(0)  # it has begun
-    assert session.state is State.STOPPING
+    assert session.lifecycle is State.STOPPING
     session.start()
-    await until(session, lambda s: s.state is State.STARTING)
+    await until(session, lambda s: s.lifecycle is State.STARTING)
     session.start(restart=True)
-    await until(session, lambda s: s.state is State.STARTING)
+    await until(session, lambda s: s.lifecycle is State.STARTING)
     empty.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("c")) == 1, "it is started")
     empty.process("b").report("connected")
@@ -158,12 +159,12 @@ async def test_no_deadline_runs_while_it_waits(empty: Bench, world: World) -> No
         for name in ("a", "b"):
             empty.session(name).in_state_since = world.clock.monotonic()
         await empty.it.watchdog.watch()
-    assert empty.session("c").state is State.STARTING
+    assert empty.session("c").lifecycle is State.STARTING
     empty.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("c")) == 1, "it is started")
     world.clock.advance(4.0)
     await empty.it.watchdog.watch()
-    assert empty.session("c").state is State.STARTING
+    assert empty.session("c").lifecycle is State.STARTING
     assert len(world.spawn.of("c")) == 1
 
 
@@ -192,7 +193,7 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     world.host = Reading(memory=280 * MB)
     await empty.it.watchdog.watch()
     assert "280 MB" in str((await empty.it.sessions.view("s")).waiting)
-    assert not empty.session().row_pending
+    assert not empty.session().publisher.ledger.row_pending
     assert world.store.accounts["s"].disconnect_details == told
 
 
@@ -214,7 +215,9 @@ async def test_one_whose_browser_died_comes_back_on_a_host_that_is_short(
     process = await empty.connected()
     world.host = SHORT
     process.exit(13)
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
 
 
 async def test_an_adopted_worker_needs_no_place(bench: Bench, world: World) -> None:
@@ -223,7 +226,7 @@ async def test_an_adopted_worker_needs_no_place(bench: Bench, world: World) -> N
     for name in ("a", "b"):
         await bench.row(name)
     left = [await world.left_behind(name) for name in ("a", "b")]
-    assert await bench.restore(*((one.record, one.process) for one in left)) == "restored 2"
+    assert await bench.restore(*((one.record, one.runner.process) for one in left)) == "restored 2"
 
 
 async def test_a_reload_of_the_places_counts_with_the_next_tick(empty: Bench, world: World) -> None:
@@ -257,7 +260,7 @@ async def test_what_each_uses_is_shown_until_its_worker_ends(empty: Bench, world
     assert world.meter.looked_at == {"s": (process.pid, process.pid + 1)}
     assert (await empty.it.sessions.view("s")).usage == usage(172)
     process.exit(13)
-    await until(empty.session(), lambda s: s.process is not process)
+    await until(empty.session(), lambda s: s.runner.process is not process)
     assert (await empty.it.sessions.view("s")).usage is None
 
 
@@ -265,11 +268,13 @@ async def test_one_above_its_limit_is_recycled_when_it_is_idle(empty: Bench, wor
     await big(empty, world, 500, "s")
     process = empty.process()
     await empty.it.watchdog.measure()
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     world.clock.advance(61.0)
     await empty.it.watchdog.measure()
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
-    assert empty.session().restarts == 0
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
+    assert empty.session().state.restarts == 0
     await empty.settled()
     why = "it used 500 MB, worker.memory_limit is 400 MB"
     assert world.audited("recycled") == [(None, None, why)]
@@ -289,19 +294,21 @@ async def test_one_that_is_busy_is_not_recycled(empty: Bench, world: World) -> N
     await wait_until(lambda: empty.process().calls, "it is being sent")
     world.clock.advance(61.0)
     await empty.it.watchdog.measure()
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     sending.cancel()
     release.set()
     await asyncio.gather(sending, return_exceptions=True)
     await empty.it.watchdog.measure()  # it was active a moment ago
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
 
 
 async def test_one_far_above_its_limit_is_recycled_at_once(empty: Bench, world: World) -> None:
     await big(empty, world, 601, "s")
     process = empty.process()
     await empty.it.watchdog.measure()
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
 
 
 async def test_one_is_recycled_after_the_other(empty: Bench, world: World) -> None:
@@ -318,7 +325,9 @@ async def test_one_is_recycled_after_the_other(empty: Bench, world: World) -> No
     empty.process("a").report("connected")
     await until(empty.session("a"), lambda s: s.link is Link.CONNECTED)
     await empty.it.watchdog.measure()
-    await until(empty.session("b"), lambda s: s.process is not b and s.link is Link.CONNECTED)
+    await until(
+        empty.session("b"), lambda s: s.runner.process is not b and s.link is Link.CONNECTED
+    )
 
 
 async def test_without_a_limit_nothing_is_recycled(empty: Bench, world: World) -> None:
@@ -326,7 +335,7 @@ async def test_without_a_limit_nothing_is_recycled(empty: Bench, world: World) -
     world.change("worker", memory_limit=0)
     world.clock.advance(61.0)
     await empty.it.watchdog.measure()
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
 
 
 # ---- the places alone, whatever happens in any order ----

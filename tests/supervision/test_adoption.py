@@ -14,7 +14,6 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import Status, Verdict
 from waguard.ports import Swept
-from waguard.supervision import session as session_module
 
 LATER = Script(reports=(LOADING,))
 
@@ -42,7 +41,9 @@ async def begun(bench: Bench, world: World, script: Script) -> tuple[asyncio.Tas
     world.spawn.scripts["s"] = script
     left = await world.left_behind("s")
     restoring = asyncio.create_task(bench.restore((left.record, left.process)))
-    await wait_until(lambda: "s" in bench.it.registry and bench.session().process, "it is adopted")
+    await wait_until(
+        lambda: "s" in bench.it.registry and bench.session().runner.process, "it is adopted"
+    )
     return restoring, left
 
 
@@ -106,14 +107,14 @@ async def test_another_row_than_connected_keeps_its_word_too(
 async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
     bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, *, ready: bool
 ) -> None:
-    monkeypatch.setattr(session_module, "ADOPTION_DEADLINE", 0.05)
+    world.timings(adopt=0.05)
     says = {"phase": "ready", "link": "unknown"} if ready else LOADING
     restoring, left = await begun(bench, world, Script(reports=(says,)))
-    await until(bench.session(), lambda s: s.verdict.status is Status.DISCONNECTED)
+    await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
     told = await bench.it.sessions.view("s")
     await wait_until(lambda: left.process.connected, "they talk")
     if ready:
-        await until(bench.session(), lambda s: s.state is State.RUNNING)
+        await until(bench.session(), lambda s: s.lifecycle is State.RUNNING)
     assert told.lifecycle in {"starting", "running"}
     assert bench.it.health.read().connected == 0
     assert world.names("session_disconnected") == ["session_disconnected"]

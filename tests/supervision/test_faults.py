@@ -14,22 +14,22 @@ from waguard.core.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import LoggedOut
 
 
 @contextlib.contextmanager
 def raising(method: str) -> Iterator[None]:
     """For the session "s", and no other."""
-    real = getattr(Session, method)
+    real = getattr(SessionActor, method)
 
-    def broken(self: Session, *args: Any, **kwargs: Any) -> Any:
+    def broken(self: SessionActor, *args: Any, **kwargs: Any) -> Any:
         if self.row.session_id == "s":
             raise LookupError("the text of a message")
         return real(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, method, broken)
+        patch.setattr(SessionActor, method, broken)
         yield
 
 
@@ -47,7 +47,7 @@ async def test_an_odd_report_replaces_its_worker_and_the_watch_goes_on(
     await until(empty.session("s"), lambda s: s.link is Link.CONNECTED)
     await empty.it.watchdog.watch()
     await empty.settled("s")
-    assert empty.session("other").process is other
+    assert empty.session("other").runner.process is other
     assert empty.process("s") is not odd
     [(_, _, why)] = world.audited("restart")
     assert "talks nonsense" in str(why)
@@ -64,11 +64,11 @@ async def test_a_worker_that_goes_on_talking_nonsense_spends_its_restarts(
     seen: set[FakeProcess] = set()
 
     def spent() -> bool:
-        process = empty.session("s").process
+        process = empty.session("s").runner.process
         if isinstance(process, FakeProcess) and process.connected and process not in seen:
             seen.add(process)
             process.report(phase="odd")
-        return empty.session("s").state is State.PARKED
+        return empty.session("s").lifecycle is State.PARKED
 
     await wait_until(spent, "it is parked")
     assert "talks nonsense" in problems(empty)[0]
@@ -105,7 +105,7 @@ async def test_a_measurement_that_fails_is_that_sessions_condition(
     await empty.connected("zz")
     judged: list[str] = []
 
-    def judge(session: Session) -> None:
+    def judge(session: SessionActor) -> None:
         judged.append(session.row.session_id)
         if session.row.session_id == "s":
             raise ZeroDivisionError
@@ -154,14 +154,14 @@ async def test_a_stop_that_fails_lets_the_others_stop(
 ) -> None:
     await empty.connected("s")
     await empty.connected("zz")
-    real = Session.stop
+    real = SessionActor.stop
 
-    async def stop(self: Session, *, daemon_stopping: bool = False) -> None:
+    async def stop(self: SessionActor, *, daemon_stopping: bool = False) -> None:
         await real(self, daemon_stopping=daemon_stopping)
         if self.row.session_id == "s":
             raise LookupError
 
-    monkeypatch.setattr(Session, "stop", stop)
+    monkeypatch.setattr(SessionActor, "stop", stop)
     await empty.it.stop()
     assert world.row_status("zz") == ("disconnected", "instance_restart")
 
@@ -173,7 +173,7 @@ async def test_what_a_page_says_moves_no_terminal_of_whoever_asks_why(
     said = "\x1b[2J\x9bA\r\n\u202eblocked"
     process.report("blocked", details=said)
     process.event(LoggedOut(reason=said))
-    await until(empty.session("s"), lambda s: s.state is State.PARKED)
+    await until(empty.session("s"), lambda s: s.lifecycle is State.PARKED)
     await wait_until(lambda: world.audited("logged_out"), "it is on the trail")
     await empty.settled("s")
     told = (await empty.it.sessions.view("s")).disconnect_details

@@ -13,7 +13,7 @@ from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.ports import BusEvent
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 
 FOUR = ("a", "b", "c", "d")
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)
@@ -36,8 +36,8 @@ def incidents(world: World) -> list[BusEvent]:
     return [event for event in world.events("incident") if event.session_id is None]
 
 
-def held(session: Session) -> bool:
-    return session.state is State.BACKOFF and session.held_by_fleet
+def held(session: SessionActor) -> bool:
+    return session.lifecycle is State.BACKOFF and session.held_by_fleet
 
 
 async def break_all(fleet: Bench) -> None:
@@ -127,7 +127,7 @@ async def test_browsers_that_were_all_killed_at_once_are_back_with_the_next_tick
     for name in FOUR:
         await until(
             fleet.session(name),
-            lambda s, old=before[name]: s.process is not old and s.link is Link.CONNECTED,  # type: ignore[misc]
+            lambda s, old=before[name]: s.runner.process is not old and s.link is Link.CONNECTED,  # type: ignore[misc]
         )
     assert not any("fleet" in problem for problem in fleet.it.health.read().problems)
 
@@ -179,7 +179,7 @@ async def test_different_failures_are_no_fleet(fleet: Bench, world: World) -> No
         process.exit(code)
         await until(
             fleet.session(name),
-            lambda s, p=process: s.process is not p and s.link is Link.CONNECTED,  # type: ignore[misc]
+            lambda s, p=process: s.runner.process is not p and s.link is Link.CONNECTED,  # type: ignore[misc]
         )
     assert incidents(world) == []
 
@@ -189,7 +189,7 @@ async def test_a_profile_in_use_is_not_the_fleets_fault(fleet: Bench, world: Wor
     for name in FOUR:
         fleet.process(name).exit(EXIT_PROFILE_HELD)
     for name in FOUR:
-        await until(fleet.session(name), lambda s: s.state is State.BACKOFF)
+        await until(fleet.session(name), lambda s: s.lifecycle is State.BACKOFF)
     assert incidents(world) == []
 
 
@@ -198,7 +198,7 @@ async def test_sessions_that_hang_alike(fleet: Bench, world: World) -> None:
     for name in FOUR:
         fleet.session(name).unhealthy(f"silent for {name}")
     for name in "cd":
-        await until(fleet.session(name), lambda s: s.held_by_fleet or s.state is State.STARTING)
+        await until(fleet.session(name), lambda s: s.held_by_fleet or s.lifecycle is State.STARTING)
     await wait_until(lambda: incidents(world), "it opens")
     assert incidents(world)[0].data["reason"] == "a worker or its page hung"
 
@@ -214,7 +214,7 @@ async def test_a_restore_in_which_all_fail_waits_as_well(bench: Bench, world: Wo
     assert "waiting" in summary
     assert len(incidents(world)) == 1
     assert len({p.spec.session for p in world.spawn.started}) < 10
-    waiting = [s for s in bench.it.registry.sessions if s.state is State.STARTING]
+    waiting = [s for s in bench.it.registry.sessions if s.lifecycle is State.STARTING]
     assert waiting
     assert all(session.held_by_fleet for session in waiting)
     world.spawn.script = Script(reports=(CONNECTED,))

@@ -8,17 +8,18 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fakes import Script, World, cause, until, unusable
 from tests.waiting import wait_until
+from waguard.core import views
 from waguard.core.admission import TRIAL, Cause, Reading
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
+from waguard.core.facts import RestartRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
 from waguard.host import profiles
-from waguard.supervision import session as session_module
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 
 MISSING = Reading(executable="/x/chromium does not exist (install Chromium)")
 EMPTY = Reading(empty="paths.sessions (/s) has no profile in it: mount its disk")
@@ -26,12 +27,12 @@ WELL = Reading()
 NAMES = ("a", "b", "c")
 
 
-def connected(session: Session) -> bool:
+def connected(session: SessionActor) -> bool:
     return session.link is Link.CONNECTED
 
 
-def waits_for_chromium(session: Session) -> bool:
-    return session.waits_for is Cause.EXECUTABLE
+def waits_for_chromium(session: SessionActor) -> bool:
+    return cause(session) is Cause.EXECUTABLE
 
 
 def incidents(world: World) -> list[str]:
@@ -71,7 +72,7 @@ async def test_an_executable_that_is_missing_is_waited_for_and_costs_no_restart(
     await watch(bench, world, 600)
     for name in NAMES:
         session = bench.session(name)
-        assert (session.state, session.parked) == (State.STARTING, None)
+        assert (session.lifecycle, views.parked_for(session.state)) == (State.STARTING, None)
         await bench.settled(name)
         assert world.row_status(name) == ("disconnected", "error")
         told = str(world.store.accounts[name].disconnect_details)
@@ -82,7 +83,9 @@ async def test_an_executable_that_is_missing_is_waited_for_and_costs_no_restart(
     await bench.it.watchdog.watch()
     for name in NAMES:
         await until(bench.session(name), connected)
-        assert bench.session(name).restarts == 1  # for the crash, before Chromium was looked for
+        assert (
+            bench.session(name).state.restarts == 1
+        )  # for the crash, before Chromium was looked for
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
     assert incidents(world) == ["browser_missing", "browser_back"]
 
@@ -114,9 +117,9 @@ async def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time(
         await wait_until(
             lambda: all(waits_for_chromium(bench.session(name)) for name in NAMES), "all wait"
         )
-    assert all(bench.session(name).restarts == 1 for name in NAMES)
+    assert all(bench.session(name).state.restarts == 1 for name in NAMES)
     assert not world.audited("parked")
-    assert world.fleet.open is None, "the breaker has nothing to do with it"
+    assert world.mailbox.fleet.view.breaker is None, "the breaker has nothing to do with it"
     world.spawn.script = Script(reports=(LOADING, CONNECTED))
     await watch(bench, world, TRIAL)
     for name in NAMES:
@@ -133,14 +136,14 @@ async def test_a_breaker_that_the_upgrade_opened_closes_when_chromium_is_back(
     world.host = MISSING
     for name in NAMES:
         bench.process(name).exit(EXIT_BROWSER_GONE)
-    await wait_until(lambda: world.fleet.open is not None, "they died at once")
+    await wait_until(lambda: world.mailbox.fleet.view.breaker is not None, "they died at once")
     await watch(bench, world, 120)
     assert [s for s in NAMES if waits_for_chromium(bench.session(s))]
     world.host = WELL
     await bench.it.watchdog.watch()
     for name in NAMES:
         await until(bench.session(name), connected)
-    assert world.fleet.open is None
+    assert world.mailbox.fleet.view.breaker is None
 
 
 async def test_one_session_alone_keeps_the_incident_open_between_its_tries(
@@ -165,7 +168,7 @@ async def test_a_session_that_is_stopped_ends_the_wait_and_the_incident(
 ) -> None:
     world.host = MISSING
     await empty.create()
-    assert empty.session().waits_for is Cause.EXECUTABLE
+    assert cause(empty.session()) is Cause.EXECUTABLE
     await empty.it.sessions.take_down("s")
     await empty.it.watchdog.watch()
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
@@ -183,7 +186,7 @@ async def test_the_host_is_read_once_for_all_and_only_while_somebody_waits(
         reads += 1
         return world.host
 
-    world.admission._host = read
+    world.fleet._host = read
     await watch(bench, world, 5)
     assert reads == 0
     world.host = MISSING
@@ -208,13 +211,13 @@ async def test_one_that_was_killed_while_memory_was_short_waits_for_memory(
     process = await empty.connected()
     world.host = SHORT
     process.exit(code)
-    await until(empty.session(), lambda s: s.waits_for is Cause.MEMORY)
+    await until(empty.session(), lambda s: cause(s) is Cause.MEMORY)
     await watch(empty, world, 120)
     assert world.spawn.alive == []
     world.host = WELL
     await empty.it.watchdog.watch()
     await until(empty.session(), connected)
-    assert empty.session().restarts == 1
+    assert empty.session().state.restarts == 1
 
 
 @pytest.mark.parametrize("how", ["recycled", "unhealthy"])
@@ -225,8 +228,10 @@ async def test_one_that_is_replaced_takes_the_memory_that_it_had(
     process.script.obeys = False  # so it is killed at last
     world.host = SHORT
     session = empty.session()
-    session.recycle("a test") if how == "recycled" else session.unhealthy("a test")
-    await until(session, lambda s: s.process is not process and connected(s))
+    session.post(RestartRequested(why="a test")) if how == "recycled" else unusable(
+        session, "a test"
+    )
+    await until(session, lambda s: s.runner.process is not process and connected(s))
 
 
 # ---- the folder of all profiles ----
@@ -244,7 +249,7 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
         await bench.settled(name)
         assert world.row_status(name) == ("disconnected", "error")
         assert world.store.accounts[name].disconnect_details == EMPTY.empty
-        assert bench.session(name).parked is None
+        assert views.parked_for(bench.session(name).state) is None
     assert world.spawn.started == []
     for name in ("a", "b"):
         world.profile(name)
@@ -259,16 +264,18 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
 async def test_a_profile_on_a_disk_of_its_own_is_waited_for(
     bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "HELD_RETRY", 0.01)
+    world.timings(held_retry=0.01)
     await bench.row("a")
     await bench.row("s", profile=False)
     disk = world.folder / "disk"
     profiles.path(world.config.paths.sessions, 7, "s").symlink_to(disk)
     assert await bench.restore() == "restored 1, failed 1"
     session = bench.session()
-    await until(session, lambda s: s.state is State.BACKOFF)
-    assert f"links to {disk}, which is not there: mount its disk" in str(session.details)
-    assert session.restarts == 0
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert f"links to {disk}, which is not there: mount its disk" in str(
+        views.details(session.state)
+    )
+    assert session.state.restarts == 0
     (disk / "Default/IndexedDB").mkdir(parents=True)
     await until(session, connected)
 
@@ -284,10 +291,10 @@ async def test_one_whose_profile_has_not_come_back_is_parked_then(
     world.host = WELL
     await bench.it.watchdog.watch()
     await until(bench.session("a"), connected)
-    await until(bench.session("lost"), lambda s: s.state is State.PARKED)
-    assert bench.session("lost").parked is ParkCause.PROFILE_MISSING
+    await until(bench.session("lost"), lambda s: s.lifecycle is State.PARKED)
+    assert views.parked_for(bench.session("lost").state) is ParkCause.PROFILE_MISSING
     assert [process.spec.session for process in world.spawn.started] == ["a"]
-    await wait_until(lambda: not world.admission._starting, "its place is given back")
+    await wait_until(lambda: not world.mailbox.fleet.starting, "its place is given back")
 
 
 async def test_a_running_session_whose_disk_goes_waits_until_it_is_back(
@@ -296,7 +303,7 @@ async def test_a_running_session_whose_disk_goes_waits_until_it_is_back(
     await all_connected(bench, world)
     world.host = EMPTY
     bench.process("a").exit(EXIT_BROWSER_GONE)
-    await until(bench.session("a"), lambda s: s.waits_for is Cause.SESSIONS_FOLDER)
+    await until(bench.session("a"), lambda s: cause(s) is Cause.SESSIONS_FOLDER)
     world.host = WELL
     await bench.it.watchdog.watch()
     await until(bench.session("a"), connected)
@@ -336,7 +343,7 @@ async def test_a_folder_that_cannot_be_read_is_waited_for_by_all(
     world.host = replace(WELL, unreadable="paths.sessions (/s) cannot be read: mount its disk")
     world.spawn.script = Script(reports=(QR_SHOWN,))
     await empty.create()
-    assert empty.session().waits_for is Cause.SESSIONS_FOLDER
+    assert cause(empty.session()) is Cause.SESSIONS_FOLDER
     world.host = WELL
     await empty.it.watchdog.watch()
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)

@@ -82,7 +82,7 @@ async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, worl
     await empty.settled()
     assert world.row_status("s") == GONE
     assert (await empty.it.sessions.views(), empty.it.health.read().total) == ([view], 1)
-    assert profiles.exists(empty.session().at.profile)
+    assert profiles.exists(empty.session().profile.at.profile)
     await empty.it.reconciler.reconcile()
     assert world.spawn.alive == []
     await empty.it.sessions.start("s", restart=False)
@@ -94,7 +94,7 @@ async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, worl
 async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> None:
     process = await empty.connected()
     process.report("blocked", details="TOS_BLOCK")
-    await until(empty.session(), lambda s: s.state is State.PARKED)
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     for _ in range(2):
         view = await empty.it.sessions.take_down("s")
         assert (view.status, view.disconnect_reason, view.lifecycle) == (*GONE, "stopped")
@@ -113,7 +113,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert not view.desired_up
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    assert not profiles.exists(empty.session().at.profile)
+    assert not profiles.exists(empty.session().profile.at.profile)
     assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
     # and then anew: with a QR, although the row says disconnected
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
@@ -134,13 +134,13 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_told(
 
     if trouble == "is parked":
         process.report("conflict")
-        await until(empty.session(), lambda s: s.state is State.PARKED)
+        await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     process.script.answer = answer
     if trouble == "is silent":
         monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
     view = await empty.it.sessions.logout("s")
     assert view.disconnect_reason == "user_initiated"
-    assert not profiles.exists(empty.session().at.profile)
+    assert not profiles.exists(empty.session().profile.at.profile)
     assert world.spawn.alive == []
 
 
@@ -150,7 +150,7 @@ async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, worl
     old.mkdir(parents=True)
     await empty.it.sessions.logout("s")
     assert not old.exists()
-    assert not profiles.exists(empty.session().at.profile)
+    assert not profiles.exists(empty.session().profile.at.profile)
 
 
 async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
@@ -179,7 +179,9 @@ async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
 async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: World) -> None:
     await empty.connected()
     task = await unlinking(empty)
-    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted") as raised:
+    with pytest.raises(
+        ConflictError, match=r"^SessionActor not connected: it was deleted"
+    ) as raised:
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     assert "scan" in (raised.value.remedy or "")
     with pytest.raises(ConflictError):
@@ -211,7 +213,7 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     health = empty.it.health.read()
     assert (health.total, health.connected, health.disconnected) == (1, 1, 0)
     assert health.problems == ()
-    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
+    with pytest.raises(ConflictError, match=r"^SessionActor not connected: it was deleted"):
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     (told,) = world.events("session_disconnected", session="s")
     assert told.data["reason"] == "user_initiated"
@@ -416,7 +418,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
     await bench.restore(*((one.record, one.process) for one in left))
     assert world.spawn.alive == []
     assert len(put_aside(world)) == 1
-    assert not credentials.something_left(bench.session().at)
+    assert not credentials.something_left(bench.session().profile.at)
     await bench.settled()
     assert world.row_status("s") == GONE
     assert world.audited("left") == [(None, None, "deleted by the API")]

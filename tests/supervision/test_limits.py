@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import START, FakeClock, Script, World, until
+from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
 from tests.waiting import wait_until
 from waguard.core import pairing_codes
 from waguard.core.first_contacts import FIRST_GUESS, LOOK_UPS_REST
@@ -89,7 +89,7 @@ async def refusal(bench: Bench, chat: str) -> UnavailableError:
 async def tick(bench: Bench, seconds: float = 1.0) -> None:
     bench.world.clock.advance(seconds)
     session = bench.session()
-    session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
+    heard(session)
     await bench.it.watchdog.watch()
     await bench.it.watchdog.watch()  # after a jump of the clock nothing is judged at first
 
@@ -104,7 +104,9 @@ async def locked_out(bench: Bench) -> None:
 async def says(bench: Bench, locked_until: float) -> None:
     bench.process().report(phone=PHONE, locked_until=locked_until)
     session = bench.session()
-    await until(session, lambda s: bool(s.report and s.report.locked_until == locked_until))
+    await until(
+        session, lambda s: bool(s.runner.report and s.runner.report.locked_until == locked_until)
+    )
 
 
 async def test_three_refused_first_contacts_pause_them_and_nothing_else(
@@ -126,7 +128,7 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     await tick(empty)
     view = await empty.it.sessions.view("s")
     (condition,) = view.conditions
-    assert condition.kind is Kind.FIRST_CONTACTS_PAUSED
+    assert condition.type == Kind.FIRST_CONTACTS_PAUSED
     assert (condition.since, condition.until) == (began, began + FIRST_GUESS)
     assert condition.expires_in == FIRST_GUESS - 1
     assert view.status == "connected"
@@ -136,7 +138,7 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     await empty.settled()
     (incident,) = fold(world.store.entries)
     assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]
-    assert (empty.process(), empty.session().acks.late) == (worker, None)
+    assert (empty.process(), empty.session().traffic.acks.late) == (worker, None)
     assert empty.it.sessions.first_contacts_pause("nobody") == 0.0
 
 
@@ -176,7 +178,7 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     for _ in range(600):
         await tick(empty)
     await asyncio.sleep(0)
-    assert (empty.session().acks.late, empty.process()) == (None, worker)
+    assert (empty.session().traffic.acks.late, empty.process()) == (None, worker)
     assert not world.audited("acks_missing")
 
 
@@ -191,9 +193,11 @@ async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
     for _ in range(62):
         await tick(empty)
         await asyncio.sleep(0)
-    await wait_until(lambda: empty.session().acks.late, "the page confirms it")
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     await tick(empty)
-    await until(empty.session(), lambda s: s.process is not worker and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not worker and s.link is Link.CONNECTED
+    )
     assert world.audited("acks_missing")
 
 
@@ -210,10 +214,10 @@ async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
     assert await send(empty, KNOWN) is None
     release.set()
     assert await silent is UnacknowledgedError
-    assert not empty.session().acks.overdue
+    assert not empty.session().traffic.acks.overdue
     for _ in range(90):
         await tick(empty)
-    assert (empty.session().acks.late, world.audited("acks_missing")) == (None, [])
+    assert (empty.session().traffic.acks.late, world.audited("acks_missing")) == (None, [])
 
 
 async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> None:
@@ -276,11 +280,11 @@ async def test_asked_too_often_is_another_cause_of_the_same(
     await refusal(empty, "2@c.us")
     assert page.held == ["2@c.us"], "WhatsApp was not asked again"
     await tick(empty)
-    assert [it.kind for it in empty.session().care.conditions] == [Kind.FIRST_CONTACTS_PAUSED]
+    assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
     page.often, page.locked = False, None
     await tick(empty, LOOK_UPS_REST)
     assert await send(empty, "2@c.us") is None
-    assert empty.session().care.conditions == ()
+    assert found(empty.session()) == ()
 
 
 # ---- over a restart ----

@@ -6,7 +6,7 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import wait_until
 from waguard.core.incidents import fold_fleet, sentences
 from waguard.core.lifecycle import State
@@ -36,8 +36,8 @@ async def ticks(fleet: Bench, world: World, seconds: int) -> None:
     for _ in range(seconds):
         world.clock.advance(1.0)
         for session in fleet.it.registry.sessions:
-            if session.process:
-                session.heard_at = session.page_seen_at = world.clock.monotonic()
+            if session.runner.process:
+                heard(session)
         await fleet.it.watchdog.watch()
 
 
@@ -72,7 +72,7 @@ async def test_a_host_without_a_way_is_told_once_and_when_it_is_back(
     assert fleet.it.health.read().problems == ()  # every socket is still there
     await lose(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.world.around.fleet.network_down is None  # the others are connected
+    assert fleet.world.mailbox.fleet.network_down is None  # the others are connected
     await lose(fleet, "b", "c", "d")
     await ticks(fleet, world, 1)
     assert fleet.it.health.read().problems[0] == WHY
@@ -107,7 +107,7 @@ async def test_all_that_lose_their_socket_at_once(fleet: Bench, world: World) ->
     assert incidents(world)[0].data["reason"] == "4 of 4 sessions lost WhatsApp at once"
     await find(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.world.around.fleet.network_down is None
+    assert fleet.world.mailbox.fleet.network_down is None
 
 
 async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
@@ -118,7 +118,9 @@ async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
     await ticks(fleet, world, 1)
     world.spawn.script = Script(reports=(LOADING,))
     fleet.process("a").exit(13)
-    await until(fleet.session("a"), lambda s: s.state is State.STARTING and s.process is not None)
+    await until(
+        fleet.session("a"), lambda s: s.lifecycle is State.STARTING and s.runner.process is not None
+    )
     starting = fleet.process("a")
     await ticks(fleet, world, 300)
     assert fleet.process("a") is starting
@@ -127,7 +129,7 @@ async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
     await ticks(fleet, world, 50)
     assert fleet.process("a") is starting
     await ticks(fleet, world, 10)
-    await until(fleet.session("a"), lambda s: s.process is not starting)
+    await until(fleet.session("a"), lambda s: s.runner.process is not starting)
 
 
 async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: World) -> None:
@@ -139,7 +141,7 @@ async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: 
     assert await bench.restore() == "offline 2"
     await ticks(bench, world, 300)
     assert bench.it.health.read().problems[0] == WHY
-    assert all(bench.session(name).restarts == 0 for name in "ab")
+    assert all(bench.session(name).state.restarts == 0 for name in "ab")
 
 
 async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
@@ -152,17 +154,17 @@ async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
 
 async def test_acks_are_not_missed_while_the_network_is_away(fleet: Bench, world: World) -> None:
     session = fleet.session("a")
-    session.acks.sent("true_c_1", world.clock.monotonic())
+    session.traffic.acks.sent("true_c_1", world.clock.monotonic())
     world.network = AWAY
     await lose(fleet, *FOUR)
     await ticks(fleet, world, 100)
-    assert not session.acks.overdue
+    assert not session.traffic.acks.overdue
     world.network = THERE
     await find(fleet, *FOUR)
     await ticks(fleet, world, 60)
-    assert not session.acks.overdue
+    assert not session.traffic.acks.overdue
     await ticks(fleet, world, 2)
-    assert session.acks.overdue
+    assert session.traffic.acks.overdue
 
 
 async def test_a_database_that_is_away_is_an_incident_of_all(fleet: Bench, world: World) -> None:

@@ -5,11 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from waguard.supervision.page_care import STABLE
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, message, qr, until
+from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core import views
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -30,8 +32,6 @@ from waguard.core.status import ParkCause
 from waguard.errors import ConflictError
 from waguard.host import credentials
 from waguard.ports import Usage
-from waguard.supervision import session as session_module
-from waguard.supervision.page_care import STABLE
 from waguard.wire.protocol import (
     CatchUp,
     Failed,
@@ -52,7 +52,7 @@ async def ticks(bench: Bench, seconds: float) -> None:
     for _ in range(int(seconds)):
         bench.world.clock.advance(1.0)
         session = bench.session()
-        session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
+        heard(session)
         await bench.it.watchdog.watch()
 
 
@@ -63,7 +63,8 @@ async def reports(bench: Bench, link: str = "connected", **fields: Any) -> None:
     await until(
         bench.session(),
         lambda s: (
-            s.report is not None and all(getattr(s.report, k) == v for k, v in wanted.items())
+            s.runner.report is not None
+            and all(getattr(s.runner.report, k) == v for k, v in wanted.items())
         ),
     )
 
@@ -77,11 +78,13 @@ async def reloaded(process: FakeProcess, times: int) -> None:
 
 
 async def another(bench: Bench, than: FakeProcess) -> None:
-    await until(bench.session(), lambda s: s.process is not than and s.link is Link.CONNECTED)
+    await until(
+        bench.session(), lambda s: s.runner.process is not than and s.link is Link.CONNECTED
+    )
 
 
 def kinds(bench: Bench) -> list[Kind]:
-    return [condition.kind for condition in bench.session().care.conditions]
+    return [Kind(condition.type) for condition in found(bench.session())]
 
 
 # ---- a newer version ----
@@ -165,8 +168,8 @@ async def test_only_the_hard_variant_is_a_block(
 ) -> None:
     await empty.connected()
     empty.process().report("blocked", details=word)
-    await until(empty.session(), lambda s: s.state is State.PARKED)
-    assert empty.session().parked is cause
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
+    assert views.parked_for(empty.session().state) is cause
 
 
 # ---- a passkey ----
@@ -194,7 +197,7 @@ async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: W
     assert (view.status, view.link) == ("qr_scanning", "passkey_required")
     assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
     (condition,) = view.conditions
-    assert (condition.kind, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
+    assert (condition.type, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
     problems = empty.it.health.read().problems
     assert problems[0].startswith("s is qr_scanning: passkey_required")
     assert ADVICE[Kind.PASSKEY_REQUIRED] in problems[1]
@@ -223,7 +226,7 @@ async def test_nobody_touches_a_session_that_waits_for_a_passkey(
     world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
     await ticks(empty, 599)
     await empty.it.watchdog.measure()
-    assert (empty.session().state, empty.process()) == (State.RUNNING, process)
+    assert (empty.session().lifecycle, empty.process()) == (State.RUNNING, process)
     assert reloads(process) == 0
 
 
@@ -233,7 +236,7 @@ async def test_when_a_passkeys_time_is_up_the_page_is_loaded_once_to_show_a_code
     process = await linking(empty)
     await ticks(empty, 600 + PASSKEY_GRACE)
     assert reloads(process) == 0
-    (condition,) = empty.session().care.conditions
+    (condition,) = found(empty.session())
     assert condition.expires_in == 0.0
     await ticks(empty, 5)
     await reloaded(process, 1)
@@ -271,7 +274,7 @@ async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refu
 ) -> None:
     """OpenWA#1653."""
     await empty.connected("old")
-    profile = empty.session("old").at.profile
+    profile = empty.session("old").profile.at.profile
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     await empty.create()
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
@@ -304,9 +307,11 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     await ticks(empty, OFFLINE_LIMIT)
     assert empty.process() is process
     await ticks(empty, 1)
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.OFFLINE)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.OFFLINE
+    )
     second = empty.process()
-    assert empty.session().restarts == 0
+    assert empty.session().state.restarts == 0
     await ticks(empty, OFFLINE_LIMIT + 1)
     assert kinds(empty) == [Kind.LINK_STUCK]
     view = await empty.it.sessions.view("s")
@@ -334,7 +339,9 @@ async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World,
     await ticks(empty, OFFLINE_LIMIT + 1)
     await reloaded(process, 1)
     await ticks(empty, OFFLINE_LIMIT + 1)
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
     await reports(empty, "offline")
     await ticks(empty, OFFLINE_LIMIT + 1)
     assert kinds(empty) == [Kind.LINK_STUCK]
@@ -360,8 +367,8 @@ async def test_linking_and_synchronization_end_or_are_told(
     await reloaded(process, 1)
     world.spawn.scripts["s"] = Script(reports=({"phase": "ready", "link": link},))
     await ticks(empty, limit + 1)
-    await until(empty.session(), lambda s: s.process is not process and str(s.link) == link)
-    assert empty.session().restarts == 0
+    await until(empty.session(), lambda s: s.runner.process is not process and str(s.link) == link)
+    assert empty.session().state.restarts == 0
     await ticks(empty, limit + 1)
     assert kinds(empty) == [Kind.LINK_STUCK]
     await reports(empty, phone=PHONE)
@@ -372,11 +379,11 @@ async def test_linking_and_synchronization_end_or_are_told(
 async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: World) -> None:
     await linking(empty)
     await ticks(empty, 1)
-    (first,) = empty.session().care.conditions
+    (first,) = found(empty.session())
     await ticks(empty, 100)
     await reports(empty, **waiting(world))
     await ticks(empty, 1)
-    (second,) = empty.session().care.conditions
+    (second,) = found(empty.session())
     assert (second.message != first.message, second.expires_in) == (True, 599.0)
     assert len(world.events("incident")) == 1
 
@@ -390,7 +397,7 @@ async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, worl
     view = await empty.it.sessions.view("s")
     assert (view.status, view.disconnect_details) == ("disconnected", why)
     await ticks(empty, 3 * OFFLINE_LIMIT)
-    assert (empty.process(), reloads(process), empty.session().restarts) == (process, 0, 0)
+    assert (empty.process(), reloads(process), empty.session().state.restarts) == (process, 0, 0)
     await reports(empty, phone=PHONE)
     await ticks(empty, 1)
     assert kinds(empty) == []
@@ -439,7 +446,7 @@ async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
     await ticks(empty, 10)
     world.network = Reading()
     await ticks(empty, UNSURE_LIMIT - 10)
-    assert world.fleet.network_unsure
+    assert world.mailbox.fleet.network_unsure
     assert reloads(process) == 0
     await ticks(empty, 1)
     await reloaded(process, 1)
@@ -458,7 +465,7 @@ async def test_a_reload_that_cannot_be_done_is_no_bug(empty: Bench, world: World
     await ticks(empty, OFFLINE_LIMIT + 1)
     await reloaded(process, 1)
     await reports(empty, phone=PHONE)
-    assert (empty.process(), empty.session().state) == (process, State.RUNNING)
+    assert (empty.process(), empty.session().lifecycle) == (process, State.RUNNING)
 
 
 # ---- memory, a dialog ----
@@ -471,7 +478,9 @@ async def test_memory_that_is_large_again_is_told_and_is_no_loop(
     process = await empty.connected()
     world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
     await empty.it.watchdog.measure()
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
     second = empty.process()
     for _ in range(200):
         world.clock.advance(60.0)
@@ -506,7 +515,7 @@ async def test_a_dialog_over_the_page_is_told_when_it_stays(empty: Bench, world:
 async def test_nothing_is_read_back_right_after_a_pairing(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "CATCH_UP_RETRY", 0.0)
+    world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
     pairing = world.profile("s") / credentials.PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
@@ -524,13 +533,13 @@ async def test_nothing_is_read_back_right_after_a_pairing(
     assert process.caught_up == [
         CatchUp(since={"49170@c.us": int(paired_at)}, floor=int(paired_at))
     ]
-    assert empty.session().restarts == 0
+    assert empty.session().state.restarts == 0
 
 
 async def test_a_clock_that_is_a_year_ahead_hides_nothing_that_was_missed(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "CATCH_UP_RETRY", 0.0)
+    world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
     pairing = world.profile("s") / credentials.PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))

@@ -4,14 +4,15 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import wait_until
+from waguard.core import views
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)
 FIRST = 330  # s: five minutes, and half of the jitter
@@ -24,8 +25,8 @@ async def quick(empty: Bench, world: World) -> Bench:
     return empty
 
 
-def given_up(session: Session) -> bool:
-    return session.state is State.PARKED
+def given_up(session: SessionActor) -> bool:
+    return session.lifecycle is State.PARKED
 
 
 async def spend(quick: Bench, world: World, *names: str) -> None:
@@ -49,16 +50,16 @@ async def ticks(quick: Bench, world: World, seconds: int) -> None:
 async def test_it_is_tried_ever_more_rarely_until_it_is_well(quick: Bench, world: World) -> None:
     await spend(quick, world, "s")
     session, started = quick.session("s"), len(world.spawn.started)
-    assert session.parked is ParkCause.RESTART_BUDGET
+    assert views.parked_for(session.state) is ParkCause.RESTART_BUDGET
     for pause in (FIRST, 2 * FIRST, 4 * FIRST):
-        assert "it is tried again at " in str(session.details)
+        assert "it is tried again at " in str(views.details(session.state))
         await ticks(quick, world, pause - 1)
         assert len(world.spawn.started) == started
         await ticks(quick, world, 1)
         started += 1
         await wait_until(lambda n=started: len(world.spawn.started) == n, "it is tried")  # type: ignore[misc]
         await until(session, given_up)
-    assert "another try did not help: Chromium did not start" in str(session.details)
+    assert "another try did not help: Chromium did not start" in str(views.details(session.state))
     world.spawn.script = Script(reports=(CONNECTED,))
     await ticks(quick, world, 8 * FIRST)
     await until(session, lambda s: s.link is Link.CONNECTED)
@@ -78,11 +79,11 @@ async def test_one_at_a_time(quick: Bench, world: World) -> None:
     await spend(quick, world, "a", "b")
     world.spawn.script = Script(reports=(LOADING,))
     await ticks(quick, world, FIRST)
-    trying = [name for name in "ab" if quick.session(name).retries.running]
+    trying = [name for name in "ab" if quick.session(name).state.retries.running]
     assert len(trying) == 1
-    await until(quick.session(trying[0]), lambda s: s.report is not None)
+    await until(quick.session(trying[0]), lambda s: s.runner.report is not None)
     await ticks(quick, world, 20)
-    assert [name for name in "ab" if quick.session(name).retries.running] == trying
+    assert [name for name in "ab" if quick.session(name).state.retries.running] == trying
     world.spawn.script = Script(reports=(CONNECTED,))
     quick.process(trying[0]).report("connected")
     await until(quick.session(trying[0]), lambda s: s.link is Link.CONNECTED)
@@ -105,7 +106,7 @@ async def test_a_person_begins_anew_and_a_stop_ends_it(quick: Bench, world: Worl
     await until(session, given_up)
     await quick.it.sessions.take_down("s")
     await ticks(quick, world, 20 * FIRST)
-    assert (len(world.spawn.started), session.state) == (started + 3, State.STOPPED)
+    assert (len(world.spawn.started), session.lifecycle) == (started + 3, State.STOPPED)
 
 
 async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World) -> None:
@@ -119,7 +120,7 @@ async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World)
     started = len(world.spawn.started)
     for _ in range(2 * FIRST):
         world.clock.advance(1.0)
-        quick.session("c").heard_at = quick.session("c").page_seen_at = world.clock.monotonic()
+        heard(quick.session("c"))
         await quick.it.watchdog.watch()
     assert len(world.spawn.started) == started
     world.network = world.network.__class__(reachable=True)

@@ -57,7 +57,7 @@ async def test_a_row_that_appears_is_taken_in(empty: Bench, world: World) -> Non
     await empty.row("down", up=False, status="disconnected")
     await empty.it.reconciler.reconcile()
     await until(empty.session("up"), lambda s: s.link is Link.CONNECTED)
-    assert empty.session("down").state is State.STOPPED
+    assert empty.session("down").lifecycle is State.STOPPED
     assert [v.session_id for v in await empty.it.sessions.views()] == ["down", "up"]
 
 
@@ -99,10 +99,10 @@ async def test_the_desired_state_is_followed_both_ways(empty: Bench, world: Worl
 async def test_a_parked_session_waits_for_a_person(empty: Bench, world: World) -> None:
     process = await empty.connected()
     process.report("blocked", details="TOS_BLOCK")
-    await until(empty.session(), lambda s: s.state is State.PARKED)
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     await empty.settled()
     await empty.it.reconciler.reconcile()
-    assert empty.session().state is State.PARKED
+    assert empty.session().lifecycle is State.PARKED
     assert len(world.spawn.started) == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_row_that_is_connected_and_has_no_profile_is_told_so_and_not_sta
     await empty.it.reconciler.reconcile()
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "error")
-    assert empty.session().state is State.PARKED
+    assert empty.session().lifecycle is State.PARKED
     assert world.spawn.started == []
 
 
@@ -194,9 +194,11 @@ async def test_a_profile_that_vanishes_under_its_browser_comes_back_by_a_planned
     copies = Host(profiles={(7, "s"): Stored(profile=False, copies=True)})
     monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: copies)
     await empty.it.reconciler.reconcile()
-    await until(empty.session(), lambda s: s.link is Link.CONNECTED and s.process is not process)
+    await until(
+        empty.session(), lambda s: s.link is Link.CONNECTED and s.runner.process is not process
+    )
     assert not process.alive
-    assert empty.session().restarts == 0
+    assert empty.session().state.restarts == 0
     monkeypatch.undo()
     await empty.it.reconciler.reconcile()
     assert empty.it.health.read().problems == ()
@@ -267,7 +269,7 @@ async def test_a_session_that_was_created_meanwhile_is_not_removed(
     gate.open.set()
     await comparing
     assert process.alive
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
 
 
 async def test_a_session_that_was_logged_out_meanwhile_is_not_started(
@@ -281,7 +283,7 @@ async def test_a_session_that_was_logged_out_meanwhile_is_not_started(
     gate.open.set()
     await comparing
     assert world.spawn.alive == []
-    assert empty.session().state is State.STOPPED
+    assert empty.session().lifecycle is State.STOPPED
 
 
 async def test_a_session_that_was_started_meanwhile_is_not_stopped(
@@ -355,7 +357,7 @@ async def test_the_newest_wish_counts_not_the_one_that_was_read(empty: Bench, wo
     gate.open.set()
     await comparing
     assert world.spawn.alive == []
-    assert empty.session().state is State.STOPPED
+    assert empty.session().lifecycle is State.STOPPED
 
 
 async def test_a_comparison_that_meets_the_stop_starts_nothing(empty: Bench, world: World) -> None:

@@ -172,7 +172,7 @@ async def test_one_that_crashes_at_its_start_failed(bench: Bench, world: World) 
     world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
     world.spawn.script = Script(exits=12)
     assert await bench.restore() == "failed 1"
-    await until(bench.session(), lambda s: s.state is State.PARKED)
+    await until(bench.session(), lambda s: s.lifecycle is State.PARKED)
 
 
 async def test_workers_that_fit_are_adopted_and_the_others_stopped(
@@ -189,7 +189,7 @@ async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     left = (fits, older, unwanted, stranger)
     assert await bench.restore(*((one.record, one.process) for one in left)) == "restored 2"
     assert [one.process.alive for one in left] == [True, False, False, False]
-    assert bench.session("fits").process is fits.process
+    assert bench.session("fits").runner.process is fits.process
     assert [one.process.signals for one in left[1:]] == [["TERM"]] * 3
     assert len(world.spawn.of("older")) == 2
     for name in ("fits", "older", "unwanted"):
@@ -213,7 +213,7 @@ async def test_a_restore_that_failed_and_is_repeated_keeps_what_it_adopted(
             await bench.restore((left.record, left.process))
     assert await bench.restore((left.record, left.process)) == "restored 1"
     assert left.process.alive
-    assert bench.session("s").process is left.process
+    assert bench.session("s").runner.process is left.process
     assert left.process.signals == []
 
 
@@ -271,7 +271,7 @@ async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
         assert await restoring == "restored 2"
     assert [one.process.signals for one in left] == [["TERM"], ["TERM"]]
     for name in ("a", "b"):
-        assert bench.session(name).restarts == 0
+        assert bench.session(name).state.restarts == 0
         assert len(world.spawn.of(name)) == 2
     assert world.audited("restart") == []
     assert len(world.audited("recycled")) == 2
@@ -284,7 +284,7 @@ async def test_one_that_waits_for_its_restore_is_on_its_way_up(bench: Bench, wor
     world.spawn.script = Script(held=held)
     restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
     await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
-    assert bench.session("b").state is State.STOPPED
+    assert bench.session("b").lifecycle is State.STOPPED
     for call in (TEXT, Screenshot(), PairingCode(phone=PHONE)):
         with pytest.raises(UnavailableError) as raised:
             await bench.it.sessions.call("b", call, wait=0)
@@ -312,7 +312,7 @@ async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
     async with asyncio.timeout(DEADLINE):
         assert await restoring == "restored 1"
     assert not left[1].process.alive
-    assert bench.session("b").state is State.STOPPED
+    assert bench.session("b").lifecycle is State.STOPPED
 
 
 async def test_a_stop_ends_also_those_that_wait_for_their_turn(bench: Bench, world: World) -> None:

@@ -11,10 +11,10 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import SessionIdTakenError
 from waguard.host import profiles
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 
 
-def connected(session: Session) -> bool:
+def connected(session: SessionActor) -> bool:
     return session.link is Link.CONNECTED
 
 
@@ -40,7 +40,7 @@ async def test_switching_it_off_stops_a_session_and_on_starts_it(
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "user_initiated")
     await empty.it.reconciler.reconcile()
-    assert empty.session().state is State.STOPPED
+    assert empty.session().lifecycle is State.STOPPED
     world.store.accounts["s"].is_active = True
     await empty.it.reconciler.reconcile()
     await until(empty.session(), connected)
@@ -53,7 +53,7 @@ async def test_who_wants_it_up_by_the_api_switches_it_on(empty: Bench, world: Wo
     await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), connected)
     await empty.it.reconciler.reconcile()
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     assert world.store.accounts["s"].is_active
 
 
@@ -102,7 +102,7 @@ async def test_a_row_that_is_made_again_before_it_is_noticed_lives_on(
     await empty.it.reconciler.reconcile()
     monkeypatch.undo()
     await empty.it.reconciler.reconcile()
-    assert empty.session().process is process
+    assert empty.session().runner.process is process
     assert connected(empty.session())
 
 
@@ -157,7 +157,7 @@ async def test_a_session_in_another_workspace_goes_on_with_its_worker(
     process = empty.process()
     for _ in range(3):
         await empty.it.reconciler.reconcile()
-    assert empty.session().process is process, "its profile is where it was"
+    assert empty.session().runner.process is process, "its profile is where it was"
     assert not empty.it.reconciler.findings
     assert (await empty.it.sessions.view("s")).workspace_id == 8
 

@@ -9,9 +9,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr, until
+from tests.supervision.fakes import (
+    START,
+    FakeProcess,
+    Script,
+    World,
+    heard,
+    heard_at,
+    message,
+    qr,
+    until,
+    unusable,
+)
 from tests.waiting import DEADLINE, wait_until
+from waguard.core import views
+from waguard.core.blame import Blame, describe_exit
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
+from waguard.core.facts import ParkRequested, RowRead
 from waguard.core.inbox import File, Kind
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.link import Link
@@ -21,10 +35,9 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.host import credentials
 from waguard.ports import SessionRow, Swept
 from waguard.supervision import ledger as ledger_module
-from waguard.supervision import session as under_test
 from waguard.supervision import translate
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.intake import TOUCH_INTERVAL
-from waguard.supervision.session import Session, describe_exit
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -42,7 +55,7 @@ from waguard.wire.protocol import (
     WorkerSpec,
 )
 
-Make = Callable[..., Awaitable[Session]]
+Make = Callable[..., Awaitable[SessionActor]]
 PHONE = "4915112345678"
 LEFT = Seen(
     pid=12,
@@ -60,13 +73,13 @@ TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Sessions with a row and a profile; all are stopped at the end."""
     monkeypatch.setattr(ledger_module, "RETRY", 0.01)
-    made: list[Session] = []
+    made: list[SessionActor] = []
 
-    async def one(name: str = "s", *, profile: bool = True) -> Session:
+    async def one(name: str = "s", *, profile: bool = True) -> SessionActor:
         row = await world.store.create(name, 7, account_id=None, priority=0)
         if profile:
             world.profile(name)
-        made.append(Session(row, world.around))
+        made.append(SessionActor(row, world.around))
         return made[-1]
 
     yield one
@@ -77,27 +90,27 @@ async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[M
         await session.forget()
 
 
-def running(session: Session) -> bool:
-    return session.state is State.RUNNING
+def running(session: SessionActor) -> bool:
+    return session.lifecycle is State.RUNNING
 
 
-def connected(session: Session) -> bool:
+def connected(session: SessionActor) -> bool:
     return session.link is Link.CONNECTED
 
 
-def parked(session: Session) -> bool:
-    return session.state is State.PARKED
+def parked(session: SessionActor) -> bool:
+    return session.lifecycle is State.PARKED
 
 
-async def up(session: Session) -> FakeProcess:
+async def up(session: SessionActor) -> FakeProcess:
     session.start()
     await until(session, connected)
-    process = session.process
+    process = session.runner.process
     assert isinstance(process, FakeProcess)
     return process
 
 
-async def written(session: Session) -> None:
+async def written(session: SessionActor) -> None:
     async with asyncio.timeout(DEADLINE):
         await session.written()
 
@@ -122,7 +135,7 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
         await session.stop()
     await written(session)
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    await wait_until(lambda: world.events("session_disconnected"), "the end was told")
+    await wait_until(lambda: world.told[-1].data.get("to") == "stopped", "the end was told")
     story = [
         event.data.get("to", event.event) if event.event in {"lifecycle", "link"} else event.event
         for event in world.told
@@ -162,7 +175,7 @@ async def test_what_the_worker_is_told_at_its_start(world: World, make: Make) ->
     process = await up(session)
     assert process.greeting
     assert process.greeting.generation == session.row.generation == process.spec.generation
-    assert process.spec.profile == str(session.at.profile)
+    assert process.spec.profile == str(session.profile.at.profile)
     assert process.spec.instance == "test"
 
 
@@ -195,8 +208,8 @@ async def test_only_new_codes_are_announced_and_only_while_they_count(
     session = await make(profile=False)
     session.start()
     await until(session, running)
-    assert isinstance(session.process, FakeProcess)
-    process = session.process
+    assert isinstance(session.runner.process, FakeProcess)
+    process = session.runner.process
     process.report("qr_pending", qr=qr("1"))
     process.report("qr_pending", qr=qr("2", count=2))
     process.report("connected", qr=qr("3", count=3))
@@ -213,11 +226,11 @@ async def test_only_new_codes_are_announced_and_only_while_they_count(
 # ---- crashes, restarts ----
 
 
-async def crash(session: Session, code: int = -11) -> None:
-    process = session.process
+async def crash(session: SessionActor, code: int = -11) -> None:
+    process = session.runner.process
     assert isinstance(process, FakeProcess)
     process.exit(code)
-    await until(session, lambda s: s.process is not process)
+    await until(session, lambda s: s.runner.process is not process)
 
 
 async def test_the_first_restart_is_at_once_the_next_after_a_while(
@@ -228,18 +241,18 @@ async def test_the_first_restart_is_at_once_the_next_after_a_while(
     await up(session)
     await crash(session)
     await until(session, connected)
-    assert session.restarts == 1
+    assert session.state.restarts == 1
     assert len(world.spawn.started) == 2
     await crash(session)
-    await until(session, lambda s: s.state is State.BACKOFF)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
     await written(session)
     assert [e.evidence["delay"] for e in world.store.entries if e.kind == "restart"] == [0.0, 300.0]
-    assert session.restarts == 2
+    assert session.state.restarts == 2
     assert world.row_status("s") == ("disconnected", "error")
     assert world.store.accounts["s"].disconnect_details == "the worker was ended by SIGSEGV"
     async with asyncio.timeout(DEADLINE):  # a stop does not wait for the backoff
         await session.stop()
-    assert session.state is State.STOPPED
+    assert session.lifecycle is State.STOPPED
     assert len(world.spawn.started) == 2
 
 
@@ -250,7 +263,7 @@ async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) 
     await crash(session)
     await until(session, connected)
     await crash(session)
-    await until(session, lambda s: s.state is State.BACKOFF)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
     await up(session)
     assert len(world.spawn.alive) == 1
 
@@ -263,31 +276,31 @@ async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, m
     await until(session, parked)
     await written(session)
     assert len(world.spawn.started) == 4  # the start and three restarts
-    assert session.restarts == 3
-    assert session.parked is ParkCause.RESTART_BUDGET
+    assert session.state.restarts == 3
+    assert views.parked_for(session.state) is ParkCause.RESTART_BUDGET
     assert world.row_status("s") == ("failed", "error")
     ((_, _, cause),) = world.audited("parked")
     assert cause == "restart_budget"
-    assert "Chromium did not start" in str(session.details)
+    assert "Chromium did not start" in str(views.details(session.state))
     # a person acts: the count begins anew
     world.spawn.script = Script()
     await up(session)
     await written(session)
     assert world.row_status("s") == ("connected", None)
-    assert session.parked is None
+    assert views.parked_for(session.state) is None
 
 
 @pytest.mark.parametrize("code", [EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED])
 async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
     world: World, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "HELD_RETRY", 0.001)
+    world.timings(held_retry=0.001)
     world.change("restart", intensity=3)
     world.spawn.script = Script(exits=code)
     session = await make()
     session.start()
     await until(session, lambda _: len(world.spawn.started) > 5)
-    assert session.restarts == 0
+    assert session.state.restarts == 0
     assert world.audited("restart") == []
     world.spawn.script = Script()
     await until(session, connected)
@@ -296,10 +309,10 @@ async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
 async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Make) -> None:
     session = await make()
     await up(session)
-    assert isinstance(session.process, FakeProcess)
+    assert isinstance(session.runner.process, FakeProcess)
     done = ("the profile was moved aside (garbage)", "the snapshot s1 was restored")
-    session.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
-    session.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
+    session.runner.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
+    session.runner.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
     await wait_until(lambda: bool(world.audited("profile_tidied")), "both are recorded")
     [(_, _, why)] = world.audited("profile_mended")
     assert why == "; ".join(done)
@@ -313,12 +326,13 @@ async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make)
     await crash(session)
     await until(session, connected)
     world.clock.advance(301)
-    assert isinstance(session.process, FakeProcess)
-    session.process.beat()
-    await wait_until(lambda: session.heard_at == world.clock.monotonic(), "it was heard")
+    assert isinstance(session.runner.process, FakeProcess)
+    session.runner.process.beat()
+    await wait_until(lambda: heard_at(session) == world.clock.monotonic(), "it was heard")
+    world.mailbox.tick()
     await crash(session)
     await until(session, connected)
-    assert session.restarts == 2
+    assert session.state.restarts == 2
 
 
 async def test_crashes_do_not_count_for_ever(world: World, make: Make) -> None:
@@ -337,9 +351,9 @@ async def test_a_planned_restart_is_no_crash(world: World, make: Make) -> None:
     for _ in range(4):
         before = await up(session)
         session.start(restart=True)
-        assert session.state is State.RECYCLING
-        await until(session, lambda s, old=before: s.process is not old and connected(s))  # type: ignore[misc]
-    assert session.restarts == 0
+        assert session.lifecycle is State.RECYCLING
+        await until(session, lambda s, old=before: s.runner.process is not old and connected(s))  # type: ignore[misc]
+    assert session.state.restarts == 0
     assert world.audited("restart") == []
     assert len(world.spawn.alive) == 1
 
@@ -351,8 +365,8 @@ async def test_a_start_during_a_planned_restart_does_not_make_it_a_crash(
     before = await up(session)
     session.start(restart=True)
     session.start()
-    await until(session, lambda s: s.process is not before and connected(s))
-    assert session.restarts == 0
+    await until(session, lambda s: s.runner.process is not before and connected(s))
+    assert session.state.restarts == 0
 
 
 async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
@@ -363,21 +377,21 @@ async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
     await until(session, connected)
     await crash(session)
     await until(session, connected)
-    assert session.restarts == 1
+    assert session.state.restarts == 1
     assert world.audited("restart") == [(None, None, "the worker was ended by SIGSEGV")]
 
 
 async def test_a_worker_that_hangs_is_replaced_and_that_counts(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "STOP_GRACE", 0.05)
+    world.timings(stop_grace=0.05)
     session = await make()
     process = await up(session)
     process.script = Script(obeys=False)
-    session.unhealthy("the page has not answered for 31 s")
-    await until(session, lambda s: s.process is not process and connected(s))
+    unusable(session, "the page has not answered for 31 s")
+    await until(session, lambda s: s.runner.process is not process and connected(s))
     assert process.signals == ["TERM", "KILL"]
-    assert session.restarts == 1
+    assert session.state.restarts == 1
     await written(session)
     assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
 
@@ -388,9 +402,9 @@ async def test_a_worker_that_stands_still_is_killed_at_once(world: World, make: 
     process = await up(session)
     process.script = Script(obeys=False)
     process.stands_still.set()
-    await until(session, lambda s: s.process is not process and connected(s))
+    await until(session, lambda s: s.runner.process is not process and connected(s))
     assert "KILL" in process.signals
-    assert session.restarts == 1
+    assert session.state.restarts == 1
     await written(session)
     assert world.audited("restart") == [(None, None, "the worker was stopped (SIGSTOP)")]
 
@@ -402,12 +416,12 @@ async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
     process = await up(session)
     process.script = Script(obeys=False)
     stopping = asyncio.create_task(session.stop())
-    await until(session, lambda s: s.state is State.STOPPING)
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
     process.stands_still.set()
     async with asyncio.timeout(DEADLINE):
         await stopping
     assert "KILL" in process.signals
-    assert session.state is State.STOPPED
+    assert session.lifecycle is State.STOPPED
 
 
 async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, make: Make) -> None:
@@ -423,33 +437,32 @@ async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, mak
 async def test_a_profile_that_a_stranger_uses_is_waited_for(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "HELD_RETRY", 0.01)
+    world.timings(held_retry=0.01)
     world.spawn.swept = Swept(foreign=(Foreign(LEFT),))
     session = await make()
     session.start()
-    await until(session, lambda s: s.state is State.BACKOFF)
-    assert session.details == "op's Chromium 12 uses /p: chromium --headless"
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert views.details(session.state) == "op's Chromium 12 uses /p: chromium --headless"
     assert world.spawn.started == []
     world.spawn.swept = Swept()
     await until(session, connected)
-    assert session.restarts == 0, "it is not the session's fault"
+    assert session.state.restarts == 0, "it is not the session's fault"
 
 
 async def test_a_runtime_folder_that_cannot_be_made_anew_is_waited_for(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "HELD_RETRY", 0.01)
+    world.timings(held_retry=0.01)
     runtime = world.config.paths.runtime
     shutil.rmtree(runtime)
     runtime.touch()
     session = await make()
     session.start()
-    await until(session, lambda s: s.state is State.BACKOFF)
-    assert session.details
-    assert session.details.startswith("paths.runtime cannot be used: ")
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert str(views.details(session.state)).startswith("paths.runtime cannot be used: ")
     runtime.unlink()
     await until(session, connected)
-    assert session.restarts == 0, "it is not the session's fault"
+    assert session.state.restarts == 0, "it is not the session's fault"
     assert (runtime / "workers").is_dir()
 
 
@@ -458,7 +471,7 @@ async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> Non
     process = await up(session)
     process.report("unknown", phase="closing", details="Chromium is gone")
     process.exit(13)
-    await until(session, lambda s: s.restarts == 1)
+    await until(session, lambda s: s.state.restarts == 1)
     await written(session)
     assert world.audited("restart") == [(None, None, "Chromium is gone")]
 
@@ -469,19 +482,25 @@ async def test_an_early_death_is_told_by_its_exit_code(world: World, make: Make)
     world.spawn.script = Script(listens=False, exits=EXIT_BROWSER_NOT_STARTED)
     session = await make()
     session.start()
-    await until(session, lambda s: s.restarts == 2)
+    await until(session, lambda s: s.state.restarts == 2)
     await written(session)
     reasons = {reason for _, _, reason in world.audited("restart")}
     assert reasons == {"Chromium did not start"}
 
 
 async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:
-    world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
+    """The host's fault: it waits, spends no restart, and starts by itself."""
+    world.timings(held_retry=0.01)
     world.spawn.script = Script(refuses="no worker could be started: out of pids")
     session = await make()
     session.start()
-    await until(session, parked)
-    assert "out of pids" in str(session.details)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert "out of pids" in str(views.details(session.state))
+    (condition,) = views.conditions(session.state)
+    assert (condition.blame, condition.reason) == (Blame.HOST, "spawn_failed")
+    world.spawn.script = Script()
+    await until(session, connected)
+    assert session.state.restarts == 0
 
 
 async def test_a_bug_in_the_spawn_does_not_leave_it_starting_for_ever(
@@ -490,11 +509,11 @@ async def test_a_bug_in_the_spawn_does_not_leave_it_starting_for_ever(
     async def broken(spec: object) -> FakeProcess:
         raise KeyError("what nobody foresaw")
 
-    world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
     monkeypatch.setattr(world.spawn, "spawn", broken)
     session = await make()
     session.start()
-    await until(session, parked)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert views.details(session.state) == "'what nobody foresaw'"
 
 
 # ---- stopping ----
@@ -506,11 +525,11 @@ async def test_a_stop_while_it_is_being_started_leaves_no_process(world: World, 
     session.start()
     await wait_until(lambda: world.spawn.starting, "the spawn is under way")
     stopping = asyncio.create_task(session.stop())
-    await until(session, lambda s: s.state is State.STOPPING)
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
     world.spawn.script.held.set()
     async with asyncio.timeout(DEADLINE):
         await stopping
-    assert session.state is State.STOPPED
+    assert session.lifecycle is State.STOPPED
     assert len(world.spawn.started) == 1
     assert world.spawn.alive == []
 
@@ -523,34 +542,34 @@ async def test_a_stop_while_its_worker_is_not_listening_yet(world: World, make: 
     async with asyncio.timeout(DEADLINE):
         await session.stop()
     assert world.spawn.alive == []
-    assert session.restarts == 0
+    assert session.state.restarts == 0
 
 
 async def test_the_last_request_wins(world: World, make: Make) -> None:
     session = await make()
     first = await up(session)
     stopping = asyncio.create_task(session.stop())
-    await until(session, lambda s: s.state is State.STOPPING)
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
     session.start()
     async with asyncio.timeout(DEADLINE):
         await stopping
     await until(session, connected)
-    assert world.spawn.alive == [session.process]
-    assert session.process is not first
-    assert session.restarts == 0
+    assert world.spawn.alive == [session.runner.process]
+    assert session.runner.process is not first
+    assert session.state.restarts == 0
 
 
 async def test_a_stubborn_worker_is_killed(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "STOP_GRACE", 0.05)
+    world.timings(stop_grace=0.05)
     world.spawn.script.obeys = False
     session = await make()
     process = await up(session)
     async with asyncio.timeout(DEADLINE):
         await session.stop()
     assert process.signals == ["TERM", "KILL"]
-    assert session.state is State.STOPPED
+    assert session.lifecycle is State.STOPPED
 
 
 async def test_a_stop_of_what_is_down_says_who_wanted_it(world: World, make: Make) -> None:
@@ -575,7 +594,7 @@ async def test_what_was_stopped_or_parked_before_keeps_its_reason(world: World, 
     await up(stopped)
     await stopped.stop()
     await up(waiting)
-    waiting.park(ParkCause.BLOCKED, "TOS_BLOCK")
+    waiting.post(ParkRequested(cause=ParkCause.BLOCKED, details="TOS_BLOCK"))
     await until(waiting, parked)
     for session in (stopped, waiting):
         await session.stop(daemon_stopping=True)
@@ -597,20 +616,21 @@ async def test_conflict_parks_unless_it_is_to_be_taken_back(
     process.report("conflict")
     if on_conflict == "park":
         await until(session, parked)
-        assert session.parked is ParkCause.CONFLICT
+        assert views.parked_for(session.state) is ParkCause.CONFLICT
         assert world.spawn.alive == []
     else:
         await until(session, lambda s: s.link is Link.CONFLICT)
-        assert session.state is State.RUNNING
+        assert session.lifecycle is State.RUNNING
     await written(session)
     assert world.row_status("s") == ("failed", "error")
 
 
-async def conflicts(world: World, session: Session, process: FakeProcess) -> None:
+async def conflicts(world: World, session: SessionActor, process: FakeProcess) -> None:
     """Another client takes it, and the page says so until it is answered."""
     process.report("conflict")
     await until(session, lambda s: s.link is Link.CONFLICT)
-    world.clock.advance(10.0)
+    world.clock.advance(6.0)
+    heard(session)
 
 
 async def taken_back(process: FakeProcess, times: int) -> None:
@@ -631,7 +651,7 @@ async def test_a_session_is_taken_back_three_times_and_then_parked(
     process.report("conflict")
     await until(session, parked)
     await written(session)
-    assert session.parked is ParkCause.CONFLICT
+    assert views.parked_for(session.state) is ParkCause.CONFLICT
     assert world.row_status("s") == ("failed", "error")
     assert "taken back 3 times in 10 min" in str(world.store.accounts["s"].disconnect_details)
     assert process.calls.count(TakeOver()) == 3
@@ -651,8 +671,8 @@ async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
         await taken_back(process, 1)
         await crash(session)
         await until(session, connected)
-        assert isinstance(session.process, FakeProcess)
-        process = session.process
+        assert isinstance(session.runner.process, FakeProcess)
+        process = session.runner.process
     process.report("conflict")
     await until(session, parked)
     process = await up(session)
@@ -661,6 +681,7 @@ async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
         process.report("connected")
         await until(session, connected)
         world.clock.advance(301.0)
+        heard(session)
     await taken_back(process, 10)
 
 
@@ -679,9 +700,9 @@ async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
     await until(session, lambda s: s.link is Link.CONFLICT)
     for number in range(1, 4):
         await taken_back(process, number)
-        session.look()
-        world.clock.advance(10.0)
-        session.look()
+        world.mailbox.tick()
+        world.clock.advance(5.0)
+        world.mailbox.tick()
     assert process.calls.count(TakeOver()) == 3
     await until(session, parked)
 
@@ -692,11 +713,11 @@ async def test_blocked_parks_with_whatsapps_word_and_no_restart(world: World, ma
     process.report("blocked", details="TOS_BLOCK")
     await until(session, parked)
     await written(session)
-    assert session.parked is ParkCause.BLOCKED
+    assert views.parked_for(session.state) is ParkCause.BLOCKED
     assert world.row_status("s") == ("failed", "error")
     assert world.store.accounts["s"].disconnect_details == "TOS_BLOCK"
     assert len(world.audited("parked")) == 1
-    assert session.restarts == 0
+    assert session.state.restarts == 0
     assert len(world.spawn.started) == 1
 
 
@@ -707,11 +728,11 @@ async def test_nobody_scans(world: World, make: Make) -> None:
     await until(session, running)
     await written(session)
     assert world.row_status("s") == ("qr_scanning", None)
-    assert isinstance(session.process, FakeProcess)
-    session.process.report("qr_pending", qr_idle=True)
+    assert isinstance(session.runner.process, FakeProcess)
+    session.runner.process.report("qr_pending", qr_idle=True)
     await until(session, parked)
     await written(session)
-    assert session.parked is ParkCause.QR_EXPIRED
+    assert views.parked_for(session.state) is ParkCause.QR_EXPIRED
     assert world.row_status("s") == ("disconnected", "qr_expired")
     session.start()  # a person asks for a new code
     await until(session, lambda s: s.link is Link.QR_PENDING)
@@ -729,7 +750,7 @@ async def test_unlinked_on_the_phone(world: World, make: Make) -> None:
     await written(session)
     assert world.row_status("s") == ("qr_scanning", None)
     assert world.audited("logged_out") == [(None, None, "phone")]
-    assert session.restarts == 0
+    assert session.state.restarts == 0
 
 
 @pytest.mark.parametrize(
@@ -757,11 +778,13 @@ async def test_unknown_keeps_the_row_until_its_deadline(world: World, make: Make
     process = await up(session)
     process.report("unknown")
     await until(session, lambda s: s.link is Link.UNKNOWN)
-    world.clock.advance(under_test.LINK_DEADLINE)
-    session.look()
-    assert session.verdict.status is Status.CONNECTED
+    for _ in range(29):
+        world.clock.advance(1)
+        heard(session)
+        world.mailbox.tick()
+    assert session.state.status.status is Status.CONNECTED
     world.clock.advance(1)
-    session.look()
+    world.mailbox.tick()
     await written(session)
     assert world.row_status("s") == ("disconnected", "unknown")
     process.report("connected", phone=PHONE)
@@ -971,7 +994,7 @@ async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, m
     process.event(message(3))
     process.beat()
     process.report(details="all is said")
-    await until(session, lambda s: bool(s.report and s.report.details))
+    await until(session, lambda s: bool(s.runner.report and s.runner.report.details))
     assert (process.stored, world.inbox.kept) == ([], {})
     world.inbox.empty.set()
     await wait_until(lambda: process.connected and process.greeting is not before, "it is back")
@@ -979,7 +1002,7 @@ async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, m
     process.event(Ack(ids=("true_c_1",), chat="c", ack=2))
     await wait_until(lambda: len(process.stored) == 2, "now it is stored")
     assert len(world.inbox.kept) == 2
-    assert session.process is process
+    assert session.runner.process is process
 
 
 async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, make: Make) -> None:
@@ -990,9 +1013,9 @@ async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, m
     process.event(message(1))
     await wait_until(lambda: world.inbox.waiting, "the daemon has it")
     process.exit(-9)
-    await until(session, lambda s: s.restarts == 1)
+    await until(session, lambda s: s.state.restarts == 1)
     await until(session, connected)
-    fresh = session.process
+    fresh = session.runner.process
     assert isinstance(fresh, FakeProcess)
     world.inbox.store()
     seq = fresh.event(message(2))
@@ -1041,7 +1064,7 @@ async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make
     for number in range(20):
         process.event(message(number))
     process.exit(-9)
-    await until(session, lambda s: s.restarts == 1)
+    await until(session, lambda s: s.state.restarts == 1)
     assert len(world.events("message_received")) == 20
 
 
@@ -1061,20 +1084,20 @@ async def test_one_odd_message_does_not_cost_the_session(
     process.event(message(1))
     process.event(message(2))
     await wait_until(lambda: world.events("message_received"), "the second came")
-    assert session.process is process
+    assert session.runner.process is process
     assert session.link is Link.CONNECTED
 
 
 async def test_calls_reach_the_worker_while_there_is_one(world: World, make: Make) -> None:
     session = await make()
     with pytest.raises(UnavailableError, match="stopped"):
-        await session.call(TEXT)
+        await session.traffic.call(TEXT)
     process = await up(session)
-    await session.call(TEXT)
+    await session.traffic.call(TEXT)
     assert process.calls == [TEXT]
     await session.stop()
     with pytest.raises(UnavailableError):
-        await session.call(TEXT)
+        await session.traffic.call(TEXT)
 
 
 # ---- the row ----
@@ -1097,8 +1120,8 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
     for link in ("offline", "connected", "offline", "syncing"):
         process.report(link, phone=PHONE)
         await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
-    assert session.row_pending
-    assert session.verdict.status is Status.AUTHENTICATED  # memory is right all the time
+    assert session.publisher.ledger.row_pending
+    assert session.state.status.status is Status.AUTHENTICATED  # memory is right all the time
     assert world.row_status("s") == ("connected", None)
     world.store.down = False
     await written(session)
@@ -1179,19 +1202,19 @@ async def test_a_deleted_row_ends_the_attempts_to_write_it(world: World, make: M
 
 async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Make) -> None:
     """The incident."""
-    session = await make()
+    await world.store.create("s", 7, account_id=None, priority=0)
     world.store.accounts["s"].status = "connected"
     stale = await world.store.set_desired("s", up=False)
     assert stale
-    again = Session(stale, world.around)
-    assert again.verdict.status is Status.CONNECTED
-    again.correct_row(stale)
+    again = SessionActor(stale, world.around)
+    assert again.state.status.status is Status.CONNECTED
+    again.post(RowRead(said=stale.status))
     await written(again)
     assert world.row_status("s") == ("disconnected", "unknown")
     ((before, after, _),) = world.audited("row_corrected")
     assert (before, after) == ("connected", "disconnected")
+    assert again.lifecycle is State.STOPPED
     await again.forget()
-    assert session.state is State.STOPPED
 
 
 async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_told_again(
@@ -1203,7 +1226,7 @@ async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_told_again
     world.store.accounts["s"].status = "disconnected"
     row = await world.store.session("s")
     assert row
-    session.correct_row(row)
+    session.post(RowRead(said=row.status))
     await written(session)
     assert world.row_status("s") == ("connected", None)
     await wait_until(lambda: len(world.events("session_ready")) == 2, "ready was told again")
@@ -1222,8 +1245,8 @@ async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: s
         generation=1,
         disconnect_reason="because",
     )
-    session = Session(row, world.around)
-    assert session.verdict.status is Status.DISCONNECTED
+    session = SessionActor(row, world.around)
+    assert session.state.status.status is Status.DISCONNECTED
     await session.forget()
 
 
@@ -1242,7 +1265,7 @@ async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
     assert world.spawn.started == [left.process]
     assert left.process.signals == []
     assert world.audited("adopted")
-    await session.call(TEXT)
+    await session.traffic.call(TEXT)
     assert left.process.calls == [TEXT]
 
 
@@ -1252,16 +1275,16 @@ async def test_an_adopted_worker_ends_and_nobody_knows_how(world: World, make: M
     session.adopt(left.process, left.record)
     await until(session, connected)
     left.process.exit(None)
-    await until(session, lambda s: s.restarts == 1)
+    await until(session, lambda s: s.state.restarts == 1)
     await until(session, connected)
     assert world.audited("restart") == [(None, None, "its exit code is unknown (adopted)")]
-    assert session.process is not left.process
+    assert session.runner.process is not left.process
 
 
 async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "LAST_WORDS", 0.05)
+    world.timings(final_flush=0.05)
     session = await make()
     world.spawn.scripts["s"] = Script(listens=False)
     left = await world.left_behind("s", generation=session.row.generation)
@@ -1269,7 +1292,7 @@ async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
     session.adopt(left.process, left.record)
     await until(session, connected)
     assert left.process.signals == ["TERM"]
-    assert session.process is not left.process
+    assert session.runner.process is not left.process
 
 
 async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: Make) -> None:
@@ -1315,11 +1338,13 @@ async def test_what_was_missed_is_asked_for_once_after_each_load(world: World, m
     await wait_until(lambda: len(process.caught_up) == 1, "it was asked")
     process.report("offline")
     process.report("connected", details="again")
-    await until(session, lambda s: s.report is not None and s.report.details == "again")
+    await until(
+        session, lambda s: s.runner.report is not None and s.runner.report.details == "again"
+    )
     process.report("connected", loads=2)
     await wait_until(lambda: len(process.caught_up) == 2, "the page was loaded anew")
     process.report("connected", loads=2, details="x")
-    await until(session, lambda s: s.report is not None and s.report.details == "x")
+    await until(session, lambda s: s.runner.report is not None and s.runner.report.details == "x")
     assert len(process.caught_up) == 2
 
 
@@ -1327,14 +1352,14 @@ async def test_what_was_missed_is_asked_for_again_when_the_link_is_back(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And from the same time on: what came since then is newer than what is missed."""
-    monkeypatch.setattr(under_test, "CATCH_UP_RETRY", 0.0)
+    world.timings(backfill_retry=0.0)
     world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
     session = await make()
     process = await up(session)
     await wait_until(lambda: process.caught_up, "it was asked")
     process.report("offline")
     await until(session, lambda s: s.link is Link.OFFLINE)
-    await session.call(TEXT)  # what was asked before it is answered before it
+    await session.traffic.call(TEXT)  # what was asked before it is answered before it
     process.event(message(1))
     await wait_until(lambda: world.inbox.kept, "it is stored")
     process.script.catches_up = Value()
@@ -1343,13 +1368,13 @@ async def test_what_was_missed_is_asked_for_again_when_the_link_is_back(
     await wait_until(lambda: len(process.caught_up) > count, "it was asked again")
     assert process.caught_up[-1] == first
     process.report("connected", details="x")
-    await until(session, lambda s: s.report is not None and s.report.details == "x")
+    await until(session, lambda s: s.runner.report is not None and s.runner.report.details == "x")
     assert len(process.caught_up) == count + 1
 
 
 async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
     session, now = await make(), world.clock.wall()
-    pairing = session.at.profile / credentials.PAIRING
+    pairing = session.profile.at.profile / credentials.PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
     process = await up(session)
     await wait_until(lambda: process.caught_up, "it was asked")
@@ -1365,7 +1390,7 @@ async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) 
 async def test_a_worker_that_cannot_read_them_is_asked_again(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "CATCH_UP_RETRY", 0.01)
+    world.timings(backfill_retry=0.01)
     world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
     process = await up(await make())
     await wait_until(lambda: len(process.caught_up) > 1, "it was asked again")

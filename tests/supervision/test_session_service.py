@@ -80,7 +80,7 @@ async def test_create_of_a_parked_session_starts_it_with_a_new_generation(
 ) -> None:
     process = await empty.connected()
     process.report("blocked", details="TOS_BLOCK")
-    await until(empty.session(), lambda s: s.state is State.PARKED)
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     _, new = await empty.create()
     assert not new
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
@@ -99,7 +99,7 @@ async def test_unknown_sessions(empty: Bench) -> None:
         empty.it.sessions.call("no", TEXT, wait=0),
     )
     for call in calls:
-        with pytest.raises(NotFoundError, match=r"^Session not found$"):
+        with pytest.raises(NotFoundError, match=r"^SessionActor not found$"):
             await call
 
 
@@ -130,7 +130,9 @@ async def test_start_and_a_planned_restart(empty: Bench, world: World) -> None:
     assert view.lifecycle == "running"
     view = await empty.it.sessions.start("s", restart=True)
     assert view.lifecycle == "recycling"
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
     assert (await empty.it.sessions.view("s")).restarts == 0
 
 
@@ -140,7 +142,9 @@ async def test_a_message_of_another_number_is_not_sent(empty: Bench) -> None:
     with pytest.raises(OtherNumberError, match="4917000"):
         await empty.it.sessions.call("s", TEXT, wait=0, phone="4917000")
     process.report("connected", phone=None)  # as after a restart of the page
-    await until(empty.session(), lambda s: s.report is not None and s.report.phone is None)
+    await until(
+        empty.session(), lambda s: s.runner.report is not None and s.runner.report.phone is None
+    )
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=0, phone=PHONE), Sent)
     process.report("qr_pending", qr=qr(), phone=None)
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
@@ -149,7 +153,7 @@ async def test_a_message_of_another_number_is_not_sent(empty: Bench) -> None:
     with pytest.raises(UnavailableError, match="not known yet which number"):
         await empty.it.sessions.call("s", TEXT, wait=0, phone=PHONE)
     process.report("connected", phone=PHONE)
-    await until(empty.session(), lambda s: not s.showed_code)
+    await until(empty.session(), lambda s: not s.state.showed_code)
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=0, phone=PHONE), Sent)
     sent = [call for call in process.calls if isinstance(call, SendText)]
     assert len(sent) == 3
@@ -166,7 +170,7 @@ async def test_memory_is_still_served_while_the_database_is_down(
         await empty.it.sessions.view("other")
     with pytest.raises(UnavailableError):
         await empty.it.sessions.start("s", restart=True)
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
 
 
 # ---- the QR code ----
@@ -232,7 +236,7 @@ async def test_a_new_code_where_nobody_scanned_the_last_ones(empty: Bench, world
     await empty.create()
     await empty.it.sessions.qr("s", wait=DEADLINE)
     empty.process().report("qr_pending", qr_idle=True)
-    await until(empty.session(), lambda s: s.state is State.PARKED)
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     with pytest.raises(ConflictError, match="no one scanned") as raised:
         await empty.it.sessions.qr("s", wait=0)
     assert "regenerate-qr" in str(raised.value.remedy)
@@ -261,7 +265,7 @@ async def test_a_call_waits_for_a_session_on_its_way_up(empty: Bench, world: Wor
 async def test_a_call_waits_over_a_restart(empty: Bench, world: World) -> None:
     process = await empty.connected()
     process.exit(-9)
-    await until(empty.session(), lambda s: s.process is not process)
+    await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     assert process.calls == []
     assert empty.process().calls == [TEXT]
@@ -285,10 +289,10 @@ async def test_a_call_that_nothing_can_help_is_a_conflict(
     process.report("qr_pending", qr=qr())
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
     async with asyncio.timeout(DEADLINE / 2):
-        with pytest.raises(ConflictError, match=r"^Session not connected: it is qr_pending"):
+        with pytest.raises(ConflictError, match=r"^SessionActor not connected: it is qr_pending"):
             await empty.it.sessions.call("s", call, wait=DEADLINE)
     await empty.it.sessions.logout("s")
-    with pytest.raises(ConflictError, match=r"^Session not connected: it was logged out"):
+    with pytest.raises(ConflictError, match=r"^SessionActor not connected: it was logged out"):
         await empty.it.sessions.call("s", call, wait=DEADLINE)
 
 
@@ -368,7 +372,9 @@ async def test_a_worker_that_dies_in_mid_send(empty: Bench, world: World) -> Non
     process.script.answer = answer
     with pytest.raises(UncertainError):
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
     assert empty.process().calls == []
 
 

@@ -11,7 +11,6 @@ from tests.supervision.fakes import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnavailableError
 from waguard.supervision import registry as under_test
-from waguard.supervision import session as session_module
 
 
 async def test_all_stop_in_parallel_and_the_rows_say_why(
@@ -22,9 +21,7 @@ async def test_all_stop_in_parallel_and_the_rows_say_why(
     processes = [await empty.connected(name) for name in names]
     for process in processes:
         process.script.obeys = False
-    monkeypatch.setattr(
-        session_module, "STOP_GRACE", DEADLINE
-    )  # no one's is over before the last is asked
+    world.timings(stop_grace=DEADLINE)  # no one's is over before the last is asked
     stopping = asyncio.create_task(empty.it.stop())
     await wait_until(lambda: all(p.signals == ["TERM"] for p in processes), "all are asked at once")
     for process in processes:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fakes import START, FakeProcess, World, message, until
+from tests.supervision.fakes import START, FakeProcess, World, heard, message, until
 from tests.supervision.test_page_care import another, kinds
 from tests.waiting import wait_until
 from waguard.core.incidents import fold, sentences
@@ -39,10 +39,10 @@ async def tick(bench: Bench, seconds: float = 0.0) -> None:
     """Time passes, and the worker was heard all the time."""
     bench.world.clock.advance(seconds)
     session = bench.session()
-    session.heard_at = session.page_seen_at = bench.world.clock.monotonic()
+    heard(session)
     bench.it.watchdog._watched_at = None  # nobody stood still
     await bench.it.watchdog.watch()
-    await wait_until(lambda: not session.undecryptable._busy, "what is due is done")
+    await wait_until(lambda: not session.traffic.undecryptable._busy, "what is due is done")
 
 
 async def remembers(bench: Bench, *some: Undecryptable) -> FakeProcess:
@@ -53,7 +53,7 @@ async def remembers(bench: Bench, *some: Undecryptable) -> FakeProcess:
         process.event(one)
     await wait_until(lambda: len(process.stored) == len(some), "they are stored")
     await tick(bench)
-    assert bench.session().undecryptable.count == len(some)
+    assert bench.session().traffic.undecryptable.count == len(some)
     return process
 
 
@@ -111,7 +111,7 @@ async def test_one_that_can_be_read_is_marked_as_late_and_counted_no_more(
     (told,) = world.events("message_received")
     assert told.data["message"]["backfilled"] is True
     await tick(empty)
-    assert empty.session().undecryptable.count == 1
+    assert empty.session().traffic.undecryptable.count == 1
     process.event(message(3))
     await wait_until(lambda: len(world.names("message_received")) == 2, "it is told")
     assert world.events("message_received")[1].data["message"]["backfilled"] is False
@@ -126,7 +126,7 @@ async def test_one_that_can_be_read_at_once_is_marked_too(empty: Bench, world: W
     (told,) = world.events("message_received")
     assert told.data["message"]["backfilled"] is True
     await tick(empty)
-    assert empty.session().undecryptable.count == 0
+    assert empty.session().traffic.undecryptable.count == 0
 
 
 async def test_one_that_waits_for_the_database_is_counted_when_it_is_stored(
@@ -137,11 +137,11 @@ async def test_one_that_waits_for_the_database_is_counted_when_it_is_stored(
     process.event(sealed(1))
     await wait_until(lambda: world.inbox.waiting, "it waits")
     await tick(empty)
-    assert empty.session().undecryptable.count == 0
+    assert empty.session().traffic.undecryptable.count == 0
     world.inbox.store()
     world.inbox.free.set()
     await tick(empty)
-    assert empty.session().undecryptable.count == 1
+    assert empty.session().traffic.undecryptable.count == 1
 
 
 async def test_what_is_no_message_is_forgotten(empty: Bench, world: World) -> None:
@@ -151,7 +151,7 @@ async def test_what_is_no_message_is_forgotten(empty: Bench, world: World) -> No
     await wait_until(lambda: process.stored, "it is stored")
     await tick(empty)
     await tick(empty)
-    assert empty.session().undecryptable.count == 0
+    assert empty.session().traffic.undecryptable.count == 0
     assert (world.inbox.undecrypted, world.inbox.given_up) == ({}, [])
 
 
@@ -160,7 +160,7 @@ async def test_many_are_asked_for_in_parts(empty: Bench, world: World) -> None:
     for number in range(AT_ONCE + 1):
         one = Waiting(message_id=f"false_{CHAT}_{number:04}", since=world.clock.wall() + number)
         world.inbox.undecrypted["s", one.message_id] = one
-    empty.session().undecryptable._is_stale = True
+    empty.session().traffic.undecryptable._is_stale = True
     await tick(empty)
     assert [len(ids) for ids in asked(process)] == [AT_ONCE, 1]
 
@@ -209,7 +209,7 @@ async def test_on_day_fifteen_it_is_a_dead_letter_and_an_incident(
     ((message_id, said),) = world.inbox.given_up
     assert message_id == f"false_{CHAT}_1"
     assert said.endswith(why)
-    assert empty.session().undecryptable.count == 0
+    assert empty.session().traffic.undecryptable.count == 0
     await tick(empty, HOUR)
     assert len(asked(process)) == count
     await empty.settled()
@@ -233,12 +233,12 @@ async def test_too_many_are_too_many_and_the_oldest_go(empty: Bench, world: Worl
     for number in range(MOST + 3):
         one = Waiting(message_id=f"false_{CHAT}_{number:04}", since=world.clock.wall() + number)
         world.inbox.undecrypted["s", one.message_id] = one
-    empty.session().undecryptable._is_stale = True
+    empty.session().traffic.undecryptable._is_stale = True
     await tick(empty)
     assert [message_id for message_id, _ in world.inbox.given_up] == [
         f"false_{CHAT}_000{number}" for number in range(3)
     ]
-    assert empty.session().undecryptable.count == MOST
+    assert empty.session().traffic.undecryptable.count == MOST
     await empty.settled()
     assert len(world.audited("undecryptable_given_up")) == 1
 
@@ -266,7 +266,7 @@ async def test_after_a_pairing_none_is_looked_up_before_its_time(
     process.event(sealed(2, timestamp=int(world.clock.wall())))
     await wait_until(lambda: len(process.stored) == 2, "it is stored")
     await tick(empty)
-    assert (asked(process), empty.session().undecryptable.count) == ([], 2)
+    assert (asked(process), empty.session().traffic.undecryptable.count) == ([], 2)
     monkeypatch.setattr(credentials, "paired_at", lambda _: START)
     await tick(empty, 600)
     assert len(asked(process)) == 1
@@ -290,7 +290,7 @@ async def test_what_fails_is_tried_again(empty: Bench, world: World) -> None:
     process.event(sealed(2))
     await wait_until(lambda: len(process.stored) == 2, "it is stored")
     await tick(empty)
-    assert empty.session().undecryptable.count == 1
+    assert empty.session().traffic.undecryptable.count == 1
     world.inbox.error = None
     await tick(empty, RETRY)
-    assert empty.session().undecryptable.count == 2
+    assert empty.session().traffic.undecryptable.count == 2

@@ -7,7 +7,7 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, until
+from tests.supervision.fakes import FakeProcess, Script, World, heard_at, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -25,10 +25,12 @@ async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambd
 async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     process = await empty.connected()
     await watch_for(empty, 10)
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     await watch_for(empty, 1)
-    assert empty.session().state is State.RECYCLING
-    await until(empty.session(), lambda s: s.process is not process and s.link is Link.CONNECTED)
+    assert empty.session().lifecycle is State.RECYCLING
+    await until(
+        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
+    )
     await empty.settled()
     assert world.audited("restart") == [(None, None, "the worker has been silent for 11 s")]
 
@@ -41,7 +43,7 @@ async def beating(
         for _ in range(seconds):
             bench.world.clock.advance(1)
             process.beat(page, hopeless=hopeless)
-            while session.heard_at != bench.world.clock.monotonic():
+            while heard_at(session) != bench.world.clock.monotonic():
                 await asyncio.sleep(0)
             await bench.it.watchdog.watch()
 
@@ -51,10 +53,10 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
 ) -> None:
     process = await empty.connected()
     await beating(empty, process, 30, page=None)
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None)
-    assert empty.session().state is State.RECYCLING
-    await until(empty.session(), lambda s: s.process is not process)
+    assert empty.session().lifecycle is State.RECYCLING
+    await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
     assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
 
@@ -66,9 +68,9 @@ async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_c
     process = await empty.connected()
     world.crowded = crowded
     await beating(empty, process, limit, page=None, hopeless=True)
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None, hopeless=True)
-    assert empty.session().state is State.RECYCLING
+    assert empty.session().lifecycle is State.RECYCLING
 
 
 async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: World) -> None:
@@ -80,7 +82,7 @@ async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: Wo
     assert (view.status, view.disconnect_details) == ("connected", "the page does not answer")
     await beating(empty, process, 1, page=0.01)
     assert (await empty.it.sessions.view("s")).disconnect_details is None
-    assert empty.session().process is process
+    assert empty.session().runner.process is process
     await watch_for(empty, 3)
     assert (await empty.it.sessions.view("s")).disconnect_details == "the worker is silent"
 
@@ -89,7 +91,7 @@ async def test_why_a_page_is_silent_is_told_where_it_is_known(empty: Bench, worl
     process = await empty.connected()
     process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
     await beating(empty, process, 11, page=None, hopeless=True)
-    await until(empty.session(), lambda s: s.process is not process)
+    await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
     ((_, _, why),) = world.audited("restart")
     assert why == ("the page has not answered for 11 s: Chromium's process 7 was stopped (SIGSTOP)")
@@ -99,8 +101,8 @@ async def test_quiet_is_not_dead(empty: Bench, world: World) -> None:
     """Fault 7: no message in an hour, only heartbeats."""
     process = await empty.connected()
     await beating(empty, process, 3_600, page=0.01)
-    assert empty.session().process is process
-    assert empty.session().restarts == 0
+    assert empty.session().runner.process is process
+    assert empty.session().state.restarts == 0
 
 
 async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, world: World) -> None:
@@ -111,10 +113,10 @@ async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, wo
     await beating(empty, process, 31, page=0.01)
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "unknown")
-    assert empty.session().process is process
+    assert empty.session().runner.process is process
     await beating(empty, process, 30, page=0.01)
-    assert empty.session().state is State.RECYCLING
-    await until(empty.session(), lambda s: s.process is not process)
+    assert empty.session().lifecycle is State.RECYCLING
+    await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
     assert "how it stands with WhatsApp" in str(world.audited("restart")[0][2])
 
@@ -125,9 +127,9 @@ async def test_a_start_that_takes_too_long(empty: Bench, world: World) -> None:
     await wait_until(lambda: world.spawn.started, "it was spawned")
     limit = int(world.config.browser.launch_timeout + world.config.restore.timeout)
     await watch_for(empty, limit)
-    assert empty.session().state is State.STARTING
+    assert empty.session().lifecycle is State.STARTING
     await watch_for(empty, 1)
-    assert empty.session().state is State.RECYCLING
+    assert empty.session().lifecycle is State.RECYCLING
 
 
 async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None:
@@ -140,10 +142,12 @@ async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None
     world.spawn.started[0].exit(-9)
     await until(
         empty.session(),
-        lambda s: s.state is State.STARTING and s.process is not None and s.restarts == 1,
+        lambda s: (
+            s.lifecycle is State.STARTING and s.runner.process is not None and s.state.restarts == 1
+        ),
     )
     await watch_for(empty, limit)
-    assert empty.session().state is State.STARTING
+    assert empty.session().lifecycle is State.STARTING
     assert len(world.spawn.started) == 2
 
 
@@ -155,6 +159,6 @@ async def test_ones_own_sleep_is_nobody_elses_silence(empty: Bench, world: World
     await empty.it.watchdog.watch()
     # nor is the minute counted when it goes on: the others need a moment too
     await watch_for(empty, 4)
-    assert empty.session().state is State.RUNNING
+    assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 3, page=0.01)
-    assert empty.session().process is process
+    assert empty.session().runner.process is process

@@ -142,9 +142,12 @@ class Attack:
 
     def _worker(self) -> FakeProcess | None:
         session = self.bench.session("s")
-        if session.state in {State.PARKED, State.STOPPED}:  # what it said may be a reason for that
+        if session.lifecycle in {
+            State.PARKED,
+            State.STOPPED,
+        }:  # what it said may be a reason for that
             session.start()
-        process = session.process
+        process = session.runner.process
         return process if isinstance(process, FakeProcess) and process.connected else None
 
     async def _look(self) -> None:
@@ -167,16 +170,16 @@ async def attack(bench: Bench, world: World, seed: int, frames: int) -> Attack:
     await bench.connected("s")
     made = Attack(bench, random.Random(seed))
     await made.run(frames)
-    assert bench.session("other").process is other
-    assert bench.session("other").restarts == 0
+    assert bench.session("other").runner.process is other
+    assert bench.session("other").state.restarts == 0
     return made
 
 
 async def all_is_well_after(bench: Bench, world: World) -> None:
-    process = bench.session("s").process
+    process = bench.session("s").runner.process
     if isinstance(process, FakeProcess):
         process.exit(-9)
-    await until(bench.session("s"), lambda s: s.process is not process)
+    await until(bench.session("s"), lambda s: s.runner.process is not process)
     await wait_until(lambda: back(bench), "it is connected again")
     await bench.settled("s")
     for received in world.inbox.kept.values():
@@ -186,7 +189,7 @@ async def all_is_well_after(bench: Bench, world: World) -> None:
 
 def back(bench: Bench) -> bool:
     session = bench.session("s")
-    if session.state in {State.PARKED, State.STOPPED}:
+    if session.lifecycle in {State.PARKED, State.STOPPED}:
         session.start()
     return session.link is Link.CONNECTED
 

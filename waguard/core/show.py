@@ -4,7 +4,14 @@ import re
 from typing import Final
 
 from waguard.core.announcements import announce
-from waguard.core.effects import Publish, Record, SilenceChanged, StandingChanged, WriteStatus
+from waguard.core.effects import (
+    Publish,
+    Record,
+    ShowCode,
+    SilenceChanged,
+    StandingChanged,
+    WriteStatus,
+)
 from waguard.core.facts import RowRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -23,12 +30,13 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
     was_linked, linked = link(before), link(after)
     adopting = is_adopting(before) or is_adopting(after)
     if was is not now and not adopting:
-        told = _WORDS.sub("_", because).lower()
-        out(Publish("lifecycle", {"from": was, "to": now, "because": told}))
+        word = _WORDS.sub("_", because).lower()
+        out(Publish("lifecycle", {"from": was, "to": now, "because": word}))
     if was_linked is not linked:
         known = adopting and (before.status.status, linked) == (Status.CONNECTED, Link.CONNECTED)
         if not known:
             out(Publish("link", {"from": was_linked, "to": linked}))
+    _show_code(before, after, out)
     if was is not now or was_linked is not linked:
         out(StandingChanged(now, linked))
     _show_silence(before, after, out)
@@ -50,6 +58,14 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
     for event, data in announce(told, status, phone=after.phone):
         out(Publish(event, data))
     return replace(after, status=status)
+
+
+def _show_code(before: SessionState, after: SessionState, out: Out) -> None:
+    if link(after) is not Link.QR_PENDING or after.worker is None or after.left:
+        return
+    was = before.worker.code if before.worker and link(before) is Link.QR_PENDING else None
+    if after.worker.code is not None and after.worker.code != was:
+        out(ShowCode(after.worker.code))
 
 
 def _show_silence(before: SessionState, after: SessionState, out: Out) -> None:

@@ -14,7 +14,6 @@ from waguard.core.effects import (
     Record,
     Recycled,
     ReleaseSlot,
-    ShowCode,
     TakeOver,
     Terminate,
     WorkerFailed,
@@ -133,8 +132,6 @@ def on_report(
     )
     state = _heard_again(state, now)
     if after.stage is Stage.READY:
-        if new_code and said.link is Link.QR_PENDING and not state.left and said.code:
-            out(ShowCode(said.code))
         state = _on_link(state, said.link)
     state = report_care(state, said, now, out)
     return _backfill(state, out)

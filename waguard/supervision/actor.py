@@ -44,7 +44,7 @@ from waguard.core.facts import (
 from waguard.core.fleet_facts import FleetFact
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.state import SessionState
+from waguard.core.state import Intent, SessionState
 from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
 from waguard.ports import Process, SessionRow
@@ -169,7 +169,9 @@ class SessionActor:
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
         self.post(StopRequested(daemon_stopping=daemon_stopping))
-        while self.state.worker is not None:
+        last = self.state.worker
+        # the last request wins: whoever wants it up meanwhile ends the wait
+        while last and (state := self.state).worker and state.intent is not Intent.UP:
             await self.moved()
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:

@@ -1,15 +1,21 @@
 """What waguard says of itself: how many sessions are well, and what is wrong in words."""
 
 from collections.abc import Mapping
+from typing import Final
 
-from waguard.core.lifecycle import State
+from waguard.core import views
+from waguard.core.blame import Condition
+from waguard.core.link import Link
 from waguard.core.status import Status
 from waguard.ports import Connection, Health
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.session import Session
 from waguard.supervision.surroundings import Surroundings
+
+_OF_STATUS: Final = frozenset({"start", "link", "parked"})
+"""Conditions that a status and its details say already."""
 
 
 class HealthReport:
@@ -28,7 +34,7 @@ class HealthReport:
     def read(self) -> Health:
         """As it is now."""
         sessions = [s for s in self._registry.sessions if not s.row.removed_at]
-        connected = sum(s.verdict.status is Status.CONNECTED for s in sessions)
+        connected = sum(s.state.status.status is Status.CONNECTED for s in sessions)
         return Health(
             supervising=not self._state.stopping and self._state.waits_for_lease is None,
             database=self._state.database,
@@ -46,19 +52,27 @@ class HealthReport:
             return Connection(why_not="it is not in memory", known=False)
         if self._state.stopping:
             return Connection(why_not="waguard is stopping")
-        if session.verdict.status is not Status.CONNECTED:
-            return Connection(why_not=f"it is {session.verdict.status}")
-        if session.state is not State.RUNNING or session.adopting:
+        if session.state.status.status is not Status.CONNECTED:
+            return Connection(why_not=f"it is {session.state.status.status}")
+        worker = session.state.worker
+        if worker is None or views.link(session.state) is Link.UNKNOWN:
             why_not = "its row says connected, its worker has not confirmed it yet"
             return Connection(why_not=why_not, known=False)
         clock = self._around.clock
-        since = clock.wall() - (clock.monotonic() - session.link_since)
-        return Connection(phone=session.phone, since=since)
+        since = clock.wall() - (clock.monotonic() - worker.link_since)
+        return Connection(phone=session.state.phone, since=since)
 
-    def degraded(self, session: Session) -> str | None:
+    def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
+        """Everything that is not well with it, in unix time."""
+        clock = self._around.clock
+        return views.shown(
+            views.conditions(session.state), monotonic=clock.monotonic(), wall=clock.wall()
+        )
+
+    def degraded(self, session: SessionActor) -> str | None:
         """What is wrong although it says connected."""
-        late, held = session.acks.late, self._held.get(session.row.session_id)
-        reasons = [str(late) if late else held, *map(str, session.care.conditions)]
+        late, held = session.traffic.acks.late, self._held.get(session.row.session_id)
+        reasons = [str(late) if late else held, *map(str, self.conditions(session))]
         return "; ".join(filter(None, reasons)) or None
 
     def webhooks_held(self, held: Mapping[str, str]) -> None:
@@ -68,7 +82,7 @@ class HealthReport:
         for name in wanted.keys() ^ self._held.keys():
             if session := self._registry.get(name):
                 kind = "webhooks_held" if name in wanted else "webhooks_released"
-                session.note(kind, reason=wanted.get(name))
+                session.publisher.ledger.record(kind, reason=wanted.get(name))
         self._held = wanted
         summary = "; ".join(f"{name}: {why}" for name, why in sorted(wanted.items()))
         self._around.fleet.outages.tell("webhooks_held", summary or None)
@@ -84,7 +98,7 @@ class HealthReport:
             problems.append("the database does not answer")
         if not state.restored:
             problems.append("sessions are still being restored")
-        if why := self._around.fleet.open:
+        if why := self._around.mailbox.fleet.view.breaker:
             problems.append(why)
         problems += outages.all
         problems += [f"{found.session}: {found.about}" for found in self._reconciler.findings]
@@ -92,14 +106,18 @@ class HealthReport:
             problems += self._problems_of(session)
         return problems
 
-    def _problems_of(self, session: Session) -> list[str]:
+    def _problems_of(self, session: SessionActor) -> list[str]:
         name, problems = session.row.session_id, []
         if why := session.faults.words:
             problems.append(f"{name}: {why}")
-        if session.row.desired_up and session.verdict.status is not Status.CONNECTED:
-            why = session.details or session.verdict.details or str(session.link)
-            problems.append(f"{name} is {session.verdict.status}: {why}")
-            problems += [f"{name}: {it.message}. {it.remedy}" for it in session.care.conditions]
+        if session.row.desired_up and session.state.status.status is not Status.CONNECTED:
+            why = views.details(session.state) or session.state.status.details or str(session.link)
+            problems.append(f"{name} is {session.state.status.status}: {why}")
+            problems += [
+                f"{name}: {it.message}. {it.remedy}"
+                for it in self.conditions(session)
+                if it.type not in _OF_STATUS
+            ]
         elif why := self.degraded(session):
             problems.append(f"{name}: {why}")
         return problems

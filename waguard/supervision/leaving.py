@@ -10,12 +10,13 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.facts import Left
 from waguard.core.link import Link
 from waguard.errors import WaguardError
 from waguard.host import credentials
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileLock
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import Unlink
 
 UNLINK_DEADLINE: Final = 15.0  # s
@@ -23,53 +24,53 @@ DELETED: Final = "deleted by the API"
 LOGGED_OUT: Final = "logged out by the API"
 
 
-async def leave(session: Session, *, why: str) -> None:
+async def leave(session: SessionActor, *, why: str) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
     Raises ``WaguardError`` where the profile is in use.
     """
-    token = credentials.pairing(session.at.profile)
-    session.leave()
+    token = credentials.pairing(session.profile.at.profile)
+    session.post(Left())
     await _unlink(session)
     await session.stop()
     await _put_aside(session, token, why)
 
 
-async def finish(session: Session) -> None:
+async def finish(session: SessionActor) -> None:
     """End a removal in whose middle a daemon died: nobody gets the old profile any more.
 
     For a removed session. Raises as ``leave``.
     """
     await session.stop()
-    session.settle_profile()
-    if credentials.something_left(session.at):
+    session.profile.follow_row()
+    if credentials.something_left(session.profile.at):
         _warn(session, "waguard was ended in the middle of it")
-        await _put_aside(session, credentials.pairing(session.at.profile), DELETED)
+        await _put_aside(session, credentials.pairing(session.profile.at.profile), DELETED)
 
 
-async def _unlink(session: Session) -> None:
+async def _unlink(session: SessionActor) -> None:
     if session.link is not Link.CONNECTED:
         _warn(session, "it is not connected")
         return
     try:
         async with asyncio.timeout(UNLINK_DEADLINE):
-            await session.call(Unlink())
+            await session.traffic.call(Unlink())
     except (WaguardError, TimeoutError) as error:
         _warn(session, str(error) or f"no answer within {UNLINK_DEADLINE:g} s")
 
 
-def _warn(session: Session, why: str) -> None:
+def _warn(session: SessionActor, why: str) -> None:
     logger.warning(
         "not unlinked: remove the device on the phone", session=session.row.session_id, why=why
     )
 
 
-async def _put_aside(session: Session, token: str | None, why: str) -> None:
+async def _put_aside(session: SessionActor, token: str | None, why: str) -> None:
     row = session.row
-    session.settle_profile()
-    if aside := await asyncio.to_thread(_retire, session.at, token, why):
+    session.profile.follow_row()
+    if aside := await asyncio.to_thread(_retire, session.profile.at, token, why):
         logger.info("profile put aside", session=row.session_id, folder=str(aside))
-    session.note("left", reason=why)
+    session.publisher.ledger.record("left", reason=why)
 
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:

@@ -6,6 +6,7 @@ Questions only; nothing here changes a session.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from waguard.core import views
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
 from waguard.core.outbox import number_of
@@ -13,7 +14,7 @@ from waguard.core.reconcile import Wanted
 from waguard.core.status import Status
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
 from waguard.ports import Health, SessionRow
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import (
     Acks,
     Call,
@@ -32,40 +33,40 @@ FOR_A_PERSON: Final = frozenset(
 UNLINKED: Final = frozenset({Link.QR_PENDING, Link.PASSKEY_REQUIRED})
 """A new code can be asked for, which ends a linking that waits for a passkey."""
 
-Needs = tuple[Callable[[Session], bool], Callable[[Session], bool]]
+Needs = tuple[Callable[[SessionActor], bool], Callable[[SessionActor], bool]]
 """When something can be done, and when waiting for that is vain."""
 
 
-def is_down(session: Session) -> bool:
+def is_down(session: SessionActor) -> bool:
     """Only a person brings it up again. One whose restore is still to come is not down."""
-    return stays_down(session.state, wanted=session.row.desired_up)
+    return stays_down(session.lifecycle, wanted=session.row.desired_up)
 
 
 SENDING: Final[Needs] = (
-    lambda s: s.link is Link.CONNECTED and not s.left,
-    lambda s: s.left or is_down(s) or s.link in FOR_A_PERSON,
+    lambda s: s.link is Link.CONNECTED and not s.state.left,
+    lambda s: s.state.left or is_down(s) or s.link in FOR_A_PERSON,
 )
 
 
-def promises_too_much(session: Session) -> bool:
+def promises_too_much(session: SessionActor) -> bool:
     """Its row speaks of a worker, and there is none and will be none."""
     return (
-        session.state is State.STOPPED
+        session.lifecycle is State.STOPPED
         and not session.row.desired_up
         and session.row.status not in {Status.DISCONNECTED, Status.FAILED}
     )
 
 
-def settled(session: Session) -> bool:
+def settled(session: SessionActor) -> bool:
     """Whether there is something to say about a start."""
-    if session.state is State.RUNNING:
+    if session.lifecycle is State.RUNNING:
         return session.link in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED} | UNLINKED
-    return session.state not in {State.STARTING, State.RECYCLING, State.STOPPING}
+    return session.lifecycle not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 
-def outcome(session: Session) -> str:
+def outcome(session: SessionActor) -> str:
     """How its restore ended, in a word of ``summary``."""
-    if session.state in {State.STOPPED, State.STOPPING}:
+    if session.lifecycle in {State.STOPPED, State.STOPPING}:
         return "interrupted"
     if session.link is Link.CONNECTED:
         return "restored"
@@ -111,12 +112,16 @@ def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
     }
 
 
-def shown_code(session: Session) -> QrCode | None:
+def shown_code(session: SessionActor) -> QrCode | None:
     """The code on its screen."""
-    return session.report.qr if session.report and session.link is Link.QR_PENDING else None
+    return (
+        session.runner.report.qr
+        if session.runner.report and session.link is Link.QR_PENDING
+        else None
+    )
 
 
-def no_code_will_come(session: Session) -> bool:
+def no_code_will_come(session: SessionActor) -> bool:
     """Waiting for a code is vain: it is linked, or down."""
     return is_down(session) or session.link in {
         Link.CONNECTED,
@@ -137,19 +142,19 @@ def needs(call: Call) -> Needs:
                 lambda s: is_down(s) or s.link is Link.CONNECTED,
             )
         case _:
-            return (lambda s: s.state is State.RUNNING, is_down)
+            return (lambda s: s.lifecycle is State.RUNNING, is_down)
 
 
-def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
+def not_ready(session: SessionActor, *, hopeless: bool) -> WaguardError:
     """The error for a call that could not be done."""
-    if session.left:
+    if session.state.left:
         done = "deleted" if session.row.removed_at else "logged out"
         return ConflictError(
             f"Session not connected: it was {done}",
             remedy="reconnect it and scan its QR code with the phone",
         )
-    now = session.link if session.state is State.RUNNING else session.state
-    why = f": {session.details}" if session.details else ""
+    now = session.link if session.lifecycle is State.RUNNING else session.lifecycle
+    why = f": {views.details(session.state)}" if views.details(session.state) else ""
     if hopeless:
         return ConflictError(
             f"Session not connected: it is {now}{why}",
@@ -158,12 +163,18 @@ def not_ready(session: Session, *, hopeless: bool) -> WaguardError:
     return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)
 
 
-def require_number(session: Session, phone: str) -> None:
+def require_number(session: SessionActor, phone: str) -> None:
     """Raises ``OtherNumberError`` where it is linked to another number than ``phone`` (digits), and
     ``UnavailableError`` where a code was on its screen and it is not known yet who scanned it."""
-    told = session.report.phone if session.report else None
-    if told is None and session.showed_code:
+    told = session.runner.report.phone if session.runner.report else None
+    if told is None and session.state.showed_code:
         raise UnavailableError("it is not known yet which number was linked", retry_after=5)
     linked = number_of(told or session.row.phone_number)
     if linked is not None and linked != phone:
         raise OtherNumberError(phone, linked)
+
+
+def linked_number(session: SessionActor) -> str | None:
+    """Digits of the number that its worker says it is linked to, while it is connected."""
+    report = session.runner.report
+    return report.phone if report and session.link is Link.CONNECTED else None

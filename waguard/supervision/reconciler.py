@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
+from waguard.core.facts import RowRead
 from waguard.core.reconcile import (
     Action,
     Add,
@@ -30,11 +31,11 @@ from waguard.host.children import read_records
 from waguard.host.inventory import take_stock
 from waguard.ports import SessionRow
 from waguard.supervision import shutdown
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.faults import Faults
-from waguard.supervision.readiness import promises_too_much, wanted
+from waguard.supervision.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.session import STOP_GRACE, Session
 from waguard.supervision.starting import start_or_park
 from waguard.supervision.surroundings import Surroundings
 
@@ -124,12 +125,12 @@ class Reconciler:
     def _observed(self) -> Mapping[str, Observed]:
         return {
             session.row.session_id: Observed(
-                state=session.state,
+                state=session.lifecycle,
                 generation=session.row.generation,
-                status=str(session.verdict.status),
-                row_pending=session.row_pending,
-                worker=session.process.pid if session.process else None,
-                phone=session.linked,
+                status=str(session.state.status.status),
+                row_pending=session.publisher.ledger.row_pending,
+                worker=session.runner.process.pid if session.runner.process else None,
+                phone=linked_number(session),
             )
             for session in self._registry.sessions
         }
@@ -138,7 +139,7 @@ class Reconciler:
         for new in set(found) - set(self._findings):
             logger.warning("found", kind=str(new.kind), about=new.about, session=new.session)
             if session := self._registry.get(new.session):
-                session.note(str(new.kind), reason=new.about)
+                session.publisher.ledger.record(str(new.kind), reason=new.about)
         self._findings = found
 
     def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
@@ -153,7 +154,7 @@ class Reconciler:
                 logger.warning(
                     "another workspace", session=row.session_id, workspace=row.workspace_id
                 )
-                session.row = row
+                session.take_row(row)
 
     def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
         """Whether nobody else has moved the session since the plan was made."""
@@ -188,15 +189,15 @@ class Reconciler:
                 # a new row that wants nothing is no trouble
                 _note(session, told, kind="reconciled" if session.row.desired_up else "taken_in")
                 if session.row.desired_up:
-                    start_or_park(session, self._around.admission)
+                    start_or_park(session, self._around.fleet)
             case Remove():
                 return await self._remove(name, told)
             case Start():
-                registry[name].row = rows[name]
+                registry[name].take_row(rows[name])
                 _note(registry[name], told)
-                start_or_park(registry[name], self._around.admission)
+                start_or_park(registry[name], self._around.fleet)
             case Stop():
-                registry[name].row = rows[name]
+                registry[name].take_row(rows[name])
                 _note(registry[name], told)
                 await registry[name].stop()
             case EndWorker(pid=pid):
@@ -226,32 +227,36 @@ class Reconciler:
                 process = self._around.spawn.adopt(record)
                 if process is None:
                     return False
-                await shutdown.stop(process, grace=STOP_GRACE)
+                await shutdown.stop(process, grace=self._around.timings.stop_grace)
                 if session := self._registry.get(name):
                     _note(session, told)
                 return True
         return False
 
-    async def _correct_row(self, session: Session) -> bool:
+    async def _correct_row(self, session: SessionActor) -> bool:
         """The plan may be older than the newest write: read again before saying that it lies."""
         try:
             row = await self._around.store.session(session.row.session_id)
         except WaguardError as error:
             logger.error("row not corrected", session=session.row.session_id, why=error.line())
             return False
-        lies = row is not None and row.status != session.verdict.status
-        if row and not lies and not row.phone_number and session.linked:
-            session.row = row
-            session.restore_number()
+        lies = row is not None and row.status != session.state.status.status
+        if row and not lies and not row.phone_number and linked_number(session):
+            session.take_row(row)
+            session.post(RowRead(said=row.status, number_only=True))
             return True
-        if row and not session.row_pending and (lies or promises_too_much(session)):
-            session.correct_row(row)
+        if (
+            row
+            and not session.publisher.ledger.row_pending
+            and (lies or promises_too_much(session))
+        ):
+            session.post(RowRead(said=row.status))
             return True
         return False
 
 
-def _note(session: Session, told: Correction, *, kind: str = "reconciled") -> None:
-    session.note(
+def _note(session: SessionActor, told: Correction, *, kind: str = "reconciled") -> None:
+    session.publisher.ledger.record(
         kind,
         before=told.before,
         after=told.after,

@@ -8,7 +8,7 @@ from typing import Final
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports import SessionRow
 from waguard.supervision import leaving
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.surroundings import Surroundings
 
 WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session that ends
@@ -19,38 +19,40 @@ class Registry:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, SessionActor] = {}
         self._leaving: set[str] = set()
 
     def __contains__(self, session_id: str) -> bool:
         return session_id in self._sessions
 
-    def __getitem__(self, session_id: str) -> Session:
+    def __getitem__(self, session_id: str) -> SessionActor:
         return self._sessions[session_id]
 
-    def get(self, session_id: str) -> Session | None:
+    def get(self, session_id: str) -> SessionActor | None:
         """The session, where memory has it."""
         return self._sessions.get(session_id)
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[SessionActor]:
         """Those of this moment, in the order in which they came."""
         return list(self._sessions.values())
 
     @property
-    def by_id(self) -> list[Session]:
+    def by_id(self) -> list[SessionActor]:
         """The same, by id."""
         return [session for _, session in sorted(self._sessions.items())]
 
     @property
     def any_paired(self) -> bool:
         """Whether one that should run was ever paired."""
-        return any(session.paired and session.row.desired_up for session in self._sessions.values())
+        return any(
+            session.profile.paired and session.row.desired_up for session in self._sessions.values()
+        )
 
-    def take_in(self, row: SessionRow) -> Session:
+    def take_in(self, row: SessionRow) -> SessionActor:
         """The session of a row, which may have come to memory a moment ago."""
         if row.session_id not in self._sessions:
-            self._sessions[row.session_id] = Session(row, self._around)
+            self._sessions[row.session_id] = SessionActor(row, self._around)
         return self._sessions[row.session_id]
 
     async def remove(self, session_id: str) -> None:
@@ -58,7 +60,7 @@ class Registry:
         if session := self._sessions.pop(session_id, None):
             await session.forget()
 
-    async def flush(self, *sessions: Session) -> None:
+    async def flush(self, *sessions: SessionActor) -> None:
         """Wait until the database has all of them, for ``WRITE_DEADLINE`` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WRITE_DEADLINE):
@@ -94,7 +96,7 @@ class Registry:
         finally:
             self._leaving.discard(session_id)
 
-    async def finish_removal(self, session: Session) -> None:
+    async def finish_removal(self, session: SessionActor) -> None:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
         if session.row.removed_at and session.row.session_id not in self._leaving:
             with self.leaving(session.row.session_id):

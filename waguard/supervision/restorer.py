@@ -1,26 +1,25 @@
 """The restore at a start of the daemon: adopt, bring up, replace, and clear what a dead one left."""
 
 import asyncio
-import contextlib
 from collections.abc import Collection
 
 from loguru import logger
 
-from waguard.core import admission
+from waguard.core import admission, views
 from waguard.core.admission import Cause
+from waguard.core.facts import RowRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import WaguardError
 from waguard.ports import AuditEntry, Process
 from waguard.supervision import shutdown
-from waguard.supervision.greeting import greeted
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.readiness import outcome, promises_too_much, settled, summary
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.session import STOP_GRACE, Session
 from waguard.supervision.starting import start_or_park
 from waguard.supervision.surroundings import Surroundings
-from waguard.wire.protocol import PROTOCOL, WorkerRecord
+from waguard.wire.protocol import WorkerRecord
 
 
 class Restorer:
@@ -30,8 +29,6 @@ class Restorer:
         self._around = around
         self._registry = registry
         self._state = state
-        self._outdated: dict[str, tuple[WorkerRecord, Process]] = {}
-        """Living workers that speak another protocol, by session: they wait to be replaced."""
 
     async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:
         """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated.
@@ -50,24 +47,13 @@ class Restorer:
             outcomes = await self._bring_up()
             for session in self._registry.sessions:
                 if promises_too_much(session):
-                    session.correct_row(session.row)
+                    session.post(RowRead(said=session.row.status))
             await clearing
         finally:
             clearing.cancel()
         await self._finish_removals()
         self._state.restore_finished()
         return summary(outcomes)
-
-    async def stop(self) -> None:
-        """Stop the workers that still wait to be replaced."""
-        await asyncio.gather(
-            *(shutdown.stop(process, grace=STOP_GRACE) for _, process in self._outdated.values())
-        )
-
-    def kill(self) -> None:
-        """The same at once."""
-        for _, process in self._outdated.values():
-            process.kill()
 
     # ---- what a dead daemon left ----
 
@@ -76,18 +62,13 @@ class Restorer:
         unwanted: list[Process] = []
         for record, process in records:
             session = self._registry.get(record.session)
-            _, outdated = self._outdated.get(record.session, (None, None))
-            if session and process in {session.process, outdated}:
+            if session and process is session.runner.process:
                 continue  # a restore before this one took it over, and failed later
             fits = (
                 session and session.row.desired_up and session.row.generation == record.generation
             )
-            free = session and session.process is None and record.session not in self._outdated
-            if session and fits and free:
-                if record.protocol == PROTOCOL:
-                    session.adopt(process, record)
-                else:
-                    self._outdated[record.session] = record, process
+            if session and fits and session.state.worker is None:
+                session.adopt(process, record)
                 continue
             logger.warning(
                 "worker of an earlier daemon stopped", session=record.session, worker=record.pid
@@ -100,7 +81,10 @@ class Restorer:
         looks for itself before it starts."""
         await asyncio.gather(
             self._sweep(kept),
-            *(shutdown.stop(process, grace=STOP_GRACE) for process in unwanted),
+            *(
+                shutdown.stop(process, grace=self._around.timings.stop_grace)
+                for process in unwanted
+            ),
         )
 
     async def _sweep(self, kept: Collection[int]) -> None:
@@ -136,57 +120,39 @@ class Restorer:
     async def _bring_up(self) -> list[str]:
         """How it ended, for each session that should run."""
         should_run = [s for s in self._registry.sessions if s.row.desired_up]
-        should_run.sort(key=lambda session: admission.order(session.candidate()))
-        old = [s for s in should_run if s.row.session_id in self._outdated]
-        places = asyncio.Semaphore(self._around.config().restore.concurrency)
-        outcomes = await asyncio.gather(
-            *(self._restore_alone(s) for s in should_run if s not in old),
-            *(self._replace_outdated(s, places) for s in old),
-        )
-        return [outcome for outcome in outcomes if outcome]
+        now = self._around.clock.monotonic()
+        should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
+        return await asyncio.gather(*map(self._restore_alone, should_run))
 
-    async def _replace_outdated(self, session: Session, places: asyncio.Semaphore) -> str | None:
-        """Replace a worker that speaks another protocol, some at a time: the others still serve their
-        phones. Planned, so it is no crash, and Chromium is closed in order."""
-        name = session.row.session_id
-        record, process = self._outdated[name]
-        async with contextlib.AsyncExitStack() as company:
-            await company.enter_async_context(greeted([record], instance=self._around.instance))
-            async with places:
-                logger.warning(
-                    "worker of another version is replaced", session=name, worker=process.pid
-                )
-                session.note("recycled", reason="its worker was of another version")
-                await shutdown.stop(process, grace=STOP_GRACE)
-                await company.aclose()
-                del self._outdated[name]
-                return await self._restore_alone(session) if session.row.desired_up else None
-
-    async def _restore_alone(self, session: Session) -> str:
+    async def _restore_alone(self, session: SessionActor) -> str:
         with session.faults.alone("restore"):
             return await self._restore_one(session)
         session.faults.end("restore")  # from here on it is the reconciler's
-        session.correct_row(session.row)
+        session.post(RowRead(said=session.row.status))
         return "failed"
 
-    async def _restore_one(self, session: Session) -> str:
+    async def _restore_one(self, session: SessionActor) -> str:
         if self._state.stopping:
             return "interrupted"
-        if session.state is State.STOPPED and (
-            refusal := start_or_park(session, self._around.admission, asked=False)
+        if session.lifecycle is State.STOPPED and (
+            refusal := start_or_park(session, self._around.fleet, asked=False)
         ):
             return refusal
-        while session.waits_for is Cause.PLACE:
+        while _cause(session) is Cause.PLACE:
             await session.moved()
         timeout = self._around.config().restore.timeout
-        if not await session.settle(lambda s: settled(s) or _waits(s), timeout=timeout):
-            if session.link is Link.OFFLINE or self._around.fleet.network_down:
-                return "offline"  # the network is away; it goes on trying by itself
-            session.unhealthy(f"not restored within {timeout:g} s")
-            return "failed"
-        return "waiting" if _waits(session) else outcome(session)
+        if await session.wait_until(lambda s: settled(s) or _waits(s), timeout=timeout):
+            return "waiting" if _waits(session) else outcome(session)
+        network_down = self._around.mailbox.fleet.network_down
+        # it goes on by itself: what it waits for has limits of its own
+        return "offline" if session.link is Link.OFFLINE or network_down else "pending"
 
 
-def _waits(session: Session) -> bool:
+def _cause(session: SessionActor) -> Cause | None:
+    wait = session.state.held_back
+    return wait.cause if wait else None
+
+
+def _waits(session: SessionActor) -> bool:
     """For something that need not come soon."""
-    return session.waits_for not in {None, Cause.PLACE}
+    return _cause(session) not in {None, Cause.PLACE}

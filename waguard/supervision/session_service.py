@@ -4,6 +4,8 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core import views
+from waguard.core.facts import RowRead
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
 from waguard.core.page_care import ADVICE, Kind
@@ -17,6 +19,7 @@ from waguard.errors import (
 from waguard.host import credentials
 from waguard.ports import SessionRow, SessionView
 from waguard.supervision import leaving
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.health import HealthReport
 from waguard.supervision.readiness import (
     SENDING,
@@ -31,7 +34,6 @@ from waguard.supervision.readiness import (
 )
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.session import Session
 from waguard.supervision.starting import start_or_park
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Call, PairingCode, QrCode, RefreshQr, Sent, Value
@@ -57,7 +59,7 @@ class SessionService:
         self._require_changeable(session_id)
         known = self._registry.get(session_id)
         if known and known.row.workspace_id != workspace_id:
-            known.row = await self._around.store.session(session_id) or known.row
+            known.take_row(await self._around.store.session(session_id) or known.row)
         if known and known.row.workspace_id != workspace_id:
             raise SessionIdTakenError(
                 f"session {session_id} belongs to another workspace",
@@ -65,7 +67,7 @@ class SessionService:
                 value=workspace_id,
                 remedy="use another session_id",
             )
-        runs = known is not None and known.state in WANTED_UP and not known.left
+        runs = known is not None and known.lifecycle in WANTED_UP and not known.state.left
         if known and runs and not await self._registry.row_is_gone(session_id):
             return self._view(known), False
         if known:
@@ -75,10 +77,10 @@ class SessionService:
         )
         self._require_changeable(session_id)  # much may have happened meanwhile
         session = self._registry.take_in(row)
-        session.row = row
+        session.take_row(row)
         session.start()
-        if runs and row.status != session.verdict.status:
-            session.correct_row(row)  # it is new, and the session has never been away
+        if runs and row.status != session.state.status.status:
+            session.post(RowRead(said=row.status))  # it is new, and the session has never been away
         return self._view(session), known is None
 
     async def views(self, *, removed: bool = False) -> list[SessionView]:
@@ -101,7 +103,7 @@ class SessionService:
         await self._registry.finish_removal(session)
         row = _existing(await self._around.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
-        session.row = row
+        session.take_row(row)
         session.start(restart=restart)
         return self._view(session)
 
@@ -111,7 +113,7 @@ class SessionService:
         session = await self._find(session_id)
         row = _existing(await self._around.store.set_desired(session_id, up=False))
         self._require_changeable(session_id)
-        session.row = row
+        session.take_row(row)
         await session.stop()
         return self._view(session)
 
@@ -139,18 +141,19 @@ class SessionService:
         session = await self._find(session_id)
         if refresh:
             self._registry.require_staying(session_id)
-        if refresh and (session.left or session.state not in WANTED_UP):
+        if refresh and (session.state.left or session.lifecycle not in WANTED_UP):
             await self.start(session_id, restart=False)
         elif refresh and session.link in UNLINKED:
-            await session.call(RefreshQr())
-        await session.settle(
+            await session.traffic.call(RefreshQr())
+        await session.wait_until(
             lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
         )
         if code := shown_code(session):
             return code
         if session.link is Link.PASSKEY_REQUIRED:
             raise ConflictError(
-                f"passkey_required: {session.passkey}", remedy=ADVICE[Kind.PASSKEY_REQUIRED]
+                f"passkey_required: {views.passkey(session.state)}",
+                remedy=ADVICE[Kind.PASSKEY_REQUIRED],
             )
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
             raise ConflictError(
@@ -158,7 +161,7 @@ class SessionService:
             )
         if is_down(session):
             raise ConflictError(
-                f"the session is {session.state}: {session.details or 'it is not wanted up'}",
+                f"the session is {session.lifecycle}: {views.details(session.state) or 'it is not wanted up'}",
                 remedy=f"POST /api/sessions/{session_id}/regenerate-qr",
             )
         raise NotYetError(
@@ -174,7 +177,7 @@ class SessionService:
         session = await self._usable(session_id, needs(call), wait)
         if phone is not None:
             require_number(session, phone)
-        return await session.call(call)
+        return await session.traffic.call(call)
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
         """See ``ports.Sessions``."""
@@ -183,11 +186,11 @@ class SessionService:
     def first_contacts_pause(self, session_id: str) -> float:
         """See ``ports.Sessions``."""
         session = self._registry.get(session_id)
-        return session.limits.paused_for if session else 0.0
+        return session.traffic.limits.paused_for if session else 0.0
 
     # ---- what those need ----
 
-    async def _find(self, session_id: str) -> Session:
+    async def _find(self, session_id: str) -> SessionActor:
         """From memory, or from its row, which the application may have written a moment ago: such a
         session is started where its row wants it up, also by a GET."""
         if session := self._registry.get(session_id):
@@ -199,23 +202,23 @@ class SessionService:
         session = self._registry.take_in(row)
         state, leaves = self._state, self._registry.is_leaving(session_id)
         may_start = state.restored and not state.stopping and not leaves
-        if row.desired_up and session.state is State.STOPPED and may_start:
+        if row.desired_up and session.lifecycle is State.STOPPED and may_start:
             logger.warning("taken in on demand: memory had no such session", session=session_id)
-            session.note(
+            session.publisher.ledger.record(
                 "reconciled",
                 before="not in memory",
                 after="taken in and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
-            start_or_park(session, self._around.admission)
+            start_or_park(session, self._around.fleet)
         return session
 
     async def _usable(
         self, session_id: str, needs: Needs, wait: float, *, hoping: bool = False
-    ) -> Session:
+    ) -> SessionActor:
         session = await self._find(session_id)
         usable, in_vain = needs
-        await session.settle(
+        await session.wait_until(
             lambda s: usable(s) or (in_vain(s) and not hoping) or self._state.stopping,
             timeout=wait,
         )
@@ -224,10 +227,10 @@ class SessionService:
             raise not_ready(session, hopeless=in_vain(session))
         return session
 
-    async def _log_out(self, session: Session, *, removed: bool) -> None:
+    async def _log_out(self, session: SessionActor, *, removed: bool) -> None:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
-        session.row = await self._around.store.leave(name, removed=removed) or session.row
+        session.take_row(await self._around.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why)
 
     def _require_changeable(self, session_id: str) -> None:
@@ -238,15 +241,15 @@ class SessionService:
 
     def _require_profiles(self) -> None:
         """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
-        if why := self._around.admission.profiles_unknown:
+        if why := self._around.fleet.profiles_unknown:
             raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
 
     def _refuse_linked_number(self, session_id: str, phone: str) -> None:
         """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
         for other in self._registry.sessions:
             name = other.row.session_id
-            same = name != session_id and other.phone == phone and not other.left
-            if same and credentials.pairing(other.at.profile):
+            same = name != session_id and other.state.phone == phone and not other.state.left
+            if same and credentials.pairing(other.profile.at.profile):
                 raise ConflictError(
                     f"session {name} is linked to this number, and a code for it may unlink that",
                     field="phone_number",
@@ -254,31 +257,32 @@ class SessionService:
                     remedy=f"scan the QR code instead, or log {name} out first",
                 )
 
-    def _view(self, session: Session) -> SessionView:
-        row, verdict, report = session.row, session.verdict, session.report
+    def _view(self, session: SessionActor) -> SessionView:
+        state, row, runner = session.state, session.row, session.runner
+        verdict, report, worker = state.status, runner.report, state.worker
         return SessionView(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             status=str(verdict.status),
-            phone_number=session.phone,
+            phone_number=session.state.phone,
             connected_at=row.connected_at,
             last_activity=row.last_activity,
             disconnect_reason=str(verdict.reason) if verdict.reason else None,
-            disconnect_details=verdict.details or session.silence,
+            disconnect_details=verdict.details or (worker.silence if worker else None),
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,
-            lifecycle=session.lifecycle,
+            lifecycle="adopting" if views.is_adopting(state) else str(session.lifecycle),
             link=str(session.link),
-            worker_pid=session.process.pid if session.process else None,
+            worker_pid=session.runner.process.pid if session.runner.process else None,
             browser_pid=report.browser_pid if report else None,
-            restarts=session.restarts,
-            waiting=session.waiting,
+            restarts=session.state.restarts,
+            waiting=state.held_back.words if state.held_back else None,
             degraded=session.faults.words or self._health.degraded(session),
-            conditions=session.care.conditions,
-            undecryptable=session.undecryptable.count,
-            undecryptable_since=session.undecryptable.since,
-            usage=session.usage,
+            conditions=self._health.conditions(session),
+            undecryptable=session.traffic.undecryptable.count,
+            undecryptable_since=session.traffic.undecryptable.since,
+            usage=session.runner.usage,
             removed_at=row.removed_at,
         )
 

@@ -1,24 +1,27 @@
 """What comes before a session is started: its profile is found, or it is parked."""
 
+from waguard.core.facts import ParkRequested
 from waguard.core.status import ParkCause
-from waguard.supervision.admission import Admission
-from waguard.supervision.session import Session
+from waguard.supervision.actor import SessionActor
+from waguard.supervision.fleet import Fleet
 
 
-def start_or_park(session: Session, admission: Admission, *, asked: bool = True) -> str | None:
-    """Start it, or say why not, in a word of ``readiness.summary``; ``asked``: as ``Session.start``
+def start_or_park(session: SessionActor, fleet: Fleet, *, asked: bool = True) -> str | None:
+    """Start it, or say why not, in a word of ``readiness.summary``; ``asked``: as ``SessionActor.start``
     has it."""
     try:
-        session.settle_profile()
-        left = session.profile_left()
+        session.profile.follow_row()
+        left = session.profile.is_there()
     except OSError as error:
-        if not admission.profiles_unknown:
-            session.park(ParkCause.PROFILE_MISSING, f"profile cannot be used: {error}")
+        if not fleet.profiles_unknown:
+            why = f"profile cannot be used: {error}"
+            session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
             return "failed"
         left = None
     # one that still waits for its first scan has none to lose; unknown is not missing
-    if left is False and session.paired:
-        session.park(ParkCause.PROFILE_MISSING, f"profile missing: {session.at.profile}")
+    if left is False and session.profile.paired:
+        why = f"profile missing: {session.profile.at.profile}"
+        session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
         return "missing profile"
     session.start(asked=asked)
     return None

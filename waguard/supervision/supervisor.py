@@ -2,12 +2,13 @@
 
 import asyncio
 
+from waguard.core.fleet_facts import Closing
+from waguard.supervision.actor import SessionActor
 from waguard.supervision.health import HealthReport
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.restorer import Restorer
 from waguard.supervision.run_state import RunState
-from waguard.supervision.session import Session
 from waguard.supervision.session_service import SessionService
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.watchdog import Watchdog
@@ -17,24 +18,23 @@ class Supervisor:
     """Callers use the parts."""
 
     def __init__(self, around: Surroundings) -> None:
-        self._admission = around.admission
+        self._around = around
         self.state = RunState(around.fleet.outages)
         self.registry = Registry(around)
         self.restorer = Restorer(around, self.registry, self.state)
-        self.watchdog = Watchdog(around, self.registry, self.state)
+        self.watchdog = Watchdog(around, self.registry)
         self.reconciler = Reconciler(around, self.registry, self.state)
         self.health = HealthReport(around, self.registry, self.state, self.reconciler)
         self.sessions = SessionService(around, self.registry, self.state, self.health)
         self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
-        around.admission.paired = lambda: self.registry.any_paired
-        around.admission.report = around.fleet.outages.tell
+        around.fleet.paired = lambda: self.registry.any_paired
 
     async def stop(self, *, write: bool = True) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be."""
         self.state.begin_stop()
-        self._admission.close()
+        self._around.mailbox.post_to_fleet(Closing())
         sessions = self.registry.sessions
-        await asyncio.gather(*map(_stop, sessions), self.restorer.stop())
+        await asyncio.gather(*map(_stop, sessions))
         if write:
             await self.registry.flush(*sessions)
         self._trail.cancel()
@@ -44,11 +44,9 @@ class Supervisor:
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""
         for session in self.registry.sessions:
-            if session.process:
-                session.process.kill()
-        self.restorer.kill()
+            session.runner.kill()
 
 
-async def _stop(session: Session) -> None:
+async def _stop(session: SessionActor) -> None:
     with session.faults.alone("stop"):
         await session.stop(daemon_stopping=True)
