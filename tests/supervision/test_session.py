@@ -702,6 +702,7 @@ async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
         await taken_back(process, number)
         world.mailbox.tick()
         world.clock.advance(5.0)
+        heard(session)
         world.mailbox.tick()
     assert process.calls.count(TakeOver()) == 3
     await until(session, parked)

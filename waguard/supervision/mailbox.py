@@ -196,10 +196,12 @@ class Mailbox:
         """One timer each. A deadline that moved away is found out when the timer fires: a heartbeat
         moves it each second, and costs nothing here."""
         armed, handle = self._armed.get(name, (NEVER, None))
-        if at >= armed:
-            return
         if handle:
+            if at >= armed:
+                return
             handle.cancel()
+        if at == NEVER:
+            return
         when = max(at, self._clock.monotonic())  # lateness is the loop's, not the deadline's
         made = self._timers(when, lambda: self._on_timer(name, when))
         self._armed[name] = (at, made)
