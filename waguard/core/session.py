@@ -329,7 +329,9 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         return workers.end(_leave_slot(state, out), worker, None, now, out)
     if state.replacement and worker.stage in _LIVING:
         return _replace_worker(state, worker, state.replacement, now, out)
-    return state if needs_core(state) else _leave_slot(state, out)
+    if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
+        return state
+    return replace(_leave_slot(state, out), upgrading=False)
 
 
 def _replace_worker(
@@ -341,6 +343,7 @@ def _replace_worker(
         return replace(state, slot=Slot.REQUESTED, asked=True)
     if state.slot is Slot.REQUESTED:
         return state
+    state = replace(state, upgrading=worker.outdated)
     if planned.why is None:
         return workers.end(state, worker, None, now, out)
     return workers.recycle(state, worker, planned.why, now, out)
