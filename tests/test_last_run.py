@@ -31,9 +31,9 @@ def run_file(daemon: Daemon) -> Path:
     return daemon.folder / "state/run.json"
 
 
-async def started(daemon: Daemon) -> Mapping[str, Any]:
+async def started(daemon: Daemon, *, ready: bool = True) -> Mapping[str, Any]:
     """What it keeps of its run."""
-    await daemon.start()
+    await daemon.start(ready=ready)
     assert daemon.process
 
     async def its_own() -> Mapping[str, Any] | None:
@@ -141,3 +141,29 @@ async def test_it_is_renewed_by_a_living_daemon(daemon: Daemon) -> None:
 
     await daemon.until(renewed, deadline=20.0)
     assert run_file(daemon).stat().st_ino == before.st_ino
+
+
+async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -> None:
+    first = await started(daemon)
+    await daemon.stop(signal.SIGKILL)
+    well = daemon.settings
+    blocked = daemon.folder / "no-folder"
+    blocked.touch()
+    url = f"sqlite+aiosqlite:///{blocked}/waguard.db"
+    daemon.settings = {**well, "WAGUARD_DATABASE__URL": url}
+    second = await started(daemon, ready=False)
+    assert [death["pid"] for death in second["unreported"]] == [first["pid"]]
+    await daemon.stop(signal.SIGKILL)
+    daemon.settings = well
+    await started(daemon)
+    (incident,) = await over(daemon)
+    assert f"waguard (pid {first['pid']}) was killed or crashed" in incident["cause"]
+    assert any(
+        f"the next one died as well: waguard (pid {second['pid']})" in done
+        for done in incident["actions"]
+    )
+
+    async def noted() -> bool:
+        return bool(json.loads(run_file(daemon).read_bytes())["unreported"] == [])
+
+    await daemon.until(noted, deadline=20.0)
