@@ -12,10 +12,14 @@ from waguard.chaos.invariants import BrokenError, Harm, settled
 from waguard.chaos.world import POLL, NotInTimeError, World, until
 from waguard.client import ApiCallError
 from waguard.core.delivery import SESSION_EVENTS
+from waguard.host.children import read_records
+from waguard.wire.protocol import PROTOCOL
 
 AT_ONCE: Final = 2  # workers that are replaced at the same time: ``restore.concurrency``
 ORPHAN_GRACE: Final = 10.0  # s that a worker of the other version lives without a daemon
 WELL_WITHIN: Final = 90.0  # s for all sessions to be connected after an orderly restart
+REPLACED_WITHIN: Final = 60.0  # s for all workers of another version, ``AT_ONCE`` at a time
+UNTOUCHED_WITHIN: Final = 10.0  # s; nothing has to heal
 SENT_WITHIN: Final = 60.0  # s for a send whose session waits for its new worker
 GIVES_UP_WITHIN: Final = 60.0  # s; the lease is renewed each 5 s
 EXIT_INSTANCE: Final = 3
@@ -35,6 +39,8 @@ async def other_protocol(world: World, session: str, chance: random.Random) -> H
     await world.stop_daemon()
     await world.restart_daemon(_other_version(world, chance.choice([-1, 1])))
     await _all_well(world, Harm(began=time.time()))
+    if PROTOCOL in (found := [record.protocol for _, record in read_records(world.records)]):
+        raise NotInTimeError(f"workers of another version speak {found}")
     began = time.time()
     seen = await world.census()
     old = {name: pids[0] for name, pids in seen.workers.items()}
@@ -45,6 +51,7 @@ async def other_protocol(world: World, session: str, chance: random.Random) -> H
     return Harm(
         began=began,
         gone=gone,
+        within=REPLACED_WITHIN,
         restarts=dict.fromkeys(world.sessions, 0),
         outdated=old,
         at_once=AT_ONCE,
@@ -87,7 +94,12 @@ async def second_host(world: World, session: str, _: random.Random) -> Harm:
     """A daemon with another runtime folder is started on the same database: it must touch nothing,
     and give up."""
     del session
-    harm = Harm(began=time.time(), kept=await living(world), restarts=await restarts(world))
+    harm = Harm(
+        began=time.time(),
+        kept=await living(world),
+        restarts=await restarts(world),
+        within=UNTOUCHED_WITHIN,
+    )
     before, since = await _rows(world), len(world.receiver.received)
     second = asyncio.create_task(world.daemon.second(_elsewhere(world)), name="second host")
     arrived = [world.incoming(name, unique("with two daemons")) for name in world.sessions]

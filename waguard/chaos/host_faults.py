@@ -32,6 +32,7 @@ from waguard.chaos.world import NotInTimeError, World, until
 A_LOT: Final = 20_000  # characters; a file that is open has room in its last page
 WAITS_WITHIN: Final = 20.0  # s for a session whose worker was killed to say for what it waits
 STARTS_WITHIN: Final = 60.0  # s for a session to start when what it waited for is there again
+ADOPTED_WITHIN: Final = 30.0  # s for a daemon with the right time to take the workers over
 FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 """By which one daemon alone has another time; None: it is not installed."""
 STEPS: Final = (-24, -1, 1, 24)  # hours
@@ -187,7 +188,8 @@ async def clock_steps(world: World, session: str, chance: random.Random) -> Harm
     world.daemon.signal(signal.SIGKILL)
     await world.restart_daemon(_faked(clock))
     await world.daemon.ready(within=SLOW_START)
-    harm = Harm(began=began, kept=kept, restarts=await restarts(world))
+    spent = await restarts(world)
+    harm = Harm(began=began, kept=kept, restarts=spent, within=ADOPTED_WITHIN)
     arrived = []
     for hours in chance.sample(STEPS, 2):
         clock.write_text(f"{hours * 3600:+d}")

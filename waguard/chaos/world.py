@@ -111,6 +111,11 @@ class World:
         return self.folder / BROWSER
 
     @property
+    def records(self) -> Path:
+        """Where the workers' records lie."""
+        return self.folder / "run/workers"
+
+    @property
     def profiles(self) -> Path:
         """``paths.sessions``."""
         return self._paths / "sessions"
