@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,6 +202,11 @@ def known(*, messages: bool) -> Mapping[str, Fault]:
     return MESSAGE_FAULTS if messages else FAULTS
 
 
+def chosen(faults: Mapping[str, Fault], only: Collection[str]) -> Mapping[str, Fault]:
+    """Those that are named in ``only``, in their own order; all where it is empty."""
+    return {name: fault for name, fault in faults.items() if name in (only or faults)}
+
+
 def run(plan: Plan) -> int:
     """0, or 1 where an invariant was broken, or 130 after Ctrl-C."""
     return asyncio.run(_until_stopped(plan))
@@ -236,7 +241,7 @@ async def _until_stopped(plan: Plan) -> int:
 async def _campaign(plan: Plan, console: Console) -> Outcome:
     began, broken, healed = time.monotonic(), list[str](), list[Healed]()
     left_out, messages = list[str](), None
-    faults = known(messages=plan.messages > 0)
+    faults = chosen(known(messages=plan.messages > 0), plan.only)
     console.print(f"seed {plan.seed}: {plan.faults} faults on {plan.sessions} sessions")
     async with AsyncExitStack() as stack:
         status = stack.enter_context(console.status("a world is made"))
@@ -245,9 +250,6 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
                 opened(plan.sessions, say=status.update, served=_served(plan))
             )
             status.stop()
-            faults = {
-                name: fault for name, fault in faults.items() if name in (plan.only or faults)
-            }
             left_out = sorted(_impossible(world) & faults.keys())
             for name in left_out:
                 console.print(f"left out: {name} (it cannot be done here)")

@@ -20,9 +20,18 @@ from pathlib import Path
 from typing import Final
 
 from waguard.chaos import daemon_faults, host_faults, whatsapp_faults
-from waguard.chaos.harming import OUTAGE, REFUSED_WITHIN, Fault, hurt, kill, living, unique
+from waguard.chaos.harming import (
+    OUTAGE,
+    REFUSED_WITHIN,
+    Fault,
+    hurt,
+    kill,
+    living,
+    unique,
+    write_row,
+)
 from waguard.chaos.invariants import Harm
-from waguard.chaos.world import DATABASE, NotInTimeError, World, until
+from waguard.chaos.world import DATABASE, World, until
 from waguard.client import ApiCallError
 
 HANG_SEEN: Final = 1.0  # s without an answer, after which the watchdog ends a daemon (systemd: 30)
@@ -239,24 +248,12 @@ async def lose_database(world: World, session: str, _: random.Random) -> Harm:
 
 async def row_lies(world: World, session: str, chance: random.Random) -> Harm:
     """Somebody writes another status into the row."""
-    return _update(world, session, chance.choice(["disconnected", "failed", "qr_scanning"]))
+    return write_row(world, session, chance.choice(["disconnected", "failed", "qr_scanning"]))
 
 
 async def row_outside_the_enum(world: World, session: str, _: random.Random) -> Harm:
     """And one that no version of waguard ever writes."""
-    return _update(world, session, "error")
-
-
-def _update(world: World, session: str, status: str) -> Harm:
-    began = time.time()
-    with world.database() as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        changed = connection.execute(
-            "UPDATE whatsapp_accounts SET status = ? WHERE session_id = ?", (status, session)
-        )
-        if changed.rowcount != 1:
-            raise NotInTimeError(f"there is no row of {session}")
-    return Harm(began=began, hurt=frozenset({session}))
+    return write_row(world, session, "error")
 
 
 FAULTS: Final[Mapping[str, Fault]] = {

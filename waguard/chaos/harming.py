@@ -62,6 +62,19 @@ async def hurt(
     return Harm(began=began, hurt=frozenset({session}), gone=frozenset(doomed))
 
 
+def write_row(world: World, session: str, status: str) -> Harm:
+    """Past waguard, into SQLite. Raises ``NotInTimeError`` where there is no row."""
+    began = time.time()
+    with world.database() as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        changed = connection.execute(
+            "UPDATE whatsapp_accounts SET status = ? WHERE session_id = ?", (status, session)
+        )
+        if changed.rowcount != 1:
+            raise NotInTimeError(f"there is no row of {session}")
+    return Harm(began=began, hurt=frozenset({session}))
+
+
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Harmless where it has gone."""
     with contextlib.suppress(ProcessLookupError):

@@ -24,6 +24,7 @@ from waguard.chaos.harming import (
     restarts,
     running,
     unique,
+    write_row,
 )
 from waguard.chaos.invariants import Facts, Harm, settled
 from waguard.chaos.mounts import mounted
@@ -32,10 +33,11 @@ from waguard.chaos.world import NotInTimeError, World, until
 A_LOT: Final = 20_000  # characters; a file that is open has room in its last page
 WAITS_WITHIN: Final = 20.0  # s for a session whose worker was killed to say for what it waits
 STARTS_WITHIN: Final = 60.0  # s for a session to start when what it waited for is there again
+CORRECTED_WITHIN: Final = 15.0  # s; the reconciler looks each 3 s
 ADOPTED_WITHIN: Final = 30.0  # s for a daemon with the right time to take the workers over
 FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 """By which one daemon alone has another time; None: it is not installed."""
-STEPS: Final = (-24, -1, 1, 24)  # hours
+STEPS: Final = (1, 24)  # hours
 SLOW_START: Final = 150.0  # s; each look at a clock costs a daemon more then
 SHOWN_WITHIN: Final = 60.0  # s for a step to be seen, or for all to be well before the next
 AFTER_STEP: Final = 8.0  # s in which it would show: the reconciler runs twice, the watch 8 times
@@ -175,7 +177,8 @@ def _waits(facts: Facts, session: str, words: str) -> bool:
 
 
 async def clock_steps(world: World, session: str, chance: random.Random) -> Harm:
-    """The daemon's wall clock is put back and forward, twice; the machine's own is left alone.
+    """The daemon's wall clock is put back and forward; the machine's own is left alone. All is well all
+    the while, and supervision moves: it corrects a row.
 
     Another daemon adopts the workers for that, and one with the right time does so after it.
     """
@@ -191,10 +194,14 @@ async def clock_steps(world: World, session: str, chance: random.Random) -> Harm
     spent = await restarts(world)
     harm = Harm(began=began, kept=kept, restarts=spent, within=ADOPTED_WITHIN)
     arrived = []
-    for hours in chance.sample(STEPS, 2):
+    for hours in chance.sample([-chance.choice(STEPS), chance.choice(STEPS)], 2):
         clock.write_text(f"{hours * 3600:+d}")
         await until(partial(_is_at, world, hours), "the step is seen", within=SHOWN_WITHIN)
         arrived.append(world.incoming(session, unique(f"{hours:+d} h")))
+        write_row(world, session, "failed")
+        await until(
+            partial(_is_corrected, world, session), "its row is corrected", within=CORRECTED_WITHIN
+        )
         await endure(
             world,
             harm,
@@ -222,6 +229,11 @@ async def _is_at(world: World, hours: int) -> bool:
     told = await world.call("GET", "/health")
     shown = datetime.fromisoformat(told["timestamp"]).timestamp()
     return abs(shown - time.time() - hours * 3600) < 600  # noqa: PLR2004 - less than any step
+
+
+async def _is_corrected(world: World, session: str) -> bool:
+    rows = await world.rows()
+    return rows is not None and rows[session] == "connected"
 
 
 ALL: Final[tuple[Fault, ...]] = (

@@ -42,6 +42,8 @@ class Harm:
     """Seconds over which it has to stay well: that nobody acts has no event."""
     within: float = HEALS_WITHIN
     """Seconds from the fault's end until all must be well."""
+    not_before: float = 0.0
+    """Unix time until which a hurt session cannot be connected: WhatsApp must be left alone."""
     restarts: Mapping[str, int] | None = None
     """Of a cause that is no session's: how many restarts each may have had by then, and none may be
     parked; None: not judged."""
@@ -82,6 +84,8 @@ class Facts:
     """The world at one moment. None: it could not be read."""
 
     sessions: tuple[str, ...]
+    at: float = 0.0
+    """Unix time."""
     rows: Mapping[str, str] | None
     """Status by session, from the database itself."""
     told: Mapping[str, Told] | None
@@ -112,6 +116,10 @@ def _always(facts: Facts, harm: Harm) -> Iterator[str]:
     if harm.restarts is not None:
         yield from _blameless(facts.told or {}, harm.restarts)
     yield from _replacements(facts, harm)
+    early = harm.not_before - facts.at
+    for session, told in (facts.told or {}).items():
+        if early > 0 and session in harm.hurt and told.link == "connected":
+            yield f"{session}: WhatsApp was asked again {early:.0f} s too early"
 
 
 def _blameless(told: Mapping[str, Told], restarts: Mapping[str, int]) -> Iterator[str]:

@@ -19,12 +19,14 @@ from waguard.chaos.harming import (
 )
 from waguard.chaos.invariants import Facts, Harm
 from waguard.chaos.world import World, until
+from waguard.core.page_load import FIRST_PAUSE
+from waguard.standin.server import RETRY_AFTER
 
 SLOW: Final = 2.5  # s that the page's modules are late; wa-js itself waits for one
 SAID_WITHIN: Final = 90.0  # s; a page is waited for 30 s, after its browser has started
-# s; the page is asked for again after 60 to 90 s, or half as much more than the server asks for; then it
-# is loaded. ``core/page_load.py`` has the pauses
-BACK_WITHIN: Final = {"error": 120.0, "too_often": 210.0, "hang": 120.0}
+# s for which WhatsApp is left alone, or half as long again: a server that answers 429 asks for more
+PAUSES: Final = {"error": FIRST_PAUSE, "hang": FIRST_PAUSE, "too_often": float(RETRY_AFTER)}
+LOADED_WITHIN: Final = 30.0  # s, after the pause
 
 
 async def drop_socket(world: World, session: str, _: random.Random) -> Harm:
@@ -70,7 +72,13 @@ async def _without_page(world: World, session: str, page: str) -> Harm:
     spent[session] += 1  # the kill itself
     world.standin.policy.update({"page": page})
     harm = await hurt(world, session, signal.SIGKILL, worker=True)
-    harm = replace(harm, restarts=spent, within=BACK_WITHIN[page])
+    pause = PAUSES[page]
+    harm = replace(
+        harm,
+        restarts=spent,
+        not_before=harm.began + pause,
+        within=pause * 1.5 + LOADED_WITHIN,
+    )
 
     def refused(facts: Facts) -> bool:
         return facts.told is not None and "whatsapp_refuses" in facts.told[session].conditions

@@ -160,6 +160,7 @@ class World:
         ]
         return Facts(
             sessions=self.sessions,
+            at=time.time(),
             rows=rows,
             told=told,
             census=seen,
