@@ -47,7 +47,7 @@ async def other_protocol(world: World, session: str, chance: random.Random) -> H
     gone = frozenset(old.values()) | {pid for pids in seen.browsers.values() for pid in pids}
     world.daemon.signal(signal.SIGKILL)
     await world.restart_daemon()
-    world.meanwhile += [asyncio.create_task(_sends(world, name)) for name in world.sessions]
+    world.meanwhile += [asyncio.create_task(sends(world, name)) for name in world.sessions]
     return Harm(
         began=began,
         gone=gone,
@@ -72,7 +72,7 @@ async def _all_well(world: World, harm: Harm) -> None:
     await until(well, "all is well", within=WELL_WITHIN)
 
 
-async def _sends(world: World, session: str) -> None:
+async def sends(world: World, session: str) -> None:
     """As the application does: it tries again where waguard says so. Raises ``BrokenError``."""
     text, deadline = unique("during an upgrade"), time.monotonic() + SENT_WITHIN
     while True:
@@ -86,7 +86,7 @@ async def _sends(world: World, session: str) -> None:
             await asyncio.sleep(POLL)
         else:
             if len(seen) != 1:
-                raise BrokenError([f"{session}: the phone saw {text} {len(seen)} times"])
+                raise BrokenError([f"{session}: the phone saw a message {len(seen)} times"])
             return
 
 
