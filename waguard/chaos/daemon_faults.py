@@ -1,6 +1,7 @@
 """What several daemons do to each other, as ``faults.py`` has it: of two versions, or on two hosts."""
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -62,7 +63,8 @@ def _other_version(world: World, step: int) -> dict[str, str]:
     folder = world.folder / "other-version"
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(OTHER_VERSION.format(step=step))
-    return {"PYTHONPATH": str(folder), "WAGUARD_WORKER__ORPHAN_GRACE": str(ORPHAN_GRACE)}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {"PYTHONPATH": path, "WAGUARD_WORKER__ORPHAN_GRACE": str(ORPHAN_GRACE)}
 
 
 async def _all_well(world: World, harm: Harm) -> None:
