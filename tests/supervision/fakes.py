@@ -495,8 +495,9 @@ class World:
         return asyncio.get_running_loop().call_later(delay, callback)
 
     def timings(self, **seconds: float) -> None:
-        """Change what everything here waits for, before there is a session."""
+        """Change what everything here waits for."""
         self.mailbox.timings = msgspec.structs.replace(self.mailbox.timings, **seconds)
+        self.config = msgspec.structs.replace(self.config)  # read anew, as at a reload
 
     def change(self, section: str, **keys: Any) -> None:
         """Change the configuration."""

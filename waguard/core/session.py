@@ -59,6 +59,7 @@ from waguard.core.views import (
     details,
     is_held_by_fleet,
     lifecycle,
+    link,
     needs_core,
 )
 
@@ -243,7 +244,8 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
     granted = replace(state, slot=Slot.HELD, held_back=None)
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))
-        return replace(granted, retries=Retries(state.retries.tries + 1, running=True))
+        again = Retries(state.retries.tries + 1, running=True)
+        return replace(granted, parked=None, retries=again)
     if is_held_by_fleet(state):  # it was not counted when it failed
         out(Record("restart", reason=str(state.failure)))
         return replace(granted, restarts=state.restarts + 1)
@@ -331,7 +333,8 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
         return state
-    return replace(_leave_slot(state, out), upgrading=False)
+    state = replace(state, upgrading=False) if state.upgrading else state
+    return _leave_slot(state, out)
 
 
 def _replace_worker(

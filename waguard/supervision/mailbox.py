@@ -134,7 +134,7 @@ class Mailbox:
         """Also what no timer has said yet."""
         now = self._clock.monotonic()
         for name, state in list(self._engine.sessions.items()):
-            if next_deadline(state) < now:  # at that very moment it is its timer's
+            if next_deadline(state) <= now:
                 self.post(name, TimerDue())
         if self.fleet.look_at <= now:
             self.post_to_fleet(self._read_host())
