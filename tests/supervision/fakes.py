@@ -192,7 +192,7 @@ class FakeProcess:
     @property
     def connected(self) -> bool:
         """Whether its daemon has greeted it and is there."""
-        return self.greeting is not None and bool(self._channels)
+        return self.alive and self.greeting is not None and bool(self._channels)
 
     async def begin(self) -> None:
         if self.script.listens:
@@ -450,18 +450,18 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
-    host: Reading = field(default_factory=Reading)
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._host = Reading()
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
         self.fleet = Fleet(
             store=self.store,
             bus=self.bus,
             clock=self.clock,
-            host=lambda: self.host,
+            host=lambda: self._host,
             network=lambda: self.network,
         )
         self.mailbox = Mailbox(
@@ -487,6 +487,18 @@ class World:
             meter=self.meter,
             crowded=lambda: self.crowded,
         )
+
+    @property
+    def host(self) -> Reading:
+        """What the host has left."""
+        return self._host
+
+    @host.setter
+    def host(self, left: Reading) -> None:
+        """Also seen at once: a second has passed since it was read last."""
+        self._host = left
+        engine = self.mailbox._engine
+        engine.fleet = msgspec.structs.replace(engine.fleet, host_at=float("-inf"))
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """What is due within a moment comes by itself; for all else a test moves the clock and ticks."""

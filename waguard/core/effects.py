@@ -25,6 +25,8 @@ class Terminate(Struct, frozen=True):
     """Ask it to close its browser and to exit."""
 
     worker: int
+    why: Failure | None = None
+    """None: as planned."""
 
 
 class Kill(Struct, frozen=True):
@@ -123,6 +125,8 @@ class StandingChanged(Struct, frozen=True):
 
     state: State
     link: Link
+    before: Link
+    """How it stood."""
 
 
 class WorkerFailed(Struct, frozen=True):

@@ -201,7 +201,7 @@ def end(
     state: SessionState, worker: Worker, why: Failure | None, now: Moment, out: Out
 ) -> SessionState:
     """Ask it to end; ``why`` None: planned."""
-    out(Terminate(worker.number))
+    out(Terminate(worker.number, why))
     ending = replace(
         worker, stage=Stage.ENDING, since=now.at, planned=why is None, silence=None, phase="closing"
     )

@@ -216,7 +216,8 @@ class SessionActor:
         match effect:
             case Spawn(worker, check_profile):
                 runner.spawn(worker, check_profile=check_profile)
-            case Terminate():
+            case Terminate(why=why):
+                self.publisher.log_unhealthy(why)
                 runner.terminate()
             case Kill():
                 runner.kill()
@@ -236,8 +237,11 @@ class SessionActor:
                 self.publisher.publish(event, data)
             case Record():
                 self.publisher.record(effect)
-            case StandingChanged(_, link):
+            case StandingChanged(link=link, before=before) if link is not before:
+                self.publisher.log_link(before, link)
                 self.traffic.link_changed(link)
+            case StandingChanged():
+                pass
             case Recycled():
                 self.traffic.acks.replaced()
             case Held() | SilenceChanged():

@@ -6,8 +6,10 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.admission import Cause
+from waguard.core.blame import Failure
 from waguard.core.effects import Held, Record, SilenceChanged
 from waguard.core.incidents import incident_event
+from waguard.core.link import Link
 from waguard.ports import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.ledger import Ledger
@@ -16,6 +18,14 @@ from waguard.wire.protocol import QrCode
 
 _LEVELS: Final = {"status": "INFO", "adopted": "INFO", "parked": "ERROR"}
 """Of the log, by kinds of entries; all others are warnings."""
+_LINES: Final = {
+    "restart": "restarting",
+    "parked": "session parked",
+    "retried": "parked session is tried again",
+    "recycled": "session recycled",
+    "reloaded": "page reloaded",
+    "taken_over": "another client took the session, taking it back",
+}
 
 
 class StatusPublisher:
@@ -42,7 +52,7 @@ class StatusPublisher:
         level = _LEVELS.get(it.kind, "WARNING")
         about = {"before": it.before, "after": it.after, "why": it.reason, **it.evidence}
         said = {key: value for key, value in about.items() if value is not None}
-        self._log.log(level, it.kind.replace("_", " "), **said)
+        self._log.log(level, _LINES.get(it.kind) or it.kind.replace("_", " "), **said)
         self.ledger.record(
             it.kind,
             before=it.before,
@@ -62,6 +72,15 @@ class StatusPublisher:
                 self._log.info("heard again")
             case SilenceChanged(why, evidence):
                 self._log.warning("silence", why=why, evidence=evidence)
+
+    def log_unhealthy(self, why: Failure | None) -> None:
+        """Its worker is replaced: it hangs, or did not become ready."""
+        if why:
+            self._log.error("session unhealthy", why=str(why), blame=str(why.blame))
+
+    def log_link(self, before: Link, after: Link) -> None:
+        """It stands otherwise with WhatsApp."""
+        self._log.info("link", before=str(before), after=str(after))
 
     def _publish_incident(self, entry: AuditEntry) -> None:
         if event := incident_event(entry):
