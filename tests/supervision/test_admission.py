@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from waguard.supervision.admission import Admission
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
@@ -336,95 +335,3 @@ async def test_without_a_limit_nothing_is_recycled(empty: Bench, world: World) -
     world.clock.advance(61.0)
     await empty.it.watchdog.measure()
     assert empty.session().lifecycle is State.RUNNING
-
-
-# ---- the places alone, whatever happens in any order ----
-
-NAMES = st.sampled_from("abcdef")
-
-
-class Applicant:
-    def __init__(self, name: str, priority: int) -> None:
-        self.standing = Candidate(session=name, priority=priority)
-        self.spawned = False
-        self.why: Wait | None = None
-
-    def candidate(self) -> Candidate:
-        return self.standing
-
-    def on_admitted(self) -> None:
-        assert not self.spawned
-        self.spawned = True
-
-    def on_held_back(self, wait: Wait) -> None:
-        assert not self.spawned
-        self.why = wait
-
-
-class Places(RuleBasedStateMachine):
-    """Who asked is in ``asked`` until it is admitted, and then in ``starting``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places = 2
-        self.host = Reading()
-        self.closed = False
-        self.asked: dict[str, Applicant] = {}
-        self.starting: dict[str, Applicant] = {}
-        self.gone: list[Applicant] = []
-        self.it = Admission(
-            lambda: Config(restore=Restore(concurrency=self.places)), lambda: self.host
-        )
-
-    def sort_out(self) -> None:
-        for name in [name for name, one in self.asked.items() if one.spawned]:
-            self.starting[name] = self.asked.pop(name)
-
-    @rule(name=NAMES, priority=st.integers(0, 2))
-    def ask(self, name: str, priority: int) -> None:
-        if name not in self.asked and name not in self.starting:
-            self.asked[name] = Applicant(name, priority)
-            self.it.ask(name, self.asked[name])
-            self.sort_out()
-
-    @rule(name=NAMES)
-    def withdraw(self, name: str) -> None:
-        assert self.it.withdraw(name) is (name in self.asked)
-        if name in self.asked:
-            self.gone.append(self.asked.pop(name))
-
-    @rule(name=NAMES)
-    def give_back(self, name: str) -> None:
-        self.it.give_back(name)
-        self.starting.pop(name, None)
-        self.sort_out()
-
-    @rule(short=st.booleans())
-    def look(self, short: bool) -> None:  # noqa: FBT001 - Hypothesis gives names
-        self.host = SHORT if short else AMPLE
-        self.it.look()
-        self.sort_out()
-
-    @rule()
-    def close(self) -> None:
-        self.closed = True
-        self.it.close()
-
-    @invariant()
-    def never_more_than_the_limit(self) -> None:
-        assert len(self.starting) <= self.places
-
-    @invariant()
-    def who_withdrew_is_never_spawned(self) -> None:
-        assert not any(one.spawned for one in self.gone)
-
-    @invariant()
-    def nobody_waits_in_vain_or_without_a_word(self) -> None:
-        if self.closed:
-            return
-        assert all(one.why for one in self.asked.values())
-        if self.host != SHORT and self.asked:
-            assert len(self.starting) == self.places
-
-
-TestPlaces = Places.TestCase
