@@ -101,6 +101,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case StandingChanged(state=state, link=link):
             return _on_standing(fleet, session, state, link, now)
         case WorkerFailed(failure):
+            # how it stands comes after this
+            members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
+            fleet = replace(fleet, members=members)
             if failure.reason == "browser_unusable":
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(str(failure), now.at, trial))

@@ -57,7 +57,6 @@ from waguard.core.state import Intent, Replacement, SessionState, Slot, Stage, W
 from waguard.core.status import ParkCause
 from waguard.core.views import (
     details,
-    is_held_by_fleet,
     lifecycle,
     needs_core,
 )
@@ -191,6 +190,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         up = replace(
             up,
             failure=None,
+            uncounted=False,
             counted=(),
             spared=0,
             takeovers=(),
@@ -244,9 +244,9 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))
         return replace(granted, retries=Retries(state.retries.tries + 1, running=True))
-    if is_held_by_fleet(state):  # it was not counted when it failed
+    if state.uncounted:
         out(Record("restart", reason=str(state.failure)))
-        return replace(granted, restarts=state.restarts + 1)
+        return replace(granted, restarts=state.restarts + 1, uncounted=False)
     return granted
 
 
