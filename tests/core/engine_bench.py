@@ -113,8 +113,9 @@ class EngineBench:
     def runs(self, name: str) -> None:
         """A process that was held is there, and follows its script."""
         number = self.worker(name).number
-        self.post(name, Spawned(worker=number))
+        self._posted.append((name, Spawned(worker=number)))
         self._follow(name, number, self.scripts.get(name, self.script))
+        self._go_on()
 
     def report(self, name: str, link: Link = Link.CONNECTED, **fields: Any) -> None:
         """Its worker says so."""
