@@ -5,13 +5,13 @@ import json
 from typing import Any
 
 import pytest
-from waguard.supervision.page_care import STABLE
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import views
+from waguard.core.deadlines import LINK_STABLE
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -412,17 +412,17 @@ async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: W
     await ticks(empty, OFFLINE_LIMIT + 1)
     await reloaded(process, 1)
     await reports(empty, phone=PHONE)
-    await ticks(empty, STABLE - 1)
+    await ticks(empty, LINK_STABLE - 1)
     await reports(empty, "offline")
     await ticks(empty, OFFLINE_LIMIT + 1)
     await another(empty, process)
     second = empty.process()
-    await ticks(empty, STABLE - 1)
+    await ticks(empty, LINK_STABLE - 1)
     await reports(empty, "offline")
     await ticks(empty, 3 * OFFLINE_LIMIT)
     assert (empty.process(), reloads(second), kinds(empty)) == (second, 0, [Kind.LINK_STUCK])
     await reports(empty, phone=PHONE)
-    await ticks(empty, STABLE + 2)  # connected for long: what was tried then may help again
+    await ticks(empty, LINK_STABLE + 2)  # connected for long: what was tried then may help again
     await reports(empty, "offline")
     await ticks(empty, OFFLINE_LIMIT + 1)
     await reloaded(second, 1)
