@@ -10,8 +10,6 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.core import views
-from waguard.core.deadlines import LINK_STABLE
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -20,15 +18,11 @@ from waguard.core.page_care import (
     ADVICE,
     COVERED_LIMIT,
     OFFLINE_LIMIT,
-    PAIRING_LIMIT,
     PASSKEY_GRACE,
-    SYNCING_LIMIT,
-    UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
 )
 from waguard.core.recycle import IDLE
-from waguard.core.status import ParkCause
 from waguard.errors import ConflictError
 from waguard.host import credentials
 from waguard.ports import Usage
@@ -157,19 +151,6 @@ async def test_a_notice_that_persists_is_told_after_two_loads_and_is_no_loop(
     await wait_until(lambda: world.audited("update_persists_over"), "its end is on the trail")
     (incident,) = fold(world.store.entries)
     assert sentences(incident)[-1].startswith("Result: it is over")
-
-
-@pytest.mark.parametrize(
-    ("word", "cause"),
-    [("DEPRECATED_VERSION", ParkCause.NEEDS_UPDATE), ("TOS_BLOCK", ParkCause.BLOCKED)],
-)
-async def test_only_the_hard_variant_is_a_block(
-    empty: Bench, world: World, word: str, cause: ParkCause
-) -> None:
-    await empty.connected()
-    empty.process().report("blocked", details=word)
-    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
-    assert views.parked_for(empty.session().state) is cause
 
 
 # ---- a passkey ----
@@ -333,63 +314,6 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     assert "Result: connected again" in told
 
 
-@pytest.mark.parametrize("link", ["qr_pending", "syncing"])
-async def test_a_link_that_moves_on_is_stuck_no_more(empty: Bench, world: World, link: str) -> None:
-    process = await empty.connected()
-    await reports(empty, "offline")
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    await reloaded(process, 1)
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    await until(
-        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
-    )
-    await reports(empty, "offline")
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    assert kinds(empty) == [Kind.LINK_STUCK]
-    await reports(empty, "unknown")
-    await ticks(empty, 1)
-    assert kinds(empty) == [Kind.LINK_STUCK]
-    await reports(empty, link)
-    await ticks(empty, 1)
-    assert kinds(empty) == []
-
-
-@pytest.mark.parametrize(
-    ("link", "limit"), [("pairing", PAIRING_LIMIT), ("syncing", SYNCING_LIMIT)]
-)
-async def test_linking_and_synchronization_end_or_are_told(
-    empty: Bench, world: World, link: str, limit: float
-) -> None:
-    process = await empty.connected()
-    await reports(empty, link)
-    await ticks(empty, limit - 1)
-    assert reloads(process) == 0
-    await ticks(empty, 1)
-    await reloaded(process, 1)
-    world.spawn.scripts["s"] = Script(reports=({"phase": "ready", "link": link},))
-    await ticks(empty, limit + 1)
-    await until(empty.session(), lambda s: s.runner.process is not process and str(s.link) == link)
-    assert empty.session().state.restarts == 0
-    await ticks(empty, limit + 1)
-    assert kinds(empty) == [Kind.LINK_STUCK]
-    await reports(empty, phone=PHONE)
-    await ticks(empty, 1)
-    assert kinds(empty) == []
-
-
-async def test_another_passkey_is_said_with_its_own_time(empty: Bench, world: World) -> None:
-    await linking(empty)
-    await ticks(empty, 1)
-    (first,) = found(empty.session())
-    await ticks(empty, 100)
-    await reports(empty, **waiting(world))
-    await ticks(empty, 1)
-    (second,) = found(empty.session())
-    assert second.message != first.message
-    assert second.until == world.clock.wall() + 599.0
-    assert len(world.events("incident")) == 1
-
-
 async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, world: World) -> None:
     process = await empty.connected()
     why = "WhatsApp answers with HTTP status 500"
@@ -406,54 +330,6 @@ async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, worl
     await empty.settled()
     (incident,) = fold(world.store.entries)
     assert sentences(incident)[0] == f"Cause: {why}."
-
-
-async def test_a_ghost_that_comes_back_at_once_is_no_loop(empty: Bench, world: World) -> None:
-    process = await empty.connected()
-    await reports(empty, "offline")
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    await reloaded(process, 1)
-    await reports(empty, phone=PHONE)
-    await ticks(empty, LINK_STABLE - 1)
-    await reports(empty, "offline")
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    await another(empty, process)
-    second = empty.process()
-    await ticks(empty, LINK_STABLE - 1)
-    await reports(empty, "offline")
-    await ticks(empty, 3 * OFFLINE_LIMIT)
-    assert (empty.process(), reloads(second), kinds(empty)) == (second, 0, [Kind.LINK_STUCK])
-    await reports(empty, phone=PHONE)
-    await ticks(empty, LINK_STABLE + 2)  # connected for long: what was tried then may help again
-    await reports(empty, "offline")
-    await ticks(empty, OFFLINE_LIMIT + 1)
-    await reloaded(second, 1)
-
-
-async def test_while_the_network_is_away_nothing_is_tried(empty: Bench, world: World) -> None:
-    process = await empty.connected()
-    world.network = Reading(reachable=False, error="refused")
-    await reports(empty, "offline")
-    await ticks(empty, 3 * UNSURE_LIMIT)
-    assert reloads(process) == 0
-
-
-async def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(
-    empty: Bench, world: World
-) -> None:
-    """All of them may be stuck since the network was away."""
-    process = await empty.connected()
-    world.network = Reading(reachable=False, error="refused")
-    await reports(empty, "offline")
-    await ticks(empty, 10)
-    world.network = Reading()
-    await ticks(empty, UNSURE_LIMIT - 11)
-    assert world.mailbox.fleet.network_unsure
-    assert reloads(process) == 0
-    await ticks(empty, 1)
-    await reloaded(process, 1)
-    await ticks(empty, 3 * UNSURE_LIMIT)
-    assert (reloads(process), empty.process(), kinds(empty)) == (1, process, [])
 
 
 async def test_a_reload_that_cannot_be_done_is_no_bug(empty: Bench, world: World) -> None:
@@ -553,18 +429,3 @@ async def test_a_clock_that_is_a_year_ahead_hides_nothing_that_was_missed(
     await reports(empty, phone=PHONE, loads=2)
     await wait_until(lambda: process.caught_up, "what was missed is read")
     assert {it.floor for it in process.caught_up} == {int(paired_at)}
-
-
-async def test_memory_that_doubles_after_a_replacement_in_vain_gets_another_one(
-    empty: Bench, world: World
-) -> None:
-    world.change("worker", memory_limit=400)
-    for used, replaced in ((900, True), (900, False), (1_801, True), (1_801, False)):
-        process = await empty.connected() if used == 900 and replaced else empty.process()
-        world.clock.advance(700.0 if replaced else 1.0)
-        world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=used << 20)}
-        await empty.it.watchdog.measure()
-        if replaced:
-            await another(empty, process)
-        assert (empty.process() is process) is not replaced
-    assert kinds(empty) == [Kind.MEMORY_IN_VAIN]
