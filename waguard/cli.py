@@ -138,6 +138,13 @@ def _add_chaos(commands: Any) -> None:
     chaos.add_argument("--faults", type=int, default=50, help="how many (%(default)s)")
     chaos.add_argument("--sessions", type=int, default=4, help="how many (%(default)s)")
     chaos.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="draw from these faults alone; may be said again (all)",
+    )
+    chaos.add_argument(
         "--messages",
         type=int,
         default=0,
@@ -424,12 +431,21 @@ def _chaos(arguments: argparse.Namespace) -> int:
 
     from waguard.chaos import campaign  # noqa: PLC0415
 
+    known = campaign.known(messages=arguments.messages > 0)
+    if unknown := [name for name in arguments.only if name not in known]:
+        raise ConfigError(
+            "there is no such fault",
+            field="--only",
+            value=unknown[0],
+            remedy=f"known: {', '.join(known)}",
+        )
     seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
     return campaign.run(
         campaign.Plan(
             seed=seed,
             faults=arguments.faults,
             sessions=arguments.sessions,
+            only=tuple(arguments.only),
             messages=arguments.messages,
             report=arguments.report,
             database=arguments.database,

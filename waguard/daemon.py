@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,9 @@ from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
-from waguard.core import delivery
+from waguard.core import delivery, last_run
 from waguard.core.inbox import Received
-from waguard.core.incidents import STARTED
+from waguard.core.incidents import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.errors import (
     ConfigError,
@@ -44,6 +45,7 @@ from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
+from waguard.host.run_file import RunFile
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
@@ -106,6 +108,7 @@ class Daemon:
         self._clock = SystemClock()
         self._bus = Bus(self._clock)
         self._ages = LivedTime(config.paths.state, self._clock)
+        self._run_file = RunFile(config.paths.state, self._clock)
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         self._media = MediaFolder(config.paths.state / "media")
@@ -170,6 +173,9 @@ class Daemon:
         )
         self._ticker = Ticker()
         self._stop = asyncio.Event()
+        self._why_stopping = "by itself"
+        self._lost: list[str] = []
+        """Sessions whose workers were gone, and had left their records."""
         self._signals = 0
         self._up = False
         self._cannot_begin: str | None = None
@@ -225,16 +231,18 @@ class Daemon:
         logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
         self._notifier.ready("waiting for the database")
         self._up = True
-        try:
-            async with self._leased(), self._journal, webhooks, self._fed(webhooks):
-                await self._work(webhooks)
-        finally:
-            self._bus.close()
-            await self._network.close()
-            await runner.cleanup()
-            await self._store.close()
-            self._ages.save()
-            logger.info("waguard has stopped")
+        self._run_file.begin()
+        with self._run_file.ending():
+            try:
+                async with self._leased(), self._journal, webhooks, self._fed(webhooks):
+                    await self._work(webhooks)
+            finally:
+                self._bus.close()
+                await self._network.close()
+                await runner.cleanup()
+                await self._store.close()
+                self._ages.save()
+                logger.info("waguard has stopped")
         if self._ended_for:
             raise self._ended_for
         return 0
@@ -259,6 +267,7 @@ class Daemon:
         """Another daemon has the database: nothing here may go on."""
         logger.critical("waguard ends: {}", error.line())
         self._ended_for = self._ended_for or error
+        self._why_stopping = "another daemon has the database"
         self._stop.set()
 
     async def _work(self, webhooks: Webhooks) -> None:
@@ -269,10 +278,13 @@ class Daemon:
         interval, reconciler = self._config.reconcile.interval, self._supervisor.reconciler
         self._ticker.every(interval, "reconcile", reconciler.reconcile)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
+        self._ticker.every(last_run.SEEN_EVERY, "alive", self._renew_run)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
         self._ticker.every(TIDY_INTERVAL, "tidy database", self._tidy_database)
         self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
         self._ticker.start()
+        self._report_last_run()
+        renewing = asyncio.create_task(self._renew_run(), name="alive")
         beginning = asyncio.create_task(self._begin(), name="beginning")
         try:
             await self._stop.wait()
@@ -281,6 +293,9 @@ class Daemon:
             self._notifier.status("stopping: every session is closed in order")
             logger.info("stopping: every session is closed in order")
             self._ticker.stop()
+            marking = asyncio.create_task(
+                asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
+            )
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
             if self._ended_for:
@@ -292,12 +307,35 @@ class Daemon:
                     webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
                 )
                 await self._supervisor.stop()
+            await asyncio.gather(renewing, marking)
+
+    def _report_last_run(self) -> None:
+        self._fleet.trail.record(STARTED, reason=self._run_file.before)
+        for death in self._run_file.deaths:
+            told = last_run.account(death)
+            logger.error("{}", told)
+            self._fleet.trail.record(DIED, reason=told, evidence=last_run.evidence(death))
+
+    async def _report_restored(self, left: Sequence[WorkerRecord], summary: str) -> None:
+        views = await self._supervisor.sessions.views()
+        restored = last_run.restoration(
+            [(record.session, record.pid) for record in left],
+            self._lost,
+            {view.session_id: view.worker_pid for view in views if view.worker_pid},
+        )
+        told = last_run.result(restored)
+        logger.info("restore finished: {}; {}", summary, told)
+        self._fleet.trail.record(RESTORED, reason=told, evidence=asdict(restored))
+
+    async def _renew_run(self) -> None:
+        """A disk that hangs holds up this tick alone."""
+        reported = not self._fleet.trail.unrecorded
+        await asyncio.to_thread(self._run_file.renew, reported=reported)
 
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
         left_behind: list[tuple[WorkerRecord, Process]] | None = None
         attempt = 0
-        self._fleet.trail.record(STARTED)
         async with contextlib.AsyncExitStack() as company:
             while True:
                 try:
@@ -310,6 +348,7 @@ class Daemon:
                     await company.aclose()  # from here on they are their sessions'
                     summary = await self._supervisor.restorer.restore(left_behind)
                     await self._abandon_removed()
+                    await self._report_restored([record for record, _ in left_behind], summary)
                 except InstanceHeldError as error:
                     self._end_for(error)
                     return
@@ -323,7 +362,6 @@ class Daemon:
                     await asyncio.sleep(delay)
                 else:
                     self._cannot_begin = None
-                    logger.info("restore finished: {}", summary)
                     return
 
     def _greeted(
@@ -358,6 +396,7 @@ class Daemon:
         for path, record in read_records(workers):
             process = self._spawn.adopt(record)
             if process is None:
+                self._lost.append(record.session)
                 path.unlink(missing_ok=True)
             else:
                 living.append((record, process))
@@ -367,6 +406,8 @@ class Daemon:
         found = put_unreadable_records_aside(workers)
         if self._lock.found_unreadable:
             found[workers.parent / PID_FILE] = self._lock.found_unreadable
+        if self._run_file.unreadable:
+            found[self._run_file.path] = self._run_file.unreadable
         for path, why in found.items():
             logger.error("a file cannot be read and is put aside", file=str(path), why=why)
             self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
@@ -476,6 +517,7 @@ class Daemon:
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._signals += 1
+        self._why_stopping = number.name
         if self._signals > 1 and number == signal.SIGINT:
             logger.warning("second interrupt: workers are killed")
             self._supervisor.kill()

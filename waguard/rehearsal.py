@@ -127,20 +127,20 @@ class DaemonProcess:
             raise NotStartedError("no daemon was started yet")
         return self._process.pid
 
-    async def start(self) -> None:
-        """Run one; it is not ready yet."""
-        self._process = await self._run()
+    async def start(self, changes: Mapping[str, str] | None = None) -> None:
+        """Run one, with ``changes`` to its environment; it is not ready yet."""
+        self._process = await self._run(changes or {})
 
-    async def second(self) -> int:
+    async def second(self, changes: Mapping[str, str] | None = None) -> int:
         """Run another one beside it: the exit code of the one that is refused."""
-        return await (await self._run()).wait()
+        return await (await self._run(changes or {})).wait()
 
-    async def _run(self) -> asyncio.subprocess.Process:
+    async def _run(self, changes: Mapping[str, str]) -> asyncio.subprocess.Process:
         with self.log.open("ab") as out:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "waguard", "run"),
                 cwd=self.folder,
-                env=os.environ | self._environment,
+                env=os.environ | self._environment | dict(changes),
                 stdout=out,
                 stderr=out,
                 start_new_session=True,  # Ctrl-C is for who rehearses, and then stops the daemon

@@ -2,11 +2,16 @@
 
 from waguard.chaos.report import Healed, Line, Messages, Outcome, as_json, by_kind
 
-HEALED = (Healed("kill", 3.0), Healed("hang", 9.0), Healed("kill", 1.0), Healed("kill", 1.5))
+HEALED = (
+    Healed("kill", 3.0, 120.0),
+    Healed("hang", 9.0, 120.0),
+    Healed("kill", 1.0, 210.0),
+    Healed("kill", 1.5, 120.0),
+)
 
 
 def test_each_kind_has_a_line() -> None:
-    assert by_kind(HEALED) == [Line("hang", 1, 9.0, 9.0), Line("kill", 3, 1.5, 3.0)]
+    assert by_kind(HEALED) == [Line("hang", 1, 9.0, 9.0, 120.0), Line("kill", 3, 1.5, 3.0, 210.0)]
     assert by_kind(()) == []
 
 
@@ -31,8 +36,8 @@ def test_a_machine_reads_it() -> None:
         "sessions": 2,
         "faults": 4,
         "by_kind": {
-            "hang": {"count": 1, "median": 9.0, "worst": 9.0},
-            "kill": {"count": 3, "median": 1.5, "worst": 3.0},
+            "hang": {"count": 1, "median": 9.0, "worst": 9.0, "bound": 120.0},
+            "kill": {"count": 3, "median": 1.5, "worst": 3.0, "bound": 210.0},
         },
         "broken": ["a stray"],
         "manual_steps": 0,

@@ -1,10 +1,15 @@
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.incidents import (
+    DIED,
     FLEET_ENDS,
+    RESTORED,
     STARTED,
     fold,
     fold_fleet,
@@ -23,6 +28,7 @@ class Line:
     before: str | None = None
     after: str | None = None
     reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 def status(at: float, before: Status, after: Status, reason: str | None = None) -> Line:
@@ -262,6 +268,61 @@ def test_a_daemon_that_is_started_anew_knows_of_no_outage() -> None:
     )
     assert (old.result, old.ended) == ("waguard was started anew", 2)
     assert new.ended is None
+
+
+DEATH = "waguard (pid 4) was killed or crashed"
+
+
+def death(at: float, seen: object, pid: int = 4, reason: str = DEATH) -> Line:
+    return Line(at, DIED, reason=reason, evidence={"pid": pid, "last_seen": seen})
+
+
+def test_the_death_of_the_daemon_lasts_until_the_next_one_has_restored() -> None:
+    trail = [Line(1, STARTED), Line(2, RESTORED), Line(12, STARTED), death(12, 9.5)]
+    (open_one,) = fold_fleet(trail)
+    assert (open_one.began, open_one.ended) == (9.5, None)
+    assert sentences(open_one)[-1] == "It goes on."
+    (incident,) = fold_fleet([*trail, Line(13, RESTORED, reason="3 workers were adopted")])
+    assert sentences(incident) == [
+        f"Cause: {DEATH}.",
+        "Done: the next one looked for the workers that were left.",
+        "Done: 3 workers were adopted.",
+        "Result: the sessions were supervised again after 3.5 s.",
+    ]
+
+
+def test_a_restore_after_an_orderly_stop_is_no_incident() -> None:
+    assert fold_fleet([Line(1, STARTED), Line(2, RESTORED, reason="1 worker was adopted")]) == []
+
+
+def test_a_daemon_that_dies_before_it_has_restored_is_an_incident_of_its_own() -> None:
+    first, second = fold_fleet(
+        [Line(1, STARTED), death(1, 0.5), Line(5, STARTED), death(5, 4, 5), Line(6, RESTORED)]
+    )
+    assert (first.result, first.ended) == ("waguard was started anew", 5)
+    assert (second.began, second.ended) == (4, 6)
+
+
+def test_deaths_that_no_daemon_could_report_in_between_are_one_incident() -> None:
+    again = "waguard (pid 5) was killed or crashed"
+    (incident,) = fold_fleet(
+        [Line(9, STARTED), death(9, 1), death(9, 5, 5, reason=again), Line(10, RESTORED)]
+    )
+    assert (incident.began, incident.ended) == (1, 10)
+    assert f"the next one died as well: {again}" in incident.actions
+
+
+def test_a_death_that_is_reported_twice_is_one() -> None:
+    (incident,) = fold_fleet(
+        [Line(1, STARTED), death(1, 0.5), Line(2, RESTORED), Line(3, STARTED), death(3, 0.5)]
+    )
+    assert incident.ended == 2
+
+
+@pytest.mark.parametrize("seen", [None, "yesterday", 99, [1]])
+def test_a_death_whose_moment_is_not_known_began_when_it_was_reported(seen: object) -> None:
+    (incident,) = fold_fleet([death(12, seen)])
+    assert incident.began == 12
 
 
 @given(

@@ -196,13 +196,13 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
 async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
     empty: Bench, world: World
 ) -> None:
-    """ "404 SessionActor not found" is for sessions that do not exist, and only for them."""
+    """ "404 Session not found" is for sessions that do not exist, and only for them."""
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=DEADLINE), Sent)
     await empty.settled()
     assert len(world.audited("reconciled")) == 1
-    with pytest.raises(NotFoundError, match="SessionActor not found"):
+    with pytest.raises(NotFoundError, match="Session not found"):
         await empty.it.sessions.call("nobody", TEXT, wait=0.0)
 
 

@@ -65,7 +65,7 @@ START: Final = 1_732_233_600.0  # s, unix time
 TERMINATED: Final = 0
 KILLED: Final = -9
 
-SOON: Final = 1.0  # s
+SOON: Final = 0.9  # s
 
 Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
 
@@ -490,13 +490,14 @@ class World:
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """What is due within a moment comes by itself; for all else a test moves the clock and ticks."""
-        if (delay := when - self.clock.monotonic()) > SOON:
+        if not 0 < (delay := when - self.clock.monotonic()) < SOON:
             return None
         return asyncio.get_running_loop().call_later(delay, callback)
 
     def timings(self, **seconds: float) -> None:
-        """Change what everything here waits for, before there is a session."""
+        """Change what everything here waits for."""
         self.mailbox.timings = msgspec.structs.replace(self.mailbox.timings, **seconds)
+        self.config = msgspec.structs.replace(self.config)  # read anew, as at a reload
 
     def change(self, section: str, **keys: Any) -> None:
         """Change the configuration."""

@@ -14,6 +14,7 @@ from waguard.core.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
+from waguard.ports import Usage
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import LoggedOut
 
@@ -77,7 +78,7 @@ async def test_a_worker_that_goes_on_talking_nonsense_spends_its_restarts(
 async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world: World) -> None:
     await empty.connected("s")
     process = await empty.connected("zz")
-    with raising("look"):
+    with raising("tick"):
         for _ in range(3):
             await empty.it.watchdog.watch()
         assert problems(empty) == ["s: waguard failed to watch it: LookupError"]
@@ -99,21 +100,16 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
 
 
 async def test_a_measurement_that_fails_is_that_sessions_condition(
-    empty: Bench, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World
 ) -> None:
     await empty.connected("s")
     await empty.connected("zz")
-    judged: list[str] = []
-
-    def judge(session: SessionActor) -> None:
-        judged.append(session.row.session_id)
-        if session.row.session_id == "s":
-            raise ZeroDivisionError
-
-    monkeypatch.setattr(empty.it.watchdog, "_recycle_where_too_big", judge)
-    await empty.it.watchdog.measure()
-    assert judged == ["s", "zz"]
-    assert problems(empty) == ["s: waguard failed to measure it: ZeroDivisionError"]
+    used = Usage(cpu_percent=1.0, memory=1 << 20)
+    world.meter.usage = {"s": used, "zz": used}
+    with raising("post"):
+        await empty.it.watchdog.measure()
+    assert empty.session("zz").runner.usage == used
+    assert problems(empty) == ["s: waguard failed to measure it: LookupError"]
 
 
 async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: World) -> None:

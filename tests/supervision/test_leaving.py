@@ -180,7 +180,7 @@ async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: 
     await empty.connected()
     task = await unlinking(empty)
     with pytest.raises(
-        ConflictError, match=r"^SessionActor not connected: it was deleted"
+        ConflictError, match=r"^Session not connected: it was deleted"
     ) as raised:
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     assert "scan" in (raised.value.remedy or "")
@@ -213,7 +213,7 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     health = empty.it.health.read()
     assert (health.total, health.connected, health.disconnected) == (1, 1, 0)
     assert health.problems == ()
-    with pytest.raises(ConflictError, match=r"^SessionActor not connected: it was deleted"):
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     (told,) = world.events("session_disconnected", session="s")
     assert told.data["reason"] == "user_initiated"

@@ -92,7 +92,7 @@ async def test_a_host_without_a_way_is_told_once_and_when_it_is_back(
     assert sentences(incident) == [
         f"Cause: {WHY}.",
         "Done: no session was restarted for it.",
-        "Result: the network was back, and the sessions reconnected by themselves after 901.0 s.",
+        "Result: the network was back, and the sessions reconnected by themselves after 902.0 s.",
     ]
 
 

@@ -125,4 +125,4 @@ async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World)
     assert len(world.spawn.started) == started
     world.network = world.network.__class__(reachable=True)
     await ticks(quick, world, 1)
-    await wait_until(lambda: len(world.spawn.started) == started + 1, "it is there again")
+    await wait_until(lambda: len(world.spawn.started) > started, "it is there again")

@@ -627,10 +627,10 @@ async def test_conflict_parks_unless_it_is_to_be_taken_back(
 
 async def conflicts(world: World, session: SessionActor, process: FakeProcess) -> None:
     """Another client takes it, and the page says so until it is answered."""
-    process.report("conflict")
-    await until(session, lambda s: s.link is Link.CONFLICT)
     world.clock.advance(6.0)
     heard(session)
+    process.report("conflict")
+    await until(session, lambda s: s.link is Link.CONFLICT or parked(s))
 
 
 async def taken_back(process: FakeProcess, times: int) -> None:
@@ -648,7 +648,7 @@ async def test_a_session_is_taken_back_three_times_and_then_parked(
         await taken_back(process, number)
         process.report("connected")
         await until(session, connected)
-    process.report("conflict")
+    await conflicts(world, session, process)
     await until(session, parked)
     await written(session)
     assert views.parked_for(session.state) is ParkCause.CONFLICT
@@ -673,7 +673,7 @@ async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
         await until(session, connected)
         assert isinstance(session.runner.process, FakeProcess)
         process = session.runner.process
-    process.report("conflict")
+    await conflicts(world, session, process)
     await until(session, parked)
     process = await up(session)
     for _ in range(10):
@@ -701,7 +701,7 @@ async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
     for number in range(1, 4):
         await taken_back(process, number)
         world.mailbox.tick()
-        world.clock.advance(5.0)
+        world.clock.advance(6.0)
         heard(session)
         world.mailbox.tick()
     assert process.calls.count(TakeOver()) == 3

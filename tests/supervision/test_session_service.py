@@ -99,7 +99,7 @@ async def test_unknown_sessions(empty: Bench) -> None:
         empty.it.sessions.call("no", TEXT, wait=0),
     )
     for call in calls:
-        with pytest.raises(NotFoundError, match=r"^SessionActor not found$"):
+        with pytest.raises(NotFoundError, match=r"^Session not found$"):
             await call
 
 
@@ -289,10 +289,10 @@ async def test_a_call_that_nothing_can_help_is_a_conflict(
     process.report("qr_pending", qr=qr())
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
     async with asyncio.timeout(DEADLINE / 2):
-        with pytest.raises(ConflictError, match=r"^SessionActor not connected: it is qr_pending"):
+        with pytest.raises(ConflictError, match=r"^Session not connected: it is qr_pending"):
             await empty.it.sessions.call("s", call, wait=DEADLINE)
     await empty.it.sessions.logout("s")
-    with pytest.raises(ConflictError, match=r"^SessionActor not connected: it was logged out"):
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was logged out"):
         await empty.it.sessions.call("s", call, wait=DEADLINE)
 
 

@@ -24,7 +24,7 @@ async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambd
 
 async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await watch_for(empty, 10)
+    await watch_for(empty, 9)
     assert empty.session().lifecycle is State.RUNNING
     await watch_for(empty, 1)
     assert empty.session().lifecycle is State.RECYCLING
@@ -32,7 +32,7 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     await empty.settled()
-    assert world.audited("restart") == [(None, None, "the worker has been silent for 11 s")]
+    assert world.audited("restart") == [(None, None, "the worker has been silent for 10 s")]
 
 
 async def beating(
@@ -52,13 +52,13 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
-    await beating(empty, process, 30, page=None)
+    await beating(empty, process, 29, page=None)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None)
     assert empty.session().lifecycle is State.RECYCLING
     await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
-    assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
+    assert world.audited("restart") == [(None, None, "the page has not answered for 30 s")]
 
 
 @pytest.mark.parametrize(("crowded", "limit"), [(False, 10), (True, 30)])
@@ -67,7 +67,7 @@ async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_c
 ) -> None:
     process = await empty.connected()
     world.crowded = crowded
-    await beating(empty, process, limit, page=None, hopeless=True)
+    await beating(empty, process, limit - 1, page=None, hopeless=True)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None, hopeless=True)
     assert empty.session().lifecycle is State.RECYCLING
@@ -75,7 +75,7 @@ async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_c
 
 async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await beating(empty, process, 2, page=None)
+    await beating(empty, process, 1, page=None)
     assert (await empty.it.sessions.view("s")).disconnect_details is None
     await beating(empty, process, 1, page=None)
     view = await empty.it.sessions.view("s")
@@ -90,11 +90,11 @@ async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: Wo
 async def test_why_a_page_is_silent_is_told_where_it_is_known(empty: Bench, world: World) -> None:
     process = await empty.connected()
     process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
-    await beating(empty, process, 11, page=None, hopeless=True)
+    await beating(empty, process, 10, page=None, hopeless=True)
     await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
     ((_, _, why),) = world.audited("restart")
-    assert why == ("the page has not answered for 11 s: Chromium's process 7 was stopped (SIGSTOP)")
+    assert why == ("the page has not answered for 10 s: Chromium's process 7 was stopped (SIGSTOP)")
 
 
 async def test_quiet_is_not_dead(empty: Bench, world: World) -> None:
@@ -110,7 +110,7 @@ async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, wo
     process = await empty.connected()
     process.report("unknown")
     await until(empty.session(), lambda s: s.link is Link.UNKNOWN)
-    await beating(empty, process, 31, page=0.01)
+    await beating(empty, process, 30, page=0.01)
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "unknown")
     assert empty.session().runner.process is process
@@ -126,7 +126,7 @@ async def test_a_start_that_takes_too_long(empty: Bench, world: World) -> None:
     await empty.create()
     await wait_until(lambda: world.spawn.started, "it was spawned")
     limit = int(world.config.browser.launch_timeout + world.config.restore.timeout)
-    await watch_for(empty, limit)
+    await watch_for(empty, limit - 1)
     assert empty.session().lifecycle is State.STARTING
     await watch_for(empty, 1)
     assert empty.session().lifecycle is State.RECYCLING
@@ -138,7 +138,7 @@ async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None
     await empty.create()
     await wait_until(lambda: world.spawn.started, "it was spawned")
     limit = int(world.config.browser.launch_timeout + world.config.restore.timeout)
-    await watch_for(empty, limit)
+    await watch_for(empty, limit - 1)
     world.spawn.started[0].exit(-9)
     await until(
         empty.session(),
@@ -146,7 +146,7 @@ async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None
             s.lifecycle is State.STARTING and s.runner.process is not None and s.state.restarts == 1
         ),
     )
-    await watch_for(empty, limit)
+    await watch_for(empty, limit - 1)
     assert empty.session().lifecycle is State.STARTING
     assert len(world.spawn.started) == 2
 

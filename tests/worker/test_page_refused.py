@@ -1,11 +1,13 @@
 """WhatsApp, or the way to it, does not serve its page: that is said as it is, and at once."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession
 from waguard.standin import Policy, StandIn
 from waguard.worker import page as under_test
@@ -59,6 +61,23 @@ async def test_it_is_said_whose_fault_it_is(
     browser.standin.policy.page = "ok"
     await browser.page.load()
     assert await browser.link()
+
+
+@pytest.mark.parametrize("page", ["error", "too_often"])
+async def test_the_page_of_a_refusal_is_no_reason_to_ask_again(
+    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """It is a document, too, into which wa-js is injected: that it is of no use is no news."""
+    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 0.2)
+    monkeypatch.setattr(under_test, "READY_DEADLINE", 0.2)
+    browser.standin.policy.update({"page": page})
+    loads = browser.told.count(("loaded", None))
+    with pytest.raises(PageUnreachableError):
+        await browser.page.load()
+    await wait_until(lambda: browser.told.count(("loaded", None)) > loads, "it is a document")
+    [injection] = [task for task in asyncio.all_tasks() if task.get_name() == "inject"]
+    await asyncio.wait([injection])
+    assert "unusable" not in {kind for kind, _ in browser.told}
 
 
 async def test_a_page_that_is_served_and_not_ready_is_its_own_fault(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,29 +20,22 @@ from rich.table import Table
 from waguard.application import Manners
 from waguard.chaos import books, report
 from waguard.chaos.drawing import Draw, draw
-from waguard.chaos.faults import FAULTS, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE, Fault
-from waguard.chaos.invariants import Harm, always, settled
+from waguard.chaos.faults import FAULTS, NEEDS_CLOCK, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE
+from waguard.chaos.harming import Fault
+from waguard.chaos.host_faults import FAKETIME
+from waguard.chaos.invariants import BrokenError, Harm, Rows, always, settled
 from waguard.chaos.message_faults import MESSAGE_FAULTS
 from waguard.chaos.opening import Served, opened
 from waguard.chaos.report import Healed, Messages, Outcome
 from waguard.chaos.rows import Watch
 from waguard.chaos.traffic import Traffic
-from waguard.chaos.world import POLL, World
+from waguard.chaos.world import POLL, NotInTimeError, World
 from waguard.errors import WaguardError
 
-HEAL_DEADLINE: Final = 120.0  # s; a silent page is given 30 s, its end 12, a start 55
 DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
 LIMITER_DELAYS: Final = 2  # times that its limiter may shut meanwhile
 IN_FOR_EACH_OUT: Final = 4
 LOG_LINES: Final = 25
-
-
-class BrokenError(Exception):
-    """Invariants that did not hold, in sentences."""
-
-    def __init__(self, broken: Sequence[str]) -> None:
-        super().__init__("; ".join(broken))
-        self.broken = list(broken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +45,8 @@ class Plan:
     seed: int
     faults: int
     sessions: int
+    only: tuple[str, ...] = ()
+    """Faults to draw from, by name; empty: all of them."""
     messages: int = 0
     """So many come in meanwhile, and a quarter as many go out; 0: other faults, no traffic."""
     report: Path | None = None
@@ -83,14 +78,15 @@ class Campaign:
             with self.console.status(f"{title} on {drawn.session}"):
                 try:
                     async with self._busy(number - 1):
-                        seconds = await self._one(drawn)
+                        healed = await self._one(drawn)
                 except (BrokenError, WaguardError, TimeoutError) as error:
                     broken = error.broken if isinstance(error, BrokenError) else [_words(error)]
                     self.console.print(f"[red]✗[/] {title} on {drawn.session}", highlight=False)
                     raise BrokenError([f"{drawn.fault}: {one}" for one in broken]) from error
-            self.healed.append(Healed(drawn.fault, seconds))
+            self.healed.append(healed)
             self.console.print(
-                f"[green]✓[/] {title} on {drawn.session} [dim]{seconds:.1f} s[/]", highlight=False
+                f"[green]✓[/] {title} on {drawn.session} [dim]{healed.seconds:.1f} s[/]",
+                highlight=False,
             )
 
     @asynccontextmanager
@@ -107,14 +103,14 @@ class Campaign:
             traffic.cancel()
             await asyncio.gather(traffic, return_exceptions=True)
 
-    async def _one(self, drawn: Draw) -> float:
-        """Seconds to heal."""
+    async def _one(self, drawn: Draw) -> Healed:
         world, since = self.world, len(self.world.receiver.received)
         chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
         try:
             with self._looking_away(drawn.fault):
                 harm = await self.faults[drawn.fault](world, drawn.session, chance)
             seconds = await self._heal(harm, since)
+            await asyncio.gather(*world.meanwhile)
         finally:
             world.soothe()
         await asyncio.gather(*(self._prove(session) for session in world.sessions))
@@ -126,7 +122,7 @@ class Campaign:
             await self._heal(harm, since)
         elif broken := settled(await world.facts(harm, since=since), harm):
             raise BrokenError([f"{one} (after it had healed)" for one in broken])
-        return seconds
+        return Healed(drawn.fault, seconds, harm.within)
 
     @contextmanager
     def _looking_away(self, fault: str) -> Iterator[None]:
@@ -141,18 +137,21 @@ class Campaign:
             self.watch.paused = False
 
     async def _heal(self, harm: Harm, since: int) -> float:
-        over, well = time.monotonic(), 0.0
+        over, well, rows = time.monotonic(), 0.0, Rows()
         while True:
             facts = await self.world.facts(harm, since=since)
             now = time.monotonic() - over
-            if broken := always(facts, harm):
+            broken = always(facts, harm)
+            if harm.restarts is not None:  # what is no session's fault is nobody's lie either
+                broken += rows.wrong(facts, now)
+            if broken:
                 raise BrokenError(broken)
             missing = settled(facts, harm)
             if missing and well:
                 if self.watch is None:
                     raise BrokenError([f"{one} (after it had healed)" for one in missing])
                 well = 0.0  # the application's queue overtook; the watch tells for how long
-            if missing and now > HEAL_DEADLINE:
+            if missing and now > harm.within:
                 raise BrokenError([f"{one} (after {now:.0f} s)" for one in missing])
             if not missing:
                 well = well or now
@@ -198,6 +197,16 @@ def _words(error: Exception) -> str:
     return error.line() if isinstance(error, WaguardError) else str(error) or type(error).__name__
 
 
+def known(*, messages: bool) -> Mapping[str, Fault]:
+    """The faults of a campaign by name, with or without messages."""
+    return MESSAGE_FAULTS if messages else FAULTS
+
+
+def chosen(faults: Mapping[str, Fault], only: Collection[str]) -> Mapping[str, Fault]:
+    """Those that are named in ``only``, in their own order; all where it is empty."""
+    return {name: fault for name, fault in faults.items() if name in (only or faults)}
+
+
 def run(plan: Plan) -> int:
     """0, or 1 where an invariant was broken, or 130 after Ctrl-C."""
     return asyncio.run(_until_stopped(plan))
@@ -232,7 +241,7 @@ async def _until_stopped(plan: Plan) -> int:
 async def _campaign(plan: Plan, console: Console) -> Outcome:
     began, broken, healed = time.monotonic(), list[str](), list[Healed]()
     left_out, messages = list[str](), None
-    faults = MESSAGE_FAULTS if plan.messages else FAULTS
+    faults = chosen(known(messages=plan.messages > 0), plan.only)
     console.print(f"seed {plan.seed}: {plan.faults} faults on {plan.sessions} sessions")
     async with AsyncExitStack() as stack:
         status = stack.enter_context(console.status("a world is made"))
@@ -245,6 +254,8 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
             for name in left_out:
                 console.print(f"left out: {name} (it cannot be done here)")
             names = [name for name in faults if name not in left_out]
+            if not names:
+                raise NotInTimeError("no fault is left")
             draws = draw(plan.seed, names, world.sessions, plan.faults)
             campaign = Campaign(world, console, faults, healed=healed)
             if plan.messages:
@@ -280,10 +291,12 @@ def _served(plan: Plan) -> Served | None:
 
 
 def _impossible(world: World) -> set[str]:
-    """Faults that need a file system, or a database, which is not there."""
-    return ({NEEDS_DISK} if world.disk is None else set()) | (
-        set() if world.on_sqlite else set(NEEDS_SQLITE)
-    )
+    """Faults that need a file system, a database or a library which is not there."""
+    return {
+        *([NEEDS_DISK] if world.disk is None else []),
+        *([] if world.on_sqlite else NEEDS_SQLITE),
+        *([NEEDS_CLOCK] if FAKETIME is None else []),
+    }
 
 
 async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) -> Messages:
@@ -336,10 +349,11 @@ def _show_log(console: Console, world: World) -> None:
 def _tell(console: Console, outcome: Outcome) -> None:
     table = Table(title=f"{len(outcome.healed)} faults healed, seed {outcome.seed}")
     table.add_column("fault")
-    for name in ("times", "median s", "worst s"):
+    for name in ("times", "median s", "worst s", "bound s"):
         table.add_column(name, justify="right")
     for line in report.by_kind(outcome.healed):
-        table.add_row(line.fault, str(line.count), f"{line.median:.1f}", f"{line.worst:.1f}")
+        seconds = (f"{line.median:.1f}", f"{line.worst:.1f}", f"{line.bound:.0f}")
+        table.add_row(line.fault, str(line.count), *seconds)
     console.print(table)
     if it := outcome.messages:
         sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))

@@ -3,13 +3,23 @@
 An empty answer of ``settled`` is what a fault waits for; what ``always`` names is broken at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from waguard.chaos.processes import Census
 
 CLOCK: Final = 0.05  # s; the daemon's wall clock and ours are read at different moments
+HEALS_WITHIN: Final = 120.0  # s; a silent page is given 30 s, its end 12, a start 55
+ROW_LIMIT: Final = 2.0  # s for a row to follow
+
+
+class BrokenError(Exception):
+    """Invariants that did not hold, in sentences."""
+
+    def __init__(self, broken: Sequence[str]) -> None:
+        super().__init__("; ".join(broken))
+        self.broken = list(broken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,18 @@ class Harm:
     """Session and text of messages that came meanwhile and are promised not to be lost."""
     watched: float = 0.0
     """Seconds over which it has to stay well: that nobody acts has no event."""
+    within: float = HEALS_WITHIN
+    """Seconds from the fault's end until all must be well."""
+    not_before: float = 0.0
+    """Unix time until which a hurt session cannot be connected: WhatsApp must be left alone."""
+    restarts: Mapping[str, int] | None = None
+    """Of a cause that is no session's: how many restarts each may have had by then, and none may be
+    parked; None: not judged."""
+    fleet: str = ""
+    """Words of an incident of all sessions, which must be there and have ended."""
+    outdated: Mapping[str, int] = field(default_factory=dict)
+    """Workers to be replaced, by session, ``at_once`` of them at a time."""
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +63,11 @@ class Told:
     link: str
     worker: int | None
     browser: int | None
+    restarts: int = 0
+    waits: str = ""
+    """For what its start waits, in words."""
+    conditions: frozenset[str] = frozenset()
+    """Their types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +76,7 @@ class Incident:
 
     began: float
     ended: float | None
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +84,8 @@ class Facts:
     """The world at one moment. None: it could not be read."""
 
     sessions: tuple[str, ...]
+    at: float = 0.0
+    """Unix time."""
     rows: Mapping[str, str] | None
     """Status by session, from the database itself."""
     told: Mapping[str, Told] | None
@@ -65,6 +95,8 @@ class Facts:
     """Sessions whose profile was moved aside since the fault."""
     codes: Mapping[str, int] = field(default_factory=dict)
     """QR codes that were announced since the fault, by session."""
+    fleet: tuple[Incident, ...] = ()
+    """Those that concern all sessions."""
 
 
 def always(facts: Facts, harm: Harm) -> list[str]:
@@ -81,6 +113,64 @@ def _always(facts: Facts, harm: Harm) -> Iterator[str]:
     for session, count in facts.codes.items():
         if count and session not in harm.may_scan:
             yield f"{session}: a QR code is shown, its credentials were lost"
+    if harm.restarts is not None:
+        yield from _blameless(facts.told or {}, harm.restarts)
+    yield from _replacements(facts, harm)
+    early = harm.not_before - facts.at
+    for session, told in (facts.told or {}).items():
+        if early > 0 and session in harm.hurt and told.link == "connected":
+            yield f"{session}: WhatsApp was asked again {early:.0f} s too early"
+
+
+def _blameless(told: Mapping[str, Told], restarts: Mapping[str, int]) -> Iterator[str]:
+    for session, it in told.items():
+        if it.lifecycle == "parked":
+            yield f"{session}: it is parked, and nothing is wrong with it"
+        if it.restarts > restarts.get(session, 0):
+            yield f"{session}: {it.restarts} restarts, {restarts.get(session, 0)} were due"
+
+
+def _replacements(facts: Facts, harm: Harm) -> Iterator[str]:
+    """Whose old worker has gone, and who is not back yet."""
+    if facts.told is None:
+        return
+    between = sorted(
+        session
+        for session, pid in harm.outdated.items()
+        if pid not in facts.census.workers.get(session, ())
+        and facts.told[session].link != "connected"
+    )
+    if len(between) > harm.at_once:
+        yield f"replaced at the same time: {', '.join(between)}; at most {harm.at_once} may be"
+
+
+@dataclass
+class Rows:
+    """For how long rows have said what is not so, over a series of facts."""
+
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def wrong(self, facts: Facts, now: float) -> list[str]:
+        """What they have said for too long; ``now`` in monotonic seconds."""
+        if facts.rows is None or facts.told is None:
+            self._since.clear()  # nobody knows what was between
+            return []
+        found = {session: _lie(session, facts, facts.rows, facts.told) for session in facts.told}
+        self._since = {s: self._since.get(s, now) for s, lie in found.items() if lie}
+        return [
+            f"{session}: {found[session]} for {now - since:.1f} s"
+            for session, since in self._since.items()
+            if now - since > ROW_LIMIT
+        ]
+
+
+def _lie(
+    session: str, facts: Facts, rows: Mapping[str, str], told: Mapping[str, Told]
+) -> str | None:
+    row, status = rows.get(session), told[session].status
+    if row == "connected" and not facts.census.workers.get(session):
+        return "the row says connected, and no worker lives"
+    return f"the row says {row}, the API {status}" if row != status else None
 
 
 def settled(facts: Facts, harm: Harm) -> list[str]:
@@ -138,6 +228,16 @@ def _trail(facts: Facts, harm: Harm) -> Iterator[str]:
             yield f"{session}: no incident tells of it"
         elif any(one.ended is None for one in fitting):
             yield f"{session}: its incident goes on"
+    if harm.fleet:
+        fitting = [
+            one
+            for one in facts.fleet
+            if harm.fleet in one.cause and one.began >= harm.began - CLOCK
+        ]
+        if not fitting:
+            yield f"no incident of the fleet tells of it: {harm.fleet}"
+        elif any(one.ended is None for one in fitting):
+            yield f"the fleet's incident goes on: {harm.fleet}"
 
 
 def _list(pids: object) -> str:

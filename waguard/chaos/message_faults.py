@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from waguard.application.hooks import Mood
-from waguard.chaos.faults import FAULTS, OUTAGE, Fault, living
+from waguard.chaos.faults import FAULTS
+from waguard.chaos.harming import OUTAGE, Fault, living
 from waguard.chaos.invariants import Harm
 from waguard.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 

@@ -2,18 +2,21 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from waguard import config as configuration
 from waguard.application import Application, Manners
+from waguard.chaos.mounts import mounted
 from waguard.chaos.processes import MARK
-from waguard.chaos.world import DATABASE, WORKSPACE, NotInTimeError, World, until
+from waguard.chaos.world import BROWSER, DATABASE, WORKSPACE, NotInTimeError, World, until
+from waguard.host.executable import find_executable
 from waguard.rehearsal import SECRET, DaemonProcess, Receiver, settings
 from waguard.standin import Policy, StandIn
 
@@ -41,6 +44,7 @@ async def opened(
     ``served``: webhooks go to a double of the application, not just to a receiver.
     """
     folder = Path(tempfile.mkdtemp(prefix="waguard-chaos-"))
+    browser = _browser()
     phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
     try:
         with _disk(folder / "disk") as disk, _reserved_port() as port:
@@ -51,11 +55,13 @@ async def opened(
             ):
                 environment = settings(standin, receiver.url, folder, port=port)
                 environment |= _impatient(folder, disk)
+                environment["WAGUARD_BROWSER__EXECUTABLE"] = str(folder / BROWSER)
                 if served and isinstance(receiver, Application):
                     environment |= _serving(receiver, state, served)
                     await receiver.accounts.migrate()
                 daemon = DaemonProcess(folder, environment)
                 world = World(folder, standin, receiver, daemon, phones, disk=disk, port=port)
+                world.executable.symlink_to(browser)
                 try:
                     await _populate(world, say)
                     yield world
@@ -77,6 +83,12 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
         "WAGUARD_PATHS__STATE": str((disk or folder) / "state"),
     }
+
+
+def _browser() -> Path:
+    """The Chromium that is used here. Raises ``WaguardError``."""
+    browser = configuration.load(None, os.environ).browser
+    return find_executable(browser.executable, browser.flavour)
 
 
 def _application(served: Served, state: Path, port: int) -> Application:
@@ -131,21 +143,8 @@ async def _create(world: World, session: str) -> None:
 def _disk(mountpoint: Path) -> Iterator[Path | None]:
     """A small file system in memory while the body runs; None where that is not allowed."""
     mountpoint.mkdir()
-    options = f"size={DISK_SIZE},mode=700"
-    mounted = _ran("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mountpoint))
-    try:
-        yield mountpoint if mounted else None
-    finally:
-        if mounted:
-            _ran("umount", "-l", str(mountpoint))  # lazily: an open file does not keep it
-
-
-def _ran(*command: str) -> bool:
-    """Whether there is such a command and it went well."""
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - our own words
-    except OSError:
-        return False
+    with mounted(mountpoint, f"size={DISK_SIZE},mode=700") as is_mounted:
+        yield mountpoint if is_mounted else None
 
 
 @contextlib.contextmanager

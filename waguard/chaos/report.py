@@ -9,20 +9,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Healed:
-    """One fault and the seconds from its end until all was well."""
+    """One fault and the seconds from its end until all was well, which were to be ``bound`` at most."""
 
     fault: str
     seconds: float
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kind of fault; ``median`` and ``worst`` in seconds."""
+    """One kind of fault; ``median``, ``worst`` and the widest ``bound`` in seconds."""
 
     fault: str
     count: int
     median: float
     worst: float
+    bound: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,18 @@ class Outcome:
 
 def by_kind(healed: Iterable[Healed]) -> list[Line]:
     """In the order of their names."""
-    times: defaultdict[str, list[float]] = defaultdict(list)
+    kinds: defaultdict[str, list[Healed]] = defaultdict(list)
     for one in healed:
-        times[one.fault].append(one.seconds)
+        kinds[one.fault].append(one)
     return [
-        Line(fault, len(seconds), median(seconds), max(seconds))
-        for fault, seconds in sorted(times.items())
+        Line(
+            fault,
+            len(some),
+            median(one.seconds for one in some),
+            max(one.seconds for one in some),
+            max(one.bound for one in some),
+        )
+        for fault, some in sorted(kinds.items())
     ]
 
 
@@ -81,6 +89,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                 "count": line.count,
                 "median": round(line.median, 2),
                 "worst": round(line.worst, 2),
+                "bound": line.bound,
             }
             for line in by_kind(outcome.healed)
         },

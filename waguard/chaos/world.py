@@ -38,6 +38,8 @@ POLL: Final = 0.2  # s
 CALL_DEADLINE: Final = 20.0  # s
 END_GRACE: Final = 30.0  # s for a daemon to end in order
 DATABASE: Final = ("waguard.db", "waguard.db-wal", "waguard.db-shm")
+BROWSER: Final = "browser"  # a link in the folder of a world
+
 
 T = TypeVar("T")
 
@@ -70,16 +72,19 @@ class World:
         self.disk = disk
         self.port = port
         self._paths = disk or folder
-        self._url = (
+        self.url = (
             receiver.database
             if isinstance(receiver, Application)
             else f"sqlite+aiosqlite:///{self.database_files[0]}"
         )
-        self._engine = engine_of(self._url)
+        """The database's."""
+        self._engine = engine_of(self.url)
         self.daemon_kills: list[float] = []
         """Unix times."""
         self.quiet: set[str] = set()
         """Sessions that nobody writes to for the moment."""
+        self.meanwhile: list[asyncio.Task[None]] = []
+        """What goes on while a fault heals, and must have gone well in the end."""
         self._groups: set[int] = set()
         self._scanned: set[str] = set()
 
@@ -91,7 +96,7 @@ class World:
     @property
     def on_sqlite(self) -> bool:
         """Whether the database is a file here."""
-        return self._url.startswith("sqlite")
+        return self.url.startswith("sqlite")
 
     @property
     def app(self) -> Application:
@@ -100,9 +105,24 @@ class World:
             raise TypeError("this world has no double of the application")
         return self.receiver
 
+    @property
+    def executable(self) -> Path:
+        """A link to Chromium: this daemon alone knows it by that."""
+        return self.folder / BROWSER
+
+    @property
+    def records(self) -> Path:
+        """Where the workers' records lie."""
+        return self.folder / "run/workers"
+
+    @property
+    def profiles(self) -> Path:
+        """``paths.sessions``."""
+        return self._paths / "sessions"
+
     def at(self, session: str) -> Places:
         """Where its profile and its copies lie."""
-        return credentials.places(self._paths / "sessions", WORKSPACE, session)
+        return credentials.places(self.profiles, WORKSPACE, session)
 
     def has_copy(self, session: str) -> bool:
         """Whether there is a snapshot of its pairing."""
@@ -125,9 +145,14 @@ class World:
 
     async def facts(self, harm: Harm, *, since: int) -> Facts:
         """Everything that can be judged; ``since``: webhooks that were received before the harm."""
+        seen = await self.census()  # first: who is told to be back may have made room for another
         rows, told = await self.rows(), await self._told()
         aside = await asyncio.to_thread(self._moved_aside, harm.began)
-        incidents = {s: await self._incidents(s) for s in harm.hurt | aside if told}
+        incidents = {
+            session: await self._incidents(f"/api/sessions/{session}/incidents")
+            for session in harm.hurt | aside
+            if told
+        }
         codes = [
             delivery["data"]["session_id"]
             for delivery in self.receiver.received[since:]
@@ -135,16 +160,18 @@ class World:
         ]
         return Facts(
             sessions=self.sessions,
+            at=time.time(),
             rows=rows,
             told=told,
-            census=await self.census(),
+            census=seen,
             incidents=incidents,
             aside=aside,
             codes={session: codes.count(session) for session in set(codes)},
+            fleet=await self._incidents("/api/incidents") if told and harm.fleet else (),
         )
 
     def _moved_aside(self, since: float) -> frozenset[str]:
-        copies = credentials.quarantined(self._paths / "sessions")
+        copies = credentials.quarantined(self.profiles)
         return frozenset(c.session.rpartition("/")[2] for c in copies if c.at >= since)
 
     async def rows(self) -> dict[str, str] | None:
@@ -161,15 +188,16 @@ class World:
         except WaguardError:
             return None
 
-    async def _incidents(self, session: str) -> tuple[Incident, ...]:
+    async def _incidents(self, path: str) -> tuple[Incident, ...]:
         try:
-            told = await self.call("GET", f"/api/sessions/{session}/incidents")
+            told = await self.call("GET", path)
         except WaguardError:
             return ()
         return tuple(
             Incident(
                 datetime.fromisoformat(one["began"]).timestamp(),
                 datetime.fromisoformat(one["ended"]).timestamp() if one["ended"] else None,
+                one["cause"],
             )
             for one in told["incidents"]
         )
@@ -183,6 +211,9 @@ class World:
             link=view["link"],
             worker=view["worker_pid"],
             browser=view["browser_pid"],
+            restarts=view["restarts"],
+            waits=view["waiting"] or "",
+            conditions=frozenset(one["type"] for one in view["conditions"]),
         )
 
     # ---- the application ----
@@ -245,15 +276,19 @@ class World:
     def soothe(self) -> None:
         """WhatsApp is well again, and people write."""
         self.quiet.clear()
-        self.standin.policy.update({"slow_modules": 0.0})
+        for task in self.meanwhile:
+            task.cancel()
+        self.meanwhile.clear()
+        self.standin.policy.update({"slow_modules": 0.0, "page": "ok"})
 
     # ---- the service manager ----
 
-    async def restart_daemon(self) -> None:
-        """One that has ended is started again; it is not ready yet."""
+    async def restart_daemon(self, changes: Mapping[str, str] | None = None) -> None:
+        """One that has ended is started again, with ``changes`` to its environment; it is not ready
+        yet."""
         if await self.daemon.wait() == -signal.SIGKILL:
             self.daemon_kills.append(time.time())
-        await self.daemon.start()
+        await self.daemon.start(changes)
 
     async def stop_daemon(self) -> None:
         """``systemctl stop``: in order. Raises where it does not end."""

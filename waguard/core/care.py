@@ -48,6 +48,8 @@ def find(
     if before is None:
         out(Record(str(kind), reason=message))
     at = before.at if before else now.at
+    if since is not None:
+        at = now.at - (now.wall - since)
     found = Found(message, at, since or (before.since if before else now.wall), until)
     if found == before:
         return state

@@ -73,7 +73,7 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
     after = _handle(fleet, session, fact, now, post)
-    after = _judge_network(after, now, report)
+    after = _judge_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
         after = admit_next(after, now, post)
         after = replace_for_acks(after, now, post, report)
@@ -183,9 +183,12 @@ def _on_standing(
     return fleet
 
 
-def _judge_network(fleet: FleetState, now: Moment, report: Report) -> FleetState:
+def _judge_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
+    """``asked``: the host was asked a moment ago; until then only a connected session is evidence."""
     before, offline = fleet.network_down, offline_for(fleet, now.at)
     if before is None and not offline:
+        return fleet
+    if not asked and offline and not connected(fleet):
         return fleet
     reading = fleet.host.network if fleet.rules.judge_network else Reading()
     why = outage(

@@ -4,7 +4,7 @@ An incident begins where a session leaves health (or is logged out, restarted or
 where it is connected again, or was stopped on purpose.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -36,6 +36,9 @@ _OVER_AT_ONCE: Final = {
     "backfill_gap": "the session goes on",
     "undecryptable_given_up": "the session goes on",
 }
+STARTED: Final = "waguard_started"
+DIED: Final = "daemon_died"
+RESTORED: Final = "daemon_restored"
 # what concerns all sessions at once, and what ends it
 FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
@@ -48,8 +51,8 @@ FLEET_ENDS: Final = {
     "browser_missing": "browser_back",
     "sessions_folder_missing": "sessions_folder_back",
     "lease_held": "lease_taken",
+    DIED: RESTORED,
 }
-STARTED: Final = "waguard_started"
 _FLEET_DONE: Final = {
     "fleet_breaker_opened": "restarts waited, one session was tried at a time",
     "network_down": "no session was restarted for it",
@@ -61,6 +64,7 @@ _FLEET_DONE: Final = {
     "browser_missing": "sessions that were to start waited; no restart was spent",
     "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
     "lease_held": "nothing was supervised, sent or delivered from here",
+    DIED: "the next one looked for the workers that were left",
 }
 _FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one was up again, and the others followed",
@@ -73,6 +77,7 @@ _FLEET_RESULTS: Final = {
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
     "lease_taken": "the lease was released, or it expired without a renewal",
+    RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
@@ -111,6 +116,8 @@ class Entry(Protocol):
     def after(self) -> str | None: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def evidence(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(slots=True)
@@ -165,24 +172,45 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
     """The same of the fleet's own trail, on which several can go on at once."""
     incidents: list[Incident] = []
     ongoing: dict[str, Incident] = {}
+    deaths: set[str] = set()
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        if entry.kind == DIED:
+            if (who := _who(entry)) in deaths:
+                continue  # reported by a daemon that died before it could note that
+            deaths.add(who)
         if end and end not in ongoing:
             ongoing[end] = Incident(
-                at,
+                _since(entry, at),
                 entry.reason or entry.kind.replace("_", " "),
                 actions=[_FLEET_DONE[entry.kind]],
                 advice=_FLEET_ADVICE.get(entry.kind),
             )
             incidents.append(ongoing[end])
+        elif entry.kind == DIED:
+            ongoing[RESTORED].actions.append(f"the next one died as well: {entry.reason}")
         if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
             told = entry.reason or entry.kind
             incidents.append(Incident(at, told, result=result, ended=at))
+        if entry.kind == RESTORED and RESTORED in ongoing and entry.reason:
+            ongoing[RESTORED].actions.append(entry.reason)
         ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
         for incident in (ongoing.pop(kind) for kind in ended if kind in ongoing):
             incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at
             incident.advice = None
     return incidents
+
+
+def _who(entry: Entry) -> str:
+    """Which process died."""
+    known = [entry.evidence.get(name) for name in ("boot", "pid", "start_time")]
+    return str(known if any(known) else entry.reason)
+
+
+def _since(entry: Entry, at: float) -> float:
+    """When it began: a death is reported by the next daemon, and by its clock."""
+    seen = entry.evidence.get("last_seen")
+    return min(float(seen), at) if entry.kind == DIED and isinstance(seen, int | float) else at
 
 
 def _begun(entry: Entry, at: float) -> Incident | None:

@@ -1,9 +1,11 @@
 """Whether and when a worker that exited is started again."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+COUNTED: Final = 64  # newest restarts of a session that are remembered
+SESSIONS: Final = 2000  # that are remembered
 LONGEST_PAUSE: Final = 3600.0  # s between two tries of a session that is parked
 
 
@@ -45,6 +47,33 @@ class Retries:
     """Monotonic time of the next try."""
     running: bool = False
     """It is being tried, and it is not known yet whether that helps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What outlives the daemon of a session's restarts."""
+
+    counted: tuple[float, ...] = ()
+    """Unix times of those that may still count against the intensity; the oldest comes first."""
+    restarts: int = 0
+    """All unplanned ones."""
+    tries: int = 0
+    """As ``Retries.tries``."""
+
+
+def worth_keeping(memory: Mapping[str, Remembered]) -> dict[str, Remembered]:
+    """Without what says nothing, and within bounds: the sessions that restarted last are kept."""
+    told = [(name, one) for name, one in memory.items() if one != Remembered()]
+    told.sort(key=lambda item: max(item[1].counted, default=0.0), reverse=True)
+    return {name: replace(one, counted=one.counted[-COUNTED:]) for name, one in told[:SESSIONS]}
+
+
+def credible(memory: Mapping[str, Remembered], *, now: float) -> dict[str, Remembered]:
+    """Without times that are still to come, which would count until then: a clock was set back."""
+    return {
+        name: replace(one, counted=tuple(at for at in one.counted if at <= now))
+        for name, one in memory.items()
+    }
 
 
 def recent(restarts: Sequence[float], *, now: float, period: float) -> list[float]:

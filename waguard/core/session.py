@@ -58,6 +58,7 @@ from waguard.core.status import ParkCause
 from waguard.core.views import (
     details,
     lifecycle,
+    link,
     needs_core,
 )
 
@@ -243,7 +244,8 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
     granted = replace(state, slot=Slot.HELD, held_back=None)
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))
-        return replace(granted, retries=Retries(state.retries.tries + 1, running=True))
+        again = Retries(state.retries.tries + 1, running=True)
+        return replace(granted, parked=None, retries=again)
     if state.uncounted:
         out(Record("restart", reason=str(state.failure)))
         return replace(granted, restarts=state.restarts + 1, uncounted=False)
@@ -329,7 +331,10 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         return workers.end(_leave_slot(state, out), worker, None, now, out)
     if state.replacement and worker.stage in _LIVING:
         return _replace_worker(state, worker, state.replacement, now, out)
-    return state if needs_core(state) else _leave_slot(state, out)
+    if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
+        return state
+    state = replace(state, upgrading=False) if state.upgrading else state
+    return _leave_slot(state, out)
 
 
 def _replace_worker(
@@ -341,6 +346,7 @@ def _replace_worker(
         return replace(state, slot=Slot.REQUESTED, asked=True)
     if state.slot is Slot.REQUESTED:
         return state
+    state = replace(state, upgrading=worker.outdated)
     if planned.why is None:
         return workers.end(state, worker, None, now, out)
     return workers.recycle(state, worker, planned.why, now, out)

@@ -179,6 +179,8 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """The number of the newest."""
     slot: Slot = Slot.FREE
     replacement: Replacement | None = None
+    upgrading: bool = False
+    """Its worker takes the place of one of another version: the next session waits until this one is up."""
     counted: tuple[float, ...] = ()
     """When the session's own failures were; they spend the restart budget."""
     spared: int = 0

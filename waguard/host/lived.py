@@ -11,7 +11,7 @@ from waguard.core.lived import Lived
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import sync_folder, write_private
+from waguard.host.snapshots import replace_private
 from waguard.ports import Clock
 
 FILE: Final = "clock.json"
@@ -45,12 +45,8 @@ class LivedTime:
     def save(self) -> None:
         """Blocks; what cannot be written is said once, and written the next time."""
         self._look()
-        draft = self._path.with_name(f"{FILE}.new")
         try:
-            draft.unlink(missing_ok=True)
-            write_private(draft, msgspec.json.encode(self._lived))
-            draft.replace(self._path)
-            sync_folder(self._path.parent)
+            replace_private(self._path, msgspec.json.encode(self._lived))
         except (OSError, WaguardError) as error:
             if self._saves:
                 logger.warning("the clock's file cannot be written", why=str(error))

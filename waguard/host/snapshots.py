@@ -235,6 +235,15 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_private(path: Path, content: bytes) -> None:
+    """Write it whole or not at all, for this user alone; on disk when this returns."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    write_private(draft, content)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
 def private_folders(path: Path) -> None:
     """Create it and what is missing above it, all for this user alone whatever the umask."""
     if not path.is_dir():

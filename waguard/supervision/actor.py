@@ -67,6 +67,7 @@ class SessionActor:
         self._ctx = ctx
         self._log = logger.bind(session=self.name)
         self._moved = asyncio.Event()
+        self._last: SessionState | None = None
         self._tasks = Tasks(self.name)
         self.publisher = StatusPublisher(row, ctx, self.notify)
         self.profile = SessionProfile(
@@ -107,7 +108,7 @@ class SessionActor:
     @property
     def state(self) -> SessionState:
         """The newest value; whoever holds it may keep it."""
-        return self._ctx.mailbox.state(self.name)
+        return self._last or self._ctx.mailbox.state(self.name)
 
     @property
     def row(self) -> SessionRow:
@@ -191,6 +192,7 @@ class SessionActor:
         """End every task of this session; call after ``stop``."""
         if self.publisher.ledger.unrecorded:
             self._log.error("audit entries lost", count=self.publisher.ledger.unrecorded)
+        self._last = self.state
         self._ctx.mailbox.forget(self.name, self)
         await self._tasks.end()
 

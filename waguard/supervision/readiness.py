@@ -80,6 +80,7 @@ def summary(outcomes: list[str]) -> str:
         "needs QR",
         "missing profile",
         "offline",
+        "pending",
         "waiting",
         "failed",
         "interrupted",

@@ -23,7 +23,7 @@ from waguard.core.facts import (
     Stopped,
     Unusable,
 )
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, printable
 from waguard.ports import Process, SessionRow, Usage
 from waguard.supervision.greeting import greeted
 from waguard.supervision.session_profile import SessionProfile
@@ -148,7 +148,7 @@ class WorkerRunner:
                 return
             process = await self._ctx.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an answer it would be starting for ever
-            why = error.line() if isinstance(error, WaguardError) else str(error)
+            why = printable(error.line() if isinstance(error, WaguardError) else str(error))
             self._log.opt(exception=error).error("worker not started", why=why)
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
             self._post(SpawnFailed(worker=worker, failure=failure))
@@ -215,11 +215,11 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
-        details = self.report.details if self.report else None
+        said = self.report.details if self.report else None
         self.process = self.link = self.report = self.usage = None
         meaning = describe_exit(code)
         self._log.info("worker exited", worker=process.pid, code=code, meaning=meaning)
-        self._post(Exited(worker=worker, code=code, details=details))
+        self._post(Exited(worker=worker, code=code, details=said and printable(said)))
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -264,12 +264,12 @@ class WorkerRunner:
             code=it.qr.raw if it.qr else None,
             codes_ended=it.qr_idle,
             loads=it.loads,
-            details=it.details,
-            socket=it.socket,
+            details=it.details and printable(it.details),
+            socket=it.socket and printable(it.socket),
             update_offered=it.update_offered,
             covered=it.covered,
             passkey_until=until,
             passkey_left=0.0 if until is None else until - self._ctx.clock.wall(),
             refused=it.refused,
-            evidence=it.silence,
+            evidence=it.silence and printable(it.silence),
         )

@@ -164,6 +164,8 @@ class WhatsAppPage:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading = False
         """Somebody waits for it to become ready."""
+        self._refused = False
+        """WhatsApp refused the last load: what it sent instead is a document, too."""
         self._standings: dict[str, str] = {}
         """Of the chats of sends under way, by the message's id."""
 
@@ -180,7 +182,7 @@ class WhatsAppPage:
 
     async def load(self) -> None:
         """Navigate, and again where it did not become ready; raises as ``open``."""
-        self._loading = True
+        self._loading, self._refused = True, False
         watch = LoadWatch()
         try:
             async with watch.watching(self._session):
@@ -200,6 +202,7 @@ class WhatsAppPage:
                 raise PageNotReadyError(error.message) from None
             except (PageNotReadyError, DevToolsTimeoutError, TimeoutError) as error:
                 if refused := refusal(watch.answers):
+                    self._refused = True
                     self._session.post("Page.stopLoading")  # what hangs keeps its connections
                     raise PageUnreachableError(refused.message, refused) from None
                 why = str(error) or f"{self._url} did not finish loading"
@@ -261,7 +264,8 @@ class WhatsAppPage:
             if not ready.done():
                 ready.set_exception(error if known else PageNotReadyError(str(error)))
                 ready.exception()  # whoever waits has seen it; nobody may wait
-            if known and not self._loading:  # else it is on its way elsewhere, and is loaded again
+            # else it is loaded again: at once, or when it is time to ask WhatsApp again
+            if known and not self._loading and not self._refused:
                 self._tell("unusable", str(error))
 
     async def _make_usable(self) -> None:

@@ -1,0 +1,43 @@
+"""The daemon's own death, with workers that outlive it or do not."""
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
+
+PHONE = "6281180001"
+
+
+async def incident(world: World) -> str:
+    """The newest of the fleet that has ended, in sentences."""
+
+    async def look() -> str | None:
+        _, told = await world.daemon.call("GET", "/api/incidents")
+        ended = [" ".join(one["sentences"]) for one in told["incidents"] if one["ended"]]
+        return ended[-1] if ended else None
+
+    return str(await world.daemon.until(look))
+
+
+@pytest.mark.parametrize(
+    ("also", "done"),
+    [
+        (False, "Done: 1 worker was adopted. Result"),
+        (True, "Done: 1 worker was gone already, 1 session was started anew. Result"),
+    ],
+    ids=["the daemon", "both"],
+)
+async def test_it_says_what_became_of_the_workers(world: World, *, also: bool, done: str) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.stop(signal.SIGKILL)
+    if also:
+        os.kill(before["worker_pid"], signal.SIGKILL)
+    await daemon.start()
+    assert done in await incident(world)
+    await daemon.wait_status("s1", "connected")

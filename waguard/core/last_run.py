@@ -1,0 +1,179 @@
+"""How the daemon's last run ended, and what the next one found of it. Pure.
+
+A run that ended in order says so itself. One that did not was killed (by hand, for want of memory, by the
+watchdog: all look alike from here) or crashed, between the moment when it was last seen alive and the
+moment when the next one began.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+SEEN_EVERY: Final = (
+    5.0  # s; so far off is the moment of a death at most, where it did not hang before
+)
+AHEAD: Final = 60.0  # s; a clock that is set right may show what was written as still to come
+UNREPORTED: Final = 16  # deaths that no database has taken yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A run that did not end in order. Times are unix times, ``start_time`` clock ticks after boot."""
+
+    pid: int
+    start_time: int
+    boot: str
+    began: float
+    last_seen: float
+    """Where ``error`` is known, the moment of its end."""
+    next_began: float
+    rebooted: bool
+    stopping: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run, as its file keeps it; ``boot`` changes with each boot of the machine."""
+
+    pid: int
+    start_time: int
+    boot: str
+    began: float
+    stopping: str | None = None
+    """What it stops for."""
+    ended: bool = False
+    """In order, unless there is an ``error``."""
+    error: str | None = None
+    unreported: tuple[Death, ...] = ()
+    """Earlier deaths that are not on the trail yet; the oldest comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What became of the workers that an earlier daemon left, in numbers."""
+
+    adopted: int = 0
+    replaced: int = 0
+    ended: int = 0
+    """Their sessions have no worker now: nobody wants them, or they wait for their start."""
+    lost: int = 0
+    """They were gone, and their records told of them; after a reboot there may be no records."""
+    started: int = 0
+    """Sessions without a living worker that have one now."""
+
+
+def impossible(run: Run, *, last_seen: float, now: float) -> str | None:
+    """Why the file cannot be believed, in words; None: it can."""
+    times = [run.began, last_seen]
+    for death in run.unreported:
+        times += (death.began, death.last_seen, death.next_began)
+    if all(0 <= at <= now + AHEAD for at in times):
+        return None
+    return "it is dated in the future, or before 1970"
+
+
+def deaths(run: Run, *, last_seen: float, boot: str, now: float) -> tuple[Death, ...]:
+    """Those to be reported: what the last run could not, and its own where it did not end in order.
+
+    ``boot`` and ``now`` (unix time) are those of the run that begins.
+    """
+    if run.ended and run.error is None:
+        return run.unreported
+    died = Death(
+        pid=run.pid,
+        start_time=run.start_time,
+        boot=run.boot,
+        began=run.began,
+        last_seen=min(last_seen, now),
+        next_began=now,
+        rebooted=run.boot != boot,
+        stopping=run.stopping,
+        error=run.error,
+    )
+    return (*run.unreported, died)[-UNREPORTED:]
+
+
+def began_after(run: Run, *, last_seen: float, boot: str, now: float) -> str | None:
+    """What a start says of a run that ended in order before it; None: it did not."""
+    if not run.ended or run.error is not None:
+        return None
+    at, _ = _moments(last_seen, now)
+    return (
+        f"waguard (pid {run.pid}) had ended in order at {at} UTC ({run.stopping or 'by itself'});"
+        f" {_machine(rebooted=run.boot != boot)}"
+    )
+
+
+def account(death: Death) -> str:
+    """When and how it died, as far as that can be known."""
+    seen, began = _moments(death.last_seen, death.next_began)
+    who, machine = f"waguard (pid {death.pid})", _machine(rebooted=death.rebooted)
+    if death.error is not None:
+        return (
+            f"{who} ended by an error at {seen} UTC: {death.error}; the next one began at {began} UTC;"
+            f" {machine}"
+        )
+    # it may have been killed before the reboot, and nothing started it again
+    how = "did not end in order" if death.rebooted else "was killed or crashed"
+    busy = f" and was stopping ({death.stopping})" if death.stopping else ""
+    return (
+        f"{who} {how} between {seen} UTC, when it was last seen alive{busy}, and {began} UTC,"
+        f" when the next one began; {machine}"
+    )
+
+
+def evidence(death: Death) -> dict[str, Any]:
+    """For the trail, without what is not known."""
+    return {name: value for name, value in asdict(death).items() if value is not None}
+
+
+def restoration(
+    living: Collection[tuple[str, int]], gone: Collection[str], running: Mapping[str, int]
+) -> Restoration:
+    """``living``: session and pid of the workers that were left; ``gone``: sessions of those that had
+    left a record only; ``running``: the worker's pid of each session that has one after the restore."""
+    adopted = sum(running.get(session) == pid for session, pid in living)
+    served = {session for session, _ in living}
+    wanted = sum(session in running for session in served)
+    return Restoration(
+        adopted=adopted,
+        replaced=wanted - adopted,
+        ended=len(living) - wanted,
+        lost=len(set(gone) - served),
+        started=len(set(running) - served),
+    )
+
+
+def result(restored: Restoration) -> str:
+    """The numbers that are not zero, in words."""
+    told = [
+        (restored.adopted, "worker", "adopted"),
+        (restored.replaced, "worker", "replaced"),
+        (restored.ended, "worker", "ended"),
+        (restored.lost, "worker", "gone already"),
+        (restored.started, "session", "started anew"),
+    ]
+    parts = [_told(count, what, done) for count, what, done in told if count]
+    return ", ".join(parts) or "no worker was left, and none was started"
+
+
+def reported(run: Run) -> Run:
+    """All of its deaths are on the trail."""
+    return replace(run, unreported=())
+
+
+def _told(count: int, what: str, done: str) -> str:
+    return f"{count} {what} was {done}" if count == 1 else f"{count} {what}s were {done}"
+
+
+def _machine(*, rebooted: bool) -> str:
+    return "the machine was rebooted in between" if rebooted else "the machine was not rebooted"
+
+
+def _moments(first: float, second: float) -> tuple[str, str]:
+    """With their days where these differ."""
+    one, other = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(second, UTC)
+    form = "%H:%M:%S" if one.date() == other.date() else "%Y-%m-%d %H:%M:%S"
+    return one.strftime(form), other.strftime(form)
