@@ -11,6 +11,7 @@ from waguard.core.link import Link
 from waguard.core.out import Out
 from waguard.core.page_care import (
     STUCK,
+    UNSURE_LIMIT,
     UPDATE_APART,
     UPDATE_RELOADS,
     Kind,
@@ -159,10 +160,10 @@ def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> Sess
     since = max(worker.link_since, network)
     stuck = now.at - max(since, care.stepped_at)
     limit, what = STUCK[worker.link]
-    # a timer fires at its limit, not after it
+    limit = max(UNSURE_LIMIT, limit) if unsure else limit
     step = on_stuck(
         worker.link,
-        stuck=stuck + 1e-3 if stuck <= limit else stuck,
+        stuck=stuck + 1e-3 if stuck <= limit else stuck,  # a timer fires at its limit, not after it
         tried=care.tried,
         unsure=unsure,
     )

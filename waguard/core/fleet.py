@@ -101,6 +101,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case StandingChanged(state=state, link=link):
             return _on_standing(fleet, session, state, link, now)
         case WorkerFailed(failure):
+            # how it stands comes after this
+            members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
+            fleet = replace(fleet, members=members)
             if failure.reason == "browser_unusable":
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(str(failure), now.at, trial))
@@ -120,9 +123,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case HostRead():
             return replace(fleet, host=fact, host_at=now.at)
         case AcksSeen():
-            rest = {name: seen for name, seen in fleet.acks.items() if name != session}
-            said = fact != AcksSeen()
-            return replace(fleet, acks={**rest, session: fact} if said else rest)
+            return _with_acks(fleet, session, fact)
         case Measured():
             return on_measured(fleet, session, fact, now, post)
         case Forgotten():
@@ -133,6 +134,11 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, rules=rules)
         case FleetDue() | RefusalChanged():
             return fleet
+
+
+def _with_acks(fleet: FleetState, session: str, seen: AcksSeen) -> FleetState:
+    rest = {name: it for name, it in fleet.acks.items() if name != session}
+    return replace(fleet, acks=rest if seen == AcksSeen() else {**rest, session: seen})
 
 
 def _release(fleet: FleetState, session: str) -> FleetState:
@@ -163,9 +169,10 @@ def _on_standing(
     since = before.link_since if before and same else now.at
     members = {**fleet.members, session: Member(state, link, since)}
     fleet = replace(fleet, members=members)
-    if link is not Link.CONNECTED and session in fleet.acks:
-        acks = {name: seen for name, seen in fleet.acks.items() if name != session}
-        fleet = replace(fleet, acks=acks)
+    if link is not Link.CONNECTED and (seen := fleet.acks.get(session)):
+        # no ack can come: how long its sends wait is counted anew; that it is on trial stays
+        waiting = replace(seen, late=None, curable=None, overdue=False)
+        fleet = _with_acks(fleet, session, waiting)
     if link is not Link.UNKNOWN:
         fleet = replace(fleet, breaker=breakers.came_up(fleet.breaker, session))
     on_its_way = state in {State.STARTING, State.RUNNING, State.RECYCLING} and link is Link.UNKNOWN

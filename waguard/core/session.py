@@ -57,7 +57,6 @@ from waguard.core.state import Intent, Replacement, SessionState, Slot, Stage, W
 from waguard.core.status import ParkCause
 from waguard.core.views import (
     details,
-    is_held_by_fleet,
     lifecycle,
     link,
     needs_core,
@@ -192,6 +191,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         up = replace(
             up,
             failure=None,
+            uncounted=False,
             counted=(),
             spared=0,
             takeovers=(),
@@ -246,9 +246,9 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
         out(Record("retried", reason=details(state)))
         again = Retries(state.retries.tries + 1, running=True)
         return replace(granted, parked=None, retries=again)
-    if is_held_by_fleet(state):  # it was not counted when it failed
+    if state.uncounted:
         out(Record("restart", reason=str(state.failure)))
-        return replace(granted, restarts=state.restarts + 1)
+        return replace(granted, restarts=state.restarts + 1, uncounted=False)
     return granted
 
 

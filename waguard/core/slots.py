@@ -12,6 +12,7 @@ from waguard.core import breaker as breakers
 from waguard.core.admission import TRIAL, Broken, Candidate, Cause, Wait, admit, sessions_folder
 from waguard.core.facts import HeldBack, Moment, SlotGranted
 from waguard.core.fleet_state import FleetState, Post, Report, report_outage, under_way
+from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 
 LOOK_AGAIN: Final = 1.0  # s between two readings of the host
@@ -27,12 +28,14 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         return fleet  # a slot that is released is looked at then
     if not full and now.at - fleet.host_at >= LOOK_AGAIN:
         return fleet  # the host is read first, at once
+    before = fleet.breaker
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
     held = [it for it in candidates.values() if not it.asked]
-    fleet = _try_canary(fleet, held, now)
+    if not full:  # a canary that gets no slot would lose its turn
+        fleet = _try_canary(fleet, held, now)
     opening = fleet.breaker.opening
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
-    if opening and opening.canary in candidates and opening.tried_at == now.at:
+    if opening and opening.canary in candidates and fleet.breaker is not before:  # chosen just now
         candidates[opening.canary] = _as_asked(candidates[opening.canary])
     slow = _slow_waits(fleet)
     decision = admit(
@@ -68,6 +71,8 @@ def _as_asked(it: Candidate) -> Candidate:
 def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetState:
     if fleet.breaker.opening is None:
         return fleet
+    if not held and any(it.state is State.BACKOFF for it in fleet.members.values()):
+        return fleet  # they ask in a moment
     busy = under_way(fleet)
     tried = breakers.tried(fleet.rules.breaker, fleet.breaker, held, under_way=busy, now=now.at)
     return fleet if tried is fleet.breaker else replace(fleet, breaker=tried)

@@ -187,6 +187,8 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """Failures in a row that were WhatsApp's."""
     restarts: int = 0
     """Of its worker, unplanned, in all."""
+    uncounted: bool = False
+    """It failed while the breaker was open: its restart counts, and is on the trail, when it comes."""
     retries: Retries = field(default_factory=Retries)
     """Since its budget was spent."""
     not_before: float = 0.0

@@ -279,7 +279,7 @@ def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) 
 def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
     if state.fleet.breaker:  # many fail alike: it is not counted, and waits for its slot
         retries = Retries(state.retries.tries)
-        return replace(state, not_before=now.at, retries=retries)
+        return replace(state, not_before=now.at, retries=retries, uncounted=True)
     policy = state.rules.restart
     if state.retries.running:
         return _give_up(state, "another try did not help", failure, now, out)

@@ -1,19 +1,15 @@
-"""Every worker needs a place before it is spawned; the others wait and say why."""
+"""Start slots and memory limits in the shell: what is shown, what the host says, what is spawned."""
 
 import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from waguard.supervision.admission import Admission
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.config import Config, Restore
-from waguard.core.admission import Candidate, Reading, Wait
+from waguard.core.admission import Reading
 from waguard.core.facts import ParkRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -58,24 +54,6 @@ async def test_a_place_that_is_free_is_taken_in_the_same_turn(empty: Bench, worl
     await until(session, lambda s: s.link is Link.CONNECTED)
 
 
-@pytest.mark.parametrize("end", ["exits", "is parked", "is stopped", "is ready"])
-async def test_a_place_is_given_back(empty: Bench, world: World, end: str) -> None:
-    await two_are_starting(empty, world)
-    await empty.create("c")
-    match end:
-        case "exits":
-            world.change("restart", base_delay=60.0, max_delay=60.0)
-            empty.session("a")._crashes.append(world.clock.monotonic())
-            empty.process("a").exit(10)
-        case "is parked":
-            empty.session("a").park(ParkCause.CONFLICT, "a test")
-        case "is stopped":
-            await empty.it.sessions.logout("a")
-        case _:
-            empty.process("a").report("connected")
-    await wait_until(lambda: started(world) == ["a", "b", "c"], "the next is started")
-
-
 async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
     bench: Bench, world: World
 ) -> None:
@@ -86,8 +64,8 @@ async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
     await two_are_starting(bench, world)
     for name in ("low", "high"):
         bench.process(name).exit(13)
-        await until(bench.session(name), lambda s: s.waiting is not None)
-        assert bench.session(name).state is State.STARTING
+        await until(bench.session(name), lambda s: s.state.held_back is not None)
+        assert bench.session(name).lifecycle is State.STARTING
     view = await bench.it.sessions.view("high")
     assert (view.status, view.disconnect_details) == (
         "disconnected",
@@ -120,52 +98,12 @@ async def test_one_that_is_stopped_while_it_waits_is_never_spawned(
                 await until(session, lambda s: s.lifecycle is State.PARKED)
             case _:
                 await empty.it.stop()
-    assert session.waiting is None
+    assert "c" not in world.mailbox.fleet.waiting
     if how != "daemon":
         for name in ("a", "b"):
             empty.process(name).report("connected")
             await until(empty.session(name), lambda s: s.link is Link.CONNECTED)
     assert started(world) == ["a", "b"]
-
-
-async def test_one_that_is_stopped_and_started_again_at_once_is_spawned_once(
-    empty: Bench, world: World
-) -> None:
-    await two_are_starting(empty, world)
-    await empty.create("c")
-    session = empty.session("c")
-    stopping = asyncio.create_task(session.stop())
-    await asyncio.sleep(0)  # it has begun
-    assert session.lifecycle is State.STOPPING
-    session.start()
-    await until(session, lambda s: s.lifecycle is State.STARTING)
-    session.start(restart=True)
-    await until(session, lambda s: s.lifecycle is State.STARTING)
-    empty.process("a").report("connected")
-    await wait_until(lambda: len(world.spawn.of("c")) == 1, "it is started")
-    empty.process("b").report("connected")
-    await wait_until(lambda: empty.process("c").connected, "it is greeted")
-    empty.process("c").report("connected")
-    await until(session, lambda s: s.link is Link.CONNECTED)
-    assert len(world.spawn.of("c")) == 1
-    stopping.cancel()
-
-
-async def test_no_deadline_runs_while_it_waits(empty: Bench, world: World) -> None:
-    await two_are_starting(empty, world)
-    await empty.create("c")
-    for _ in range(30):
-        world.clock.advance(4.0)
-        for name in ("a", "b"):
-            empty.session(name).in_state_since = world.clock.monotonic()
-        await empty.it.watchdog.watch()
-    assert empty.session("c").lifecycle is State.STARTING
-    empty.process("a").report("connected")
-    await wait_until(lambda: len(world.spawn.of("c")) == 1, "it is started")
-    world.clock.advance(4.0)
-    await empty.it.watchdog.watch()
-    assert empty.session("c").lifecycle is State.STARTING
-    assert len(world.spawn.of("c")) == 1
 
 
 async def test_short_memory_holds_a_session_back_until_there_is_some(
@@ -180,6 +118,7 @@ async def test_short_memory_holds_a_session_back_until_there_is_some(
     await empty.it.watchdog.watch()
     assert world.spawn.started == []
     world.host = AMPLE
+    world.clock.advance(1.0)
     await empty.it.watchdog.watch()
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
 
@@ -190,9 +129,11 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     await empty.it.sessions.start("s", restart=False)
     await empty.settled()
     told = world.store.accounts["s"].disconnect_details
+    assert "310 MB" in str(told)
     world.host = Reading(memory=280 * MB)
+    world.clock.advance(1.0)
     await empty.it.watchdog.watch()
-    assert "280 MB" in str((await empty.it.sessions.view("s")).waiting)
+    assert world.mailbox.fleet.host.left == world.host
     assert not empty.session().publisher.ledger.row_pending
     assert world.store.accounts["s"].disconnect_details == told
 
@@ -205,19 +146,9 @@ async def test_a_restore_does_not_wait_for_memory_that_may_never_come(
     assert await bench.restore() == "waiting 1"
     assert bench.it.health.read().restored
     world.host = AMPLE
+    world.clock.advance(1.0)
     await bench.it.watchdog.watch()
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
-
-
-async def test_one_whose_browser_died_comes_back_on_a_host_that_is_short(
-    empty: Bench, world: World
-) -> None:
-    process = await empty.connected()
-    world.host = SHORT
-    process.exit(13)
-    await until(
-        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
-    )
 
 
 async def test_an_adopted_worker_needs_no_place(bench: Bench, world: World) -> None:
@@ -226,14 +157,14 @@ async def test_an_adopted_worker_needs_no_place(bench: Bench, world: World) -> N
     for name in ("a", "b"):
         await bench.row(name)
     left = [await world.left_behind(name) for name in ("a", "b")]
-    assert await bench.restore(*((one.record, one.runner.process) for one in left)) == "restored 2"
+    assert await bench.restore(*((one.record, one.process) for one in left)) == "restored 2"
 
 
-async def test_a_reload_of_the_places_counts_with_the_next_tick(empty: Bench, world: World) -> None:
+async def test_a_reload_of_the_places_counts_with_the_next_fact(empty: Bench, world: World) -> None:
     await two_are_starting(empty, world)
     await empty.create("c")
     world.change("restore", concurrency=3)
-    await empty.it.watchdog.watch()
+    heard(empty.session("a"))
     await wait_until(lambda: started(world) == ["a", "b", "c"], "it is started")
 
 
@@ -300,131 +231,3 @@ async def test_one_that_is_busy_is_not_recycled(empty: Bench, world: World) -> N
     await asyncio.gather(sending, return_exceptions=True)
     await empty.it.watchdog.measure()  # it was active a moment ago
     assert empty.session().lifecycle is State.RUNNING
-
-
-async def test_one_far_above_its_limit_is_recycled_at_once(empty: Bench, world: World) -> None:
-    await big(empty, world, 601, "s")
-    process = empty.process()
-    await empty.it.watchdog.measure()
-    await until(
-        empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
-    )
-
-
-async def test_one_is_recycled_after_the_other(empty: Bench, world: World) -> None:
-    await big(empty, world, 500, "a", "b")
-    b = empty.process("b")
-    world.clock.advance(61.0)
-    world.spawn.scripts["a"] = Script(reports=(LOADING,))
-    await empty.it.watchdog.measure()
-    await wait_until(lambda: len(world.spawn.of("a")) == 2, "the first is replaced")
-    world.meter.usage = {"b": usage(500)}
-    await empty.it.watchdog.measure()
-    assert empty.process("b") is b
-    await wait_until(lambda: empty.process("a").connected, "it is greeted")
-    empty.process("a").report("connected")
-    await until(empty.session("a"), lambda s: s.link is Link.CONNECTED)
-    await empty.it.watchdog.measure()
-    await until(
-        empty.session("b"), lambda s: s.runner.process is not b and s.link is Link.CONNECTED
-    )
-
-
-async def test_without_a_limit_nothing_is_recycled(empty: Bench, world: World) -> None:
-    await big(empty, world, 9_000, "s")
-    world.change("worker", memory_limit=0)
-    world.clock.advance(61.0)
-    await empty.it.watchdog.measure()
-    assert empty.session().lifecycle is State.RUNNING
-
-
-# ---- the places alone, whatever happens in any order ----
-
-NAMES = st.sampled_from("abcdef")
-
-
-class Applicant:
-    def __init__(self, name: str, priority: int) -> None:
-        self.standing = Candidate(session=name, priority=priority)
-        self.spawned = False
-        self.why: Wait | None = None
-
-    def candidate(self) -> Candidate:
-        return self.standing
-
-    def on_admitted(self) -> None:
-        assert not self.spawned
-        self.spawned = True
-
-    def on_held_back(self, wait: Wait) -> None:
-        assert not self.spawned
-        self.why = wait
-
-
-class Places(RuleBasedStateMachine):
-    """Who asked is in ``asked`` until it is admitted, and then in ``starting``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places = 2
-        self.host = Reading()
-        self.closed = False
-        self.asked: dict[str, Applicant] = {}
-        self.starting: dict[str, Applicant] = {}
-        self.gone: list[Applicant] = []
-        self.it = Admission(
-            lambda: Config(restore=Restore(concurrency=self.places)), lambda: self.host
-        )
-
-    def sort_out(self) -> None:
-        for name in [name for name, one in self.asked.items() if one.spawned]:
-            self.starting[name] = self.asked.pop(name)
-
-    @rule(name=NAMES, priority=st.integers(0, 2))
-    def ask(self, name: str, priority: int) -> None:
-        if name not in self.asked and name not in self.starting:
-            self.asked[name] = Applicant(name, priority)
-            self.it.ask(name, self.asked[name])
-            self.sort_out()
-
-    @rule(name=NAMES)
-    def withdraw(self, name: str) -> None:
-        assert self.it.withdraw(name) is (name in self.asked)
-        if name in self.asked:
-            self.gone.append(self.asked.pop(name))
-
-    @rule(name=NAMES)
-    def give_back(self, name: str) -> None:
-        self.it.give_back(name)
-        self.starting.pop(name, None)
-        self.sort_out()
-
-    @rule(short=st.booleans())
-    def look(self, short: bool) -> None:  # noqa: FBT001 - Hypothesis gives names
-        self.host = SHORT if short else AMPLE
-        self.it.look()
-        self.sort_out()
-
-    @rule()
-    def close(self) -> None:
-        self.closed = True
-        self.it.close()
-
-    @invariant()
-    def never_more_than_the_limit(self) -> None:
-        assert len(self.starting) <= self.places
-
-    @invariant()
-    def who_withdrew_is_never_spawned(self) -> None:
-        assert not any(one.spawned for one in self.gone)
-
-    @invariant()
-    def nobody_waits_in_vain_or_without_a_word(self) -> None:
-        if self.closed:
-            return
-        assert all(one.why for one in self.asked.values())
-        if self.host != SHORT and self.asked:
-            assert len(self.starting) == self.places
-
-
-TestPlaces = Places.TestCase
