@@ -48,11 +48,11 @@ def text() -> str:
 
 
 def _section(name: str, comments: dict[str, str]) -> str:
-    taken = "at a reload" if name in RELOADABLE else "at a restart"
+    effect = "at a reload" if name in RELOADABLE else "at a restart"
     about = f" {comments[name]}" if name in comments else ""
     lines = [
         f"## {name}",
-        f"A change is taken {taken}.{about}",
+        f"A change takes effect {effect}.{about}",
         "",
         "| key | default | allowed | meaning |",
         "|---|---|---|---|",
@@ -77,9 +77,9 @@ def _allowed(kind: inspect.Type) -> str:
             )
         case inspect.IntType() | inspect.FloatType():
             bounds = {"≥": kind.ge, ">": kind.gt, "≤": kind.le, "<": kind.lt}
-            told = [f"{sign} {bound:,}" for sign, bound in bounds.items() if bound is not None]
+            limits = [f"{sign} {bound:,}" for sign, bound in bounds.items() if bound is not None]
             return ", ".join(
-                ["whole number" if isinstance(kind, inspect.IntType) else "number", *told]
+                ["whole number" if isinstance(kind, inspect.IntType) else "number", *limits]
             )
         case inspect.LiteralType(values=values):
             return ", ".join(f"`{value}`" for value in values)

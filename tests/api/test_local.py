@@ -70,9 +70,9 @@ async def as_nobody(path: Path, *key: str) -> str:
 
 async def test_the_daemons_user_needs_no_key(local_api: Local, api: Api) -> None:
     async with local_api.http.get(LIST) as response:
-        told = await response.json()
+        listed = await response.json()
         assert response.status == 200
-    assert told == (await api.call("GET", "/api/sessions")).json()
+    assert listed == (await api.call("GET", "/api/sessions")).json()
     assert (await api.call("GET", "/api/sessions", key=None)).status == 401, "over TCP as ever"
 
 

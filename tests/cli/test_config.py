@@ -41,8 +41,8 @@ def test_the_document_is_the_one_that_is_generated() -> None:
 
 def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert main(["config", "show", "--json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
 
 
 def test_each_key_is_shown_with_its_source(
@@ -53,9 +53,9 @@ def test_each_key_is_shown_with_its_source(
     )
     monkeypatch.setenv("WAGUARD_API__PORT", "5000")
     monkeypatch.setenv("WAGUARD_LOG__LEVEL", "DEBUG")
-    told = shown(capsys)
-    assert told["file"] == str(here / "waguard.toml")
-    rows = {row.pop("key"): row for row in told["keys"]}
+    answer = shown(capsys)
+    assert answer["file"] == str(here / "waguard.toml")
+    rows = {row.pop("key"): row for row in answer["keys"]}
     assert rows.keys() == {f"{s}.{key}" for s in SECTIONS for key in SECTIONS[s].__struct_fields__}
     for key, value, source, default, hidden in (
         ("api.port", "5000", "environment", "3001", "4000"),
@@ -92,9 +92,9 @@ def test_no_password_is_shown(here: Path, capsys: pytest.CaptureFixture[str]) ->
         "[webhook]\nurl = 'http://me:sesame@host/?token=sesame'"
     )
     assert main(["config", "show"]) == 0
-    told = capsys.readouterr().out
-    assert "mysql+asyncmy://me:***@db/wa?password=***" in told
-    assert "sesame" not in told
+    out = capsys.readouterr().out
+    assert "mysql+asyncmy://me:***@db/wa?password=***" in out
+    assert "sesame" not in out
 
 
 def test_without_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -179,14 +179,24 @@ def test_what_lies_in_the_working_folder_is_not_forgotten(
     assert path.is_dir(), "nothing was moved"
 
 
-def test_once_there_is_something_in_the_new_place_it_holds(here: Path, system: Path) -> None:
+def test_each_of_them_is_to_be_in_the_new_place(here: Path, system: Path) -> None:
     profile(here / "sessions")
     (here / "state").mkdir()
     (here / "state/api-key").touch()
-    assert left_behind(system)
     (system.parent / "state").mkdir()
     (system.parent / "state/api-key").touch()
+    line = left_behind(system)
+    assert line
+    assert line.startswith("paths.sessions: "), "a key there does not make up for it"
+    profile(system.parent / "sessions")
     assert left_behind(system) is None
+
+
+def test_another_kind_of_database_is_no_lost_one(here: Path, system: Path) -> None:
+    (here / "state").mkdir()
+    (here / "state/waguard.db").touch()
+    system.write_text("[database]\nurl = 'mysql+asyncmy://localhost/wa'")
+    assert left_behind() is None
 
 
 def test_the_remedy_works(here: Path, system: Path) -> None:

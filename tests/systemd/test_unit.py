@@ -210,9 +210,9 @@ def test_what_lies_where_an_older_file_had_it_is_not_forgotten(systemd: SystemdN
         assert systemd.run("systemctl", "start", UNIT).returncode != 0
         shown = systemd.wait(UNIT, ActiveState="failed")
         assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("2", "0")
-        told = systemd.journal(UNIT)
-        assert "there are profiles in /var/lib/waguard/sessions" in told
-        assert "not in /etc/waguard/sessions" in told
+        journal = systemd.journal(UNIT)
+        assert "there are profiles in /var/lib/waguard/sessions" in journal
+        assert "not in /etc/waguard/sessions" in journal
     finally:
         systemd.run("rm", "-r", "/var/lib/waguard/sessions/workspace_1")
         configure(systemd)

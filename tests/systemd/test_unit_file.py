@@ -64,10 +64,10 @@ def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
 def test_the_file_names_the_paths_and_the_unit_none() -> None:
     unit = (FOLDER / "waguard.service").read_text()
     assert "WAGUARD_" not in unit
-    told = service("waguard.service")
+    folders = service("waguard.service")
     paths = tomllib.loads((FOLDER.parent / "etc/waguard.toml").read_text())["paths"]
     assert paths == {
-        "sessions": f"/var/lib/{told['StateDirectory']}/sessions",
-        "state": f"/var/lib/{told['StateDirectory']}/state",
-        "runtime": f"/run/{told['RuntimeDirectory']}",
+        "sessions": f"/var/lib/{folders['StateDirectory']}/sessions",
+        "state": f"/var/lib/{folders['StateDirectory']}/state",
+        "runtime": f"/run/{folders['RuntimeDirectory']}",
     }

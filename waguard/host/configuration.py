@@ -105,7 +105,7 @@ def _require_ours(path: Path) -> None:
 
 def require_nothing_left_behind(found: Found, reading: Reading) -> None:
     """Relative paths began at the working folder, and without ``--config`` no file was read. Where
-    profiles, a key or a database lie there, and none where they are looked for now: raise
+    profiles, a key or a database lie there, and not where they are looked for now: raise
     ``ConfigError`` that names both places. Nothing is moved."""
     try:
         here = Path.cwd()
@@ -113,13 +113,12 @@ def require_nothing_left_behind(found: Found, reading: Reading) -> None:
         return  # nothing lies in a folder that is gone
     file: Mapping[str, Mapping[str, Any]] = reading.file if found.by == OPTION else {}
     before = keys.placed((file, reading.environment), here)
-    moved = [
+    left = [
         (old, new)
         for old, new in zip(_kept(before), _kept(reading.config), strict=True)
-        if old.path != new.path
+        if old.there and new.there is False
     ]
-    left = [(old, new) for old, new in moved if old.there]
-    if not left or any(new.there is not False for _, new in moved):
+    if not left:
         return
     old, new = left[0]
     set_to = f"{old.key} = {old.value!r}" + (f" in {found.path}" if found.path else "")
@@ -167,7 +166,7 @@ def _kept(config: Config) -> list[_Kept]:
             what="there is a database",
             path=database or Path(),
             value=url,
-            there=_any(database.parent, glob.escape(database.name)) if database else False,
+            there=_any(database.parent, glob.escape(database.name)) if database else None,
         ),
     ]
 

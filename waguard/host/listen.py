@@ -117,6 +117,8 @@ def listen_local(path: Path) -> socket.socket:
 
 def peer_uid(connection: "socket.socket | TransportSocket") -> int:
     """Whose process connected to a Unix socket, as the kernel saw it then."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
-    uid: int = struct.unpack("iII", told)[1]
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")
+    )
+    uid: int = struct.unpack("iII", credentials)[1]
     return uid
