@@ -19,6 +19,7 @@ from waguard.config import (
     is_loopback,
     load,
     require_sandbox,
+    without_passwords,
 )
 from waguard.core.delivery import OLD_SERVICE
 from waguard.errors import ConfigError
@@ -644,6 +645,21 @@ def test_a_database_of_another_kind_is_refused_without_its_password() -> None:
         load(None, {"WAGUARD_DATABASE__URL": "oracle://user:hunter2@host/db"})
     assert "hunter2" not in caught.value.line()
     assert caught.value.field == "database.url"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mysql+asyncmy://me:sesame@db/wa", "mysql+asyncmy://me:***@db/wa"),
+        ("mysql+asyncmy://me:se/sa@me@db/wa", "mysql+asyncmy://me:***@db/wa"),
+        ("http://db/wa?a=1&sslpassword=sesame&b=2", "http://db/wa?a=1&sslpassword=***&b=2"),
+        ("postgresql+asyncpg://me@[::1]:5432/wa", "postgresql+asyncpg://me@[::1]:5432/wa"),
+        ("http://host:80/hook?TOKEN=sesame", "http://host:80/hook?TOKEN=***"),
+        ("--password-store=basic", "--password-store=basic"),
+    ],
+)
+def test_addresses_are_shown_without_their_passwords(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
 
 
 def test_root_needs_to_give_up_the_sandbox_on_purpose() -> None:

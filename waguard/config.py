@@ -268,7 +268,10 @@ DATABASE_SCHEMES = (
 ENV_PREFIX = "WAGUARD_"
 _SECRET_SECTIONS: Final = frozenset({"database"})
 _HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
-_PASSWORDS: Final = re.compile(r"(://[^/:@]*:)[^/]*(?=@)|((?i:pass|secret|token|key)\w*=)[^&\s]*")
+# greedy: a password may hold anything, and of what is behind it rather too much is left out
+_PASSWORDS: Final = re.compile(
+    r"(://[^/:@]*:).*(?=@)|([?&]\w*(?i:pass|secret|token|key)\w*=)[^&\s]*"
+)
 FILE_LIMIT: Final = 1 << 20  # bytes; the example has 10,000
 _SHOWN: Final = 200  # characters of a value in a message
 

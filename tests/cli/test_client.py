@@ -103,7 +103,8 @@ def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
             self.send_header("Content-Type", answer.kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if content:  # without any the client may be gone already
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815  # the base's names
 
