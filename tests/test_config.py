@@ -19,6 +19,7 @@ from waguard.config import (
     is_loopback,
     load,
     require_sandbox,
+    without_passwords,
 )
 from waguard.core.delivery import OLD_SERVICE
 from waguard.errors import ConfigError
@@ -138,9 +139,14 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
     }
 
 
-def test_the_example_changes_nothing_and_names_every_key() -> None:
+def test_the_example_changes_nothing_but_the_paths_and_names_every_key() -> None:
     text = EXAMPLE.read_text()
-    assert load(EXAMPLE, {}) == load(None, {})
+    the_services = {
+        "WAGUARD_PATHS__SESSIONS": "/var/lib/waguard/sessions",
+        "WAGUARD_PATHS__RUNTIME": "/run/waguard",
+        "WAGUARD_PATHS__STATE": "/var/lib/waguard/state",
+    }
+    assert load(EXAMPLE, {}) == load(None, the_services)
     # with the leading # of `# key = …` taken away, every key is there, in its section
     whole = tomllib.loads(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
     assert {name: set(keys) for name, keys in whole.items()} == {
@@ -200,7 +206,47 @@ def test_the_environment_holds_other_things_too() -> None:
     assert load(None, marks) == load(None, {})
 
 
-def test_relative_paths_start_from_the_working_folder(folder: Path) -> None:
+def test_relative_paths_start_from_the_files_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "etc").mkdir()
+    path = folder / "etc/w.toml"
+    path.write_text(
+        "[paths]\nstate = 's'\n[webhook]\nsecret_file = '../secret'\n"
+        "[database]\nurl = 'sqlite+aiosqlite:///s/w.db?timeout=3'"
+    )
+    beside = {"WAGUARD_WHATSAPP__WAJS": "wa.js"}
+    for working in (folder, folder / "etc", Path("/")):
+        monkeypatch.chdir(working)
+        config = load(Path(os.path.relpath(path)), beside)
+        assert config.paths.state == folder / "etc/s"
+        assert config.paths.runtime == folder / "etc/run"
+        assert config.webhook.secret_file == folder / "etc/../secret"
+        assert config.whatsapp.wajs == folder / "etc/wa.js"
+        assert config.database.url == f"sqlite+aiosqlite:///{folder}/etc/s/w.db?timeout=3"
+
+
+def test_a_pipe_lies_in_no_folder(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"[paths]\nstate = 's'")
+    os.close(writing)
+    try:
+        assert load(Path(f"/dev/fd/{reading}"), {}).paths.state == folder / "s"
+    finally:
+        os.close(reading)
+
+
+def test_without_a_file_relative_paths_start_from_the_working_folder(folder: Path) -> None:
+    config = load(None, {"WAGUARD_PATHS__STATE": "s"})
+    assert config.paths.state == folder / "s"
+
+
+def test_a_database_in_memory_has_no_folder() -> None:
+    for url in ("sqlite+aiosqlite:///", "sqlite+aiosqlite:///:memory:"):
+        assert loaded(f"[database]\nurl = '{url}'").database.url == url  # the store refuses it
+
+
+def test_what_the_file_names_is_placed(folder: Path) -> None:
     config = loaded(
         """
         paths = {state = "s", runtime = "/run/waguard"}
@@ -578,6 +624,7 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     gone.rmdir()
     with pytest.raises(ConfigError, match="working folder"):
         load(None, {})
+    assert load(EXAMPLE, {}).paths.runtime == Path("/run/waguard")  # it needs none
 
 
 def test_a_configuration_cannot_be_changed() -> None:
@@ -598,6 +645,21 @@ def test_a_database_of_another_kind_is_refused_without_its_password() -> None:
         load(None, {"WAGUARD_DATABASE__URL": "oracle://user:hunter2@host/db"})
     assert "hunter2" not in caught.value.line()
     assert caught.value.field == "database.url"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mysql+asyncmy://me:sesame@db/wa", "mysql+asyncmy://me:***@db/wa"),
+        ("mysql+asyncmy://me:se/sa@me@db/wa", "mysql+asyncmy://me:***@db/wa"),
+        ("http://db/wa?a=1&sslpassword=sesame&b=2", "http://db/wa?a=1&sslpassword=***&b=2"),
+        ("postgresql+asyncpg://me@[::1]:5432/wa", "postgresql+asyncpg://me@[::1]:5432/wa"),
+        ("http://host:80/hook?TOKEN=sesame", "http://host:80/hook?TOKEN=***"),
+        ("--password-store=basic", "--password-store=basic"),
+    ],
+)
+def test_addresses_are_shown_without_their_passwords(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
 
 
 def test_root_needs_to_give_up_the_sandbox_on_purpose() -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waguard import __version__
-from waguard.config import Config, holds_password, load, require_sandbox
+from waguard.config import Config, Reading, holds_password, require_sandbox
 from waguard.errors import ConfigError, PortInUseError, WaguardError, printable
+from waguard.host import configuration
+from waguard.host.configuration import Found
 from waguard.host.systemd import is_journal
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     reconcile.add_argument("--json", action="store_true", help="for a machine")
     _with_config(reconcile)
 
+    _add_config(commands)
     _add_sessions(commands)
     _add_profile(commands)
     _add_webhooks(commands)
@@ -167,6 +170,18 @@ def _add_chaos(commands: Any) -> None:
     chaos.add_argument(
         "--report", type=Path, metavar="FILE", help="append one line of JSON for this run"
     )
+
+
+def _add_config(commands: Any) -> None:
+    config = commands.add_parser("config", help="the configuration that is found: check, show")
+    verbs = config.add_subparsers(required=True, metavar="VERB")
+    check = _command(
+        verbs, "check", _config_check, "read it as the daemon would, and say what is wrong"
+    )
+    _with_config(check)
+    show = _command(verbs, "show", _config_show, "every key: its value, from where, the default")
+    show.add_argument("--json", action="store_true", help="for a machine")
+    _with_config(show)
 
 
 def _add_sessions(commands: Any) -> None:
@@ -309,11 +324,24 @@ def _with_all(parser: argparse.ArgumentParser) -> None:
 
 
 def _with_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"TOML; else ${configuration.VARIABLE}, else {configuration.SYSTEM_FILE}, else"
+        f" ./{configuration.LOCAL_FILE}, else the defaults",
+    )
+
+
+def _located(arguments: argparse.Namespace) -> tuple[Found, Reading]:
+    """The configuration, for what works on files: it lies where earlier versions had it."""
+    found, reading = configuration.read(arguments.config, os.environ)
+    configuration.require_nothing_left_behind(found, reading)
+    return found, reading
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    return load(arguments.config, os.environ)
+    return _located(arguments)[1].config
 
 
 # ---- the daemon and its stand-in ----
@@ -324,9 +352,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from waguard.host.lock import acquire  # noqa: PLC0415
 
     os.umask(0o077)
-    config = _config(arguments)
+    found, reading = _located(arguments)
+    config = reading.config
     require_sandbox(config.browser, root=os.geteuid() == 0)
-    _require_private(config, arguments.config)
+    _require_private(config, found)
     lock = acquire(config.paths.runtime)
     try:
         listener = listen(config.api.host, config.api.port)
@@ -334,12 +363,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
         import asyncio  # noqa: PLC0415 - only the instance that runs pays for it
 
-        return asyncio.run(_serve(config, lock, listener, arguments.config))
+        return asyncio.run(_serve(reading, lock, listener))
     finally:
         lock.release()
 
 
-def _require_private(config: Config, path: Path | None) -> None:
+def _require_private(config: Config, found: Found) -> None:
     """Before anything is created: what holds credentials is this user's, or root's."""
     from waguard.host.ownership import require_private  # noqa: PLC0415
 
@@ -348,7 +377,9 @@ def _require_private(config: Config, path: Path | None) -> None:
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
         "webhook.secret_file": config.webhook.secret_file,
-        "--config": path if path and holds_password(path) else None,
+        found.by or "the configuration": found.path
+        if found.path and holds_password(found.path)
+        else None,
     }
     for field, private in wanted.items():
         for refusal in require_private(field, private) if private else ():
@@ -357,13 +388,14 @@ def _require_private(config: Config, path: Path | None) -> None:
             )
 
 
-async def _serve(
-    config: Config, lock: "InstanceLock", listener: socket.socket, path: Path | None
-) -> int:
+async def _serve(reading: Reading, lock: "InstanceLock", listener: socket.socket) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
+    from loguru import logger  # noqa: PLC0415
+
     from waguard.host import early_signals, garbage, logs  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
 
+    config = reading.config
     logs.configure(config.log.level, config.log.format)
     spawn = ForkSpawn()
     spawn.start()
@@ -371,7 +403,9 @@ async def _serve(
         with garbage.importing():
             from waguard.daemon import Daemon  # noqa: PLC0415
 
-        return await Daemon(config, lock, listener, path, spawn).run()
+        for line in configuration.hidden_lines(reading):
+            logger.warning("{}", line)
+        return await Daemon(config, lock, listener, reading.path, spawn).run()
     finally:
         await spawn.close()
         early_signals.ignore()
@@ -489,6 +523,32 @@ def _phone(arguments: argparse.Namespace) -> int:
     return phone_main(arguments.arguments)
 
 
+# ---- the configuration ----
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    from waguard import config_commands  # noqa: PLC0415
+
+    found, reading = _located(arguments)
+    config_commands.check(found, reading, print)
+    return 0
+
+
+def _config_show(arguments: argparse.Namespace) -> int:
+    from waguard import config_commands  # noqa: PLC0415
+
+    found, reading = configuration.read(arguments.config, os.environ)
+    rows = config_commands.rows(reading)
+    if arguments.json:
+        _print_json({"file": found.path and str(found.path), "keys": rows})
+        return 0
+    print(f"file: {found.path or 'none'}")
+    _print_table(rows, ("key", "value", "source", "default"))
+    for line in configuration.hidden_lines(reading):
+        print(printable(line))
+    return 0
+
+
 # ---- profiles: files on this host; what changes one is refused while its worker lives ----
 
 
@@ -563,9 +623,15 @@ def _profile_quarantine(arguments: argparse.Namespace) -> int:
 
 
 def _client(arguments: argparse.Namespace) -> Any:
-    from waguard.client import ApiClient  # noqa: PLC0415
+    from waguard.client import ApiCallError, ApiClient  # noqa: PLC0415
 
-    return ApiClient.of(_config(arguments))
+    # a daemon that answers has settled where its files lie; where none does, they may be elsewhere
+    found, reading = configuration.read(arguments.config, os.environ)
+    try:
+        return ApiClient.of(reading.config)
+    except ApiCallError:
+        configuration.require_nothing_left_behind(found, reading)
+        raise
 
 
 def _print_json(value: Any) -> None:

@@ -5,7 +5,8 @@ Stdlib only, so that ``waguard status`` answers at once.
 
 import http.client
 import json
-import os
+import pwd
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from waguard.config import Config
 from waguard.errors import WaguardError
+from waguard.host.listen import LOCAL_SOCKET
 from waguard.host.lock import read_pid_file
 
 
@@ -26,33 +28,41 @@ class ApiCallError(WaguardError):
 
 @dataclass(frozen=True, slots=True)
 class ApiClient:
-    """Calls to one daemon."""
+    """Calls to one daemon, by its address and a key, or by its Unix socket without one."""
 
     base: str
     key: str
+    local: Path | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """The daemon of this configuration's runtime folder. Raises where none runs."""
+        path = config.paths.runtime / LOCAL_SOCKET
         holder = read_pid_file(config.paths.runtime)
-        if holder is None:
-            raise ApiCallError(
-                f"no waguard runs here (runtime folder {config.paths.runtime})",
-                answered=0,
-                remedy="start it with `waguard run`, or name its --config",
-            )
-        return cls(holder.api, _first_key(config.api.key_file))
+        try:
+            path.lstat()
+        except PermissionError:
+            raise _denied(path) from None
+        except OSError:
+            if holder:
+                raise ApiCallError(
+                    f"waguard runs, pid {holder.pid}, and has no socket {path}",
+                    answered=0,
+                    remedy="it is starting, or of an earlier version: try again, else restart it",
+                ) from None
+            raise _nobody(path, "there is no socket") from None
+        return cls(holder.api if holder else str(path), "", path)
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 60.0
     ) -> Any:
         """The decoded JSON, or the bytes where it is none. Raises ``ApiCallError``."""
-        address = urlsplit(self.base)
-        connection = http.client.HTTPConnection(
-            address.hostname or "", address.port, timeout=timeout
-        )
-        headers = {"X-Api-Key": self.key, "Content-Type": "application/json"}
+        connection = self._connection(timeout)
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["X-Api-Key"] = self.key
         try:
+            self._connect(connection)
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
@@ -65,6 +75,24 @@ class ApiClient:
         finally:
             connection.close()
         return _decode(response.status, response.getheader("Content-Type", ""), content)
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self.local:
+            return _LocalConnection(self.local, timeout)
+        address = urlsplit(self.base)
+        return http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not self.local:
+                raise
+            raise _nobody(self.local, "nobody listens there") from None
+        except PermissionError:
+            if not self.local:
+                raise
+            raise _denied(self.local) from None
 
     def session(self, session_id: str, rest: str = "") -> str:
         """The path of a session's resource."""
@@ -95,17 +123,46 @@ def _json(status: int, content: bytes) -> Any:
         ) from None
 
 
-def _first_key(path: Path) -> str:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines()]
-    except OSError as error:
-        raise ApiCallError(
-            f"{path} cannot be read: {os.strerror(error.errno or 0)}",
-            answered=0,
-            remedy="run this as the daemon's user, or as root",
-        ) from None
-    except UnicodeDecodeError:
-        raise ApiCallError(
-            f"{path} holds something that is no key", answered=0, remedy="keys are ASCII text"
-        ) from None
-    return next((line for line in lines if line and not line.startswith("#")), "")
+class _LocalConnection(http.client.HTTPConnection):
+    """HTTP on a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        """See ``HTTPConnection``."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _nobody(path: Path, why: str) -> ApiCallError:
+    return ApiCallError(
+        f"no waguard runs here ({path}: {why})",
+        answered=0,
+        remedy="start it, `systemctl start waguard` or `waguard run`, or name its --config",
+    )
+
+
+def _denied(path: Path) -> ApiCallError:
+    return ApiCallError(
+        f"{path}: permission denied",
+        answered=0,
+        remedy=f"run this as {_allowed(path.parent)}",
+    )
+
+
+def _allowed(folder: Path) -> str:
+    """Root, and the owner of the first folder above that can be looked at."""
+    for path in (folder, *folder.parents):
+        try:
+            uid = path.stat().st_uid
+        except OSError:
+            continue
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            name = f"user {uid}"
+        return f"root, or as {name}" if uid else "root"
+    return "root, or as the daemon's user"

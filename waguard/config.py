@@ -2,7 +2,8 @@
 
 Read with tomllib and msgspec alone, so that a refused second instance costs a tenth of a second.
 Every key is also an environment variable ``WAGUARD_<SECTION>__<KEY>``, which beats the file; a
-list there is JSON. Relative paths are relative to the working folder.
+list there is JSON. Relative paths are relative to the file's folder, without a file to the working
+folder. Where the file is found: ``host/configuration.py``.
 """
 
 import errno
@@ -11,7 +12,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
@@ -257,6 +258,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     field.name: field.type for field in msgspec.structs.fields(Config)
 }
+_SQLITE: Final = "sqlite+aiosqlite:///"
 DATABASE_SCHEMES = (
     "sqlite+aiosqlite://",
     "mysql+asyncmy://",
@@ -266,8 +268,21 @@ DATABASE_SCHEMES = (
 ENV_PREFIX = "WAGUARD_"
 _SECRET_SECTIONS: Final = frozenset({"database"})
 _HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
+# greedy: a password may hold anything, and of what is behind it rather too much is left out
+_PASSWORDS: Final = re.compile(
+    r"(://[^/:@]*:).*(?=@)|([?&]\w*(?i:pass|secret|token|key)\w*=)[^&\s]*"
+)
 FILE_LIMIT: Final = 1 << 20  # bytes; the example has 10,000
 _SHOWN: Final = 200  # characters of a value in a message
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration, and what the file and the environment gave of it."""
+
+    config: Config
+    path: Path | None
+    file: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, Mapping[str, Any]]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -275,21 +290,49 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
     Raises ``ConfigError`` with the key, the value and what is allowed.
     """
-    given = _from_file(path) if path else {}
-    _merge_environment(given, environ)
-    sections: dict[str, Any] = {name: SECTIONS[name](**keys) for name, keys in given.items()}
-    config = _complete(Config(**sections), given)
+    return read(path, environ).config
+
+
+def read(
+    path: Path | None, environ: Mapping[str, str], *, field: str | None = "--config"
+) -> Reading:
+    """As ``load``; ``field`` is what named the file, for errors about the file as a whole."""
+    file, base = _from_file(path, field) if path else ({}, None)
+    environment = _from_environment(environ)
+    config = placed((file, environment), base or _working_folder())
     _cross_check(config)
-    return config
+    return Reading(config=config, path=path, file=file, environment=environment)
+
+
+def placed(layers: Sequence[Mapping[str, Mapping[str, Any]]], base: Path) -> Config:
+    """The configuration of these layers, the last one beats; relative paths go below ``base``."""
+    given: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, keys in layer.items():
+            given.setdefault(section, {}).update(keys)
+    sections: dict[str, Any] = {name: SECTIONS[name](**keys) for name, keys in given.items()}
+    return _complete(Config(**sections), given, base)
 
 
 def holds_password(path: Path) -> bool:
     """Whether an address in the file has one. ``load`` has read the file before."""
-    return _HAS_PASSWORD.search(_content(path)) is not None
+    return _HAS_PASSWORD.search(_content(path)[0]) is not None
 
 
-def _content(path: Path) -> str:
-    """A pipe is a file, too: a shell gives one for ``<(command)``. Raises ``OSError``, ``ValueError``."""
+def without_passwords(text: str) -> str:
+    """For people: addresses without the passwords in them."""
+    return _PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Where an SQLite database lies; None: it is another one."""
+    path = url.removeprefix(_SQLITE).partition("?")[0]
+    return Path(path) if url.startswith(_SQLITE) and path and not path.startswith(":") else None
+
+
+def _content(path: Path) -> tuple[str, Path | None]:
+    """The text, and the folder that it lies in. A pipe is a file, too, and lies in none: a shell
+    gives one for ``<(command)``. Raises ``OSError``, ``ValueError``."""
     with path.open("rb") as file:
         kind = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
@@ -297,23 +340,27 @@ def _content(path: Path) -> str:
         content = file.read(FILE_LIMIT + 1)
     if len(content) > FILE_LIMIT:
         raise OSError(errno.EFBIG, f"it has more than {FILE_LIMIT} bytes")
-    return content.decode()
+    return content.decode(), path.absolute().parent if stat.S_ISREG(kind) else None
 
 
-def _from_file(path: Path) -> dict[str, dict[str, Any]]:
+def _from_file(path: Path, field: str | None) -> tuple[dict[str, dict[str, Any]], Path | None]:
     try:
-        document = tomllib.loads(_content(path))
+        text, base = _content(path)
+        document = tomllib.loads(text)
     except OSError as error:
+        denied = isinstance(error, PermissionError)
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}",
-            field="--config",
+            field=field,
             value=str(path),
-            remedy="name a readable TOML file, or leave --config out for the defaults",
+            remedy="run this as root, or as the daemon's user"
+            if denied
+            else "name a readable TOML file: --config FILE",
         ) from None
     except (ValueError, RecursionError) as error:  # syntax, encoding, endless numbers or nesting
         raise ConfigError(
             f"{path} is not TOML: {error}",
-            field="--config",
+            field=field,
             value=str(path),
             remedy="see etc/waguard.toml",
         ) from None
@@ -326,10 +373,11 @@ def _from_file(path: Path) -> dict[str, dict[str, Any]]:
         checked[section] = {
             key: _value(section, key, value, strict=True) for key, value in keys.items()
         }
-    return checked
+    return checked, base
 
 
-def _merge_environment(given: dict[str, dict[str, Any]], environ: Mapping[str, str]) -> None:
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    given: dict[str, dict[str, Any]] = {}
     for name, text in environ.items():
         section, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
         if not name.startswith(ENV_PREFIX):
@@ -341,6 +389,7 @@ def _merge_environment(given: dict[str, dict[str, Any]], environ: Mapping[str, s
         if section not in SECTIONS:
             raise _unknown(name, text, (f"{ENV_PREFIX}{s.upper()}__…" for s in SECTIONS), "key")
         given.setdefault(section, {})[key] = _value(section, key, text, strict=False)
+    return given
 
 
 def _refuse_single_underscore(name: str) -> None:
@@ -413,9 +462,8 @@ def _shown(name: str, value: Any) -> tuple[str, Any]:
     return (text if len(text) <= _SHOWN else text[:_SHOWN] + "…"), value
 
 
-def _complete(config: Config, given: Mapping[str, Mapping[str, Any]]) -> Config:
+def _complete(config: Config, given: Mapping[str, Mapping[str, Any]], here: Path) -> Config:
     """Make paths absolute, and let the defaults that lie in the state folder follow it."""
-    here = _working_folder()
     paths = Paths(
         **{key: here / value for key, value in msgspec.structs.asdict(config.paths).items()}
     )
@@ -435,7 +483,8 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]]) -> Config:
             public_url=config.api.public_url and config.api.public_url.rstrip("/"),
         ),
         database=Database(
-            url=config.database.url or f"sqlite+aiosqlite:///{paths.state / 'waguard.db'}"
+            url=_placed_sqlite(config.database.url, here)
+            or f"{_SQLITE}{paths.state / 'waguard.db'}"
         ),
         whatsapp=replace(
             config.whatsapp, wajs=config.whatsapp.wajs and here / config.whatsapp.wajs
@@ -445,6 +494,14 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]]) -> Config:
             secret_file=config.webhook.secret_file and here / config.webhook.secret_file,
         ),
     )
+
+
+def _placed_sqlite(url: str, here: Path) -> str:
+    """A file's path is what is behind the third slash; a name that begins with : is no file's."""
+    path = url.removeprefix(_SQLITE)
+    if path == url or not path or path.startswith((":", "file:", "?")):
+        return url
+    return f"{_SQLITE}{here / path}"
 
 
 def _working_folder() -> Path:

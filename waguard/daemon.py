@@ -18,7 +18,7 @@ import msgspec
 from loguru import logger
 
 from waguard import config as configuration
-from waguard.api import ApiDeps, create_app, serve
+from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
@@ -36,10 +36,11 @@ from waguard.errors import (
 from waguard.host import conditions, credentials, early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
+from waguard.host.configuration import hidden_lines
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY, LivedTime
-from waguard.host.lock import PID_FILE, InstanceLock, private_folder
+from waguard.host.lock import PID_FILE, InstanceLock, private_folder, unusable
 from waguard.host.machine import holder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
@@ -171,6 +172,7 @@ class Daemon:
             require_room=self._require_room,
             ages=self._ages,
         )
+        self._local: LocalApi | None = None
         self._ticker = Ticker()
         self._stop = asyncio.Event()
         self._why_stopping = "by itself"
@@ -225,6 +227,8 @@ class Daemon:
         # half of the files: the other half is for sessions, database and webhooks
         most = min(CONNECTIONS, files.raise_limit() // 2)
         runner = await serve(app, self._listener, connections=most)
+        self._local = LocalApi(runner, paths.runtime)
+        await self._local.listen()
         api = base_url(self._listener)
         if not self._config.browser.sandbox:
             logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
@@ -419,6 +423,8 @@ class Daemon:
 
     async def _watch(self) -> None:
         self._look_at_runtime()
+        if self._local:
+            await self._local.keep()
         self._disk.look()
         self._look_at_webhooks()
         await self._supervisor.watchdog.watch()
@@ -529,12 +535,15 @@ class Daemon:
         if self._up:  # else it is not ready yet
             self._notifier.reloading()
         try:
-            fresh = configuration.load(self._path, os.environ)
+            reading = configuration.read(self._path, os.environ)
+            fresh = reading.config
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
             logger.error("configuration kept as it was: {}", error.line())
         else:
             self._take(fresh)
+            for line in hidden_lines(reading):
+                logger.warning("{}", line)
         if self._up:
             self._notifier.ready("configuration read again")
 
@@ -610,9 +619,4 @@ def _make(key: str, *folders: Path) -> None:
             private_folder(folder)
             require_private(key, folder)  # somebody may have been quicker
         except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be used: {error.strerror}",
-                field=key,
-                value=str(folder),
-                remedy="name a folder that this user can create and write",
-            ) from None
+            raise unusable(key, folder, error) from None

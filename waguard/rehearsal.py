@@ -21,6 +21,7 @@ from aiohttp import web
 
 from waguard.client import ApiCallError, ApiClient
 from waguard.errors import WaguardError
+from waguard.host.configuration import VARIABLE
 from waguard.host.lock import read_pid_file
 from waguard.standin import StandIn
 
@@ -98,7 +99,10 @@ def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[st
     secret = folder / "webhook-secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
+    config = folder / "waguard.toml"  # or it finds this machine's
+    config.touch()
     return {
+        VARIABLE: str(config),
         "WAGUARD_API__PORT": str(port),
         "WAGUARD_WHATSAPP__URL": standin.url,
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),

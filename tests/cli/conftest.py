@@ -1,6 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
+
+from waguard.host import configuration
 
 
 @pytest.fixture(autouse=True)
@@ -9,3 +12,4 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("WAGUARD_"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(configuration, "SYSTEM_FILE", Path("/nowhere/waguard.toml"))

@@ -3,6 +3,8 @@
 import http.server
 import json
 import os
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -13,12 +15,19 @@ from typing import Any, Final
 
 import pytest
 
-from tests.host.processes import clean_environment
+from tests.host.processes import (
+    BECOME_NOBODY,
+    OTHERS_CANNOT,
+    clean_environment,
+    others_can_run_this_python,
+    waguard,
+)
 from waguard import cli
 from waguard.cli import main
 from waguard.host import procfs
+from waguard.host.configuration import VARIABLE
+from waguard.host.listen import LOCAL_SOCKET
 
-KEY: Final = "k" * 32
 HEALTH: Final = {
     "status": "degraded",
     "sessions": {"total": 2, "connected": 1, "disconnected": 1},
@@ -69,6 +78,13 @@ class Api:
         return known.pop(0) if len(known) > 1 else known[0]
 
 
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        return super().get_request()[0], ("local", 0)  # the handler shows it as an address
+
+
 @pytest.fixture
 def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """A daemon as its clients see it: a pid file, a key file and an API. This process is it."""
@@ -87,21 +103,20 @@ def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
             self.send_header("Content-Type", answer.kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if content:  # without any the client may be gone already
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815  # the base's names
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        told.url = f"http://127.0.0.1:{server.server_address[1]}"
+    (short_path / "run").mkdir()
+    with _Server(str(short_path / "run" / LOCAL_SOCKET), Handler) as server:
+        told.url = "http://127.0.0.1:9"  # where nobody is to ask
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        (short_path / "run").mkdir()
-        (short_path / "state").mkdir()
         write_pid_file(short_path, told.url)
-        (short_path / "state" / "api-key").write_text(f"# generated\n\n  {KEY}\nanother\n")
         monkeypatch.chdir(short_path)
         yield told
         server.shutdown()
@@ -158,7 +173,7 @@ def test_status_shows_what_runs_and_what_is_wrong(
     assert {"0.5", "172.4"} < set(out[3].split())
     assert out[2].endswith("WAITING")
     assert out[4].endswith("2 are starting, at most 2 may")
-    assert api.keys == {KEY}
+    assert api.keys == {None}
 
 
 def test_status_and_why_say_how_many_messages_cannot_be_decrypted(
@@ -382,31 +397,57 @@ def test_an_uncertain_send_is_no_success(api: Api, capsys: pytest.CaptureFixture
 def test_a_daemon_that_does_not_answer(
     api: Api, short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pid_file(short_path, "http://127.0.0.1:9")
-    assert main(["status"]) == 1
+    path = short_path / "run" / LOCAL_SOCKET
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        hangs_up = threading.Thread(target=hang_up)
+        hangs_up.start()
+        assert main(["status"]) == 1
+        hangs_up.join()
     (line,) = said(capsys)[1]
     assert line.startswith("waguard: http://127.0.0.1:9 does not answer: ")
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [(None, "cannot be read"), (b"k\xff", "no key"), ("schlüssel".encode(), "no key")],
-)
-def test_a_key_file_that_is_of_no_use(
-    api: Api,
-    short_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    content: bytes | None,
-    why: str,
+def test_a_socket_on_which_nobody_listens(
+    api: Api, short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = short_path / "state" / "api-key"
+    path = short_path / "run" / LOCAL_SOCKET
     path.unlink()
-    if content is not None:
-        path.write_bytes(content)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    (short_path / "run" / "waguard.pid").unlink()
     assert main(["status"]) == 1
     (line,) = said(capsys)[1]
-    assert str(path) in line
-    assert why in line
+    assert line.startswith(f"waguard: no waguard runs here ({path}: nobody listens there)")
+
+
+def test_a_daemon_that_has_no_socket_yet(
+    api: Api, short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (short_path / "run" / LOCAL_SOCKET).unlink()
+    assert main(["status"]) == 1
+    (line,) = said(capsys)[1]
+    assert line.startswith(f"waguard: waguard runs, pid {os.getpid()}, and has no socket ")
+
+
+@pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
+@pytest.mark.parametrize("open_folder", [False, True], ids=["the folder", "the socket"])
+def test_another_user_is_told_who_to_be(api: Api, short_path: Path, *, open_folder: bool) -> None:
+    short_path.chmod(0o755)
+    (short_path / "run").chmod(0o755 if open_folder else 0o700)
+    (short_path / "run" / LOCAL_SOCKET).chmod(0o600)
+    done = waguard("status", folder=short_path, prefix=BECOME_NOBODY)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"waguard: {short_path}/run/{LOCAL_SOCKET}: permission denied (run this as root)"
+    )
     assert api.asked == []
 
 
@@ -415,11 +456,13 @@ def test_the_daemon_of_another_folder(
 ) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": []}))
     config = short_path / "w.toml"
-    config.write_text(f"[paths]\nruntime = '{short_path}/run'\nstate = '{short_path}/state'")
+    config.touch()  # its paths are beside it
     (short_path / "elsewhere").mkdir()
     monkeypatch.chdir(short_path / "elsewhere")
     assert main(["sessions", "list"]) == 1
     assert main(["sessions", "list", "--config", str(config)]) == 0
+    monkeypatch.setenv(VARIABLE, str(config))
+    assert main(["sessions", "list"]) == 0
 
 
 # ---- the QR code ----

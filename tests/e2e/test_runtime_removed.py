@@ -1,5 +1,6 @@
 """Somebody removes the runtime folder under a living daemon, as a second unit with the same one does."""
 
+import asyncio
 import signal
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import removed
+from tests.host.processes import waguard
+from waguard.host.listen import LOCAL_SOCKET
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -22,9 +25,14 @@ async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -
 
     async def reachable() -> bool:
         names = {path.suffix for path in (run / "workers").glob("*")}
-        return names == {".json", ".sock"} and (run / "waguard.pid").exists()
+        there = all((run / name).exists() for name in ("waguard.pid", LOCAL_SOCKET))
+        return names == {".json", ".sock"} and there
 
     await daemon.until(reachable)
+    shown = await asyncio.to_thread(
+        waguard, "status", folder=daemon.folder, environ=dict(daemon.settings)
+    )
+    assert "1 of 1 connected" in shown.stdout, shown.stderr
     code, told = await daemon.send("s1", FRIEND, "as ever")
     assert code == 200, told
     await daemon.stop(signal.SIGKILL)

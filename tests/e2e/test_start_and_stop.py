@@ -15,23 +15,16 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, receiving, settings_for, short_folder
+from tests.host.processes import (
+    BECOME_NOBODY,
+    NOBODY,
+    OTHERS_CANNOT,
+    others_can_run_this_python,
+)
 from waguard.host import procfs
 from waguard.standin import Policy, StandIn
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
-
-NOBODY = 65534
-BECOME_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-
-
-def others_can_run_this_python() -> bool:
-    if os.getuid() != 0:
-        return False
-    again = (
-        "import subprocess, sys, waguard; subprocess.run([sys.executable, '-c', ''], check=True)"
-    )
-    command = [*BECOME_NOBODY, sys.executable, "-P", "-c", again]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def waguard(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -247,10 +240,7 @@ async def _logged_times(daemon: Daemon, text: str, times: int) -> bool:
     return daemon.log().count(text) >= times
 
 
-@pytest.mark.skipif(
-    not others_can_run_this_python(),
-    reason="needs root, and a Python that other users may run (not below a closed home)",
-)
+@pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
 @pytest.mark.parametrize("flavour", ["chromium", "headless-shell"])
 async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
     with short_folder(owner=NOBODY) as folder:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,9 @@ import msgspec
 from waguard.wire.protocol import WorkerSpec
 
 OWN: Final = "WAGUARD_"
+NOBODY: Final = 65534
+BECOME_NOBODY: Final = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+OTHERS_CANNOT: Final = "needs root, and a Python that other users may run (not below a closed home)"
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -22,12 +25,26 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return plain | {"WAGUARD_BROWSER__SANDBOX": json.dumps(os.getuid() != 0)} | dict(more or {})
 
 
+def others_can_run_this_python() -> bool:
+    """Whether another user could, which needs root, and a Python that is not below a closed home."""
+    if os.getuid() != 0:
+        return False
+    again = (
+        "import subprocess, sys, waguard; subprocess.run([sys.executable, '-c', ''], check=True)"
+    )
+    command = [*BECOME_NOBODY, sys.executable, "-P", "-c", again]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def waguard(
-    *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
+    *arguments: str,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """``waguard`` as a process of its own, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "waguard", *arguments],
+        [*prefix, sys.executable, "-m", "waguard", *arguments],
         cwd=folder,
         env=clean_environment(environ),
         stdin=subprocess.DEVNULL,

@@ -4,9 +4,10 @@ import contextlib
 import json
 import re
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ export PYTHONPATH=/opt/checkout
 exec /opt/venv/bin/python3 -P -c "{HANGS}" "$@"
 """
 WAGUARD = "/opt/waguard/.venv/bin/waguard"
+CONFIG = "/etc/waguard/waguard.toml"
+DROP_INS = f"/etc/systemd/system/{UNIT}.d"
+AS_WAGUARD = ("setpriv", "--reuid=waguard", "--regid=waguard", "--init-groups")
+AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+
+
+def configure(systemd: SystemdNamespace, *changes: tuple[str, str]) -> None:
+    """Install the shipped file as README.md says, on a free port and with these lines changed."""
+    text = (CHECKOUT / "etc/waguard.toml").read_text()
+    for old, new in (("port = 3001", "port = 0"), *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    systemd.put(CONFIG, text, 0o640)
+    assert systemd.run("chgrp", "waguard", CONFIG).returncode == 0
 
 
 def why_not() -> str | None:
@@ -61,10 +76,10 @@ def systemd() -> Iterator[SystemdNamespace]:
         namespace.put(f"/etc/systemd/system/{UNIT}", unit)
         namespace.put("/etc/systemd/system/waguard-second.service", unit)
         namespace.put(
-            f"/etc/systemd/system/{UNIT}.d/test.conf",
+            f"{DROP_INS}/test.conf",
             "[Service]\nTimeoutStopSec=60\n",  # a busy machine stops Chromium slowly
         )
-        namespace.put("/etc/waguard/waguard.toml", "[api]\nport = 0\n")
+        configure(namespace)
         namespace.systemctl("daemon-reload")
         yield namespace
 
@@ -120,6 +135,99 @@ def test_it_says_when_it_is_ready_and_what_it_does(running: SystemdNamespace) ->
     assert "waguard is up" in running.journal(UNIT)
 
 
+def command(
+    systemd: SystemdNamespace, *arguments: str, user: Sequence[str] = (), folder: str = "/"
+) -> "subprocess.CompletedProcess[str]":
+    """The installed command line, from ``folder``."""
+    there = ("env", "-i", "-C", folder, "PATH=/usr/bin:/bin")
+    return systemd.run(*user, *there, WAGUARD, *arguments)
+
+
+@pytest.mark.parametrize("user", [(), AS_WAGUARD], ids=["root", "waguard"])
+def test_the_command_line_finds_its_daemon(
+    running: SystemdNamespace, user: tuple[str, ...]
+) -> None:
+    running.wait(UNIT, StatusText="no session")
+    asked = command(running, "status", user=user)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout.startswith("waguard at http://127.0.0.1:")
+    for words in (["why"], ["reconcile", "--dry-run"], ["sessions", "list"], ["config", "check"]):
+        asked = command(running, *words, user=user)
+        assert (asked.returncode, asked.stderr) == (0, ""), words
+    shown = json.loads(command(running, "config", "show", "--json", user=user).stdout)
+    assert shown["file"] == CONFIG
+    assert {row["source"] for row in shown["keys"]} == {"file", "default"}
+
+
+def test_another_user_is_refused_and_told_who_to_be(running: SystemdNamespace) -> None:
+    refused = command(running, "status", user=AS_NOBODY)
+    assert refused.returncode == 2
+    assert f"{CONFIG} cannot be read: Permission denied (run this as root" in refused.stderr
+    # also with a configuration of its own that names the runtime folder
+    own = "/tmp/own.toml"
+    running.put(own, "[paths]\nruntime = '/run/waguard'\n")
+    refused = command(running, "status", "--config", own, user=AS_NOBODY)
+    assert refused.returncode == 1
+    assert "permission denied (run this as root, or as waguard)" in refused.stderr
+
+
+def test_without_a_daemon_the_command_line_says_so(systemd: SystemdNamespace) -> None:
+    refused = command(systemd, "status")
+    assert refused.returncode == 1
+    assert "no waguard runs here (/run/waguard/waguard.sock: " in refused.stderr
+
+
+def test_folders_elsewhere_need_the_drop_in_that_is_printed(systemd: SystemdNamespace) -> None:
+    configure(systemd, ("/var/lib/waguard/sessions", "/srv/waguard/sessions"))
+    systemd.systemctl("reset-failed")
+    try:
+        assert systemd.run("systemctl", "start", UNIT).returncode != 0
+        shown = systemd.wait(UNIT, ActiveState="failed")
+        assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("2", "0")
+        assert "`waguard config check` says what to add" in systemd.journal(UNIT)
+
+        checked = command(systemd, "config", "check")
+        assert checked.returncode == 2
+        assert "paths.sessions: /srv/waguard/sessions cannot be written" in checked.stderr
+        made, _, *lines = checked.stdout.splitlines()
+        assert systemd.run("sh", "-c", made.partition(": ")[2]).returncode == 0
+        with drop_in(systemd, "paths.conf", "\n".join(lines)):
+            assert command(systemd, "config", "check").returncode == 0
+            systemd.systemctl("start", UNIT)
+            systemd.wait(UNIT, StatusText="no session")
+            systemd.systemctl("stop", UNIT)
+    finally:
+        configure(systemd)
+
+
+def test_what_lies_where_an_older_file_had_it_is_not_forgotten(systemd: SystemdNamespace) -> None:
+    """A file of an earlier version has relative paths, which began at the working folder."""
+    systemd.put(CONFIG, "[api]\nport = 0\n")
+    profile = "/var/lib/waguard/sessions/workspace_1/session-old"
+    try:
+        assert systemd.run("install", "-d", "-o", "waguard", "-m", "0700", profile).returncode == 0
+        systemd.systemctl("reset-failed")
+        assert systemd.run("systemctl", "start", UNIT).returncode != 0
+        shown = systemd.wait(UNIT, ActiveState="failed")
+        assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("2", "0")
+        journal = systemd.journal(UNIT)
+        assert "there are profiles in /var/lib/waguard/sessions" in journal
+        assert "not in /etc/waguard/sessions" in journal
+    finally:
+        systemd.run("rm", "-r", "/var/lib/waguard/sessions/workspace_1")
+        configure(systemd)
+
+
+def test_a_variable_that_hides_a_key_is_logged(systemd: SystemdNamespace) -> None:
+    systemd.systemctl("reset-failed")
+    with drop_in(systemd, "hides.conf", "[Service]\nEnvironment=WAGUARD_LOG__LEVEL=WARNING\n"):
+        systemd.systemctl("start", UNIT)
+        systemd.systemctl("stop", UNIT)
+    assert f"WAGUARD_LOG__LEVEL=WARNING of the environment hides log.level = INFO of {CONFIG}" in (
+        systemd.run("journalctl", "-o", "cat", "-p", "warning", "-u", UNIT).stdout
+    )
+
+
 def test_a_second_instance_is_not_restarted(running: SystemdNamespace) -> None:
     running.run("systemctl", "start", "waguard-second.service")
     shown = running.wait("waguard-second.service", ActiveState="failed")
@@ -132,8 +240,14 @@ def test_a_second_instance_is_not_restarted(running: SystemdNamespace) -> None:
 @contextlib.contextmanager
 def hasty(systemd: SystemdNamespace, limits: str) -> Iterator[None]:
     """With deadlines that a test waits for; others would take a slow start for a fault."""
-    path = f"/etc/systemd/system/{UNIT}.d/zz-hasty.conf"
-    systemd.put(path, f"[Service]\n{limits}\n")
+    with drop_in(systemd, "zz-hasty.conf", f"[Service]\n{limits}\n"):
+        yield
+
+
+@contextlib.contextmanager
+def drop_in(systemd: SystemdNamespace, name: str, text: str) -> Iterator[None]:
+    path = f"{DROP_INS}/{name}"
+    systemd.put(path, text)
     systemd.systemctl("daemon-reload")
     try:
         yield
@@ -157,12 +271,12 @@ def test_a_daemon_that_hangs_is_replaced(systemd: SystemdNamespace) -> None:
 def test_a_port_in_use_is_waited_for_with_growing_pauses(systemd: SystemdNamespace) -> None:
     with reserved_port() as port:
         _wait_for_port(systemd, port)
-    systemd.put("/etc/waguard/waguard.toml", "[api]\nport = 0\n")
+    configure(systemd)
 
 
 def _wait_for_port(systemd: SystemdNamespace, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
-        systemd.put("/etc/waguard/waguard.toml", f"[api]\nport = {port}\n")
+        configure(systemd, ("port = 0", f"port = {port}"))
         systemd.systemctl("reset-failed")
         systemd.run("systemctl", "start", "--no-block", UNIT)
         shown = systemd.wait(UNIT, NRestarts="[4-9]|1.", ActiveState="activating")
@@ -195,10 +309,7 @@ async def _live(systemd: SystemdNamespace, standin: StandIn) -> None:
     import asyncio  # noqa: PLC0415 - the blocking parts run beside the stand-in's loop
 
     arguments = ", ".join(json.dumps(argument) for argument in standin.browser_args)
-    systemd.put(
-        "/etc/waguard/waguard.toml",
-        f"[api]\nport = 0\n[browser]\nextra_args = [{arguments}]\n",
-    )
+    configure(systemd, ("extra_args = []", f"extra_args = [{arguments}]"))
 
     def raw() -> str | None:
         client = api(systemd)

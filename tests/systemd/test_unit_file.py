@@ -1,5 +1,6 @@
 """What the shipped unit promises, against what the code takes."""
 
+import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -59,3 +60,15 @@ def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
     old = (FOLDER / "before-254.conf").read_text()
     assert "StartLimitBurst=10" in old
     assert service("before-254.conf") == {"RestartSec": "1"}
+
+
+def test_the_file_names_the_paths_and_the_unit_none() -> None:
+    unit = (FOLDER / "waguard.service").read_text()
+    assert "WAGUARD_" not in unit
+    folders = service("waguard.service")
+    paths = tomllib.loads((FOLDER.parent / "etc/waguard.toml").read_text())["paths"]
+    assert paths == {
+        "sessions": f"/var/lib/{folders['StateDirectory']}/sessions",
+        "state": f"/var/lib/{folders['StateDirectory']}/state",
+        "runtime": f"/run/{folders['RuntimeDirectory']}",
+    }

@@ -28,8 +28,9 @@ from waguard.api.body import DEADLINE, Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
-from waguard.api.door import CONNECTIONS, Door
+from waguard.api.door import CONNECTIONS, Door, attend_requests
 from waguard.api.limits import LOAD, Load, bounded, counted
+from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
 from waguard.core import json_text
@@ -66,7 +67,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
     keys, body = request.app[DEPS].keys, Body(request, limit=limit)
-    shown = keys.accept_any(auth.shown_keys(request))
+    shown = keys.accept_any(auth.shown_keys(request)) or is_trusted(request)
     if not shown and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
@@ -219,6 +220,8 @@ async def serve(
     log.addFilter(of_waguard)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
+    assert runner.server  # noqa: S101 - it is set up
+    attend_requests(runner.server)
     await Door(runner, listener, log, most=connections).start()
     logger.debug("API serves")
     return runner

@@ -99,6 +99,11 @@ def refused() -> UnauthorizedError:
     )
 
 
+def is_for_another(request: web.Request) -> bool:
+    """Whether a page in a browser made it, or it came through a proxy."""
+    return any(header in request.headers for header in _NOT_OF_THE_APPLICATION)
+
+
 def is_local(request: web.Request) -> bool:
     """Whether a program on this machine calls, by itself.
 
@@ -106,6 +111,6 @@ def is_local(request: web.Request) -> bool:
     made for somebody else: a page in a browser, or a client of a proxy.
     """
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    if not isinstance(peer, tuple) or any(h in request.headers for h in _NOT_OF_THE_APPLICATION):
+    if not isinstance(peer, tuple) or is_for_another(request):
         return False
     return is_loopback(str(peer[0]).removeprefix("::ffff:"))

@@ -80,6 +80,24 @@ class ExpectationError(WaguardError):
     status = 417
 
 
+def attend_requests(server: web.Server) -> None:
+    """Let each connection know of its requests; once, before there are doors."""
+    application = server.request_handler
+
+    async def attend(request: web.BaseRequest) -> web.StreamResponse:
+        """A request is under way, until its task has written the response."""
+        if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
+            request.protocol.attend(request, task)
+        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            wrong = ExpectationError(
+                "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
+            )
+            return answer(wrong)
+        return await application(request)
+
+    server.request_handler = attend
+
+
 class Door(web.BaseSite):
     """Accepts connections for an application, ``most`` at a time."""
 
@@ -89,7 +107,6 @@ class Door(web.BaseSite):
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
         self._web_server = runner.server
-        self._application = runner.server.request_handler
         self._listener = listener
         self._log = log
         self._most = most
@@ -111,7 +128,6 @@ class Door(web.BaseSite):
     async def start(self) -> None:
         """Accept from now on."""
         await super().start()
-        self._web_server.request_handler = self._attend
         self._loop.add_reader(self._listener, self._accept)
 
     async def stop(self) -> None:
@@ -161,17 +177,6 @@ class Door(web.BaseSite):
         self.busy(connection)
         self._open.discard(connection)
 
-    async def _attend(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A request is under way, until its task has written the response."""
-        if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
-            request.protocol.attend(request, task)
-        if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
-            wrong = ExpectationError(
-                "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
-            )
-            return answer(wrong)
-        return await self._application(request)
-
     def _show_out(self, connection: Connection) -> None:
         self.left(connection)
         if isinstance(connection.transport, asyncio.Transport):
@@ -215,8 +220,9 @@ class Door(web.BaseSite):
     async def _begin(self, connection: Connection, accepted: socket.socket) -> None:
         try:
             accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-            milliseconds = int(READ_DEADLINE * 1000)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            if accepted.family != socket.AF_UNIX:
+                milliseconds = int(READ_DEADLINE * 1000)
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError:  # it is gone already
             self.left(connection)

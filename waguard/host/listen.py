@@ -3,14 +3,22 @@
 import errno
 import ipaddress
 import socket
-from typing import Final
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host import procfs
 
+if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
+
 # connections that wait to be accepted: more than are ever open, for one that finds no place there is
 # tried again after a second, and whose that is, is chance. The kernel has net.core.somaxconn at most.
 BACKLOG: Final = 4_096
+LOCAL_BACKLOG: Final = 128
+LOCAL_SOCKET: Final = "waguard.sock"
+"""In the runtime folder: where the command line finds the API."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -84,3 +92,33 @@ def _bad_host(host: str, why: str) -> ConfigError:
         value=host,
         remedy="use 127.0.0.1, ::1 or an address of this machine",
     )
+
+
+def listen_local(path: Path) -> socket.socket:
+    """A listening Unix socket that only this user and root can connect to.
+
+    It takes the place of what lies at ``path``: whoever holds the instance's lock may do that.
+    Raises ``OSError``.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(draft))
+        draft.chmod(0o600)
+        listener.listen(LOCAL_BACKLOG)
+        draft.replace(path)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return listener
+
+
+def peer_uid(connection: "socket.socket | TransportSocket") -> int:
+    """Whose process connected to a Unix socket, as the kernel saw it then."""
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")
+    )
+    uid: int = struct.unpack("iII", credentials)[1]
+    return uid

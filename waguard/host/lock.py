@@ -5,6 +5,7 @@ excludes nobody, until its holder notices and locks a new one: then a pid file o
 Stdlib and msgspec only: a refused second instance must cost a tenth of a second.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -146,12 +147,7 @@ def _flocked(runtime: Path, path: Path) -> int:
         private_folder(runtime)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(
-            f"{runtime} cannot be used: {error.strerror}",
-            field="paths.runtime",
-            value=str(runtime),
-            remedy="name a folder that this user can create and write",
-        ) from None
+        raise unusable("paths.runtime", runtime, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -166,6 +162,18 @@ def _flocked(runtime: Path, path: Path) -> int:
             remedy="name a folder on a local disk",
         ) from None
     return descriptor
+
+
+def unusable(key: str, folder: Path, error: OSError) -> ConfigError:
+    """A folder that cannot be made or written, with the remedy."""
+    remedy = "name a folder that this user can create and write"
+    if error.errno == errno.EROFS:
+        remedy = (
+            "if it is the unit that may not write there: `waguard config check` says what to add"
+        )
+    return ConfigError(
+        f"{folder} cannot be used: {error.strerror}", field=key, value=str(folder), remedy=remedy
+    )
 
 
 def private_folder(path: Path) -> None:

@@ -24,10 +24,11 @@ def refusals(path: Path, who: Us | None = None) -> list[Refusal]:
     return [*own, *of_parents([seen for parent in above if (seen := _found(parent))], who)]
 
 
-def require_private(field: str, path: Path) -> list[Refusal]:
-    """What is to be warned of. Raises ``ConfigError`` with the command that mends it."""
+def require_private(field: str, path: Path, who: Us | None = None) -> list[Refusal]:
+    """What is to be warned of, for ``who`` runs waguard. Raises ``ConfigError`` with the command that
+    mends it."""
     try:
-        found = refusals(path)
+        found = refusals(path, who)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be used: {error.strerror}",

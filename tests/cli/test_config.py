@@ -1,0 +1,254 @@
+"""``waguard config``, and the document about the configuration."""
+
+import json
+import os
+import pwd
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import configuration_docs
+from tests.host.processes import waguard
+from waguard import config_commands
+from waguard.cli import main
+from waguard.config import SECTIONS
+from waguard.errors import ConfigError
+from waguard.host import configuration
+from waguard.host.configuration import Found
+
+UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
+
+
+@pytest.fixture(autouse=True)
+def here(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with no file of this machine's behind it."""
+    monkeypatch.chdir(short_path)
+    monkeypatch.setattr(configuration, "SYSTEM_FILE", short_path / "etc/waguard.toml")
+    monkeypatch.setattr(config_commands, "SYSTEM_FILE", short_path / "etc/waguard.toml")
+    return short_path
+
+
+def test_the_document_is_the_one_that_is_generated() -> None:
+    assert configuration_docs.TARGET.read_text() == configuration_docs.text(), (
+        "run: python -m tests.configuration_docs"
+    )
+
+
+# ---- show ----
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["config", "show", "--json"]) == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_each_key_is_shown_with_its_source(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "waguard.toml").write_text(
+        "[api]\nport = 4000\nhost = '::1'\n[paths]\nstate = 's'\n[send]\ngap = [1, 2]"
+    )
+    monkeypatch.setenv("WAGUARD_API__PORT", "5000")
+    monkeypatch.setenv("WAGUARD_LOG__LEVEL", "DEBUG")
+    answer = shown(capsys)
+    assert answer["file"] == str(here / "waguard.toml")
+    rows = {row.pop("key"): row for row in answer["keys"]}
+    assert rows.keys() == {f"{s}.{key}" for s in SECTIONS for key in SECTIONS[s].__struct_fields__}
+    for key, value, source, default, hidden in (
+        ("api.port", "5000", "environment", "3001", "4000"),
+        ("api.host", "::1", "file", "127.0.0.1", None),
+        ("log.level", "DEBUG", "environment", "INFO", None),
+        ("paths.state", str(here / "s"), "file", "state", None),
+        ("api.key_file", str(here / "s/api-key"), "default", "<paths.state>/api-key", None),
+        ("send.gap", "[1.0, 2.0]", "file", "[0.0, 0.0]", None),
+        ("webhook.hold", "true", "default", "true", None),
+        ("webhook.url", "-", "default", "-", None),
+    ):
+        wanted = {"value": value, "source": source, "default": default, "hidden": hidden}
+        assert rows[key] == wanted, key
+
+
+def test_a_person_sees_what_hides_what(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "waguard.toml"
+    path.write_text("[api]\nport = 4000")
+    monkeypatch.setenv("WAGUARD_API__PORT", "5000")
+    assert main(["config", "show"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"file: {path}"
+    assert out[1].split() == ["KEY", "VALUE", "SOURCE", "DEFAULT"]
+    assert ["api.port", "5000", "environment", "3001"] in [line.split() for line in out]
+    assert out[-1] == f"WAGUARD_API__PORT=5000 of the environment hides api.port = 4000 of {path}"
+
+
+def test_no_password_is_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "waguard.toml").write_text(
+        "[database]\nurl = 'mysql+asyncmy://me:sesame@db/wa?password=sesame'\n"
+        "[browser]\nextra_args = ['--proxy-server=http://me:sesame@proxy']\n"
+        "[webhook]\nurl = 'http://me:sesame@host/?token=sesame'"
+    )
+    assert main(["config", "show"]) == 0
+    out = capsys.readouterr().out
+    assert "mysql+asyncmy://me:***@db/wa?password=***" in out
+    assert "sesame" not in out
+
+
+def test_without_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys)["file"] is None
+
+
+# ---- check ----
+
+
+def test_a_good_file_is_ok(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == "no file, defaults: ok\n"
+    (here / "waguard.toml").touch()
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == f"{here / 'waguard.toml'}: ok\n"
+
+
+def test_a_hidden_key_is_said(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "waguard.toml").write_text("[api]\nport = 1")
+    monkeypatch.setenv("WAGUARD_API__PORT", "2")
+    assert main(["config", "check"]) == 0
+    assert "hides api.port = 1" in capsys.readouterr().out
+
+
+def test_what_the_daemon_would_end_with(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = here / "waguard.toml"
+    path.write_text("[api]\nprot = 1")
+    assert main(["config", "check"]) == 2
+    assert "api.prot" in capsys.readouterr().err
+    path.write_text("")
+    (here / "state").mkdir(mode=0o700)
+    (here / "state").chmod(0o755)
+    assert main(["config", "check"]) == 2
+    assert f"chmod 700 {here / 'state'}" in capsys.readouterr().err
+    (here / "elsewhere").mkdir()
+    (here / "sessions/workspace_1/session-a").mkdir(parents=True)
+    named = here / "elsewhere/w.toml"
+    named.touch()
+    assert main(["config", "check", "--config", str(named)]) == 2
+    assert f"{here}/elsewhere/sessions" in capsys.readouterr().err
+
+
+def test_the_daemon_refuses_to_forget_profiles(here: Path) -> None:
+    """With the exit code and the one line of a wrong configuration."""
+    (here / "sessions/workspace_1/session-a").mkdir(parents=True)
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere/w.toml").touch()
+    done = waguard("run", "--config", "elsewhere/w.toml", folder=here)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("waguard: paths.sessions: there are profiles in ")
+    assert str(here / "sessions") in line
+    assert str(here / "elsewhere/sessions") in line
+    assert not (here / "elsewhere/run").exists()
+
+
+# ---- check, where the unit is installed ----
+
+
+@dataclass
+class Check:
+    """Checks a file with some content in place of the installed one, and keeps what was said."""
+
+    root: Path
+    said: list[str] = field(default_factory=list)
+
+    def __call__(self, text: str) -> list[str]:
+        self.said.clear()
+        configuration.SYSTEM_FILE.write_text(text)
+        config_commands.check(*configuration.read(None, {}), self.said.append, root=self.root)
+        return self.said
+
+
+@pytest.fixture
+def unit(here: Path) -> Path:
+    """The unit's drop-ins; its user is not this machine's."""
+    folder = here / "etc/systemd/system"
+    folder.mkdir(parents=True)
+    (folder / "waguard.service").write_text(UNIT.read_text())
+    drop_ins = folder / "waguard.service.d"
+    drop_ins.mkdir()
+    return drop_ins
+
+
+@pytest.fixture
+def check(here: Path, unit: Path) -> Check:
+    return Check(here)
+
+
+def paths(folder: str) -> str:
+    return f"[paths]\nsessions = '{folder}/sessions'\nstate = '{folder}/state'\nruntime = '/run/waguard'"
+
+
+def test_the_shipped_file_fits_the_shipped_unit(check: Check) -> None:
+    shipped = configuration_docs.SOURCE.read_text()
+    assert check(shipped) == [f"{configuration.SYSTEM_FILE}: ok"]
+
+
+def test_other_folders_need_the_drop_in_that_is_printed(check: Check, unit: Path) -> None:
+    elsewhere = paths("/srv/no such folder")
+    with pytest.raises(ConfigError, match="cannot be written by waguard") as refused:
+        check(elsewhere)
+    said = check.said
+    assert refused.value.field == "paths.sessions"
+    assert "install -d -o waguard -g waguard -m 0700 '/srv/no such folder/sessions'" in said[0]
+    assert "systemctl daemon-reload" in said[1]
+    (unit / "paths.conf").write_text(said[2])
+    assert check(elsewhere)[-1].endswith("ok")
+
+
+@pytest.mark.parametrize("folder", ["/home/me/wa", "/root/wa", "/var/tmp/wa"])
+def test_a_folder_that_the_unit_does_not_see(check: Check, folder: str) -> None:
+    with pytest.raises(ConfigError, match="is hidden from waguard"):
+        check(paths(folder))
+
+
+def test_a_link_to_another_disk_is_judged_by_where_it_leads(check: Check, unit: Path) -> None:
+    (unit / "a.conf").write_text("[Service]\nPrivateTmp=no\n")
+    link = unit.parents[3] / "link"
+    link.symlink_to("/srv/disk")
+    with pytest.raises(ConfigError, match="/srv/disk"):
+        check(paths(str(link)))
+
+
+def test_a_database_elsewhere_is_written_too(check: Check) -> None:
+    database = "\n[database]\nurl = 'sqlite+aiosqlite:////srv/db/w.db'"
+    with pytest.raises(ConfigError, match="/srv/db") as refused:
+        check(paths("/var/lib/waguard") + database)
+    assert refused.value.field == "database.url"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask for another user")
+def test_root_asks_for_the_units_user(
+    check: Check, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = pwd.getpwnam("nobody")
+    monkeypatch.setattr(config_commands, "USER", "nobody")
+    secret = here / "secret"
+    secret.touch(0o600)
+    text = paths("/var/lib/waguard") + f"\n[webhook]\nsecret_file = '{secret}'"
+    assert check(text)
+    os.chown(secret, other.pw_uid, other.pw_gid)
+    assert check(text), "its own"
+    os.chown(secret, 12345, 12345)
+    with pytest.raises(ConfigError, match="belongs to user 12345"):
+        check(text)
+
+
+def test_another_file_than_the_units_is_not_the_units(check: Check, here: Path) -> None:
+    found = Found(path=here / "w.toml", by="--config")
+    (here / "w.toml").write_text(paths("/home/nobody-at-all"))
+    said: list[str] = []
+    reading = configuration.read(found.path, {})
+    config_commands.check(*reading, said.append, root=here)
+    assert said == [f"{found.path}: ok"]

@@ -1,0 +1,150 @@
+"""What ``waguard config`` does: the configuration with where each value comes from, and its check."""
+
+import os
+import pwd
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import msgspec
+
+from waguard.config import SECTIONS, Config, Reading, holds_password, sqlite_path
+from waguard.core import unit as units
+from waguard.core.ownership import Us
+from waguard.errors import ConfigError
+from waguard.host import ownership
+from waguard.host.configuration import SYSTEM_FILE, Found, hidden, hidden_lines, shown
+
+UNIT: Final = "waguard.service"
+USER: Final = "waguard"  # as the unit has it
+UNIT_FOLDERS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+# where the default is none of the key itself
+FOLLOWED: Final = {
+    "api.key_file": "<paths.state>/api-key",
+    "api.public_url": "http://localhost:<api.port>",
+    "database.url": "sqlite+aiosqlite:///<paths.state>/waguard.db",
+    "browser.executable": "found",
+    "whatsapp.wajs": "packed",
+}
+
+
+def default(section: str, key: str) -> str:
+    """The default of a key, as text."""
+    fields = {field.name: field for field in msgspec.structs.fields(SECTIONS[section])}
+    return FOLLOWED.get(f"{section}.{key}") or shown(fields[key].default)
+
+
+def rows(reading: Reading) -> list[dict[str, Any]]:
+    """Every key: ``key``, ``value``, ``source`` (file, environment, default), ``default``; and
+    ``hidden``, what the file has where the environment beats it. Texts; no password is shown."""
+    beaten = {one.key: shown(one.unused) for one in hidden(reading)}
+    return [
+        {
+            "key": f"{section}.{key}",
+            "value": shown(getattr(getattr(reading.config, section), key)),
+            "source": _source(reading, section, key),
+            "default": default(section, key),
+            "hidden": beaten.get(f"{section}.{key}"),
+        }
+        for section, struct in SECTIONS.items()
+        for key in struct.__struct_fields__
+    ]
+
+
+def _source(reading: Reading, section: str, key: str) -> str:
+    if key in reading.environment.get(section, {}):
+        return "environment"
+    return "file" if key in reading.file.get(section, {}) else "default"
+
+
+def check(
+    found: Found, reading: Reading, say: Callable[[str], None], *, root: Path = Path("/")
+) -> None:
+    """Raises ``ConfigError`` for what the daemon would end with; says what else is worth knowing.
+
+    For the installed unit's file its user and what it may write are judged, whoever asks.
+    """
+    for line in hidden_lines(reading):
+        say(line)
+    installed = _unit_files(root) if found.path == SYSTEM_FILE else []
+    _check_owners(found, reading.config, _service_user() if installed else None)
+    if installed:
+        _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
+    say(f"{found.path or 'no file, defaults'}: ok")
+
+
+def _unit_files(root: Path) -> list[Path]:
+    """The unit and its drop-ins; none where it is not installed."""
+    places = [root / folder for folder in UNIT_FOLDERS]
+    unit = next((place / UNIT for place in places if (place / UNIT).is_file()), None)
+    if unit is None:
+        return []
+    named = {
+        path.name: path
+        for place in reversed(places)
+        for path in (place / f"{UNIT}.d").glob("*.conf")
+    }
+    return [unit, *(named[name] for name in sorted(named))]
+
+
+def _service_user() -> Us | None:
+    """Its own user may ask too; None: whoever asks is to be judged."""
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError:
+        return None
+    return Us(uid=user.pw_uid, gid=user.pw_gid, roots=ownership.us().roots)
+
+
+def _check_owners(found: Found, config: Config, who: Us | None) -> None:
+    wanted: Mapping[str, Path | None] = {
+        "paths.runtime": config.paths.runtime,
+        "paths.sessions": config.paths.sessions,
+        "paths.state": config.paths.state,
+        "api.key_file": config.api.key_file,
+        "webhook.secret_file": config.webhook.secret_file,
+        found.by or "the configuration": found.path
+        if found.path and holds_password(found.path)
+        else None,
+    }
+    for key, path in wanted.items():
+        if path:
+            ownership.require_private(key, path, who)
+
+
+def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
+    database = sqlite_path(config.database.url)
+    folders: dict[str, Path] = {
+        "paths.sessions": config.paths.sessions,
+        "paths.runtime": config.paths.runtime,
+        "paths.state": config.paths.state,
+        "api.key_file": config.api.key_file.parent,
+        **({"database.url": database.parent} if database else {}),
+    }
+    wanted = {key: PurePosixPath(os.path.realpath(path)) for key, path in folders.items()}
+    for key, path in wanted.items():
+        if not unit.sees(path):
+            raise ConfigError(
+                f"{path} is hidden from {UNIT}",
+                field=key,
+                value=str(path),
+                remedy="name a folder below /var/lib/waguard, or one that is not below"
+                f" {', '.join(map(str, unit.hidden))}",
+            )
+    closed = units.unwritable(unit, wanted)
+    if not closed:
+        return
+    missing = list(dict.fromkeys(closed.values()))
+    name = f"/etc/systemd/system/{UNIT}.d/paths.conf"
+    made = " ".join(shlex.quote(str(path)) for path in missing)
+    say(f"# make them: install -d -o {USER} -g {USER} -m 0700 {made}")
+    say(f"# then this as {name}, and: systemctl daemon-reload")
+    say(units.drop_in(missing))
+    key, path = next(iter(closed.items()))
+    raise ConfigError(
+        f"{path} cannot be written by {UNIT}",
+        field=key,
+        value=str(path),
+        remedy=f"install the lines above as {name}",
+    )
