@@ -9,6 +9,7 @@ from waguard.core.page_care import (
     COVERED_LIMIT,
     PASSKEY_GRACE,
     STUCK,
+    STUCK_AGAIN,
     UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
@@ -120,12 +121,15 @@ def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]
 def _stuck_at(state: SessionState, worker: Worker) -> float | None:
     """When something is done about a link that does not move; None: nothing, ever."""
     care, fleet = state.care, state.fleet
-    if worker.refused or Kind.LINK_STUCK in care.found:
+    if worker.refused:
         return None
     limit, _ = STUCK[worker.link]
+    tried = [step for link, step in care.tried if link is worker.link]
+    if care.stuck_in is worker.link and Kind.LINK_STUCK in care.found and not tried:
+        limit = max(limit, STUCK_AGAIN)
     if fleet.network_unsure:
         since = max(worker.link_since, care.stepped_at)
-        return None if Step.RELOAD in care.tried else since + max(UNSURE_LIMIT, limit)
+        return None if Step.RELOAD in tried else since + max(UNSURE_LIMIT, limit)
     if fleet.network_down:
         return None
     return max(worker.link_since, fleet.network_since, care.stepped_at) + limit

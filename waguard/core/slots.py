@@ -29,7 +29,8 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         return fleet  # the host is read first, at once
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
     held = [it for it in candidates.values() if not it.asked]
-    fleet = _try_canary(fleet, held, now)
+    if not full:  # a canary that gets no slot would lose its turn
+        fleet = _try_canary(fleet, held, now)
     opening = fleet.breaker.opening
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
     if opening and opening.canary in candidates and opening.tried_at == now.at:

@@ -1,0 +1,114 @@
+"""Draw a plan of faults, live it, and make a short story of one that breaks something."""
+
+import random
+from collections.abc import Iterable, Sequence
+
+from tests.simulation.clock import Violation
+from tests.simulation.faults import EVERYWHERE, HOST, KINDS, OWN, Fault
+from tests.simulation.watched import Seen
+from tests.simulation.world import World
+
+DAY = 86_400.0  # s
+QUIET = 9_000.0  # s after the last fault, in which all has to become well
+RARE = {"phone_off": 0.3, "removed": 0.5}
+"""Some take long, and hide the others."""
+
+
+def draw_plan(
+    seed: int, sessions: int, seconds: float, *, own: float = 8.0, host: float = 12.0
+) -> list[Fault]:
+    """``own`` faults a session-day, ``host`` of all a day."""
+    chance = random.Random(seed)
+    plan = [
+        *_draw(chance, OWN, [f"s{n}" for n in range(sessions)], seconds, own * sessions),
+        *_draw(chance, HOST, [EVERYWHERE], seconds, host),
+    ]
+    return sorted(plan)
+
+
+def _draw(
+    chance: random.Random,
+    kinds: Iterable[str],
+    names: list[str],
+    seconds: float,
+    per_day: float,
+) -> list[Fault]:
+    known, plan, at = list(kinds), list[Fault](), 120.0
+    weights = [RARE.get(kind, 1.0) for kind in known]
+    while per_day and (at := at + chance.expovariate(per_day / DAY)) < seconds:
+        kind = chance.choices(known, weights)[0]
+        lasts = KINDS[kind].longest * chance.random() ** 2
+        plan.append(Fault(round(at, 1), kind, chance.choice(names), round(at + max(1.0, lasts), 1)))
+    return plan
+
+
+def live(
+    seed: int,
+    sessions: int,
+    plan: Sequence[Fault],
+    *,
+    dense: bool = False,
+    seen: Seen | None = None,
+) -> World:
+    """All of it, and a quiet time after. Raises ``Violation``."""
+    world = World(seed, sessions, plan, dense=dense, seen=seen)
+    quiet = 600.0 if dense else QUIET
+    world.run(max((fault.end for fault in plan), default=0.0) + quiet)
+    world.checks.at_the_end()
+    return world
+
+
+def breaks(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = False) -> str | None:
+    """What is broken; None: nothing."""
+    try:
+        live(seed, sessions, plan, dense=dense)
+    except Violation as broken:
+        return str(broken)
+    return None
+
+
+def shrink(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = False) -> list[Fault]:
+    """Leave out whatever is not needed to break it: halves first, then one by one."""
+    left = _until_it_breaks(seed, sessions, plan, dense=dense)
+    size = max(1, len(left) // 2)
+    while size:
+        for start in range(0, len(left), size):
+            fewer = [*left[:start], *left[start + size :]]
+            if breaks(seed, sessions, fewer, dense=dense):
+                left = fewer
+                break
+        else:
+            size //= 2
+    return left
+
+
+def _until_it_breaks(
+    seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool
+) -> list[Fault]:
+    why = breaks(seed, sessions, plan, dense=dense)
+    broken_at = float(why.split(" ", 1)[0]) if why else 0.0
+    before = [fault for fault in plan if fault.at <= broken_at]
+    return before if breaks(seed, sessions, before, dense=dense) else list(plan)
+
+
+def tell(plan: Sequence[Fault]) -> str:
+    """For a person."""
+    return "\n".join(
+        f"  {fault.at:10.1f} s  {'all' if fault.session == EVERYWHERE else fault.session:4s}"
+        f" {fault.kind}, {fault.end - fault.at:.0f} s"
+        for fault in plan
+    )
+
+
+def report(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = False) -> str:
+    """The short story of a plan that breaks something, and what happened last in it."""
+    short = shrink(seed, sessions, plan, dense=dense)
+    world = World(seed, sessions, short, dense=dense)
+    try:
+        world.run(max(fault.end for fault in short) + QUIET)
+        world.checks.at_the_end()
+        why = "nothing breaks"
+    except Violation as broken:
+        why = str(broken)
+    last = "\n".join(world.events)
+    return f"seed {seed}, {sessions} sessions: {why}\n{tell(short)}\nWhat happened last:\n{last}"
