@@ -67,6 +67,7 @@ class Calamities:
             world.after(seconds, partial(do, page))
 
     def _lose_network(self) -> None:
+        self._world.network_lost = self._world.t
         for page in self._world.pages.values():
             page.quiet_until = None
         self._each(self._world.workers.refresh, "noticed", 8.0, 0.0)

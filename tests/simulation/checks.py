@@ -10,9 +10,9 @@ from waguard.core import effects as do
 from waguard.core.effects import Effect
 from waguard.core.fleet_state import FleetState, connected
 from waguard.core.link import Link
-from waguard.core.page_care import Kind
+from waguard.core.page_care import UNSURE_LIMIT, Kind
 from waguard.core.restart import LONGEST_PAUSE
-from waguard.core.state import Intent, SessionState, Stage
+from waguard.core.state import Intent, SessionState, Slot, Stage
 from waguard.core.status import ParkCause, Status
 from waguard.core.takeover import LIMIT, PERIOD
 from waguard.core.views import conditions, is_adopting
@@ -66,6 +66,10 @@ class Checks:
             asked = state is not None and (state.asked or state.replacement is not None)
             if now and name != now.canary and not asked:
                 self._world.fail(f"{name} is started while the breaker is open")
+        if after.slow is not None and after.slow != before.slow:
+            slow = [it.session for it in engine.sessions.values() if it.retries.running]
+            if len(slow) > 1:
+                self._world.fail(f"{slow} spent their restarts, and are tried at once")
 
     def host_read(self, engine: WatchedEngine) -> None:
         """Once for all, and only while somebody waits for what it says."""
@@ -92,15 +96,34 @@ class Checks:
                 page.takeovers = [at for at in page.takeovers if at > now - PERIOD] + [now]
                 if len(page.takeovers) > LIMIT and not page.excused:
                     self._world.fail(f"{page.name} is taken over {len(page.takeovers)} times")
-            case do.Reload() if page.up_since is not None and not page.offered:
-                if self._world.t - page.up_since > WELL:
-                    self._world.fail(f"{page.name}: a page that is well is loaded anew")
+            case do.Reload():
+                self._reload(page)
             case do.Record("parked", _, _, reason):
                 self._parked(page, ParkCause(reason or ""))
             case do.Publish() | do.WriteStatus() | do.Record("status"):
                 self._quiet(page, effect)
             case _:
                 pass
+
+    def _reload(self, page: Page) -> None:
+        up = page.up_since is not None and self._world.t - page.up_since > WELL
+        if up and not page.offered:
+            self._world.fail(f"{page.name}: a page that is well is loaded anew")
+        self._blame_network(page)
+
+    def _blame_network(self, page: Page) -> None:
+        """Many that lose WhatsApp at once are not ill, each for itself."""
+        world = self._world
+        lost = world.network_lost
+        if not world.active["network_unsure"] or not 120.0 < world.t - lost < UNSURE_LIMIT:
+            return
+        if page.down_since < lost or world.suffers("phone_off", page.name) or page.excused:
+            return
+        pages = [it for it in world.pages.values() if it.ready]
+        offline = [it for it in pages if world.workers.link(it) is Link.OFFLINE]
+        together = sum(0.0 <= it.down_since - lost <= 8.0 for it in offline)
+        if len(offline) == len(pages) and together > 2 and together > 0.75 * len(offline):
+            world.fail(f"{page.name} is taken for ill, and {together} lost the network at once")
 
     def _spawn(self, page: Page) -> None:
         state = self._world.state(page)
@@ -120,6 +143,10 @@ class Checks:
             return
         if page.up_since is not None and world.t - page.up_since > WELL:
             world.fail(f"{page.name}: a worker that is well is ended ({state.failure})")
+        if page.planned:
+            self._blame_network(page)
+        if page.planned and state.slot is not Slot.HELD:
+            world.fail(f"{page.name}: its worker is ended before the next one has a start slot")
         linked = page.ready and world.workers.link(page) in _STUCK
         if linked and page.planned and not page.reloaded:
             world.fail(f"{page.name}: its worker is replaced, and its page was not loaded anew")

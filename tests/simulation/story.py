@@ -1,7 +1,7 @@
 """Draw a plan of faults, live it, and make a short story of one that breaks something."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from tests.simulation.clock import Violation
 from tests.simulation.faults import EVERYWHERE, HOST, KINDS, OWN, Fault
@@ -15,27 +15,35 @@ RARE = {"phone_off": 0.3, "removed": 0.5}
 
 
 def draw_plan(
-    seed: int, sessions: int, seconds: float, *, own: float = 8.0, host: float = 12.0
+    seed: int,
+    sessions: int,
+    seconds: float,
+    *,
+    own: float = 8.0,
+    host: float = 12.0,
+    kinds: Collection[str] = (),
 ) -> list[Fault]:
-    """``own`` faults a session-day, ``host`` of all a day."""
+    """``own`` faults a session-day, ``host`` of all a day; only these ``kinds``, where there are any."""
     chance = random.Random(seed)
+    owns = [kind for kind in OWN if kind in kinds or not kinds]
+    hosts = [kind for kind in HOST if kind in kinds or not kinds]
     plan = [
-        *_draw(chance, OWN, [f"s{n}" for n in range(sessions)], seconds, own * sessions),
-        *_draw(chance, HOST, [EVERYWHERE], seconds, host),
+        *_draw(chance, owns, [f"s{n}" for n in range(sessions)], seconds, own * sessions),
+        *_draw(chance, hosts, [EVERYWHERE], seconds, host),
     ]
     return sorted(plan)
 
 
 def _draw(
     chance: random.Random,
-    kinds: Iterable[str],
+    known: Sequence[str],
     names: list[str],
     seconds: float,
     per_day: float,
 ) -> list[Fault]:
-    known, plan, at = list(kinds), list[Fault](), 120.0
+    plan, at = list[Fault](), 120.0
     weights = [RARE.get(kind, 1.0) for kind in known]
-    while per_day and (at := at + chance.expovariate(per_day / DAY)) < seconds:
+    while known and per_day and (at := at + chance.expovariate(per_day / DAY)) < seconds:
         kind = chance.choices(known, weights)[0]
         lasts = KINDS[kind].longest * chance.random() ** 2
         plan.append(Fault(round(at, 1), kind, chance.choice(names), round(at + max(1.0, lasts), 1)))

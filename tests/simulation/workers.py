@@ -175,8 +175,8 @@ class Workers:
         return (page.ready, link, page.code, page.codes_left, page.refused, page.offered,
                 page.covered, page.loads, page.details, page.passkey_ends)  # fmt: skip
 
-    def refresh(self, page: Page) -> None:
-        """What it shows may have changed; and what is true."""
+    def _know(self, page: Page) -> None:
+        """What is true."""
         world = self._world
         up = page.alive and not page.hung and not page.stopped and self.link(page) is Link.CONNECTED
         if up and page.up_since is None:
@@ -184,6 +184,11 @@ class Workers:
             world.checks.came_up(page)
         elif not up and page.up_since is not None:
             page.up_since, page.down_since = None, world.t
+
+    def refresh(self, page: Page) -> None:
+        """What it shows may have changed."""
+        world = self._world
+        self._know(page)
         if page.alive and page.ready and self._shown(page) != page.reported:
             page.reported = self._shown(page)
             delay = 0.1 + world.draw("seen", page.name, int(world.t * 10))
@@ -196,6 +201,7 @@ class Workers:
             return
         if page.hung and not page.adopted:
             return  # nothing is read of a page that does not answer
+        self._know(page)
         link = self.link(page)
         left = page.passkey_ends - world.t if link is Link.PASSKEY_REQUIRED else 0.0
         code = f"code {page.code}" if link is Link.QR_PENDING else None

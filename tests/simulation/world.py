@@ -65,7 +65,8 @@ class World(VirtualTime):
         self.faults: Counter[str] = Counter()
         self.healed: defaultdict[str, list[float]] = defaultdict(list)
         self.persons: Counter[str] = Counter()
-        self.daemon_since = self.database_since = self.network_since = 0.0
+        self.daemon_since = self.database_since = 0.0
+        self.network_lost = self.network_since = 0.0
         self.daemon_died = ALWAYS
         self.stopping = False
         self.frozen_at: float | None = None
