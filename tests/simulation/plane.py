@@ -83,6 +83,11 @@ class Plane:
             if sends and page.up_since is not None and page.deaf_since is None:
                 world.post(page.name, AcksSeen(acked_at=world.t))
 
+    def idle(self, page: Page) -> float | None:
+        """Seconds without a message; None: a call is under way."""
+        chance = self._world.draw("idle", page.name, int(self._world.t))
+        return None if chance < 0.05 else 300.0 * chance
+
     # ---- memory ----
 
     def grow(self, page: Page) -> None:
@@ -99,10 +104,8 @@ class Plane:
         if page.big:
             far = world.draw("far", name, page.number) < 0.2
             memory = MEMORY_LIMIT * 2 if far else MEMORY_LIMIT * 5 // 4
-        chance = world.draw("idle", name, int(world.t))
         if page.alive and page.up_since is not None:
-            idle = None if chance < 0.05 else 300.0 * chance
-            world.post(name, Measured(memory=memory, idle=idle))
+            world.post(name, Measured(memory=memory, idle=self.idle(page)))
             if not page.big:
                 world.checks.healed(page)
                 return

@@ -1,6 +1,7 @@
 """Wrong decisions, each planted into the core: a simulation that does not find them proves nothing."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from waguard.core import (
     fleet,
     fleet_acks,
     network,
+    page_care,
     session,
     show,
     slots,
@@ -20,6 +22,7 @@ from waguard.core import (
     views,
     worker,
 )
+from waguard.core.admission import Reading
 from waguard.core.blame import Blame, Failure
 from waguard.core.facts import Moment, Reported
 from waguard.core.fleet_state import FleetState, Post, Report
@@ -93,7 +96,7 @@ def _blind() -> Iterator[None]:
     right = host.read_host
 
     def read_host(active: object) -> object:
-        return replace(right(active), left=host.Reading())  # type: ignore[arg-type]
+        return replace(right(active), left=Reading())  # type: ignore[arg-type]
 
     with patch.object(world, "read_host", read_host):
         yield
@@ -146,11 +149,11 @@ def the_canary_never_rotates() -> Iterator[None]:
 
     def tried(policy: object, before: breaker.Breaker, *args: object, **given: object) -> object:
         if before.opening:
-            opening = breaker.replace(before.opening, tried=())
+            opening = dataclasses.replace(before.opening, tried=())
             before = breaker.Breaker(before.failures, opening)
         return right(policy, before, *args, **given)  # type: ignore[arg-type]
 
-    with patch.object(slots.breakers, "tried", tried):
+    with patch.object(breaker, "tried", tried):
         yield
 
 
@@ -258,7 +261,7 @@ def planned_ends_are_counted() -> Iterator[None]:
 @contextlib.contextmanager
 def a_stuck_page_is_replaced_at_once() -> Iterator[None]:
     """It is not loaded anew first."""
-    right = care.on_stuck
+    right = page_care.on_stuck
 
     def on_stuck(link: Link, **given: object) -> Step:
         step = right(link, **given)  # type: ignore[arg-type]

@@ -76,27 +76,31 @@ def breaks(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = Fal
 
 
 def shrink(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = False) -> list[Fault]:
-    """Leave out whatever is not needed to break it: halves first, then one by one."""
-    left = _until_it_breaks(seed, sessions, plan, dense=dense)
+    """Leave out whatever is not needed to break it: what was long before, halves, then one by one."""
+    left = _lately(seed, sessions, plan, dense=dense)
     size = max(1, len(left) // 2)
     while size:
-        for start in range(0, len(left), size):
+        start = 0
+        while start < len(left):
             fewer = [*left[:start], *left[start + size :]]
             if breaks(seed, sessions, fewer, dense=dense):
                 left = fewer
-                break
-        else:
-            size //= 2
+            else:
+                start += size
+        size //= 2
     return left
 
 
-def _until_it_breaks(
-    seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool
-) -> list[Fault]:
+def _lately(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool) -> list[Fault]:
+    """The shortest time before it broke in which it still breaks."""
     why = breaks(seed, sessions, plan, dense=dense)
     broken_at = float(why.split(" ", 1)[0]) if why else 0.0
-    before = [fault for fault in plan if fault.at <= broken_at]
-    return before if breaks(seed, sessions, before, dense=dense) else list(plan)
+    for hours in (1, 4, 24, 96):
+        since = broken_at - 3_600.0 * hours
+        lately = [fault for fault in plan if since <= fault.at <= broken_at]
+        if lately and breaks(seed, sessions, lately, dense=dense):
+            return lately
+    return list(plan)
 
 
 def tell(plan: Sequence[Fault]) -> str:

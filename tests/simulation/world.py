@@ -5,7 +5,7 @@ instead of billions; in a dense world each heartbeat is a fact.
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from tests.simulation.calamities import Calamities
@@ -39,7 +39,14 @@ from waguard.core.status import Verdict
 
 ALWAYS = float("inf")
 ORPHAN_GRACE = 60.0  # s
+Watch = Callable[[float, str, Effect | FleetEffect], object]
 SPINS = 50  # timers of one session at one moment
+
+
+def _words(effect: do.Publish | do.Record) -> str:
+    if isinstance(effect, do.Record):
+        return f"{effect.kind}: {effect.reason}"
+    return f"{effect.event} {dict(effect.data)}"
 
 
 class World(VirtualTime):
@@ -53,8 +60,11 @@ class World(VirtualTime):
         *,
         dense: bool = False,
         seen: Seen | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        """``watch`` hears of each effect."""
         super().__init__(seed)
+        self._watch = watch
         self.dense = dense
         self.seen = seen or Seen()
         self.pages = {f"s{n}": Page(f"s{n}") for n in range(sessions)}
@@ -115,6 +125,7 @@ class World(VirtualTime):
         if self.engine is not None or any(self.active[kind] for kind in DAEMON):
             return
         if self.active["database"]:
+            self.daemon_died = ALWAYS  # it greets the workers; it judges when the rows are there
             self.after(1.0, self.begin_daemon)
             return
         rules = FleetRules(memory_limit=MEMORY_LIMIT)
@@ -157,7 +168,7 @@ class World(VirtualTime):
 
     def kill_daemon(self) -> None:
         """Its workers live on, for a while."""
-        if self.engine is None:
+        if self.engine is None and self.daemon_died < ALWAYS:
             return
         self.note("the daemon dies")
         for page in self.pages.values():
@@ -264,7 +275,7 @@ class World(VirtualTime):
         if engine is None or self.frozen_at is not None:
             return
         state = engine.sessions.get(page.name)
-        fact = Beat(worker=page.number, at=self.t, page_at=page_at)
+        fact = Beat(worker=page.number, at=self.t, page_at=page_at, hopeless=page.hopeless)
         if state is None or state.worker is None or state.worker.stage is Stage.ADOPTING:
             return
         if state.worker.silence:
@@ -336,6 +347,8 @@ class World(VirtualTime):
     def perform(self, page: Page, effect: Effect) -> None:
         """As the shell would."""
         self.checks.effect(page, effect)
+        if self._watch:
+            self._watch(self.t, page.name, effect)
         match effect:
             case do.Spawn(worker):
                 self.workers.start(page, worker)
@@ -348,22 +361,21 @@ class World(VirtualTime):
             case do.TakeOver(worker):
                 self.strikes.take_over(page, worker)
             case do.ReadIdle():
-                idle = 300.0 * self.draw("idle", page.name, int(self.t))
-                fact = IdleRead(None if idle < 10.0 else idle)
+                fact = IdleRead(self.plane.idle(page))
                 self.after(0.01, partial(self.post, page.name, fact))
             case do.WriteStatus(status, phone):
                 lag = 0.1 * self.draw("row", page.name, int(self.t * 10))
                 self.after(lag, partial(self.write, page, status, phone, self._epoch))
-            case do.Publish(event, _) if event != "link":
-                self.note(f"{page.name}: {event} {effect.data}")
-            case do.Record(kind, _, _, reason):
-                self.note(f"{page.name}: {kind}: {reason}")
+            case do.Publish() | do.Record():
+                self.note(f"{page.name}: {_words(effect)}")
             case _:
                 pass
 
     def perform_of_fleet(self, effect: FleetEffect) -> None:
         """It is only told."""
         self.note(str(effect))
+        if self._watch:
+            self._watch(self.t, "*", effect)
 
     def write(self, page: Page, status: Verdict, phone: str | None, epoch: int) -> None:
         """The newest row wins; without a database it waits."""
