@@ -24,6 +24,7 @@ ROW_LAG: Final = 2.0  # s
 SILENT_PAGE, SILENT_WORKER = 32.5, 12.5  # s until the row may not say any more that it is connected
 WELL: Final = 5.0  # s up: whoever ends it now needs a reason
 ADOPTION: Final = 5.0  # s
+READ: Final = 100.0  # s; the daemon may have stood still for so long
 _STUCK: Final = frozenset({Link.OFFLINE, Link.SYNCING, Link.PAIRING})
 _PARKED_FOR: Final = {
     ParkCause.CONFLICT: frozenset({Link.CONFLICT}),
@@ -162,7 +163,8 @@ class Checks:
                 world.fail(f"{page.name} is tried again only after {state.retries.at - world.t} s")
             return
         known = _PARKED_FOR.get(cause, frozenset())
-        if page.account not in known and not page.excused:
+        lately = page.before[0] if world.t - page.before[1] < READ else page.account
+        if known.isdisjoint({page.account, lately}) and not page.excused:
             world.fail(f"{page.name} is parked ({cause}), which only a person can end")
 
     def _quiet(self, page: Page, effect: Effect) -> None:

@@ -74,7 +74,7 @@ class Fuzz:
             )
         elif what < 0.36:
             self.engine.forget(name, Moment(self.t))
-        elif what < 0.6:
+        elif what < 0.65:
             self._go_on(name)
         else:
             self._post(name, chance.choice(self._facts)(name))
@@ -82,12 +82,16 @@ class Fuzz:
     def _go_on(self, name: str) -> None:
         """What comes next where nothing is in the way: else nobody is ever ready."""
         state = self.engine.sessions[name]
-        if state.intent is not Intent.UP:
+        if state.worker and state.worker.stage is Stage.SPAWNING:
+            self._post(name, facts.Spawned(worker=state.worker.number))
+        elif state.worker is None and self._chance.random() < 0.5:
+            self._post(name, facts.Adopted())
+        elif state.intent is not Intent.UP:
             self._post(name, facts.StartRequested())
         elif state.worker is None:
             self._post("", fleet_facts.HostRead())
-        elif state.worker.stage is Stage.SPAWNING:
-            self._post(name, facts.Spawned(worker=state.worker.number))
+        elif state.worker.stage is Stage.ENDING:
+            self._post(name, facts.Exited(worker=state.worker.number, code=0))
         else:
             self._post(name, self._reported(name))
 

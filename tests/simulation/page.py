@@ -55,6 +55,8 @@ class Page:
 
     # the account
     account: Link = Link.CONNECTED
+    before: tuple[Link, float] = (Link.CONNECTED, 0.0)
+    """What it was until when: what was read of it may lie in a queue."""
     passkey_ends: float = 0.0
     details: str | None = None
 

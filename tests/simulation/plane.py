@@ -35,7 +35,9 @@ class Plane:
     def _watch(self, page: Page, since: float) -> None:
         world = self._world
         everywhere = world.active["acks_everywhere"] > 0
-        if page.deaf_since != since or not page.exists:
+        if not page.exists:
+            page.deaf_since = None
+        if page.deaf_since != since:
             return
         replaced = page.number != page.deaf_worker  # or its acks come by themselves
         if replaced and not everywhere and page.up_since is not None:

@@ -45,7 +45,7 @@ def _draw(
     weights = [RARE.get(kind, 1.0) for kind in known]
     while known and per_day and (at := at + chance.expovariate(per_day / DAY)) < seconds:
         kind = chance.choices(known, weights)[0]
-        lasts = KINDS[kind].longest * chance.random() ** 2
+        lasts = min(seconds, KINDS[kind].longest * chance.random() ** 2)
         plan.append(Fault(round(at, 1), kind, chance.choice(names), round(at + max(1.0, lasts), 1)))
     return plan
 

@@ -179,8 +179,10 @@ class Strikes:
         self._world.after(_PATIENCE, partial(self._scan, "logout", page))
 
     def _recover(self, kind: str, page: Page) -> None:
+        page.before = (page.account, self._world.t)
         page.account, page.details = Link.CONNECTED, None
-        self._world.after(_PATIENCE, partial(self._help, page, kind))
+        for patience in (_PATIENCE, 4 * _PATIENCE):
+            self._world.after(patience, partial(self._help, page, kind))
 
     def _offer_no_more(self, page: Page) -> None:
         page.offered = False
