@@ -29,6 +29,12 @@ def test_a_number_is_known_by_all_its_lids() -> None:
     assert people.aliases(GROUP) == (GROUP,)
 
 
+def test_who_is_mentioned_is_known_by_the_other_ids() -> None:
+    people = People([(OLD, ANNA), (NEW, ANNA), (OTHER, BEN)])
+    known = people.others((ANNA, OTHER, "4917000009@c.us"))
+    assert known == {ANNA: (NEW, OLD), OTHER: (BEN,)}
+
+
 def test_the_newest_number_of_a_lid_wins_and_its_history_is_kept() -> None:
     people = People([(OLD, ANNA)])
     assert not people.learn(OLD, ANNA)

@@ -54,6 +54,25 @@ def test_ids_and_people_are_told_by_numbers_and_the_pages_own_id_is_kept() -> No
     assert "raw_id" not in it.payload()
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("@7000001, ask @7000002", "@4917000001, ask @7000002"),
+        ("7000001 @70000010 @x7000001 a@7000001.", "7000001 @70000010 @x7000001 a@4917000001."),
+        ("@7000001ü @7000001_", "@4917000001ü @7000001_"),  # as wa-js sees the end of digits
+        ("", ""),
+    ],
+)
+def test_a_text_shows_those_whom_it_mentions_by_numbers(body: str, shown: str) -> None:
+    mentioned = (LID, "7000002@lid", "49170@c.us", "odd")
+    message = received("false_g_A", {"message": {"body": body, "from": GROUP}}, mentioned=mentioned)
+    edit = received("false_g_E", {"body": body, "message_id": "x"}, mentioned=mentioned)
+    plain = received("false_g_P", {"message": {"body": body, "from": GROUP}})
+    told = [named(it, PEOPLE, "id", None).told[0].data for it in (message, edit, plain)]
+    assert told[0]["message"]["body"] == told[1]["body"] == shown
+    assert told[2]["message"]["body"] == body
+
+
 def test_what_is_about_a_message_names_that_one() -> None:
     data = {"message_id": f"false_{LID}_A", "chat_id": LID, "from": LID, "sender_phone": None}
     it = received(f"false_{LID}_E", data, kind=Kind.EDIT, word="edit:", target=f"false_{LID}_A")

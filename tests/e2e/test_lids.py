@@ -1,6 +1,7 @@
 """People with LIDs, on the whole: the application keeps seeing numbers, and nothing twice."""
 
 import asyncio
+import json
 import os
 import signal
 from typing import Any
@@ -220,3 +221,29 @@ async def test_a_group_tells_each_level_once_and_a_reply_finds_its_message(world
     assert code == 200, answer
     [sent] = [m for m in phone.messages(PHONE) if m.get("body") == "ten"]
     assert sent["quotedStanzaID"] == asked["id"].split("_")[2]
+
+
+async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world: World) -> None:
+    await paired(world)
+    phone = world.standin.phone
+    phone.migrate(FRIEND, LID)
+    phone.group(GROUP, [f"{LID}@lid"])
+    body = {"session_id": "s1", "recipient_phone": GROUP, "message": f"hi @{FRIEND}"}
+    request = body | {"mentions": [FRIEND], "idempotency_key": "once"}
+    code, told = await world.daemon.call("POST", SEND, request)
+    assert code == 200, told
+    [sent] = phone.messages(PHONE)
+    assert (sent["body"], sent["mentionedJidList"]) == (f"hi @{LID}", [f"{LID}@lid"])
+    assert await world.daemon.call("POST", SEND, request) == (code, told)
+    mentions = {"mentionedJidList": [f"{LID}@lid"]}
+    phone.incoming(from_=GROUP, author=FRIEND, body=f"@{LID}: yes", attributes=mentions)
+    await hears(world, f"@{FRIEND}: yes")
+
+    def while_it_is_off() -> None:
+        phone.incoming(from_=GROUP, author=FRIEND, body=f"@{LID}: no", attributes=mentions)
+
+    await restarted(world, meanwhile=while_it_is_off)
+    await hears(world, f"@{FRIEND}: no")
+    _, found = await world.daemon.call("GET", f"/api/messages/{told['message_id']}")
+    assert LID not in json.dumps([found, world.receiver.received], default=str)
+    assert len([m for m in phone.messages(PHONE) if m["direction"] == "out"]) == 1

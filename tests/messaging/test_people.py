@@ -11,7 +11,7 @@ from tests.messaging.outbox_world import CHAT, World, outbox
 from tests.waiting import wait_until
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
-from waguard.messaging.commands import Media, file
+from waguard.messaging.commands import Context, Media, file, text
 from waguard.ports import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
@@ -65,6 +65,47 @@ async def test_without_the_database_it_is_asked_for_once_more(
 
     monkeypatch.setattr(world.journal, "people", gone)
     assert await checks(world) == (True, False)
+
+
+GROUP = "120363000000000001@g.us"
+
+
+async def aliases(world: World, chat: str, *mentions: str) -> dict[str, tuple[str, ...]]:
+    """By what other ids the command of a send there says that they are known."""
+    ticket = world.accept(text(chat, "hi", Context(mentions=mentions)))
+    await world.outbox.result(ticket)
+    world.outbox.answered(ticket)
+    return world.sessions.sends()[-1].aliases
+
+
+async def test_a_group_is_told_by_what_else_those_are_known_whom_it_mentions(world: World) -> None:
+    assert await aliases(world, GROUP, OTHER) == {}
+    await learn(world, Acquainted(pairs=((LID, OTHER), (NEWER, OTHER))))
+    assert await aliases(world, GROUP, OTHER, LID, CHAT) == {
+        OTHER: (NEWER, LID),
+        LID: (OTHER, NEWER),
+    }
+    assert await aliases(world, CHAT, OTHER) == {}
+
+
+async def test_a_repetition_is_the_same_message_whatever_was_learned_meanwhile(
+    world: World,
+) -> None:
+    command = text(GROUP, "hi", Context(mentions=(OTHER,)))
+    first = world.accept(command)
+    await world.outbox.result(first)  # its reply is not written yet
+    await learn(world, Acquainted(pairs=((LID, OTHER),)))
+    assert world.accept(command).message_id == first.message_id
+
+
+async def test_a_group_without_the_database_gets_what_was_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(session_id: str) -> object:
+        raise DatabaseUnavailableError("gone", value=session_id)
+
+    monkeypatch.setattr(world.journal, "people", gone)
+    assert await aliases(world, GROUP, OTHER) == {}
 
 
 def too_many() -> UnavailableError:

@@ -17,6 +17,27 @@ def send(chat: str, body: str, message_id: str) -> str:
     return f"WPP.chat.sendTextMessage('{chat}', '{body}', {options})"
 
 
+@pytest.mark.parametrize("how", ["told", "loaded"])
+async def test_wa_js_finds_mentions_among_the_participants_ids_alone(
+    standin: StandIn, shared: Chrome, how: str
+) -> None:
+    group, lid, number = "120363000000000002@g.us", "700000000000007@lid", "628220007@c.us"
+    who = f"WPP.group.getParticipants('{group}').then((all) => all.map((one) => String(one.id)))"
+    if how == "loaded":
+        await shared.open(standin.url)
+        await shared.connected()
+    else:
+        standin.phone.group(group, [lid, number])
+        await shared.until_js(f"Boolean(WPP.whatsapp.GroupMetadataStore.get('{group}'))")
+    await shared.js(f"WPP.chat.find('{group}').then(() => 0)")
+    assert await shared.js(who) == [lid, number]
+    chosen = f"true_{group}_3EB0{how.upper()}_{OWN_LID}"
+    digits = " ".join(f"@{one.partition('@')[0]}" for one in (number, lid, "628220008@c.us"))
+    await shared.js(send(group, f"hi {digits}", chosen))
+    [sent] = [m for m in standin.phone.messages() if m["id"] == chosen]
+    assert sent["mentionedJidList"] == [number, lid]
+
+
 async def renamed(shared: Chrome, before: str, after: str) -> None:
     await shared.until_js(f"!WPP.chat.get('{before}') && Boolean(WPP.chat.get('{after}'))")
 

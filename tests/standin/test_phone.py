@@ -250,6 +250,9 @@ async def test_the_command_does_what_http_does(
     assert (decrypted["attributes"]["body"], decrypted["way"]) == ("secret", "silent")
     assert await run(standin, "migrate", "62812345", "7000001", *own) == 0
     assert told() == {"chat": "7000001@lid"}
+    group = ("group", "120363000000000009@g.us", "62812345", "7000001@lid")
+    assert await run(standin, *group, *own) == 0
+    assert told()["participants"] == ["62812345@c.us", "7000001@lid"]
     assert await run(standin, "reveal", "62812345", *own) == 0
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
@@ -268,6 +271,7 @@ async def test_the_command_does_what_http_does(
         (["policy", "x"], 1, "write NAME=VALUE"),
         (["policy", "x=1"], 1, "unknown policy 'x'"),
         (["reveal", "62812345"], 1, "migrate its chat first"),
+        (["group", "1@g.us", "who_is_it"], 1, "participants: 'who_is_it' is not a WhatsApp id"),
         (["pair", "12345678"], 1, "add --phone NUMBER"),
         (["incoming", "62812", "--file", "/nowhere/a"], 1, "cannot read /nowhere/a"),
         (["dance"], 2, "invalid choice: 'dance'"),

@@ -130,11 +130,13 @@ async def test_a_file_goes_out_with_what_is_known_of_it() -> None:
 @pytest.mark.parametrize("call", [TEXT, MEDIA], ids=["text", "media"])
 async def test_what_it_answers_and_whom_it_names_goes_with_it(call: SendText | SendMedia) -> None:
     page = Page(outcome(1, "OK"))
-    more = {"quoted": "false_49170@c.us_A", "mentions": ("49171@c.us",)}
+    also = {"49171@c.us": ("7000001@lid",)}
+    more = {"quoted": "false_49170@c.us_A", "mentions": ("49171@c.us",), "aliases": also}
     await do(page, msgspec.structs.replace(call, first_contact_check=True, **more))
     [(_, _, options, _)] = page.sent
     assert options["quotedMsg"] == "false_49170@c.us_A"
     assert options["mentionedList"] == ["49171@c.us"]
+    assert options["aliases"] == also
     assert options["firstContactCheck"] == CHECK_DEADLINE * 1000
 
 

@@ -19,6 +19,7 @@ from waguard.wire.protocol import (
     Ack,
     BackfillGap,
     CatchUp,
+    Edit,
     Event,
     FromWorker,
     InboundMessage,
@@ -53,7 +54,7 @@ MESSAGE = {
 FIELDS = [
     *MESSAGE,
     *("sender_name", "group_name", "caption", "filename", "quoted_id", "message_id", "text"),
-    *("video", "group", "ack", "ids", "error", "raw", "subtype"),
+    *("video", "group", "ack", "ids", "error", "raw", "subtype", "mentioned"),
 ]
 
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -320,6 +321,22 @@ def test_what_is_optional_and_odd_is_left_out() -> None:
     assert (found.sender, found.to, found.kind) == ("49170@c.us", "", "unknown")
     assert (found.sender_name, found.mimetype, found.quoted_id) == (None, None, None)
     assert found.body == "text"
+
+
+@pytest.mark.parametrize("kind", ["message", "edit"])
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (["7000001@lid", 5, "x" * 129, "", "7000002@lid"], ("7000001@lid", "7000002@lid")),
+        (["7000001@lid"] * 2_000, ("7000001@lid",) * 1_024),
+        ("7000001@lid", ()),
+        (None, ()),
+    ],
+)
+def test_whom_a_text_mentions(kind: str, told: object, kept: tuple[str, ...]) -> None:
+    [found] = read(kind, MESSAGE | {"message_id": "m", "mentioned": told}, now=NOW)
+    assert isinstance(found, InboundMessage | Edit)
+    assert found.mentioned == kept
 
 
 @pytest.mark.parametrize("subtype", [None, "fanout", "bot_orphan", [], {"a": 1}, 7])

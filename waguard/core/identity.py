@@ -90,6 +90,11 @@ class People:
         lids = [lid for lid in self.lids(number) if self._number[lid] == number]
         return tuple(dict.fromkeys((number, *lids)))
 
+    def others(self, wids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """By what else these people are known now; whoever is known by one id only is left out."""
+        found = {wid: tuple(one for one in self.aliases(wid) if one != wid) for wid in wids}
+        return {wid: some for wid, some in found.items() if some}
+
 
 def canonical(key: MessageKey, people: People) -> MessageKey:
     """The id with numbers in it, as far as they are known. Of our own nobody needs to be told who

@@ -82,6 +82,8 @@ class Received:
     """WhatsApp's id of the message that it is about, as the page has it."""
     sender: str | None = None
     """Who did it, as the page has it."""
+    mentioned: tuple[str, ...] = ()
+    """LIDs that its text shows as mentions."""
     reader: str | None = None
     """Whose receipt it is, of a message in a group."""
     pairs: tuple[tuple[str, str], ...] = ()

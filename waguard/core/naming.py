@@ -4,6 +4,7 @@ It knows people by their phone numbers, and a message by the id that it was firs
 kept may be known under any alias of its id; where it is under none, it is told by the canonical one.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from waguard.core.identity import NUMBER, People, is_unidentified, message_alias
 from waguard.core.inbox import Kind, Received, Told, fitting, higher_acks, sent_key
 
 _WHO: Final = ("from", "to", "chat_id")
+_MENTION: Final = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js reads it
 
 
 def phone_of(wid: str) -> str | None:
@@ -68,20 +70,29 @@ def named(received: Received, people: People, own_id: str, target: str | None) -
         unless = higher_acks(own_id, received.told[0].data["ack_level"] - 1)
     message_id = target or own_id
     told = (
-        Told(told.event, _named(told.data, people, received.sender, message_id, own_id))
+        Told(told.event, _named(told.data, people, received, message_id, own_id))
         for told in received.told
     )
     return replace(received, key=fitting(word + own_id), unless=unless, told=tuple(told))
 
 
 def _named(
-    data: Mapping[str, Any], people: People, sender: str | None, message_id: str, own_id: str
+    data: Mapping[str, Any], people: People, received: Received, message_id: str, own_id: str
 ) -> dict[str, Any]:
-    changed = numbered(data, people, sender)
+    changed = _shown(data, people, received)
     if "message_id" in data:
         changed["message_id"] = message_id
     if isinstance(message := data.get("message"), Mapping):
-        changed["message"] = numbered(message, people, sender) | {"id": own_id}
+        changed["message"] = _shown(message, people, received) | {"id": own_id}
+    return changed
+
+
+def _shown(data: Mapping[str, Any], people: People, received: Received) -> dict[str, Any]:
+    changed = numbered(data, people, received.sender)
+    if received.mentioned and isinstance(body := data.get("body"), str):
+        numbers = {lid.partition("@")[0]: people.number(lid) for lid in received.mentioned}
+        digits = {lid: phone for lid, who in numbers.items() if (phone := phone_of(who))}
+        changed["body"] = _MENTION.sub(lambda found: digits.get(found[0], found[0]), body)
     return changed
 
 

@@ -71,7 +71,8 @@ def body_of(command: Command) -> bytes:
         command = msgspec.structs.replace(command, content=b"")
     fields = msgspec.to_builtins(command)
     # no part of the message, and later than the rest: a repetition over an upgrade is the same message
-    fields.pop("hold")
+    for name in ("hold", "aliases"):
+        fields.pop(name)
     return msgspec.json.encode(fields)
 
 

@@ -22,6 +22,7 @@ import msgspec
 from loguru import logger
 
 from waguard.config import Config
+from waguard.core.identity import GROUP
 from waguard.core.inbox import Received
 from waguard.core.outbox import (
     AT_SERVER,
@@ -621,6 +622,7 @@ class Outbox:
             timeout=settings.timeout,
             first_contact_check=not exists,
             absent=exists is False,
+            aliases=await self._aliases(ticket, command.mentions),
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + MARGIN):
@@ -651,6 +653,14 @@ class Outbox:
         except WaguardError:  # the database is away: then it is asked once more
             return None
         return people.exists(ticket.chat, self._wall())
+
+    async def _aliases(self, ticket: Ticket, people: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """By what other ids a group may know those whom it is to mention."""
+        if not people or not ticket.chat.endswith(GROUP):
+            return {}
+        with contextlib.suppress(WaguardError):  # without the database the page knows most of them
+            return (await self._journal.people(ticket.session_id)).others(people)
+        return {}
 
     async def _end(self, ticket: Ticket, result: Sent | WaguardError) -> bool:
         """Keep how it ended; False: it did not, it waits again."""

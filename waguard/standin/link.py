@@ -133,7 +133,9 @@ class PageLink:
             is_fresh = not device.is_synced
             lids = self._whatsapp.lids_of(device.phone).told()
             name = f"Stand-in {device.phone}"
-            self.send({"type": "success", "isFresh": is_fresh, "name": name, "lids": lids})
+            groups = self._whatsapp.groups.get(device.phone, {})
+            known = {"name": name, "lids": lids, "groups": groups}
+            self.send({"type": "success", "isFresh": is_fresh} | known)
             for told in self._limits.told(device):
                 self.send(told)
             if is_fresh:

@@ -59,6 +59,9 @@ def _add_recipients(command: Callable[[str, str], argparse.ArgumentParser]) -> N
     migrate = command("migrate", "give the account's chat with a number a LID")
     migrate.add_argument("number")
     migrate.add_argument("lid", help="its digits")
+    group = command("group", "say who is in a group of the account")
+    group.add_argument("id", help="…@g.us")
+    group.add_argument("participants", nargs="*", help="numbers, or …@lid")
     command("reveal", "let the account's browsers know whose LID it is").add_argument("number")
 
 

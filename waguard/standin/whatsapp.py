@@ -140,6 +140,7 @@ class WhatsApp:
         self.devices: dict[str, list[Device]] = {}  # by phone number
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
         self.lids: dict[str, Lids] = {}  # by phone number
+        self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
@@ -304,6 +305,12 @@ class WhatsApp:
         for device in self.linked(phone):
             told = {"type": "migrated", "before": before, "lid": lid}
             device.enqueue(told | {"number_wid": number, "known": known})
+
+    def gather(self, phone: str, group: str, participants: tuple[str, ...]) -> None:
+        """A group of the account has these participants, under these ids."""
+        self.groups.setdefault(phone, {})[group] = participants
+        for device in self.linked(phone):
+            device.enqueue({"type": "group", "groups": {group: participants}})
 
     def reveal(self, phone: str, number: str) -> None:
         """The browsers' caches learn whose LID it is."""

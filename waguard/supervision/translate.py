@@ -104,6 +104,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             unless_own=message.from_me,
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
+            mentioned=message.mentioned,
             told=(told,),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
@@ -139,6 +140,7 @@ def happened(
             ref=(f"{kind}:", it.id),
             target=target,
             sender=it.sender,
+            mentioned=it.mentioned if isinstance(it, Edit) else (),
             told=(Told(event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}),),
         ),
     )

@@ -24,6 +24,8 @@ Text = Annotated[str, Meta(max_length=66_000)]
 Words = Annotated[str, Meta(max_length=4_096)]
 Raw = Annotated[str, Meta(max_length=8_192)]
 File = Annotated[bytes, Meta(max_length=16 << 20)]
+# LIDs that a text shows; a group has at most so many participants
+Mentioned = Annotated[tuple[Chat, ...], Meta(max_length=1_024)]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,20}\Z")]
 Code = Annotated[str, Meta(pattern=r"\A[ -~]{1,1000}\Z")]
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
@@ -122,6 +124,8 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     """The id of the message that this one answers."""
     mentions: tuple[str, ...] = ()
     """Ids of people."""
+    aliases: dict[str, tuple[str, ...]] = {}
+    """Of those: other ids that they are known by, where the page does not say."""
     first_contact_check: bool = False
     """Refuse a number that has no chat here and no WhatsApp."""
     absent: bool = False
@@ -143,6 +147,7 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     caption: str | None = None
     quoted: str | None = None
     mentions: tuple[str, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = {}
     first_contact_check: bool = False
     absent: bool = False
     hold: bool = False
@@ -325,6 +330,7 @@ class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
     filename: Filename | None = None
     size: Count | None = None
     quoted_id: Id | None = None
+    mentioned: Mentioned = ()
     media: File | None = None
     media_error: Words | None = None
     backfilled: bool = False
@@ -353,6 +359,7 @@ class Edit(Happening, tag="edit", frozen=True, kw_only=True):
 
     message_id: Id
     body: Text
+    mentioned: Mentioned = ()
 
 
 class Revoke(Happening, tag="revoke", frozen=True, kw_only=True):

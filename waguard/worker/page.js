@@ -70,30 +70,44 @@
   };
   const lidOf = (id) => (id.endsWith('@c.us') ? cached('getCurrentLid', id) : null);
 
+  // A text shows who is mentioned as "@" and the digits of the id in the list of mentions: wa-js looks for them
+  // so. That this holds for LIDs is read in messages of WhatsApp's own apps (waha#1015, Baileys#1683); that a
+  // LID's mention is not shown where the text has the number is assumed.
+  const MENTION = /(?<=@)\d+\b/g;
+  const digitsOf = (id) => id.split('@')[0];
+  const lidsShown = (message, body) => {
+    const shown = new Set(body?.match(MENTION) ?? []);
+    const mentioned = shown.size ? attempt(() => message.mentionedJidList.map(wid)) ?? [] : [];
+    return mentioned.filter((id) => id?.endsWith('@lid') && shown.has(digitsOf(id)));
+  };
+
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
     const chat = wid(id.remote);
-    meet(chat, id.participant);
     const media = get('mimetype') !== null;
+    // the body of a media message is its thumbnail
+    const [body, caption] = [media ? '' : text(get('body')) || '', text(get('caption'))];
+    const mentioned = lidsShown(message, body || caption);
+    meet(chat, id.participant, ...mentioned);
     return {
       id: text(id),
       chat,
       from_me: Boolean(id.fromMe),
       sender: person(get('author')) || person(get('from')) || chat,
       to: wid(get('to')) || '',
-      // the body of a media message is its thumbnail
-      body: media ? '' : text(get('body')) || '',
+      body,
       timestamp: Number(get('t')) || 0,
       kind: text(get('type')) || 'unknown',
       subtype: text(get('subtype')),
       sender_name: text(get('notifyName')),
       group_name: chat.endsWith('@g.us') ? attempt(() => text(W.whatsapp.ChatStore.get(id.remote).formattedTitle)) : null,
-      caption: text(get('caption')),
+      caption,
       mimetype: text(get('mimetype')),
       filename: text(get('filename')),
       size: Number(get('size')) || null,
       quoted_id: text(get('quotedStanzaID')),
+      mentioned,
     };
   };
 
@@ -245,8 +259,8 @@
     return ends * 1000 > Date.now() ? ends : 0;
   };
 
-  // What wa-js does not see before it transmits: why the message must not go out, else its options.
-  const prepare = async (chat, { quotedMsg, firstContactCheck, absent, hold, ...options }) => {
+  // What wa-js does not see before it transmits: why the message must not go out, else its text and options.
+  const prepare = async (chat, body, { quotedMsg, firstContactCheck, absent, hold, ...options }) => {
     const standing = await standingOf(chat);
     say('standing', { id: options.messageId, standing });
     if (hold && standing === 'first') return { refused: 'held' };
@@ -259,7 +273,49 @@
       options.quotedMsg = await quotable(chat, quotedMsg);
       if (!options.quotedMsg) return { refused: 'not_in_chat' };
     }
-    return { options };
+    return addressed(chat, body, options);
+  };
+
+  const knownNumber = (id) => (id.endsWith('@c.us') ? id : cached('getPhoneNumber', id) ?? numbers.get(id) ?? null);
+
+  // The participants of a group, by every id that they are known by; null: they cannot be read.
+  const participantsOf = async (group) => {
+    try {
+      await W.chat.find(group); // wa-js knows the participants of a chat that it has
+      const ids = (await W.group.getParticipants(group)).map(({ id }) => wid(id));
+      return new Map([...ids.map((id) => [knownNumber(id), id]), ...ids.map((id) => [id, id])]);
+    } catch {
+      return null;
+    }
+  };
+
+  // To a group a mention goes under the id by which the group has the person, and the text shows that one. Read:
+  // a list of mentions alone shows nothing (waha#2230), and others do the same (nanoclaw#385, openclaw#56863).
+  // Assumed: in a group of LIDs the number's mention addresses nobody. Who is only shown in the text is found as
+  // wa-js does it, by the number too. Who is not of the group is passed as given, as are all where the participants
+  // cannot be read: wa-js must not look for them there, as it would throw. The server is asked for nobody's LID.
+  const addressed = async (chat, body, { mentionedList, aliases = {}, ...options }) => {
+    const shown = [...new Set(body?.match(MENTION) ?? [])];
+    const named = (list) => ({ ...options, mentionedList: list });
+    if (!chat.endsWith('@g.us') || !(mentionedList ?? shown).length) return { body, options: named(mentionedList) };
+    const participants = await participantsOf(chat);
+    if (!participants) return { body, options: { ...named(mentionedList), detectMentioned: Boolean(mentionedList) } };
+    const digits = new Map();
+    const find = (given) => {
+      const number = knownNumber(given);
+      const isTheirs = (id) => !number || [number, null].includes(knownNumber(id)); // the page knows better
+      const known = [given, number, lidOf(given), ...(aliases[given] ?? []).filter(isTheirs)].filter(Boolean);
+      const id = known.map((one) => participants.get(one)).find(Boolean);
+      if (id) for (const one of known) digits.set(digitsOf(one), digitsOf(id));
+      return id;
+    };
+    const found = mentionedList
+      ? mentionedList.map((given) => find(given) ?? given)
+      : shown.map((one) => find(`${one}@lid`) ?? find(`${one}@c.us`)).filter(Boolean);
+    return {
+      body: body?.replace(MENTION, (one) => digits.get(one) ?? one),
+      options: named([...new Set(found)]),
+    };
   };
 
   const base64 = (blob) => new Promise((resolve, reject) => {
@@ -297,16 +353,16 @@
         me,
       };
     },
-    async sendText(chat, body, given) {
-      const { refused, options } = await prepare(chat, given);
+    async sendText(chat, written, given) {
+      const { refused, body, options } = await prepare(chat, written, given);
       return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
         await W.chat.sendTextMessage(target, body, { waitForAck: true, linkPreview: false, markIsRead: false, ...own }),
       ));
     },
-    async sendFile(chat, dataUrl, given) {
-      const { refused, options } = await prepare(chat, given);
+    async sendFile(chat, dataUrl, { caption: written, ...given }) {
+      const { refused, body: caption, options } = await prepare(chat, written, given);
       return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
-        await W.chat.sendFileMessage(target, dataUrl, { waitForAck: true, markIsRead: false, ...own }),
+        await W.chat.sendFileMessage(target, dataUrl, { waitForAck: true, markIsRead: false, caption, ...own }),
       ));
     },
     // `aliases`: other ids that its chat may have
@@ -374,9 +430,9 @@
   listen('chat.new_message', 'message', project);
   listen('chat.msg_edited', 'edit', ({ msg }) => {
     if (msg.id.fromMe || !msg.latestEditMsgKey) return null;
-    const { id, chat, sender, caption, body } = project(msg);
+    const { id, chat, sender, caption, body, mentioned } = project(msg);
     return {
-      id: String(msg.latestEditMsgKey), message_id: id, chat, sender, body: caption || body,
+      id: String(msg.latestEditMsgKey), message_id: id, chat, sender, body: caption || body, mentioned,
       timestamp: seconds(Number(msg.latestEditSenderTimestampMs)),
     };
   });

@@ -313,8 +313,8 @@ class WhatsAppPage:
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), firstContactCheck (ms), absent,
-        hold (refuse a first contact).
+        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), aliases (other ids of those who are
+        mentioned), firstContactCheck (ms), absent, hold (refuse a first contact).
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.

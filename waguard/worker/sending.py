@@ -92,6 +92,7 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutco
         "messageId": call.message_id,
         "quotedMsg": call.quoted,
         "mentionedList": list(call.mentions) or None,
+        "aliases": call.aliases or None,
         "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
         "absent": call.absent or None,
         "hold": call.hold or None,

@@ -37,6 +37,7 @@ REACTION_LIMIT: Final = 64
 RAW_LIMIT: Final = 8_192
 ERROR_LIMIT: Final = 500
 IDS_AT_ONCE: Final = 500  # in one ack
+MENTIONED_LIMIT: Final = 1_024
 
 LARGEST: Final = (1 << 53) - 1  # what every reader of JSON holds
 MILLISECONDS_FROM: Final = 100_000_000_000  # no time in seconds is as large: the year 5138
@@ -149,6 +150,12 @@ def _identity(told: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
     return found
 
 
+def _mentioned(told: dict[str, Any]) -> tuple[str, ...]:
+    given = told.get("mentioned")
+    some = given[:MENTIONED_LIMIT] if isinstance(given, list) else []
+    return tuple(lid for one in some if (lid := _optional_identity(one, CHAT_LIMIT)))
+
+
 def _text(told: dict[str, Any], name: str) -> str:
     value = told.get(name)
     if not isinstance(value, str):
@@ -188,6 +195,7 @@ def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
             filename=word(told.get("filename"), FILENAME_LIMIT),
             size=_size(told.get("size")),
             quoted_id=_optional_identity(told.get("quoted_id"), ID_LIMIT),
+            mentioned=_mentioned(told),
         ),
     )
 
@@ -227,7 +235,8 @@ def _common(told: dict[str, Any], now: float) -> dict[str, Any]:
 
 def _edit(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     message_id, body = _identity(told, "message_id"), _text(told, "body")
-    return (Edit(message_id=message_id, body=body, **_common(told, now)),)
+    mentioned = _mentioned(told)
+    return (Edit(message_id=message_id, body=body, mentioned=mentioned, **_common(told, now)),)
 
 
 def _revoke(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:

@@ -98,11 +98,19 @@
     });
   }
 
+  define('WAWebGroupMetadataModel', (exports, require) => {
+    const { Model, describe } = require('WAWebModel');
+    class GroupMetadataModel extends Model {}
+    describe(GroupMetadataModel, 'group-metadata', ['id', 'participants']);
+    exports.default = GroupMetadataModel;
+  });
+
   define('WAWebGroupMetadataCollection', (exports, require) => {
     const { BaseCollection } = require('WAWebModel');
     class GroupMetadataCollection extends BaseCollection {
       _handleParentGroupChange() {}
     }
+    GroupMetadataCollection.model = require('WAWebGroupMetadataModel').default;
     exports.default = new GroupMetadataCollection();
   });
 
@@ -117,6 +125,10 @@
 
       get hasUnread() {
         return Boolean(this.attributes?.unreadCount);
+      }
+
+      get groupMetadata() {
+        return require('WAWebGroupMetadataCollection').default.get(this.id);
       }
 
       title() {

@@ -267,7 +267,7 @@
       async receive(stanza) {
         const modules = [
           'WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices', 'WAWebStandinMigration',
-          'WAWebStandinCiphertexts', 'WAWebStandinLimits',
+          'WAWebStandinCiphertexts', 'WAWebStandinLimits', 'WAWebStandinGroups',
         ];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);
@@ -309,9 +309,10 @@
         this.open();
       }
 
-      async on_success({ isFresh, name, lids }) {
+      async on_success({ isFresh, name, lids, groups }) {
         this.attempt = 0;
         for (const [number, lid, known] of lids) require('WAWebStandinLids').lids.note(number, lid, known);
+        require('WAWebStandinGroups').note(groups);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
         Conn.set({ connected: true, wid: session.linked.wid, pushname: name });
