@@ -189,7 +189,7 @@ def test_what_was_tried_against_one_link_is_not_held_against_the_next() -> None:
 def test_a_replacement_that_waits_for_a_slot_is_given_up_when_the_link_moves() -> None:
     story = Chronicle(
         own("phone_off", "s0", 400.0), of_all("executable", 500.0, at=200.0), sessions=2
-    ).until(700.0)
+    ).until(900.0)
     assert story.all_up()
     assert story.did(do.Terminate) == []
 
