@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tests.simulation.clock import Violation
-from tests.simulation.faults import KINDS
+from tests.simulation.faults import KINDS, SLOWLY, TURN
 from tests.simulation.story import DAY, draw_plan, live, report
 
 MONTH = 365.25 / 12 * DAY
@@ -54,6 +54,7 @@ def table(months: Sequence[Month]) -> Iterable[str]:
             median, p99 = times[len(times) // 2], times[int(0.99 * (len(times) - 1))]
             line += f"{median:9.1f}{p99:9.1f}{KINDS[kind].bound:8.0f}"
         yield line
+    yield f"bound: {SLOWLY:.0f} s more, and {TURN:.0f} for each that waits, where the restarts are spent"
     yield "needed a person: " + (", ".join(f"{n} {kind}" for kind, n in persons.items()) or "none")
     beside = {kind: n for kind, n in persons.items() if not KINDS[kind].person}
     yield f"needed a person beside those causes: {sum(beside.values())} {beside or ''}"

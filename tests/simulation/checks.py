@@ -65,6 +65,7 @@ class Checks:
         for name in after.starting - before.starting if opening else ():
             now, state = after.breaker.opening, engine.sessions.get(name)
             asked = state is not None and (state.asked or state.replacement is not None)
+            asked = asked or self._world.pages[name].asked
             if now and name != now.canary and not asked:
                 self._world.fail(f"{name} is started while the breaker is open")
         if after.slow is not None and after.slow != before.slow:
@@ -88,6 +89,8 @@ class Checks:
     def effect(self, page: Page, effect: Effect) -> None:
         """Whether it may be done."""
         match effect:
+            case do.RequestSlot(asked=asked):
+                page.asked = asked
             case do.Spawn():
                 self._spawn(page)
             case do.Terminate(worker) if worker == page.number:

@@ -66,6 +66,8 @@ class Page:
     deaf_worker: int = 0
     """The worker that it began with."""
     big: bool = False
+    asked: bool = False
+    """Its newest request for a start slot is one of somebody outside."""
     excused: bool = False
     """Somebody asked for the end of its worker."""
 

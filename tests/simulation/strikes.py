@@ -298,4 +298,4 @@ class Strikes:
             page.phone = None
         else:
             page.row = _TAMPERED
-        self._world.after(15.0, partial(self._world.reconcile, page))
+        self._world.after(15.0, partial(self._world.rows.reconcile, page))

@@ -202,6 +202,7 @@ class Workers:
         if page.hung and not page.adopted:
             return  # nothing is read of a page that does not answer
         self._know(page)
+        page.reported = self._shown(page)
         link = self.link(page)
         left = page.passkey_ends - world.t if link is Link.PASSKEY_REQUIRED else 0.0
         code = f"code {page.code}" if link is Link.QR_PENDING else None

@@ -11,6 +11,7 @@ from functools import partial
 from tests.simulation.calamities import Calamities
 from tests.simulation.checks import Checks
 from tests.simulation.clock import Violation, VirtualTime
+from tests.simulation.database import Database
 from tests.simulation.faults import DAEMON, EVERYWHERE, HOST, Fault
 from tests.simulation.host import read_host
 from tests.simulation.page import Page
@@ -27,15 +28,15 @@ from waguard.core.facts import (
     Fact,
     IdleRead,
     Moment,
-    RowRead,
+    Reported,
     StartRequested,
     StopRequested,
     TimerDue,
 )
 from waguard.core.fleet_facts import Closing, FleetEffect, FleetFact, FleetRules
 from waguard.core.fleet_state import FleetState
+from waguard.core.replace import replace
 from waguard.core.state import Rules, SessionState, Stage
-from waguard.core.status import Verdict
 
 ALWAYS = float("inf")
 ORPHAN_GRACE = 60.0  # s
@@ -85,12 +86,13 @@ class World(VirtualTime):
         self.steps = 0
         self._waiting: list[tuple[str, Fact | FleetFact]] = []
         self._armed: dict[str, float] = {}
-        self._epoch = 0
+        self.epoch = 0
         self._look = ALWAYS
         self._spins: tuple[str, float, int] = ("", 0.0, 0)
         self.checks = Checks(self)
         self.workers = Workers(self)
         self.plane = Plane(self)
+        self.rows = Database(self)
         self.strikes = Strikes(self)
         self.of_all = Calamities(self)
         for fault in plan:
@@ -130,7 +132,7 @@ class World(VirtualTime):
             return
         rules = FleetRules(memory_limit=MEMORY_LIMIT)
         self.engine = WatchedEngine(FleetState(rules=rules), self.seen)
-        self._epoch += 1
+        self.epoch += 1
         self._armed, self._look = {}, ALWAYS
         self.daemon_since, self.daemon_died, self.stopping = self.t, ALWAYS, False
         self.note("a daemon begins")
@@ -199,11 +201,11 @@ class World(VirtualTime):
         for page in self.pages.values():
             page.excused, page.quiet_until = True, None
             self.post(page.name, StopRequested(daemon_stopping=True))
-        self.after(16.0, partial(self.end_daemon, self._epoch))
+        self.after(16.0, partial(self.end_daemon, self.epoch))
 
     def end_daemon(self, epoch: int) -> None:
         """All has been stopped."""
-        if self._epoch != epoch or self.engine is None:
+        if self.epoch != epoch or self.engine is None:
             return
         if living := [page.name for page in self.pages.values() if page.alive]:
             self.fail(f"{living} still run 16 s after the daemon was stopped")
@@ -219,7 +221,7 @@ class World(VirtualTime):
         if self.frozen_at is None or self.engine is None:
             return
         late, self.frozen_at, self.daemon_since = self.t - self.frozen_at, None, self.t
-        self._epoch += 1
+        self.epoch += 1
         self._armed, self._look = {}, ALWAYS
         for name in list(self.engine.sessions):
             self.post(name, TimerDue(late=late))
@@ -227,9 +229,13 @@ class World(VirtualTime):
             self.workers.beat_on(page)
         waiting, self._waiting = self._waiting, []
         for name, fact in waiting:
-            if isinstance(fact, Beat) and fact.at < ALWAYS:
-                fact = Beat(worker=fact.worker, at=self.t, page_at=fact.page_at)  # noqa: PLW2901
-            self.post(name, fact)
+            match fact:
+                case Beat(at=at) if at < ALWAYS:  # it is read now
+                    self.post(name, replace(fact, at=self.t))
+                case Reported(at=at) if at < ALWAYS:
+                    self.post(name, replace(fact, at=self.t))
+                case _:
+                    self.post(name, fact)
         for name in list(self.engine.sessions):
             self._arm(name)
         self._arm_look()
@@ -302,14 +308,14 @@ class World(VirtualTime):
         due = next_deadline(state)
         if due < self._armed.get(name, ALWAYS):
             self._armed[name] = due
-            self.later(max(due, self.t), partial(self._timer, name, due, self._epoch))
+            self.later(max(due, self.t), partial(self._timer, name, due, self.epoch))
 
     def arm(self, page: Page) -> None:
         """Its deadlines may have come nearer."""
         self._arm(page.name)
 
     def _timer(self, name: str, due: float, epoch: int) -> None:
-        stale = epoch != self._epoch or self._armed.get(name) != due
+        stale = epoch != self.epoch or self._armed.get(name) != due
         if stale or self.engine is None or self.frozen_at is not None:
             return
         del self._armed[name]
@@ -328,10 +334,10 @@ class World(VirtualTime):
     def _arm_look(self) -> None:
         if self.engine and self.engine.fleet.look_at < self._look:
             self._look = self.engine.fleet.look_at
-            self.later(max(self._look, self.t), partial(self._read_host, self._look, self._epoch))
+            self.later(max(self._look, self.t), partial(self._read_host, self._look, self.epoch))
 
     def _read_host(self, due: float, epoch: int) -> None:
-        if epoch != self._epoch or self._look != due or self.frozen_at is not None:
+        if epoch != self.epoch or self._look != due or self.frozen_at is not None:
             return
         self._look = ALWAYS
         if self.engine is None or self.engine.fleet.look_at > self.t:
@@ -365,7 +371,7 @@ class World(VirtualTime):
                 self.after(0.01, partial(self.post, page.name, fact))
             case do.WriteStatus(status, phone):
                 lag = 0.1 * self.draw("row", page.name, int(self.t * 10))
-                self.after(lag, partial(self.write, page, status, phone, self._epoch))
+                self.after(lag, partial(self.rows.write, page, status, phone, self.epoch))
             case do.Publish() | do.Record():
                 self.note(f"{page.name}: {_words(effect)}")
             case _:
@@ -376,26 +382,3 @@ class World(VirtualTime):
         self.note(str(effect))
         if self._watch:
             self._watch(self.t, "*", effect)
-
-    def write(self, page: Page, status: Verdict, phone: str | None, epoch: int) -> None:
-        """The newest row wins; without a database it waits."""
-        if self.engine is None or not page.exists or (state := self.state(page)) is None:
-            return
-        if state.status != status and epoch == self._epoch:
-            return
-        if self.active["database"] or self.frozen_at is not None:
-            self.after(1.0, partial(self.write, page, status, phone, epoch))
-        elif state.status == status:
-            page.row, page.phone = status, phone
-
-    def reconcile(self, page: Page) -> None:
-        """Compare the row."""
-        state = self.state(page)
-        if state is None or self.stopping or not page.exists:
-            return
-        if self.active["database"]:
-            self.after(30.0, partial(self.reconcile, page))
-        elif page.row.status is not state.status.status:
-            self.post(page.name, RowRead(said=str(page.row.status)))
-        elif state.phone and page.phone is None:
-            self.post(page.name, RowRead(said=str(page.row.status), number_only=True))
