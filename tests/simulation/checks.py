@@ -213,7 +213,7 @@ class Checks:
     def adopted(self, page: Page) -> None:
         """A new daemon found it as it was: nothing is to be said."""
         same = page.row.status is Status.CONNECTED and page.up_since is not None
-        well = same and not (page.old or page.big or page.deaf_since)
+        well = same and page.phone and not (page.old or page.big or page.deaf_since)
         page.quiet_until = self._world.t + ADOPTION if well else None
 
     # ---- liveness ----
@@ -263,6 +263,8 @@ class Checks:
             return  # a later cause has its own check
         if world.engine is None or not page.exists or page.account is not Link.CONNECTED:
             return
+        if world.stopping:
+            return  # its end is another cause
         if self._is_well(page) and state and state.status.status is Status.CONNECTED:
             return
         since, kind = trouble

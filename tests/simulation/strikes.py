@@ -209,8 +209,9 @@ class Strikes:
             if tries < 200:
                 world.after(_PATIENCE, partial(self._scan, kind, page, tries + 1))
             return
-        page.account = Link.PAIRING
+        page.before, page.account = (page.account, world.t), Link.PAIRING
         world.workers.refresh(page)
+        world.after(4 * _PATIENCE, partial(self._help, page, kind))
         world.after(3.0, partial(self._advance, page, Link.PAIRING, Link.SYNCING))
         world.after(9.0, partial(self._advance, page, Link.SYNCING, Link.CONNECTED))
         world.checks.over(page, kind)

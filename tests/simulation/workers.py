@@ -281,6 +281,8 @@ class Workers:
             heard = world.t if page.stopped else ALWAYS
             world.engine.last_beat(page.name, heard_at=heard, page_at=world.t)
             world.arm(page)
+        if page.stopped and world.frozen_at is not None:
+            page.excused = True  # the daemon may hear of it when it goes on again
         if page.stopped and not page.adopted:
             world.after(0.5, partial(world.post, page.name, Stopped(worker=page.number)))
         elif not page.stopped:
