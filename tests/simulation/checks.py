@@ -111,7 +111,9 @@ class Checks:
 
     def _reload(self, page: Page) -> None:
         up = page.up_since is not None and self._world.t - page.up_since > WELL
-        if up and not page.offered:
+        state = self._world.state(page)
+        offered = state and state.worker and state.worker.update_since is not None
+        if up and not offered:
             self._world.fail(f"{page.name}: a page that is well is loaded anew")
         self._blame_network(page)
 
