@@ -43,7 +43,7 @@ def _everywhere(fleet: FleetState, now: Moment) -> str | None:
     well = sum(
         seen.acked_at is not None and now.at - seen.acked_at <= recent
         for seen in known
-        if seen not in ill
+        if not (seen.late or seen.overdue)
     )
     in_vain = sum(seen.in_vain for seen in ill)
     if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):
