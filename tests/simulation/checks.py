@@ -7,6 +7,7 @@ from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, SLOWLY, TURN
 from tests.simulation.page import Page
 from tests.simulation.watched import WatchedEngine
 from waguard.core import effects as do
+from waguard.core.blame import Blame
 from waguard.core.effects import Effect
 from waguard.core.fleet_state import FleetState, connected
 from waguard.core.link import Link
@@ -104,10 +105,23 @@ class Checks:
                 self._reload(page)
             case do.Record("parked", _, _, reason):
                 self._parked(page, ParkCause(reason or ""))
+            case do.Record("restart", evidence=found) if found.get("blame") == Blame.SESSION:
+                self._delay(page, found["delay"])
             case do.Publish() | do.WriteStatus() | do.Record("status"):
                 self._quiet(page, effect)
             case _:
                 pass
+
+    def _delay(self, page: Page, delay: float) -> None:
+        """Full jitter, and no more."""
+        if (state := self._world.state(page)) is None:
+            return
+        policy, before = state.rules.restart, len(state.counted) - 1
+        most = min(policy.max_delay, policy.base_delay * 2.0 ** (before - 1)) if before else 0.0
+        if not 0.0 <= delay <= most:
+            self._world.fail(
+                f"{page.name} is restarted after {delay:.1f} s, at most {most:.1f} are due"
+            )
 
     def _reload(self, page: Page) -> None:
         up = page.up_since is not None and self._world.t - page.up_since > WELL
