@@ -124,12 +124,12 @@ class Strikes:
         self._world.after(0.02, partial(self._world.workers.die, page, page.number, code))
 
     def _hang(self, page: Page) -> None:
-        if page.alive and page.ready and not page.old and not page.ending:
+        if page.alive and page.ready and not page.ending:
             page.hung = True
             self._world.workers.fall_silent(page)
 
     def _stop(self, page: Page) -> None:
-        if page.alive and page.ready and not page.old and not page.ending:
+        if page.alive and page.ready and not page.ending:
             page.hung = page.stopped = True
             self._world.workers.fall_silent(page)
 

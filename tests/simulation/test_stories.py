@@ -50,6 +50,19 @@ def test_an_upgrade_replaces_two_at_a_time_and_each_serves_until_then() -> None:
     assert story.did(do.Publish, None, lambda it: it.event == "session_disconnected")[-1][0] > 6.0
 
 
+def test_an_old_worker_that_hangs_while_it_waits_for_its_slot_is_no_promise() -> None:
+    story = Chronicle(
+        of_all("executable", 600.0),
+        of_all("upgrade", 2.0, at=5.0),
+        own("page_hang", "s0", 500.0, at=20.0),
+        sessions=3,
+        dense=True,
+    ).until(60.0)
+    assert [page.alive for page in story.world.pages.values()] == [False, True, True]
+    assert story.world.pages["s0"].row.status is Status.DISCONNECTED
+    assert story.until(700.0).all_up()
+
+
 # ---- the host ----
 
 

@@ -70,9 +70,15 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
 
 
 def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
-    limits, link, since = state.rules.limits, worker.link, worker.link_since
-    if worker.outdated:
-        return []
+    if not worker.outdated:
+        return _of_silence(state, worker) + _of_link(state, worker)
+    if worker.page_at <= worker.since:
+        return []  # no beat of its protocol was understood: nothing is known of its silence
+    return _of_silence(state, worker)
+
+
+def _of_silence(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    limits = state.rules.limits
     page = limits.hopeless_page if worker.hopeless else limits.page
     found = [
         (worker.heard_at + limits.worker, Due.WORKER_SILENT),
@@ -81,6 +87,12 @@ def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     if worker.silence is None:
         heard = min(worker.heard_at, worker.page_at)
         found.append((heard + limits.notice, Due.UNRESPONSIVE))
+    return found
+
+
+def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    limits, link, since = state.rules.limits, worker.link, worker.link_since
+    found = list[tuple[float, Due]]()
     if link is Link.UNKNOWN:
         found.append((since + limits.link, Due.LINK_UNKNOWN))
         if not worker.overdue:
