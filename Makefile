@@ -7,7 +7,7 @@ WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 ARGS   ?=
 
-.PHONY: demo test test-long servers run setup system lint wheel clean
+.PHONY: demo test test-long simulate servers run setup system lint wheel clean
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
@@ -17,6 +17,9 @@ test: setup servers lint ## everything that CI runs; says what was skipped and w
 
 test-long: setup servers ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
+
+simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEARS=1 SESSIONS=100
+	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),1) --sessions $(or $(SESSIONS),100) $(ARGS)
 
 run: setup ## the real thing, on web.whatsapp.com
 	@$(BIN)/waguard run $(ARGS)

@@ -498,7 +498,12 @@ class World:
         """Also seen at once: a second has passed since it was read last."""
         self._host = left
         engine = self.mailbox._engine
-        engine.fleet = msgspec.structs.replace(engine.fleet, host_at=float("-inf"))
+        again = engine.fleet.look_at < float("inf")
+        engine.fleet = msgspec.structs.replace(
+            engine.fleet,
+            host_at=float("-inf"),
+            look_at=self.clock.monotonic() if again else engine.fleet.look_at,
+        )
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """What is due within a moment comes by itself; for all else a test moves the clock and ticks."""

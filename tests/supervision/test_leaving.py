@@ -179,9 +179,7 @@ async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
 async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: World) -> None:
     await empty.connected()
     task = await unlinking(empty)
-    with pytest.raises(
-        ConflictError, match=r"^Session not connected: it was deleted"
-    ) as raised:
+    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted") as raised:
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
     assert "scan" in (raised.value.remedy or "")
     with pytest.raises(ConflictError):

@@ -89,12 +89,15 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
         state = find(state, Kind.UPDATE_PERSISTS, None, now, out)
     if not said.covered:
         state = find(state, Kind.ACTION_REQUIRED, None, now, out)
+    state = moved(state, said.link)
     if said.refused:  # whatever is tried here, it is WhatsApp's
         state = find(state, Kind.WHATSAPP_REFUSES, said.details or "", now, out)
     elif said.link is not Link.UNKNOWN:
         state = find(state, Kind.WHATSAPP_REFUSES, None, now, out)
-    if said.link not in {Link.UNKNOWN, state.care.stuck_in}:
+    if said.link not in {Link.UNKNOWN, state.care.stuck_in} and Kind.LINK_STUCK in state.care.found:
         state = find(state, Kind.LINK_STUCK, None, now, out)
+        # it moved after all: what it gets stuck in next is another trouble
+        state = replace(state, care=replace(state.care, tried=(), stuck_in=None))
     return _passkey(state, said, now, out)
 
 
@@ -164,23 +167,33 @@ def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> Sess
     step = on_stuck(
         worker.link,
         stuck=stuck + 1e-3 if stuck <= limit else stuck,  # a timer fires at its limit, not after it
-        tried=care.tried,
+        tried=[step for link, step in care.tried if link is worker.link],
         unsure=unsure,
     )
     if step is Step.WAIT:
         return state
     if step is Step.ADVISE:
-        state = replace(state, care=replace(care, stuck_in=worker.link))
+        others = tuple((link, step) for link, step in care.tried if link is not worker.link)
+        care = replace(care, stuck_in=worker.link, tried=others, stepped_at=now.at)
         why = f"{what}, and neither a reload nor a replacement helped: {worker.socket}"
-        return find(state, Kind.LINK_STUCK, why, now, out)
+        return find(replace(state, care=care), Kind.LINK_STUCK, why, now, out)
     sure = "may be" if unsure else "is"
     why = f"{what} for {now.at - since:.0f} s while the network {sure} there: {worker.socket}"
-    stepped = replace(care, tried=(*care.tried, step), stepped_at=now.at)
-    state = replace(state, care=stepped)
+    tried = (*care.tried, (worker.link, step))
+    state = replace(state, care=replace(care, tried=tried, stepped_at=now.at))
     if step is Step.RELOAD:
         reload_page(worker, why, out)
         return state
-    return replace(state, replacement=Replacement(why))
+    return replace(state, replacement=Replacement(why, stuck=worker.link))
+
+
+def moved(state: SessionState, link: Link) -> SessionState:
+    """What waits for a slot to cure a stuck link is not needed where it moved meanwhile."""
+    planned = state.replacement
+    if planned is None or planned.stuck in {None, link} or link is Link.UNKNOWN:
+        return state
+    tried = tuple(it for it in state.care.tried if it != (planned.stuck, Step.REPLACE))
+    return replace(state, replacement=None, care=replace(state.care, tried=tried))
 
 
 def reload_page(worker: Worker, why: str, out: Out) -> None:

@@ -9,6 +9,7 @@ from waguard.core.page_care import (
     COVERED_LIMIT,
     PASSKEY_GRACE,
     STUCK,
+    STUCK_AGAIN,
     UNSURE_LIMIT,
     UPDATE_APART,
     Kind,
@@ -69,9 +70,15 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
 
 
 def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
-    limits, link, since = state.rules.limits, worker.link, worker.link_since
-    if worker.outdated:
-        return []
+    if not worker.outdated:
+        return _of_silence(state, worker) + _of_link(state, worker)
+    if worker.page_at <= worker.since:
+        return []  # no beat of its protocol was understood: nothing is known of its silence
+    return _of_silence(state, worker)
+
+
+def _of_silence(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    limits = state.rules.limits
     page = limits.hopeless_page if worker.hopeless else limits.page
     found = [
         (worker.heard_at + limits.worker, Due.WORKER_SILENT),
@@ -80,6 +87,12 @@ def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     if worker.silence is None:
         heard = min(worker.heard_at, worker.page_at)
         found.append((heard + limits.notice, Due.UNRESPONSIVE))
+    return found
+
+
+def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+    limits, link, since = state.rules.limits, worker.link, worker.link_since
+    found = list[tuple[float, Due]]()
     if link is Link.UNKNOWN:
         found.append((since + limits.link, Due.LINK_UNKNOWN))
         if not worker.overdue:
@@ -120,12 +133,15 @@ def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]
 def _stuck_at(state: SessionState, worker: Worker) -> float | None:
     """When something is done about a link that does not move; None: nothing, ever."""
     care, fleet = state.care, state.fleet
-    if worker.refused or Kind.LINK_STUCK in care.found:
+    if worker.refused:
         return None
     limit, _ = STUCK[worker.link]
+    tried = [step for link, step in care.tried if link is worker.link]
+    if care.stuck_in is worker.link and Kind.LINK_STUCK in care.found and not tried:
+        limit = max(limit, STUCK_AGAIN)
     if fleet.network_unsure:
         since = max(worker.link_since, care.stepped_at)
-        return None if Step.RELOAD in care.tried else since + max(UNSURE_LIMIT, limit)
+        return None if Step.RELOAD in tried else since + max(UNSURE_LIMIT, limit)
     if fleet.network_down:
         return None
     return max(worker.link_since, fleet.network_since, care.stepped_at) + limit

@@ -57,6 +57,7 @@ from waguard.core.state import FleetView
 
 ALL: Final = "*"
 """Every session."""
+_DOWN: Final = frozenset({State.STOPPED, State.PARKED})
 
 
 class FleetStep(NamedTuple):
@@ -178,8 +179,12 @@ def _on_standing(
     on_its_way = state in {State.STARTING, State.RUNNING, State.RECYCLING} and link is Link.UNKNOWN
     if fleet.slow == session and not on_its_way:
         fleet = replace(fleet, slow=None)
-    if fleet.recycling == session and state is State.RUNNING and link is not Link.UNKNOWN:
+    up = state is State.RUNNING and link is not Link.UNKNOWN
+    if fleet.recycling == session and (up or state in _DOWN):
         fleet = replace(fleet, recycling=None)
+    if session in fleet.memory_in_vain and state in _DOWN:  # as its condition is
+        kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
+        fleet = replace(fleet, memory_in_vain=kept)
     return fleet
 
 

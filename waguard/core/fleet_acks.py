@@ -10,8 +10,10 @@ def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report)
     """One worker at a time: if acks come then, it was the session."""
     if not fleet.acks and "acks_missing_everywhere" not in fleet.outages:
         return fleet
-    everywhere = _everywhere(fleet, now)
+    everywhere, before = _everywhere(fleet, now), "acks_missing_everywhere" in fleet.outages
     fleet = report_outage(fleet, "acks_missing_everywhere", everywhere, report)
+    if before and everywhere is None:  # acks come again: the others get theirs in a moment
+        fleet = replace(fleet, replaced=(fleet.replaced[0] if fleet.replaced else "", now.at))
     if fleet.network_down:
         return fleet
     limit = fleet.rules.ack_limit
@@ -41,7 +43,7 @@ def _everywhere(fleet: FleetState, now: Moment) -> str | None:
     well = sum(
         seen.acked_at is not None and now.at - seen.acked_at <= recent
         for seen in known
-        if seen not in ill
+        if not (seen.late or seen.overdue)
     )
     in_vain = sum(seen.in_vain for seen in ill)
     if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):

@@ -27,6 +27,7 @@ PAIRING_LIMIT: Final = (
 SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
 # s; where only the sessions say that the network is away, each of them may be stuck since it was
 UNSURE_LIMIT: Final = 900.0
+STUCK_AGAIN: Final = 3_600.0  # s after the advice; what could not help then may help now
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
 COVERED_LIMIT: Final = 60.0  # s; a dialog that a page closes itself is gone by then
 

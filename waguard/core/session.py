@@ -169,7 +169,14 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
 def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -> SessionState:
     found = replace(new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
     out(Record("adopted", before=str(state.status.status)))
-    adopted = replace(state, begun=True, worker=found, workers=found.number, intent=Intent.UP)
+    adopted = replace(
+        state,
+        begun=True,
+        worker=found,
+        workers=found.number,
+        intent=Intent.UP,
+        daemon_stopping=False,
+    )
     if not outdated:
         return adopted
     return replace(adopted, replacement=Replacement("its worker was of another version"))

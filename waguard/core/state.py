@@ -131,10 +131,12 @@ class Care(Struct, frozen=True, kw_only=True):
     """For a newer version of the page."""
     idle_at: float = 0.0
     """When it may be asked again whether the session is idle."""
-    tried: tuple[Step, ...] = ()
+    tried: tuple[tuple[Link, Step], ...] = ()
     """Against a link that does not move, since it was last connected for long."""
     stepped_at: float = float("-inf")
+    """When the last of them was taken, or a person was advised."""
     stuck_in: Link | None = None
+    """The link that ``Kind.LINK_STUCK`` is about."""
     passkey_reloaded: float | None = None
     """The passkey's end for which the page was loaded anew."""
     found: Mapping[Kind, "Found"] = field(default_factory=dict)
@@ -156,6 +158,8 @@ class Replacement(Struct, frozen=True):
 
     why: str | None
     """None: somebody outside asked for it, and knows why."""
+    stuck: Link | None = None
+    """It is for a link that does not move; one that moves meanwhile needs none."""
 
 
 class SessionState(Struct, frozen=True, kw_only=True):

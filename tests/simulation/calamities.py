@@ -1,0 +1,110 @@
+"""Faults of the host, of WhatsApp, of the daemon: they concern all sessions."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.simulation.faults import DAEMON, KINDS
+from tests.simulation.page import Page
+from waguard.core.facts import Moved, RulesChanged
+from waguard.core.fleet_facts import FleetRules, FleetRulesChanged
+from waguard.core.replace import replace
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Calamities:
+    """Begin and end."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._begins: dict[str, Callable[[], object]] = {
+            "network": self._lose_network,
+            "network_unsure": self._lose_network,
+            "daemon": world.kill_daemon,
+            "daemon_long": world.kill_daemon,
+            "upgrade": self._upgrade,
+            "orderly": world.stop_daemon,
+            "standstill": world.freeze,
+            "fleet_crash": self._kill_most,
+            "fleet_kill": self._kill_most,
+            "acks_everywhere": self._lose_acks,
+            "wall_step": self._step_wall,
+            "settings": self._change_settings,
+        }
+        self._ends: dict[str, Callable[[], object]] = {
+            "network": self._find_network,
+            "network_unsure": self._find_network,
+            "database": self._find_database,
+            "standstill": world.thaw,
+            "acks_everywhere": world.plane.acks_come,
+            **dict.fromkeys(DAEMON, world.begin_daemon),
+        }
+
+    def begin(self, kind: str) -> None:
+        """It happens."""
+        if begin := self._begins.get(kind):
+            begin()
+
+    def end(self, kind: str) -> None:
+        """Its cause has gone."""
+        world = self._world
+        if kind == "orderly" and world.stopping:
+            world.after(20.0, partial(self.end, kind))
+            return
+        if end := self._ends.get(kind):
+            end()
+        if KINDS[kind].afflicts:
+            for page in world.pages.values():
+                world.checks.over(page, kind)
+
+    def _each(self, do: Callable[[Page], object], what: str, within: float, least: float) -> None:
+        """Not all at the same moment."""
+        world = self._world
+        for page in world.pages.values():
+            seconds = least + within * world.draw(what, page.name, int(world.t))
+            world.after(seconds, partial(do, page))
+
+    def _lose_network(self) -> None:
+        self._world.network_lost = self._world.t
+        for page in self._world.pages.values():
+            page.quiet_until = None
+        self._each(self._world.workers.refresh, "noticed", 8.0, 0.0)
+
+    def _find_network(self) -> None:
+        self._world.network_since = self._world.t
+        self._each(self._world.workers.refresh, "back", 9.0, 1.0)
+
+    def _find_database(self) -> None:
+        self._world.database_since = self._world.t
+
+    def _upgrade(self) -> None:
+        self._world.kill_daemon()
+        for page in self._world.pages.values():
+            page.old = page.alive
+
+    def _kill_most(self) -> None:
+        self._each(self._kill, "blow", 0.5, 0.0)
+
+    def _kill(self, page: Page) -> None:
+        if self._world.draw("hit", page.name, int(self._world.t)) < 0.9:
+            self._world.strikes.kill(page)
+
+    def _lose_acks(self) -> None:
+        for page in self._world.pages.values():
+            self._world.plane.go_deaf(page)
+
+    def _step_wall(self) -> None:
+        world = self._world
+        world.wall_step += 7_200.0 * (world.draw("step", int(world.t)) - 0.5)
+
+    def _change_settings(self) -> None:
+        world = self._world
+        if world.engine is None:
+            return
+        rules = FleetRules(memory_limit=world.engine.fleet.rules.memory_limit)
+        world.post("", FleetRulesChanged(rules))
+        for name, state in list(world.engine.sessions.items()):
+            world.post(name, RulesChanged(replace(state.rules, takeover=not state.rules.takeover)))
+            world.post(name, Moved(priority=state.priority, active=world.t))

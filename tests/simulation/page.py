@@ -1,0 +1,88 @@
+"""What is true of one session, whatever the daemon knows of it."""
+
+from dataclasses import dataclass, field
+
+from waguard.core.link import Link
+from waguard.core.status import Status, Verdict
+
+
+@dataclass(slots=True)
+class Page:
+    """A session's worker, browser, page, account and row."""
+
+    name: str
+
+    # the worker
+    number: int = 0
+    alive: bool = False
+    ready: bool = False
+    phase: str = "launching"
+    old: bool = False
+    """It speaks another protocol."""
+    hung: bool = False
+    """The page does not answer."""
+    stopped: bool = False
+    """The worker stands still."""
+    hopeless: bool = False
+    """Its script was ended, and it does not answer all the same."""
+    answered: float = 0.0
+    planned: bool = False
+    """Its end was asked for, and not because of a failure."""
+    ending: bool = False
+    leftover: bool = False
+    """A browser outlived its worker."""
+    adopted: bool = False
+
+    # the page
+    reported: tuple[object, ...] = ()
+    loads: int = 0
+    warm: Link | None = None
+    """What it says for some seconds after it was loaded."""
+    stuck: Link | None = None
+    stuck_for_worker: bool = False
+    """A reload does not cure it."""
+    mute: bool = False
+    """It does not say how it stands with WhatsApp."""
+    refused: bool = False
+    refusals: int = 0
+    offered: bool = False
+    covered: bool = False
+    code: int = 0
+    codes_left: int = 6
+    stale_codes: bool = False
+    reloaded: bool = False
+    """Since it was last connected for long."""
+
+    # the account
+    account: Link = Link.CONNECTED
+    before: tuple[Link, float] = (Link.CONNECTED, 0.0)
+    """What it was until when: what was read of it may lie in a queue."""
+    passkey_ends: float = 0.0
+    details: str | None = None
+
+    # sends and memory
+    deaf_since: float | None = None
+    """It gets no acks; a new worker cures that."""
+    deaf_worker: int = 0
+    """The worker that it began with."""
+    big: bool = False
+    asked: bool = False
+    """Its newest request for a start slot is one of somebody outside."""
+    excused: bool = False
+    """Somebody asked for the end of its worker."""
+
+    # the row
+    row: Verdict = field(default_factory=lambda: Verdict(Status.CONNECTED))
+    phone: str | None = "49"
+    desired: bool = True
+    exists: bool = True
+    restarts: int = 0
+
+    # the truth over time
+    up_since: float | None = None
+    down_since: float = 0.0
+    quiet_until: float | None = None
+    """It was adopted as it was: until then nothing is to be said of it."""
+    takeovers: list[float] = field(default_factory=list)
+    trouble: tuple[float, str] | None = None
+    """When the last cause ended, and which."""

@@ -1,0 +1,385 @@
+"""Decisions that were wrong once, each as a short story: faults in, what happened out."""
+
+import itertools
+from collections.abc import Callable
+
+from tests.simulation.chronicle import BEGIN, Chronicle, of_all, own
+from tests.simulation.clock import Violation
+from tests.simulation.faults import Fault
+from tests.simulation.world import World
+from waguard.core import effects as do
+from waguard.core.facts import StartRequested
+from waguard.core.fleet_facts import CanaryStarted
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.state import Intent
+from waguard.core.status import ParkCause, Status
+from waguard.core.views import conditions, lifecycle, parked_for
+
+# ---- adoption ----
+
+
+def test_an_adoption_announces_nothing_and_writes_nothing() -> None:
+    story = Chronicle(of_all("daemon", 1.0)).until(60.0)
+    assert story.all_up()
+    assert story.recorded("adopted") != []
+    assert story.did(do.Publish) == []
+    assert story.did(do.WriteStatus) == []
+
+
+def test_a_worker_that_died_with_its_daemon_is_an_outage_of_its_session_alone() -> None:
+    story = Chronicle(of_all("daemon", 10.0), own("kill_worker", "s1", at=5.0)).until(120.0)
+    assert story.all_up()
+    assert {name for _, name, _ in story.did(do.WriteStatus)} == {"s1"}
+
+
+def test_workers_outlive_a_database_that_is_away_at_the_start_of_a_daemon() -> None:
+    story = Chronicle(of_all("daemon", 5.0), of_all("database", 200.0)).until(300.0)
+    assert story.all_up()
+    assert story.did(do.Spawn) == []
+
+
+def test_an_upgrade_replaces_two_at_a_time_and_each_serves_until_then() -> None:
+    story = Chronicle(of_all("upgrade", 2.0), sessions=12).until(300.0)
+    assert story.all_up()
+    ends = [at for at, _, _ in story.did(do.Terminate)]
+    assert len(ends) == 12
+    together = [sum(0.0 <= other - one < 1.0 for other in ends) for one in ends]
+    assert max(together) <= 4  # two slots, each of them free again after a second
+    assert story.did(do.Publish, None, lambda it: it.event == "session_disconnected")[-1][0] > 6.0
+
+
+def test_an_old_worker_that_hangs_while_it_waits_for_its_slot_is_no_promise() -> None:
+    story = Chronicle(
+        of_all("executable", 600.0),
+        of_all("upgrade", 2.0, at=5.0),
+        own("page_hang", "s0", 500.0, at=20.0),
+        sessions=3,
+        dense=True,
+    ).until(60.0)
+    assert [page.alive for page in story.world.pages.values()] == [False, True, True]
+    assert story.world.pages["s0"].row.status is Status.DISCONNECTED
+    assert story.until(700.0).all_up()
+
+
+# ---- the host ----
+
+
+def test_a_missing_executable_spends_no_restart_and_needs_no_person() -> None:
+    story = Chronicle(of_all("executable", 600.0), own("kill_worker", "s0", at=10.0)).until(300.0)
+    assert parked_for(story.state("s0")) is None
+    assert [it.reason for it in conditions(story.state("s0"))] == ["executable"]
+    assert [begun for _, begun in story.outages("browser_missing")] == [True]
+    story.until(620.0)
+    assert story.all_up()
+    assert [begun for _, begun in story.outages("browser_missing")] == [True, False]
+
+
+def test_a_folder_that_is_not_mounted_yet_parks_nobody() -> None:
+    story = Chronicle(of_all("orderly", 10.0), of_all("folder", 400.0)).until(300.0)
+    states = [story.state(name) for name in story.world.pages]
+    assert all(state.intent is Intent.UP and state.worker is None for state in states)
+    story.until(430.0)
+    assert story.all_up()
+    assert story.recorded("parked") == []
+
+
+def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time() -> None:
+    story = Chronicle(of_all("unusable", 300.0), of_all("fleet_kill")).until(290.0)
+    tries = [at for at, _, _ in story.did(do.Spawn) if at > 20.0]
+    assert all(later - one >= 9.0 for one, later in itertools.pairwise(tries))
+    assert len(tries) > 10
+    assert story.recorded("parked") == []
+    assert story.until(400.0).all_up()
+
+
+def test_a_session_that_was_killed_for_its_memory_waits_for_memory() -> None:
+    story = Chronicle(of_all("memory_short", 300.0), own("oom_kill", "s0", at=10.0)).until(200.0)
+    assert [it.reason for it in conditions(story.state("s0"))] == ["memory"]
+    assert story.until(330.0).all_up()
+
+
+# ---- WhatsApp ----
+
+
+def test_http_500_spends_no_restart_also_of_one_session() -> None:
+    story = Chronicle(own("refused_one", "s0", 1_500.0), own("kill_worker", "s0", at=1.0)).until(
+        1_400.0
+    )
+    state = story.state("s0")
+    assert lifecycle(state) is State.RUNNING
+    assert Kind.WHATSAPP_REFUSES in state.care.found
+    assert len(story.did(do.Spawn, "s0")) == 1
+    story.until(3_000.0)
+    assert story.all_up()
+    assert story.recorded("parked") == []
+
+
+def test_a_newer_version_of_the_page_is_met_by_reloads_and_then_by_a_condition() -> None:
+    story = Chronicle(own("update", "s0", 20_000.0), seed=7)
+    story.world.draw = _never_cured(story.world)  # type: ignore[method-assign]
+    story.until(15_000.0)
+    assert len(story.recorded("reloaded", "s0")) == 2
+    assert Kind.UPDATE_PERSISTS in story.state("s0").care.found
+    assert story.did(do.Terminate) == []
+    assert story.all_up()
+
+
+def _never_cured(world: World) -> Callable[..., float]:
+    right = world.draw
+    return lambda *what: 0.99 if what[0] == "updated" else right(*what)
+
+
+# ---- the network ----
+
+
+def test_one_phone_that_is_off_since_yesterday_hides_no_outage() -> None:
+    phone, away = own("phone_off", "s0", 90_000.0), of_all("network_unsure", 700.0, at=80_000.0)
+    story = Chronicle(phone, away, sessions=6).until(80_600.0)
+    assert [begun for _, begun in story.outages("network_down")] == [True]
+    assert {name for _, name, _ in story.did(do.Reload)} == {"s0"}
+
+
+def test_no_default_route_is_no_evidence() -> None:
+    story = Chronicle(of_all("no_route", 3_000.0), own("stuck_offline", "s0", at=10.0)).until(
+        2_000.0
+    )
+    assert story.outages("network_down") == []
+    assert story.all_up()
+
+
+def test_a_network_that_is_away_costs_nobody_a_reload_or_a_restart() -> None:
+    story = Chronicle(of_all("network", 3_600.0)).until(3_500.0)
+    assert len(story.outages("network_down")) == 1
+    assert story.did(do.Reload) == []
+    assert story.until(3_700.0).all_up()
+    assert story.did(do.Terminate) == []
+
+
+# ---- links that do not move ----
+
+
+def test_a_link_that_does_not_move_has_its_page_loaded_and_then_its_worker_replaced() -> None:
+    for kind, limit in (
+        ("stuck_offline", 180.0),
+        ("stuck_pairing", 600.0),
+        ("stuck_syncing", 900.0),
+    ):
+        story = Chronicle(own(kind, "s0"))
+        story.world.draw = _only_a_worker_helps(story.world)  # type: ignore[method-assign]
+        story.until(2.5 * limit)
+        (reloaded,), (replaced,) = story.recorded("reloaded"), story.recorded("recycled")
+        assert limit <= reloaded < limit + 5.0
+        assert 2 * limit <= replaced < 2 * limit + 10.0
+        assert story.all_up()
+
+
+def _only_a_worker_helps(world: World) -> Callable[..., float]:
+    right = world.draw
+    return lambda *what: 0.0 if what[0] == "cure" else right(*what)
+
+
+def test_a_phone_that_is_off_ends_in_advice_and_is_tried_again_each_hour() -> None:
+    story = Chronicle(own("phone_off", "s0", 10_000.0)).until(9_900.0)
+    assert Kind.LINK_STUCK in story.state("s0").care.found
+    reloads = story.recorded("reloaded", "s0")
+    assert len(reloads) == len(story.recorded("recycled", "s0")) == 3
+    assert all(b - a > 3_600.0 for a, b in itertools.pairwise(reloads))
+    story.until(10_100.0)
+    assert story.all_up()
+    assert conditions(story.state("s0")) == ()
+
+
+def test_what_was_tried_against_one_link_is_not_held_against_the_next() -> None:
+    story = Chronicle(own("stuck_offline", "s0"), own("stuck_syncing", "s0", at=500.0))
+    story.world.draw = _only_a_worker_helps(story.world)  # type: ignore[method-assign]
+    story.until(500.0 + 2 * 900.0 + 30.0)
+    assert story.all_up()
+    assert len(story.recorded("reloaded")) == len(story.recorded("recycled")) == 2
+
+
+def test_a_replacement_that_waits_for_a_slot_is_given_up_when_the_link_moves() -> None:
+    story = Chronicle(
+        own("phone_off", "s0", 400.0), of_all("executable", 500.0, at=200.0), sessions=2
+    ).until(900.0)
+    assert story.all_up()
+    assert story.did(do.Terminate) == []
+
+
+def test_a_timer_under_an_unsure_network_does_not_spin() -> None:
+    story = Chronicle(
+        own("stuck_offline", "s0"), of_all("network_unsure", 2_000.0, at=20.0), sessions=4
+    )
+    assert story.until(2_500.0).all_up()
+    assert len(story.recorded("reloaded", "s0")) == 1
+
+
+# ---- the breaker ----
+
+
+def test_a_session_that_is_ill_for_its_own_reasons_keeps_nobody_else_down() -> None:
+    story = Chronicle(
+        of_all("fleet_crash", 300.0), own("crash_loop", "s0", 3_000.0), sessions=6, seed=2
+    ).until(480.0)
+    assert [name for name in story.world.pages if not story.up(name)] == ["s0"]
+    assert len({effect.session for _, _, effect in story.did(CanaryStarted)}) > 1
+
+
+def test_a_canary_is_chosen_only_when_it_can_start() -> None:
+    story = Chronicle(of_all("fleet_crash", 400.0), sessions=6, seed=2).until(390.0)
+    assert len(story.did(CanaryStarted)) > 5
+    for at, _, canary in story.did(CanaryStarted):
+        starts = story.did(do.Spawn, canary.session)
+        assert any(at <= started < at + 1.0 for started, _, _ in starts), canary
+
+
+# ---- the budget ----
+
+
+def test_a_spent_budget_is_tried_again_ever_more_rarely() -> None:
+    story = Chronicle(own("crash_loop", "s0", 9_000.0)).until(8_900.0)
+    assert parked_for(story.state("s0")) is ParkCause.RESTART_BUDGET
+    tries = story.recorded("retried", "s0")
+    pauses = [later - one for one, later in itertools.pairwise(tries)]
+    assert len(pauses) >= 2
+    assert all(1.2 * a < b <= 1.25 * 3_600.0 for a, b in itertools.pairwise(pauses))
+    assert story.until(9_000.0 + 1.2 * 3_600.0 + 60.0).all_up()
+    assert story.world.persons.total() == 0
+
+
+# ---- acks ----
+
+
+def test_two_sessions_without_acks_are_replaced_one_after_the_other() -> None:
+    story = Chronicle(own("no_acks", "s0"), own("no_acks", "s1"), sessions=2).until(900.0)
+    (first, one, _), (second, other, _) = story.did(do.Terminate)
+    assert {one, other} == {"s0", "s1"}
+    assert second - first >= 60.0
+    assert all(page.deaf_since is None for page in story.world.pages.values())
+
+
+def test_acks_that_are_missing_everywhere_are_tried_out_by_one_session_each_ten_minutes() -> None:
+    story = Chronicle(of_all("acks_everywhere", 3_000.0), sessions=5).until(2_900.0)
+    assert [begun for _, begun in story.outages("acks_missing_everywhere")] == [True]
+    ends = story.did(do.Terminate)
+    assert len({name for _, name, _ in ends}) == len(ends) <= 5
+    assert all(b - a >= 179.0 for (a, _, _), (b, _, _) in itertools.pairwise(ends))
+
+
+def test_acks_that_come_again_cost_nobody_a_worker() -> None:
+    story = Chronicle(of_all("acks_everywhere", 880.0), sessions=3).until(870.0)
+    before = len(story.did(do.Terminate))
+    story.until(1_500.0)
+    assert story.outages("acks_missing_everywhere")[-1][1] is False
+    assert len(story.did(do.Terminate)) == before
+
+
+# ---- memory ----
+
+
+def test_a_session_that_was_stopped_is_measured_anew() -> None:
+    story = Chronicle(own("memory", "s0", 1_000.0), own("operator_stop", "s0", 20.0, at=400.0))
+    story.until(390.0)
+    assert Kind.MEMORY_IN_VAIN in story.state("s0").care.found
+    story.until(410.0)
+    engine = story.world.engine
+    assert engine is not None
+    assert engine.fleet.memory_in_vain == {}
+
+
+def test_a_session_that_is_stopped_while_it_is_replaced_leaves_the_turn_to_others() -> None:
+    story = Chronicle(
+        own("memory", "s0", 1_000.0), own("memory", "s1", 1_000.0), sessions=2, seed=3
+    ).until(0.1)
+    engine = story.world.engine
+    assert engine is not None
+    for _ in range(3_000):
+        if engine.fleet.recycling:
+            break
+        story.until(story.world.t - BEGIN + 0.1)
+    name = engine.fleet.recycling
+    assert name is not None
+    story.world.strikes.begin(Fault(story.world.t, "operator_stop", name, story.world.t + 5_000.0))
+    story.until(story.world.t - BEGIN + 20.0)
+    assert engine.fleet.recycling != name
+
+
+# ---- people and the application ----
+
+
+def test_a_session_that_is_taken_back_for_the_fourth_time_is_parked() -> None:
+    story = Chronicle(own("conflict", "s1", 600.0)).until(500.0)
+    assert len(story.did(do.TakeOver)) == 3
+    assert parked_for(story.state("s1")) is ParkCause.CONFLICT
+    assert story.until(700.0).all_up()
+    assert story.world.persons == {"conflict": 1}
+
+
+def test_a_row_that_is_removed_and_made_anew_a_second_later_lives() -> None:
+    story = Chronicle(own("removed", "s0", 1.0)).until(60.0)
+    assert story.all_up()
+
+
+def test_a_session_that_is_not_wanted_is_not_restored() -> None:
+    story = Chronicle(own("desired_down", "s0", 600.0), of_all("daemon", 5.0, at=100.0)).until(
+        500.0
+    )
+    assert story.world.pages["s0"].row.status is Status.DISCONNECTED
+    assert not story.world.pages["s0"].alive
+    assert story.until(700.0).all_up()
+
+
+def test_a_phone_number_that_was_cleared_is_written_again() -> None:
+    for seed in range(1, 20):
+        story = Chronicle(own("row_changed", "s0"), seed=seed).until(3.0)
+        if story.world.pages["s0"].phone is None:
+            break
+    assert story.world.pages["s0"].phone is None
+    story.until(60.0)
+    assert story.world.pages["s0"].phone == "49"
+    assert story.did(do.Publish) == []
+
+
+def test_an_operators_restart_renews_the_budget() -> None:
+    story = Chronicle(own("crash_loop", "s0", 200.0)).until(190.0)
+    assert parked_for(story.state("s0")) is ParkCause.RESTART_BUDGET
+    story.until(205.0)
+    story.world.request(story.world.pages["s0"], StartRequested())
+    story.until(220.0)
+    assert story.all_up()
+    assert story.state("s0").counted == ()
+
+
+# ---- time ----
+
+
+def test_a_standstill_of_the_daemon_is_nobodys_silence() -> None:
+    story = Chronicle(of_all("standstill", 80.0), dense=True).until(200.0)
+    assert story.all_up()
+    assert story.did(do.Terminate) == []
+    assert story.did(do.SilenceChanged) == []
+
+
+def test_a_step_of_the_wall_clock_changes_nothing() -> None:
+    story = Chronicle(of_all("wall_step"), dense=True).until(100.0)
+    assert story.effects == []
+
+
+def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten() -> None:
+    story = Chronicle(own("page_hang", "s0", 120.0), dense=True).until(100.0)
+    silent = [at for at, _, it in story.did(do.SilenceChanged, "s0") if it.silence]
+    assert 1.0 < silent[0] <= 3.0
+    assert 9.0 < story.did(do.Terminate, "s0")[0][0] <= 11.0
+    assert story.all_up()
+    assert story.world.workers.link(story.world.pages["s0"]) is Link.CONNECTED
+
+
+def test_a_violation_stops_a_world() -> None:
+    story = Chronicle()
+    try:
+        story.world.workers.start(story.world.pages["s0"], 7)
+    except Violation as found:
+        assert "is started beside" in str(found)  # noqa: PT017 - that it is raised is asserted below
+        return
+    raise AssertionError("a second worker of one profile is nobody's matter")

@@ -1,0 +1,371 @@
+"""Workers and their pages: how they start, what they report, how they end."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from tests.simulation.page import Page
+from waguard.core.blame import Blame, Failure
+from waguard.core.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
+from waguard.core.link import Link
+from waguard.core.page_load import pause
+from waguard.core.state import Stage
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ALWAYS: Final = float("inf")
+Phase = Literal["launching", "loading", "settling", "ready", "closing"]
+_WITHOUT_NETWORK: Final = frozenset({Link.UNKNOWN, Link.BLOCKED})
+_CODES: Final = 6
+_SCREEN: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT})
+
+
+class Workers:
+    """Of all sessions."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    # ---- its start ----
+
+    def start(self, page: Page, worker: int) -> None:
+        """End what the last one left, then spawn."""
+        world = self._world
+        if page.alive:
+            world.fail(f"{page.name}: worker {worker} is started beside worker {page.number}")
+        sweep = 0.3 if page.leftover else 0.0
+        page.number = worker
+        world.after(0.05 + sweep, partial(self._spawn, page, worker))
+
+    def _spawn(self, page: Page, worker: int) -> None:
+        world = self._world
+        if world.engine is None or page.number != worker or page.alive:
+            return  # the daemon died over it
+        for kind, reason in (
+            ("folder", "sessions_folder_missing"),
+            ("spawn_refused", "spawn_refused"),
+        ):
+            if world.suffers(kind, page.name):
+                failure = Failure(Blame.HOST, reason, reason)
+                world.post(page.name, SpawnFailed(worker=worker, failure=failure))
+                return
+        page.alive, page.leftover = True, False
+        page.ready = page.hung = page.stopped = page.planned = page.ending = page.old = False
+        page.mute = page.refused = page.offered = page.covered = page.stale_codes = False
+        page.excused = page.adopted = page.hopeless = False
+        page.stuck, page.warm, page.reported = None, None, ()
+        page.phase, page.loads, page.refusals = "launching", 0, 0
+        page.big = page.big and world.suffers("memory", page.name)
+        world.post(page.name, Spawned(worker=worker))
+        if world.draw("early", page.name, worker) < 0.3:
+            self.report(page, worker)
+        boot = 0.4 + world.draw("boot", page.name, worker)
+        world.after(boot, partial(self._boot, page, worker))
+        if world.dense:
+            self._beat(page, worker)
+
+    def lives(self, page: Page, worker: int) -> bool:
+        """Whether this one still does."""
+        return page.alive and page.number == worker
+
+    def _boot(self, page: Page, worker: int) -> None:
+        """Chromium is there."""
+        world, name = self._world, page.name
+        if not self.lives(page, worker) or page.stopped:
+            return
+        for kind, code in (
+            ("profile_held", 16),
+            ("executable", 20),
+            ("unusable", 20),
+            ("crash_loop", 13),
+            ("fleet_crash", 10),
+        ):
+            if world.suffers(kind, name):
+                self.die(page, worker, code)
+                return
+        page.phase = "loading"
+        self.report(page, worker)
+        if world.suffers("never_ready", name):
+            return
+        slow = 25.0 if world.active["whatsapp_hang"] else 0.0
+        load = 0.5 + slow + world.draw("load", name, worker)
+        if world.draw("settle", name, worker) < 0.5:
+            world.after(load * 0.6, partial(self._settle, page, worker))
+        world.after(load, partial(self._loaded, page, worker))
+
+    def _settle(self, page: Page, worker: int) -> None:
+        if self.lives(page, worker) and not page.ready and not page.ending:
+            page.phase = "settling"
+            self.report(page, worker)
+
+    def _loaded(self, page: Page, worker: int) -> None:
+        world = self._world
+        if not self.lives(page, worker) or page.stopped or page.ending:
+            return
+        if world.suffers("never_ready", page.name):
+            return
+        page.phase, page.ready, page.answered = "ready", True, world.t
+        self._ask_whatsapp(page, worker)
+        self._warm(page, worker)
+        self.show_codes(page)
+        self.refresh(page)
+        self.report(page, worker)
+
+    def _warm(self, page: Page, worker: int) -> None:
+        """A page says for some seconds that it does not know, or that it synchronizes."""
+        world, chance = self._world, self._world.draw("warm", page.name, worker, page.loads)
+        syncs = chance < 0.5 and page.account is Link.CONNECTED
+        page.warm = Link.UNKNOWN if chance < 0.3 else Link.SYNCING if syncs else None
+        if page.warm:
+            seconds = 0.3 + 5.0 * world.draw("warmth", page.name, worker, page.loads)
+            world.after(seconds, partial(self._cool, page, worker, page.loads))
+
+    def _cool(self, page: Page, worker: int, loads: int) -> None:
+        if self.lives(page, worker) and page.loads == loads:
+            page.warm = None
+            self.refresh(page)
+
+    # ---- WhatsApp's answer ----
+
+    def _refuses(self, page: Page) -> tuple[str, float] | None:
+        world = self._world
+        if world.active["whatsapp_429"]:
+            return "WhatsApp answers with HTTP status 429", 1_200.0
+        if world.active["whatsapp_500"] or world.suffers("refused_one", page.name):
+            return "WhatsApp answers with HTTP status 500", 0.0
+        if world.active["whatsapp_hang"]:
+            return "WhatsApp does not answer: no page comes", 0.0
+        return None
+
+    def _ask_whatsapp(self, page: Page, worker: int) -> None:
+        """Load the page; a worker asks again by itself."""
+        world = self._world
+        if not self.lives(page, worker) or page.ending:
+            return
+        answer = self._refuses(page)
+        page.refused = answer is not None
+        if answer is None:
+            page.refusals, page.details = 0, None
+            self.refresh(page)
+            return
+        page.details = answer[0]
+        jitter = world.draw("ask", page.name, worker, page.refusals)
+        wait = pause(page.refusals, retry_after=answer[1], jitter=jitter)
+        page.refusals += 1
+        self.refresh(page)
+        world.after(wait, partial(self._ask_whatsapp, page, worker))
+
+    # ---- what it says ----
+
+    def link(self, page: Page) -> Link:
+        """As its page sees it."""
+        world = self._world
+        if not page.ready or page.mute:
+            return Link.UNKNOWN
+        if page.refused:
+            return Link.OFFLINE
+        link = page.warm or page.stuck or page.account
+        away = world.active["network"] or world.active["network_unsure"]
+        if away or world.suffers("phone_off", page.name):
+            return link if link in _WITHOUT_NETWORK else Link.OFFLINE
+        return link
+
+    def _shown(self, page: Page) -> tuple[object, ...]:
+        link = self.link(page)
+        return (page.ready, link, page.code, page.codes_left, page.refused, page.offered,
+                page.covered, page.loads, page.details, page.passkey_ends)  # fmt: skip
+
+    def _know(self, page: Page) -> None:
+        """What is true."""
+        world = self._world
+        up = page.alive and not page.hung and not page.stopped and self.link(page) is Link.CONNECTED
+        if up and page.up_since is None:
+            page.up_since = world.t
+            world.checks.came_up(page)
+        elif not up and page.up_since is not None:
+            page.up_since, page.down_since = None, world.t
+
+    def refresh(self, page: Page) -> None:
+        """What it shows may have changed."""
+        world = self._world
+        self._know(page)
+        if page.alive and page.ready and self._shown(page) != page.reported:
+            page.reported = self._shown(page)
+            delay = 0.1 + world.draw("seen", page.name, int(world.t * 10))
+            world.after(delay, partial(self.report, page, page.number))
+
+    def report(self, page: Page, worker: int) -> None:
+        """Its whole state."""
+        world = self._world
+        if not self.lives(page, worker) or page.stopped:
+            return
+        if page.hung and not page.adopted:
+            return  # nothing is read of a page that does not answer
+        self._know(page)
+        page.reported = self._shown(page)
+        link = self.link(page)
+        left = page.passkey_ends - world.t if link is Link.PASSKEY_REQUIRED else 0.0
+        code = f"code {page.code}" if link is Link.QR_PENDING else None
+        world.post(
+            page.name,
+            Reported(
+                worker=worker,
+                at=world.t if world.dense else ALWAYS,
+                phase=cast("Phase", page.phase),
+                link=link,
+                phone="49" if link in {Link.CONNECTED, Link.SYNCING} else None,
+                code=code,
+                codes_ended=link is Link.QR_PENDING and page.codes_left <= 0,
+                loads=page.loads,
+                details=page.details if link in {Link.OFFLINE, Link.BLOCKED} else None,
+                socket=str(link),
+                update_offered=page.offered,
+                covered=page.covered,
+                passkey_until=world.wall + left if link is Link.PASSKEY_REQUIRED else None,
+                passkey_left=left,
+                refused=page.refused,
+                retry_after=1_200.0 if page.refused and world.active["whatsapp_429"] else 0.0,
+            ),
+        )
+        world.checks.reported(page, link)
+
+    def show_codes(self, page: Page) -> None:
+        """A new one each 20 s, the first lives for 60."""
+        page.codes_left, page.code = _CODES, page.code + 1
+        key = (page.number, page.loads, page.code)
+        self._world.after(60.0, partial(self._next_code, page, key))
+
+    def _next_code(self, page: Page, key: tuple[int, int, int]) -> None:
+        if not page.alive or page.ending or key[:2] != (page.number, page.loads):
+            return
+        if self.link(page) not in _SCREEN or page.stale_codes or key[2] != page.code:
+            return
+        page.codes_left -= 1
+        page.code += 1
+        self.refresh(page)
+        if page.codes_left > 0:
+            again = (page.number, page.loads, page.code)
+            self._world.after(20.0, partial(self._next_code, page, again))
+
+    # ---- beats ----
+
+    def _beat(self, page: Page, worker: int) -> None:
+        """Dense: each second."""
+        world = self._world
+        if not self.lives(page, worker):
+            return
+        if not page.hung and not page.stopped:
+            page.answered = world.t
+        if not page.stopped:
+            world.beat(page, page.answered if page.ready and not page.hung else None)
+        world.after(1.0, partial(self._beat, page, worker))
+
+    def beat_on(self, page: Page) -> None:
+        """Sparse: it lives, until told otherwise."""
+        world = self._world
+        if world.dense or not page.alive or page.stopped or world.engine is None:
+            return
+        state = world.state(page)
+        if state and state.worker and state.worker.stage is Stage.ADOPTING:
+            return  # not greeted yet
+        page_at = page.answered if page.hung else ALWAYS
+        world.post(page.name, Beat(worker=page.number, at=ALWAYS, page_at=page_at))
+
+    def fall_silent(self, page: Page) -> None:
+        """Its page, or all of it, is silent from now on."""
+        world = self._world
+        page.answered = world.t
+        self.refresh(page)
+        world.checks.silent(page)
+        if not world.dense and world.engine and world.frozen_at is None and world.state(page):
+            heard = world.t if page.stopped else ALWAYS
+            world.engine.last_beat(page.name, heard_at=heard, page_at=world.t)
+            world.arm(page)
+        if page.stopped and world.frozen_at is not None:
+            page.excused = True  # the daemon may hear of it when it goes on again
+        if page.stopped and not page.adopted:
+            world.after(0.5, partial(world.post, page.name, Stopped(worker=page.number)))
+        elif not page.stopped:
+            world.after(4.0, partial(self._help, page, page.number))
+
+    def _help(self, page: Page, worker: int) -> None:
+        """Its script is ended, in vain."""
+        world = self._world
+        if self.lives(page, worker) and page.hung and not page.stopped:
+            page.hopeless = True
+            at = world.t if world.dense else ALWAYS
+            world.post(page.name, Beat(worker=worker, at=at, hopeless=True))
+
+    def hear_again(self, page: Page) -> None:
+        """It goes on."""
+        page.hung = page.stopped = page.hopeless = False
+        page.reported = ()
+        self.beat_on(page)
+        self.refresh(page)
+
+    def greet(self, page: Page) -> None:
+        """Adopted by a new daemon."""
+        world = self._world
+        page.adopted = True
+        delay = 0.1 + world.draw("greet", page.name, int(world.t)) / 2
+        world.after(delay, partial(self._answer, page, page.number, world.daemon_since))
+
+    def _answer(self, page: Page, worker: int, daemon: float) -> None:
+        world = self._world
+        if daemon != world.daemon_since and world.frozen_at is None and world.engine is None:
+            return
+        if not self.lives(page, worker) or page.stopped:
+            return
+        page.reported = self._shown(page)
+        self.report(page, worker)
+        if page.hung and not world.dense and world.engine and world.frozen_at is None:
+            world.engine.last_beat(page.name, heard_at=ALWAYS, page_at=world.t)
+            world.arm(page)
+
+    # ---- its end ----
+
+    def reload(self, page: Page, worker: int) -> None:
+        """Its page is loaded anew."""
+        world = self._world
+        if not self.lives(page, worker) or page.ending or page.stopped:
+            return
+        page.reloaded = True
+        page.loads += 1
+        if not page.stuck_for_worker:
+            page.stuck = None
+        if page.offered and world.draw("updated", page.name, page.loads, worker) < 0.6:
+            page.offered = False
+        if page.account is Link.PASSKEY_REQUIRED:
+            page.account = Link.QR_PENDING
+        page.covered = False
+        self._ask_whatsapp(page, worker)
+        self._warm(page, worker)
+        self.show_codes(page)
+        self.refresh(page)
+
+    def terminate(self, page: Page, worker: int) -> None:
+        """It closes its browser, if it can."""
+        world = self._world
+        if not self.lives(page, worker) or page.ending:
+            return
+        page.ending, page.phase = True, "closing"
+        if page.stopped:
+            return
+        if not page.hung and world.draw("bye", page.name, worker) < 0.5:
+            world.after(0.05, partial(self.report, page, worker))
+        seconds = 0.2 + world.draw("end", page.name, worker) + (4.0 if page.hung else 0.0)
+        world.after(seconds, partial(self.die, page, worker, 0))
+
+    def die(self, page: Page, worker: int, code: int) -> None:
+        """It is gone; killed, its browser may stay for the next one to end."""
+        world = self._world
+        if not self.lives(page, worker):
+            return
+        page.alive = page.ready = False
+        page.leftover = code < 0 and world.draw("left", page.name, worker) < 0.3
+        self.refresh(page)
+        if world.engine is None or not world.state(page):
+            return
+        known = None if page.adopted else code
+        world.post(page.name, Exited(worker=worker, code=known))
+        world.checks.reported(page, Link.OFFLINE)
