@@ -78,7 +78,7 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     if not after.closed:
         after = admit_next(after, now, post)
         after = replace_for_acks(after, now, post, report)
-    if isinstance(fact, HostRead):
+    if isinstance(fact, HostRead) or not after.waiting:
         after = report_host(after, now, report)
     _report_breaker(fleet, after, report)
     after = _view(after, post)

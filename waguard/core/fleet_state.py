@@ -91,11 +91,17 @@ def connected(fleet: FleetState) -> list[str]:
 
 
 def tried_and_wanted(fleet: FleetState) -> list[str]:
-    """Sessions that should be up, and are not held up."""
+    """Sessions that should be up and are not held up, or failed a moment ago and wait only for a slot."""
+    failed = {known.session for known in fleet.breaker.failures}
+    held = {
+        name
+        for name, request in fleet.waiting.items()
+        if name not in failed or request.told not in {None, Cause.PLACE, Cause.FLEET}
+    }
     return [
         name
         for name, member in fleet.members.items()
-        if member.state in WANTED_UP and name not in fleet.waiting
+        if member.state in WANTED_UP and name not in held
     ]
 
 
