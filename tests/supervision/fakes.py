@@ -26,6 +26,7 @@ from waguard.core.facts import Beat, Unusable
 from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
 from waguard.core.network import Reading as NetworkReading
+from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.host import profiles
@@ -452,6 +453,7 @@ class World:
     meter: FakeMeter = field(default_factory=FakeMeter)
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
+    remembered: Mapping[str, Remembered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._host = Reading()
@@ -486,6 +488,7 @@ class World:
             mailbox=self.mailbox,
             meter=self.meter,
             crowded=lambda: self.crowded,
+            remembered=lambda: self.remembered,
         )
 
     @property

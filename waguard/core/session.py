@@ -192,14 +192,15 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         daemon_stopping=False,
         left=False,
         asked=fact.asked,
-        retries=Retries(),
+        # who asks renews its restarts; a restore by the next daemon does not
+        retries=Retries(0 if fact.asked else state.retries.tries),
     )
     if fresh:
         up = replace(
             up,
             failure=None,
             uncounted=False,
-            counted=(),
+            counted=() if fact.asked else state.counted,
             spared=0,
             takeovers=(),
             not_before=now.at,
@@ -223,7 +224,10 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
     spent = state.retries.at is not None and state.worker is None
     if daemon_stopping and spent:  # it stays parked, and keeps its reason
         return replace(
-            state, intent=Intent.PARKED, parked=ParkCause.RESTART_BUDGET, retries=Retries()
+            state,
+            intent=Intent.PARKED,
+            parked=ParkCause.RESTART_BUDGET,
+            retries=Retries(state.retries.tries),
         )
     if daemon_stopping and state.worker is None and state.intent is not Intent.UP:
         return state
@@ -233,7 +237,7 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
         intent=Intent.DOWN,
         daemon_stopping=daemon_stopping,
         replacement=None,
-        retries=Retries(),
+        retries=Retries(state.retries.tries if daemon_stopping else 0),
     )
     return down if daemon_stopping else replace(down, parked=None, failure=None)
 
