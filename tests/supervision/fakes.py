@@ -456,9 +456,13 @@ class World:
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._host = Reading()
+        self._host, self._timings = Reading(), Timings(stop_grace=0.1)
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
+        self.next_daemon()
+
+    def next_daemon(self) -> None:
+        """What a daemon keeps in memory is gone."""
         self.fleet = Fleet(
             store=self.store,
             bus=self.bus,
@@ -470,7 +474,7 @@ class World:
             lambda: self.config,
             self.clock,
             self.fleet,
-            timings=Timings(stop_grace=0.1),
+            timings=self._timings,
             timers=self._soon,
             chance=self.chance,
         )

@@ -135,6 +135,7 @@ async def test_the_next_daemon_remembers_its_restarts(quick: Bench, world: World
     assert (kept.restarts, len(kept.counted)) == (1, 1)
     await quick.it.stop()
     world.remembered = {"s": kept}
+    world.next_daemon()
     after = Bench(world)
     world.spawn.script = BROKEN
     started = len(world.spawn.started)

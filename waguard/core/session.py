@@ -167,7 +167,7 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
 
 
 def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -> SessionState:
-    found = replace(new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
+    found = replace(workers.new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
     out(Record("adopted", before=str(state.status.status)))
     adopted = replace(
         state,
@@ -371,7 +371,7 @@ def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
             out(_request(state, ended_at=state.ended_at))
             return replace(state, slot=Slot.REQUESTED)
         case Slot.HELD:
-            started = new_worker(state, Stage.SPAWNING, now)
+            started = workers.new_worker(state, Stage.SPAWNING, now)
             out(Spawn(started.number, check_profile=state.check_profile))
             return replace(state, worker=started, workers=started.number, check_profile=False)
         case _:
@@ -385,19 +385,6 @@ def _request(state: SessionState, *, ended_at: float | None) -> RequestSlot:
         priority=state.priority,
         active=state.active,
         ended_at=ended_at,
-    )
-
-
-def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
-    """The next one."""
-    return Worker(
-        number=state.workers + 1,
-        stage=stage,
-        since=now.at,
-        heard_at=now.at,
-        page_at=now.at,
-        link_since=now.at,
-        code_at=now.at,
     )
 
 

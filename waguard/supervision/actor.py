@@ -200,9 +200,8 @@ class SessionActor:
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
         self.post(StopRequested(daemon_stopping=daemon_stopping))
-        last = self.state.worker
         # the last request wins: whoever wants it up meanwhile ends the wait
-        while last and (state := self.state).worker and state.intent is not Intent.UP:
+        while (state := self.state).worker and (self._last or state.intent is not Intent.UP):
             await self.moved()
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:
