@@ -28,7 +28,7 @@ from waguard.wire.protocol import (
 
 # a conflict is none of them: where nobody takes over, the session is parked
 FOR_A_PERSON: Final = frozenset(
-    {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED}
+    {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED, Link.NEEDS_UPDATE}
 )
 UNLINKED: Final = frozenset({Link.QR_PENDING, Link.PASSKEY_REQUIRED})
 """A new code can be asked for, which ends a linking that waits for a passkey."""
@@ -60,7 +60,10 @@ def promises_too_much(session: SessionActor) -> bool:
 def settled(session: SessionActor) -> bool:
     """Whether there is something to say about a start."""
     if session.lifecycle is State.RUNNING:
-        return session.link in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED} | UNLINKED
+        return (
+            session.link
+            in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED, Link.NEEDS_UPDATE} | UNLINKED
+        )
     return session.lifecycle not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 
