@@ -43,7 +43,8 @@ def is_down(session: SessionActor) -> bool:
 
 
 SENDING: Final[Needs] = (
-    lambda s: s.link is Link.CONNECTED and not s.state.left,
+    # one of another version is connected, and takes no calls: they wait for its replacement
+    lambda s: s.link is Link.CONNECTED and not s.state.left and s.runner.link is not None,
     lambda s: s.state.left or is_down(s) or s.link in FOR_A_PERSON,
 )
 
