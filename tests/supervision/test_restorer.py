@@ -12,6 +12,7 @@ from tests.supervision.bench import LOADING, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.core.status import Reason, Status, Verdict
 from waguard.core.strays import Seen
 from waguard.errors import (
