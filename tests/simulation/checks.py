@@ -12,6 +12,7 @@ from waguard.core.effects import Effect
 from waguard.core.fleet_state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
+from waguard.core.page_load import FIRST_PAUSE
 from waguard.core.restart import LONGEST_PAUSE
 from waguard.core.state import Intent, SessionState, Slot, Stage
 from waguard.core.status import ParkCause, Status
@@ -25,6 +26,7 @@ ROW_LAG: Final = 2.0  # s
 SILENT_PAGE, SILENT_WORKER = 32.5, 12.5  # s until the row may not say any more that it is connected
 WELL: Final = 5.0  # s up: whoever ends it now needs a reason
 ADOPTION: Final = 5.0  # s
+RELEASE: Final = 4.0  # s for each that asks after one was served: two at a time
 READ: Final = 100.0  # s; the daemon may have stood still for so long
 _STUCK: Final = frozenset({Link.OFFLINE, Link.SYNCING, Link.PAIRING})
 _PARKED_FOR: Final = {
@@ -41,6 +43,7 @@ class Checks:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._read_at = float("-inf")
+        self._scheduled_at = self._served_at = float("-inf")
 
     # ---- after each step ----
 
@@ -66,7 +69,7 @@ class Checks:
         for name in after.starting - before.starting if opening else ():
             now, state = after.breaker.opening, engine.sessions.get(name)
             asked = state is not None and (state.asked or state.replacement is not None)
-            asked = asked or self._world.pages[name].asked
+            asked = asked or self._world.pages[name].asked or name in after.whatsapp.asking
             if now and name != now.canary and not asked:
                 self._world.fail(f"{name} is started while the breaker is open")
         if after.slow is not None and after.slow != before.slow:
@@ -94,6 +97,7 @@ class Checks:
                 page.asked = asked
             case do.Spawn():
                 self._spawn(page)
+                self._start_under_refusal(page)
             case do.Terminate(worker) if worker == page.number:
                 self._terminate(page)
             case do.TakeOver():
@@ -123,9 +127,41 @@ class Checks:
                 f"{page.name} is restarted after {delay:.1f} s, at most {most:.1f} are due"
             )
 
+    def asked(self, page: Page) -> None:
+        """It asked WhatsApp for its page."""
+        page.retry_at = self._world.t + page.retry_after if page.refused else 0.0
+        if not page.refused:
+            self._served_at = self._world.t
+
+    def _start_under_refusal(self, page: Page) -> None:
+        world = self._world
+        if world.engine and world.engine.fleet.whatsapp.why and not page.asked:
+            self._scheduled(page)
+
+    def _scheduled(self, page: Page) -> None:
+        """One asks for all, ever more rarely; when one was served the others ask."""
+        world, now = self._world, self._world.t
+        if now - self._served_at > RELEASE * len(world.pages) + 60.0:
+            apart = now - self._scheduled_at
+            if apart < FIRST_PAUSE and world.daemon_since <= self._scheduled_at:
+                world.fail(f"{page.name} asks WhatsApp {apart:.1f} s after another did")
+            for other in world.pages.values():
+                if self._knows_refusal(other) and now < other.retry_at:
+                    early = other.retry_at - now
+                    world.fail(f"{page.name} asks {early:.1f} s before Retry-After of {other.name}")
+        self._scheduled_at = now
+
+    def _knows_refusal(self, page: Page) -> bool:
+        state = self._world.state(page)
+        worker = state.worker if state else None
+        return bool(page.alive and page.refused and worker and worker.refusals == page.refusals)
+
     def _reload(self, page: Page) -> None:
         up = page.up_since is not None and self._world.t - page.up_since > WELL
         state = self._world.state(page)
+        if state and state.worker and state.worker.refused:
+            self._scheduled(page)
+            return
         offered = state and state.worker and state.worker.update_since is not None
         if up and not offered:
             self._world.fail(f"{page.name}: a page that is well is loaded anew")

@@ -75,8 +75,10 @@ class WhatsApp(Struct, frozen=True, kw_only=True):
     """The start whose turn it is."""
     tries: int = 0
     """By the schedule, since the first was refused."""
-    pause: float = 0.0
-    """Seconds from ``asked_last`` to the next try."""
+    opinions: int = 0
+    """Starts among them."""
+    jitter: float = 0.0
+    """Of the pause from ``asked_last`` to the next try."""
     retry_at: float = float("-inf")
     """WhatsApp asks to wait until then."""
     release: Release | None = None

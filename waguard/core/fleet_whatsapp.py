@@ -24,11 +24,12 @@ from waguard.core.fleet_state import (
 )
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_load import FIRST_PAUSE, pause
+from waguard.core.page_load import pause
 from waguard.core.replace import replace
 
 RELEASE_APART: Final = 5.0  # s between two groups that ask after one was served
 RELEASE_ENDS: Final = 60.0  # s in which the last of them have their answer
+OPINIONS: Final = 3  # starts that are tried before their turn
 FALSE_DAWN: Final = 3  # refusals after one was served, and more than were served: it refuses again
 _NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
 _MAY_ASK: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
@@ -78,7 +79,7 @@ def _refused(
         asking=it.asking - {session},
         asked_at={**it.asked_at, session: now.at},
         asked_last=now.at,
-        pause=pause(it.tries, retry_after=None, jitter=now.chance),
+        jitter=now.chance,
         retry_at=max(it.retry_at, now.at + asked),
     )
     return it if own else replace(it, why=it.why or news.why, release=None)
@@ -101,7 +102,11 @@ def on_standing(
 
 def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
     it = replace(
-        it, why=None, asking=it.asking - {session}, asked_at=_without(it.asked_at, session)
+        it,
+        why=None,
+        asking=it.asking - {session},
+        asked_at=_without(it.asked_at, session),
+        opinions=0,
     )
     if it.release:
         return replace(it, release=replace(it.release, served=it.release.served + 1))
@@ -126,13 +131,16 @@ def forget(fleet: FleetState, session: str) -> FleetState:
     )
 
 
-def on_admitted(fleet: FleetState, admitted: tuple[str, ...]) -> FleetState:
+def on_admitted(fleet: FleetState, admitted: tuple[str, ...], now: Moment) -> FleetState:
     """A person's start, or the one whose turn it is: what it meets is evidence."""
     it = fleet.whatsapp
     if it.why is None or not admitted:
         return fleet
-    canary = None if it.canary in admitted else it.canary
-    return replace(fleet, whatsapp=replace(it, asking=it.asking.union(admitted), canary=canary))
+    asking = it.asking.union(admitted)
+    if it.canary in admitted:  # it may have waited long for its slot
+        asked_at = {**it.asked_at, it.canary: now.at}
+        it = replace(it, canary=None, asked_at=asked_at, asked_last=now.at)
+    return replace(fleet, whatsapp=replace(it, asking=asking))
 
 
 # ---- what is done ----
@@ -150,8 +158,9 @@ def starts_held(fleet: FleetState) -> dict[str, Wait]:
 def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
     """Have the next one ask where it is time."""
     it = fleet.whatsapp
-    if it.why and not it.refused and not _others_come(fleet):
-        fleet = replace(fleet, whatsapp=WhatsApp())
+    over = it.release or (it.why and not _others_come(fleet))
+    if over and not it.refused:
+        fleet = replace(fleet, whatsapp=WhatsApp(asking=it.asking))
     elif now.at >= next_try(fleet):
         fleet = _go_on(fleet, it.release, now, post) if it.release else _try(fleet, now, post)
     return report_outage(fleet, "whatsapp_refuses", fleet.whatsapp.why, report)
@@ -162,22 +171,20 @@ def next_try(fleet: FleetState) -> float:
     it = fleet.whatsapp
     if it.release:
         return it.release.next_at
-    starts = _starts(fleet)
-    if not it.refused and not starts:
+    if not it.refused and not _starts(fleet):
         return NEVER
-    wait = it.pause
-    if len(it.refused) < 2 and any(name not in it.asked_at for name in starts):  # noqa: PLR2004
-        # one alone may be ill for its own reasons, and keeps the others down meanwhile
-        wait = min(wait, 1.5 * FIRST_PAUSE)
+    wait = pause(it.tries, retry_after=None, jitter=it.jitter)
+    if _opinions(fleet):
+        wait = min(wait, pause(it.opinions, retry_after=None, jitter=it.jitter))
     return max(it.asked_last + wait, it.retry_at)
 
 
 def _try(fleet: FleetState, now: Moment, post: Post) -> FleetState:
-    it, starts = fleet.whatsapp, _starts(fleet)
-    new = [name for name in starts if name not in it.asked_at]
-    if len(it.refused) < 2 and new:  # noqa: PLR2004
-        canary = new[0]
+    it, opinions = fleet.whatsapp, _opinions(fleet)
+    if opinions:
+        it, canary = replace(it, opinions=it.opinions + 1), opinions[0]
     else:
+        starts = _starts(fleet)
         since = {name: fleet.waiting[name].at for name in starts}
         canary = _in_turn([*starts, *it.refused], {**since, **it.asked_at})[0]
     if canary in it.refused:
@@ -185,17 +192,9 @@ def _try(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         it = replace(it, asking=it.asking | {canary}, canary=None)
     else:
         it = replace(it, canary=canary)
-    tries = it.tries + 1
-    return replace(
-        fleet,
-        whatsapp=replace(
-            it,
-            asked_at={**it.asked_at, canary: now.at},
-            asked_last=now.at,
-            tries=tries,
-            pause=pause(tries, retry_after=None, jitter=now.chance),
-        ),
-    )
+    asked_at = {**it.asked_at, canary: now.at}
+    it = replace(it, asked_at=asked_at, asked_last=now.at, jitter=now.chance, tries=it.tries + 1)
+    return replace(fleet, whatsapp=it)
 
 
 def _go_on(fleet: FleetState, release: Release, now: Moment, post: Post) -> FleetState:
@@ -203,8 +202,7 @@ def _go_on(fleet: FleetState, release: Release, now: Moment, post: Post) -> Flee
     if not release.left:
         ended = WhatsApp(refused=it.refused, asking=it.asking, asked_at=it.asked_at)
         if it.refused:
-            first = pause(0, retry_after=None, jitter=now.chance)
-            ended = replace(ended, asked_last=now.at, pause=first, retry_at=it.retry_at)
+            ended = replace(ended, asked_last=now.at, jitter=now.chance, retry_at=it.retry_at)
         return replace(fleet, whatsapp=ended)
     group, left = release.left[:places], release.left[places:]
     asked = tuple(name for name in group if name in it.refused)
@@ -232,6 +230,15 @@ def _starts(fleet: FleetState) -> list[str]:
         return []
     waiting = sorted(_unasked(fleet), key=lambda name: (fleet.waiting[name].at, name))
     return [it for it in waiting if not fleet.waiting[it].asked_for.slow] or waiting[:1]
+
+
+def _opinions(fleet: FleetState) -> list[str]:
+    """Starts that have not asked yet: those whose pages were refused may be ill for reasons of their own,
+    and keep the others down meanwhile."""
+    it = fleet.whatsapp
+    if it.opinions >= OPINIONS:
+        return []
+    return [name for name in _starts(fleet) if name not in it.asked_at]
 
 
 def _others_come(fleet: FleetState) -> bool:

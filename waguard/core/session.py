@@ -56,12 +56,7 @@ from waguard.core.restart import Retries
 from waguard.core.show import on_row, show
 from waguard.core.state import Intent, Replacement, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause
-from waguard.core.views import (
-    details,
-    lifecycle,
-    link,
-    needs_core,
-)
+from waguard.core.views import details, lifecycle, link, needs_core
 
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})

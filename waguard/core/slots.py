@@ -113,7 +113,7 @@ def _grant(
         if left[name].told is not wait.cause:  # numbers change all the time: another cause is news
             post((name, HeldBack(wait)))
             left[name] = replace(left[name], told=wait.cause)
-    fleet, broken = on_admitted(fleet, admitted), fleet.broken
+    fleet, broken = on_admitted(fleet, admitted, now), fleet.broken
     if broken and admitted:
         broken = Broken(broken.why, now.at, admitted[0])
     return replace(fleet, waiting=left, starting=fleet.starting.union(admitted), broken=broken)
