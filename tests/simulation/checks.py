@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, SLOWLY, TURN
+from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, REFUSALS, SLOWLY, TURN
 from tests.simulation.page import Page
 from tests.simulation.watched import WatchedEngine
 from waguard.core import effects as do
@@ -26,7 +26,7 @@ ROW_LAG: Final = 2.0  # s
 SILENT_PAGE, SILENT_WORKER = 32.5, 12.5  # s until the row may not say any more that it is connected
 WELL: Final = 5.0  # s up: whoever ends it now needs a reason
 ADOPTION: Final = 5.0  # s
-RELEASE: Final = 4.0  # s for each that asks after one was served: two at a time
+LATELY: Final = 60.0  # s in which it is known that one was served
 READ: Final = 100.0  # s; the daemon may have stood still for so long
 _STUCK: Final = frozenset({Link.OFFLINE, Link.SYNCING, Link.PAIRING})
 _PARKED_FOR: Final = {
@@ -43,7 +43,9 @@ class Checks:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._read_at = float("-inf")
-        self._scheduled_at = self._served_at = float("-inf")
+        self._scheduled_at = self._served_at = self._refused_at = float("-inf")
+        self._served_by = float("-inf")
+        """Until then it may still be unknown that WhatsApp serves its page again."""
 
     # ---- after each step ----
 
@@ -72,6 +74,7 @@ class Checks:
             asked = asked or self._world.pages[name].asked or name in after.whatsapp.asking
             if now and name != now.canary and not asked:
                 self._world.fail(f"{name} is started while the breaker is open")
+        self._release(before, after)
         if after.slow is not None and after.slow != before.slow:
             slow = [it.session for it in engine.sessions.values() if it.retries.running]
             if len(slow) > 1:
@@ -127,6 +130,14 @@ class Checks:
                 f"{page.name} is restarted after {delay:.1f} s, at most {most:.1f} are due"
             )
 
+    def _release(self, before: FleetState, after: FleetState) -> None:
+        """Others ask only after one was served."""
+        was, now = before.whatsapp, after.whatsapp
+        if was.why is None and now.why:
+            self._refused_at = self._world.t
+        if was.release is None and now.release and self._served_at < self._refused_at - LATELY:
+            self._world.fail(f"{now.release.left} are to ask, and nobody was served")
+
     def asked(self, page: Page) -> None:
         """It asked WhatsApp for its page."""
         page.retry_at = self._world.t + page.retry_after if page.refused else 0.0
@@ -141,7 +152,8 @@ class Checks:
     def _scheduled(self, page: Page) -> None:
         """One asks for all, ever more rarely; when one was served the others ask."""
         world, now = self._world, self._world.t
-        if now - self._served_at > RELEASE * len(world.pages) + 60.0:
+        release = world.engine is not None and world.engine.fleet.whatsapp.release is not None
+        if not release and now - self._served_at > LATELY:
             apart = now - self._scheduled_at
             if apart < FIRST_PAUSE and world.daemon_since <= self._scheduled_at:
                 world.fail(f"{page.name} asks WhatsApp {apart:.1f} s after another did")
@@ -294,6 +306,8 @@ class Checks:
         world = self._world
         if page.trouble and KINDS[page.trouble[1]].bound > KINDS[kind].bound:
             kind = page.trouble[1]  # it goes on, and this one held its cure up
+        if kind in REFUSALS:
+            self._served_by = max(self._served_by, world.t + KINDS[kind].bound)
         page.trouble = trouble = (world.t, kind)
         if not page.exists or not page.desired:
             return
@@ -320,6 +334,10 @@ class Checks:
         if self._is_well(page) and state and state.status.status is Status.CONNECTED:
             return
         since, kind = trouble
+        if world.engine.fleet.whatsapp.why and world.t < self._served_by + KINDS[kind].bound:
+            again = self._served_by + KINDS[kind].bound  # the start waits until that is known
+            world.later(again, partial(self._well, page, trouble, again - since))
+            return
         if state and page.big and Kind.MEMORY_IN_VAIN in state.care.found:
             return
         waits = sum(

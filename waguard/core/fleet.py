@@ -114,12 +114,10 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case WorkerFailed(failure):
             # how it stands comes after this
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
-            fleet = replace(fleet, members=members)
+            fleet = on_failure(replace(fleet, members=members), session, failure, now)
             if failure.reason == "browser_unusable":
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(str(failure), now.at, trial))
-            if failure.blame is Blame.WHATSAPP:
-                return on_failure(fleet, session, str(failure), now)
             if failure.blame is not Blame.SESSION:
                 return fleet
             alike = breakers.Failure(session, failure.cause, now.at)

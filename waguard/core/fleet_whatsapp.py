@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from waguard.core.admission import Cause, Wait
+from waguard.core.blame import Blame, Failure
 from waguard.core.effects import RefusalChanged
 from waguard.core.facts import Moment, ReloadRequested
 from waguard.core.fleet_state import (
@@ -64,10 +65,16 @@ def on_refusal(fleet: FleetState, session: str, news: RefusalChanged, now: Momen
     return replace(fleet, whatsapp=_refused(it, session, news, now, own=own))
 
 
-def on_failure(fleet: FleetState, session: str, why: str, now: Moment) -> FleetState:
-    """A worker ended for what WhatsApp served: nothing here cures it, either."""
-    news = RefusalChanged(why)
-    return replace(fleet, whatsapp=_refused(fleet.whatsapp, session, news, now, own=False))
+def on_failure(fleet: FleetState, session: str, failure: Failure, now: Moment) -> FleetState:
+    """A worker ended. Where that is for what WhatsApp served, nothing here cures it, either."""
+    it = fleet.whatsapp
+    if failure.blame is Blame.WHATSAPP:
+        it = _refused(it, session, RefusalChanged(str(failure)), now, own=False)
+    elif session in it.asking:  # it ended before it knew: if it was its turn, that was no try
+        turn = it.asked_at.get(session) == it.asked_last
+        tries = max(0, it.tries - 1) if turn else it.tries
+        it = replace(it, asking=it.asking - {session}, tries=tries)
+    return fleet if it is fleet.whatsapp else replace(fleet, whatsapp=it)
 
 
 def _refused(
@@ -82,7 +89,11 @@ def _refused(
         jitter=now.chance,
         retry_at=max(it.retry_at, now.at + asked),
     )
-    return it if own else replace(it, why=it.why or news.why, release=None)
+    if own:
+        return it
+    if it.why is None and it.release is None:  # whatever was served before says nothing of now
+        it = replace(it, asking=frozenset())
+    return replace(it, why=it.why or news.why, release=None)
 
 
 def on_standing(
@@ -111,7 +122,7 @@ def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
     if it.release:
         return replace(it, release=replace(it.release, served=it.release.served + 1))
     if not it.refused:
-        return WhatsApp(asking=it.asking)
+        return WhatsApp()
     return replace(
         it, release=Release(tuple(_in_turn(it.refused, it.asked_at)), now.at + RELEASE_APART)
     )
@@ -160,7 +171,7 @@ def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> 
     it = fleet.whatsapp
     over = it.release or (it.why and not _others_come(fleet))
     if over and not it.refused:
-        fleet = replace(fleet, whatsapp=WhatsApp(asking=it.asking))
+        fleet = replace(fleet, whatsapp=WhatsApp())
     elif now.at >= next_try(fleet):
         fleet = _go_on(fleet, it.release, now, post) if it.release else _try(fleet, now, post)
     return report_outage(fleet, "whatsapp_refuses", fleet.whatsapp.why, report)
