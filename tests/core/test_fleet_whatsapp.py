@@ -212,11 +212,32 @@ def test_the_second_opinion_on_one_refused_session_is_a_start_that_waits() -> No
     bench.refuse("a")
     bench.live(2_000.0)  # its pauses are long by now
     bench.exit("b", EXIT_BROWSER_GONE)
-    bench.begin()
-    bench.live(2.0)
-    bench.live(91.0)
+    bench.live(90.0)
     assert bench.link("b") is Link.CONNECTED
-    assert bench.outages(KIND) == [WHY, None]
+
+
+def test_three_starts_are_tried_before_their_turn_and_then_all_take_turns() -> None:
+    bench = refused("a", "b")
+    names = [f"n{number}" for number in range(8)]
+    for name in names:
+        bench.add(name)
+    bench.script = Script(reports=(REFUSED,))
+    bench.start(*names, asked=False)
+    bench.live(900.0)
+    assert bench.spawned[2:] == ["n0", "n1", "n2"]
+    tried = len(bench.asked)
+    bench.live(4_000.0)
+    assert len(bench.asked) > tried
+
+
+def test_one_that_is_refused_while_others_are_connected_is_no_outage_of_all() -> None:
+    bench = Bench("a", "b", "c")
+    bench.start("a", "b", "c")
+    bench.refuse("a")
+    bench.live(2_000.0)
+    assert bench.outages(KIND) == []
+    bench.refuse("b")
+    assert bench.outages(KIND) == [WHY]
 
 
 def test_a_start_is_the_canary_when_nobody_with_a_refused_page_is_left() -> None:

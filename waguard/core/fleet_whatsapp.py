@@ -21,6 +21,7 @@ from waguard.core.fleet_state import (
     Release,
     Report,
     WhatsApp,
+    connected,
     report_outage,
 )
 from waguard.core.lifecycle import State
@@ -30,6 +31,7 @@ from waguard.core.replace import replace
 
 RELEASE_APART: Final = 5.0  # s between two groups that ask after one was served
 RELEASE_ENDS: Final = 60.0  # s in which the last of them have their answer
+KIND: Final = "whatsapp_refuses"
 OPINIONS: Final = 3  # starts that are tried before their turn
 FALSE_DAWN: Final = 3  # refusals after one was served, and more than were served: it refuses again
 _NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
@@ -174,7 +176,14 @@ def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> 
         fleet = replace(fleet, whatsapp=WhatsApp())
     elif now.at >= next_try(fleet):
         fleet = _go_on(fleet, it.release, now, post) if it.release else _try(fleet, now, post)
-    return report_outage(fleet, "whatsapp_refuses", fleet.whatsapp.why, report)
+    return report_outage(fleet, KIND, _outage(fleet), report)
+
+
+def _outage(fleet: FleetState) -> str | None:
+    """One that is refused while others are connected is no outage of all; two are."""
+    it = fleet.whatsapp
+    of_all = KIND in fleet.outages or len(it.asked_at) > 1 or not connected(fleet)
+    return it.why if of_all else None
 
 
 def next_try(fleet: FleetState) -> float:
