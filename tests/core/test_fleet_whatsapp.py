@@ -7,12 +7,14 @@ import pytest
 
 from tests.core.engine_bench import LOADING, EngineBench, Script
 from waguard.core.admission import Cause
+from waguard.core.blame import Blame
 from waguard.core.breaker import FleetPolicy
 from waguard.core.effects import Reload
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_EXPORTS_MISSING
 from waguard.core.facts import RestartRequested, StopRequested
 from waguard.core.fleet_facts import Closing, FleetRules
 from waguard.core.fleet_whatsapp import RELEASE_APART
+from waguard.core.incidents import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_load import LONGEST_PAUSE, MOST
@@ -341,3 +343,7 @@ def test_a_daemon_that_stops_asks_nobody() -> None:
     bench.post("", Closing())
     bench.live(2_000.0)
     assert bench.asked == []
+
+
+def test_it_is_shown_as_whatsapps() -> None:
+    assert fleet_condition(KIND, WHY, since=0.0).blame is Blame.WHATSAPP

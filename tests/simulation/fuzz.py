@@ -201,6 +201,7 @@ def _facts_of_the_fleet(chance: random.Random) -> list[Callable[[str], Fact]]:
     return [
         lambda _: facts.SlotGranted(),
         lambda _: facts.ReloadRequested(why="its turn"),
+        lambda _: facts.ReloadRequested(why="its turn"),
         lambda _: facts.HeldBack(Wait(chance.choice(list(Cause)), "it waits")),
         lambda _: facts.FleetChanged(chance.choice((FleetView(), view, FleetView(breaker="open")))),
     ]

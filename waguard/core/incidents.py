@@ -102,6 +102,7 @@ FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,
+    "whatsapp_refuses": Blame.WHATSAPP,
     "webhooks_held": Blame.OPERATOR,
     "lease_held": Blame.OPERATOR,
 }
