@@ -163,7 +163,7 @@ async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: s
 
     async def refused() -> bool:
         conditions = (await daemon.status("s1"))["conditions"]
-        return "whatsapp_refuses" in {one["type"] for one in conditions}
+        return {one["type"] for one in conditions} == {"whatsapp_refuses"}
 
     await daemon.until(refused)
     worker = told["worker_pid"]
