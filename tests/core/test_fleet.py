@@ -13,7 +13,7 @@ from waguard.core.exits import (
     EXIT_PAGE_NOT_READY,
     EXIT_PROFILE_HELD,
 )
-from waguard.core.facts import StopRequested, Unusable
+from waguard.core.facts import Adopted, StopRequested, Unusable
 from waguard.core.fleet_facts import BreakerChanged, CanaryStarted, Closing
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -271,3 +271,25 @@ def test_the_words_of_a_failure_do_not_divide_the_fleet(fleet: EngineBench) -> N
     for name in "abc":
         fleet.post(name, Unusable(worker=fleet.worker(name).number, why=f"{name}'s words"))
     assert changes(fleet)[0].cause == alike.cause
+
+
+def test_an_upgrade_whose_new_workers_do_not_start_ends_no_more_old_ones() -> None:
+    """A worker of another version serves its phone: it is better than none."""
+    ten = "abcdefghij"
+    fleet = EngineBench()
+    fleet.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    for name in ten:
+        fleet.add(name)
+        fleet.post(name, Adopted(outdated=True))
+    for name in ten:
+        if (worker := fleet.state(name).worker) and worker.outdated:
+            fleet.report(name)
+    fleet.pass_time(300)
+    assert fleet.fleet.breaker.opening
+    serving = [name for name in ten if fleet.link(name) is Link.CONNECTED]
+    assert len(serving) >= len(ten) - 5, "the breaker opened in time"
+    assert {fleet.waits(name) for name in serving} == {Cause.FLEET}
+    fleet.script = Script()
+    fleet.pass_time(300)
+    assert all(fleet.link(name) is Link.CONNECTED for name in ten)
+    assert not any(fleet.worker(name).outdated for name in ten)

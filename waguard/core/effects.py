@@ -108,6 +108,8 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
     """It wants to start. ``slow``: it spent its restarts, and one such is tried at a time."""
 
     asked: bool
+    planned: bool = False
+    """To replace a worker that works: not while many starts fail."""
     slow: bool = False
     priority: int = 0
     active: float = 0.0

@@ -356,7 +356,8 @@ def _replace_worker(
 ) -> SessionState:
     """Its slot first: it serves while it waits for that. One that is still starting has a slot."""
     if state.slot is Slot.FREE:
-        out(_request(replace(state, asked=True), ended_at=now.at))
+        wanted = planned.why is not None
+        out(_request(replace(state, asked=True), ended_at=now.at, planned=wanted))
         return replace(state, slot=Slot.REQUESTED, asked=True)
     if state.slot is Slot.REQUESTED:
         return state
@@ -381,9 +382,10 @@ def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
             return state
 
 
-def _request(state: SessionState, *, ended_at: float | None) -> RequestSlot:
+def _request(state: SessionState, *, ended_at: float | None, planned: bool = False) -> RequestSlot:
     return RequestSlot(
         asked=state.asked,
+        planned=planned,
         slow=state.retries.at is not None,
         priority=state.priority,
         active=state.active,

@@ -41,7 +41,7 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     canary = fleet.whatsapp.canary
     if canary in candidates:
         candidates[canary] = _as_asked(candidates[canary])
-    slow = _slow_waits(fleet) | starts_held(fleet)
+    slow = _slow_waits(fleet) | starts_held(fleet) | _planned_waits(fleet, why)
     decision = admit(
         fleet.rules.limits,
         fleet.host.left,
@@ -95,6 +95,14 @@ def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
     free = fleet.slow is None and fleet.network_down is None
     turn = min(slow, key=lambda name: slow[name].at) if free else None
     return {name: Wait(Cause.TURN, why) for name in slow if name != turn}
+
+
+def _planned_waits(fleet: FleetState, breaker: str | None) -> dict[str, Wait]:
+    """A worker that works is not ended for one that perhaps does not start."""
+    if breaker is None:
+        return {}
+    wait = Wait(Cause.FLEET, breaker)
+    return {name: wait for name, it in fleet.waiting.items() if it.asked_for.planned}
 
 
 def _grant(
