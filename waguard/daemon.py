@@ -46,6 +46,7 @@ from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_crowded
+from waguard.host.restart_memory import RestartMemory
 from waguard.host.run_file import RunFile
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
@@ -110,6 +111,8 @@ class Daemon:
         self._bus = Bus(self._clock)
         self._ages = LivedTime(config.paths.state, self._clock)
         self._run_file = RunFile(config.paths.state, self._clock)
+        self._restarts = RestartMemory(config.paths.state, self._clock)
+        remembered = self._restarts.load()
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         self._media = MediaFolder(config.paths.state / "media")
@@ -153,6 +156,7 @@ class Daemon:
                 fleet=self._fleet,
                 mailbox=self._mailbox,
                 meter=Meter(),
+                remembered=lambda: remembered,
                 crowded=cpu_is_crowded,
             )
         )
@@ -335,6 +339,9 @@ class Daemon:
         """A disk that hangs holds up this tick alone."""
         reported = not self._fleet.trail.unrecorded
         await asyncio.to_thread(self._run_file.renew, reported=reported)
+        if self._supervisor.state.loaded:  # until then it is what the last daemon wrote
+            kept = {it.name: it.remember() for it in self._supervisor.registry.sessions}
+            await asyncio.to_thread(self._restarts.save, kept)
 
     async def _begin(self) -> None:
         """Open the database and restore; whatever goes wrong is said, and tried again."""
@@ -410,6 +417,8 @@ class Daemon:
         found = put_unreadable_records_aside(workers)
         if self._lock.found_unreadable:
             found[workers.parent / PID_FILE] = self._lock.found_unreadable
+        if self._restarts.unreadable:
+            found[self._restarts.path] = self._restarts.unreadable
         if self._run_file.unreadable:
             found[self._run_file.path] = self._run_file.unreadable
         for path, why in found.items():

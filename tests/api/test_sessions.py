@@ -62,6 +62,8 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
     assert answer.json()["conditions"] == [
         {
             "type": "passkey_required",
+            "blame": "operator",
+            "reason": "passkey_required",
             "message": "until 10:10",
             "remedy": ADVICE[Kind.PASSKEY_REQUIRED],
             "since": "2024-11-22T00:00:00Z",

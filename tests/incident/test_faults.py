@@ -33,7 +33,7 @@ async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World
     await bench.row("s")
     world.change("restore", timeout=0.05)
     world.spawn.script = Script(reports=(LOADING,))
-    assert await bench.restore() == "failed 1"
+    assert await bench.restore() == "pending 1"
     await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
     await bench.settled()
     assert world.row_status("s") == ("disconnected", "error")

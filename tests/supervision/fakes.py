@@ -26,6 +26,7 @@ from waguard.core.facts import Beat, Unusable
 from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
 from waguard.core.network import Reading as NetworkReading
+from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.host import profiles
@@ -452,11 +453,16 @@ class World:
     meter: FakeMeter = field(default_factory=FakeMeter)
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
+    remembered: Mapping[str, Remembered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._host = Reading()
+        self._host, self._timings = Reading(), Timings(stop_grace=0.1)
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
+        self.next_daemon()
+
+    def next_daemon(self) -> None:
+        """What a daemon keeps in memory is gone."""
         self.fleet = Fleet(
             store=self.store,
             bus=self.bus,
@@ -468,7 +474,7 @@ class World:
             lambda: self.config,
             self.clock,
             self.fleet,
-            timings=Timings(stop_grace=0.1),
+            timings=self._timings,
             timers=self._soon,
             chance=self.chance,
         )
@@ -486,6 +492,7 @@ class World:
             mailbox=self.mailbox,
             meter=self.meter,
             crowded=lambda: self.crowded,
+            remembered=lambda: self.remembered,
         )
 
     @property

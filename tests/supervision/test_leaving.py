@@ -66,6 +66,7 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
     for session in bench.it.registry.sessions:
         await session.forget()
     bench.it._trail.cancel()
+    world.next_daemon()
     bench.it = Supervisor(world.around)
     return left
 

@@ -126,3 +126,21 @@ async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World)
     world.network = world.network.__class__(reachable=True)
     await ticks(quick, world, 1)
     await wait_until(lambda: len(world.spawn.started) > started, "it is there again")
+
+
+async def test_the_next_daemon_remembers_its_restarts(quick: Bench, world: World) -> None:
+    """A daemon that is restarted each minute must not renew the budget of a session that crashes."""
+    await spend(quick, world, "s")
+    kept = quick.session("s").remember()
+    assert (kept.restarts, len(kept.counted)) == (1, 1)
+    await quick.it.stop()
+    world.remembered = {"s": kept}
+    world.next_daemon()
+    after = Bench(world)
+    world.spawn.script = BROKEN
+    started = len(world.spawn.started)
+    await after.restore()
+    await until(after.session("s"), given_up)
+    assert len(world.spawn.started) == started + 1, "no restart was left"
+    assert after.session("s").state.restarts == 1
+    await after.it.stop()

@@ -664,6 +664,7 @@ async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
     world: World, make: Make
 ) -> None:
     world.change("whatsapp", on_conflict="takeover")
+    world.change("restart", base_delay=0.0)
     session = await make()
     process = await up(session)
     for _ in range(3):

@@ -167,7 +167,7 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
 
 
 def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -> SessionState:
-    found = replace(new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
+    found = replace(workers.new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
     out(Record("adopted", before=str(state.status.status)))
     adopted = replace(
         state,
@@ -192,14 +192,15 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         daemon_stopping=False,
         left=False,
         asked=fact.asked,
-        retries=Retries(),
+        # who asks renews its restarts; a restore by the next daemon does not
+        retries=Retries(0 if fact.asked else state.retries.tries),
     )
     if fresh:
         up = replace(
             up,
             failure=None,
             uncounted=False,
-            counted=(),
+            counted=() if fact.asked else state.counted,
             spared=0,
             takeovers=(),
             not_before=now.at,
@@ -223,7 +224,10 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
     spent = state.retries.at is not None and state.worker is None
     if daemon_stopping and spent:  # it stays parked, and keeps its reason
         return replace(
-            state, intent=Intent.PARKED, parked=ParkCause.RESTART_BUDGET, retries=Retries()
+            state,
+            intent=Intent.PARKED,
+            parked=ParkCause.RESTART_BUDGET,
+            retries=Retries(state.retries.tries),
         )
     if daemon_stopping and state.worker is None and state.intent is not Intent.UP:
         return state
@@ -233,7 +237,7 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
         intent=Intent.DOWN,
         daemon_stopping=daemon_stopping,
         replacement=None,
-        retries=Retries(),
+        retries=Retries(state.retries.tries if daemon_stopping else 0),
     )
     return down if daemon_stopping else replace(down, parked=None, failure=None)
 
@@ -367,7 +371,7 @@ def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
             out(_request(state, ended_at=state.ended_at))
             return replace(state, slot=Slot.REQUESTED)
         case Slot.HELD:
-            started = new_worker(state, Stage.SPAWNING, now)
+            started = workers.new_worker(state, Stage.SPAWNING, now)
             out(Spawn(started.number, check_profile=state.check_profile))
             return replace(state, worker=started, workers=started.number, check_profile=False)
         case _:
@@ -381,19 +385,6 @@ def _request(state: SessionState, *, ended_at: float | None) -> RequestSlot:
         priority=state.priority,
         active=state.active,
         ended_at=ended_at,
-    )
-
-
-def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
-    """The next one."""
-    return Worker(
-        number=state.workers + 1,
-        stage=stage,
-        since=now.at,
-        heard_at=now.at,
-        page_at=now.at,
-        link_since=now.at,
-        code_at=now.at,
     )
 
 

@@ -33,6 +33,19 @@ _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
 
+def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
+    """The next one."""
+    return Worker(
+        number=state.workers + 1,
+        stage=stage,
+        since=now.at,
+        heard_at=now.at,
+        page_at=now.at,
+        link_since=now.at,
+        code_at=now.at,
+    )
+
+
 def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
     """It lives."""
     page_at = worker.page_at if beat.page_at is None else max(worker.page_at, beat.page_at)

@@ -44,6 +44,7 @@ from waguard.core.facts import (
 from waguard.core.fleet_facts import FleetFact
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.restart import Remembered, Retries
 from waguard.core.state import Intent, SessionState
 from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
@@ -98,10 +99,39 @@ class SessionActor:
             changed=self.notify,
         )
         self.faults = Faults(self.name, self.publisher.ledger.record)
-        ctx.mailbox.add(_initial(row), self)
+        ctx.mailbox.add(self._initial(row), self)
         ledger = self.publisher.ledger
         for keep in (ledger.rows, ledger.trail, self.traffic.limits.keep):
             self._tasks.begin(keep(), keep.__name__)
+
+    def _initial(self, row: SessionRow) -> SessionState:
+        left = row.removed_at is not None
+        said = understood(row.status, row.disconnect_reason, row.disconnect_details)
+        known = self._ctx.remembered().get(row.session_id, Remembered())
+        clock = self._ctx.clock
+        began = clock.monotonic() - clock.wall()
+        return SessionState(
+            session=row.session_id,
+            status=LEFT if left else said,
+            left=left,
+            phone=row.phone_number,
+            expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
+            priority=row.priority,
+            active=_active(row),
+            counted=tuple(at + began for at in known.counted),
+            restarts=known.restarts,
+            retries=Retries(known.tries),
+        )
+
+    def remember(self) -> Remembered:
+        """What the next daemon has to know of its restarts."""
+        state, clock = self.state, self._ctx.clock
+        began = clock.wall() - clock.monotonic()
+        return Remembered(
+            counted=tuple(at + began for at in state.counted),
+            restarts=state.restarts,
+            tries=state.retries.tries,
+        )
 
     # ---- what others read ----
 
@@ -170,9 +200,8 @@ class SessionActor:
     async def stop(self, *, daemon_stopping: bool = False) -> None:
         """Stop it in order and wait until worker and browser are gone."""
         self.post(StopRequested(daemon_stopping=daemon_stopping))
-        last = self.state.worker
         # the last request wins: whoever wants it up meanwhile ends the wait
-        while last and (state := self.state).worker and state.intent is not Intent.UP:
+        while (state := self.state).worker and (self._last or state.intent is not Intent.UP):
             await self.moved()
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:
@@ -254,20 +283,6 @@ class SessionActor:
     def _profile_missing(self) -> None:
         why = f"profile missing: {self.profile.at.profile}"
         self.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
-
-
-def _initial(row: SessionRow) -> SessionState:
-    left = row.removed_at is not None
-    said = understood(row.status, row.disconnect_reason, row.disconnect_details)
-    return SessionState(
-        session=row.session_id,
-        status=LEFT if left else said,
-        left=left,
-        phone=row.phone_number,
-        expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
-        priority=row.priority,
-        active=_active(row),
-    )
 
 
 def _active(row: SessionRow) -> float:

@@ -1,9 +1,10 @@
 """What every session shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from waguard.config import Config
+from waguard.core.restart import Remembered
 from waguard.ports import Ages, Clock, Inbox, Meter, Spawn, Store, Undecryptables
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -27,6 +28,8 @@ class Surroundings:
     fleet: Fleet
     mailbox: Mailbox
     meter: Meter
+    remembered: Callable[[], Mapping[str, Remembered]] = dict
+    """Of sessions' restarts, from the daemon before this one."""
     crowded: Callable[[], bool] = lambda: False
     """Whether the machine has more to do than it can."""
 
