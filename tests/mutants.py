@@ -16,7 +16,6 @@ import importlib.util
 import json
 import os
 import resource
-import signal
 import sys
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ CORE: Final = "session worker care deadlines show views engine fleet slots fleet
 FOLDER: Final = Path(".mutants")
 PROCESSES: Final = 2
 MEMORY: Final = 2 << 30  # bytes
+PATIENCE: Final = 120  # s of a core for all killers
 PRELOADED: Final = ("hypothesis", "msgspec", "psutil", "pytest_asyncio", "pytest_timeout")
 PLANS: Final = (  # seed, sessions, days, own faults a session-day, faults of all a day, dense
     (1, 4, 1.0, 24.0, 60.0, False),
@@ -148,8 +148,8 @@ def try_out(path: Path, source: str, killers: list[list[str]]) -> int:
     return 0
 
 
-def fork(path: Path, source: str, killers: list[list[str]]) -> int:
-    """The process that tries it out."""
+def fork(path: Path, source: str, killers: list[list[str]], limit: int) -> int:
+    """The process that tries it out; it dies after ``limit`` seconds of a core."""
     sys.stdout.flush()
     if pid := os.fork():
         return pid
@@ -159,6 +159,7 @@ def fork(path: Path, source: str, killers: list[list[str]]) -> int:
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         code = try_out(path, source, killers)
     finally:
         os._exit(code)
@@ -199,29 +200,21 @@ def run(path: Path, share: float, *, again: bool) -> None:
     queue, killers = chosen(path, share, again=again), pytest_killers(path)
     if not queue:
         return
-    began = time.monotonic()
     source = path.read_text()
-    if code := os.waitstatus_to_exitcode(os.waitpid(fork(path, source, killers), 0)[1]):
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    _, status = os.waitpid(fork(path, source, killers, PATIENCE), 0)
+    if code := os.waitstatus_to_exitcode(status):
         sys.exit(f"{path}: {KILLERS[code - 1]} fail on what is not changed")
-    limit = 10.0 + 4.0 * (time.monotonic() - began)
-    print(f"{path}: {len(queue)} to try, {limit:.0f} s each at most", flush=True)
+    took = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
+    print(f"{path}: {len(queue)} to try, {took:.1f} s for one that lives", flush=True)
     jobs = dict[int, Job]()
     while queue or jobs:
         while queue and len(jobs) < PROCESSES:
-            it = queue.pop(0)
-            jobs[fork(path, it.apply(source), killers)] = Job(path, it, time.monotonic())
-        time.sleep(0.02)
-        for pid, job in list(jobs.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                code = os.waitstatus_to_exitcode(status)
-                remember(job, KILLERS[code - 1] if code > 0 else None if code == 0 else "crash")
-                del jobs[pid]
-            elif time.monotonic() - job.began > limit:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                remember(job, "timeout")
-                del jobs[pid]
+            it, limit = queue.pop(0), int(5.0 + 4.0 * took)
+            jobs[fork(path, it.apply(source), killers, limit)] = Job(path, it, time.monotonic())
+        pid, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        remember(jobs.pop(pid), KILLERS[code - 1] if code > 0 else "timeout" if code else None)
 
 
 def remember(job: Job, killer: str | None) -> None:
