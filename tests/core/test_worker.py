@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.core.engine_bench import LOADING, WALL, EngineBench, Script
+from waguard.core.admission import Cause
 from waguard.core.blame import Blame, Failure
 from waguard.core.deadlines import next_deadline
 from waguard.core.effects import (
@@ -508,3 +509,26 @@ def test_one_that_is_stopped_while_it_is_tried_is_only_stopped() -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     assert bench.effects("s", WorkerFailed) == []
     assert bench.lifecycle("s") is State.STOPPED
+
+
+def test_one_that_showed_a_code_is_expected_to_show_the_next_one(bench: EngineBench) -> None:
+    bench.report("s", Link.QR_PENDING, code="a code")
+    bench.script = Script(reports=(LOADING,))
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+
+
+def test_one_that_dies_while_it_waits_to_be_replaced_waits_for_nothing_of_that(
+    bench: EngineBench,
+) -> None:
+    bench.script = Script(reports=(LOADING,))
+    for name in ("a", "b"):
+        bench.add(name)
+    bench.start("a", "b")
+    bench.post("s", RestartRequested(why="memory"))
+    assert bench.waits("s") is Cause.PLACE
+    bench.exit("s", EXIT_PROFILE_HELD)
+    assert bench.waits("s") is None
+    assert [it.reason for it in conditions(bench.state("s"))] == ["profile_held"]
+    assert "s" not in bench.fleet.waiting
