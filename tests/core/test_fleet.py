@@ -322,9 +322,7 @@ def test_whoever_is_forgotten_leaves_nothing_behind(fleet: EngineBench) -> None:
 
 def test_a_session_that_is_not_connected_can_have_no_acks(fleet: EngineBench) -> None:
     late = Late(2, 1.0)
-    seen = AcksSeen(
-        late=late, curable=late, overdue=True, in_vain=True, on_trial=True, acked_at=1.0
-    )
+    seen = AcksSeen(late=late, overdue=True, in_vain=True, on_trial=True, acked_at=1.0)
     fleet.post("a", seen)
     fleet.report("a", Link.OFFLINE)
     assert fleet.fleet.acks["a"] == AcksSeen(in_vain=True, on_trial=True, acked_at=1.0)
