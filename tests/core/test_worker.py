@@ -419,6 +419,7 @@ def test_what_is_the_hosts_is_tried_again_and_costs_nothing(
 
 def test_a_failure_leaves_its_slot_to_others_and_is_nobodys_wish() -> None:
     bench = at_its_start()
+    bench.at += 5.0
     bench.exit("s", EXIT_PROFILE_HELD)
     assert bench.state("s").slot is Slot.FREE
     assert conditions(bench.state("s"))[0].since == bench.at
