@@ -33,9 +33,10 @@ from waguard.errors import (
     InstanceHeldError,
     WaguardError,
 )
-from waguard.host import conditions, credentials, early_signals, files, logs
+from waguard.host import credentials, early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
+from waguard.host.conditions import HostConditions
 from waguard.host.configuration import hidden_lines
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
@@ -123,12 +124,13 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
             store=self._store,
             bus=self._bus,
             clock=self._clock,
-            host=lambda: conditions.read(self._config),
+            host=lambda: self._host.read(self._config),
             network=self._network.read,
         )
         self._mailbox = Mailbox(lambda: self._config, self._clock, self._fleet)

@@ -807,6 +807,8 @@ class Health:
     disconnected: int
     problems: tuple[str, ...]
     """Sentences; empty when all is well."""
+    conditions: tuple[tuple[str | None, Condition], ...] = ()
+    """The same for machines, by session; None: of all sessions at once."""
 
 
 class Sessions(Protocol):

@@ -117,11 +117,16 @@ def test_it_is_loaded_only_while_it_is_connected(bench: EngineBench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "cause"),
-    [("DEPRECATED_VERSION", ParkCause.NEEDS_UPDATE), ("TOS_BLOCK", ParkCause.BLOCKED)],
+    ("link", "word", "cause"),
+    [
+        (Link.NEEDS_UPDATE, "DEPRECATED_VERSION", ParkCause.NEEDS_UPDATE),
+        (Link.BLOCKED, "TOS_BLOCK", ParkCause.BLOCKED),
+    ],
 )
-def test_only_the_hard_variant_is_a_block(bench: EngineBench, word: str, cause: ParkCause) -> None:
-    said(bench, Link.BLOCKED, details=word)
+def test_only_the_hard_variant_is_a_block(
+    bench: EngineBench, link: Link, word: str, cause: ParkCause
+) -> None:
+    said(bench, link, details=word)
     assert (bench.lifecycle("s"), bench.state("s").parked) == (State.PARKED, cause)
 
 

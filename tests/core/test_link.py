@@ -3,7 +3,7 @@ from typing import Final
 
 import pytest
 
-from waguard.core.link import BLOCKED_WORDS, Link, PageFacts, blocked_because, judge
+from waguard.core.link import BLOCKED_WORDS, TOO_OLD, Link, PageFacts, blocked_because, judge
 
 # every word that WhatsApp Web knows, and none at all
 MODES: Final = (None, "QR", "MAIN", "SYNCING", "OFFLINE", "CONFLICT", *sorted(BLOCKED_WORDS))
@@ -79,7 +79,7 @@ STORY: Final = {
     ),
     "too old, even before the login": (
         facts(OUT, "QR", "NORMAL", "DEPRECATED_VERSION", "code"),
-        Link.BLOCKED,
+        Link.NEEDS_UPDATE,
     ),
     "the network is not allowed": (facts(SILENT, "PROXYBLOCK", None, None), Link.BLOCKED),
     "unlinked on the phone": (facts(OUT, "QR", "OPENING", "UNPAIRED"), Link.QR_PENDING),
@@ -101,13 +101,20 @@ def test_connected_takes_all_three_words() -> None:
 
 def test_silence_on_the_account_is_unknown_and_never_a_link() -> None:
     links = {judge(reading) for reading in EVERY_READING if reading.authenticated is None}
-    assert links == {Link.UNKNOWN, Link.CONFLICT, Link.BLOCKED}
+    assert links == {Link.UNKNOWN, Link.CONFLICT, Link.BLOCKED, Link.NEEDS_UPDATE}
 
 
 def test_without_an_account_there_is_no_connection_and_with_one_no_code() -> None:
     without = {judge(r) for r in EVERY_READING if r.authenticated is False}
     assert without == {
-        *(Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.CONFLICT, Link.BLOCKED),
+        *(
+            Link.UNKNOWN,
+            Link.QR_PENDING,
+            Link.PAIRING,
+            Link.CONFLICT,
+            Link.BLOCKED,
+            Link.NEEDS_UPDATE,
+        ),
     }
     linked = {judge(r) for r in EVERY_READING if r.authenticated}
     assert Link.QR_PENDING not in linked
@@ -117,13 +124,16 @@ def test_without_an_account_there_is_no_connection_and_with_one_no_code() -> Non
 @pytest.mark.parametrize("word", sorted(BLOCKED_WORDS))
 def test_a_block_wins_whoever_says_it_and_is_named(word: str) -> None:
     saying = [reading for reading in EVERY_READING if word in {reading.mode, reading.socket}]
-    assert {judge(reading) for reading in saying} == {Link.BLOCKED}
+    link = Link.NEEDS_UPDATE if word == TOO_OLD else Link.BLOCKED
+    assert {judge(reading) for reading in saying} <= {link, Link.NEEDS_UPDATE}
     assert all(blocked_because(reading) in BLOCKED_WORDS for reading in saying)
 
 
 def test_what_is_not_blocked_has_no_such_reason() -> None:
     for reading in EVERY_READING:
-        assert (blocked_because(reading) is not None) == (judge(reading) is Link.BLOCKED)
+        assert (blocked_because(reading) is not None) == (
+            judge(reading) in {Link.BLOCKED, Link.NEEDS_UPDATE, Link.NEEDS_UPDATE}
+        )
 
 
 def test_a_logout_shows_a_new_code_and_is_not_a_link_of_its_own_here() -> None:

@@ -4,13 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.link import PASSKEY_LIFETIME, Link, awaits_passkey
+from waguard.core.link import Link, awaits_passkey
 from waguard.core.page_care import (
     ADVICE,
     BLAMES,
     OFFLINE_LIMIT,
     PAIRING_LIMIT,
-    PASSKEY_GRACE,
     SYNCING_LIMIT,
     UNSURE_LIMIT,
     UPDATE_APART,
@@ -19,7 +18,6 @@ from waguard.core.page_care import (
     UPDATE_RELOADS,
     Kind,
     Step,
-    on_passkey,
     on_stuck,
     on_update,
     passkey_words,
@@ -85,12 +83,6 @@ def test_where_the_network_may_be_away_only_a_reload_is_tried_and_late() -> None
     assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT, tried=[], unsure=True) is Step.WAIT
     assert on_stuck(Link.OFFLINE, stuck=UNSURE_LIMIT + 1, tried=[], unsure=True) is Step.RELOAD
     assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
-
-
-def test_a_passkey_that_nobody_shows() -> None:
-    assert on_passkey(left=PASSKEY_LIFETIME) is Step.WAIT
-    assert on_passkey(left=-PASSKEY_GRACE) is Step.WAIT
-    assert on_passkey(left=-PASSKEY_GRACE - 1) is Step.RELOAD
 
 
 @pytest.mark.parametrize("judged", list(Link))

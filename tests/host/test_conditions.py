@@ -8,7 +8,7 @@ import pytest
 
 from waguard.config import Browser, Config, Paths
 from waguard.core.admission import Reading
-from waguard.host.conditions import read
+from waguard.host.conditions import HostConditions, read
 
 
 def config(folder: Path) -> Config:
@@ -86,3 +86,20 @@ def test_a_chromium_that_is_missing_or_not_executable(tmp_path: Path) -> None:
     told = read(wanted).executable
     assert "does not exist" in str(told)
     assert "install" in str(told)
+
+
+def test_another_folder_in_the_place_of_the_profiles_is_not_it(tmp_path: Path) -> None:
+    """Its disk went, and a browser that lives has written anew where it was mounted."""
+    host, known = HostConditions(), config(tmp_path)
+    assert host.read(known).empty is not None, "nothing was seen yet"
+    profiles(tmp_path)
+    assert at_host(host.read(known)) == (None, None, None)
+    (tmp_path / "sessions").rename(tmp_path / "away")
+    assert host.read(known).empty is not None
+    profiles(tmp_path)
+    why = host.read(known).unreadable
+    assert why is not None
+    assert "is another folder than before: mount its disk" in why
+    (tmp_path / "sessions").rename(tmp_path / "wrong")
+    (tmp_path / "away").rename(tmp_path / "sessions")
+    assert at_host(host.read(known)) == (None, None, None)

@@ -30,7 +30,7 @@ _STUCK: Final = frozenset({Link.OFFLINE, Link.SYNCING, Link.PAIRING})
 _PARKED_FOR: Final = {
     ParkCause.CONFLICT: frozenset({Link.CONFLICT}),
     ParkCause.BLOCKED: frozenset({Link.BLOCKED}),
-    ParkCause.NEEDS_UPDATE: frozenset({Link.BLOCKED}),
+    ParkCause.NEEDS_UPDATE: frozenset({Link.NEEDS_UPDATE}),
     ParkCause.QR_EXPIRED: frozenset({Link.QR_PENDING, Link.LOGGED_OUT}),
 }
 

@@ -50,7 +50,7 @@ class Strikes:
             "passkey": self._ask_passkey,
             "conflict": partial(self._account, Link.CONFLICT, None),
             "blocked": partial(self._account, Link.BLOCKED, "TOS_BLOCK"),
-            "too_old": partial(self._account, Link.BLOCKED, "DEPRECATED_VERSION"),
+            "too_old": partial(self._account, Link.NEEDS_UPDATE, "DEPRECATED_VERSION"),
             "update": self._offer,
             "dialog": self._cover,
             "operator_stop": partial(self._ask, StopRequested()),

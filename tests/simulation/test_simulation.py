@@ -3,6 +3,7 @@
 import functools
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Final, get_args
 
 import pytest
@@ -143,3 +144,11 @@ def test_each_transition_happened() -> None:
 def test_facts_of_workers_are_known_as_such() -> None:
     known = {kind.__name__ for kind in get_args(Fact) if issubclass(kind, WorkerFact)}
     assert known == {"Beat", "Exited", "Reported", "Spawned", "SpawnFailed", "Stopped", "Unusable"}
+
+
+def test_the_diagram_in_the_docs_has_them_all() -> None:
+    document = Path(__file__).parents[2] / "docs/architecture.md"
+    shown = document.read_text().partition("<!-- stages -->")[2].partition("<!-- /stages -->")[0]
+    lines = {line.strip() for line in shown.splitlines() if "-->" in line}
+    named = [tuple("[*]" if it == NOWHERE else str(it) for it in pair) for pair in TRANSITIONS]
+    assert lines == {f"{before} --> {after}" for before, after in named}

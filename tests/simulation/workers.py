@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ALWAYS: Final = float("inf")
 Phase = Literal["launching", "loading", "settling", "ready", "closing"]
-_WITHOUT_NETWORK: Final = frozenset({Link.UNKNOWN, Link.BLOCKED})
+_WITHOUT_NETWORK: Final = frozenset({Link.UNKNOWN, Link.BLOCKED, Link.NEEDS_UPDATE})
 _CODES: Final = 6
 _SCREEN: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT})
 
@@ -217,7 +217,9 @@ class Workers:
                 code=code,
                 codes_ended=link is Link.QR_PENDING and page.codes_left <= 0,
                 loads=page.loads,
-                details=page.details if link in {Link.OFFLINE, Link.BLOCKED} else None,
+                details=page.details
+                if link in {Link.OFFLINE, Link.BLOCKED, Link.NEEDS_UPDATE}
+                else None,
                 socket=str(link),
                 update_offered=page.offered,
                 covered=page.covered,

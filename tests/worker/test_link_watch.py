@@ -122,7 +122,8 @@ def test_an_unlinked_session_forgets_its_number(watch: LinkWatch) -> None:
 @pytest.mark.parametrize("word", ["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION"])
 def test_blocked_says_whatsapps_word(watch: LinkWatch, word: str) -> None:
     watch.take(linked(PageFacts(authenticated=True, mode=word, socket="OPENING")))
-    assert (watch.link, watch.details) == (Link.BLOCKED, word)
+    link = Link.NEEDS_UPDATE if word == "DEPRECATED_VERSION" else Link.BLOCKED
+    assert (watch.link, watch.details) == (link, word)
     watch.take(linked())
     assert (watch.link, watch.details) == (Link.CONNECTED, None)
 

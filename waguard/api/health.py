@@ -10,7 +10,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.api.sessions import shown
+from waguard.api.sessions import condition, shown
 from waguard.errors import WaguardError
 
 STARTED: Final = time.monotonic()
@@ -88,6 +88,7 @@ async def detailed(request: web.Request) -> web.Response:
         _body(request)
         | {
             "problems": list(health.problems),
+            "conditions": [{"session_id": name, **condition(it)} for name, it in health.conditions],
             "database": await _database(request),
             "restored": health.restored,
             "details": details,

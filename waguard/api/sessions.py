@@ -8,6 +8,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
+from waguard.core.blame import Condition
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports import SessionView
 from waguard.wire.protocol import PairingCode, Screenshot, Value
@@ -16,6 +17,20 @@ ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20
 REMOVED: Final = "its session was deleted"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
+
+
+def condition(it: Condition) -> dict[str, Any]:
+    """What is not well, or a person should know, and what to do about it."""
+    return {
+        "type": it.type,
+        "blame": str(it.blame),
+        "reason": it.reason,
+        "message": it.message,
+        "remedy": it.remedy,
+        "since": fields.iso(round(it.since)),
+        "until": None if it.until is None else fields.iso(round(it.until)),
+        "expires_in": None if it.expires_in is None else round(it.expires_in),
+    }
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -49,19 +64,7 @@ def shown(view: SessionView) -> dict[str, Any]:
         "memory_mb": view.usage and round(view.usage.memory / MB, 1),
         "waiting": view.waiting,
         "degraded": view.degraded,
-        "conditions": [
-            {
-                "type": it.type,
-                "blame": str(it.blame),
-                "reason": it.reason,
-                "message": it.message,
-                "remedy": it.remedy,
-                "since": fields.iso(round(it.since)),
-                "until": None if it.until is None else fields.iso(round(it.until)),
-                "expires_in": None if it.expires_in is None else round(it.expires_in),
-            }
-            for it in view.conditions
-        ],
+        "conditions": [condition(it) for it in view.conditions],
         "undecryptable": {
             "count": view.undecryptable,
             "since": None

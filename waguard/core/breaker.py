@@ -38,6 +38,8 @@ class Opening:
     sessions: frozenset[str]
     """Those that failed alike."""
     wanted: int
+    at: float = 0.0
+    """When it opened; monotonic seconds."""
     canary: str | None = None
     tried: tuple[str, ...] = ()
     """Those that were the canary, the one of the longest ago first."""
@@ -67,7 +69,9 @@ def failed(
     failures = (*others, failure)
     alike = {known.session for known in failures if known.cause == failure.cause} & set(wanted)
     if len(alike) >= policy.minimum and len(alike) > policy.threshold * len(wanted):
-        opening = Opening(cause=failure.cause, sessions=frozenset(alike), wanted=len(wanted))
+        opening = Opening(
+            cause=failure.cause, sessions=frozenset(alike), wanted=len(wanted), at=failure.at
+        )
         return Breaker(opening=opening)
     return Breaker(failures)
 

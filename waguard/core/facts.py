@@ -4,8 +4,6 @@ A fact about a worker carries the worker's number: what an earlier worker said l
 Times are monotonic seconds.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
 from waguard.core.admission import Wait
@@ -45,7 +43,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """Its whole state, on greeting and on every change."""
 
     at: float
-    phase: Literal["launching", "loading", "settling", "ready", "closing"]
+    phase: str
+    """launching, loading, settling, ready or closing."""
     link: Link
     phone: str | None = None
     code: str | None = None

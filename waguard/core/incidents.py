@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import ADVICE, Kind
 from waguard.core.status import Status
 
@@ -83,7 +84,7 @@ _FLEET_RESULTS: Final = {
 _FLEET_OVER_AT_ONCE: Final = {
     "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
 }
-_FLEET_ADVICE: Final = {
+FLEET_ADVICE: Final = {
     "fleet_breaker_opened": "Remove what they have in common.",
     "disk_low": "Free some space.",
     "browser_missing": "Install Chromium, or set browser.executable; the sessions start by themselves.",
@@ -93,6 +94,15 @@ _FLEET_ADVICE: Final = {
     "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
 }
 
+FLEET_BLAMES: Final = {
+    "fleet_breaker_opened": Blame.SESSION,
+    "network_down": Blame.NETWORK,
+    "acks_missing_everywhere": Blame.WHATSAPP,
+    "webhooks_held": Blame.OPERATOR,
+    "lease_held": Blame.OPERATOR,
+}
+"""All others are the host's."""
+
 _ADVICE: Final = {
     "restart_budget": "It is tried again, ever more rarely; `reconnect` tries it now.",
     "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
@@ -101,6 +111,18 @@ _ADVICE: Final = {
     "qr_expired": "Nobody scanned the QR code: `waguard qr` shows a new one.",
     "profile_missing": "Its profile is gone: restore it, or pair it anew by QR code.",
 }
+
+
+def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
+    """What concerns all sessions at once, as people see it. ``since``: unix time."""
+    return Condition(
+        type=kind,
+        blame=FLEET_BLAMES.get(kind, Blame.HOST),
+        reason=kind,
+        message=why,
+        since=since,
+        remedy=FLEET_ADVICE.get(kind, "Nothing: it ends by itself. See `waguard why`."),
+    )
 
 
 class Entry(Protocol):
@@ -184,7 +206,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
                 _since(entry, at),
                 entry.reason or entry.kind.replace("_", " "),
                 actions=[_FLEET_DONE[entry.kind]],
-                advice=_FLEET_ADVICE.get(entry.kind),
+                advice=FLEET_ADVICE.get(entry.kind),
             )
             incidents.append(ongoing[end])
         elif entry.kind == DIED:

@@ -22,6 +22,8 @@ class Link(StrEnum):
     CONFLICT = auto()
     LOGGED_OUT = auto()
     BLOCKED = auto()
+    NEEDS_UPDATE = auto()
+    """WhatsApp lets this version of its page in no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,15 @@ class PageFacts:
     """A dialog lies over the page."""
 
 
-BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", "DEPRECATED_VERSION"})
+TOO_OLD: Final = "DEPRECATED_VERSION"
+BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", TOO_OLD})
 
 
 def judge(facts: PageFacts) -> Link:
     """Name the link; first match wins."""
     words = {facts.mode, facts.socket}
     if words & BLOCKED_WORDS:
-        return Link.BLOCKED
+        return Link.NEEDS_UPDATE if TOO_OLD in words else Link.BLOCKED
     if "CONFLICT" in words:
         return Link.CONFLICT
     if facts.authenticated is None:

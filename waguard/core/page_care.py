@@ -126,8 +126,3 @@ def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = 
     if stuck <= limit:
         return Step.WAIT
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)
-
-
-def on_passkey(*, left: float) -> Step:
-    """For a linking that waits for a passkey, ``left`` seconds of which are left."""
-    return Step.RELOAD if left < -PASSKEY_GRACE else Step.WAIT

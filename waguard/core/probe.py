@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from waguard.core.lifecycle import State
-
 PROMPT: Final = 0.5  # s; a browser that answers so soon leaves its page no excuse
 STALL: Final = 5.0  # s between two looks: who looks stood still itself, so nobody could be heard
 
@@ -27,54 +25,6 @@ class Limits:
     """A page that answers but does not say how it stands with WhatsApp."""
     code: float = 150.0
     """A page that waits for a scan and shows no new code; the first lives 60 s, the others 20."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """Seconds since each layer was heard; None: never, or it does not apply."""
-
-    state: State
-    in_state: float
-    worker: float | None
-    page: float | None
-    link: float | None = None
-    """Since the link is unknown."""
-    code: float | None = None
-    """Since a new QR code came, or was due."""
-    hopeless: bool = False
-    """The page's script was ended in vain, or its process is stopped."""
-    crowded: bool = False
-    """The machine has more to do than it can: a page may only have to wait for its turn."""
-
-
-def diagnose(limits: Limits, silence: Silence) -> str | None:
-    """Why the worker has to be replaced, or None. Starting gates the others."""
-    soon = silence.hopeless and not silence.crowded
-    page = limits.hopeless_page if soon else limits.page
-    match silence.state:
-        case State.STARTING if silence.in_state > limits.start:
-            return f"not ready {limits.start:g} s after its start"
-        case State.RUNNING if silence.worker is not None and silence.worker > limits.worker:
-            return f"the worker has been silent for {silence.worker:.0f} s"
-        case State.RUNNING if silence.page is not None and silence.page > page:
-            return f"the page has not answered for {silence.page:.0f} s"
-        case State.RUNNING if silence.link is not None and silence.link > limits.link:
-            return f"the page has not said for {silence.link:.0f} s how it stands with WhatsApp"
-        case State.RUNNING if silence.code is not None and silence.code > limits.code:
-            return f"the page has shown no new QR code for {silence.code:.0f} s"
-        case _:
-            return None
-
-
-def notice(limits: Limits, silence: Silence) -> str | None:
-    """What is silent by now, long before anything is done about it."""
-    if silence.state is not State.RUNNING:
-        return None
-    if silence.worker is not None and silence.worker > limits.notice:
-        return "the worker is silent"
-    if silence.page is not None and silence.page > limits.notice:
-        return "the page does not answer"
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -273,9 +273,10 @@ def _after_report(state: SessionState, now: Moment, out: Out) -> SessionState:
             return workers.on_conflict(state, worker, now, out)
         case Link.BLOCKED:
             why = worker.details or "WhatsApp blocks this session"
-            outdated = why == "DEPRECATED_VERSION"
-            cause = ParkCause.NEEDS_UPDATE if outdated else ParkCause.BLOCKED
-            return workers.park(state, cause, why, now, out)
+            return workers.park(state, ParkCause.BLOCKED, why, now, out)
+        case Link.NEEDS_UPDATE:
+            why = worker.details or "WhatsApp needs a newer version of its page"
+            return workers.park(state, ParkCause.NEEDS_UPDATE, why, now, out)
         case _ if worker.codes_ended:
             why = "no one scanned the QR codes that were shown"
             return workers.park(state, ParkCause.QR_EXPIRED, why, now, out)

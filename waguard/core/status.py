@@ -127,7 +127,7 @@ def _linked(standing: Standing) -> Verdict | None:
         case Link.OFFLINE:
             details = standing.details or "the phone or the network is away"
             return Verdict(Status.DISCONNECTED, Reason.TIMEOUT, details)
-        case Link.CONFLICT | Link.BLOCKED:
+        case Link.CONFLICT | Link.BLOCKED | Link.NEEDS_UPDATE:
             return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
         case Link.UNKNOWN:
             if not standing.link_overdue:

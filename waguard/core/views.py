@@ -76,6 +76,11 @@ _LINKS: Final = {
         "Close it there, then `reconnect`.",
     ),
     Link.BLOCKED: (Blame.WHATSAPP, "WhatsApp blocks this session", "Look at the phone."),
+    Link.NEEDS_UPDATE: (
+        Blame.WHATSAPP,
+        "WhatsApp needs a newer version of its page",
+        "Update waguard or wa-js, then `reconnect`.",
+    ),
     Link.PASSKEY_REQUIRED: (
         Blame.OPERATOR,
         "WhatsApp asks for the account's passkey",

@@ -275,9 +275,9 @@ class SessionActor:
                 self.traffic.acks.replaced()
             case Held() | SilenceChanged():
                 self.publisher.log(effect)
-            case (
-                RequestSlot() | ReleaseSlot() | WorkerFailed() | BrowserStarted() | RefusalChanged()
-            ):
+            case ReleaseSlot():
+                self._log.debug("place given back")
+            case RequestSlot() | WorkerFailed() | BrowserStarted() | RefusalChanged():
                 pass  # the fleet's: the engine has carried it there
 
     def _profile_missing(self) -> None:

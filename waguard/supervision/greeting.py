@@ -7,26 +7,37 @@ protocol, of which no more than this is assumed: a hello keeps it, and what it s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.supervision.worker_link import WorkerLink
+from waguard.supervision.worker_link import connected
+from waguard.wire.channel import Channel
 from waguard.wire.protocol import Hello, WorkerRecord
+from waguard.wire.stable import StableHeartbeat, StableReport, understood
+
+Heard = Callable[[StableReport | StableHeartbeat], None]
 
 AFTER: Final = 0.5  # s; a database that answers has said by then whose they are
 AGAIN: Final = 1.0  # s
 
 
 @asynccontextmanager
-async def greeted(records: Iterable[WorkerRecord], *, instance: str) -> AsyncIterator[None]:
-    """Be their daemon inside."""
+async def greeted(
+    records: Iterable[WorkerRecord],
+    *,
+    instance: str,
+    after: float | None = None,
+    heard: Heard = lambda _: None,
+) -> AsyncIterator[None]:
+    """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``: seconds."""
+    wait = AFTER if after is None else after
     tasks = [
-        asyncio.create_task(_greet(record, instance), name=f"greet {record.session}")
+        asyncio.create_task(_greet(record, instance, wait, heard), name=f"greet {record.session}")
         for record in records
     ]
     try:
@@ -37,20 +48,22 @@ async def greeted(records: Iterable[WorkerRecord], *, instance: str) -> AsyncIte
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _greet(record: WorkerRecord, instance: str) -> None:
+async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard) -> None:
     hello = Hello(
         protocol=record.protocol,
         instance=instance,
         session=record.session,
         generation=record.generation,
     )
-    await asyncio.sleep(AFTER)
+    await asyncio.sleep(after)
     while True:
-        with suppress(WaguardError):  # it may be ending, or about to listen again
-            link = await WorkerLink.connect(Path(record.socket), hello, lambda _: None)
+        with suppress(WaguardError, EOFError):  # it may be ending, or about to listen again
+            channel: Channel[Any] = await connected(Path(record.socket), hello, Any)
             logger.info("worker greeted", session=record.session, worker=record.pid)
             try:
-                await link.listen()
+                while True:
+                    if message := understood(await channel.receive()):
+                        heard(message)
             finally:
-                link.close()
+                channel.close()
         await asyncio.sleep(AGAIN)

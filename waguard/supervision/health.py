@@ -1,10 +1,11 @@
 """What waguard says of itself: how many sessions are well, and what is wrong in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from waguard.core import views
 from waguard.core.blame import Condition
+from waguard.core.incidents import fleet_condition
 from waguard.core.link import Link
 from waguard.core.status import Status
 from waguard.ports import Connection, Health
@@ -43,6 +44,7 @@ class HealthReport:
             connected=connected,
             disconnected=len(sessions) - connected,
             problems=tuple(self._problems()),
+            conditions=tuple(self._conditions()),
         )
 
     def connection(self, session_id: str) -> Connection:
@@ -105,6 +107,17 @@ class HealthReport:
         for session in self._registry.by_id:
             problems += self._problems_of(session)
         return problems
+
+    def _conditions(self) -> Iterator[tuple[str | None, Condition]]:
+        for it in self._around.fleet.outages.conditions:
+            yield None, it
+        fleet, clock = self._around.mailbox.fleet, self._around.clock
+        if (opening := fleet.breaker.opening) and (why := fleet.view.breaker):
+            since = clock.wall() - (clock.monotonic() - opening.at)
+            yield None, fleet_condition("fleet_breaker_opened", why, since=since)
+        for session in self._registry.by_id:
+            for it in self.conditions(session):
+                yield session.name, it
 
     def _problems_of(self, session: SessionActor) -> list[str]:
         name, problems = session.row.session_id, []

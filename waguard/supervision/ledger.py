@@ -36,7 +36,7 @@ class Trail:
     ) -> None:
         self._session = session
         self._store = store
-        self._clock = clock
+        self.clock = clock
         self._told = told
         self._moved = moved
         self._log = logger.bind(session=session)
@@ -65,7 +65,7 @@ class Trail:
             after=after,
             reason=reason and printable(reason),
             evidence=evidence or {},
-            at=self._clock.wall(),
+            at=self.clock.wall(),
         )
         self._told(entry)
         if len(self._waiting) >= TRAIL_LIMIT:

@@ -17,7 +17,7 @@ from loguru import logger
 from waguard.config import Config
 from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.effects import Effect
-from waguard.core.engine import Engine
+from waguard.core.engine import Engine, Outcome
 from waguard.core.facts import Fact, Moment, RulesChanged, TimerDue
 from waguard.core.fleet_facts import FleetDue, FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet_state import FleetState, offline_for
@@ -109,8 +109,7 @@ class Mailbox:
         _, handle = self._armed.pop(session, (NEVER, None))
         if handle:
             handle.cancel()
-        outcome = self._engine.forget(session, self._moment())
-        self._perform(outcome.effects, outcome.of_fleet)
+        self._carry_out(self._engine.forget(session, self._moment()))
 
     def post(self, session: str, fact: Fact | FleetFact) -> None:
         """Take a fact; never waits. What it leads to is begun when this returns."""
@@ -133,6 +132,8 @@ class Mailbox:
     def tick(self) -> None:
         """Also what no timer has said yet."""
         now = self._clock.monotonic()
+        if self._config() is not self._known:
+            self.post_to_fleet(FleetDue())
         for name, state in list(self._engine.sessions.items()):
             if next_deadline(state) <= now:
                 self.post(name, TimerDue())
@@ -151,18 +152,18 @@ class Mailbox:
         return Moment(at, self._chance.random(), self._clock.wall())
 
     def _take(self, session: str, fact: Fact | FleetFact) -> None:
-        outcome = self._engine.post(session, fact, self._moment())
-        for name in list(self._engine.touched):
+        self._carry_out(self._engine.post(session, fact, self._moment()))
+
+    def _carry_out(self, outcome: Outcome) -> None:
+        touched = [name for name in self._engine.touched if name in self.actors]
+        for name in touched:
             self._arm(name, next_deadline(self._engine.sessions[name]))
         self._arm(_FLEET, self.fleet.look_at)
-        for name in list(self._engine.touched):
+        for name in touched:
             self.actors[name].notify()
-        self._perform(outcome.effects, outcome.of_fleet)
-
-    def _perform(self, effects: list[tuple[str, Effect]], of_fleet: list[FleetEffect]) -> None:
-        for effect in of_fleet:
+        for effect in outcome.of_fleet:
             self._alone(self._fleet.perform, effect)
-        for name, done in effects:
+        for name, done in outcome.effects:
             if actor := self.actors.get(name):
                 self._alone(actor.perform, done)
 
@@ -212,9 +213,10 @@ class Mailbox:
         late = now - when
         self._at = when  # a clock that stands for a test is not asked for what its timer knows
         try:
-            if name == _FLEET:
-                fact = self._read_host() if self.fleet.look_at <= max(now, when) else FleetDue()
-                self.post_to_fleet(fact)
+            if name == _FLEET and self.fleet.look_at > max(now, when):
+                self._arm(name, self.fleet.look_at)
+            elif name == _FLEET:
+                self.post_to_fleet(self._read_host())
             elif (state := self._engine.sessions.get(name)) is None:
                 return
             elif (at := next_deadline(state)) > max(now, when):

@@ -28,7 +28,7 @@ from waguard.wire.protocol import (
 
 # a conflict is none of them: where nobody takes over, the session is parked
 FOR_A_PERSON: Final = frozenset(
-    {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED}
+    {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED, Link.NEEDS_UPDATE}
 )
 UNLINKED: Final = frozenset({Link.QR_PENDING, Link.PASSKEY_REQUIRED})
 """A new code can be asked for, which ends a linking that waits for a passkey."""
@@ -43,7 +43,8 @@ def is_down(session: SessionActor) -> bool:
 
 
 SENDING: Final[Needs] = (
-    lambda s: s.link is Link.CONNECTED and not s.state.left,
+    # one of another version is connected, and takes no calls: they wait for its replacement
+    lambda s: s.link is Link.CONNECTED and not s.state.left and s.runner.link is not None,
     lambda s: s.state.left or is_down(s) or s.link in FOR_A_PERSON,
 )
 
@@ -60,7 +61,10 @@ def promises_too_much(session: SessionActor) -> bool:
 def settled(session: SessionActor) -> bool:
     """Whether there is something to say about a start."""
     if session.lifecycle is State.RUNNING:
-        return session.link in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED} | UNLINKED
+        return (
+            session.link
+            in {Link.CONNECTED, Link.CONFLICT, Link.BLOCKED, Link.NEEDS_UPDATE} | UNLINKED
+        )
     return session.lifecycle not in {State.STARTING, State.RECYCLING, State.STOPPING}
 
 

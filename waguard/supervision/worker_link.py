@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -51,6 +51,22 @@ KEPT: Final = (
 CATCH_UP_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it goes on
 
 
+async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
+    """A greeted worker's line; ``incoming``: the types of what it may say. Raises ``WaguardError`` when
+    nobody listens there."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path)
+    except (OSError, ValueError) as error:  # no path at all, as a record may say
+        why = error.strerror if isinstance(error, OSError) else error
+        raise WaguardError(f"{path}: {why}") from None
+    if (uid := peer_uid(writer)) != os.geteuid():
+        writer.close()
+        raise WaguardError(f"{path}: user {uid} listens there")
+    channel: Channel[Any] = Channel(reader, writer, incoming)
+    channel.post(hello)
+    return channel
+
+
 class WorkerLink:
     """One connection. ``take`` gets what the worker tells; replies go to their callers."""
 
@@ -68,17 +84,7 @@ class WorkerLink:
     @classmethod
     async def connect(cls, path: Path, hello: Hello, take: Take) -> "WorkerLink":
         """Raises ``WaguardError`` when nobody listens there."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(path)
-        except (OSError, ValueError) as error:  # no path at all, as a record may say
-            why = error.strerror if isinstance(error, OSError) else error
-            raise WaguardError(f"{path}: {why}") from None
-        if (uid := peer_uid(writer)) != os.geteuid():
-            writer.close()
-            raise WaguardError(f"{path}: user {uid} listens there")
-        channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
-        channel.post(hello)
-        return cls(channel, hello, take)
+        return cls(await connected(path, hello, FromWorker), hello, take)
 
     async def listen(self) -> None:
         """Read until the worker hangs up; then every open call has failed."""

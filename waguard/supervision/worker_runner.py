@@ -39,6 +39,7 @@ from waguard.wire.protocol import (
     WorkerRecord,
     WorkerSpec,
 )
+from waguard.wire.stable import StableHeartbeat, StableReport
 
 _NOT_STARTED = "no worker could be started"
 
@@ -103,11 +104,20 @@ class WorkerRunner:
         self._profile.adopted_at(record.profile)
         self._log.info("worker adopted", worker=process.pid, outdated=outdated)
         self._begin(self._await_exit(worker, process), "exit")
-        talk = self._greet(process, record) if outdated else self._converse(worker, process, record)
+        talk = (
+            self._greet(worker, process, record)
+            if outdated
+            else self._converse(worker, process, record)
+        )
         self._begin(talk, "worker")
 
-    async def _greet(self, process: Process, record: WorkerRecord) -> None:
-        async with greeted([record], instance=self._ctx.instance):
+    async def _greet(self, worker: int, process: Process, record: WorkerRecord) -> None:
+        def heard(message: StableReport | StableHeartbeat) -> None:
+            if self.process is process:
+                self._post(_stable_fact(worker, message, self._ctx.clock.monotonic()))
+
+        instance = self._ctx.instance
+        async with greeted([record], instance=instance, after=0.0, heard=heard):
             await process.wait()
 
     def terminate(self) -> None:
@@ -273,3 +283,11 @@ class WorkerRunner:
             refused=it.refused,
             evidence=it.silence and printable(it.silence),
         )
+
+
+def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
+    """Of a worker of another protocol."""
+    if isinstance(message, StableHeartbeat):
+        return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
+    phase, link = message.phase, message.link
+    return Reported(worker=worker, at=now, phase=phase, link=link, phone=message.phone)

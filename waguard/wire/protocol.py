@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from waguard.core.link import Link
 
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 
 # what a worker may say; its own bounds, in ``worker/told.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]

@@ -1,0 +1,211 @@
+"""The one door to the decisions: order, time, and what an effect that fails costs."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from tests.supervision.fakes import FakeClock
+from tests.waiting import wait_until
+from waguard.config import Config, Restore
+from waguard.core.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
+from waguard.core.facts import Beat, Reported, Spawned, StartRequested, StopRequested
+from waguard.core.fleet_facts import FleetEffect, HostRead
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.state import SessionState
+from waguard.core.status import Status, Verdict
+from waguard.core.views import lifecycle
+from waguard.supervision.mailbox import STALL, Handle, Mailbox
+
+
+class Fleet:
+    """The host has all."""
+
+    def __init__(self) -> None:
+        self.reads: list[bool] = []
+        self.effects: list[FleetEffect] = []
+
+    def perform(self, effect: FleetEffect) -> None:
+        self.effects.append(effect)
+
+    def read_host(self, *, network: bool) -> HostRead:
+        self.reads.append(network)
+        return HostRead()
+
+
+class Actor:
+    """Does what a test has it do with an effect."""
+
+    def __init__(self) -> None:
+        self.effects: list[Effect] = []
+        self.notified = 0
+        self.on: Callable[[Effect], None] = lambda _: None
+
+    def perform(self, effect: Effect) -> None:
+        self.effects.append(effect)
+        self.on(effect)
+
+    def notify(self) -> None:
+        self.notified += 1
+
+
+class Desk:
+    """A mailbox, with timers that fire by hand."""
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.clock, self.fleet = FakeClock(), Fleet()
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.it = Mailbox(lambda: self.config, self.clock, self.fleet, timers=self.timer)
+
+    def timer(self, when: float, callback: Callable[[], None]) -> Handle:
+        self.timers.append((when, callback))
+        return asyncio.get_running_loop().call_later(3_600, lambda: None)
+
+    def add(self, name: str) -> Actor:
+        actor = Actor()
+        gone = Verdict(Status.DISCONNECTED)
+        self.it.add(SessionState(session=name, status=gone), actor)
+        return actor
+
+    def spawned(self, name: str) -> bool:
+        return self.it.state(name).worker is not None
+
+    def connected(self, name: str) -> None:
+        self.it.post(name, StartRequested())
+        self.it.post(name, Spawned(worker=1))
+        now = self.clock.monotonic()
+        ready = Reported(worker=1, at=now, phase="ready", link=Link.CONNECTED)
+        self.it.post(name, ready)
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    return Desk()
+
+
+async def test_from_a_request_to_the_spawn_in_one_go_and_the_host_is_read_once(desk: Desk) -> None:
+    one, other = desk.add("a"), desk.add("b")
+    desk.it.post("a", StartRequested())
+    assert [it for it in one.effects if isinstance(it, Spawn)] == [Spawn(worker=1)]
+    assert desk.fleet.reads == [False]
+    desk.it.post("b", StartRequested())
+    assert any(isinstance(it, Spawn) for it in other.effects)
+    assert desk.fleet.reads == [False], "a second has not passed"
+    assert one.notified
+    assert other.notified
+
+
+async def test_what_an_effect_posts_comes_after_what_was_there(desk: Desk) -> None:
+    actor = desk.add("a")
+
+    def stop_at_once(effect: Effect) -> None:
+        if isinstance(effect, RequestSlot):
+            desk.it.post("a", StopRequested())
+            assert lifecycle(desk.it.state("a")) is State.STARTING, "not in the middle of a fact"
+
+    actor.on = stop_at_once
+    desk.it.post("a", StartRequested())
+    assert lifecycle(desk.it.state("a")) in {State.STOPPED, State.STOPPING}
+
+
+async def test_an_effect_that_fails_costs_no_other(desk: Desk) -> None:
+    broken, well = desk.add("a"), desk.add("b")
+
+    def fail(effect: Effect) -> None:
+        match effect:
+            case WriteStatus():
+                raise LookupError("the text of a message")
+
+    broken.on = fail
+    desk.it.post("a", StartRequested())
+    desk.it.post("b", StartRequested())
+    assert any(isinstance(it, Record) for it in broken.effects), "what came after it is done"
+    assert desk.spawned("a")
+    assert any(isinstance(it, Spawn) for it in well.effects)
+
+
+async def test_a_configuration_that_is_read_anew_counts_with_the_next_tick(desk: Desk) -> None:
+    desk.add("a")
+    desk.config = msgspec.structs.replace(desk.config, restore=Restore(concurrency=7, timeout=5.0))
+    desk.it.tick()
+    assert desk.it.fleet.rules.limits.places == 7
+    limits = desk.it.state("a").rules.limits
+    assert limits.start == desk.config.browser.launch_timeout + 5.0
+
+
+async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
+    """Each beat moves the deadline; the timer finds out when it fires."""
+    desk.add("a")
+    desk.connected("a")
+    when, callback = desk.timers[-1]
+    worker = desk.it.state("a").worker
+    assert worker is not None
+    assert when == worker.heard_at + 2.0
+    desk.clock.advance(1.0)
+    now = desk.clock.monotonic()
+    desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+    desk.clock.advance(1.0)
+    before = len(desk.timers)
+    callback()
+    assert len(desk.timers) > before
+    state = desk.it.state("a")
+    assert state.worker is not None
+    assert state.worker.silence is None
+
+
+@pytest.mark.parametrize(("late", "silent"), [(0.5, True), (STALL + 1, False)])
+async def test_a_timer_that_is_late_says_that_the_daemon_stood_still(
+    desk: Desk, *, late: float, silent: bool
+) -> None:
+    desk.add("a")
+    desk.connected("a")
+    _, callback = desk.timers[-1]
+    desk.clock.advance(2.0 + late)
+    callback()
+    worker = desk.it.state("a").worker
+    assert worker is not None
+    assert (worker.silence is not None) is silent
+
+
+async def test_a_session_that_is_forgotten_leaves_its_place_to_the_next(desk: Desk) -> None:
+    desk.config = msgspec.structs.replace(desk.config, restore=Restore(concurrency=1))
+    first, second = desk.add("a"), desk.add("b")
+    desk.it.post("a", StartRequested())
+    desk.it.post("b", StartRequested())
+    assert not desk.spawned("b")
+    desk.it.forget("a", second)
+    assert not desk.spawned("b"), "another one's name is not its own"
+    desk.it.forget("a", first)
+    desk.clock.advance(1.0)
+    desk.it.tick()
+    assert desk.spawned("b")
+    assert any(isinstance(it, Spawn) for it in second.effects)
+    desk.it.post("a", StartRequested())  # nobody is there
+
+
+async def test_the_loops_own_timers(desk: Desk) -> None:
+    """Without a test's hands: a deadline is kept."""
+    box = Mailbox(lambda: desk.config, _LoopClock(), desk.fleet)
+    actor = Actor()
+    box.add(SessionState(session="a", status=Verdict(Status.DISCONNECTED)), actor)
+    box.post("a", StartRequested())
+    box.post("a", Spawned(worker=1))
+    now = asyncio.get_running_loop().time()
+    box.post("a", Reported(worker=1, at=now - 1.95, phase="ready", link=Link.CONNECTED))
+    await wait_until(lambda: _silence(box) is not None, "it is noticed")
+
+
+def _silence(box: Mailbox) -> str | None:
+    worker = box.state("a").worker
+    return worker.silence if worker else None
+
+
+class _LoopClock:
+    def wall(self) -> float:
+        return 1_790_000_000.0
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
