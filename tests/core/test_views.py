@@ -276,6 +276,7 @@ def test_a_start_says_why_it_is_necessary_or_that_it_is_under_way() -> None:
         (Link.UNKNOWN, Blame.SESSION, "tries it again"),
         (Link.CONFLICT, Blame.OPERATOR, "Close it there"),
         (Link.BLOCKED, Blame.WHATSAPP, "phone"),
+        (Link.NEEDS_UPDATE, Blame.WHATSAPP, "Update waguard"),
         (Link.PASSKEY_REQUIRED, Blame.OPERATOR, "owner"),
     ],
 )
