@@ -175,6 +175,7 @@ def test_one_that_is_on_its_way_out_is_ready_no_more(bench: EngineBench) -> None
     bench.report("s", Link.CONNECTED)
     assert bench.worker("s").stage is Stage.ENDING
     assert bench.lifecycle("s") is State.STOPPING
+    assert len(bench.effects("s", Terminate)) == 1
 
 
 def test_a_browser_is_up_once() -> None:
@@ -208,6 +209,7 @@ def test_an_adopted_page_counts_its_unknown_link_since_it_was_adopted() -> None:
     assert bench.state("s").status.status is Status.DISCONNECTED
     bench.report("s", Link.UNKNOWN)
     assert bench.state("s").status.status is Status.DISCONNECTED, "that it is ready says nothing"
+    assert [it.reason for it in conditions(bench.state("s"))] == ["unknown"]
     bench.report("s", Link.CONNECTED)
     bench.report("s", Link.UNKNOWN)
     assert bench.state("s").status.status is Status.CONNECTED, "a new doubt has its own time"
@@ -533,3 +535,40 @@ def test_one_that_dies_while_it_waits_to_be_replaced_waits_for_nothing_of_that(
     assert bench.waits("s") is None
     assert [it.reason for it in conditions(bench.state("s"))] == ["profile_held"]
     assert "s" not in bench.fleet.waiting
+
+
+def test_a_page_that_loads_need_not_answer_yet() -> None:
+    bench = at_its_start()
+    bench.at += 10.0
+    bench.report("s", Link.UNKNOWN, phase="settling")
+    assert bench.worker("s").silence is None
+    assert bench.effects("s", SilenceChanged) == []
+
+
+def test_a_doubt_is_over_when_the_link_is_known() -> None:
+    bench = adopting()
+    bench.pass_time(3)
+    bench.report("s", Link.UNKNOWN)
+    bench.pass_time(2)
+    assert bench.state("s").status.status is Status.DISCONNECTED
+    bench.report("s", Link.CONNECTED)
+    bench.report("s", Link.UNKNOWN)
+    assert bench.state("s").status.status is Status.CONNECTED
+
+
+def test_one_of_another_version_whose_beats_nobody_understands_is_not_silent() -> None:
+    bench = EngineBench()
+    patient = Rules(limits=type(LIMITS)(start=1e6))
+    for name in ("a", "b"):
+        bench.add(name, rules=patient)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    bench.add("s", status=Verdict(Status.CONNECTED))
+    bench.post("s", Adopted(outdated=True))
+    bench.at += 3.0
+    bench.report("s", Link.CONNECTED)
+    for _ in range(100):
+        bench.at += 1.0
+        bench.tick()
+    assert ended_for(bench) == []
+    assert bench.lifecycle("s") is State.RUNNING
