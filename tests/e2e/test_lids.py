@@ -228,11 +228,13 @@ async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world:
     phone = world.standin.phone
     phone.migrate(FRIEND, LID)
     phone.group(GROUP, [f"{LID}@lid"])
+    phone.incoming(from_=GROUP, author=FRIEND, body="the page knows the group")
+    await hears(world, "the page knows the group")
     body = {"session_id": "s1", "recipient_phone": GROUP, "message": f"hi @{FRIEND}"}
     request = body | {"mentions": [FRIEND], "idempotency_key": "once"}
     code, told = await world.daemon.call("POST", SEND, request)
     assert code == 200, told
-    [sent] = phone.messages(PHONE)
+    [sent] = [it for it in phone.messages(PHONE) if it["direction"] == "out"]
     assert (sent["body"], sent["mentionedJidList"]) == (f"hi @{LID}", [f"{LID}@lid"])
     assert await world.daemon.call("POST", SEND, request) == (code, told)
     mentions = {"mentionedJidList": [f"{LID}@lid"]}
