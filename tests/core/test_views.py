@@ -294,6 +294,9 @@ def test_the_network_explains_an_offline_link_alone() -> None:
     away = FleetView(network_down="WhatsApp cannot be reached")
     offline = worker(link=Link.OFFLINE, details="its own words")
     assert only(session(worker=offline, fleet=away)).message == "WhatsApp cannot be reached"
+    assert only(session(worker=worker(link=Link.OFFLINE))).message == (
+        "the phone or the network is away"
+    )
     syncing = worker(link=Link.SYNCING, details="its own words")
     assert only(session(worker=syncing, fleet=away)).message == "its own words"
 
