@@ -17,7 +17,7 @@ OPPOSITE: Final[dict[type[ast.AST], tuple[str, ...]]] = {
     ast.Is: ("is not",),
     ast.IsNot: ("is",),
     ast.In: ("not in",),
-    ast.NotIn: ("in",),
+    ast.NotIn: ("in",),  # codespell:ignore notin
     ast.Add: ("-",),
     ast.Sub: ("+",),
     ast.Mult: ("/",),
