@@ -7,7 +7,7 @@ WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 ARGS   ?=
 
-.PHONY: demo test test-long simulate servers run setup system lint wheel clean
+.PHONY: demo test test-long simulate mutants servers run setup system lint wheel clean
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
@@ -20,6 +20,9 @@ test-long: setup servers ## what takes longer than that; what passed on this com
 
 simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEARS=1 SESSIONS=100
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),1) --sessions $(or $(SESSIONS),100) $(ARGS)
+
+mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/slots.py" SHARE=0.3 ARGS=--again
+	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
 run: setup ## the real thing, on web.whatsapp.com
 	@$(BIN)/waguard run $(ARGS)
@@ -58,4 +61,4 @@ wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the mi
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long
+	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants

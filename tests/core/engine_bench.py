@@ -49,6 +49,8 @@ class Script(Struct, frozen=True, kw_only=True):
     """Whether it has no process until ``runs``."""
     obeys: bool = True
     """Whether it ends on TERM."""
+    dies: bool = True
+    """Whether it ends on KILL before anything else happens."""
 
 
 class EngineBench:
@@ -72,9 +74,11 @@ class EngineBench:
 
     # ---- what a test does ----
 
-    def add(self, name: str, *, rules: Rules | None = None, **fields: Any) -> None:
-        """A session that is down."""
-        state = SessionState(session=name, status=DOWN, rules=rules or Rules(), **fields)
+    def add(
+        self, name: str, *, rules: Rules | None = None, status: Verdict = DOWN, **fields: Any
+    ) -> None:
+        """A session that is down; ``status``: what its row says."""
+        state = SessionState(session=name, status=status, rules=rules or Rules(), **fields)
         self.engine.add(state)
 
     def post(self, name: str, fact: Fact | FleetFact) -> None:
@@ -207,7 +211,7 @@ class EngineBench:
                 case Terminate(worker):
                     if self.scripts.get(name, self.script).obeys:
                         self._posted.append((name, Exited(worker=worker, code=0)))
-                case Kill(worker):
+                case Kill(worker) if self.scripts.get(name, self.script).dies:
                     self._posted.append((name, Exited(worker=worker, code=-9)))
                 case ReadIdle():
                     self._posted.append((name, IdleRead(self.idle)))

@@ -117,3 +117,15 @@ def test_what_doubles_after_a_replacement_in_vain_gets_another_one() -> None:
         times += helps
         assert (replaced(bench), bench.link("s")) == (times, Link.CONNECTED)
     assert conditions(bench) == [Kind.MEMORY_IN_VAIN]
+
+
+def test_one_that_is_no_more_leaves_the_turn_to_others_and_nobody_else_does() -> None:
+    bench = up("a", "b", "c")
+    bench.scripts["a"] = Script(reports=(LOADING,))
+    uses(bench, 500, "a")
+    bench.forget("c")
+    uses(bench, 500, "b")
+    assert replaced(bench, "b") == 0, "a is on its way"
+    bench.forget("a")
+    uses(bench, 500, "b")
+    assert replaced(bench, "b") == 1

@@ -299,7 +299,7 @@ PLANTED: Final = (
     Planted(http_500_spends_the_budget, 2, ""),
     Planted(
         the_canary_never_rotates,
-        6,
+        5,
         "not well",
         kinds=("fleet_crash", "crash_loop", "never_ready"),
     ),
