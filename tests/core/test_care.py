@@ -229,13 +229,18 @@ def test_linking_and_synchronization_end_or_are_told(
     assert kinds(bench) == []
 
 
-def test_where_whatsapp_serves_no_page_nothing_is_tried(bench: EngineBench) -> None:
+def test_where_whatsapp_serves_no_page_it_is_asked_again_and_nothing_else_is_tried(
+    bench: EngineBench,
+) -> None:
     why = "WhatsApp answers with HTTP status 500"
     said(bench, Link.OFFLINE, refused=True, details=why)
     assert kinds(bench) == [Kind.WHATSAPP_REFUSES]
     assert bench.records("s", "whatsapp_refuses") == [why]
     bench.pass_time(3 * OFFLINE_LIMIT)
-    assert (done(bench), workers(bench), bench.state("s").restarts) == ((0, 0), 1, 0)
+    assert (workers(bench), bench.state("s").restarts) == (1, 0)
+    assert set(bench.records("s", "reloaded")) == {
+        "it is its turn to ask WhatsApp for its page"
+    }  # by the fleet's schedule
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
 

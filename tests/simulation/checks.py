@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, SLOWLY, TURN
+from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, REFUSALS, SLOWLY, TURN
 from tests.simulation.page import Page
 from tests.simulation.watched import WatchedEngine
 from waguard.core import effects as do
@@ -12,6 +12,7 @@ from waguard.core.effects import Effect
 from waguard.core.fleet_state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
+from waguard.core.page_load import FIRST_PAUSE
 from waguard.core.restart import LONGEST_PAUSE
 from waguard.core.state import Intent, SessionState, Slot, Stage
 from waguard.core.status import ParkCause, Status
@@ -25,6 +26,7 @@ ROW_LAG: Final = 2.0  # s
 SILENT_PAGE, SILENT_WORKER = 32.5, 12.5  # s until the row may not say any more that it is connected
 WELL: Final = 5.0  # s up: whoever ends it now needs a reason
 ADOPTION: Final = 5.0  # s
+LATELY: Final = 60.0  # s in which it is known that one was served
 READ: Final = 100.0  # s; the daemon may have stood still for so long
 _STUCK: Final = frozenset({Link.OFFLINE, Link.SYNCING, Link.PAIRING})
 _PARKED_FOR: Final = {
@@ -41,6 +43,9 @@ class Checks:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._read_at = float("-inf")
+        self._scheduled_at = self._served_at = self._refused_at = float("-inf")
+        self._served_by = float("-inf")
+        """Until then it may still be unknown that WhatsApp serves its page again."""
 
     # ---- after each step ----
 
@@ -66,9 +71,10 @@ class Checks:
         for name in after.starting - before.starting if opening else ():
             now, state = after.breaker.opening, engine.sessions.get(name)
             asked = state is not None and (state.asked or state.replacement is not None)
-            asked = asked or self._world.pages[name].asked
+            asked = asked or self._world.pages[name].asked or name in after.whatsapp.asking
             if now and name != now.canary and not asked:
                 self._world.fail(f"{name} is started while the breaker is open")
+        self._release(before, after)
         if after.slow is not None and after.slow != before.slow:
             slow = [it.session for it in engine.sessions.values() if it.retries.running]
             if len(slow) > 1:
@@ -94,6 +100,7 @@ class Checks:
                 page.asked = asked
             case do.Spawn():
                 self._spawn(page)
+                self._start_under_refusal(page)
             case do.Terminate(worker) if worker == page.number:
                 self._terminate(page)
             case do.TakeOver():
@@ -123,9 +130,50 @@ class Checks:
                 f"{page.name} is restarted after {delay:.1f} s, at most {most:.1f} are due"
             )
 
+    def _release(self, before: FleetState, after: FleetState) -> None:
+        """Others ask only after one was served."""
+        was, now = before.whatsapp, after.whatsapp
+        if was.why is None and now.why:
+            self._refused_at = self._world.t
+        if was.release is None and now.release and self._served_at < self._refused_at - LATELY:
+            self._world.fail(f"{now.release.left} are to ask, and nobody was served")
+
+    def asked(self, page: Page) -> None:
+        """It asked WhatsApp for its page."""
+        page.retry_at = self._world.t + page.retry_after if page.refused else 0.0
+        if not page.refused:
+            self._served_at = self._world.t
+
+    def _start_under_refusal(self, page: Page) -> None:
+        world = self._world
+        if world.engine and world.engine.fleet.whatsapp.why and not page.asked:
+            self._scheduled(page)
+
+    def _scheduled(self, page: Page) -> None:
+        """One asks for all, ever more rarely; when one was served the others ask."""
+        world, now = self._world, self._world.t
+        release = world.engine is not None and world.engine.fleet.whatsapp.release is not None
+        if not release and now - self._served_at > LATELY:
+            apart = now - self._scheduled_at
+            if apart < FIRST_PAUSE and world.daemon_since <= self._scheduled_at:
+                world.fail(f"{page.name} asks WhatsApp {apart:.1f} s after another did")
+            for other in world.pages.values():
+                if self._knows_refusal(other) and now < other.retry_at:
+                    early = other.retry_at - now
+                    world.fail(f"{page.name} asks {early:.1f} s before Retry-After of {other.name}")
+        self._scheduled_at = now
+
+    def _knows_refusal(self, page: Page) -> bool:
+        state = self._world.state(page)
+        worker = state.worker if state else None
+        return bool(page.alive and page.refused and worker and worker.refusals == page.refusals)
+
     def _reload(self, page: Page) -> None:
         up = page.up_since is not None and self._world.t - page.up_since > WELL
         state = self._world.state(page)
+        if state and state.worker and state.worker.refused:
+            self._scheduled(page)
+            return
         offered = state and state.worker and state.worker.update_since is not None
         if up and not offered:
             self._world.fail(f"{page.name}: a page that is well is loaded anew")
@@ -258,6 +306,8 @@ class Checks:
         world = self._world
         if page.trouble and KINDS[page.trouble[1]].bound > KINDS[kind].bound:
             kind = page.trouble[1]  # it goes on, and this one held its cure up
+        if kind in REFUSALS:
+            self._served_by = max(self._served_by, world.t + KINDS[kind].bound)
         page.trouble = trouble = (world.t, kind)
         if not page.exists or not page.desired:
             return
@@ -284,6 +334,10 @@ class Checks:
         if self._is_well(page) and state and state.status.status is Status.CONNECTED:
             return
         since, kind = trouble
+        if world.engine.fleet.whatsapp.why and world.t < self._served_by + KINDS[kind].bound:
+            again = self._served_by + KINDS[kind].bound  # the start waits until that is known
+            world.later(again, partial(self._well, page, trouble, again - since))
+            return
         if state and page.big and Kind.MEMORY_IN_VAIN in state.care.found:
             return
         waits = sum(

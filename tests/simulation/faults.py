@@ -97,5 +97,6 @@ HEALED_LINKS: Final = (
     300.0  # s connected, after which earlier steps against a stuck link are forgotten
 )
 EXIT_CODES: Final = (13, 18, 21, 11, 19, 12, 17)
+REFUSALS: Final = ("refused_one", "whatsapp_500", "whatsapp_429", "whatsapp_hang")
 DAEMON: Final = ("daemon", "daemon_long", "upgrade", "orderly")
 EVERYWHERE: Final = "*"

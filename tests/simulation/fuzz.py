@@ -159,6 +159,8 @@ def _facts(
             passkey_until=1_700_000_600.0 if link is Link.PASSKEY_REQUIRED else None,
             passkey_left=600.0 * flip(),
             refused=flip() < 0.1,
+            refusals=pick((0, 1, 2)),
+            retry_after=pick((0.0, 0.0, 600.0)),
         )
 
     def failure() -> Failure:
@@ -198,6 +200,8 @@ def _facts_of_the_fleet(chance: random.Random) -> list[Callable[[str], Fact]]:
     view = FleetView(network_down="away", network_unsure=True)
     return [
         lambda _: facts.SlotGranted(),
+        lambda _: facts.ReloadRequested(why="its turn"),
+        lambda _: facts.ReloadRequested(why="its turn"),
         lambda _: facts.HeldBack(Wait(chance.choice(list(Cause)), "it waits")),
         lambda _: facts.FleetChanged(chance.choice((FleetView(), view, FleetView(breaker="open")))),
     ]
@@ -247,6 +251,6 @@ def _facts_of_sessions(chance: random.Random) -> list[Callable[[str], FleetFact]
         lambda _: do.StandingChanged(pick(list(State)), pick(list(Link)), pick(list(Link))),
         lambda _: do.WorkerFailed(Failure(pick(list(Blame)), "a", pick(("x", "y")))),
         lambda _: do.BrowserStarted(),
-        lambda _: do.RefusalChanged(pick((None, "500"))),
+        lambda _: do.RefusalChanged(pick((None, "500")), pick((0.0, 600.0))),
         lambda _: do.Recycled(),
     ]

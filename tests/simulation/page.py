@@ -45,6 +45,9 @@ class Page:
     """It does not say how it stands with WhatsApp."""
     refused: bool = False
     refusals: int = 0
+    retry_after: float = 0.0
+    retry_at: float = 0.0
+    """WhatsApp does not want to be asked earlier."""
     offered: bool = False
     covered: bool = False
     code: int = 0

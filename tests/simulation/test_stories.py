@@ -116,6 +116,64 @@ def test_http_500_spends_no_restart_also_of_one_session() -> None:
     assert story.recorded("parked") == []
 
 
+def _asks(story: Chronicle) -> list[float]:
+    """When a page was asked for, at the daemon's word."""
+    return [at for at, _, _ in story.did(do.Reload)] + [at for at, _, _ in story.did(do.Spawn)]
+
+
+def test_a_fleet_that_whatsapp_does_not_serve_does_not_ask_each_minute() -> None:
+    """All have lost their workers; ten sessions' pages are refused before that is known."""
+    story = Chronicle(
+        of_all("whatsapp_500", 7_200.0), of_all("fleet_kill", at=1.0), sessions=40
+    ).until(7_190.0)
+    late = sorted(at for at in _asks(story) if at > 60.0)
+    assert 6 <= len(late) <= 16
+    assert all(later - one >= 59.0 for one, later in itertools.pairwise(late))
+    assert [begun for _, begun in story.outages("whatsapp_refuses")] == [True]
+    story.until(7_200.0 + 1.5 * 900.0 + 300.0)
+    assert story.all_up()
+    assert [begun for _, begun in story.outages("whatsapp_refuses")] == [True, False]
+    assert story.recorded("parked") == []
+
+
+def test_a_sick_canary_does_not_keep_the_others_down() -> None:
+    story = Chronicle(
+        own("refused_one", "s0", 9_000.0),
+        of_all("whatsapp_500", 400.0),
+        *(own("kill_worker", f"s{number}", at=1.0) for number in range(6)),
+        sessions=6,
+    ).until(2_400.0)
+    assert [name for name in story.world.pages if not story.up(name)] == ["s0"]
+    assert story.outages("whatsapp_refuses")[-1][1] is False
+    story.until(9_000.0 + 1_400.0)
+    assert story.all_up()
+
+
+def test_a_session_that_alone_is_refused_is_asked_for_ever_and_holds_no_start_up() -> None:
+    story = Chronicle(
+        own("refused_one", "s0", 40_000.0),
+        own("kill_worker", "s0", at=1.0),
+        own("kill_worker", "s1", at=20_000.0),
+    ).until(20_000.0 + 120.0)
+    assert story.up("s1")
+    story.until(39_900.0)
+    asks = story.recorded("reloaded", "s0")
+    assert len(asks) > 25
+    assert max(b - a for a, b in itertools.pairwise(asks)) < 1.5 * 900.0 + 120.0
+    story.until(40_000.0 + 1_400.0)
+    assert story.all_up()
+
+
+def test_retry_after_is_honoured_by_all() -> None:
+    story = Chronicle(
+        of_all("whatsapp_429", 5_000.0), of_all("fleet_kill", at=1.0), sessions=8
+    ).until(4_900.0)
+    late = sorted(at for at in _asks(story) if at > 60.0)
+    assert len(late) >= 2
+    assert all(later - one >= 1_200.0 for one, later in itertools.pairwise(late))
+    assert late[0] >= 1_200.0
+
+
 def test_a_newer_version_of_the_page_is_met_by_reloads_and_then_by_a_condition() -> None:
     story = Chronicle(own("update", "s0", 20_000.0), seed=7)
     story.world.draw = _never_cured(story.world)  # type: ignore[method-assign]

@@ -7,7 +7,6 @@ from tests.simulation.page import Page
 from waguard.core.blame import Blame, Failure
 from waguard.core.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
 from waguard.core.link import Link
-from waguard.core.page_load import pause
 from waguard.core.state import Stage
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ class Workers:
         return None
 
     def _ask_whatsapp(self, page: Page, worker: int) -> None:
-        """Load the page; a worker asks again by itself."""
+        """Load the page; only the daemon says when it asks again."""
         world = self._world
         if not self.lives(page, worker) or page.ending:
             return
@@ -146,14 +145,11 @@ class Workers:
         page.refused = answer is not None
         if answer is None:
             page.refusals, page.details = 0, None
-            self.refresh(page)
-            return
-        page.details = answer[0]
-        jitter = world.draw("ask", page.name, worker, page.refusals)
-        wait = pause(page.refusals, retry_after=answer[1], jitter=jitter)
-        page.refusals += 1
+        else:
+            page.refusals, page.details = page.refusals + 1, answer[0]
+        page.retry_after = answer[1] if answer else 0.0
+        world.checks.asked(page)
         self.refresh(page)
-        world.after(wait, partial(self._ask_whatsapp, page, worker))
 
     # ---- what it says ----
 
@@ -172,7 +168,7 @@ class Workers:
 
     def _shown(self, page: Page) -> tuple[object, ...]:
         link = self.link(page)
-        return (page.ready, link, page.code, page.codes_left, page.refused, page.offered,
+        return (page.ready, link, page.code, page.codes_left, page.refusals, page.offered,
                 page.covered, page.loads, page.details, page.passkey_ends)  # fmt: skip
 
     def _know(self, page: Page) -> None:
@@ -226,7 +222,8 @@ class Workers:
                 passkey_until=world.wall + left if link is Link.PASSKEY_REQUIRED else None,
                 passkey_left=left,
                 refused=page.refused,
-                retry_after=1_200.0 if page.refused and world.active["whatsapp_429"] else 0.0,
+                refusals=page.refusals,
+                retry_after=page.retry_after,
             ),
         )
         world.checks.reported(page, link)

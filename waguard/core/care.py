@@ -67,7 +67,9 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     """What a report says about the page."""
     if (worker := state.worker) is None:
         return state
-    if said.refused is not worker.refused:
+    if worker.stage is not Stage.ENDING and (
+        (said.refused, said.refusals) != (worker.refused, worker.refusals)
+    ):
         why = (said.details or "") if said.refused else None
         out(RefusalChanged(why, said.retry_after))
     connected = said.link is Link.CONNECTED
@@ -76,6 +78,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     worker = replace(
         worker,
         refused=said.refused,
+        refusals=said.refusals,
         update_since=_since(worker.update_since, now.at) if offered else None,
         covered_since=_since(worker.covered_since, now.at) if covered else None,
         passkey_until=said.passkey_until,
@@ -194,6 +197,14 @@ def moved(state: SessionState, link: Link) -> SessionState:
         return state
     tried = tuple(it for it in state.care.tried if it != (planned.stuck, Step.REPLACE))
     return replace(state, replacement=None, care=replace(state.care, tried=tried))
+
+
+def on_turn(state: SessionState, why: str, out: Out) -> SessionState:
+    """Its turn to ask WhatsApp again."""
+    worker = state.worker
+    if worker and worker.stage is Stage.READY and worker.refused:
+        reload_page(worker, why, out)
+    return state
 
 
 def reload_page(worker: Worker, why: str, out: Out) -> None:

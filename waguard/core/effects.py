@@ -140,7 +140,7 @@ class BrowserStarted(Struct, frozen=True):
 
 
 class RefusalChanged(Struct, frozen=True):
-    """WhatsApp does not serve its page (``why``), or does (None)."""
+    """WhatsApp did not serve its page, once more (``why``), or it is not refused any more (None)."""
 
     why: str | None
     retry_after: float = 0.0

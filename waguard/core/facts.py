@@ -65,6 +65,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """Seconds until then."""
     refused: bool = False
     """WhatsApp does not serve its page; ``details`` has what it does instead."""
+    refusals: int = 0
+    """Loads in a row that WhatsApp refused."""
     retry_after: float = 0.0
     """Seconds that WhatsApp asks to wait."""
     evidence: str | None = None
@@ -123,6 +125,12 @@ class StopRequested(Struct, frozen=True, kw_only=True):
 
 class RestartRequested(Struct, frozen=True, kw_only=True):
     """Replace its worker as planned."""
+
+    why: str
+
+
+class ReloadRequested(Struct, frozen=True, kw_only=True):
+    """Ask WhatsApp again for the page that it refused."""
 
     why: str
 
@@ -212,6 +220,7 @@ Fact = (
     | StartRequested
     | StopRequested
     | RestartRequested
+    | ReloadRequested
     | ParkRequested
     | Left
     | IdleRead

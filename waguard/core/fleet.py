@@ -48,6 +48,14 @@ from waguard.core.fleet_state import (
     offline_for,
     tried_and_wanted,
 )
+from waguard.core.fleet_whatsapp import (
+    ask_whatsapp,
+    forget,
+    next_try,
+    on_failure,
+    on_refusal,
+    on_standing,
+)
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading, is_away, outage
@@ -76,6 +84,7 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     after = _handle(fleet, session, fact, now, post)
     after = _judge_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
+        after = ask_whatsapp(after, now, post, report)
         after = admit_next(after, now, post)
         after = replace_for_acks(after, now, post, report)
     if isinstance(fact, HostRead) or not after.waiting:
@@ -100,11 +109,12 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case ReleaseSlot():
             return _release(fleet, session)
         case StandingChanged(state=state, link=link):
-            return _on_standing(fleet, session, state, link, now)
+            fleet = _on_standing(fleet, session, state, link, now)
+            return on_standing(fleet, session, state, link, now)
         case WorkerFailed(failure):
             # how it stands comes after this
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
-            fleet = replace(fleet, members=members)
+            fleet = on_failure(replace(fleet, members=members), session, failure, now)
             if failure.reason == "browser_unusable":
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(str(failure), now.at, trial))
@@ -128,12 +138,14 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Measured():
             return on_measured(fleet, session, fact, now, post)
         case Forgotten():
-            return _forget(_release(fleet, session), session)
+            return forget(_forget(_release(fleet, session), session), session)
         case Closing():
             return replace(fleet, closed=True, waiting={})
         case FleetRulesChanged(rules):
             return replace(fleet, rules=rules)
-        case FleetDue() | RefusalChanged():
+        case RefusalChanged():
+            return on_refusal(fleet, session, fact, now)
+        case FleetDue():
             return fleet
 
 
@@ -252,4 +264,5 @@ def _next_look(fleet: FleetState, now: Moment) -> float:
         or any(kind in fleet.outages for kind in HOST_KINDS)
         or (offline_for(fleet, now.at) and not connected(fleet))
     )
-    return max(now.at, fleet.host_at + LOOK_AGAIN) if busy else NEVER
+    due = now.at if busy else next_try(fleet)
+    return max(now.at, due, fleet.host_at + LOOK_AGAIN)

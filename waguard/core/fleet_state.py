@@ -7,7 +7,14 @@ from msgspec import Struct, field
 from waguard.core.admission import Broken, Cause
 from waguard.core.breaker import Breaker
 from waguard.core.effects import RequestSlot
-from waguard.core.facts import FleetChanged, HeldBack, Noticed, RestartRequested, SlotGranted
+from waguard.core.facts import (
+    FleetChanged,
+    HeldBack,
+    Noticed,
+    ReloadRequested,
+    RestartRequested,
+    SlotGranted,
+)
 from waguard.core.fleet_facts import AcksSeen, FleetEffect, FleetOutage, FleetRules, HostRead
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
@@ -34,6 +41,49 @@ class Request(Struct, frozen=True):
     """Why it waits, as it was told last."""
 
 
+class Refused(Struct, frozen=True):
+    """A page that WhatsApp did not serve."""
+
+    why: str
+    own: bool = False
+    """Others were served: it is of this session alone."""
+
+
+class Release(Struct, frozen=True):
+    """One was served: the others ask, a few at a time."""
+
+    left: tuple[str, ...]
+    next_at: float
+    served: int = 0
+    refused: int = 0
+    """Of those that asked since."""
+
+
+class WhatsApp(Struct, frozen=True, kw_only=True):
+    """Who is not served, and the one schedule by which they ask."""
+
+    why: str | None = None
+    """Why nobody is served; None: others are, or nobody was refused."""
+    refused: Mapping[str, Refused] = field(default_factory=dict)
+    asking: frozenset[str] = frozenset()
+    """What they are answered is not known yet."""
+    asked_at: Mapping[str, float] = field(default_factory=dict)
+    """When each asked last."""
+    asked_last: float = float("-inf")
+    """When any did."""
+    canary: str | None = None
+    """The start whose turn it is."""
+    tries: int = 0
+    """By the schedule, since the first was refused."""
+    opinions: int = 0
+    """Starts among them."""
+    jitter: float = 0.0
+    """Of the pause from ``asked_last`` to the next try."""
+    retry_at: float = float("-inf")
+    """WhatsApp asks to wait until then."""
+    release: Release | None = None
+
+
 class FleetState(Struct, frozen=True, kw_only=True):
     """Everything that a decision about all sessions may read."""
 
@@ -55,6 +105,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """It is away by what the sessions say, and the host does not say so."""
     network_at: float = 0.0
     """When the network came."""
+    whatsapp: WhatsApp = field(default_factory=WhatsApp)
     acks: Mapping[str, AcksSeen] = field(default_factory=dict)
     """Of connected sessions that have something to say."""
     replaced: tuple[str, float] | None = None
@@ -120,7 +171,7 @@ def _is_under_way(member: Member) -> bool:
     return member.state in {State.STARTING, State.RECYCLING}
 
 
-ToSession = SlotGranted | HeldBack | FleetChanged | RestartRequested | Noticed
+ToSession = SlotGranted | HeldBack | FleetChanged | RestartRequested | ReloadRequested | Noticed
 Post = Callable[[tuple[str, ToSession]], None]
 Report = Callable[[FleetEffect], None]
 

@@ -52,6 +52,7 @@ FLEET_ENDS: Final = {
     "browser_missing": "browser_back",
     "sessions_folder_missing": "sessions_folder_back",
     "lease_held": "lease_taken",
+    "whatsapp_refuses": "whatsapp_serves",
     DIED: RESTORED,
 }
 _FLEET_DONE: Final = {
@@ -65,6 +66,7 @@ _FLEET_DONE: Final = {
     "browser_missing": "sessions that were to start waited; no restart was spent",
     "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
     "lease_held": "nothing was supervised, sent or delivered from here",
+    "whatsapp_refuses": "one session at a time asked for all, ever more rarely; no restart was spent",
     DIED: "the next one looked for the workers that were left",
 }
 _FLEET_RESULTS: Final = {
@@ -77,6 +79,7 @@ _FLEET_RESULTS: Final = {
     "runtime_back": "lock, pid file and sockets were there again",
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
+    "whatsapp_serves": "a page was served again, or no session waited for one any more",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started anew",
@@ -91,6 +94,7 @@ FLEET_ADVICE: Final = {
     "sessions_folder_missing": "Mount the disk of paths.sessions; the sessions start by themselves.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
     "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
+    "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by themselves.",
     "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
 }
 
@@ -98,6 +102,7 @@ FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,
+    "whatsapp_refuses": Blame.WHATSAPP,
     "webhooks_held": Blame.OPERATOR,
     "lease_held": Blame.OPERATOR,
 }

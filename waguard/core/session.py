@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, assert_never
 from waguard.core import worker as workers
 from waguard.core.admission import Cause
 from waguard.core.blame import Blame, Failure
-from waguard.core.care import find, forget_page, on_due_care, on_idle
+from waguard.core.care import find, forget_page, on_due_care, on_idle, on_turn
 from waguard.core.deadlines import Due, due, forgive
 from waguard.core.effects import (
     Effect,
@@ -33,6 +33,7 @@ from waguard.core.facts import (
     Moved,
     Noticed,
     ParkRequested,
+    ReloadRequested,
     Reported,
     RestartRequested,
     RowRead,
@@ -55,12 +56,7 @@ from waguard.core.restart import Retries
 from waguard.core.show import on_row, show
 from waguard.core.state import Intent, Replacement, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause
-from waguard.core.views import (
-    details,
-    lifecycle,
-    link,
-    needs_core,
-)
+from waguard.core.views import details, lifecycle, link, needs_core
 
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
@@ -124,6 +120,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return _on_stop(state, daemon_stopping=stopping)
         case RestartRequested(why=why):
             return _on_restart(state, why, now)
+        case ReloadRequested(why=why):
+            return on_turn(state, why, out)
         case ParkRequested(cause=cause, details=why):
             return workers.park(state, cause, why, now, out)
         case Left():
@@ -310,9 +308,13 @@ def _on_due(  # noqa: C901 - a table of deadlines
             return replace(state, counted=(), spared=0, retries=Retries())
         case Due.CONFLICT:
             return workers.on_conflict(state, worker, now, out)
-        case Due.START_OVERDUE | Due.WORKER_SILENT | Due.PAGE_SILENT | Due.LINK_UNKNOWN:
-            return workers.on_silent(state, worker, passed, now, out)
-        case Due.NO_NEW_CODE:
+        case (
+            Due.START_OVERDUE
+            | Due.WORKER_SILENT
+            | Due.PAGE_SILENT
+            | Due.LINK_UNKNOWN
+            | Due.NO_NEW_CODE
+        ):
             return workers.on_silent(state, worker, passed, now, out)
         case Due.KILL | Due.START:
             return state

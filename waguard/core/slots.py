@@ -12,6 +12,7 @@ from waguard.core import breaker as breakers
 from waguard.core.admission import TRIAL, Broken, Candidate, Cause, Wait, admit, sessions_folder
 from waguard.core.facts import HeldBack, Moment, SlotGranted
 from waguard.core.fleet_state import FleetState, Post, Report, report_outage, under_way
+from waguard.core.fleet_whatsapp import on_admitted, starts_held
 from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 
@@ -37,7 +38,10 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
     if opening and opening.canary in candidates and fleet.breaker is not before:  # chosen just now
         candidates[opening.canary] = _as_asked(candidates[opening.canary])
-    slow = _slow_waits(fleet)
+    canary = fleet.whatsapp.canary
+    if canary in candidates:
+        candidates[canary] = _as_asked(candidates[canary])
+    slow = _slow_waits(fleet) | starts_held(fleet)
     decision = admit(
         fleet.rules.limits,
         fleet.host.left,
@@ -69,8 +73,8 @@ def _as_asked(it: Candidate) -> Candidate:
 
 
 def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetState:
-    if fleet.breaker.opening is None:
-        return fleet
+    if fleet.breaker.opening is None or fleet.whatsapp.why:
+        return fleet  # while WhatsApp serves nobody, one asks for all
     if not held and any(it.state is State.BACKOFF for it in fleet.members.values()):
         return fleet  # they ask in a moment
     busy = under_way(fleet)
@@ -109,7 +113,7 @@ def _grant(
         if left[name].told is not wait.cause:  # numbers change all the time: another cause is news
             post((name, HeldBack(wait)))
             left[name] = replace(left[name], told=wait.cause)
-    broken = fleet.broken
+    fleet, broken = on_admitted(fleet, admitted, now), fleet.broken
     if broken and admitted:
         broken = Broken(broken.why, now.at, admitted[0])
     return replace(fleet, waiting=left, starting=fleet.starting.union(admitted), broken=broken)

@@ -114,6 +114,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     socket: str | None = None
     evidence: str | None = None
     refused: bool = False
+    refusals: int = 0
+    """Loads in a row that WhatsApp refused."""
     update_since: float | None = None
     """Since when the page offers a newer version of itself."""
     covered_since: float | None = None

@@ -7,7 +7,7 @@ from waguard.core.admission import Candidate, Cause, Wait
 from waguard.core.blame import Blame, Condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import ADVICE, BLAMES, passkey_words
+from waguard.core.page_care import ADVICE, BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause, Standing, Verdict, derive
@@ -51,6 +51,7 @@ _PARK_BLAMES: Final = {
     ParkCause.NEEDS_UPDATE: Blame.WHATSAPP,
     ParkCause.PROFILE_MISSING: Blame.HOST,
 }
+_SAY_MORE: Final = frozenset({Kind.PASSKEY_REQUIRED, Kind.WHATSAPP_REFUSES, Kind.LINK_STUCK})
 _LINKS: Final = {
     Link.QR_PENDING: (Blame.OPERATOR, "it waits for a scan", "Scan the code: `waguard qr`."),
     Link.LOGGED_OUT: (
@@ -224,7 +225,7 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
     elif worker is None or worker.stage is not Stage.READY:
         if not is_adopting(state):
             found.append(_of_start(state))
-    elif worker.link is not Link.CONNECTED and not is_adopting(state):
+    elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
     if worker and worker.silence:
         since = min(worker.heard_at, worker.page_at)
@@ -235,6 +236,13 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
         for kind, it in state.care.found.items()
     ]
     return tuple(found)
+
+
+def _link_needs_words(state: SessionState, worker: Worker) -> bool:
+    """Whether no condition of the page says more of the link than its name."""
+    if worker.link is Link.CONNECTED or is_adopting(state):
+        return False
+    return state.care.found.keys().isdisjoint(_SAY_MORE)
 
 
 def _condition(

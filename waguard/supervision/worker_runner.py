@@ -281,6 +281,8 @@ class WorkerRunner:
             passkey_until=until,
             passkey_left=0.0 if until is None else until - self._ctx.clock.wall(),
             refused=it.refused,
+            refusals=it.refusals,
+            retry_after=it.retry_after or 0.0,
             evidence=it.silence and printable(it.silence),
         )
 

@@ -35,6 +35,7 @@ AckLevel = Annotated[int, Meta(ge=-1, le=4)]
 At = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 AtSecond = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 RoundTrip = Annotated[float, Meta(ge=0, le=86_400)]
+RetryAfter = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -294,6 +295,10 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """A dialog lies over the page."""
     refused: bool = False
     """WhatsApp does not serve its page; ``details`` has what it does instead."""
+    refusals: Count = 0
+    """Loads in a row that it refused: each is news."""
+    retry_after: RetryAfter | None = None
+    """Seconds that it asks to wait, of the last of them."""
     locked_until: At | None = None
     """Unix time until which WhatsApp takes no first contacts, by its page; 0: it takes them, None: it
     does not say."""

@@ -14,6 +14,7 @@ from waguard.core.link import (
     is_only_unwired,
     judge,
 )
+from waguard.core.page_load import MOST, Refusal
 from waguard.wire.protocol import QrCode
 from waguard.worker.page import Reading
 
@@ -39,6 +40,10 @@ class LinkWatch:
     covered: bool = False
     refused: bool = False
     """WhatsApp does not serve its page."""
+    refusals: int = 0
+    """Loads in a row that it refused."""
+    retry_after: float | None = None
+    """Seconds that it asks to wait."""
     locked_until: float | None = None
     """As ``Reading`` has it."""
     socket: str | None = None
@@ -47,15 +52,23 @@ class LinkWatch:
     _codes: int = 0
     """How many codes were shown since the last pause."""
 
-    def unreachable(self, why: str, *, refused: bool) -> None:
-        """There is no page."""
-        self.link, self.details, self.refused = Link.OFFLINE, why, refused
+    def unreachable(self, why: str, refusal: Refusal | None) -> None:
+        """There is no page. ``refusal``: WhatsApp's; None: it was not even asked."""
+        self.link, self.details = Link.OFFLINE, why
+        self._note(refusal)
+
+    def _note(self, refusal: Refusal | None) -> None:
+        self.refused = refusal is not None
+        self.refusals = self.refusals + 1 if refusal else 0
+        after = refusal.retry_after if refusal else None
+        self.retry_after = None if after is None else min(after, MOST)
 
     def take(self, reading: Reading) -> None:
         """Fold one reading in."""
         facts = reading.facts
         self.link = self._judge(facts)
-        self.details, self.refused = blocked_because(facts), False
+        self.details = blocked_because(facts)
+        self._note(None)
         self.update_offered, self.covered = facts.update_offered, facts.covered
         self.locked_until = reading.locked_until
         self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"

@@ -346,16 +346,27 @@ class SessionWorker:
             except PageUnreachableError as error:
                 delay = _unreachable_pause(error, attempt)
                 load, attempt = page.load, attempt + 1
-                logger.warning("WhatsApp cannot be reached", why=error.message, again_in=delay)
+                logger.warning("WhatsApp cannot be reached", why=error.message)
                 self._phase = "ready"
-                self._watch.unreachable(error.message, refused=error.refusal is not None)
+                self._watch.unreachable(error.message, error.refusal)
                 self._report()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await self._to_reload.wait()
+                self._to_reload.clear()  # whatever was asked meanwhile is answered
+                wait = self._alone_for(delay) if error.refusal else asyncio.sleep(delay)
+                await _first_of(self._to_reload.wait(), wait)
                 self._to_reload.clear()
             else:
                 return
+
+    async def _alone_for(self, seconds: float) -> None:
+        """Return when no daemon has been there for so long: it decides for all sessions when one asks
+        WhatsApp again."""
+        began = time.monotonic()
+        while True:
+            now = time.monotonic()
+            since = max(began, self._daemon.alone_since or now)
+            if (left := since + seconds - now) <= 0:
+                return
+            await asyncio.sleep(left)
 
     async def _end_with_the_browser(self, chromium: Chromium) -> None:
         """Raise when the browser or the page of the moment is lost."""
@@ -570,6 +581,8 @@ class SessionWorker:
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
                 refused=watch.refused,
+                refusals=watch.refusals,
+                retry_after=watch.retry_after,
                 locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,

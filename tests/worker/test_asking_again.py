@@ -1,0 +1,175 @@
+"""Who says when a page that WhatsApp refused is asked for again: the daemon, and the worker only alone."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.host.processes import worker_spec
+from tests.waiting import DEADLINE, wait_until
+from waguard.core.link import Link
+from waguard.core.page_load import MOST, Refusal
+from waguard.wire.channel import Channel
+from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Reload, Reply, Report, Request
+from waguard.worker import main as under_test
+from waguard.worker.devtools import PageSession
+from waguard.worker.main import SessionWorker
+from waguard.worker.page import PageUnreachableError, WhatsAppPage
+
+PAUSE = 0.05  # s
+WHY = "WhatsApp answers with HTTP status 429"
+
+
+class Page:
+    """WhatsApp refuses it so often."""
+
+    def __init__(self, refusals: int, retry_after: float | None = None) -> None:
+        self.left = refusals
+        self.retry_after = retry_after
+        self.loads = 0
+
+    async def load(self) -> None:
+        self.loads += 1
+        self.left -= 1
+        if self.left >= 0:
+            raise PageUnreachableError(WHY, Refusal(WHY, self.retry_after))
+
+
+class Bench:
+    """A worker whose page is refused, and its daemon."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spec = worker_spec(folder)
+        self.worker = SessionWorker(self.spec)
+        self.reports: list[Report] = []
+        self.replies: list[Reply] = []
+        self._channels: list[Channel[FromWorker]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self, page: Page) -> asyncio.Task[None]:
+        """Load it."""
+        it = cast("WhatsAppPage", page)
+        self.worker._page, self.worker._session = it, cast("PageSession", object())
+        task = asyncio.create_task(self.worker._reach(it, page.load))
+        self._tasks.append(task)
+        await wait_until(lambda: page.loads == 1, "it was refused")
+        return task
+
+    async def greet(self) -> Channel[FromWorker]:
+        """A daemon comes."""
+        self._server = await self.worker._daemon.listen(Path(self.spec.socket))
+        reader, writer = await asyncio.open_unix_connection(self.spec.socket)
+        channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
+        spec = self.spec
+        self._channels.append(channel)
+        channel.post(
+            Hello(
+                protocol=PROTOCOL,
+                instance=spec.instance,
+                session=spec.session,
+                generation=spec.generation,
+            )
+        )
+        self._tasks.append(asyncio.create_task(self._listen(channel)))
+        await self.worker._daemon.greeted.wait()
+        return channel
+
+    async def _listen(self, channel: Channel[FromWorker]) -> None:
+        while True:
+            match await channel.receive():
+                case Report() as report:
+                    self.reports.append(report)
+                case Reply() as reply:
+                    self.replies.append(reply)
+                case _:
+                    pass
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels:
+            channel.close()
+        if self._channels:
+            self._server.close()
+        await self.worker._daemon.close()
+
+
+@pytest.fixture
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(under_test, "pause", lambda *_, **__: PAUSE)
+    folder = Path(tempfile.mkdtemp(prefix="wg-"))
+    made = Bench(folder)
+    yield made
+    await made.end()
+    shutil.rmtree(folder)
+
+
+async def test_a_reload_in_the_pause_asks_at_once_and_nothing_else_does(bench: Bench) -> None:
+    daemon = await bench.greet()
+    page = Page(refusals=2)
+    reaching = await bench.begin(page)
+    done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
+    assert (done, page.loads) == (set(), 1)
+    daemon.post(Request(id=1, call=Reload()))
+    await wait_until(lambda: page.loads == 2, "the page is asked for")
+    await wait_until(lambda: bench.replies != [], "the daemon has its answer")
+    done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
+    assert (done, page.loads) == (set(), 2)
+    daemon.post(Request(id=2, call=Reload()))
+    async with asyncio.timeout(DEADLINE):
+        await reaching
+    assert page.loads == 3
+
+
+async def test_what_was_asked_for_while_it_was_loaded_is_answered_by_that(bench: Bench) -> None:
+    await bench.greet()
+    bench.worker._to_reload.set()
+    page = Page(refusals=1)
+    reaching = await bench.begin(page)
+    done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
+    assert (done, page.loads) == (set(), 1)
+
+
+async def test_each_refusal_is_reported(bench: Bench) -> None:
+    daemon = await bench.greet()
+    page = Page(refusals=9, retry_after=1e9)
+    await bench.begin(page)
+    for number in (1, 2):
+        await wait_until(
+            lambda wanted=number: any(it.refusals == wanted for it in bench.reports),  # type: ignore[misc]
+            f"refusal {number} is reported",
+        )
+        last = bench.reports[-1]
+        assert (last.link, last.refused, last.details) == (Link.OFFLINE, True, WHY)
+        assert last.retry_after == MOST
+        daemon.post(Request(id=number, call=Reload()))
+
+
+async def test_a_worker_without_a_daemon_asks_by_itself(bench: Bench) -> None:
+    page = Page(refusals=3)
+    reaching = await bench.begin(page)
+    async with asyncio.timeout(DEADLINE):
+        await reaching
+    assert page.loads == 4
+
+
+async def test_a_worker_whose_daemon_goes_waits_its_whole_pause(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "pause", lambda *_, **__: 1.0)
+    daemon = await bench.greet()
+    page = Page(refusals=1)
+    reaching = await bench.begin(page)
+    await asyncio.wait([reaching], timeout=1.2)  # beyond the pause, with a daemon
+    assert page.loads == 1
+    daemon.close()
+    await wait_until(lambda: bench.worker._daemon.alone_since is not None, "it is alone")
+    alone = asyncio.get_running_loop().time()
+    async with asyncio.timeout(DEADLINE):
+        await reaching
+    assert asyncio.get_running_loop().time() - alone > 0.5

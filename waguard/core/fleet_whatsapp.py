@@ -1,0 +1,280 @@
+"""WhatsApp does not serve its page: one session asks for all, ever more rarely, and its turn rotates. Pure.
+
+Who waits in front of a page that was refused does not ask by itself; starts that nobody asked for wait as
+well, for each of them would be one more request. As soon as one is served the others ask, a few at a time.
+A session that is refused while others are served is ill for a reason of its own: it is asked again by the
+same schedule, and holds nobody up.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+from waguard.core.admission import Cause, Wait
+from waguard.core.blame import Blame, Failure
+from waguard.core.effects import RefusalChanged
+from waguard.core.facts import Moment, ReloadRequested
+from waguard.core.fleet_state import (
+    NEVER,
+    FleetState,
+    Post,
+    Refused,
+    Release,
+    Report,
+    WhatsApp,
+    connected,
+    report_outage,
+)
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.page_load import pause
+from waguard.core.replace import replace
+
+RELEASE_APART: Final = 5.0  # s between two groups that ask after one was served
+RELEASE_ENDS: Final = 60.0  # s in which the last of them have their answer
+KIND: Final = "whatsapp_refuses"
+OPINIONS: Final = 3  # starts that are tried before their turn
+FALSE_DAWN: Final = 3  # refusals after one was served, and more than were served: it refuses again
+_NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
+_MAY_ASK: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
+_COMES: Final = frozenset({State.BACKOFF, State.STARTING, State.RECYCLING})
+
+V = TypeVar("V")
+
+
+# ---- what is heard ----
+
+
+def on_refusal(fleet: FleetState, session: str, news: RefusalChanged, now: Moment) -> FleetState:
+    """A page was refused, or is not any more."""
+    it = fleet.whatsapp
+    known = it.refused.get(session)
+    if news.why is None:
+        if known is None:
+            return fleet
+        # served, or without a network: its link says which
+        rest = _without(it.refused, session)
+        return replace(fleet, whatsapp=replace(it, refused=rest, asking=it.asking | {session}))
+    own = known is not None and known.own
+    if it.release and session in it.asking:
+        seen = replace(it.release, refused=it.release.refused + 1)
+        it = replace(it, release=seen)
+        own = True
+        if seen.refused >= FALSE_DAWN and seen.refused > seen.served:
+            others = {name: replace(one, own=False) for name, one in it.refused.items()}
+            it, own = replace(it, refused=others), False
+    refused = {**it.refused, session: Refused(news.why, own)}
+    it = replace(it, refused=refused)
+    return replace(fleet, whatsapp=_refused(it, session, news, now, own=own))
+
+
+def on_failure(fleet: FleetState, session: str, failure: Failure, now: Moment) -> FleetState:
+    """A worker ended. Where that is for what WhatsApp served, nothing here cures it, either."""
+    it = fleet.whatsapp
+    if failure.blame is Blame.WHATSAPP:
+        it = _refused(it, session, RefusalChanged(str(failure)), now, own=False)
+    elif session in it.asking:  # it ended before it knew: if it was its turn, that was no try
+        turn = it.asked_at.get(session) == it.asked_last
+        tries = max(0, it.tries - 1) if turn else it.tries
+        it = replace(it, asking=it.asking - {session}, tries=tries)
+    return fleet if it is fleet.whatsapp else replace(fleet, whatsapp=it)
+
+
+def _refused(
+    it: WhatsApp, session: str, news: RefusalChanged, now: Moment, *, own: bool
+) -> WhatsApp:
+    asked = pause(0, retry_after=news.retry_after, jitter=now.chance) if news.retry_after else 0.0
+    it = replace(
+        it,
+        asking=it.asking - {session},
+        asked_at={**it.asked_at, session: now.at},
+        asked_last=now.at,
+        jitter=now.chance,
+        retry_at=max(it.retry_at, now.at + asked),
+    )
+    if own:
+        return it
+    if it.why is None and it.release is None:  # whatever was served before says nothing of now
+        it = replace(it, asking=frozenset())
+    return replace(it, why=it.why or news.why, release=None)
+
+
+def on_standing(
+    fleet: FleetState, session: str, state: State, link: Link, now: Moment
+) -> FleetState:
+    """A page that is gone asks no more; a link that is known was served by WhatsApp."""
+    it = fleet.whatsapp
+    if session in it.refused and state is not State.RUNNING:
+        it = replace(it, refused=_without(it.refused, session))
+    if session in it.asking:
+        if link not in _NOT_SERVED:
+            it = _served(it, session, now)
+        elif state not in _MAY_ASK:
+            it = replace(it, asking=it.asking - {session})
+    return fleet if it is fleet.whatsapp else replace(fleet, whatsapp=it)
+
+
+def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
+    it = replace(
+        it,
+        why=None,
+        asking=it.asking - {session},
+        asked_at=_without(it.asked_at, session),
+        opinions=0,
+    )
+    if it.release:
+        return replace(it, release=replace(it.release, served=it.release.served + 1))
+    if not it.refused:
+        return WhatsApp()
+    return replace(
+        it, release=Release(tuple(_in_turn(it.refused, it.asked_at)), now.at + RELEASE_APART)
+    )
+
+
+def forget(fleet: FleetState, session: str) -> FleetState:
+    """The session is no more."""
+    it = fleet.whatsapp
+    return replace(
+        fleet,
+        whatsapp=replace(
+            it,
+            refused=_without(it.refused, session),
+            asked_at=_without(it.asked_at, session),
+            asking=it.asking - {session},
+        ),
+    )
+
+
+def on_admitted(fleet: FleetState, admitted: tuple[str, ...], now: Moment) -> FleetState:
+    """A person's start, or the one whose turn it is: what it meets is evidence."""
+    it = fleet.whatsapp
+    if it.why is None or not admitted:
+        return fleet
+    asking = it.asking.union(admitted)
+    if it.canary in admitted:  # it may have waited long for its slot
+        asked_at = {**it.asked_at, it.canary: now.at}
+        it = replace(it, canary=None, asked_at=asked_at, asked_last=now.at)
+    return replace(fleet, whatsapp=replace(it, asking=asking))
+
+
+# ---- what is done ----
+
+
+def starts_held(fleet: FleetState) -> dict[str, Wait]:
+    """Starts that nobody asked for, while it refuses; all but the one whose turn it is."""
+    it = fleet.whatsapp
+    if it.why is None:
+        return {}
+    wait = Wait(Cause.WHATSAPP, f"{it.why}; one session asks for all")
+    return {name: wait for name in _unasked(fleet) if name != it.canary}
+
+
+def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
+    """Have the next one ask where it is time."""
+    it = fleet.whatsapp
+    over = it.release or (it.why and not _others_come(fleet))
+    if over and not it.refused:
+        fleet = replace(fleet, whatsapp=WhatsApp())
+    elif now.at >= next_try(fleet):
+        fleet = _go_on(fleet, it.release, now, post) if it.release else _try(fleet, now, post)
+    return report_outage(fleet, KIND, _outage(fleet), report)
+
+
+def _outage(fleet: FleetState) -> str | None:
+    """One that is refused while others are connected is no outage of all; two are."""
+    it = fleet.whatsapp
+    of_all = KIND in fleet.outages or len(it.asked_at) > 1 or not connected(fleet)
+    return it.why if of_all else None
+
+
+def next_try(fleet: FleetState) -> float:
+    """When somebody is to ask."""
+    it = fleet.whatsapp
+    if it.release:
+        return it.release.next_at
+    if not it.refused and not _starts(fleet):
+        return NEVER
+    wait = pause(it.tries, retry_after=None, jitter=it.jitter)
+    if _opinions(fleet):
+        wait = min(wait, pause(it.opinions, retry_after=None, jitter=it.jitter))
+    return max(it.asked_last + wait, it.retry_at)
+
+
+def _try(fleet: FleetState, now: Moment, post: Post) -> FleetState:
+    it, opinions = fleet.whatsapp, _opinions(fleet)
+    if opinions:
+        it, canary = replace(it, opinions=it.opinions + 1), opinions[0]
+    else:
+        starts = _starts(fleet)
+        since = {name: fleet.waiting[name].at for name in starts}
+        canary = _in_turn([*starts, *it.refused], {**since, **it.asked_at})[0]
+    if canary in it.refused:
+        post((canary, ReloadRequested(why="it is its turn to ask WhatsApp for its page")))
+        it = replace(it, asking=it.asking | {canary}, canary=None)
+    else:
+        it = replace(it, canary=canary)
+    asked_at = {**it.asked_at, canary: now.at}
+    it = replace(it, asked_at=asked_at, asked_last=now.at, jitter=now.chance, tries=it.tries + 1)
+    return replace(fleet, whatsapp=it)
+
+
+def _go_on(fleet: FleetState, release: Release, now: Moment, post: Post) -> FleetState:
+    it, places = fleet.whatsapp, fleet.rules.limits.places
+    if not release.left:
+        ended = WhatsApp(refused=it.refused, asking=it.asking, asked_at=it.asked_at)
+        if it.refused:
+            ended = replace(ended, asked_last=now.at, jitter=now.chance, retry_at=it.retry_at)
+        return replace(fleet, whatsapp=ended)
+    group, left = release.left[:places], release.left[places:]
+    asked = tuple(name for name in group if name in it.refused)
+    for name in asked:
+        post((name, ReloadRequested(why="WhatsApp serves its page again")))
+    wait = RELEASE_APART * (1 + now.chance / 2) if left else RELEASE_ENDS
+    return replace(
+        fleet,
+        whatsapp=replace(
+            it,
+            asking=it.asking.union(asked),
+            asked_at={**it.asked_at, **dict.fromkeys(asked, now.at)},
+            release=replace(release, left=left, next_at=now.at + wait),
+        ),
+    )
+
+
+def _unasked(fleet: FleetState) -> list[str]:
+    return [name for name, request in fleet.waiting.items() if not request.asked_for.asked]
+
+
+def _starts(fleet: FleetState) -> list[str]:
+    """Those that may be tried, who waits longest first; who spent its restarts only without others."""
+    if fleet.whatsapp.why is None:
+        return []
+    waiting = sorted(_unasked(fleet), key=lambda name: (fleet.waiting[name].at, name))
+    return [it for it in waiting if not fleet.waiting[it].asked_for.slow] or waiting[:1]
+
+
+def _opinions(fleet: FleetState) -> list[str]:
+    """Starts that have not asked yet: those whose pages were refused may be ill for reasons of their own,
+    and keep the others down meanwhile."""
+    it = fleet.whatsapp
+    if it.opinions >= OPINIONS:
+        return []
+    return [name for name in _starts(fleet) if name not in it.asked_at]
+
+
+def _others_come(fleet: FleetState) -> bool:
+    """Somebody waits to start, or is on its way."""
+    if fleet.waiting or fleet.starting:
+        return True
+    return any(
+        it.state in _COMES or (it.state is State.RUNNING and it.link is Link.UNKNOWN)
+        for it in fleet.members.values()
+    )
+
+
+def _in_turn(names: Iterable[str], asked_at: Mapping[str, float]) -> list[str]:
+    """Who asked longest ago comes first."""
+    return sorted(names, key=lambda name: (asked_at.get(name, 0.0), name))
+
+
+def _without(mapping: Mapping[str, V], name: str) -> dict[str, V]:
+    return {known: it for known, it in mapping.items() if known != name}
