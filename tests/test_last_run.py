@@ -5,8 +5,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.processes import waguard
 from tests.test_running_daemon import ALONE
+from waguard.core.last_run import SEEN_EVERY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -57,6 +60,15 @@ async def over(daemon: Daemon) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = await daemon.until(look)
     return found
+
+
+async def noted(daemon: Daemon) -> None:
+    """Wait until its run's file says that earlier deaths are on the trail."""
+
+    async def look() -> bool:
+        return bool(json.loads(run_file(daemon).read_bytes())["unreported"] == [])
+
+    await daemon.until(look, deadline=20.0)
 
 
 async def why(daemon: Daemon) -> str:
@@ -162,8 +174,18 @@ async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -
         f"the next one died as well: waguard (pid {second['pid']})" in done
         for done in incident["actions"]
     )
+    await noted(daemon)
 
-    async def noted() -> bool:
-        return bool(json.loads(run_file(daemon).read_bytes())["unreported"] == [])
 
-    await daemon.until(noted, deadline=20.0)
+async def test_daemons_that_die_young_are_each_reported_once(daemon: Daemon) -> None:
+    """Not again by each that follows: the trail shows the newest entries, and would be full of them."""
+    for _ in range(3):
+        kept = await started(daemon)
+        await noted(daemon)
+        assert run_file(daemon).stat().st_mtime - kept["began"] < SEEN_EVERY
+        await daemon.stop(signal.SIGKILL)
+    await started(daemon)
+    await noted(daemon)
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+        query = "SELECT count(*) FROM waguard_events WHERE kind = 'daemon_died'"
+        assert database.execute(query).fetchall() == [(3,)]

@@ -295,6 +295,7 @@ class Daemon:
         self._ticker.start()
         self._report_last_run()
         renewing = asyncio.create_task(self._renew_run(), name="alive")
+        reporting = asyncio.create_task(self._renew_when_reported(), name="reporting")
         beginning = asyncio.create_task(self._begin(), name="beginning")
         try:
             await self._stop.wait()
@@ -306,8 +307,9 @@ class Daemon:
             marking = asyncio.create_task(
                 asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
             )
-            beginning.cancel()
-            await asyncio.gather(beginning, return_exceptions=True)
+            for task in (beginning, reporting):
+                task.cancel()
+            await asyncio.gather(beginning, reporting, return_exceptions=True)
             if self._ended_for:
                 # its browsers must not fight with the other daemon's, nor is there anything to write
                 await asyncio.gather(self._outbox.close(0), self._supervisor.stop(write=False))
@@ -336,6 +338,11 @@ class Daemon:
         told = last_run.result(restored)
         logger.info("restore finished: {}; {}", summary, told)
         self._fleet.trail.record(RESTORED, reason=told, evidence=asdict(restored))
+
+    async def _renew_when_reported(self) -> None:
+        """At once: the next daemon reports again what is not noted as reported."""
+        await self._fleet.trail.recorded()
+        await self._renew_run()
 
     async def _renew_run(self) -> None:
         """A disk that hangs holds up this tick alone."""

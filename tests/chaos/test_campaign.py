@@ -13,6 +13,7 @@ from tests.host.processes import clean_environment
 from tests.store import servers
 from tests.store.application import SqlApplication
 from waguard.chaos.campaign import chosen, known
+from waguard.chaos.drawing import draw
 from waguard.chaos.faults import FAULTS
 from waguard.chaos.message_faults import MESSAGE_FAULTS
 from waguard.chaos.processes import MARK, scan
@@ -60,6 +61,19 @@ async def test_a_short_campaign_breaks_nothing(tmp_path: Path, short_path: Path)
 @pytest.mark.timeout(900)
 async def test_whatsapp_is_not_asked_too_soon(tmp_path: Path, short_path: Path) -> None:
     await each_heals(tmp_path, short_path, PAGE_FAULTS)
+
+
+@pytest.mark.e2e
+@pytest.mark.chromium
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_daemon_remembers_restarts_and_an_upgrade_adds_none(
+    tmp_path: Path, short_path: Path
+) -> None:
+    """In this order."""
+    names = ["kill worker", "other protocol"]
+    assert [one.fault for one in draw(SEED, names, ["s1", "s2"], 2)] == names
+    await each_heals(tmp_path, short_path, names)
 
 
 async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:

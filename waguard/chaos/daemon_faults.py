@@ -42,7 +42,7 @@ async def other_protocol(world: World, session: str, chance: random.Random) -> H
     await _all_well(world, Harm(began=time.time()))
     if PROTOCOL in (found := [record.protocol for _, record in read_records(world.records)]):
         raise NotInTimeError(f"workers of another version speak {found}")
-    began, spent = time.time(), await restarts(world)
+    began, due = time.time(), await restarts(world)  # the next daemon remembers them
     seen = await world.census()
     old = {name: pids[0] for name, pids in seen.workers.items()}
     gone = frozenset(old.values()) | {pid for pids in seen.browsers.values() for pid in pids}
@@ -53,7 +53,7 @@ async def other_protocol(world: World, session: str, chance: random.Random) -> H
         began=began,
         gone=gone,
         within=REPLACED_WITHIN,
-        restarts=spent,
+        restarts=due,
         outdated=old,
         at_once=AT_ONCE,
     )

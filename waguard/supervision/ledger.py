@@ -42,6 +42,8 @@ class Trail:
         self._log = logger.bind(session=session)
         self._waiting: deque[AuditEntry] = deque()
         self._to_record = asyncio.Event()
+        self._recorded = asyncio.Event()
+        self._recorded.set()
 
     @property
     def unrecorded(self) -> int:
@@ -73,6 +75,11 @@ class Trail:
             return
         self._waiting.append(entry)
         self._to_record.set()
+        self._recorded.clear()
+
+    async def recorded(self) -> None:
+        """Wait until the whole trail is written."""
+        await self._recorded.wait()
 
     async def trail(self) -> None:
         """Write the trail for ever."""
@@ -89,6 +96,7 @@ class Trail:
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()
+                self._recorded.set()
                 self._moved()
 
 
