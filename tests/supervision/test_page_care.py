@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,11 +28,13 @@ from waguard.errors import ConflictError
 from waguard.host import credentials
 from waguard.ports import Usage
 from waguard.wire.protocol import (
+    Call,
     CatchUp,
     Failed,
     GoOn,
     PairingCode,
     Reload,
+    Screenshot,
     SendText,
     Sent,
     Unlink,
@@ -384,6 +387,34 @@ async def test_a_dialog_over_the_page_is_told_when_it_stays(empty: Bench, world:
     await empty.it.sessions.take_down("s")
     await ticks(empty, 1)
     assert kinds(empty) == []
+
+
+@pytest.mark.parametrize(
+    "picture", [Value(content=b"png"), Value(), Failed(kind="error", error="x")]
+)
+async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
+    empty: Bench, world: World, picture: Value | Failed
+) -> None:
+    async def answer(call: Call) -> Value | Failed:
+        return picture if isinstance(call, Screenshot) else Value()
+
+    process = await empty.connected()
+    process.script.answer = answer
+    await reports(empty, phone=PHONE, covered=True)
+    await ticks(empty, COVERED_LIMIT)
+    await wait_until(lambda: Screenshot() in process.calls, "a picture is taken")
+    await empty.settled()
+    folder = world.config.paths.state / "evidence"
+    if picture != Value(content=b"png"):
+        assert not folder.exists()
+        assert world.audited("screenshot") == []
+        return
+    await wait_until(lambda: world.audited("screenshot"), "it is on the trail")
+    ((_, _, path),) = world.audited("screenshot")
+    assert path is not None
+    assert Path(path).read_bytes() == b"png"
+    (incident,) = fold(world.store.entries)
+    assert f"Done: a picture of its page is kept: {path}." in sentences(incident)
 
 
 # ---- a fresh pairing ----

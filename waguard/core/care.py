@@ -5,7 +5,7 @@ audit trail; one whose worker is just being replaced stays, for nothing is known
 """
 
 from waguard.core.deadlines import Due
-from waguard.core.effects import ReadIdle, Record, RefusalChanged, Reload
+from waguard.core.effects import ReadIdle, Record, RefusalChanged, Reload, TakeScreenshot
 from waguard.core.facts import Moment, Reported
 from waguard.core.link import Link
 from waguard.core.out import Out
@@ -133,6 +133,7 @@ def on_due_care(
             return replace(state, care=replace(care, passkey_reloaded=worker.passkey_until))
         case Due.COVERED:
             why = "a dialog lies over WhatsApp's page"
+            out(TakeScreenshot(worker.number))
             return find(state, Kind.ACTION_REQUIRED, why, now, out)
         case Due.LINK_STABLE:
             return replace(state, care=replace(care, tried=(), stuck_in=None))

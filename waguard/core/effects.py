@@ -54,6 +54,12 @@ class Backfill(Struct, frozen=True):
     loads: int
 
 
+class TakeScreenshot(Struct, frozen=True):
+    """Keep a picture of its page: a person has to see it."""
+
+    worker: int
+
+
 class ReadIdle(Struct, frozen=True):
     """Say how long it has been idle (``IdleRead``)."""
 
@@ -169,6 +175,7 @@ Effect = (
     | Reload
     | TakeOver
     | Backfill
+    | TakeScreenshot
     | ReadIdle
     | ShowCode
     | Held

@@ -323,6 +323,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
+        case "screenshot":
+            return f"a picture of its page is kept: {entry.reason}"
         case "webhooks_held":
             return f"its received messages wait: {entry.reason}"
         case kind if kind in ADVICE:

@@ -28,6 +28,7 @@ from waguard.core.effects import (
     Spawn,
     StandingChanged,
     TakeOver,
+    TakeScreenshot,
     Terminate,
     WorkerFailed,
     WriteStatus,
@@ -254,6 +255,8 @@ class SessionActor:
                 runner.send(protocol.Reload(), "page not reloaded")
             case TakeOver():
                 runner.send(protocol.TakeOver(), "not taken back")
+            case TakeScreenshot():
+                self.traffic.take_screenshot()
             case Backfill(worker, loads):
                 self.traffic.backfill(worker, loads)
             case ReadIdle():

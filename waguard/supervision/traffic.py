@@ -19,6 +19,7 @@ from waguard.core.outbox import number_of
 from waguard.core.page_care import Kind
 from waguard.core.state import SessionState
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
+from waguard.host import evidence
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits
@@ -50,6 +51,7 @@ class Traffic:
         moved: Callable[[], Awaitable[None]],
     ) -> None:
         row, ledger = publisher.ledger.row, publisher.ledger
+        self._name, self._record = row.session_id, ledger.record
         self._ctx = ctx
         self._profile = profile
         self._state = state
@@ -61,7 +63,6 @@ class Traffic:
         self._calls = 0
         self._busy_at = ctx.clock.monotonic()
         self._backfilled: tuple[int, int] | None = None
-        self._noticed: dict[Kind, Noticed] = {}
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
             ctx.clock,
@@ -154,16 +155,11 @@ class Traffic:
 
     def _notice(self, noticed: Noticed) -> None:
         """Conditions are of a page that runs: what is stopped or parked has none."""
-        runs = views.link(self._state()) is not Link.UNKNOWN
-        known = self._noticed.get(noticed.kind)
-        if not runs or noticed == known or (known is None and noticed.message is None):
-            return
-        self._noticed[noticed.kind] = noticed
-        self._post(noticed)
-
-    def forget_notices(self) -> None:
-        """The session has none any more: what still holds is posted anew when its page runs again."""
-        self._noticed.clear()
+        state = self._state()
+        found = state.care.found.get(noticed.kind)
+        known = (found.message, found.until) if found else (None, None)
+        if views.link(state) is not Link.UNKNOWN and (noticed.message, noticed.until) != known:
+            self._post(noticed)
 
     def _post_acks(self) -> None:
         acks = self.acks
@@ -213,6 +209,25 @@ class Traffic:
     def _is_number(self, worker: int) -> bool:
         it = self._state().worker
         return it is not None and it.number == worker
+
+    def take_screenshot(self) -> None:
+        """Have a picture of the page kept."""
+        self._begin(self._take_screenshot(), "screenshot")
+
+    async def _take_screenshot(self) -> None:
+        folder = self._ctx.config().paths.state / "evidence"
+        try:
+            told = await self._require_link().call(protocol.Screenshot())
+            content = told.content if isinstance(told, protocol.Value) else None
+            if not content:
+                raise UnavailableError("the worker sent no picture")
+            now = self._ctx.clock.wall()
+            kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
+        except (WaguardError, OSError) as error:
+            why = error.line() if isinstance(error, WaguardError) else str(error)
+            self._log.warning("no screenshot kept", why=why)
+            return
+        self._record("screenshot", reason=str(kept))
 
     # ---- acks ----
 
