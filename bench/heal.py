@@ -344,7 +344,7 @@ class Heal(Bench):
                 await daemon.kill()
                 began = time.perf_counter()
                 await daemon.start()
-                await daemon.connected(phones)
+                await daemon.adopted(phones)
                 adopted.waguard.append(time.perf_counter() - began)
                 if known != await daemon.pids(phones):
                     raise RuntimeError("they were not adopted")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from waguard.worker.browser_identity import user_agent
 from waguard.worker.browser_process import version_of
 
 DEADLINE = 120.0  # s; nothing here takes that long unless it is broken
+ASKED_EVERY = 0.005  # s
 WAGUARD = (sys.executable, "-P", "-m", "waguard")
 
 
@@ -203,9 +204,8 @@ class Daemon:
         missing = set(sessions)
         async with asyncio.timeout(DEADLINE), self.request("GET", "/api/events") as stream:
             for session in sessions:
-                async with self.request("GET", f"/api/sessions/{session}/status") as answer:
-                    if answer.status == 200 and (await answer.json())["link"] == "connected":
-                        missing.discard(session)
+                if await self._connected(session):
+                    missing.discard(session)
             while missing:
                 line = (await stream.content.readline()).decode()
                 if not line:
@@ -214,6 +214,17 @@ class Daemon:
                     event = json.loads(line.removeprefix("data: "))
                     if event["event"] == "link" and event["data"]["to"] == "connected":
                         missing.discard(event["session_id"])
+
+    async def adopted(self, sessions: Iterable[str]) -> None:
+        """Wait until all are connected after an adoption, which is no event: it is asked for."""
+        async with asyncio.timeout(DEADLINE):
+            for session in sessions:
+                while not await self._connected(session):
+                    await asyncio.sleep(ASKED_EVERY)
+
+    async def _connected(self, session: str) -> bool:
+        async with self.request("GET", f"/api/sessions/{session}/status") as answer:
+            return answer.status == 200 and bool((await answer.json())["link"] == "connected")
 
     async def pids(self, sessions: Mapping[str, str]) -> tuple[list[int], list[int]]:
         """The workers' and the browsers'."""
