@@ -304,10 +304,10 @@ class Checks:
     def over(self, page: Page, kind: str) -> None:
         """A cause has gone: from now on time runs."""
         world = self._world
-        if page.trouble and KINDS[page.trouble[1]].bound > KINDS[kind].bound:
-            kind = page.trouble[1]  # it goes on, and this one held its cure up
         if kind in REFUSALS:
             self._served_by = max(self._served_by, world.t + KINDS[kind].bound)
+        if page.trouble and KINDS[page.trouble[1]].bound > KINDS[kind].bound:
+            kind = page.trouble[1]  # it goes on, and this one held its cure up
         page.trouble = trouble = (world.t, kind)
         if not page.exists or not page.desired:
             return
