@@ -334,8 +334,10 @@ class Checks:
         if self._is_well(page) and state and state.status.status is Status.CONNECTED:
             return
         since, kind = trouble
-        if world.engine.fleet.whatsapp.why and world.t < self._served_by + KINDS[kind].bound:
-            again = self._served_by + KINDS[kind].bound  # the start waits until that is known
+        schedule, bound = world.engine.fleet.whatsapp, KINDS[kind].bound
+        # a start waits until WhatsApp was asked again, and its time begins then
+        again = (self._served_by if schedule.why else schedule.asked_last) + bound
+        if world.t < min(again, self._served_by + bound):
             world.later(again, partial(self._well, page, trouble, again - since))
             return
         if state and page.big and Kind.MEMORY_IN_VAIN in state.care.found:
