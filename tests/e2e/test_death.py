@@ -41,3 +41,35 @@ async def test_it_says_what_became_of_the_workers(world: World, *, also: bool, d
     await daemon.start()
     assert done in await incident(world)
     await daemon.wait_status("s1", "connected")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, readable: bool) -> None:
+    daemon, kept = world.daemon, world.daemon.folder / "state/restarts.json"
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    os.kill(before["worker_pid"], signal.SIGKILL)
+
+    async def restarted() -> bool:
+        told = await daemon.status("s1")
+        return (told["status"], told["restarts"]) == ("connected", 1)
+
+    async def written() -> bool:
+        return kept.exists() and '"restarts":1' in kept.read_text()
+
+    await daemon.until(restarted)
+    await daemon.until(written)
+    await daemon.stop(signal.SIGKILL)
+    if not readable:
+        kept.write_text("{")
+    await daemon.start()
+    told = await daemon.wait_status("s1", "connected")
+    assert told["restarts"] == readable
+    assert kept.with_name("restarts.json.unreadable").exists() is not readable
+
+    async def said() -> str | None:
+        _, found = await daemon.call("GET", "/api/incidents")
+        words = " ".join(words for one in found["incidents"] for words in one["sentences"])
+        return words if "1 worker was adopted" in words else None  # the last entry of a start
+
+    assert ("restarts.json" in str(await daemon.until(said))) is not readable

@@ -221,3 +221,22 @@ async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
     after = await daemon.status("s1")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
     await told_as(world, "its page was loaded anew")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_a_dialog_that_stays_leaves_a_picture(world: World) -> None:
+    daemon, standin = world.daemon, world.standin
+    await daemon.start()
+    await daemon.pair(standin, "s1", PHONE)
+    standin.phone.modal(PHONE)
+
+    async def condition() -> bool:
+        found = (await daemon.status("s1"))["conditions"]
+        return [it["type"] for it in found] == ["action_required"]
+
+    await daemon.until(condition)
+    await told_as(world, "a picture of its page is kept: ")
+    (picture,) = (daemon.folder / "state/evidence").iterdir()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_mode & 0o777 == 0o600
