@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class Ages(Protocol):
-    """How old something is, whatever the wall clock was set to meanwhile (``policy.lived``)."""
+    """How old something is, whatever the wall clock was set to meanwhile (``core.lived``)."""
 
     def age(self, since: float) -> float:
         """Seconds since then (unix time) in which a daemon lived."""
@@ -391,7 +391,7 @@ class Draft:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """What became of a kept message; None changes nothing, and a step that
-    ``policy.outbox.FROM`` does not know does nothing."""
+    ``core.outbox.FROM`` does not know does nothing."""
 
     id: int
     state: State | None = None
@@ -495,7 +495,7 @@ class DeadLetter:
     attempts: int
     error: str
     cause: str | None
-    """A ``policy.delivery.Cause``; None: it died before causes were kept."""
+    """A ``core.delivery.Cause``; None: it died before causes were kept."""
     created_at: float
     died_at: float
     size: int
@@ -557,7 +557,7 @@ class MessageStore(Undecryptables, Protocol):
 
         An ack that is news moves the message that it is about, and its webhooks wait for
         ``message_sent``. How a message ended is told here, once, when it may be
-        (``policy.news``). A session event takes the place of those of its session that are still
+        (``core.news``). A session event takes the place of those of its session that are still
         pending; ``session_ready`` claims the messages that belong to no number yet.
         ``for_global``: the events that the receiver besides the sessions' own gets.
         """
@@ -616,7 +616,7 @@ class MessageStore(Undecryptables, Protocol):
         limit: int = 100,
     ) -> list[DeadLetter]:
         """The newest dead letters, with an id below ``before``; ``state``: only those. What waits
-        for the number of a LID is listed after ``policy.delivery.UNIDENTIFIED_AFTER``."""
+        for the number of a LID is listed after ``core.delivery.UNIDENTIFIED_AFTER``."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
@@ -633,7 +633,7 @@ class MessageStore(Undecryptables, Protocol):
         """Delete a dead letter; whether there was one."""
 
     async def unidentified(self) -> list[UnidentifiedChat]:
-        """Chats that have waited for ``policy.delivery.UNIDENTIFIED_AFTER``, the longest first."""
+        """Chats that have waited for ``core.delivery.UNIDENTIFIED_AFTER``, the longest first."""
 
     async def replay_unidentified(
         self, session_id: str, chat: str, receivers: Collection[str]

@@ -225,3 +225,19 @@ class EngineBench:
         for said in script.reports:
             told: dict[str, Any] = {"phase": "ready", **said}
             self._posted.append((name, Reported(worker=worker, at=self.at, **told)))
+
+
+def connected() -> EngineBench:
+    """One session, "s", that is connected."""
+    made = EngineBench("s")
+    made.start("s")
+    assert made.link("s") is Link.CONNECTED
+    return made
+
+
+def at_its_start() -> EngineBench:
+    """One session, "s", whose page loads."""
+    made = EngineBench("s")
+    made.script = Script(reports=(LOADING,))
+    made.start("s")
+    return made

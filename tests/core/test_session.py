@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.core.engine_bench import LOADING, EngineBench, Script
+from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start, connected
 from waguard.core.admission import Cause, Reading, Wait
 from waguard.core.blame import Blame, Failure
 from waguard.core.deadlines import NEVER, next_deadline
@@ -57,18 +57,7 @@ REFUSED = Failure(Blame.HOST, "fork", "the fork was refused")
 @pytest.fixture
 def bench() -> EngineBench:
     """One session that is connected."""
-    made = EngineBench("s")
-    made.start("s")
-    assert made.link("s") is Link.CONNECTED
-    return made
-
-
-def at_its_start() -> EngineBench:
-    """One session whose page loads."""
-    made = EngineBench("s")
-    made.script = Script(reports=(LOADING,))
-    made.start("s")
-    return made
+    return connected()
 
 
 def spawning() -> EngineBench:

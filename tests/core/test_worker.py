@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.core.engine_bench import LOADING, WALL, EngineBench, Script
+from tests.core.engine_bench import LOADING, WALL, EngineBench, Script, at_its_start, connected
 from waguard.core.admission import Cause
 from waguard.core.blame import Blame, Failure
 from waguard.core.deadlines import next_deadline
@@ -55,17 +55,7 @@ LIMITS = Rules().limits
 @pytest.fixture
 def bench() -> EngineBench:
     """One session that is connected."""
-    made = EngineBench("s")
-    made.start("s")
-    assert made.link("s") is Link.CONNECTED
-    return made
-
-
-def at_its_start() -> EngineBench:
-    made = EngineBench("s")
-    made.script = Script(reports=(LOADING,))
-    made.start("s")
-    return made
+    return connected()
 
 
 def adopting() -> EngineBench:

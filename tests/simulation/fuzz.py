@@ -237,7 +237,6 @@ def _fleet_facts(chance: random.Random) -> list[Callable[[str], FleetFact]]:
         host,
         acks,
         lambda _: fleet_facts.Measured(memory=int(4e9 * flip()), idle=pick((None, 1.0, 900.0))),
-        lambda _: fleet_facts.FleetDue(),
         lambda _: fleet_facts.FleetRulesChanged(FleetRules(memory_limit=1 << 30)),
     ]
 

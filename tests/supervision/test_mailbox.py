@@ -14,10 +14,11 @@ from waguard.core.facts import Beat, Reported, Spawned, StartRequested, StopRequ
 from waguard.core.fleet_facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.probe import STALL
 from waguard.core.state import SessionState
 from waguard.core.status import Status, Verdict
 from waguard.core.views import lifecycle
-from waguard.supervision.mailbox import STALL, Handle, Mailbox
+from waguard.supervision.mailbox import Handle, Mailbox
 
 
 class Fleet:

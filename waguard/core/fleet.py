@@ -26,7 +26,6 @@ from waguard.core.fleet_facts import (
     BreakerChanged,
     CanaryStarted,
     Closing,
-    FleetDue,
     FleetEffect,
     FleetFact,
     FleetOutage,
@@ -145,8 +144,6 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, rules=rules)
         case RefusalChanged():
             return on_refusal(fleet, session, fact, now)
-        case FleetDue():
-            return fleet
 
 
 def _with_acks(fleet: FleetState, session: str, seen: AcksSeen) -> FleetState:

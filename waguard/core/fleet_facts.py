@@ -74,13 +74,7 @@ class FleetRulesChanged(Struct, frozen=True):
     rules: FleetRules
 
 
-class FleetDue(Struct, frozen=True):
-    """``look_at`` has passed, and the host need not be read."""
-
-
-FleetFact = (
-    ToFleet | HostRead | AcksSeen | Measured | Forgotten | Closing | FleetRulesChanged | FleetDue
-)
+FleetFact = ToFleet | HostRead | AcksSeen | Measured | Forgotten | Closing | FleetRulesChanged
 
 
 class FleetOutage(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Keeps what ``policy.lived`` has to know, over restarts."""
+"""Keeps what ``core.lived`` has to know, over restarts."""
 
 from pathlib import Path
 from typing import Final

@@ -85,7 +85,7 @@ def take(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: fl
     """Copy the credentials; then only the newest generations of this pairing are left.
 
     ``running`` says that a Chromium may write meanwhile. To be called when the session was connected
-    long enough (``policy.profile.due_in``), or after a clean stop of one that was. Blocks: call it in
+    long enough (``core.profile.due_in``), or after a clean stop of one that was. Blocks: call it in
     a thread. Raises ``SnapshotRefusedError``; ``OSError`` where the disk is full or does not answer.
     """
     private_folders(snapshots)

@@ -29,7 +29,7 @@ _PROFILE: Final = "--user-data-dir="
 
 
 async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
-    """End what is ours and left over; see ``policy.strays.judge``. Workers first: they end in order."""
+    """End what is ours and left over; see ``core.strays.judge``. Workers first: they end in order."""
     seen = await asyncio.to_thread(scan)
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
     found = judge(seen, kept=kept, **places)

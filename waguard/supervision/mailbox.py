@@ -19,15 +19,15 @@ from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.effects import Effect
 from waguard.core.engine import Engine, Outcome
 from waguard.core.facts import Fact, Moment, RulesChanged, TimerDue
-from waguard.core.fleet_facts import FleetDue, FleetEffect, FleetFact, FleetRulesChanged, HostRead
+from waguard.core.fleet_facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet_state import FleetState, offline_for
+from waguard.core.probe import STALL
 from waguard.core.replace import replace
 from waguard.core.state import SessionState
 from waguard.ports import Clock
 from waguard.supervision.rules import fleet_rules, session_rules
 from waguard.supervision.timings import Timings
 
-STALL: Final = 5.0  # s; a timer that is so late means that the daemon itself stood still
 _FLEET: Final = ""
 
 
@@ -114,8 +114,10 @@ class Mailbox:
     def post(self, session: str, fact: Fact | FleetFact) -> None:
         """Take a fact; never waits. What it leads to is begun when this returns."""
         self._waiting.append((session, fact))
-        if self._busy:  # an effect posted it: after those that were there before
-            return
+        if not self._busy:  # else an effect posted it: after those that were there before
+            self._take_all()
+
+    def _take_all(self) -> None:
         self._busy = True
         try:
             self._follow_config()
@@ -131,9 +133,8 @@ class Mailbox:
 
     def tick(self) -> None:
         """Also what no timer has said yet."""
+        self._take_all()  # the configuration may be another one
         now = self._clock.monotonic()
-        if self._config() is not self._known:
-            self.post_to_fleet(FleetDue())
         for name, state in list(self._engine.sessions.items()):
             if next_deadline(state) <= now:
                 self.post(name, TimerDue())

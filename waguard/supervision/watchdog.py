@@ -1,17 +1,13 @@
 """The ticks: silent layers that no timer reports, a standstill of the daemon, what sessions use."""
 
 import asyncio
-from typing import Final
 
 from loguru import logger
 
 from waguard.core.fleet_facts import Measured
+from waguard.core.probe import STALL
 from waguard.supervision.registry import Registry
 from waguard.supervision.surroundings import Surroundings
-
-STALL: Final = (
-    5.0  # s between two ticks: whoever looks stood still itself, so nobody could be heard
-)
 
 
 class Watchdog:

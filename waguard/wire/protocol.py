@@ -471,12 +471,12 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
     standing: Word | None = None
-    """What its chat was before (``policy.first_contacts.Standing``), where the page said it."""
+    """What its chat was before (``core.first_contacts.Standing``), where the page said it."""
 
 
 class Value(Struct, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
-    a ``Reread`` found by id (words of ``policy.undecryptable.Outcome``)."""
+    a ``Reread`` found by id (words of ``core.undecryptable.Outcome``)."""
 
     text: Word | None = None
     flag: bool | None = None
