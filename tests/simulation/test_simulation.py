@@ -17,7 +17,7 @@ from waguard.core.state import Stage
 
 STEPS: Final = 1_000_000
 LEAST: Final = 100
-FUZZ_SEEDS, FUZZ_STEPS = 320, 400
+FUZZ_SEEDS, FUZZ_STEPS = 400, 400
 STAGES: Final = (NOWHERE, *map(str, Stage))
 _NO_PROCESS = "no process runs that could say it"
 _ONCE = "it is said once, at the start of a process"
