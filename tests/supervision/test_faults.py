@@ -118,7 +118,7 @@ async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: 
     with raising("start"):
         assert await bench.restore() == "restored 2, failed 1"
     await bench.settled("s")
-    assert problems(bench) == ["s is disconnected: no worker runs"]
+    assert problems(bench) == ["s: no worker runs"]
     assert world.row_status("s") == ("disconnected", "unknown")
     await bench.it.reconciler.correct()
     await until(bench.session("s"), lambda s: s.link is Link.CONNECTED)
