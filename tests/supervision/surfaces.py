@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.messaging.office import Office, office
 from tests.messaging.receiver import Receiver, receiving
@@ -24,7 +24,7 @@ from waguard.messaging.health import MessageHealth
 from waguard.ports import Connection, WallAges
 
 KEY: Final = "a key of the tests, long enough"
-_SAMPLE: Final = re.compile(r'^waguard_condition\{type="(\w+)",session="(\w*)"', re.MULTILINE)
+CONDITION: Final = "waguard_condition"
 
 Found = set[tuple[str, str | None]]
 """Conditions: type, and session or None."""
@@ -75,13 +75,14 @@ class Surfaces:
         for name in names:
             of_each |= _pairs((await self.get(f"/api/sessions/{name}/status"))["conditions"])
             why_of_each |= _pairs((await self.command("why", name))[1]["conditions"])
-        samples = _SAMPLE.findall(await self.get("/metrics"))
+        families = text_string_to_metric_families(await self.get("/metrics"))
+        labels = [it.labels for one in families for it in one.samples if it.name == CONDITION]
         return {
             "/health/detailed, the page": _pairs(detailed["conditions"]),
             "its details": {*_of_all(detailed), *_pairs(_flat(detailed["details"]))},
             "waguard status": _pairs(status["health"]["conditions"]),
             "waguard why": _pairs(why["conditions"]),
-            "/metrics": {(type_, session or None) for type_, session in samples},
+            "/metrics": {(it["type"], it["session"] or None) for it in labels},
             "status of each": {*_of_all(detailed), *of_each},
             "waguard why, of each": {*_of_all(detailed), *why_of_each},
         }

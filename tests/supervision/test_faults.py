@@ -91,7 +91,7 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
             await empty.it.watchdog.watch()
         await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
     await empty.it.watchdog.watch()
-    assert not [p for p in problems(empty) if p.startswith("s:")]
+    assert not [p for p in problems(empty) if "waguard failed" in p]
     await empty.settled("s")
     assert len(world.audited("supervision_failed")) == 1
     [incident] = fold(e for e in world.store.entries if e.session_id == "s")

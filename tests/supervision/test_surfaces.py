@@ -239,7 +239,7 @@ async def compare(it: Surfaces, expected: Found) -> None:
 async def test_each_surface_shows_it(shown: Surfaces, trouble: Trouble) -> None:
     await compare(shown, await trouble(shown))
     assert (await shown.get("/health"))["status"] == "degraded"
-    assert "waguard_degraded 1\n" in await shown.get("/metrics")
+    assert "waguard_degraded 1.0\n" in await shown.get("/metrics")
 
 
 async def test_each_surface_shows_many_at_once(shown: Surfaces) -> None:
@@ -258,7 +258,7 @@ async def test_a_wait_for_a_scan_is_shown_and_degrades_nothing(shown: Surfaces) 
     await until(shown.bench.session("new"), lambda s: s.link is Link.QR_PENDING)
     await compare(shown, {("link", "new")})
     assert (await shown.get("/health"))["status"] == "healthy"
-    assert "waguard_degraded 0\n" in await shown.get("/metrics")
+    assert "waguard_degraded 0.0\n" in await shown.get("/metrics")
 
 
 async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:

@@ -97,7 +97,7 @@ PAGE: Final = {
     Kind.ACTION_REQUIRED: f"Look at its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"
     " asks there.",
     Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
-    f" Web works in a browser, from this host and from another one. `waguard status` shows who waits.",
+    " Web works in a browser, from this host and from another one. `waguard status` shows who waits.",
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
     " (GET /api/webhooks/dead?state=undecryptable).",
