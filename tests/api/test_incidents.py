@@ -26,3 +26,15 @@ async def test_it_wants_the_key_and_the_database(api: Api) -> None:
     assert (await api.call("GET", "/api/incidents", key=None)).status == 401
     api.store.down = True
     assert (await api.call("GET", "/api/incidents")).status == 503
+
+
+async def test_a_purged_session_keeps_its_history(api: Api) -> None:
+    for at, kind in ((1.0, "parked"), (2.0, "left")):
+        entry = AuditEntry(session_id=SESSION, kind=kind, reason="conflict", at=at)
+        await api.store.record(entry)
+    before = (await api.call("GET", f"/api/sessions/{SESSION}/incidents")).json()
+    assert (await api.call("DELETE", f"/api/sessions/{SESSION}?purge=1")).status == 200
+    assert (await api.call("GET", f"/api/sessions/{SESSION}/status")).status == 404
+    after = (await api.call("GET", f"/api/sessions/{SESSION}/incidents")).json()
+    assert after == before | {"status": "purged"}
+    assert (await api.call("GET", "/api/sessions/nobody/incidents")).status == 404

@@ -2,22 +2,35 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
+from waguard.errors import NotFoundError
+
+PURGED: Final = "purged"
+"""The status of a session that has a history and no row."""
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    trail = await request.app[DEPS].store.audit(view.session_id)
+    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences.
+
+    Of a session that was purged, too, as long as its trail is kept.
+    """
+    session_id = fields.path_session(request)
+    try:
+        status = (await request.app[DEPS].sessions.view(session_id)).status
+    except NotFoundError:
+        status = PURGED
+    trail = await request.app[DEPS].store.audit(session_id)
+    if status == PURGED and not trail:
+        raise NotFoundError("Session not found")
     told = [_shown(incident) for incident in fold(trail)]
     return web.json_response(
-        {"success": True, "session_id": view.session_id, "status": view.status, "incidents": told}
+        {"success": True, "session_id": session_id, "status": status, "incidents": told}
     )
 
 

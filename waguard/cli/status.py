@@ -5,7 +5,6 @@ import argparse
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_all, with_config, with_json
 from waguard.cli.render import print_json, print_table, undecryptable
-from waguard.cli.sessions import listing_path, removed_column
 from waguard.errors import printable
 
 
@@ -20,7 +19,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
     health = client.call("GET", "/health/detailed")
-    listed = client.call("GET", listing_path(arguments))["sessions"]
+    listed = client.call("GET", "/api/sessions?removed=1" if arguments.all else "/api/sessions")[
+        "sessions"
+    ]
     sessions = [client.call("GET", client.session(row["session_id"], "/status")) for row in listed]
     if arguments.json:
         print_json({"health": health, "sessions": sessions})
@@ -48,7 +49,7 @@ def _status(arguments: argparse.Namespace) -> int:
                 "worker_pid",
                 "disconnect_reason",
                 "waiting",
-                *removed_column(arguments),
+                *(("removed_at",) if arguments.all else ()),
             ),
         )
     return 0

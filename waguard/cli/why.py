@@ -1,11 +1,16 @@
 """``waguard why``: what went wrong, and what waguard did."""
 
 import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_config, with_json
-from waguard.cli.render import print_json, undecryptable
+from waguard.cli.render import condition, print_json, undecryptable
 from waguard.errors import printable
+
+PURGED: Final = "purged"
+"""The status of a session of which only the history is left."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,24 +24,29 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _why(arguments: argparse.Namespace) -> int:
-    client, session = connect(arguments), arguments.session
-    told = client.call(
-        "GET", client.session(session, "/incidents") if session else "/api/incidents"
-    )
+    client = connect(arguments)
+    session = client.one(arguments.session) if arguments.session else None
+    told = session.call("GET", "/incidents") if session else client.call("GET", "/api/incidents")
     if arguments.json:
         print_json(told)
         return 0
     if session:
         print(f"{told['session_id']} is {told['status']}")
-        status = client.call("GET", client.session(session, "/status"))
-        if line := undecryptable(status):
-            print(line)
-        for condition in status.get("conditions", []):
-            print(printable(f"{condition['message']}. {condition['remedy']}"))
+        if told["status"] != PURGED:
+            for line in _now(session.call("GET", "/status")):
+                print(line)
     if not told["incidents"]:
-        print(f"nothing has gone wrong with {'it' if session else 'all sessions at once'}")
+        print("no incidents recorded")
     for incident in told["incidents"]:
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")
     return 0
+
+
+def _now(status: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong at this moment, and what to do."""
+    if line := undecryptable(status):
+        yield f"  {printable(line)}"
+    for it in status.get("conditions", []):
+        yield from condition(it)
