@@ -1,7 +1,7 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use. Only the command that is named is imported: a refused second
+lock or the database's lease · 4 port in use · 5 `status`: degraded. Only the command that is named is imported: a refused second
 instance must cost a tenth of a second.
 """
 
@@ -66,7 +66,8 @@ def parser(*named: str) -> argparse.ArgumentParser:
     whole = Parser(
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
-        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
+        " 5 status: degraded.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")

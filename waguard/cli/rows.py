@@ -1,6 +1,6 @@
 """How sessions and the whole fleet read: since when, why, and what to do next. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 STATUS_STYLES: Final = {
@@ -10,20 +10,18 @@ STATUS_STYLES: Final = {
     "disconnected": "bad",
     "failed": "bad",
 }
-ANSWERS: Final = "answers"
-"""What /health/detailed says of a database that does."""
-# conditions that say no more than that somebody has to scan a code
+# type and reason of conditions that say no more than that a person has to scan a code
 _SCANS: Final = frozenset(
     {("link", "qr_pending"), ("link", "logged_out"), ("parked", "qr_expired")}
 )
-_STARTS: Final = ("start", "starting")
 _KEPT: Final = (
     *("lifecycle", "link", "restarts", "cpu_percent", "memory_mb", "worker_pid", "browser_pid"),
     "removed_at",
 )
 
 Session = Mapping[str, Any]
-"""As the API has it."""
+Condition = Mapping[str, Any]
+"""Both as the API has them."""
 
 
 def of_workspace(sessions: Iterable[Session], workspace: int | None) -> list[Session]:
@@ -46,7 +44,7 @@ def row(session: Session) -> dict[str, Any]:
     }
 
 
-def _since(session: Session, first: Mapping[str, Any] | None) -> str | None:
+def _since(session: Session, first: Condition | None) -> str | None:
     if session.get("removed_at"):
         found = session["removed_at"]
     elif session["status"] == "connected":
@@ -76,26 +74,13 @@ def _next(session: Session) -> str | None:
     )
 
 
-def waits_for_scan(session: Session) -> bool:
-    """Whether all that it needs is that somebody scans its code."""
-    if session["status"] == "connected":
-        return False
-    found = {(it["type"], it["reason"]) for it in session.get("conditions") or ()}
-    if session["status"] == "qr_scanning":  # its first start is the way to a code
-        found.discard(_STARTS)
-        return found <= _SCANS
-    return bool(found) and found <= _SCANS
+def needs_scan(session: Session) -> bool:
+    """Whether all that it needs is that a person scans its code."""
+    found = session.get("conditions") or ()
+    return bool(found) and all((it["type"], it["reason"]) in _SCANS for it in found)
 
 
-def is_degraded(health: Mapping[str, Any], sessions: Iterable[Session]) -> bool:
-    """Whether anything is wrong; a session that waits for a scan is not."""
-    waiting = tuple(f"{it['session_id']} is " for it in sessions if waits_for_scan(it))
-    return any(not problem.startswith(waiting) for problem in health["problems"])
-
-
-def others(health: Mapping[str, Any], sessions: Sequence[Session]) -> list[str]:
-    """Problems that neither the fleet's conditions nor the sessions' rows show."""
-    said = {it["message"] for it in health["conditions"] if it["session_id"] is None}
-    names = [it["session_id"] for it in sessions]
-    own = tuple(f"{name}{then}" for name in names for then in (" is ", ": "))
-    return [it for it in health["problems"] if it not in said and not it.startswith(own)]
+def others(conditions: Iterable[Condition], sessions: Iterable[Session]) -> list[Condition]:
+    """Those that no row of these sessions shows: of all sessions at once, or of one without a row."""
+    shown = {it["session_id"] for it in sessions}
+    return [it for it in conditions if it["session_id"] not in shown]
