@@ -79,7 +79,7 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
     [
         (["statsu"], "did you mean status?"),
         (["session"], "did you mean sessions?"),
-        (["sessions", "listt"], "did you mean list?"),
+        (["sessions", "listt"], "did you mean list or start?"),
         (["webhooks", "list", "--state", "deadd"], "did you mean dead?"),
         (["sessions", "zzz"], "known: create, list"),
     ],
