@@ -35,3 +35,15 @@ async def test_without_the_database_conditions_are_told_and_incidents_are_unknow
         answer = await api.call("GET", path)
         assert (answer.status, answer.json()["incidents"]) == (200, None)
         assert [it["type"] for it in answer.json()["conditions"]] == ["database_down"]
+
+
+async def test_a_purged_session_keeps_its_history(api: Api) -> None:
+    for at, kind in ((1.0, "parked"), (2.0, "left")):
+        entry = AuditEntry(session_id=SESSION, kind=kind, reason="conflict", at=at)
+        await api.store.record(entry)
+    before = (await api.call("GET", f"/api/sessions/{SESSION}/incidents")).json()
+    assert (await api.call("DELETE", f"/api/sessions/{SESSION}?purge=1")).status == 200
+    assert (await api.call("GET", f"/api/sessions/{SESSION}/status")).status == 404
+    after = (await api.call("GET", f"/api/sessions/{SESSION}/incidents")).json()
+    assert after == before | {"status": "purged"}
+    assert (await api.call("GET", "/api/sessions/nobody/incidents")).status == 404

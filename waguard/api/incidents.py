@@ -3,31 +3,46 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
+from waguard.core.blame import Condition
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports import AuditEntry
+
+PURGED: Final = "purged"
+"""The status of a session that has a history and no row."""
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    trail = await _trail(request, view.session_id)
+    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences.
+
+    Of a session that was purged, too, as long as its trail is kept.
+    """
+    session_id, status = fields.path_session(request), PURGED
+    found: Sequence[Condition] = ()
+    try:
+        view = await request.app[DEPS].sessions.view(session_id)
+        status, found = view.status, view.conditions
+    except NotFoundError:
+        found = [it for it in request.app[DEPS].health().conditions if it.session == session_id]
+    trail = await _trail(request, session_id)
+    if status == PURGED and not trail:
+        raise NotFoundError("Session not found")
     return web.json_response(
         {
             "success": True,
-            "session_id": view.session_id,
-            "status": view.status,
-            "conditions": [condition(it) for it in view.conditions],
+            "session_id": session_id,
+            "status": status,
+            "conditions": [condition(it) for it in found],
             "incidents": None
             if trail is None
-            else [_shown(it) for it in fold(trail, session=view.session_id)],
+            else [_shown(it) for it in fold(trail, session=session_id)],
         }
     )
 

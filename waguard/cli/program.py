@@ -1,7 +1,7 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use. Only the command that is named is imported: a refused second
+lock or the database's lease · 4 port in use · 5 `status`: degraded. Only the command that is named is imported: a refused second
 instance must cost a tenth of a second.
 """
 
@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from waguard import __version__
-from waguard.cli.parsing import Command
+from waguard.cli.parsing import Command, Parser, described
 from waguard.errors import WaguardError
 from waguard.host.systemd import is_journal
 
@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "why": "what went wrong, with a session or all, and what waguard did",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
-    "sessions": "create, list, stop, start, log out and delete sessions",
+    "sessions": "create, list, show, start, stop, link and unlink sessions",
     "profile": "look at profiles, copy and restore their credentials",
     "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
@@ -63,19 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(*named: str) -> argparse.ArgumentParser:
     """Every command, and the arguments of those that are named."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
-        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
+        " 5 status: degraded.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():
         # all that follows `phone` is the phone's own: no prefix makes any of it an option here
         bare: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"} if name == "phone" else {}
-        one = commands.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", **bare
-        )
+        one = described(commands, name, about, **bare)
         if name in named:
             import_module(f"waguard.cli.{name}").add(one)
     return whole
