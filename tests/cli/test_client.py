@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +13,6 @@ from tests.cli.fake_api import Answer, Api, said
 from tests.host.processes import (
     BECOME_NOBODY,
     OTHERS_CANNOT,
-    clean_environment,
     others_can_run_this_python,
     waguard,
 )
@@ -262,43 +259,6 @@ def test_the_daemon_of_another_folder(
     assert main(["sessions", "list", "--config", str(config)]) == 0
     monkeypatch.setenv(VARIABLE, str(config))
     assert main(["sessions", "list"]) == 0
-
-
-# ---- a reader that goes away ----
-
-
-def test_a_reader_that_has_seen_enough_is_no_error(api: Api, short_path: Path) -> None:
-    """``waguard sessions list | head``. The pid file names this process: the API is its own."""
-    api.says("GET /api/sessions", Answer(200, {"sessions": LISTED * 5000}))
-    reader, writer = os.pipe()
-    os.close(reader)
-    with subprocess.Popen(
-        [sys.executable, "-m", "waguard", "sessions", "list"],
-        cwd=short_path,
-        env=clean_environment(),
-        stdout=writer,
-        stderr=subprocess.PIPE,
-    ) as asking:
-        os.close(writer)
-        _, err = asking.communicate(timeout=45)
-    assert (asking.returncode, err) == (0, b"")
-
-
-def test_also_when_what_it_says_is_short(api: Api, short_path: Path) -> None:
-    """So short that it is written only at the end."""
-    api.says("GET /api/sessions", Answer(200, {"sessions": []}))
-    reader, writer = os.pipe()
-    os.close(reader)
-    with subprocess.Popen(
-        [sys.executable, "-m", "waguard", "sessions", "list"],
-        cwd=short_path,
-        env=clean_environment(),
-        stdout=writer,
-        stderr=subprocess.PIPE,
-    ) as asking:
-        os.close(writer)
-        _, err = asking.communicate(timeout=45)
-    assert (asking.returncode, err) == (0, b"")
 
 
 def test_dead_letters_are_listed_shown_replayed_and_discarded(

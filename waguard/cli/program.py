@@ -1,18 +1,18 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use · 5 `status`: degraded. Only the command that is named is imported: a refused second
-instance must cost a tenth of a second.
+lock or the database's lease · 4 port in use · 5 `status`: degraded. Only the command that is named is
+imported: a refused second instance must cost a tenth of a second.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
 from waguard import __version__
+from waguard.cli import output
 from waguard.cli.parsing import Command, Parser, described
 from waguard.errors import WaguardError
 from waguard.host.systemd import is_journal
@@ -41,24 +41,20 @@ COMMANDS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors are one line, never a traceback."""
     given = sys.argv[1:] if argv is None else list(argv)
-    arguments = parser(next((one for one in given if not one.startswith("-")), "")).parse_args(
-        given
-    )
-    command: Command = arguments.command
     try:
-        code = command(arguments)
-        sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
+        with output.stdout():
+            named = next((one for one in given if not one.startswith("-")), "")
+            arguments = parser(named).parse_args(given)
+            command: Command = arguments.command
+            return command(arguments)
     except WaguardError as error:
         priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
         sys.stderr.write(f"{priority}waguard: {error.line()}\n")
         return error.code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `waguard status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    else:
-        return code
+    except output.OutputLostError as lost:
+        return 0 if lost.read else 1
 
 
 def parser(*named: str) -> argparse.ArgumentParser:
