@@ -37,7 +37,7 @@ class Output:
     @property
     def buffer(self) -> "Output":
         """The same for bytes."""
-        return Output(self._stream.buffer)  # type: ignore[attr-defined]
+        return Output(self._stream.buffer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
