@@ -37,7 +37,7 @@ class Output:
     @property
     def buffer(self) -> "Output":
         """The same for bytes."""
-        return Output(self._stream.buffer)
+        return Output(self._stream.buffer)  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -59,7 +59,7 @@ def stdout() -> Iterator[None]:
         if getattr(sys, name) is None:  # closed (`>&-`): it takes everything and keeps nothing
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end of the process
     plain = sys.stdout
-    sys.stdout = Output(plain)  # type: ignore[assignment]
+    sys.stdout = Output(plain)
     try:
         try:
             yield
