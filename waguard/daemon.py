@@ -19,7 +19,7 @@ from loguru import logger
 
 from waguard import config as configuration
 from waguard.api import ApiDeps, LocalApi, create_app, serve
-from waguard.api.auth import load_or_create_keys
+from waguard.api.auth import Keys, load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config
@@ -124,6 +124,7 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._keys: Keys | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
@@ -206,10 +207,11 @@ class Daemon:
             connection=self._supervisor.health.connection,
             ages=self._ages,
         )
+        self._keys = load_or_create_keys(self._config.api.key_file)
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
-                keys=load_or_create_keys(self._config.api.key_file),
+                keys=self._keys,
                 sessions=self._supervisor.sessions,
                 reconciler=self._supervisor.reconciler,
                 health=self._supervisor.health.read,
@@ -577,6 +579,7 @@ class Daemon:
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
+        self._renew_keys()
         logger.info("configuration read again", changed=sorted(taken))
         if later := sorted(changed - RELOADABLE):
             logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
@@ -590,6 +593,14 @@ class Daemon:
             return
         if self._webhooks:
             self._webhooks.configure(secrets)
+
+    def _renew_keys(self) -> None:
+        if self._keys is None:
+            return  # it is not up yet, and reads them
+        try:
+            self._keys.values = load_or_create_keys(self._config.api.key_file).values
+        except ConfigError as error:
+            logger.error("API keys kept as they were: {}", error.line())
 
 
 async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:

@@ -163,6 +163,7 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.get("/health/detailed", health.detailed),
             web.get("/api/events", events.stream, allow_head=False),
             web.get("/api/incidents", incidents.fleet),
+            web.get("/api/incidents/all", incidents.every),
             web.get("/api/reconcile", reconcile.difference),
             web.post("/api/reconcile", reconcile.now),
             web.post("/api/sessions", sessions.create),

@@ -11,6 +11,7 @@ from waguard.api.deps import DEPS
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
 from waguard.errors import NotFoundError
 
+_EVER: Final = 2.0**40  # unix time; no database takes infinity
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""
 
@@ -39,6 +40,20 @@ async def fleet(request: web.Request) -> web.Response:
     trail = await request.app[DEPS].store.audit(None)
     told = [_shown(incident) for incident in fold_fleet(trail)]
     return web.json_response({"success": True, "incidents": told})
+
+
+async def every(request: web.Request) -> web.Response:
+    """GET /api/incidents/all: those of each session, also of a purged one, and of the fleet (null) that
+    went on at ``?since=`` or later."""
+    since, store = fields.moment(request, "since"), request.app[DEPS].store
+    found: list[tuple[str | None, Incident]] = []
+    for name in await store.audited(before=_EVER):
+        trail = await store.audit(name)
+        told = fold_fleet(trail) if name is None else fold(trail)
+        found += [(name, it) for it in told if it.ended is None or it.ended >= since]
+    found.sort(key=lambda it: it[1].began)
+    listed = [{"session_id": name, **_shown(it)} for name, it in found]
+    return web.json_response({"success": True, "incidents": listed})
 
 
 def _shown(incident: Incident) -> dict[str, Any]:

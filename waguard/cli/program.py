@@ -25,15 +25,19 @@ COMMANDS: Final = {
     "standin": "run the stand-in of WhatsApp Web alone",
     "phone": "play the phone of the stand-in",
     "status": "what runs, and how it is",
+    "top": "status and use of every session, again and again",
     "why": "what went wrong, with a session or all, and what waguard did",
+    "incidents": "what went wrong lately, of every session and of all at once",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
+    "keys": "the keys of the API: list, show, add, remove",
     "sessions": "create, list, show, start, stop, link and unlink sessions",
     "profile": "look at profiles, copy and restore their credentials",
     "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
+    "completion": "print what makes a shell complete waguard's commands",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
 
