@@ -13,7 +13,7 @@ from loguru import logger
 from waguard.core.facts import Left
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.host import credentials
+from waguard.host import credentials, old_profiles
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileLock
 from waguard.supervision.actor import SessionActor
@@ -75,4 +75,4 @@ async def _put_aside(session: SessionActor, token: str | None, why: str) -> None
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:
     with ProfileLock(at.profile) as lock:
-        return credentials.retire(at, lock.descriptor, token=token, why=why)
+        return old_profiles.retire(at, lock.descriptor, token=token, why=why)
