@@ -14,7 +14,7 @@ import pytest
 from tests.host.leveldb_files import INDEXED, LOCAL
 from tests.host.odd_files import OTHER_USER
 from tests.host.old_profile_files import archive, content, date, old_profile
-from waguard import profile_commands
+from waguard.cli import profile_commands
 from waguard.core.old_profiles import Credentials, places
 from waguard.host import credentials, old_profiles, snapshots
 from waguard.host.credentials import Places
@@ -154,7 +154,7 @@ def test_a_living_browser_is_seen_by_its_lock(tmp_path: Path) -> None:
     assert in_use(profile) is None, "this process is no browser of it"
     (profile / "SingletonLock").unlink()
     (profile / "SingletonLock").write_text("no link")
-    assert in_use(profile) == "somebody"
+    assert in_use(profile) == "whoever made its SingletonLock"
 
 
 # ---- searching ----

@@ -271,7 +271,7 @@ def test_a_profile_in_use_is_refused(service: Path, sessions: Path) -> None:
     profile = old_profile(service / "7/abc/session-abc")
     (profile / "SingletonLock").write_text("nobody can say whose")
     report = run(service, sessions)
-    assert one(report).why == "somebody uses it: stop the old service"
+    assert one(report).why == "whoever made its SingletonLock uses it: stop the old service"
     assert report.failed
     assert list(sessions.iterdir()) == []
 
@@ -360,6 +360,16 @@ def test_a_crash_leaves_no_half_profile(
             run(service, sessions)
     assert list(at.profile.parent.iterdir()) == []
     assert one(run(service, sessions)).outcome is Outcome.TAKEN
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_no_archive_is_not_taken(service: Path, sessions: Path, *, dry_run: bool) -> None:
+    (service / "7").mkdir(parents=True)
+    (service / "7/RemoteAuth-abc.zip").write_text("no archive")
+    line = one(run(service, sessions, dry_run=dry_run))
+    assert line.outcome is Outcome.FAILED
+    assert line.why == "it is no archive that can be read: File is not a zip file"
+    assert list(sessions.rglob("session-*")) == []
 
 
 def test_one_whose_path_says_too_little_is_left(service: Path, sessions: Path) -> None:

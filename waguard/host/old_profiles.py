@@ -128,7 +128,7 @@ def in_use(path: Path) -> str | None:
     """Which browser uses the profile; None: none. Raises ``OSError``."""
     owner = credentials.chromium_lock(path)
     if isinstance(owner, LivingOwner):
-        return f"Chromium {owner.pid}" if owner.pid else "somebody"
+        return f"Chromium {owner.pid}" if owner.pid else "whoever made its SingletonLock"
     stored = stored_in(path)
     if stored is None:
         return None

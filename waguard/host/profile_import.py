@@ -144,10 +144,14 @@ def _taken(at: Places, decision: Decision, *, dry_run: bool) -> tuple[Decision, 
         why = "it lies inside its place: the session's next start uses it"
         return replace(decision, outcome=Outcome.LEFT, why=why), None
     try:
+        path = Path(decision.profile.path)
         _require_room(at, decision.profile)
         if not dry_run:
-            return decision, _take(at, Path(decision.profile.path))
+            return decision, _take(at, path)
         _require_stopped(at)
+        if path.suffix == policy.ARCHIVE:
+            with session_archive.opened(path):
+                pass
     except (OSError, UnreadableError) as error:
         return _failed(decision, old_profiles.words(error)), None
     except WaguardError as error:
