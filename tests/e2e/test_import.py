@@ -1,8 +1,11 @@
 """Old profiles, made by the real Chromium: each connects without a scan, and the originals stay as they are."""
 
+import asyncio
 import os
+import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,37 @@ async def test_a_profile_that_a_browser_uses_is_neither_imported_nor_started(
     await world.daemon.wait_status(SESSION, "connected")
     assert world.receiver.count("qr_code_generated") == 0
     assert not (old / "Default").exists()
+
+
+async def run(daemon: Daemon, line: str, *more: str) -> str:
+    """A command as it was printed; what it says. It must succeed unless it says that it failed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", *line.split(), *more),
+        cwd=daemon.folder,
+        env=os.environ | dict(daemon.settings),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == ("failed: " in out.decode()), out.decode()
+    return out.decode()
+
+
+@pytest.mark.long
+async def test_the_printed_commands_lead_from_a_running_session_to_its_old_profile(
+    world: World, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    lay_out(await made(world, tmp_path / "made", killed=True), service, NESTED)
+    await world.daemon.start()
+    await world.daemon.create(SESSION)
+    refused = await run(world.daemon, "waguard import --from", str(service))
+    [stop] = re.findall(r"the session runs \((.*)\)", refused)
+    await run(world.daemon, stop)
+    taken = await run(world.daemon, "waguard import --from", str(service))
+    [start] = re.findall(r"(?m)^next: (.*)$", taken)
+    shown = world.receiver.count("qr_code_generated")
+    await run(world.daemon, start)
+    await world.daemon.wait_status(SESSION, "connected")
+    assert world.receiver.count("qr_code_generated") == shown
+    again = await run(world.daemon, "waguard import --from", str(service))
+    assert "waguard has connected the session with" in again
