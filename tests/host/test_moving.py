@@ -235,6 +235,6 @@ def test_a_profile_in_the_old_layout_is_found_over_disks(
     assert word_of(wanted) == "credentials"
     assert old_profiles.migrate(at, known=True) is None, "again"
     with ProfileLock(at.profile) as lock:
-        assert old_profiles.retire(at, lock.descriptor, token=None, why="a test") is not None
+        assert old_profiles.retire(at, lock.descriptor, token=None, why="a test", known=False)
     assert old_profiles.migrate(at, known=True) is None
     assert not credentials.something_left(at)

@@ -13,9 +13,9 @@ import pytest
 
 from tests.host.leveldb_files import INDEXED, LOCAL
 from tests.host.odd_files import OTHER_USER
-from tests.host.old_profile_files import archive, content, date, old_profile
+from tests.host.old_profile_files import archive, content, old_profile
 from waguard.cli import profile_commands
-from waguard.core.old_profiles import Credentials, places
+from waguard.core.old_profiles import Credentials, Identity, places
 from waguard.host import credentials, old_profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.old_profiles import OldProfileInUseError, examine, in_use, migrate, search
@@ -200,8 +200,7 @@ def test_every_layout_is_found(sessions: Path) -> None:
 def test_a_folder_that_is_named_may_be_a_profile_or_a_workspace(tmp_path: Path, named: str) -> None:
     old_profile(tmp_path / "7/abc/session-abc")
     [(_, whose)] = search(tmp_path / named).profiles
-    assert whose.session == ("abc" if not named.endswith("Default") else None)
-    assert whose.workspace == (7 if named == "7" else None), "what is above is not read"
+    assert whose == Identity("abc", 7)
 
 
 def test_links_are_followed_once_and_not_in_a_circle(sessions: Path, tmp_path: Path) -> None:
@@ -425,16 +424,25 @@ def test_a_crash_in_the_middle_loses_none(
 def test_the_old_profiles_of_a_session_leave_with_it(at: Places, sessions: Path) -> None:
     old_profile(at.profile, used=NEW)
     old = old_profile(sessions / "7/abc/session-abc", used=OLD)
-    archive(sessions / "RemoteAuth-abc.zip", old)
-    date(sessions, OLD)
+    other = old_profile(sessions / "session-abc", used=OLD)
     aside = profile_commands.quarantine(at)
     assert sorted(p.name for p in aside.glob(f"{old_profiles.OLD}*")) == [
         "waguard-old-0",
-        "waguard-old-1.zip",
+        "waguard-old-1",
     ]
+    assert not old.exists()
+    assert not other.exists()
     assert start(at) is None
-    assert old_profiles.archive_of(at) is None
     assert not at.profile.exists()
+
+
+def test_what_may_be_another_customers_does_not_leave_with_it(at: Places, sessions: Path) -> None:
+    old_profile(at.profile)
+    other = old_profile(sessions / "session-abc")
+    with ProfileLock(at.profile) as lock:
+        old_profiles.retire(at, lock.descriptor, token=None, why="a test", known=False)
+    assert other.exists()
+    assert start(at, known=False) is None
 
 
 def test_one_that_is_used_stays_where_it_is(

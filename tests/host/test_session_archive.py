@@ -99,6 +99,24 @@ def test_a_bomb_is_refused_before_a_byte_is_written(
         pass
 
 
+def test_a_list_of_entries_that_would_fill_the_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(GOOD, "x")
+    with monkeypatch.context() as patch:
+        patch.setattr(session_archive, "DIRECTORY", 10)
+        with pytest.raises(UnreadableError, match="more than"), opened(path):
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+        with zipfile.ZipFile(path, "a") as packed:
+            packed.writestr(f"{GOOD}2", "x")
+    with pytest.raises(UnreadableError, match="more than"), opened(path):
+        pass
+
+
 def test_databases_that_are_too_big_are_not_unpacked_to_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

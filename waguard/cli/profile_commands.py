@@ -158,7 +158,7 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
     with _stopped(at.profile) as lock:
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         token = credentials.pairing(at.profile)
-        aside = old_profiles.retire(at, lock.descriptor, token=token, why=why)
+        aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
         assert aside is not None  # noqa: S101 - there is a profile
         return aside
 

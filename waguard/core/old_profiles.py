@@ -15,7 +15,8 @@ ARCHIVE: Final = ".zip"
 _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIXES: Final = ("session-", "RemoteAuth-")
 NAMELESS: Final = frozenset({"session", "RemoteAuth"})  # without a clientId
-_WORKSPACE: Final = re.compile(r"(?:workspace_)?([0-9]{1,10})")
+_WORKSPACE: Final = re.compile(r"workspace_([0-9]{1,10})")
+_NUMBER: Final = re.compile(r"[0-9]{1,7}")  # a date has 8
 _SPEAKING: Final = re.compile(r"webjs_([0-9]{1,10})_.+")  # the old service's own ids
 
 
@@ -70,28 +71,26 @@ def identify(parts: Sequence[str]) -> Identity:
     if name == "Default":
         return identify(parts[:-1]) if len(parts) > 1 else Identity(None, None)
     if name in NAMELESS:
-        return _identity(above[0], _workspace(above[1]), plain=True)
+        return _identity(above[0], above[1], plain=True)
     for prefix in _PREFIXES:
         if name.startswith(prefix):
             session = name.removeprefix(prefix)
-            workspace = _workspace(above[0])
-            if above[0] in {session, name}:
-                # nested; a session's name may be a number too
-                outer = _workspace(above[1])
-                workspace = workspace if outer is None else outer
-            return _identity(session, workspace)
-    return _identity(name, _workspace(above[0]), plain=True)
+            # nested; a session's name may be a number too
+            nested = above[0] in {session, name} and _workspace(session, above[1]) is not None
+            return _identity(session, above[1] if nested else above[0])
+    return _identity(name, above[0], plain=True)
 
 
-def _workspace(name: str) -> int | None:
-    found = _WORKSPACE.fullmatch(name)
-    return int(found[1]) if found else None
+def _workspace(session: str, folder: str) -> int | None:
+    """What the folder of a workspace says; a mere number says less than the old service's own ids."""
+    if found := _WORKSPACE.fullmatch(folder) or _SPEAKING.fullmatch(session):
+        return int(found[1])
+    return int(folder) if _NUMBER.fullmatch(folder) else None
 
 
-def _identity(session: str, workspace: int | None, *, plain: bool = False) -> Identity:
+def _identity(session: str, folder: str, *, plain: bool = False) -> Identity:
     """``plain``: any folder may have such a name, so only a known workspace makes it a session's."""
-    if workspace is None and (speaking := _SPEAKING.fullmatch(session)):
-        workspace = int(speaking[1])
+    workspace = _workspace(session, folder)
     if not _SESSION.fullmatch(session) or (plain and workspace is None):
         return Identity(None, workspace)
     return Identity(session, workspace)

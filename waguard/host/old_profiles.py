@@ -7,7 +7,6 @@ A normal start and ``waguard import`` find them alike: what a path means, and wh
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import struct
 import tempfile
@@ -185,7 +184,7 @@ def search(folder: Path) -> Search:
             if (there.st_dev, there.st_ino) in seen:
                 continue
             seen.add((there.st_dev, there.st_ino))
-            whose = _identity(path, folder)
+            whose = policy.identify(path.parts)
             is_archive = stat.S_ISREG(there.st_mode)
             if is_profile := is_archive or _is_profile(path, whose):
                 found.profiles.append((path, whose))
@@ -196,11 +195,6 @@ def search(folder: Path) -> Search:
             found.notes.append(f"{path} cannot be searched: {error.strerror}")
     found.profiles.sort()
     return found
-
-
-def _identity(path: Path, folder: Path) -> Identity:
-    """What ``folder`` and the names below it say; what is above it is somebody else's choice."""
-    return policy.identify(path.parts[max(1, len(folder.parts) - 1) :] or ("",))
 
 
 def _is_profile(path: Path, whose: Identity) -> bool:
@@ -270,17 +264,14 @@ def migrate(at: Places, *, known: bool) -> Path | None:
     return path if _put_in_place(at, path) else None
 
 
-def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None:
-    """As ``credentials.retire``; the session's old profiles are moved aside as well."""
+def retire(at: Places, lock: int, *, token: str | None, why: str, known: bool) -> Path | None:
+    """As ``credentials.retire``; the session's old profiles are moved aside as well, unless another
+    browser uses them."""
     aside = credentials.retire(at, lock, token=token, why=why)
     if aside is not None:
-        left = [*_lying(at, known=True), *filter(None, [archive_of(at)])]
-        for number, path in enumerate(left):
-            target = aside / f"{OLD}{number}"
-            if path.is_file():
-                shutil.move(path, target.with_suffix(policy.ARCHIVE))
-            elif in_use(path) is None:
-                moving.move(path, target, key=profiles.key(str(path)))
+        for number, path in enumerate(_lying(at, known=known)):
+            if in_use(path) is None:
+                moving.move(path, aside / f"{OLD}{number}", key=profiles.key(str(path)))
                 moving.remove_link(path)
     return aside
 

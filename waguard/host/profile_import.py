@@ -55,8 +55,8 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether one that should be taken was not."""
-        return any(line.outcome is Outcome.FAILED for line in self.lines)
+        """Whether one that should be taken was not, or may not have been found."""
+        return bool(self.notes) or any(line.outcome is Outcome.FAILED for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from waguard.host.small_file import UnreadableError
 from waguard.host.snapshots import FOLDERS, private_folders, sync_folder
 
-ENTRIES: Final = 100_000
+ENTRIES: Final = 65_535
+DIRECTORY: Final = 32 << 20  # bytes of the list of entries, which is read as a whole
 UNPACKED: Final = 4 << 30  # bytes in all
 DATABASES: Final = 256 << 20  # bytes of databases that are unpacked only to be read
 _PIECE: Final = 1 << 20  # bytes
+_TAIL: Final = 1 << 17  # bytes; the end of an archive is found in them
+_END, _LARGE_END = b"PK\5\6", b"PK\6\7"
 _BROKEN: Final = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError),
@@ -89,12 +93,23 @@ def opened(path: Path) -> Iterator[Archive]:
         os.close(descriptor)
         raise UnreadableError("it is no file")
     with os.fdopen(descriptor, "rb") as raw:
+        _require_short_list(raw)
         try:
             archive = zipfile.ZipFile(raw)
         except _BROKEN as error:
             raise _broken(error) from None
         with archive:
             yield Archive(archive, _members(archive.infolist()))
+
+
+def _require_short_list(raw: BufferedReader) -> None:
+    """Of entries: each takes ten times its bytes in memory."""
+    raw.seek(max(0, raw.seek(0, os.SEEK_END) - _TAIL))
+    tail = raw.read()
+    # whichever of them is the true end
+    sizes = [int.from_bytes(end[8:12], "little") for end in tail.split(_END)[1:]]
+    if _LARGE_END in tail or max(sizes, default=0) > DIRECTORY:
+        raise UnreadableError(f"it has more than {ENTRIES} entries, or more than 4 GB")
 
 
 def _broken(error: Exception) -> UnreadableError:

@@ -53,7 +53,7 @@ class SessionProfile:
         """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
         profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
         try:
-            left = credentials.something_left(self.at) or bool(self._old())
+            left = credentials.something_left(self.at) or bool(self.old())
         except OSError:
             if self._unknown():
                 return None
@@ -81,9 +81,10 @@ class SessionProfile:
                 "profile moved to another workspace", session=row.session_id, before=before
             )
         self._workspace = row.workspace_id
-        self._migrate()
 
-    def _migrate(self) -> None:
+    def migrate(self) -> None:
+        """Put its old profile in its place, before a start. Blocks, where there is one: call it in a
+        thread. Raises ``OSError``."""
         self._old_unusable = None
         try:
             moved = old_profiles.migrate(self.at, known=not self._row().unpaired)
@@ -93,7 +94,8 @@ class SessionProfile:
         if moved:
             logger.info("old profile used", session=self._row().session_id, found=str(moved))
 
-    def _old(self) -> list[Path]:
+    def old(self) -> list[Path]:
+        """Old profiles of it, while waguard has none. Raises ``OSError``."""
         return old_profiles.waiting(self.at, known=not self._row().unpaired)
 
     def archive(self) -> Path | None:
