@@ -69,7 +69,10 @@ async def test_a_profile_that_names_no_workspace_is_not_given_to_a_new_session(
     assert place(world, "session-s").exists()
 
 
-async def test_one_that_is_in_use_is_waited_for_without_a_code(bench: Bench, world: World) -> None:
+@pytest.mark.parametrize("end", ["it is let go", "it is moved away by hand"])
+async def test_one_that_is_in_use_is_waited_for_without_a_code(
+    bench: Bench, world: World, end: str
+) -> None:
     world.timings(held_retry=0.01)
     await bench.row("s", profile=False)
     old = mark(old_profile(place(world, "7/s/session-s")))
@@ -79,7 +82,11 @@ async def test_one_that_is_in_use_is_waited_for_without_a_code(bench: Bench, wor
     await until(session, lambda s: s.lifecycle is State.BACKOFF)
     assert "stop the old service" in str(views.details(session.state))
     assert (world.spawn.started, session.state.restarts) == ([], 0)
-    (old / "SingletonLock").unlink()
+    if end == "it is let go":
+        (old / "SingletonLock").unlink()
+    else:
+        place(world).parent.mkdir()
+        old.rename(place(world))
     await until(session, connected)
     assert is_marked(world)
 

@@ -1,5 +1,6 @@
 """One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,12 +83,14 @@ class SessionProfile:
             )
         self._workspace = row.workspace_id
 
-    def migrate(self) -> None:
-        """Put its old profile in its place, before a start. Blocks, where there is one: call it in a
-        thread. Raises ``OSError``."""
+    async def migrate(self) -> None:
+        """Put its old profile, where there is one, in its place, before a start. Raises ``OSError``."""
         self._old_unusable = None
+        if not self.old():
+            return
+        known = not self._row().unpaired
         try:
-            moved = old_profiles.migrate(self.at, known=not self._row().unpaired)
+            moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
         except WaguardError as error:
             self._old_unusable = error.line()
             return
