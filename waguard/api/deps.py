@@ -17,6 +17,7 @@ from waguard.messaging.webhook import Webhooks
 from waguard.ports import (
     BusEvent,
     Health,
+    LogLevels,
     MessageStore,
     OutboxStore,
     Reconciliation,
@@ -62,6 +63,7 @@ class ApiDeps:
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks
+    log: LogLevels
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

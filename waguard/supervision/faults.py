@@ -41,7 +41,7 @@ class Faults:
             return  # a tick comes each second
         # its text may quote a message
         self._open[what] = f"waguard failed to {what} it: {type(error).__name__}"
-        self._log.opt(exception=error).critical("a bug in waguard", task=what)
+        self._log.opt(exception=error).critical("a bug in waguard", event=FAILED, task=what)
         self._note(FAILED, reason=self._open[what])
 
     def end(self, what: str) -> None:

@@ -23,12 +23,12 @@ class Outages:
         if why is not None:
             self._open[kind] = why, since
             if before is None:
-                logger.error(kind.replace("_", " "), why=why)
+                logger.error(kind.replace("_", " "), event=kind, condition=kind, why=why)
                 self._trail.record(kind, reason=why, evidence=dict(evidence or {}))
         elif before is not None:
             del self._open[kind]
             ended = FLEET_ENDS[kind]
-            logger.warning(ended.replace("_", " "), was=before)
+            logger.warning(ended.replace("_", " "), event=ended, condition=kind, was=before)
             self._trail.record(ended, reason=before)
 
     def why(self, kind: str) -> str | None:
