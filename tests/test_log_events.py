@@ -112,7 +112,7 @@ def read_at_run_time() -> dict[str, Levels]:
         "supervision/fleet.py": {breaker: {"ERROR"}, closed: {"WARNING"}},
         "supervision/intake.py": {
             "profile_mended": {"WARNING"},
-            "profile_tidied": {"WARNING"},
+            "profile_tidied": {"INFO"},
         },
         # loguru has them from the libraries' own
         "host/logs.py": {

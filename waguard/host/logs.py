@@ -255,7 +255,7 @@ def _shown(value: Any) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     if kind is float:
-        return value if isfinite(value) else None
+        return round(value, 3) if isfinite(value) else None
     if isinstance(value, list | tuple | set | frozenset):
         return [_shown(one) for one in value]
     return _redaction.of(str(value))

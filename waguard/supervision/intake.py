@@ -133,9 +133,9 @@ class Intake:
                 self._ledger.record("logged_out", reason=reason)
             case ProfileMended(done=done, grave=grave, aside=aside):
                 kind = "profile_mended" if grave else "profile_tidied"
-                logger.warning(
-                    "profile mended", event=kind, session=row.session_id, done=done, aside=aside
-                )
+                level, said = "WARNING" if grave else "INFO", kind.replace("_", " ")
+                name = row.session_id
+                logger.log(level, said, event=kind, session=name, done=done, aside=aside)
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 

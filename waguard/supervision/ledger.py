@@ -39,7 +39,7 @@ class Trail:
         self.clock = clock
         self._told = told
         self._moved = moved
-        self._log = logger.bind(session=session)
+        self._log = logger.bind(session=session) if session else logger
         self._waiting: deque[AuditEntry] = deque()
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()

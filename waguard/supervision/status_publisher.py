@@ -97,7 +97,7 @@ class StatusPublisher:
 
     def log_link(self, before: Link, after: Link) -> None:
         """It stands otherwise with WhatsApp."""
-        self._log.info("link", event="link", before=str(before), after=str(after))
+        self._log.debug("link", before=str(before), after=str(after))
 
     def _publish_incident(self, entry: AuditEntry) -> None:
         if event := incident_event(entry):

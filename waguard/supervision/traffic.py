@@ -202,11 +202,10 @@ class Traffic:
                 asked = asked or await self.intake.missed(self._profile.at.profile)
                 await link.call(asked)  # by itself, so the session is no less idle
             except WaguardError as error:
-                self._log.warning(
-                    "missed messages not read, trying again",
-                    event="backfill_failed",
-                    why=error.line(),
-                )
+                # that its worker has ended is logged elsewhere
+                level = "DEBUG" if link.ended.is_set() else "WARNING"
+                said = "missed messages not read, trying again"
+                self._log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)
             else:
                 return

@@ -255,7 +255,7 @@ class WorkerRunner:
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
-        self._log.error("worker stands still", event="worker_stopped", worker=process.pid)
+        self._log.debug("worker stands still", worker=process.pid)
         self._post(Stopped(worker=worker))
 
     # ---- what the worker says ----
