@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from waguard.client import ApiCallError, ApiClient
+from waguard.cli.client import ApiCallError, ApiClient
 from waguard.core import logfmt
 from waguard.core.redaction import shorten
 
