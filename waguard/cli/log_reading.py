@@ -25,6 +25,7 @@ from waguard.host.log_names import FIELDS, PRIORITIES
 UNIT: Final = "waguard.service"
 _UNIT_FOLDERS: Final = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 _STDERR: Final = 2
+_STDERR_OF_JOURNAL: Final = "socket:[{}]"
 _LOOK: Final = 0.25  # s between two looks at a file
 _TAIL: Final = 16 << 20  # bytes of a file that are searched for the newest lines
 _SHOWN_FIRST: Final = ("at", "level", "event", "message", "traceback")
@@ -107,7 +108,10 @@ def _is_installed() -> bool:
 
 
 def _of_process(pid: int) -> JournalSource | FileSource:
-    unit = _unit_of(pid)
+    try:
+        unit = unit_of(Path(f"/proc/{pid}/cgroup").read_text())
+    except OSError:
+        unit = None
     try:
         target = str(Path(f"/proc/{pid}/fd/{_STDERR}").readlink())
     except OSError:  # another user's
@@ -117,7 +121,7 @@ def _of_process(pid: int) -> JournalSource | FileSource:
             f"waguard runs, pid {pid}, and not as a unit of systemd",
             remedy="run this as root or as its user, who see where its standard error goes",
         ) from None
-    if unit and target == f"socket:[{_journal_inode(pid)}]":
+    if unit and target == _STDERR_OF_JOURNAL.format(_journal_inode(pid)):
         return unit
     path = Path(f"/proc/{pid}/fd/{_STDERR}")
     if path.is_file():
@@ -133,12 +137,9 @@ def _journal_inode(pid: int) -> str:
     return procfs.environment(pid).get("JOURNAL_STREAM", "").partition(":")[2]
 
 
-def _unit_of(pid: int) -> JournalSource | None:
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
+def unit_of(cgroup: str) -> JournalSource | None:
+    """Of the text of /proc/PID/cgroup; None: it is no service of systemd's."""
+    for line in cgroup.splitlines():
         hierarchy, _, place = line.partition(":")
         controller, _, group = place.partition(":")
         name = group.rpartition("/")[2]
