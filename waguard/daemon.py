@@ -592,11 +592,16 @@ class Daemon:
             fresh = reading.config
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
-            logger.error("configuration kept as it was: {}", error.line(), event="config_rejected")
+            logger.error(
+                "configuration kept as it was: {}",
+                error.line(),
+                event="config_rejected",
+                every=True,
+            )
         else:
             self._take(fresh)
             for line in hidden_lines(reading):
-                logger.warning("{}", line, event="config_hidden")
+                logger.warning("{}", line, event="config_hidden", every=True)
         if self._up:
             self._notifier.ready("configuration read again")
 
@@ -619,12 +624,15 @@ class Daemon:
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
-        logger.info("configuration read again", event="config_reloaded", changed=sorted(taken))
+        logger.info(
+            "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
+        )
         if later := sorted(changed - RELOADABLE):
             logger.warning(
                 "these sections need a restart of waguard: {}",
                 ", ".join(later),
                 event="restart_needed",
+                every=True,
             )
 
     def _renew_webhooks(self) -> None:
@@ -633,7 +641,10 @@ class Daemon:
             secrets = read_secrets(self._config.webhook.secret_file)
         except ConfigError as error:
             logger.error(
-                "webhook secrets kept as they were: {}", error.line(), event="secrets_rejected"
+                "webhook secrets kept as they were: {}",
+                error.line(),
+                event="secrets_rejected",
+                every=True,
             )
             return
         logs.hide(*secrets)

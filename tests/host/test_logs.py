@@ -221,6 +221,14 @@ def test_errors_of_different_text_do_not_fold_into_one() -> None:
     assert said == ["HTTP 500", "ValueError: HTTP 500", "HTTP 404", "ValueError: HTTP 404"]
 
 
+def test_what_is_news_each_time_is_not_folded() -> None:
+    out = configured("text")
+    for _ in range(2):
+        logger.error("configuration kept as it was", event="config_rejected", every=True)
+    assert [read(line)["event"] for line in told(out)] == ["config_rejected"] * 2
+    assert "every" not in out.getvalue()
+
+
 def test_details_are_not_folded() -> None:
     out = configured("text")
     logger.debug("a request")

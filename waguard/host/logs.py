@@ -38,6 +38,9 @@ _EXACT: Final = frozenset({"session", "file", "folder", "event"})
 # fields of the journal under their own names; all others are in FIELDS
 _OF_JOURNAL: Final = ("event", "session", "condition", "worker")
 
+EVERY: Final = "every"
+"""Field of a line that is news each time it is written; it is not shown."""
+
 _redaction: Final = Redaction()
 _output: "Output | None" = None
 
@@ -201,6 +204,7 @@ def _line(record: "Record", trace: str) -> Line:
     fields = {
         key: value if type(value) is int or key in _EXACT else _shown(value)
         for key, value in record["extra"].items()
+        if key != EVERY
     }
     if (found := record["exception"]) and found.value:
         fields["exception"] = f"{type(found.value).__name__}: {_words(found.value)}"
@@ -285,7 +289,8 @@ class Output:
         with self._guard:
             if self._fold.ends <= (now := self._clock()):
                 self._say_repeated(self._fold.due(now))
-            if message.record["level"].no >= logging.INFO:
+            record = message.record
+            if record["level"].no >= logging.INFO and EVERY not in record["extra"]:
                 what = log_fold.signature(line.level, line.text, line.fields)
                 if what is not None and not self._fold.take(what, line, now):
                     return

@@ -61,7 +61,7 @@ class StatusPublisher:
             said["condition"] = condition
         if it.kind not in UNLOGGED:
             level, line = LEVELS.get(it.kind, "WARNING"), it.kind.replace("_", " ")
-            self._log.log(level, _LINES.get(it.kind, line), event=it.kind, **said)
+            self._log.log(level, _LINES.get(it.kind, line), event=it.kind, every=True, **said)
         self.ledger.record(
             it.kind,
             before=it.before,
