@@ -117,10 +117,18 @@ def test_a_line_begins_with_time_level_and_event() -> None:
 def test_json_has_types() -> None:
     out = configured("json")
     given = {"a": 7, "b": 1.5, "c": True, "d": None, "e": "7", "f": ["x", 1], "g": float("nan")}
-    logger.info("x", **given, h=Path("/x"), i=frozenset({1}), j=protocol.Stored(seq=1))
+    logger.info(
+        "x",
+        **given,
+        h=Path("/x"),
+        i=frozenset({1}),
+        j=protocol.Stored(seq=1),
+        file=Path("/f"),
+        k=1 << 70,
+    )
     (line,) = [json.loads(line) for line in told(out)]
     del line["at"]
-    odd = {"g": None, "h": "/x", "i": [1], "j": "Stored(seq=1)"}
+    odd = {"g": None, "h": "/x", "i": [1], "j": "Stored(seq=1)", "file": "/f", "k": 1 << 70}
     assert line == {"level": "info", "message": "x", **given, **odd}
 
 

@@ -144,9 +144,13 @@ def _json(line: Line) -> bytes:
     fields = _all(line)
     try:
         quick = _encode(fields)
-    except UnicodeEncodeError:  # half a character
-        return json.dumps(fields).encode()
-    return quick if quick.isascii() else json.dumps(fields).encode()
+    except (
+        UnicodeEncodeError,
+        TypeError,
+        OverflowError,
+    ):  # half a character, a path, a large number
+        quick = b"\xff"
+    return quick if quick.isascii() else json.dumps(fields, default=str).encode()
 
 
 def _all(line: Line) -> dict[str, Any]:
@@ -281,7 +285,7 @@ class Output:
         self.close = close
         self._fold = log_fold.Fold[Line]()
         self._lost = 0
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # what is collected meanwhile may log, too
 
     def take(self, message: "Message") -> None:
         """A line of loguru's; ``message`` is its traceback."""
