@@ -1,9 +1,13 @@
 """A host that is well: real files, a real database, a real receiver, a daemon that answers; only the
 machine itself (memory, disks, clock, systemd, Chromium) is a double."""
 
+import atexit
 import fcntl
+import functools
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +18,7 @@ from typing import Any
 import aiosqlite
 from aiohttp import web
 
-from tests.host.leveldb_files import profile
+from tests.host.leveldb_files import INDEXED, LOCAL, batch, log, profile
 from tests.store import template
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
@@ -271,13 +275,24 @@ async def _fill(host: Host) -> None:
         f" renewed_at, lasts, renewed_every, released) VALUES (1, 1, 'm', '{runtime}', 'here',"
         f" {os.getpid()}, 'i', {now}, {now}, 75, 5, 0)",
     )
-    at = host.at()
+    shutil.copytree(_profiles(), host.sessions, dirs_exist_ok=True)
+
+
+@functools.cache
+def _profiles() -> Path:
+    """``paths.sessions`` with the profile of s1 and a copy: made once, for a checksum takes its time."""
+    folder = tempfile.TemporaryDirectory(prefix="wg-")
+    atexit.register(folder.cleanup)
+    at = credentials.places(Path(folder.name), 1, "s1")
     at.profile.parent.mkdir(mode=0o700)
     profile(at.profile)
     at.profile.chmod(0o700)
+    for name in (INDEXED, LOCAL):
+        (at.profile / name / "000006.log").write_bytes(log(batch("credentials")))
     with ProfileLock(at.profile) as held:
         token = credentials.claim(at.profile, held.descriptor, anew=True)
-    snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=now)
+    snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=time.time())
+    return Path(folder.name)
 
 
 def stranger(host: Host, **marks: Any) -> Seen:

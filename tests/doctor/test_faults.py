@@ -5,7 +5,7 @@ import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,8 +13,8 @@ from tests.doctor.host import HOOK, Host, stranger
 from waguard.core.admission import Reading
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
-from waguard.doctor.report import Check, Result
-from waguard.host import configuration
+from waguard.doctor.report import Result
+from waguard.host import configuration, procfs
 from waguard.worker import wajs
 
 FAILED, WARNING = Result.FAILED, Result.WARNING
@@ -35,9 +35,7 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(
-    check: str, result: Result, seen: str, command: str | None
-) -> Callable[[Plant], Plant]:
+def fault(check: str, result: Result, seen: str, command: str | None) -> Callable[[Plant], Plant]:
     def keep(plant: Plant) -> Plant:
         FAULTS[getattr(plant, "__name__", check)] = Fault(check, result, seen, command, plant)
         return plant
@@ -176,7 +174,7 @@ async def the_old_service_on_the_port(host: Host, patch: pytest.MonkeyPatch) -> 
     await host.stop()
     host.machine.ports[host.port] = 4_242
     command = ["node", "/srv/whatsapp-service/server.js"]
-    patch.setattr(instance_probes.procfs, "command_line", lambda pid: command)
+    patch.setattr(procfs, "command_line", lambda pid: command)
 
 
 @fault("port", FAILED, "runs with another configuration", "systemctl restart waguard")
@@ -421,7 +419,9 @@ def a_profile_without_a_row(host: Host, _: pytest.MonkeyPatch) -> None:
 # ---- profiles and processes ----
 
 
-@fault("profiles", FAILED, "MANIFEST-000001 is missing; its next start", "waguard profile restore s1")
+@fault(
+    "profiles", FAILED, "MANIFEST-000001 is missing; its next start", "waguard profile restore s1"
+)
 def a_damaged_profile(host: Host, _: pytest.MonkeyPatch) -> None:
     folder = "Default/Local Storage/leveldb/MANIFEST-000001"
     (host.at().profile / folder).unlink()
@@ -449,7 +449,7 @@ def somebody_elses_chromium(host: Host, patch: pytest.MonkeyPatch) -> None:
     target = f"{socket.gethostname()}-{os.getpid()}"
     (host.at().profile / "SingletonLock").symlink_to(target)
     argv = ["chromium", f"--user-data-dir={host.at().profile}"]
-    patch.setattr("waguard.host.credentials.procfs.command_line", lambda pid: argv)
+    patch.setattr(procfs, "command_line", lambda pid: argv)
 
 
 @fault("profiles", WARNING, "there is no copy of its credentials", "waguard profile snapshot s1")
@@ -554,12 +554,7 @@ def a_problem_that_is_no_condition(host: Host, _: pytest.MonkeyPatch) -> None:
 
 
 def iso(at: float) -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-FOUND: dict[str, Check] = {}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -581,4 +576,3 @@ async def test_it_is_found_with_its_remedy(
 
 def test_there_are_many() -> None:
     assert len(FAULTS) >= 25
-    assert Path(__file__).exists()

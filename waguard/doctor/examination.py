@@ -207,9 +207,12 @@ class _Examination:
         machine, config, reserve = self._machine, self._config, self._config.limits.disk_reserve
         pid = self._daemon.pid if self._daemon.lives else None
         return [
-            *(
-                host.disk(key, str(folder), machine.space(folder), reserve=reserve)
-                for key, folder in host_probes.folders(config).items()
+            *host.disks(
+                {
+                    key: (str(folder), machine.space(folder))
+                    for key, folder in host_probes.folders(config).items()
+                },
+                reserve=reserve,
             ),
             *host.memory(machine.left(pid), host_probes.needs(config)),
             *host.limits(host_probes.limits(machine, self._daemon)),

@@ -9,9 +9,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from waguard.api.auth import load_or_create_keys
+from waguard.api.auth import generate
 from waguard.doctor.report import Check, MakeFolder, MakeKey, RemoveStale, Repair, SetMode
-from waguard.errors import WaguardError
 from waguard.host import procfs, small_file
 from waguard.host.lock import LOCK_FILE, PID_FILE, decoded
 
@@ -25,8 +24,6 @@ def repair(checks: Iterable[Check]) -> list[str]:
 def _carried_out(one: Repair) -> str:
     try:
         return _carry_out(one)
-    except WaguardError as error:
-        why = error.message
     except OSError as error:
         why = error.strerror or str(error)
     path = f"{one.runtime}/{one.name}" if isinstance(one, RemoveStale) else one.path
@@ -73,7 +70,7 @@ def _make_folder(path: Path, uid: int, gid: int) -> None:
 def _make_key(path: Path, uid: int, gid: int) -> None:
     if not path.parent.exists():
         _make_folder(path.parent, uid, gid)
-    load_or_create_keys(path)
+    generate(path)
     _give(path, uid, gid)
 
 

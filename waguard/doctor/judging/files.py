@@ -37,8 +37,11 @@ class Owned:
 
 def owners(seen: Sequence[Owned], who: Us) -> list[Check]:
     """For the daemon that runs as ``who``."""
-    checks = [check for one in seen for check in _owner(one, who)]
-    return checks or [
+    checks: dict[str, Check] = {}
+    for one in seen:
+        for check in _owner(one, who):
+            checks.setdefault(check.command or check.seen, check)  # several may lie in one folder
+    return [*checks.values()] or [
         ok("owners", "folders, keys and secrets are the daemon's user's, and private")
     ]
 

@@ -1,5 +1,6 @@
 """The machine: Chromium, wa-js, disks, memory, limits, clock, network."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -146,50 +147,39 @@ class Space:
     inodes: int
     inodes_free: int
     read_only: bool = False
+    device: int = 0
+    """Equal for folders of one file system."""
 
 
-def disk(key: str, folder: str, seen: Space | None, *, reserve: int) -> Check:
-    """Room for what ``key`` names. ``reserve``: ``limits.disk_reserve`` in MB."""
-    if seen is None:
-        return skipped("disk", f"{key}: {folder} does not exist")
-    about, asked = f"{folder} ({key})", f"df -h {folder}"
+def disks(seen: Mapping[str, tuple[str, Space | None]], *, reserve: int) -> list[Check]:
+    """A check for each file system. ``seen``: folders, by the key that names them; ``reserve``:
+    ``limits.disk_reserve`` in MB."""
+    shared: dict[int, tuple[list[str], str, Space]] = {}
+    for key, (folder, space) in seen.items():
+        if space is not None:
+            shared.setdefault(space.device, ([], folder, space))[0].append(key)
+    checks = [_disk(keys, folder, space, reserve) for keys, folder, space in shared.values()]
+    return checks or [skipped("disk", "none of the folders exists")]
+
+
+def _disk(keys: Sequence[str], folder: str, seen: Space, reserve: int) -> Check:
+    about = f"the disk of {folder} ({', '.join(keys)})"
+    free, room = seen.free // _MB, "Make room there"
     if seen.read_only:
-        return failed(
-            "disk",
-            f"{about} is mounted read-only",
-            "Mount it to be written",
-            f"mount -o remount,rw {folder}",
-        )
-    free = seen.free // _MB
+        mend = f"mount -o remount,rw {folder}"
+        return failed("disk", f"{about} is mounted read-only", "Mount it to be written", mend)
     if seen.inodes and seen.inodes_free < INODES:
-        return failed(
-            "disk",
-            f"{about} has {seen.inodes_free} inodes left: no file can be made",
-            "Delete what is not needed there",
-            f"df -i {folder}",
-        )
+        left = f"{about} has {seen.inodes_free} inodes left: no file can be made"
+        return failed("disk", left, "Delete what is not needed there", f"df -i {folder}")
     if free < max(reserve, 1):
-        return failed(
-            "disk",
-            f"{about} has {free} MB left, less than limits.disk_reserve ({reserve} MB): nothing new is"
-            " begun",
-            "Make room",
-            asked,
-        )
+        left = f"{about} has {free} MB left, less than limits.disk_reserve ({reserve} MB)"
+        return failed("disk", f"{left}: nothing new is begun", room, f"df -h {folder}")
     if free < 2 * reserve:
-        return warning(
-            "disk",
-            f"{about} has {free} MB left, limits.disk_reserve is {reserve} MB",
-            "Make room",
-            asked,
-        )
+        left = f"{about} has {free} MB left, limits.disk_reserve is {reserve} MB"
+        return warning("disk", left, room, f"df -h {folder}")
     if seen.inodes and seen.inodes_free < seen.inodes * FEW_INODES:
-        return warning(
-            "disk",
-            f"{about} has {seen.inodes_free} inodes left",
-            "Delete what is not needed there",
-            f"df -i {folder}",
-        )
+        left = f"{about} has {seen.inodes_free} inodes left"
+        return warning("disk", left, "Delete what is not needed there", f"df -i {folder}")
     return ok("disk", f"{about} has {free} MB left")
 
 

@@ -104,15 +104,11 @@ def script(config: Config) -> Script:
 def folders(config: Config) -> Mapping[str, Path]:
     """Whose disks have to have room, by the key that names them."""
     database = sqlite_path(config.database.url)
-    wanted = {
+    return {
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
         **({"database.url": database.parent} if database else {}),
     }
-    seen: dict[Path, str] = {}
-    for key, folder in wanted.items():
-        seen.setdefault(folder, key)
-    return {key: folder for folder, key in seen.items()}
 
 
 def needs(config: Config) -> Needs:

@@ -116,10 +116,11 @@ class Machine:
     def space(self, folder: Path) -> Space | None:
         """Of its file system; None: it is not there."""
         try:
-            found = os.statvfs(folder)
+            found, device = os.statvfs(folder), folder.stat().st_dev
         except OSError:
             return None
         return Space(
+            device=device,
             free=found.f_bavail * found.f_frsize,
             inodes=found.f_files,
             inodes_free=found.f_favail,
