@@ -6,6 +6,7 @@ import fcntl
 import functools
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -20,9 +21,10 @@ from aiohttp import web
 
 from tests.host.leveldb_files import INDEXED, LOCAL, batch, log, profile
 from tests.store import template
+from waguard.cli.program import COMMANDS, parser
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
-from waguard.doctor.examination import Examined, examine
+from waguard.doctor.examination import examine
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
@@ -196,12 +198,12 @@ class Host:
         (self.runtime / "waguard.pid").unlink()
         self.machine.ports.clear()
 
-    async def examine(self) -> Examined:
+    async def examine(self) -> list[Check]:
         return await examine(self.file, self.environ, self.machine)
 
     async def wrong(self) -> list[Check]:
         """All that is not ok."""
-        return [check for check in (await self.examine()).checks if check.result != "ok"]
+        return [check for check in await self.examine() if check.result != "ok"]
 
 
 @asynccontextmanager
@@ -307,3 +309,65 @@ def stranger(host: Host, **marks: Any) -> Seen:
         record=None,
     )
     return replace(seen, **marks)
+
+
+PROGRAMS = frozenset(
+    [
+        "apt-get",
+        "cat",
+        "chmod",
+        "chown",
+        "cp",
+        "crontab",
+        "curl",
+        "cut",
+        "df",
+        "echo",
+        "findmnt",
+        "fuser",
+        "grep",
+        "head",
+        "install",
+        "journalctl",
+        "kill",
+        "ldd",
+        "ls",
+        "make",
+        "mount",
+        "openssl",
+        "php",
+        "pm2",
+        "ps",
+        "readlink",
+        "sed",
+        "sqlite3",
+        "ss",
+        "ssh",
+        "sysctl",
+        "systemctl",
+        "timedatectl",
+        "top",
+        "unset",
+    ]
+)
+
+
+def require_runnable(command: str | None) -> None:
+    """Each part of it is a program that such a host has, or a command of waguard's own."""
+    lexer = shlex.shlex(command or "", posix=True, punctuation_chars="&|;")
+    lexer.whitespace_split = True
+    parts: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("&|;"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    for words in filter(None, parts):
+        if words[0] == "sudo":
+            del words[: 3 if words[1].startswith("-") else 1]
+        if words[0] != "waguard":
+            assert words[0] in PROGRAMS, command
+        elif words[1] == "import" and "import" not in COMMANDS:
+            continue  # it comes with another change
+        elif words[1] != "--version":
+            parser(words[1]).parse_args(words[1:])

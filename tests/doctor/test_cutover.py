@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.doctor.host import HOOK, KEY, Host
+from tests.doctor.host import HOOK, KEY, Host, require_runnable
 from waguard.doctor.examination import Cutover, examine_cutover
 from waguard.doctor.judging.cutover import TITLES, Step
 from waguard.doctor.probes.machine import Running
@@ -295,6 +295,8 @@ async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
     assert len(told) == 1, await old.wrong()
     assert told[0].remedy
     assert command is None or command in str(told[0].command)
+    for _, one in await old.wrong():
+        require_runnable(one.command)
 
 
 async def test_no_secret_is_shown(old: Old) -> None:

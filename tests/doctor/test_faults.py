@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.doctor.host import HOOK, Host, stranger
+from tests.doctor.host import HOOK, Host, require_runnable, stranger
 from waguard.core.admission import Reading
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
@@ -572,6 +572,8 @@ async def test_it_is_found_with_its_remedy(
     assert check.remedy
     assert (planted.command or "") in (check.command or "")
     assert (check.command is None) == (planted.command is None)
+    for one in wrong:
+        require_runnable(one.command)
 
 
 def test_there_are_many() -> None:

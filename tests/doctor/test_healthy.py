@@ -8,13 +8,13 @@ from waguard.doctor.report import exit_code
 
 
 async def test_nothing_but_ok(host: Host) -> None:
-    checks = (await host.examine()).checks
+    checks = await host.examine()
     assert [check for check in checks if check.result != "ok"] == []
     assert exit_code(checks) == 0
 
 
 async def test_each_check_is_there_in_its_order(host: Host) -> None:
-    names = dict.fromkeys(check.name for check in (await host.examine()).checks)
+    names = dict.fromkeys(check.name for check in await host.examine())
     assert tuple(names) == NAMES
 
 
@@ -35,3 +35,10 @@ def files(folder: Path) -> dict[str, tuple[int, int, int]]:
         for path, seen in found
         if not path.name.endswith(("-shm", "-wal"))
     }
+
+
+def test_the_document_names_each_check() -> None:
+    table = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
+    named = [name.strip() for row in rows[1:] for name in row.split(",")]
+    assert named == list(NAMES)

@@ -66,17 +66,9 @@ NAMES: Final = (
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """What was found; ``who`` None: there is no configuration to tell whose daemon it is."""
-
-    checks: tuple[Check, ...]
-    who: Us | None = None
-
-
 async def examine(
     option: Path | None, environ: Mapping[str, str], machine: Machine | None = None
-) -> Examined:
+) -> list[Check]:
     """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
     machine = machine or Machine()
     cli = Cli(str(option) if option else None)
@@ -84,7 +76,7 @@ async def examine(
     if isinstance(located, Check):
         checks = [located, *_unit_only(await _unit(machine, None, cli))]
         rest = skipped("configuration", "nothing else is checked without a valid one")
-        return Examined(checks=(*checks, rest))
+        return [*checks, rest]
     found, reading = located
     daemon = await _instance(machine, reading.config)
     return await _Examination(machine, cli, found, reading, environ, daemon).run()
@@ -136,7 +128,7 @@ class _Examination:
         self._daemon = daemon
         self._who = _who(self._config, found, daemon)
 
-    async def run(self) -> Examined:
+    async def run(self) -> list[Check]:
         """All sections side by side; one that breaks leaves the others."""
         sections: dict[str, Section] = {
             "configuration": self._configuration,
@@ -154,9 +146,7 @@ class _Examination:
         done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
         checks = [check for section in done for check in section]
         order = {name: place for place, name in enumerate(NAMES)}
-        return Examined(
-            checks=tuple(sorted(checks, key=lambda check: order[check.name])), who=self._who
-        )
+        return sorted(checks, key=lambda check: order[check.name])
 
     async def _configuration(self) -> list[Check]:
         lines = configuration.hidden_lines(self._reading)
@@ -174,15 +164,11 @@ class _Examination:
         return unit.environment(other, pid)
 
     async def _files(self) -> list[Check]:
-        config, who = self._config, self._who
+        config, who, cli = self._config, self._who, self._cli
+        keys, up = file_probes.keys(config.api.key_file), self._daemon.lives
         return [
-            *files.owners(file_probes.owned(self._reading), who),
-            files.keys(
-                file_probes.keys(config.api.key_file),
-                least=KEY_LENGTH,
-                who=who,
-                up=self._daemon.lives,
-            ),
+            *files.owners(file_probes.owned(self._reading), who, cli),
+            files.keys(keys, who, cli, least=KEY_LENGTH, up=up),
             files.secrets(file_probes.secrets(config), url=config.webhook.url),
         ]
 
@@ -209,7 +195,7 @@ class _Examination:
         return [
             *host.disks(
                 {
-                    key: (str(folder), machine.space(folder))
+                    key: (str(folder), machine.space(host_probes.nearest(folder)))
                     for key, folder in host_probes.folders(config).items()
                 },
                 reserve=reserve,
@@ -300,6 +286,11 @@ class Cutover:
 
     plan: moving.Plan
     back: Sequence[tuple[str, str]]
+
+    @property
+    def steps(self) -> Sequence[tuple[str, Sequence[Check]]]:
+        """Their titles, and what each has to do."""
+        return [(moving.TITLES[step], checks) for step, checks in self.plan.items()]
 
 
 async def examine_cutover(

@@ -138,16 +138,31 @@ def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, A
     """The answer of ``--json``; docs/doctor.md has its schema."""
     return {
         "result": str(worst(checks)),
-        "checks": [
-            {
-                "check": check.name,
-                "result": str(check.result),
-                "seen": check.seen,
-                "remedy": check.remedy,
-                "command": check.command,
-                "fixable": check.repair is not None,
-            }
-            for check in checks
-        ],
+        "checks": [_told(check) for check in checks],
         "repairs": list(repairs),
+    }
+
+
+def cutover_json(
+    steps: Sequence[tuple[str, Sequence[Check]]], back: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """The answer of ``--cutover --json``."""
+    return {
+        "result": str(worst(check for _, checks in steps for check in checks)),
+        "steps": [
+            {"step": number, "title": title, "checks": [_told(check) for check in checks]}
+            for number, (title, checks) in enumerate(steps, 1)
+        ],
+        "way_back": [{"what": what, "command": command} for what, command in back],
+    }
+
+
+def _told(check: Check) -> dict[str, Any]:
+    return {
+        "check": check.name,
+        "result": str(check.result),
+        "seen": check.seen,
+        "remedy": check.remedy,
+        "command": check.command,
+        "fixable": check.repair is not None,
     }

@@ -152,7 +152,8 @@ def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> Check:
 def rows(seen: Database, daemon: Instance) -> Check:
     """With a daemon that is down: what the application still believes."""
     if seen.rows is None:
-        return skipped("rows", "the accounts could not be read")
+        why = "there are none yet" if seen.absent else "the accounts could not be read"
+        return skipped("rows", why)
     paired = [row.session for row in seen.rows if row.paired]
     if daemon.up or not paired:
         return ok(

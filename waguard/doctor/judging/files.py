@@ -9,6 +9,7 @@ from waguard.core import ownership
 from waguard.core.ownership import Found, Refusal, Us
 from waguard.doctor.report import (
     Check,
+    Cli,
     MakeFolder,
     MakeKey,
     Repair,
@@ -19,7 +20,7 @@ from waguard.doctor.report import (
     warning,
 )
 
-FIX: Final = "waguard doctor --fix"
+FIX: Final = "doctor --fix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +36,19 @@ class Owned:
     error: str | None = None
 
 
-def owners(seen: Sequence[Owned], who: Us) -> list[Check]:
+def owners(seen: Sequence[Owned], who: Us, cli: Cli) -> list[Check]:
     """For the daemon that runs as ``who``."""
-    checks: dict[str, Check] = {}
+    checks: dict[object, Check] = {}
     for one in seen:
-        for check in _owner(one, who):
-            checks.setdefault(check.command or check.seen, check)  # several may lie in one folder
+        for check in _owner(one, who, cli):
+            # several may lie in one folder
+            checks.setdefault(check.repair or check.command or check.seen, check)
     return [*checks.values()] or [
         ok("owners", "folders, keys and secrets are the daemon's user's, and private")
     ]
 
 
-def _owner(one: Owned, who: Us) -> list[Check]:
+def _owner(one: Owned, who: Us, cli: Cli) -> list[Check]:
     if one.error:
         remedy = "Name a path that the daemon's user can use"
         return [failed("owners", f"{one.path} ({one.key}) cannot be used: {one.error}", remedy)]
@@ -58,7 +60,7 @@ def _owner(one: Owned, who: Us) -> list[Check]:
                     "owners",
                     f"{one.path} ({one.key}) does not exist",
                     "Make it; a start of the daemon does so too",
-                    FIX,
+                    cli(FIX),
                     MakeFolder(one.path, who.uid, who.gid),
                 )
             )
@@ -99,7 +101,7 @@ class KeyFile:
     error: str | None = None
 
 
-def keys(seen: KeyFile, *, least: int, who: Us, up: bool) -> Check:
+def keys(seen: KeyFile, who: Us, cli: Cli, *, least: int, up: bool) -> Check:
     """``least``: characters of a good key. ``up``: a daemon runs, with the keys that it read."""
     if seen.error:
         return failed(
@@ -119,7 +121,7 @@ def keys(seen: KeyFile, *, least: int, who: Us, up: bool) -> Check:
             "keys",
             f"{seen.path} does not exist: {what}",
             "Write the application's keys into it, one a line, or have one generated",
-            FIX,
+            cli(FIX),
             MakeKey(seen.path, who.uid, who.gid),
         )
     short = [length for length in seen.lengths if length < least]

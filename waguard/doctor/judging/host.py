@@ -159,7 +159,7 @@ def disks(seen: Mapping[str, tuple[str, Space | None]], *, reserve: int) -> list
         if space is not None:
             shared.setdefault(space.device, ([], folder, space))[0].append(key)
     checks = [_disk(keys, folder, space, reserve) for keys, folder, space in shared.values()]
-    return checks or [skipped("disk", "none of the folders exists")]
+    return checks or [skipped("disk", "no disk can be asked how full it is")]
 
 
 def _disk(keys: Sequence[str], folder: str, seen: Space, reserve: int) -> Check:

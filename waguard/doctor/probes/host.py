@@ -111,6 +111,11 @@ def folders(config: Config) -> Mapping[str, Path]:
     }
 
 
+def nearest(folder: Path) -> Path:
+    """It, or the first folder above that is there: on that disk it will lie."""
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
+
+
 def needs(config: Config) -> Needs:
     """What has to be left for a start."""
     admission = config.admission
