@@ -343,7 +343,7 @@ def a_clock_that_was_set_back(host: Host, _: pytest.MonkeyPatch) -> None:
     os.utime(host.state / "clock.json", (ahead, ahead))
 
 
-@fault("network", FAILED, "cannot be reached", "curl -sS")
+@fault("network", FAILED, "cannot be reached: Connection refused", "curl -sS")
 def no_way_to_whatsapp(host: Host, _: pytest.MonkeyPatch) -> None:
     host.configure("whatsapp", url="http://127.0.0.1:1/")
 

@@ -132,7 +132,7 @@ def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> Check:
             )
         return ok("lease", "nobody supervises this database")
     ours = lease.holder.runtime == runtime and lease.holder.pid == daemon.pid
-    if daemon.up and ours:
+    if daemon.lives and ours:
         return ok(
             "lease", f"this daemon holds it, renewed {lease.now - lease.renewed_at:.0f} s ago"
         )

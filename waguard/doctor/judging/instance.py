@@ -166,7 +166,9 @@ def port(seen: Port, daemon: Instance) -> Check:
                 "Restart it, so that it has this one",
                 RESTART,
             )
-        return ok("port", f"{where} is free" if seen.port else "any free port is taken")
+        return ok(
+            "port", f"{where} is free" if seen.port else "api.port = 0: any free port will do"
+        )
     if daemon.up and seen.pid in {None, daemon.pid}:
         return ok("port", f"{where} is waguard's")
     who = f"pid {seen.pid} ({seen.command[:120]})" if seen.pid else "a process of another user"

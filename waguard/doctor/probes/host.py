@@ -168,7 +168,8 @@ async def reach(url: str) -> str | None:
     except TimeoutError:
         return f"no answer within {REACHED_WITHIN:g} s"
     except OSError as error:
-        return error.strerror or str(error)
+        number = error.errno or 0  # negative: of the resolver
+        return os.strerror(number) if number > 0 else error.strerror or str(error)
     writer.close()
     return None
 
