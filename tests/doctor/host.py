@@ -98,9 +98,11 @@ class Application:
     answers: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    once: dict[str, Any] = field(default_factory=dict)
+    """What it answers the first time."""
 
     async def serve(self, request: web.Request) -> web.Response:
-        told = self.answers.get(request.path)
+        told = self.once.pop(request.path, self.answers.get(request.path))
         status = 404 if told is None else self.status
         headers = self.headers if 300 <= status < 400 or "Date" in self.headers else {}
         return web.json_response(told, status=status, headers=headers)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.doctor.host import HOOK, Host, require_runnable, stranger
 from waguard.core.admission import Reading
+from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.report import Result
@@ -561,6 +562,7 @@ def iso(at: float) -> str:
 async def test_it_is_found_with_its_remedy(
     host: Host, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    monkeypatch.setattr(examination, "AGAIN", 0.0)
     planted = FAULTS[name]
     if (waited := planted.plant(host, monkeypatch)) is not None:
         await waited

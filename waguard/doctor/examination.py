@@ -27,7 +27,7 @@ from waguard.doctor.probes import unit as unit_probes
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
-from waguard.errors import ConfigError, WaguardError
+from waguard.errors import ConfigError
 from waguard.host import configuration, service_unit
 from waguard.host.configuration import Found
 
@@ -62,6 +62,8 @@ NAMES: Final = (
     "health",
 )
 """Every check, in the order of the report."""
+
+AGAIN: Final = 1.0  # s until the daemon is asked once more what it would correct
 
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
@@ -242,19 +244,27 @@ class _Examination:
         if not self._daemon.up:
             return [skipped(name, "no daemon answers that could say") for name in names]
         told, compared, dead = await asyncio.gather(
-            self._ask("/health/detailed"),
-            self._ask("/api/reconcile"),
-            self._ask("/api/webhooks/dead"),
+            self._ask("/health/detailed"), self._compared(), self._ask("/api/webhooks/dead")
         )
-        cli, silent = self._cli, "the daemon does not answer this now"
-        letters: Sequence[Mapping[str, Any]] = (dead or {}).get("dead") or []
+        cli, now, silent = self._cli, self._machine.now(), "the daemon does not answer this now"
         return [
             *(answers.health(told, cli) if told else [skipped("health", silent)]),
-            *(answers.agreement(compared, cli) if compared else [skipped("agreement", silent)]),
-            answers.signature(letters, self._machine.now(), cli)
-            if dead
-            else skipped("signature", silent),
+            *(
+                answers.agreement(compared[0], compared[1], cli)
+                if compared
+                else [skipped("agreement", silent)]
+            ),
+            answers.signature(dead["dead"], now, cli) if dead else skipped("signature", silent),
         ]
+
+    async def _compared(self) -> tuple[answers.Told, answers.Told] | None:
+        """Twice where something is to be corrected: what is under way at one moment is done by then."""
+        first = await self._ask("/api/reconcile")
+        if first is None or not first.get("corrections"):
+            return None if first is None else (first, first)
+        await asyncio.sleep(AGAIN)
+        again = await self._ask("/api/reconcile")
+        return None if again is None else (first, again)
 
     async def _ask(self, path: str) -> Mapping[str, Any] | None:
         if not self._daemon.up:
@@ -268,8 +278,11 @@ class _Examination:
 async def _guarded(name: str, section: Section) -> Sequence[Check]:
     try:
         return await section()
-    except (OSError, WaguardError, ValueError) as error:
-        return [skipped(name, f"it could not be checked: {error}")]
+    except Exception as error:  # noqa: BLE001 - at such a host anything may be; the rest is of use
+        why = f"{type(error).__name__}: {error}"
+        return [
+            failed(name, f"it could not be checked: {why}", "Report this, with the lines above")
+        ]
 
 
 def _who(config: Config, found: Found, daemon: Instance) -> Us:

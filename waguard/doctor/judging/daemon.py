@@ -35,9 +35,11 @@ def _condition(one: Told, cli: Cli) -> Check:
     )
 
 
-def agreement(told: Told, cli: Cli) -> list[Check]:
-    """``told``: GET /api/reconcile, what the daemon would correct now, and what only a person can."""
-    corrections: Sequence[Told] = told.get("corrections") or []
+def agreement(before: Told, told: Told, cli: Cli) -> list[Check]:
+    """Both: GET /api/reconcile, what the daemon would correct, and what only a person can. Only what it
+    would have corrected a moment ago, too, is said."""
+    earlier: Sequence[Told] = before.get("corrections") or []
+    corrections = [one for one in told.get("corrections") or [] if one in earlier]
     findings: Sequence[Told] = told.get("findings") or []
     checks = [
         failed(

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from waguard.config import KEY_LENGTH, Config
+from waguard.config import KEY_LENGTH, Config, without_passwords
 from waguard.doctor.judging.cutover import CronLine, Env, Listener, Pm2, Secret, Settings
 from waguard.doctor.probes import files
 from waguard.doctor.probes.machine import Machine, Running
@@ -231,7 +231,7 @@ def settings(config: Config, path: Path | None, public: str, port: int) -> Setti
         public=public,
         keyless=config.api.keyless_loopback,
         allow_private=config.send.allow_private,
-        hook=config.webhook.url,
+        hook=config.webhook.url and without_passwords(config.webhook.url),
         secret_file=str(config.webhook.secret_file) if config.webhook.secret_file else None,
         database=_place(config.database.url),
         sessions=str(config.paths.sessions),

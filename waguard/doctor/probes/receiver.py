@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from waguard.config import Config, is_loopback
+from waguard.config import Config, is_loopback, without_passwords
 from waguard.doctor.judging.instance import Instance
 from waguard.doctor.judging.receiver import CallBack, Receiver
 
@@ -20,17 +20,18 @@ _LIMIT: Final = 1 << 16
 
 
 async def receiver(url: str | None) -> tuple[Receiver, str | None]:
-    """What it answers to OPTIONS, and the date that it tells."""
+    """What it answers to OPTIONS, and the date that it tells. No password is kept."""
     if url is None:
         return Receiver(url=None), None
+    shown = without_passwords(url)
     try:
         async with (
             aiohttp.ClientSession(timeout=WITHIN) as client,
             client.options(url, allow_redirects=False) as answer,
         ):
-            return Receiver(url=url, status=answer.status), answer.headers.get("Date")
+            return Receiver(url=shown, status=answer.status), answer.headers.get("Date")
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return Receiver(url=url, error=str(error) or type(error).__name__), None
+        return Receiver(url=shown, error=without_passwords(_why(error))), None
 
 
 def ahead(date: str | None, now: float) -> float | None:
@@ -84,7 +85,11 @@ async def _health(url: str) -> tuple[int | None, Mapping[str, Any] | None, str |
             told = await answer.json(content_type=None) if answer.status == 200 else None  # noqa: PLR2004
             return answer.status, told if isinstance(told, dict) else {}, None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return None, None, str(error) or type(error).__name__
+        return None, None, _why(error)
+
+
+def _why(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _same(told: Mapping[str, Any] | None, health: Mapping[str, Any] | None) -> bool | None:
