@@ -45,6 +45,7 @@ class FakeMachine(Machine):
         self.reading = Reading(memory=4 << 30, pressure=0.0, pids=9_000)
         self.disk: Space | None = Space(free=50 << 30, inodes=10**6, inodes_free=9 * 10**5)
         self.files = 65_536
+        self.systemd = 257
         self.tried: Mapping[str, Any] | str = TRIED
         self.state = STATE
         self.settings: dict[str, str] = {}
@@ -85,7 +86,8 @@ class FakeMachine(Machine):
         self, argv: Sequence[str], *, within: float, user: tuple[int, int] | None = None
     ) -> Ran:
         if argv[0] == "systemctl":
-            return Ran(code=0, out="systemd 257 (257.7)\n" if "--version" in argv else self.state)
+            version = f"systemd {self.systemd} (its own)\n"
+            return Ran(code=0, out=version if "--version" in argv else self.state)
         if isinstance(self.tried, str):
             return Ran(code=1, error=self.tried)
         return Ran(code=0, out=json.dumps(self.tried))

@@ -1,11 +1,15 @@
 """Each fault is planted on a host that is well, found by its check, and comes with its remedy."""
 
+import errno
 import os
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +18,9 @@ from waguard.core.admission import Reading
 from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
+from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Result
-from waguard.host import configuration, procfs
+from waguard.host import configuration, inventory, procfs
 from waguard.worker import wajs
 
 FAILED, WARNING = Result.FAILED, Result.WARNING
@@ -95,6 +100,19 @@ def a_folder_above_that_all_may_write(host: Host, _: pytest.MonkeyPatch) -> None
     host.folder.chmod(0o777)
 
 
+@fault("owners", FAILED, "cannot be used: Not a directory", None)
+def a_folder_that_is_none(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("webhook", secret_file=str(host.file / "secret"))
+
+
+@fault(
+    "owners", WARNING, "sessions (paths.sessions) does not exist", "waguard doctor --fix --config"
+)
+async def a_folder_that_is_missing(host: Host, _: pytest.MonkeyPatch) -> None:
+    await host.stop()
+    shutil.rmtree(host.sessions)
+
+
 @fault("keys", FAILED, "api-key does not exist: the daemon goes on", "waguard doctor --fix")
 def no_key_file(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").unlink()
@@ -170,6 +188,14 @@ def a_socket_that_was_removed(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.runtime / "waguard.sock").unlink()
 
 
+@fault("socket", FAILED, "may not be used by this user", "sudo waguard doctor")
+def a_socket_of_another_user(host: Host, patch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError
+
+    patch.setattr(Daemon, "ask", denied)
+
+
 @fault("port", FAILED, "is taken by pid", "pm2 delete all")
 async def the_old_service_on_the_port(host: Host, patch: pytest.MonkeyPatch) -> None:
     await host.stop()
@@ -211,6 +237,18 @@ def folders_that_the_unit_may_not_write(host: Host, patch: pytest.MonkeyPatch) -
     host.unit.write_text(text)
     shutil.copytree(host.sessions, sessions, dirs_exist_ok=True)
     host.configure("paths", sessions=str(sessions))
+
+
+@fault("unit", FAILED, "(paths.sessions) is hidden from waguard.service", "waguard config check")
+def folders_that_the_unit_does_not_see(host: Host, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(configuration, "SYSTEM_FILE", host.file)
+    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
+    patch.setattr("waguard.core.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)})
+
+
+@fault("unit", WARNING, "systemd 252 does not know RestartSteps=", "before-254.conf")
+def an_old_systemd(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.systemd = 252
 
 
 @fault("unit", WARNING, "has not read the unit again", "systemctl daemon-reload")
@@ -302,6 +340,11 @@ def no_inodes(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.disk = Space(free=50 << 30, inodes=10**6, inodes_free=3)
 
 
+@fault("disk", WARNING, "has 2000 inodes left", "df -i")
+def few_inodes(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.disk = Space(free=50 << 30, inodes=10**6, inodes_free=2_000)
+
+
 @fault("disk", FAILED, "is mounted read-only", "mount -o remount,rw")
 def a_disk_that_cannot_be_written(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.disk = Space(free=50 << 30, inodes=0, inodes_free=0, read_only=True)
@@ -337,6 +380,11 @@ def a_receiver_with_another_time(host: Host, _: pytest.MonkeyPatch) -> None:
     host.receiver.headers["Date"] = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
+@fault("clock", WARNING, "the receiver's clock is +", "timedatectl set-ntp true")
+def a_receiver_that_is_a_minute_ahead(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.receiver.headers["Date"] = formatdate(host.machine.now() + 60, usegmt=True)
+
+
 @fault("clock", WARNING, "was written later than it is now", "timedatectl set-ntp true")
 def a_clock_that_was_set_back(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "clock.json").write_text("{}")
@@ -352,9 +400,14 @@ def no_way_to_whatsapp(host: Host, _: pytest.MonkeyPatch) -> None:
 # ---- the database ----
 
 
-@fault("database", FAILED, "postgresql 127.0.0.1:1/wa", None)
+@fault("database", FAILED, "postgresql 127.0.0.1:1/wa", "systemctl status postgresql")
 def a_database_that_is_away(host: Host, _: pytest.MonkeyPatch) -> None:
     host.configure("database", url="postgresql+asyncpg://127.0.0.1:1/wa")
+
+
+@fault("database", FAILED, "mysql db.invalid/wa", "nc -vz db.invalid 3306")
+def a_database_on_another_host(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("database", url="mysql+asyncmy://db.invalid/wa")
 
 
 @fault("database", FAILED, "is damaged", ".recover")
@@ -426,6 +479,33 @@ def a_profile_without_a_row(host: Host, _: pytest.MonkeyPatch) -> None:
 def a_damaged_profile(host: Host, _: pytest.MonkeyPatch) -> None:
     folder = "Default/Local Storage/leveldb/MANIFEST-000001"
     (host.at().profile / folder).unlink()
+
+
+@fault("profiles", FAILED, "s1: its folder was emptied", "waguard profile restore s1")
+def an_emptied_profile(host: Host, _: pytest.MonkeyPatch) -> None:
+    for name in ("IndexedDB", "Local Storage"):
+        shutil.rmtree(host.at().profile / "Default" / name)
+
+
+@fault("profiles", FAILED, "only 1 MB are free", "df -h")
+def a_profile_on_a_full_disk(host: Host, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+
+
+@fault("profiles", FAILED, "cannot be read: Input/output error", "ls -ld")
+def a_broken_disk(host: Host, patch: pytest.MonkeyPatch) -> None:
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    patch.setattr(inventory, "places_on_disk", broken)
+
+
+@fault("profiles", FAILED, "s2 is connected in the database", "waguard qr s2")
+async def a_session_that_lost_everything(host: Host, _: pytest.MonkeyPatch) -> None:
+    await host.sql(
+        "INSERT INTO whatsapp_accounts (uuid, workspace_id, session_id, status)"
+        " VALUES ('u2', 1, 's2', 'connected')"
+    )
 
 
 @fault("profiles", FAILED, "holds no profile, and s1 are linked", "findmnt -T")
@@ -535,6 +615,11 @@ def an_address_of_another_service(host: Host, _: pytest.MonkeyPatch) -> None:
 @fault("call-back", FAILED, "/health does not answer", "curl -sS -i")
 def an_address_that_leads_nowhere(host: Host, _: pytest.MonkeyPatch) -> None:
     host.configure("api", public_url="http://127.0.0.1:1")
+
+
+@fault("call-back", FAILED, "/health answers 404", "curl -sS -i")
+def an_address_of_a_proxy_without_a_way(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("api", public_url=f"http://127.0.0.1:{host.hook}")
 
 
 @fault("call-back", FAILED, "which is itself", "curl -sS http://localhost")

@@ -4,12 +4,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, String, create_engine, inspect, literal_column, select, text
+from sqlalchemy import URL, Connection, String, create_engine, inspect, literal_column, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from waguard.config import is_loopback
 from waguard.core.lease import Lease
 from waguard.doctor.judging.database import Database, Row
 from waguard.errors import ConfigError, WaguardError
@@ -21,7 +22,8 @@ from waguard.store.revision import HEAD, VERSION_TABLE
 
 WITHIN: Final = 10.0  # s for all of it
 CHECKED: Final = 64 << 20  # bytes; a larger file is not read as a whole
-T = TypeVar("T")
+_PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+_SERVICES: Final = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mariadb"}
 
 
 async def database(url: str) -> Database:
@@ -47,11 +49,19 @@ async def database(url: str) -> Database:
         async with asyncio.timeout(WITHIN), engines.reader.connect() as connection:
             return await connection.run_sync(_seen, name)
     except TimeoutError:
-        return Database(name=name, error=f"no answer within {WITHIN:g} s")
+        why = f"no answer within {WITHIN:g} s"
     except (OSError, SQLAlchemyError) as error:
-        return Database(name=name, error=_first_line(error))
+        why = _first_line(error)
     finally:
         await engines.dispose()
+    return Database(name=name, error=why, command=_asked(parsed))
+
+
+def _asked(url: URL) -> str:
+    """How a person sees whether its server is there."""
+    if url.host and not is_loopback(url.host):
+        return f"nc -vz {url.host} {url.port or _PORTS[url.get_backend_name()]}"
+    return f"systemctl status {_SERVICES[url.get_backend_name()]}"
 
 
 def _first_line(error: BaseException) -> str:
