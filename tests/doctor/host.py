@@ -338,6 +338,7 @@ PROGRAMS = frozenset(
         "ls",
         "make",
         "mount",
+        "nc",
         "openssl",
         "php",
         "pm2",
