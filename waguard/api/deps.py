@@ -12,6 +12,7 @@ from waguard.config import Config
 from waguard.host.media import MediaFolder
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
 from waguard.ports import (
@@ -62,6 +63,7 @@ class ApiDeps:
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks
+    message_health: MessageHealth
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

@@ -52,6 +52,8 @@ class AckWatch:
         """When a send was acknowledged last."""
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
+        self.late_since = 0.0
+        """Unix time at which the page confirmed it first."""
         self.curable: Late | None = None
         """Those of them that no replacement has met yet: what outlived one, outlives the next."""
 
@@ -156,6 +158,7 @@ class AckWatch:
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)
         if found and not self.late:
+            self.late_since = self._clock.wall()
             logger.warning("acks missing", why=str(found))
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
