@@ -39,20 +39,26 @@ LETTER: Final = {
 
 def test_why_says_what_is_wrong_now(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     path = "/api/sessions/a"
-    condition = {"message": "2 messages cannot be read", "remedy": "Open WhatsApp"}
+    condition = {"session_id": "a", "message": "2 messages cannot be read", "remedy": "Open it."}
     sealed = {"count": 2, "since": "2026-11-25T09:00:00Z"}
-    told = {**LISTED[0], "undecryptable": sealed, "conditions": [condition]}
-    api.says(f"GET {path}/status", Answer(200, told))
-    answer = {"session_id": "a", "status": "connected", "incidents": []}
-    api.says(f"GET {path}/incidents", Answer(200, answer))
-    assert main(["why", "a"]) == 0
-    assert said(capsys)[0] == [
+    api.says(f"GET {path}/status", Answer(200, {**LISTED[0], "undecryptable": sealed}))
+    answer = {"session_id": "a", "status": "connected", "conditions": [condition], "incidents": []}
+    api.says(
+        f"GET {path}/incidents", Answer(200, answer), Answer(200, answer | {"incidents": None})
+    )
+    told = [
         "a is connected",
         "  2 messages cannot be decrypted yet, the oldest since 2026-11-25T09:00:00Z",
         "  ! 2 messages cannot be read",
-        "    → Open WhatsApp",
-        "no incidents recorded",
+        "    → Open it.",
     ]
+    assert main(["why", "a"]) == 0
+    assert said(capsys)[0] == [*told, "no incidents recorded"]
+    assert main(["why", "a"]) == 0
+    assert said(capsys)[0] == [*told, "incidents are unknown while the database does not answer"]
+    api.says("GET /api/incidents", Answer(200, {"conditions": [condition], "incidents": []}))
+    assert main(["why"]) == 0
+    assert said(capsys)[0][0] == "  ! a: 2 messages cannot be read"
 
 
 DIFFERENCE: Final = {
@@ -65,7 +71,14 @@ DIFFERENCE: Final = {
             "reason": "the row lied",
         }
     ],
-    "findings": [{"session": "old", "kind": "profile_without_row", "about": "there is no row"}],
+    "findings": [
+        {
+            "session": "old",
+            "kind": "profile_without_row",
+            "about": "there is no row",
+            "remedy": "`waguard sessions create old`",
+        }
+    ],
 }
 
 
@@ -76,7 +89,7 @@ def test_a_dry_run_shows_the_plan_as_a_table(api: Api, capsys: pytest.CaptureFix
     assert out[0].split() == ["SESSION", "ACTION", "BEFORE", "AFTER", "REASON"]
     assert out[1].split("  ")[:1] == ["a"]
     assert "the row lied" in out[1]
-    assert out[2] == "  ! old: there is no row"
+    assert out[2:] == ["  ! old: there is no row", "    → `waguard sessions create old`"]
     assert main(["reconcile", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == DIFFERENCE
 
@@ -89,7 +102,10 @@ OBEYED: Final = "\x1b[2J\x9bA\u202ea"
     [
         (
             "GET /api/reconcile",
-            {"corrections": [], "findings": [{"session": OBEYED, "about": OBEYED}]},
+            {
+                "corrections": [],
+                "findings": [{"session": OBEYED, "about": OBEYED, "remedy": OBEYED}],
+            },
             ["reconcile", "--dry-run"],
         ),
         (

@@ -1,5 +1,6 @@
 """What went wrong, what waguard did, how it ended: of a session, and of all at once."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,12 +9,14 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.api.sessions import condition
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
-from waguard.errors import NotFoundError
+from waguard.errors import DatabaseUnavailableError, NotFoundError
+from waguard.ports import AuditEntry
 
-_EVER: Final = 2.0**40  # unix time; no database takes infinity
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""
+_EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -23,23 +26,44 @@ async def listing(request: web.Request) -> web.Response:
     """
     session_id = fields.path_session(request)
     try:
-        status = (await request.app[DEPS].sessions.view(session_id)).status
+        view = await request.app[DEPS].sessions.view(session_id)
     except NotFoundError:
-        status = PURGED
-    trail = await request.app[DEPS].store.audit(session_id)
-    if status == PURGED and not trail:
+        view = None
+    trail = await _trail(request, session_id)
+    if view is None and not trail:
         raise NotFoundError("Session not found")
-    told = [_shown(incident) for incident in fold(trail)]
     return web.json_response(
-        {"success": True, "session_id": session_id, "status": status, "incidents": told}
+        {
+            "success": True,
+            "session_id": session_id,
+            "status": view.status if view else PURGED,
+            "conditions": [condition(it) for it in view.conditions] if view else [],
+            "incidents": None
+            if trail is None
+            else [_shown(it) for it in fold(trail, session=session_id)],
+        }
     )
 
 
 async def fleet(request: web.Request) -> web.Response:
-    """GET /api/incidents: those that concern all sessions, told alike."""
-    trail = await request.app[DEPS].store.audit(None)
-    told = [_shown(incident) for incident in fold_fleet(trail)]
-    return web.json_response({"success": True, "incidents": told})
+    """GET /api/incidents: those that concern all sessions, told alike; and every condition."""
+    trail = await _trail(request, None)
+    found = request.app[DEPS].health().conditions
+    return web.json_response(
+        {
+            "success": True,
+            "conditions": [condition(it) for it in found],
+            "incidents": None if trail is None else [_shown(it) for it in fold_fleet(trail)],
+        }
+    )
+
+
+async def _trail(request: web.Request, session_id: str | None) -> Sequence[AuditEntry] | None:
+    """None: the database is away. Unknown is not empty, and conditions are known all the same."""
+    try:
+        return await request.app[DEPS].store.audit(session_id)
+    except DatabaseUnavailableError:
+        return None
 
 
 async def every(request: web.Request) -> web.Response:

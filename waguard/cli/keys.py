@@ -56,7 +56,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print("no keys: the daemon makes one at its start")
     print(
         f"To change a key: `waguard keys add`; {RELOAD}; give the application what `waguard keys"
-        " show FINGERPRINT` prints; `waguard keys remove` the old one."
+        " show FINGERPRINT` prints; `waguard keys remove FINGERPRINT` for the old one."
     )
     return 0
 

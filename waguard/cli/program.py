@@ -1,8 +1,8 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use · 5 `status`: degraded. Only the command that is named is
-imported: a refused second instance must cost a tenth of a second.
+lock or the database's lease · 4 port in use · 5 `status`: degraded, `doctor`: something failed. Only the
+command that is named is imported: a refused second instance must cost a tenth of a second.
 """
 
 import argparse
@@ -28,11 +28,15 @@ COMMANDS: Final = {
     "top": "status and use of every session, again and again",
     "why": "what went wrong, with a session or all, and what waguard did",
     "incidents": "what went wrong lately, of every session and of all at once",
+    "logs": "read the log of the daemon and its workers",
+    "events": "follow what happens, as it happens",
+    "doctor": "what is wrong on this host, and what mends it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
     "keys": "the keys of the API: list, show, add, remove",
     "sessions": "create, list, show, start, stop, link and unlink sessions",
     "profile": "look at profiles, copy and restore their credentials",
+    "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
     "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
@@ -40,6 +44,7 @@ COMMANDS: Final = {
     "completion": "print what makes a shell complete waguard's commands",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
+_MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for itself
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,5 +81,5 @@ def parser(*named: str) -> argparse.ArgumentParser:
         bare: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"} if name == "phone" else {}
         one = described(commands, name, about, **bare)
         if name in named:
-            import_module(f"waguard.cli.{name}").add(one)
+            import_module(f"waguard.cli.{_MODULES.get(name, name)}").add(one)
     return whole

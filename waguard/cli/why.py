@@ -1,8 +1,7 @@
 """``waguard why``: what went wrong, and what waguard did."""
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_config, with_json
@@ -32,21 +31,18 @@ def _why(arguments: argparse.Namespace) -> int:
         return 0
     if session:
         print(f"{told['session_id']} is {told['status']}")
-        if told["status"] != PURGED:
-            for line in _now(session.call("GET", "/status")):
-                print(line)
-    if not told["incidents"]:
+        if told["status"] != PURGED and (line := undecryptable(session.call("GET", "/status"))):
+            print(f"  {printable(line)}")
+    for it in told.get("conditions", ()):
+        whose = f"{it['session_id']}: " if it["session_id"] and not session else ""
+        for line in condition({**it, "message": f"{whose}{it['message']}"}):
+            print(line)
+    if told["incidents"] is None:
+        print("incidents are unknown while the database does not answer")
+    elif not told["incidents"]:
         print("no incidents recorded")
-    for incident in told["incidents"]:
+    for incident in told["incidents"] or ():
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")
     return 0
-
-
-def _now(status: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong at this moment, and what to do."""
-    if line := undecryptable(status):
-        yield f"  {printable(line)}"
-    for it in status.get("conditions", []):
-        yield from condition(it)

@@ -13,6 +13,7 @@ from waguard.core.exits import (
     EXIT_BROWSER_NOT_STARTED,
     EXIT_BROWSER_UNUSABLE,
     EXIT_CREDENTIALS_LOST,
+    EXIT_DISK_FULL,
     EXIT_EXPORTS_MISSING,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
@@ -66,9 +67,13 @@ class Condition(Struct, frozen=True, kw_only=True):
     """Unix time at which it ends by itself, where that is known."""
     expires_in: float | None = None
     """Seconds until then, as it is shown."""
+    session: str | None = None
+    """Whose; None: of all sessions at once."""
+    degrades: bool = True
+    """False: nothing is wrong, it is on the way to a session's first connection."""
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
+        return f"{self.session}: {self.message}" if self.session else self.message
 
 
 _OF_EXIT: Final = {
@@ -85,6 +90,7 @@ _OF_EXIT: Final = {
     EXIT_EXPORTS_MISSING: (Blame.WHATSAPP, "exports_missing"),
     EXIT_BROWSER_UNUSABLE: (Blame.HOST, "browser_unusable"),
     EXIT_BROWSER_KILLED: (Blame.SESSION, "browser_killed"),
+    EXIT_DISK_FULL: (Blame.HOST, "disk_full"),
 }
 MAY_BE_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 """The kernel may have ended it, or its browser, for its memory, which is not there for the next one."""
