@@ -14,6 +14,7 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("WAGUARD_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")  # wider than any line that is cut
     monkeypatch.setattr(configuration, "SYSTEM_FILE", Path("/nowhere/waguard.toml"))
 
 

@@ -150,8 +150,7 @@ def test_deleted_sessions_are_shown_where_asked_for(
     assert second.endswith("2026-11-25T09:00:00Z")
 
 
-def test_columns_fit_whatever_is_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_columns_fit_whatever_is_in_them() -> None:
     names = ("a", "webjs_1_1732240000_abcdefgh", "x" * 128)
     remedy = f"`waguard sessions restart {'x' * 60}` then {'look at the phone ' * 9}"
     wordy = LINK | {"message": "why " * 99, "remedy": remedy}

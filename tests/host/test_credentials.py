@@ -770,7 +770,8 @@ def test_damage_without_a_snapshot_begins_anew(at: Places, lock: int, paired: st
     prepared = credentials.prepare(at, lock)
     assert isinstance(prepared.end, ShowQr)
     assert credentials.pairing(at.profile) is None
-    assert [path.name for path in at.profile.iterdir()] == [credentials.LOCK]
+    assert credentials.was_ours(at.profile)
+    assert {path.name for path in at.profile.iterdir()} == {credentials.LOCK, credentials.PAIRING}
     assert prepared.aside
     assert word_of(prepared.aside) == "credentials"
 

@@ -10,13 +10,13 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
-from waguard.core.blame import Condition
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports import AuditEntry
 
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""
+_EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
 async def listing(request: web.Request) -> web.Response:
@@ -24,22 +24,20 @@ async def listing(request: web.Request) -> web.Response:
 
     Of a session that was purged, too, as long as its trail is kept.
     """
-    session_id, status = fields.path_session(request), PURGED
-    found: Sequence[Condition] = ()
+    session_id = fields.path_session(request)
     try:
         view = await request.app[DEPS].sessions.view(session_id)
-        status, found = view.status, view.conditions
     except NotFoundError:
-        found = [it for it in request.app[DEPS].health().conditions if it.session == session_id]
+        view = None
     trail = await _trail(request, session_id)
-    if status == PURGED and not trail:
+    if view is None and not trail:
         raise NotFoundError("Session not found")
     return web.json_response(
         {
             "success": True,
             "session_id": session_id,
-            "status": status,
-            "conditions": [condition(it) for it in found],
+            "status": view.status if view else PURGED,
+            "conditions": [condition(it) for it in view.conditions] if view else [],
             "incidents": None
             if trail is None
             else [_shown(it) for it in fold(trail, session=session_id)],
@@ -66,6 +64,20 @@ async def _trail(request: web.Request, session_id: str | None) -> Sequence[Audit
         return await request.app[DEPS].store.audit(session_id)
     except DatabaseUnavailableError:
         return None
+
+
+async def every(request: web.Request) -> web.Response:
+    """GET /api/incidents/all: those of each session, also of a purged one, and of the fleet (null) that
+    went on at ``?since=`` or later."""
+    since, store = fields.moment(request, "since"), request.app[DEPS].store
+    found: list[tuple[str | None, Incident]] = []
+    for name in await store.audited(before=_EVER):
+        trail = await store.audit(name)
+        told = fold_fleet(trail) if name is None else fold(trail)
+        found += [(name, it) for it in told if it.ended is None or it.ended >= since]
+    found.sort(key=lambda it: it[1].began)
+    listed = [{"session_id": name, **_shown(it)} for name, it in found]
+    return web.json_response({"success": True, "incidents": listed})
 
 
 def _shown(incident: Incident) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from waguard.core.profile import (
     Snapshot,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, inventory, profiles, snapshots
+from waguard.host import credentials, inventory, old_profiles, profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 
@@ -170,7 +170,7 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
     with _stopped(at.profile) as lock:
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         token = credentials.pairing(at.profile)
-        aside = credentials.retire(at, lock.descriptor, token=token, why=why)
+        aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
         assert aside is not None  # noqa: S101 - there is a profile
         return aside
 

@@ -86,9 +86,9 @@ def wrapped(text: str, *, first: str, then: str) -> list[str]:
 
 def condition(it: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong, and what to do about it, where there is either."""
-    if it["message"]:
+    if it.get("message"):
         yield from wrapped(f"! {it['message']}", first="  ", then="    ")
-    if it["remedy"]:
+    if it.get("remedy"):
         yield from wrapped(f"→ {it['remedy']}", first="    ", then="      ")
 
 

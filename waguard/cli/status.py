@@ -100,7 +100,7 @@ def narrow(sessions: Sequence[Session]) -> Iterator[str]:
     for session, it, line in zip(sessions, rows, lines, strict=True):
         yield line
         if it["next"] and not it["next"].startswith("Nothing"):
-            yield from condition({"message": None, "remedy": it["next"]})
+            yield from condition({"remedy": it["next"]})
         for more in list(session.get("conditions") or ())[1:]:
             yield from condition(more)
         if count := undecryptable(session):

@@ -1,10 +1,9 @@
 """``waguard why``: what went wrong, and what waguard did."""
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from waguard.cli.client import SessionClient, connect
+from waguard.cli.client import connect
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import condition, print_json, undecryptable
 from waguard.errors import printable
@@ -30,10 +29,16 @@ def _why(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(told)
         return 0
-    for line in _of_one(session, told) if session else _of_all(told):
-        print(line)
+    if session:
+        print(f"{told['session_id']} is {told['status']}")
+        if told["status"] != PURGED and (line := undecryptable(session.call("GET", "/status"))):
+            print(f"  {printable(line)}")
+    for it in told.get("conditions", ()):
+        whose = f"{it['session_id']}: " if it["session_id"] and not session else ""
+        for line in condition({**it, "message": f"{whose}{it['message']}"}):
+            print(line)
     if told["incidents"] is None:
-        print("The incidents are unknown while the database does not answer.")
+        print("incidents are unknown while the database does not answer")
     elif not told["incidents"]:
         print("no incidents recorded")
     for incident in told["incidents"] or ():
@@ -41,18 +46,3 @@ def _why(arguments: argparse.Namespace) -> int:
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")
     return 0
-
-
-def _of_one(session: SessionClient, told: Mapping[str, Any]) -> Iterator[str]:
-    """How it is at this moment, and what to do."""
-    yield f"{told['session_id']} is {told['status']}"
-    if told["status"] != PURGED and (line := undecryptable(session.call("GET", "/status"))):
-        yield f"  {printable(line)}"
-    for it in told.get("conditions", ()):
-        yield from condition(it)
-
-
-def _of_all(told: Mapping[str, Any]) -> Iterator[str]:
-    for it in told.get("conditions", ()):
-        whose = f"{it['session_id']}: " if it["session_id"] else ""
-        yield from condition({**it, "message": f"{whose}{it['message']}"})
