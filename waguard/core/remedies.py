@@ -20,7 +20,7 @@ _QR: Final = "`waguard qr {s}` (GET /api/sessions/{s}/qr)"
 _NEW_QR: Final = "`waguard qr {s} --new` (POST /api/sessions/{s}/regenerate-qr)"
 _SCREENSHOT: Final = "`waguard sessions screenshot {s}` (GET /api/sessions/{s}/screenshot)"
 _LOGOUT: Final = "`waguard sessions logout {s}` (POST /api/sessions/{s}/logout)"
-_SEEN: Final = "`waguard status` shows when it is over."
+_DOCTOR: Final = "`waguard doctor`"
 _MORE_MEMORY: Final = (
     "Give the host more memory, or stop another session: `waguard sessions stop NAME`"
     " (POST /api/sessions/NAME/stop). This one starts by itself."
@@ -56,13 +56,13 @@ STARTS: Final = {
     Cause.FLEET: "Remove what the sessions have in common; one is tried at intervals by itself."
     f" {_RESTART} tries this one now.",
     Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself."
-    f" {_SEEN}",
+    f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
-    f" {_SEEN}",
+    f" {_DOCTOR} looks at the folder.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
-    f" {_SEEN}",
+    f" {_DOCTOR} shows the limits.",
     Cause.TURN: RETRIED,
     Cause.WHATSAPP: RETRIED,
 }
@@ -113,28 +113,28 @@ FLEET: Final = {
     "fleet_breaker_opened": "Remove what the sessions have in common; one of them is tried at intervals by"
     " itself. `waguard status` shows which are up again.",
     "network_down": "Check this host's way to the Internet; the sessions reconnect by themselves."
-    " `waguard status` shows which are back.",
+    f" {_DOCTOR} tries it.",
     "acks_missing_everywhere": "Nothing here cures it: WhatsApp acknowledges nothing that is sent. Send"
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
-    f" itself. {_SEEN}",
+    f" itself. {_DOCTOR} asks it.",
     "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"
-    f" itself. {_SEEN}",
-    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_SEEN}",
+    f" itself. {_DOCTOR} asks it.",
+    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} looks at the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
-    f" {_SEEN}",
+    f" {_DOCTOR} starts it once and says what is wrong.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
-    f" {_SEEN}",
+    f" {_DOCTOR} looks at the folder.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same `RuntimeDirectory=`."
-    f" {_SEEN}",
+    f" {_DOCTOR} looks at the folder.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
-    f" `database.url`. {_SEEN}",
+    f" `database.url`. {_DOCTOR} names the other one.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
-    f" within `webhook.give_up_after`. {_SEEN}",
+    f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."
-    f" {_SEEN}",
+    f" {_DOCTOR} asks it.",
     "dead_letters": f"{_LIST}. Repair what the receiver refused, then `waguard webhooks replay --all`"
     " delivers them again (POST /api/webhooks/dead/replay).",
     "letters_uncertain": "`waguard webhooks list --state uncertain` shows them (GET"
