@@ -38,6 +38,10 @@ ACKS_LATE: Final = (
     f" that may help. {_WHY}."
 )
 
+DOWN: Final = f"{_START}; where it needs a scan then, {_QR} shows the code."
+LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
+NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."
+
 PARKED: Final = {
     ParkCause.RESTART_BUDGET: f"waguard tries it again, ever more rarely. {_RESTART} tries it now.",
     ParkCause.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
