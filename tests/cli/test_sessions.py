@@ -89,9 +89,7 @@ def test_what_unlinks_needs_the_word_where_nobody_can_be_asked(
     assert changes(three) == [request_.format("alpha")]
 
 
-@pytest.mark.parametrize(
-    ("answer", "done"), [("yes", True), ("y", True), ("", False), ("n", False)]
-)
+@pytest.mark.parametrize(("answer", "done"), [("yes", True), ("", False)])
 def test_a_terminal_is_asked(three: Api, answer: str, *, done: bool) -> None:
     """In a terminal of its own: the question is on it, and so is the answer."""
     controller, terminal = os.openpty()
