@@ -85,6 +85,8 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
         (["sessions", "listt"], "did you mean list or start?"),
         (["webhooks", "list", "--state", "deadd"], "did you mean dead?"),
         (["sessions", "zzz"], "known: create, list"),
+        (["sessions", "delete", "a", "--purges"], "did you mean --purge?"),
+        (["sessions", "delete", "a", "--zzzz"], "usage: waguard sessions delete"),
     ],
     ids=" ".join,
 )
