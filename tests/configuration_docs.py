@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import inspect
 
+from waguard.cli.config_commands import default
 from waguard.config import SECTIONS
-from waguard.config_commands import default
 from waguard.daemon import RELOADABLE
 from waguard.host.configuration import SYSTEM_FILE, VARIABLE
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from waguard.client import ApiClient
+from waguard.cli.client import ApiClient
 from waguard.errors import WaguardError
 from waguard.rehearsal import DaemonProcess, NotStartedError, Receiver, settings
 from waguard.standin import Policy, StandIn

@@ -19,7 +19,7 @@ from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
-from waguard.client import ApiCallError, ApiClient
+from waguard.cli.client import ApiCallError, ApiClient
 from waguard.errors import WaguardError
 from waguard.host.configuration import VARIABLE
 from waguard.host.lock import read_pid_file

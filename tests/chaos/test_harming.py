@@ -11,7 +11,7 @@ from waguard.chaos import daemon_faults, harming, invariants
 from waguard.chaos.harming import endure
 from waguard.chaos.invariants import BrokenError, Facts, Harm
 from waguard.chaos.world import NotInTimeError, World
-from waguard.client import ApiCallError
+from waguard.cli.client import ApiCallError
 
 WAITING = replace(FACTS, told={"s1": replace(WELL, waits="for Chromium")})
 PARKED = replace(FACTS, told={"s1": replace(WELL, lifecycle="parked")})

@@ -22,8 +22,7 @@ from tests.host.processes import (
     others_can_run_this_python,
     waguard,
 )
-from waguard import cli
-from waguard.cli import main
+from waguard.cli import main, qr
 from waguard.host import procfs
 from waguard.host.configuration import VARIABLE
 from waguard.host.listen import LOCAL_SOCKET
@@ -484,7 +483,7 @@ def test_a_code_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "LINK_POLL", 0.0)
+    monkeypatch.setattr(qr, "LINK_POLL", 0.0)
 
 
 @pytest.mark.usefixtures("at_once")

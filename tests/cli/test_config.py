@@ -11,8 +11,7 @@ import pytest
 
 from tests import configuration_docs
 from tests.host.processes import waguard
-from waguard import config_commands
-from waguard.cli import main
+from waguard.cli import config_commands, main
 from waguard.config import SECTIONS
 from waguard.errors import ConfigError
 from waguard.host import configuration

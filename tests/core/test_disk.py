@@ -1,9 +1,10 @@
 """When a disk is too full, and when it is free again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.disk import RELEASE, is_low
+from waguard.core.disk import FULL, RELEASE, is_full, is_low
 
 SIZES = st.integers(0, 1 << 50)
 
@@ -34,3 +35,19 @@ def test_what_is_low_stays_so_without_more_space(
     assert is_low(before=low, free=free, reserve=reserve) is low
     if low:
         assert free < RELEASE * reserve
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "full"),
+    [
+        (FULL, 1, False),
+        (FULL - 1, 1, True),
+        (0, None, True),
+        (FULL, 0, True),  # no file can be made
+        (None, None, False),  # unknown is not full
+    ],
+)
+def test_a_disk_is_full_without_bytes_or_without_files(
+    *, free: int | None, files: int | None, full: bool
+) -> None:
+    assert is_full(free=free, files=files) is full

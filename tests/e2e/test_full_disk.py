@@ -107,6 +107,32 @@ async def test_a_message_that_neither_the_page_nor_the_database_can_store_is_not
     assert world.receiver.count("message_received") == 1
 
 
+@pytest.mark.chromium
+@pytest.mark.long
+async def test_a_full_disk_is_the_hosts_and_harms_no_profile(world: World, roomy: Path) -> None:
+    """Chromium starts on no profile there, and would on an empty one elsewhere."""
+    daemon = world.daemon
+    daemon.settings = {
+        **daemon.settings,
+        "WAGUARD_PATHS__SESSIONS": str(roomy / "sessions"),
+        "WAGUARD_LIMITS__DISK_RESERVE": "0",
+    }
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    fill(roomy / "filler")
+    os.kill(before["browser_pid"], signal.SIGKILL)
+
+    async def full() -> list[dict[str, Any]]:
+        _, told = await daemon.call("GET", "/health/detailed")
+        return [it for it in told["conditions"] if it["reason"] == "disk_full"]
+
+    (condition,) = await daemon.until(full)
+    assert (condition["session_id"], condition["blame"]) == ("s1", "host")
+    (roomy / "filler").unlink()
+    await daemon.wait_status("s1", "connected")
+    assert "the profile is suspected" not in daemon.log()
+
+
 def fill_but(disk: Path, free: int) -> None:
     """Leave a block less than this, in bytes. The last block alone crosses the line: a daemon that
     looks in the middle of it must not see another number than afterwards."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.leveldb_files import BLOBS, INDEXED, LOCAL, database, profile, word_of
-from waguard import profile_commands
+from waguard.cli import profile_commands
 from waguard.core.profile import (
     CARRIED,
     CredentialsLost,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.faults import DAEMON, KINDS
 from tests.simulation.page import Page
+from waguard.core.exits import EXIT_DISK_FULL
 from waguard.core.facts import Moved, RulesChanged
 from waguard.core.fleet_facts import FleetRules, FleetRulesChanged
 from waguard.core.replace import replace
@@ -29,6 +30,7 @@ class Calamities:
             "standstill": world.freeze,
             "fleet_crash": self._kill_most,
             "fleet_kill": self._kill_most,
+            "disk_full": self._fill_disk,
             "acks_everywhere": self._lose_acks,
             "wall_step": self._step_wall,
             "settings": self._change_settings,
@@ -90,6 +92,15 @@ class Calamities:
     def _kill(self, page: Page) -> None:
         if self._world.draw("hit", page.name, int(self._world.t)) < 0.9:
             self._world.strikes.kill(page)
+
+    def _fill_disk(self) -> None:
+        self._each(self._close_storage, "full", 10.0, 0.1)
+
+    def _close_storage(self, page: Page) -> None:
+        """Of those that write."""
+        writes = self._world.draw("writes", page.name, int(self._world.t)) < 0.7
+        if writes and self._world.suffers("disk_full", page.name):
+            self._world.workers.die(page, page.number, EXIT_DISK_FULL)
 
     def _lose_acks(self) -> None:
         for page in self._world.pages.values():

@@ -74,6 +74,7 @@ HOST: Final = {
     "executable": Kind(900, _SOON),
     "unusable": Kind(600, _SOON),
     "folder": Kind(900, _SOON),
+    "disk_full": Kind(600, _SOON),
     "memory_short": Kind(600, _SOON),
     "pids_short": Kind(600, _SOON),
     "database": Kind(300, _SOON, afflicts=False),

@@ -9,7 +9,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.world import World
 from waguard.core import effects as do
 from waguard.core.facts import StartRequested
-from waguard.core.fleet_facts import CanaryStarted
+from waguard.core.fleet_facts import BreakerChanged, CanaryStarted
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
@@ -83,6 +83,14 @@ def test_a_folder_that_is_not_mounted_yet_parks_nobody() -> None:
     story.until(430.0)
     assert story.all_up()
     assert story.recorded("parked") == []
+
+
+def test_a_full_disk_opens_no_breaker_and_spends_no_restart() -> None:
+    story = Chronicle(of_all("disk_full", 60.0), sessions=4).until(58.0)
+    assert not story.all_up()
+    assert all(state.counted == () for state in map(story.state, story.world.pages))
+    assert story.did(BreakerChanged) == []
+    assert story.until(90.0).all_up()
 
 
 def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from tests.simulation.page import Page
 from waguard.core.blame import Blame, Failure
+from waguard.core.exits import EXIT_DISK_FULL
 from waguard.core.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
 from waguard.core.link import Link
 from waguard.core.state import Stage
@@ -76,6 +77,7 @@ class Workers:
             ("profile_held", 16),
             ("executable", 20),
             ("unusable", 20),
+            ("disk_full", EXIT_DISK_FULL),
             ("crash_loop", 13),
             ("fleet_crash", 10),
         ):

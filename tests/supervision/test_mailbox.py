@@ -139,7 +139,7 @@ async def test_a_configuration_that_is_read_anew_counts_with_the_next_tick(desk:
 
 async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
     """Each beat moves the deadline; the timer finds out when it fires."""
-    desk.add("a")
+    actor = desk.add("a")
     desk.connected("a")
     when, callback = desk.timers[-1]
     worker = desk.it.state("a").worker
@@ -147,9 +147,10 @@ async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
     assert when == worker.heard_at + 2.0
     desk.clock.advance(1.0)
     now = desk.clock.monotonic()
+    before, notified = len(desk.timers), actor.notified
     desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+    assert (len(desk.timers), actor.notified) == (before, notified)
     desk.clock.advance(1.0)
-    before = len(desk.timers)
     callback()
     assert len(desk.timers) > before
     state = desk.it.state("a")

@@ -23,8 +23,13 @@ from tests.supervision.fakes import (
 )
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import views
-from waguard.core.blame import Blame, describe_exit
-from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
+from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.exits import (
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_DISK_FULL,
+    EXIT_PROFILE_HELD,
+    EXIT_PROFILE_LOCKED,
+)
 from waguard.core.facts import ParkRequested, RowRead
 from waguard.core.inbox import File, Kind
 from waguard.core.lifecycle import HAS_PROCESS, State
@@ -1281,6 +1286,22 @@ async def test_an_adopted_worker_ends_and_nobody_knows_how(world: World, make: M
     await until(session, connected)
     assert world.audited("restart") == [(None, None, "its exit code is unknown (adopted)")]
     assert session.runner.process is not left.process
+
+
+async def test_an_adopted_worker_says_itself_with_which_code_it_ends(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    left = await world.left_behind("s", generation=session.row.generation)
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    left.process.report("unknown", phase="closing", exit_code=EXIT_DISK_FULL, details="no room")
+    left.process.exit(None)
+    await until(session, lambda s: s.state.failure is not None)
+    assert session.state.failure == Failure(
+        Blame.HOST, "disk_full", "the disk of its profile is full", "no room"
+    )
+    assert session.state.counted == ()
 
 
 async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(

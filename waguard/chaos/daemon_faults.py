@@ -11,7 +11,7 @@ from typing import Any, Final
 from waguard.chaos.harming import Fault, living, restarts, unique
 from waguard.chaos.invariants import BrokenError, Harm, settled
 from waguard.chaos.world import POLL, NotInTimeError, World, until
-from waguard.client import ApiCallError
+from waguard.cli.client import ApiCallError
 from waguard.core.delivery import SESSION_EVENTS
 from waguard.host.children import read_records
 from waguard.wire.protocol import PROTOCOL

@@ -32,7 +32,7 @@ from waguard.chaos.harming import (
 )
 from waguard.chaos.invariants import Harm
 from waguard.chaos.world import DATABASE, World, until
-from waguard.client import ApiCallError
+from waguard.cli.client import ApiCallError
 
 HANG_SEEN: Final = 1.0  # s without an answer, after which the watchdog ends a daemon (systemd: 30)
 SUSPENDED: Final = 6.5  # s; more than the daemon takes for its own standing still

@@ -16,7 +16,7 @@ from waguard.application import Row
 from waguard.chaos.books import Answer, Books, Dropped, Incoming, Outgoing, Stored
 from waguard.chaos.rows import Watch
 from waguard.chaos.world import FRIEND, FRIENDS, World, until
-from waguard.client import ApiCallError
+from waguard.cli.client import ApiCallError
 from waguard.standin.refusal import Refusal
 
 GAP: Final = 0.4  # s between two messages of a session, at most

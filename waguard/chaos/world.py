@@ -23,7 +23,7 @@ from waguard.application import Application
 from waguard.application.accounts import engine_of
 from waguard.chaos.invariants import Facts, Harm, Incident, Told
 from waguard.chaos.processes import Census, census, scan
-from waguard.client import ApiCallError
+from waguard.cli.client import ApiCallError
 from waguard.errors import WaguardError
 from waguard.host import credentials, profiles, snapshots
 from waguard.host.credentials import Places

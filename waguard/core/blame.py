@@ -13,6 +13,7 @@ from waguard.core.exits import (
     EXIT_BROWSER_NOT_STARTED,
     EXIT_BROWSER_UNUSABLE,
     EXIT_CREDENTIALS_LOST,
+    EXIT_DISK_FULL,
     EXIT_EXPORTS_MISSING,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
@@ -85,6 +86,7 @@ _OF_EXIT: Final = {
     EXIT_EXPORTS_MISSING: (Blame.WHATSAPP, "exports_missing"),
     EXIT_BROWSER_UNUSABLE: (Blame.HOST, "browser_unusable"),
     EXIT_BROWSER_KILLED: (Blame.SESSION, "browser_killed"),
+    EXIT_DISK_FULL: (Blame.HOST, "disk_full"),
 }
 MAY_BE_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 """The kernel may have ended it, or its browser, for its memory, which is not there for the next one."""

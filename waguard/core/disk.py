@@ -1,8 +1,9 @@
-"""Whether a disk is so full that no new work is begun. Pure."""
+"""Whether a disk is so full that no new work is begun, or that nothing can be stored. Pure."""
 
 from typing import Final
 
 RELEASE: Final = 1.1  # times the reserve; just above it, it would go on and off
+FULL: Final = 4 << 20  # bytes; a database allocates ahead, and fails before the last byte is taken
 
 
 def is_low(*, before: bool, free: int | None, reserve: int) -> bool:
@@ -12,3 +13,8 @@ def is_low(*, before: bool, free: int | None, reserve: int) -> bool:
     if free is None:
         return before
     return free < (RELEASE * reserve if before else reserve)
+
+
+def is_full(*, free: int | None, files: int | None) -> bool:
+    """Whether nothing can be stored. Free bytes and files; None: it is unknown, or has no limit."""
+    return (free is not None and free < FULL) or files == 0

@@ -14,6 +14,7 @@ EXIT_STORAGE_CLOSED: Final = 18
 EXIT_EXPORTS_MISSING: Final = 19
 EXIT_BROWSER_UNUSABLE: Final = 20
 EXIT_BROWSER_KILLED: Final = 21
+EXIT_DISK_FULL: Final = 22
 
 EXIT_MEANINGS: Final = {
     0: "stopped as told",
@@ -29,4 +30,21 @@ EXIT_MEANINGS: Final = {
     EXIT_BROWSER_UNUSABLE: "Chromium cannot be executed, or starts on no profile",
     EXIT_BROWSER_KILLED: "Chromium was killed, or its page crashed",
     EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
+    EXIT_DISK_FULL: "the disk of its profile is full",
 }
+
+_OF_A_FULL_DISK: Final = frozenset(
+    {
+        EXIT_BROWSER_NOT_STARTED,
+        EXIT_BROWSER_GONE,
+        EXIT_BROWSER_UNUSABLE,
+        EXIT_PAGE_NOT_READY,
+        EXIT_PROFILE_HELD,
+        EXIT_STORAGE_CLOSED,
+    }
+)
+
+
+def blame_disk(code: int) -> int:
+    """The exit code where the disk of the profile is full: it explains what writes there."""
+    return EXIT_DISK_FULL if code in _OF_A_FULL_DISK else code

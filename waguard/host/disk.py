@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from waguard.core import disk
+
 
 def free(folder: Path) -> int | None:
     """Bytes that we may write there, as the kernel has it; None: it cannot be asked."""
@@ -11,3 +13,13 @@ def free(folder: Path) -> int | None:
     except OSError:
         return None
     return found.f_bavail * found.f_frsize
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing can be stored there; not where that is unknown."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    files = found.f_favail if found.f_files else None  # some file systems do not count them
+    return disk.is_full(free=found.f_bavail * found.f_frsize, files=files)

@@ -18,7 +18,7 @@ from waguard.config import Config
 from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.effects import Effect
 from waguard.core.engine import Engine, Outcome
-from waguard.core.facts import Fact, Moment, RulesChanged, TimerDue
+from waguard.core.facts import Beat, Fact, Moment, RulesChanged, TimerDue
 from waguard.core.fleet_facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet_state import FleetState, offline_for
 from waguard.core.probe import STALL
@@ -153,7 +153,10 @@ class Mailbox:
         return Moment(at, self._chance.random(), self._clock.wall())
 
     def _take(self, session: str, fact: Fact | FleetFact) -> None:
-        self._carry_out(self._engine.post(session, fact, self._moment()))
+        outcome = self._engine.post(session, fact, self._moment())
+        if isinstance(fact, Beat) and not outcome.effects and session in self._armed:
+            return  # nearly every fact is this one: it moves deadlines away, and nobody waits for it
+        self._carry_out(outcome)
 
     def _carry_out(self, outcome: Outcome) -> None:
         touched = [name for name in self._engine.touched if name in self.actors]

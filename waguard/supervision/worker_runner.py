@@ -225,7 +225,10 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
-        said = self.report.details if self.report else None
+        last = self.report
+        said = last.details if last else None
+        if code is None and last:
+            code = last.exit_code
         self.process = self.link = self.report = self.usage = None
         meaning = describe_exit(code)
         self._log.info("worker exited", worker=process.pid, code=code, meaning=meaning)

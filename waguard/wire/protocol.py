@@ -30,6 +30,7 @@ Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,20}\Z")]
 Code = Annotated[str, Meta(pattern=r"\A[ -~]{1,1000}\Z")]
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 Pid = Annotated[int, Meta(ge=2, le=1 << 22)]
+ExitCode = Annotated[int, Meta(ge=0, le=255)]
 AckLevel = Annotated[int, Meta(ge=-1, le=4)]
 # unix time in seconds, to the end of the year 9999
 At = Annotated[float, Meta(ge=0, le=253_402_300_799)]
@@ -305,6 +306,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
+    exit_code: ExitCode | None = None
+    """Of the last report; who adopted the worker learns it from nobody else."""
 
 
 class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):

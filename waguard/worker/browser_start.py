@@ -6,6 +6,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.profile import Damaged
+from waguard.host.disk import is_full
 from waguard.wire.protocol import WorkerSpec
 from waguard.worker.chromium import (
     BrowserStartError,
@@ -34,7 +35,8 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
             return await _launch(spec, Path(spec.profile), (care.lock,))
         except BrowserStartError as error:
             told_why = isinstance(error, ProfileLockedError) or error.returncode is None
-            if told_why or attempt == ATTEMPTS:
+            # what a full disk does to a profile is no damage: nothing of it is replaced
+            if told_why or attempt == ATTEMPTS or is_full(Path(spec.profile)):
                 raise
             if not await _starts_elsewhere(spec):
                 raise BrowserUnusableError(

@@ -34,6 +34,7 @@ from waguard.core.exits import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
     EXIT_STORAGE_CLOSED,
+    blame_disk,
 )
 from waguard.core.identity import People
 from waguard.core.link import Link
@@ -42,6 +43,7 @@ from waguard.core.probe import Hearing, listen, should_end_script
 from waguard.core.profile import CredentialsLost
 from waguard.errors import WaguardError
 from waguard.host import logs, procfs
+from waguard.host.disk import is_full
 from waguard.host.patience import patience
 from waguard.host.pressure import cpu_is_crowded
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
@@ -157,6 +159,7 @@ class SessionWorker:
         self._care: ProfileCare | None = None
         self._backfill: tuple[CatchUp, asyncio.Task[None]] | None = None
         self._loads = 0
+        self._exit_code: int | None = None
         self.stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -167,7 +170,8 @@ class SessionWorker:
         os.write(sys.stdout.fileno(), b"listening\n")
         self._report()
         try:
-            return await self._until_the_end()
+            self._exit_code = await self._until_the_end()
+            return self._exit_code
         finally:
             self._phase = "closing"
             self._report()
@@ -195,9 +199,10 @@ class SessionWorker:
                 self._report_earlier(),
             )
         except WorkerEndError as end:
+            code = blame_disk(end.code) if is_full(Path(self._spec.profile).parent) else end.code
             self._details = str(end)
-            logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[end.code])
-            return end.code
+            logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[code])
+            return code
         return 0
 
     async def _report_earlier(self) -> None:
@@ -586,6 +591,7 @@ class SessionWorker:
                 locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,
+                exit_code=self._exit_code,
             )
         )
 

@@ -3,8 +3,10 @@
 Stdlib only, so that ``waguard status`` answers at once.
 """
 
+import argparse
 import http.client
 import json
+import os
 import pwd
 import socket
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from waguard.config import Config
 from waguard.errors import WaguardError
+from waguard.host import configuration
 from waguard.host.listen import LOCAL_SOCKET
 from waguard.host.lock import read_pid_file
 
@@ -97,6 +100,17 @@ class ApiClient:
     def session(self, session_id: str, rest: str = "") -> str:
         """The path of a session's resource."""
         return f"/api/sessions/{quote(session_id, safe='')}{rest}"
+
+
+def connect(arguments: argparse.Namespace) -> ApiClient:
+    """The daemon of the configuration that a command finds. Raises where none runs."""
+    # a daemon that answers has settled where its files lie; where none does, they may be elsewhere
+    found, reading = configuration.read(arguments.config, os.environ)
+    try:
+        return ApiClient.of(reading.config)
+    except ApiCallError:
+        configuration.require_nothing_left_behind(found, reading)
+        raise
 
 
 def _decode(status: int, kind: str, content: bytes) -> Any:

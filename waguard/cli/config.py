@@ -1,0 +1,42 @@
+"""``waguard config``: the configuration that is found."""
+
+import argparse
+import os
+
+from waguard.cli import config_commands
+from waguard.cli.context import located
+from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.render import print_json, print_table
+from waguard.errors import printable
+from waguard.host import configuration
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its verbs."""
+    verbs = verbs_of(parser)
+    check = verb(
+        verbs, "check", _config_check, "read it as the daemon would, and say what is wrong"
+    )
+    with_config(check)
+    show = verb(verbs, "show", _config_show, "every key: its value, from where, the default")
+    with_json(show)
+    with_config(show)
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    found, reading = located(arguments)
+    config_commands.check(found, reading, print)
+    return 0
+
+
+def _config_show(arguments: argparse.Namespace) -> int:
+    found, reading = configuration.read(arguments.config, os.environ)
+    rows = config_commands.rows(reading)
+    if arguments.json:
+        print_json({"file": found.path and str(found.path), "keys": rows})
+        return 0
+    print(f"file: {found.path or 'none'}")
+    print_table(rows, ("key", "value", "source", "default"))
+    for line in configuration.hidden_lines(reading):
+        print(printable(line))
+    return 0

@@ -1,0 +1,18 @@
+"""``waguard demo``: a session's life, on the stand-in of WhatsApp Web."""
+
+import argparse
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument(
+        "--once", action="store_true", help="end after the tour; non-zero where a step failed"
+    )
+    parser.add_argument("--port", type=int, default=0, help="the API's port (any free one)")
+    parser.set_defaults(command=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from waguard import demo  # noqa: PLC0415 - heavy
+
+    return demo.run(once=arguments.once, port=arguments.port)

@@ -1,0 +1,81 @@
+"""``waguard profile``: files on this host; what changes one is refused while its worker lives."""
+
+import argparse
+from typing import Any
+
+from waguard.cli import profile_commands
+from waguard.cli.context import config_of
+from waguard.cli.parsing import verb, verbs_of, with_config
+from waguard.cli.render import print_table
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its verbs."""
+    verbs = verbs_of(parser)
+    with_config(verb(verbs, "list", _profile_list, "every profile, how it is, its snapshots"))
+    for name, work, about in (
+        ("verify", _profile_verify, "read a profile and all its snapshots, with every checksum"),
+        ("snapshot", _profile_snapshot, "copy the credentials now, running or not"),
+        ("restore", _profile_restore, "put a snapshot in the place of a stopped session's profile"),
+        ("quarantine", _profile_quarantine, "move a stopped session's profile aside"),
+    ):
+        one = verb(verbs, name, work, about)
+        one.add_argument("session")
+        if name == "restore":
+            one.add_argument("--snapshot", metavar="ID", help="the newest intact one by default")
+        with_config(one)
+
+
+def _profile_list(arguments: argparse.Namespace) -> int:
+    lines = profile_commands.listing(config_of(arguments).paths.sessions)
+    rows = [
+        {
+            "session": line.session,
+            "workspace": line.workspace,
+            "state": line.state,
+            "paired": "yes" if line.paired else "no",
+            "mb": f"{line.size / 1e6:.1f}",
+            "snapshots": len(line.snapshots),
+            "why": line.why,
+        }
+        for line in lines
+    ]
+    if rows:
+        print_table(rows, tuple(rows[0]))
+    else:
+        print("no profiles yet")
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> Any:
+    return profile_commands.find(config_of(arguments).paths.sessions, arguments.session)
+
+
+def _profile_verify(arguments: argparse.Namespace) -> int:
+    verified = profile_commands.verify(_profile(arguments))
+    line = verified.line
+    print(f"{line.session}: {line.state}{f', {line.why}' if line.why else ''}")
+    damaged = dict(verified.damaged)
+    for snapshot in line.snapshots:
+        print(f"  snapshot {snapshot.id}: {damaged.get(snapshot.id, 'intact')}")
+    return 0 if verified.good else 1
+
+
+def _profile_snapshot(arguments: argparse.Namespace) -> int:
+    taken = profile_commands.snapshot(_profile(arguments))
+    print(f"snapshot {taken.id}: {len(taken.files)} files, {taken.archive_size / 1e3:.0f} kB")
+    return 0
+
+
+def _profile_restore(arguments: argparse.Namespace) -> int:
+    restored = profile_commands.restore(_profile(arguments), arguments.snapshot)
+    print(f"{arguments.session}: snapshot {restored.snapshot} is in place")
+    if restored.aside:
+        print(f"the old profile lies in {restored.aside}")
+    return 0
+
+
+def _profile_quarantine(arguments: argparse.Namespace) -> int:
+    aside = profile_commands.quarantine(_profile(arguments))
+    print(f"{arguments.session}: its profile lies in {aside}; it begins anew, by QR code")
+    return 0

@@ -1,0 +1,81 @@
+"""argv → exit code.
+
+0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
+lock or the database's lease · 4 port in use. Only the command that is named is imported: a refused second
+instance must cost a tenth of a second.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
+
+from waguard import __version__
+from waguard.cli.parsing import Command
+from waguard.errors import WaguardError
+from waguard.host.systemd import is_journal
+
+COMMANDS: Final = {
+    "run": "run the daemon in the foreground",
+    "sweep": "end in order what a daemon that is gone left running",
+    "demo": "see a session live, on a stand-in of WhatsApp Web",
+    "chaos": "break a waguard of its own in every known way, see it heal",
+    "standin": "run the stand-in of WhatsApp Web alone",
+    "phone": "play the phone of the stand-in",
+    "status": "what runs, and how it is",
+    "why": "what went wrong, with a session or all, and what waguard did",
+    "reconcile": "compare database, memory and host, and correct them",
+    "config": "the configuration that is found: check, show",
+    "sessions": "create, list, stop, start, log out and delete sessions",
+    "profile": "look at profiles, copy and restore their credentials",
+    "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
+    "messages": "what became of messages that were to be sent",
+    "qr": "show a session's QR code in the terminal, until it is scanned",
+    "send": "send a text message",
+}
+"""Each is the module of its name in this package, whose ``add`` gives it its arguments."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; errors are one line, never a traceback."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(next((one for one in given if not one.startswith("-")), "")).parse_args(
+        given
+    )
+    command: Command = arguments.command
+    try:
+        code = command(arguments)
+        sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
+    except WaguardError as error:
+        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
+        sys.stderr.write(f"{priority}waguard: {error.line()}\n")
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `waguard status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    else:
+        return code
+
+
+def parser(*named: str) -> argparse.ArgumentParser:
+    """Every command, and the arguments of those that are named."""
+    whole = argparse.ArgumentParser(
+        prog="waguard",
+        description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
+    )
+    whole.add_argument("--version", action="version", version=f"waguard {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        # all that follows `phone` is the phone's own: no prefix makes any of it an option here
+        bare: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"} if name == "phone" else {}
+        one = commands.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}.", **bare
+        )
+        if name in named:
+            import_module(f"waguard.cli.{name}").add(one)
+    return whole

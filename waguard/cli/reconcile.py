@@ -1,0 +1,30 @@
+"""``waguard reconcile``: compare database, memory and host, and correct them."""
+
+import argparse
+
+from waguard.cli.client import connect
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import print_json, print_table
+from waguard.errors import printable
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    with_json(parser)
+    with_config(parser)
+    parser.set_defaults(command=_reconcile)
+
+
+def _reconcile(arguments: argparse.Namespace) -> int:
+    told = connect(arguments).call("GET" if arguments.dry_run else "POST", "/api/reconcile")
+    if arguments.json:
+        print_json(told)
+        return 0
+    if told["corrections"]:
+        print_table(told["corrections"], ("session", "action", "before", "after", "reason"))
+    else:
+        print("database, memory and host agree")
+    for finding in told.get("findings", []):
+        print(printable(f"  ! {finding['session']}: {finding['about']}"))
+    return 0

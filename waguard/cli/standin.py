@@ -1,0 +1,29 @@
+"""``waguard standin``: the stand-in of WhatsApp Web alone."""
+
+import argparse
+
+from waguard.errors import PortInUseError
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("--port", type=int, default=8443, help="port of the page (%(default)s)")
+    parser.add_argument(
+        "--phone-port", type=int, default=8480, help="port of its phone (%(default)s)"
+    )
+    parser.set_defaults(command=_standin)
+
+
+def _standin(arguments: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from waguard.standin import serve  # noqa: PLC0415
+
+    try:
+        asyncio.run(serve(arguments.port, arguments.phone_port))
+    except OSError as error:
+        raise PortInUseError(
+            f"the stand-in cannot listen: {error.strerror or error}",
+            remedy="name other ports: --port, --phone-port",
+        ) from None
+    return 0

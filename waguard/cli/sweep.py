@@ -1,0 +1,32 @@
+"""``waguard sweep``: end what a daemon that is gone left running."""
+
+import argparse
+
+from waguard.cli.context import config_of
+from waguard.cli.parsing import with_config
+from waguard.host.lock import acquire
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    with_config(parser)
+    parser.set_defaults(command=_sweep)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    paths = config_of(arguments).paths
+    lock = acquire(paths.runtime)  # a living daemon adopts what it wants, and ends the rest itself
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from waguard.host.strays import sweep  # noqa: PLC0415
+
+        swept = asyncio.run(
+            sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))
+        )
+    finally:
+        lock.release()
+    print(f"{len(swept.ended)} processes ended")
+    for stranger in swept.foreign:
+        print(f"left alone: {stranger}")
+    return 0
