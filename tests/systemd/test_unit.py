@@ -401,8 +401,9 @@ async def is_adopted(
     began = time.monotonic()
     await asyncio.to_thread(systemd.systemctl, *verb)
     other = rf"(?!{old}$)[1-9]\d*"
-    wanted = {"ActiveState": "active", "MainPID": other, "NRestarts": restarts}
-    await asyncio.to_thread(partial(systemd.wait, UNIT, **wanted))
+    await asyncio.to_thread(
+        systemd.wait, UNIT, ActiveState="active", MainPID=other, NRestarts=restarts
+    )
     after = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
     print(f"{what} of the daemon to connected: {time.monotonic() - began:.2f} s")
     for pid in ("worker_pid", "browser_pid"):
