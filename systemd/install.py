@@ -29,10 +29,11 @@ COMMAND: Final = "/usr/local/bin/waguard"
 UNIT: Final = "waguard.service"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 SHARE: Final = "share/waguard"
-STEPS_SINCE: Final = 254  # the version of systemd that needs no before-254.conf
+STEPS_SINCE: Final = 254  # the version of systemd that does not need …
+BEFORE_STEPS: Final = "before-254.conf"
 PLACES: Final[Mapping[str, str]] = {
     "waguard.service": f"/etc/systemd/system/{UNIT}",
-    "before-254.conf": f"{DROP_INS}/before-254.conf",
+    BEFORE_STEPS: f"{DROP_INS}/{BEFORE_STEPS}",
     "sysusers.conf": "/etc/sysusers.d/waguard.conf",
     "tmpfiles.conf": "/etc/tmpfiles.d/waguard.conf",
     "waguard.8": "/usr/local/share/man/man8/waguard.8",
@@ -148,10 +149,7 @@ def _share(host: Host, release: PurePosixPath) -> None:
     """What this version has to put elsewhere, and its configuration file."""
     share = host.at(release) / SHARE
     share.mkdir(parents=True)
-    files = ["waguard.service", "sysusers.conf", "tmpfiles.conf"]
-    if systemd_version() < STEPS_SINCE:
-        files.append("before-254.conf")
-    for name in files:
+    for name in ("waguard.service", BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
         text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
         (share / name).write_text(text)
     shutil.copyfile(CHECKOUT / "etc/waguard.toml", share / "waguard.toml")
@@ -170,19 +168,20 @@ def _relocate(host: Host, tree: Path) -> None:
 
 
 def systemd_version() -> int:
-    """0: there is none."""
+    """Of this host; where there is none, the newest."""
     try:
         return int(run("systemctl", "--version").split()[1])
-    except (FileNotFoundError, FailedError, ValueError, IndexError):
-        return 0
+    except FileNotFoundError:
+        return STEPS_SINCE
 
 
 def activate(host: Host, release: PurePosixPath) -> None:
     """Have the system use it from its next start on. What an operator has changed is not touched:
     the configuration, and drop-ins."""
     share = host.at(release) / SHARE
+    left_out = BEFORE_STEPS if systemd_version() >= STEPS_SINCE else None
     for name, place in PLACES.items():
-        if (share / name).exists():
+        if (share / name).exists() and name != left_out:
             _put((share / name).read_text(), host.at(place))
         else:
             host.at(place).unlink(missing_ok=True)

@@ -103,8 +103,9 @@ class Maker:
         if isinstance(node, ast.Assign):
             names |= {it.id for it in node.targets if isinstance(it, ast.Name)}
         for field, value in ast.iter_fields(node):
-            if field in {"annotation", "returns"}:
-                continue
+            declares = isinstance(node, ast.ClassDef) and field == "keywords"
+            if declares or field in {"annotation", "returns", "decorator_list"}:
+                continue  # a value that may be changed is not changed for that
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
                     yield from self.of(child, names)

@@ -22,7 +22,7 @@ from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
-from waguard.config import Config
+from waguard.config import Config, Log
 from waguard.core import delivery, last_run
 from waguard.core.inbox import Received
 from waguard.core.incidents import DIED, RESTORED, STARTED
@@ -54,10 +54,11 @@ from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhook import Webhooks, overdue
+from waguard.messaging.webhook import Webhooks
 from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
@@ -67,6 +68,7 @@ from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
+from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
@@ -124,6 +126,7 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._messages: MessageHealth | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
@@ -162,6 +165,7 @@ class Daemon:
                 crowded=cpu_is_crowded,
             )
         )
+        self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
         self._disk = DiskReserve(
             self._fleet.outages,
             self._clock,
@@ -208,10 +212,18 @@ class Daemon:
             connection=self._supervisor.health.connection,
             ages=self._ages,
         )
+        self._messages = messages = MessageHealth(
+            webhooks,
+            self._journal,
+            hold_limit=lambda: self._config.webhook.hold_limit,
+            ages=self._ages,
+        )
+        keys = load_or_create_keys(self._config.api.key_file)
+        logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
-                keys=load_or_create_keys(self._config.api.key_file),
+                keys=keys,
                 sessions=self._supervisor.sessions,
                 reconciler=self._supervisor.reconciler,
                 health=self._supervisor.health.read,
@@ -229,6 +241,8 @@ class Daemon:
                 messages=self._store.messages,
                 media=self._media,
                 webhooks=webhooks,
+                message_health=messages,
+                log=self._log,
                 require_room=self._require_room,
             )
         )
@@ -239,8 +253,17 @@ class Daemon:
         await self._local.listen()
         api = base_url(self._listener)
         if not self._config.browser.sandbox:
-            logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
-        logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
+            logger.warning(
+                "Chromium runs without its sandbox: browser.sandbox is false",
+                event="browser_unsandboxed",
+            )
+        logger.info(
+            "waguard is up",
+            event="daemon_up",
+            api=api,
+            public_url=self._public_url,
+            pid=os.getpid(),
+        )
         self._notifier.ready("waiting for the database")
         self._up = True
         self._run_file.begin()
@@ -254,7 +277,7 @@ class Daemon:
                 await runner.cleanup()
                 await self._store.close()
                 self._ages.save()
-                logger.info("waguard has stopped")
+                logger.info("waguard has stopped", event="daemon_stopped")
         if self._ended_for:
             raise self._ended_for
         return 0
@@ -277,7 +300,7 @@ class Daemon:
 
     def _end_for(self, error: InstanceHeldError) -> None:
         """Another daemon has the database: nothing here may go on."""
-        logger.critical("waguard ends: {}", error.line())
+        logger.critical("waguard ends: {}", error.line(), event="lease_lost")
         self._ended_for = self._ended_for or error
         self._why_stopping = "another daemon has the database"
         self._stop.set()
@@ -289,6 +312,8 @@ class Daemon:
         self._measure()
         interval, reconciler = self._config.reconcile.interval, self._supervisor.reconciler
         self._ticker.every(interval, "reconcile", reconciler.reconcile)
+        if self._messages:
+            self._ticker.every(COUNTED_EVERY, "webhooks", self._messages.count)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._renew_run)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
@@ -305,7 +330,7 @@ class Daemon:
             doing = "the sessions go on" if self._hands_over else "every session is closed in order"
             self._notifier.stopping()
             self._notifier.status(f"stopping: {doing}")
-            logger.info("stopping: {}", doing)
+            logger.info("stopping: {}", doing, event="daemon_stopping")
             self._ticker.stop()
             marking = asyncio.create_task(
                 asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
@@ -328,7 +353,7 @@ class Daemon:
         self._fleet.trail.record(STARTED, reason=self._run_file.before)
         for death in self._run_file.deaths:
             told = last_run.account(death)
-            logger.error("{}", told)
+            logger.error("{}", told, event="daemon_died")
             self._fleet.trail.record(DIED, reason=told, evidence=last_run.evidence(death))
 
     async def _report_restored(self, left: Sequence[WorkerRecord], summary: str) -> None:
@@ -339,7 +364,7 @@ class Daemon:
             {view.session_id: view.worker_pid for view in views if view.worker_pid},
         )
         told = last_run.result(restored)
-        logger.info("restore finished: {}; {}", summary, told)
+        logger.info("restore finished: {}; {}", summary, told, event="daemon_restored")
         self._fleet.trail.record(RESTORED, reason=told, evidence=asdict(restored))
 
     async def _renew_when_reported(self) -> None:
@@ -401,10 +426,12 @@ class Daemon:
     def _say_not_begun(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
-            logger.error("database not open, trying again", why=why, delay=delay)
+            logger.debug("database not open, trying again", why=why, delay=delay)
             self._fleet.outages.tell("database_down", error.message)
         else:
-            logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
+            logger.opt(exception=error).critical(
+                "cannot begin, trying again", event="begin_failed", why=why, delay=delay
+            )
         self._cannot_begin = f"cannot begin yet: {why}"
 
     def _measure(self) -> None:
@@ -434,7 +461,12 @@ class Daemon:
         if self._run_file.unreadable:
             found[self._run_file.path] = self._run_file.unreadable
         for path, why in found.items():
-            logger.error("a file cannot be read and is put aside", file=str(path), why=why)
+            logger.error(
+                "a file cannot be read and is put aside",
+                event="file_unreadable",
+                file=str(path),
+                why=why,
+            )
             self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
 
     def _require_room(self) -> None:
@@ -443,11 +475,12 @@ class Daemon:
         self._journal.require_room()
 
     async def _watch(self) -> None:
+        logs.tick()
         self._look_at_runtime()
         if self._local:
             await self._local.keep()
         self._disk.look()
-        self._look_at_webhooks()
+        self._look_at_messages()
         await self._supervisor.watchdog.watch()
         self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
@@ -467,11 +500,10 @@ class Daemon:
             why = f"{why}, and cannot be made anew: {error.line()}"
         self._fleet.outages.tell("runtime_removed", why)
 
-    def _look_at_webhooks(self) -> None:
-        if self._webhooks:
+    def _look_at_messages(self) -> None:
+        if self._webhooks and self._messages:
             self._webhooks.look()
-            limit = self._ages.ago(self._config.webhook.hold_limit)
-            self._supervisor.health.webhooks_held(overdue(self._webhooks.held(), limit))
+            self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
         webhook = self._config.webhook
@@ -492,7 +524,12 @@ class Daemon:
             size_limit=keep.quarantine_limit << 20,
         )
         for copy in doomed:
-            logger.info("quarantined profile deleted", session=copy.session, folder=copy.name)
+            logger.info(
+                "quarantined profile deleted",
+                event="quarantine_purged",
+                session=copy.session,
+                folder=copy.name,
+            )
 
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:
@@ -516,10 +553,14 @@ class Daemon:
             entries = await housekeeping.tidy_audit(self._store, keep, ages)
             await self._store.compact()
         except WaguardError as error:
-            logger.warning("the database is not tidied, trying again later", why=error.line())
+            logger.warning(
+                "the database is not tidied, trying again later",
+                event="database_not_tidied",
+                why=error.line(),
+            )
             return
         if messages or entries:
-            logger.info("old rows deleted", messages=messages, audit=entries)
+            logger.info("old rows deleted", event="rows_purged", messages=messages, audit=entries)
 
     async def _tidy_media(self) -> None:
         try:
@@ -527,10 +568,14 @@ class Daemon:
                 self._media, self._store.messages, self._config.media, self._ages
             )
         except WaguardError as error:
-            logger.warning("received files are not tidied, trying again later", why=error.line())
+            logger.warning(
+                "received files are not tidied, trying again later",
+                event="media_not_tidied",
+                why=error.line(),
+            )
             return
         if count:
-            logger.info("received files deleted", count=count)
+            logger.info("received files deleted", event="media_purged", count=count)
 
     # ---- signals ----
 
@@ -560,7 +605,7 @@ class Daemon:
         self._hands_over = False
         self._why_stopping = number.name
         if self._signals > 1 and number == signal.SIGINT:
-            logger.warning("second interrupt: workers are killed")
+            logger.warning("second interrupt: workers are killed", event="workers_killed")
             self._supervisor.kill()
         self._stop.set()
 
@@ -575,38 +620,58 @@ class Daemon:
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
             told = f"configuration kept as it was: {error.line()}"
-            logger.error("{}", told)
+            logger.error("{}", told, event="config_rejected", every=True)
         else:
             told = "configuration read again"
             self._take(fresh)
             for line in hidden_lines(reading):
-                logger.warning("{}", line)
+                logger.warning("{}", line, event="config_hidden", every=True)
         if self._up:
             self._notifier.ready(told)
 
+    def _apply_log(self, log: Log) -> None:
+        self._config = msgspec.structs.replace(self._config, log=log)
+        logs.configure(log.level, log.format)
+        for session in self._supervisor.registry.sessions:
+            session.runner.follow_log()
+
     def _take(self, fresh: Config) -> None:
+        configured = msgspec.structs.replace(self._config, log=self._log.configured)
         changed = {
             name
             for name in configuration.SECTIONS
-            if getattr(fresh, name) != getattr(self._config, name)
+            if getattr(fresh, name) != getattr(configured, name)
         }
         taken = {name: getattr(fresh, name) for name in changed & RELOADABLE}
-        self._config = msgspec.structs.replace(self._config, **taken)
-        logs.configure(self._config.log.level, self._config.log.format)
+        self._config = msgspec.structs.replace(self._config, **taken | {"log": self._log.effective})
+        self._log.configure(fresh.log)
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
-        logger.info("configuration read again", changed=sorted(taken))
+        logger.info(
+            "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
+        )
         if later := sorted(changed - RELOADABLE):
-            logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
+            logger.warning(
+                "these sections need a restart of waguard: {}",
+                ", ".join(later),
+                event="restart_needed",
+                every=True,
+            )
 
     def _renew_webhooks(self) -> None:
         """Also where no key changed: the file with the secrets may have."""
         try:
             secrets = read_secrets(self._config.webhook.secret_file)
         except ConfigError as error:
-            logger.error("webhook secrets kept as they were: {}", error.line())
+            logger.error(
+                "webhook secrets kept as they were: {}",
+                error.line(),
+                event="secrets_rejected",
+                every=True,
+            )
             return
+        logs.hide(*secrets)
         if self._webhooks:
             self._webhooks.configure(secrets)
 
@@ -621,7 +686,9 @@ async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
                 try:
                     _forward(event, inbox, webhooks)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
-                    logger.exception("an event was not queued", event=event.event, id=event.id)
+                    logger.exception(
+                        "an event was not queued", event="bug", what=event.event, id=event.id
+                    )
 
 
 def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:

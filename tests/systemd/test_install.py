@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from systemd import install, manpage
-from systemd.install import CONFIG, PLACES, SHARE, FailedError, Host
+from systemd.install import BEFORE_STEPS, CONFIG, PLACES, SHARE, FailedError, Host
 from waguard.cli.program import COMMANDS, parser
 
-WHEEL = Path("dist/waguard-1.0-py3-none-any.whl")
+NAMES = ("waguard.service", "sysusers.conf", "tmpfiles.conf", "waguard.8")
 NONE = Path("/dev/null")
 
 
@@ -26,7 +26,7 @@ def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
     release = host.releases / wheel.name.split("-")[1]
     share = host.at(release) / SHARE
     share.mkdir(parents=True)
-    for name in ("waguard.service", "waguard.toml", "sysusers.conf", "tmpfiles.conf", "waguard.8"):
+    for name in (*NAMES, "waguard.toml", BEFORE_STEPS):
         (share / name).write_text(f"{name} of {release.name}")
     return release
 
@@ -46,7 +46,7 @@ def releases(host: Host) -> set[str]:
 def test_an_installation_is_whole_and_its_configuration_private(host: Host) -> None:
     install.install(host, wheel("1.0"), NONE)
     assert host.current() == host.releases / "1.0"
-    for name in ("waguard.service", "sysusers.conf", "tmpfiles.conf", "waguard.8"):
+    for name in NAMES:
         assert read(host, PLACES[name]) == f"{name} of 1.0"
     assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
     assert str(host.at(install.COMMAND).readlink()) == "/opt/waguard/current/bin/waguard"
@@ -87,6 +87,18 @@ def test_the_way_back_removes_what_only_the_newer_one_has(host: Host) -> None:
     install.activate(host, host.releases / "1.0")
     assert not host.at(PLACES["waguard.bash"]).exists()
     assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
+
+
+@pytest.mark.parametrize(("version", "needed"), [(252, True), (254, False), (257, False)])
+def test_only_an_older_systemd_gets_its_drop_in(
+    host: Host, monkeypatch: pytest.MonkeyPatch, version: int, *, needed: bool
+) -> None:
+    monkeypatch.setattr(install, "systemd_version", lambda: version)
+    install.install(host, wheel("1.0"), NONE)
+    assert host.at(PLACES[BEFORE_STEPS]).exists() is needed
+    monkeypatch.setattr(install, "systemd_version", lambda: 257)
+    install.upgrade(host, wheel("1.1"), NONE, 1.0)
+    assert not host.at(PLACES[BEFORE_STEPS]).exists()
 
 
 def test_an_uninstallation_keeps_what_is_the_operators(

@@ -12,11 +12,13 @@ from waguard.config import Config
 from waguard.host.media import MediaFolder
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
 from waguard.ports import (
     BusEvent,
     Health,
+    LogLevels,
     MessageStore,
     OutboxStore,
     Reconciliation,
@@ -62,6 +64,8 @@ class ApiDeps:
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks
+    message_health: MessageHealth
+    log: LogLevels
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

@@ -1,7 +1,7 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use. Only the command that is named is imported: a refused second
+lock or the database's lease · 4 port in use · 5 `doctor`: something failed. Only the command that is named is imported: a refused second
 instance must cost a tenth of a second.
 """
 
@@ -26,16 +26,21 @@ COMMANDS: Final = {
     "phone": "play the phone of the stand-in",
     "status": "what runs, and how it is",
     "why": "what went wrong, with a session or all, and what waguard did",
+    "logs": "read the log of the daemon and its workers",
+    "events": "follow what happens, as it happens",
+    "doctor": "what is wrong on this host, and what mends it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
     "sessions": "create, list, stop, start, log out and delete sessions",
     "profile": "look at profiles, copy and restore their credentials",
+    "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
     "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
+_MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for itself
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,5 +82,5 @@ def parser(*named: str) -> argparse.ArgumentParser:
             name, help=about, description=f"{about[0].upper()}{about[1:]}.", **bare
         )
         if name in named:
-            import_module(f"waguard.cli.{name}").add(one)
+            import_module(f"waguard.cli.{_MODULES.get(name, name)}").add(one)
     return whole

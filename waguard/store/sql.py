@@ -353,6 +353,7 @@ def _layout_if_current(connection: Connection) -> Layout | None:
     if is_newer(revisions):
         logger.warning(
             "the database was migrated by a newer waguard, and is used as it is",
+            event="database_newer",
             revision=revisions[0],
             ours=HEAD,
         )

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loguru import logger
 
+from waguard.core.blame import Condition
+from waguard.core.conditions import of_finding
 from waguard.core.facts import RowRead
 from waguard.core.reconcile import (
     Action,
@@ -26,7 +28,7 @@ from waguard.core.reconcile import (
     findings,
     plan,
 )
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.host.children import read_records
 from waguard.host.inventory import take_stock
 from waguard.ports import SessionRow
@@ -57,13 +59,14 @@ class Reconciler:
         self._around = around
         self._registry = registry
         self._state = state
-        self._findings: list[Finding] = []
+        self._findings: dict[Finding, float] = {}
+        """Since when (unix time)."""
         self._reconciling = asyncio.Lock()
 
     @property
-    def findings(self) -> Sequence[Finding]:
+    def conditions(self) -> list[Condition]:
         """What only a person can judge, as it was found last."""
-        return self._findings
+        return [of_finding(found, since=since) for found, since in self._findings.items()]
 
     async def reconcile(self) -> None:
         """The tick: ``correct``; a failed read changes nothing."""
@@ -72,7 +75,9 @@ class Reconciler:
         try:
             await self.correct()
         except WaguardError as error:
-            logger.error("reconcile left out: the database did not answer", why=error.line())
+            level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
+            said = "reconcile left out: the database did not answer"
+            logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:
         """See ``ports.Reconciliation``."""
@@ -136,11 +141,14 @@ class Reconciler:
         }
 
     def _report_findings(self, found: list[Finding]) -> None:
-        for new in set(found) - set(self._findings):
-            logger.warning("found", kind=str(new.kind), about=new.about, session=new.session)
+        for new in set(found) - self._findings.keys():
+            logger.warning(
+                "found", event="finding", kind=str(new.kind), about=new.about, session=new.session
+            )
             if session := self._registry.get(new.session):
                 session.publisher.ledger.record(str(new.kind), reason=new.about)
-        self._findings = found
+        now = self._around.clock.wall()
+        self._findings = {it: self._findings.get(it, now) for it in found}
 
     def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
         """The application may put a session into another workspace; its worker goes on."""
@@ -152,7 +160,10 @@ class Reconciler:
                 and row.generation >= session.row.generation
             ):
                 logger.warning(
-                    "another workspace", session=row.session_id, workspace=row.workspace_id
+                    "another workspace",
+                    event="workspace_changed",
+                    session=row.session_id,
+                    workspace=row.workspace_id,
                 )
                 session.take_row(row)
 
@@ -175,13 +186,17 @@ class Reconciler:
     def _alone(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
         """See ``Faults.alone``; a session that memory does not have yet has no condition."""
         session = self._registry.get(name)
-        return (session.faults if session else Faults(name, lambda *_, **__: None)).alone(what)
+        if session:
+            return session.faults.alone(what)
+        return Faults(name, lambda *_, **__: None, self._around.clock.wall).alone(what)
 
     async def _carry_out(
         self, action: Action, rows: Mapping[str, SessionRow], told: Correction
     ) -> bool:
         """Do it, and put it on the trail; whether there was anything to do."""
-        logger.warning("reconcile: {}", told.action, session=told.session, why=told.reason)
+        logger.warning(
+            "reconcile: {}", told.action, event="reconciled", session=told.session, why=told.reason
+        )
         registry, name = self._registry, action.session
         match action:
             case Add():
@@ -238,7 +253,12 @@ class Reconciler:
         try:
             row = await self._around.store.session(session.row.session_id)
         except WaguardError as error:
-            logger.error("row not corrected", session=session.row.session_id, why=error.line())
+            logger.error(
+                "row not corrected",
+                event="row_not_corrected",
+                session=session.row.session_id,
+                why=error.line(),
+            )
             return False
         lies = row is not None and row.status != session.state.status.status
         if row and not lies and not row.phone_number and linked_number(session):
