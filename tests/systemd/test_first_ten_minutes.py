@@ -1,5 +1,6 @@
 """docs/first-ten-minutes.md, command by command, under a real systemd."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -78,10 +79,8 @@ def systemd(wheels: Path) -> Iterator[SystemdNamespace]:
 
 
 def test_the_page(systemd: SystemdNamespace) -> None:
-    with reserved_port() as api, reserved_port() as web, reserved_port() as one, (
-        reserved_port() as other
-    ):
-        ports = dict(zip(PORTS, map(str, (api, web, one, other)), strict=True))
+    with contextlib.ExitStack() as stack:
+        ports = {port: str(stack.enter_context(reserved_port())) for port in PORTS}
         for step in steps(PAGE.read_text()):
             perform(systemd, step, ports)
             if step.command == "make install":
@@ -116,9 +115,7 @@ def perform(systemd: SystemdNamespace, step: Step, ports: dict[str, str]) -> Non
         time.sleep(0.2)
 
 
-def run(
-    systemd: SystemdNamespace, text: str, phone: str
-) -> "subprocess.CompletedProcess[str]":
+def run(systemd: SystemdNamespace, text: str, phone: str) -> "subprocess.CompletedProcess[str]":
     environment = (
         "PIP_NO_INDEX=1",
         f"PIP_FIND_LINKS={WHEELS}",

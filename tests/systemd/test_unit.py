@@ -236,6 +236,21 @@ def test_what_lies_where_an_older_file_had_it_is_not_forgotten(systemd: SystemdN
         configure(systemd)
 
 
+def test_a_wrong_configuration_is_one_line_and_no_loop(systemd: SystemdNamespace) -> None:
+    configure(systemd, ("rate = 0.0", 'rate = "fast"'))
+    systemd.systemctl("reset-failed")
+    try:
+        assert systemd.run("systemctl", "start", UNIT).returncode != 0
+        shown = systemd.wait(UNIT, ActiveState="failed")
+        assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("2", "0")
+        invocation = f"_SYSTEMD_INVOCATION_ID={shown['InvocationID']}"
+        said = systemd.run("journalctl", "-o", "cat", "-p", "err", invocation).stdout
+        (line,) = said.splitlines()
+        assert line.startswith("waguard: send.rate: 'fast' is not allowed")
+    finally:
+        configure(systemd)
+
+
 def test_a_variable_that_hides_a_key_is_logged(systemd: SystemdNamespace) -> None:
     systemd.systemctl("reset-failed")
     with drop_in(systemd, "hides.conf", "[Service]\nEnvironment=WAGUARD_LOG__LEVEL=WARNING\n"):
@@ -341,6 +356,9 @@ async def test_a_session_outlives_its_daemon_and_a_stop_ends_all(
         said = await asyncio.to_thread(until, systemd, partial(incidents, systemd))
         assert said.count("was killed or crashed") == 1, said  # a restart is no death
     assert "1 processes ended" not in systemd.journal(UNIT)
+    of_it = ("journalctl", "-o", "cat", "-u", UNIT, "SESSION=s1")
+    assert systemd.run(*of_it, "EVENT=worker_adopted").stdout.count("\n") == 2
+    assert systemd.run(*of_it, "EVENT=daemon_up").stdout == ""
 
 
 def incidents(systemd: SystemdNamespace) -> str | None:
