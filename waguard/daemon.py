@@ -19,7 +19,7 @@ from loguru import logger
 
 from waguard import config as configuration
 from waguard.api import ApiDeps, LocalApi, create_app, serve
-from waguard.api.auth import load_or_create_keys
+from waguard.api.auth import Keys, load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
@@ -126,6 +126,7 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._keys: Keys | None = None
         self._messages: MessageHealth | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
@@ -218,7 +219,7 @@ class Daemon:
             hold_limit=lambda: self._config.webhook.hold_limit,
             ages=self._ages,
         )
-        keys = load_or_create_keys(self._config.api.key_file)
+        self._keys = keys = load_or_create_keys(self._config.api.key_file)
         logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         app = create_app(
             ApiDeps(
@@ -648,6 +649,7 @@ class Daemon:
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
+        self._renew_keys()
         logger.info(
             "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
         )
@@ -674,6 +676,19 @@ class Daemon:
         logs.hide(*secrets)
         if self._webhooks:
             self._webhooks.configure(secrets)
+
+    def _renew_keys(self) -> None:
+        if self._keys is None:
+            return  # it is not up yet, and reads them
+        try:
+            fresh = load_or_create_keys(self._config.api.key_file).values
+        except ConfigError as error:
+            logger.error(
+                "API keys kept as they were: {}", error.line(), event="keys_rejected", every=True
+            )
+            return
+        logs.hide(*fresh)
+        self._keys.values = fresh
 
 
 async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:

@@ -13,7 +13,8 @@ from waguard.cli import main
 COMMANDS = [
     *("run", "demo", "chaos", "standin", "phone", "status", "sessions", "qr", "send"),
     *("sessions create", "sessions list", "sessions delete", "sessions logout"),
-    *("sessions stop", "sessions start"),
+    *("sessions stop", "sessions start", "sessions restart", "sessions show", "sessions qr"),
+    *("sessions pair", "sessions screenshot"),
 ]
 
 
@@ -74,13 +75,36 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["statsu"], "did you mean status?"),
+        (["session"], "did you mean sessions?"),
+        (["sessions", "listt"], "did you mean list or start?"),
+        (["webhooks", "list", "--state", "deadd"], "did you mean dead?"),
+        (["sessions", "zzz"], "known: create, list"),
+    ],
+    ids=" ".join,
+)
+def test_the_nearest_word(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["status"],
         ["sessions", "list", "--json"],
         ["sessions", "create", "a"],
-        ["sessions", "delete", "a"],
-        ["sessions", "logout", "a"],
+        ["sessions", "delete", "a", "--yes"],
+        ["sessions", "logout", "a", "--yes"],
+        ["sessions", "restart", "a"],
+        ["sessions", "show", "a"],
+        ["sessions", "pair", "a", "6281"],
+        ["sessions", "qr", "a"],
+        ["sessions", "screenshot", "a"],
         ["sessions", "stop", "a"],
         ["sessions", "start", "a"],
         ["qr", "a"],

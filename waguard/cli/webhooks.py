@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, Final
 
+from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_json, print_table
@@ -43,6 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     which = discard.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     _with_chat(which)
+    with_yes(discard)
     with_config(discard)
     unknown = verb(
         verbs, "unidentified", _unidentified_list, "chats of LIDs whose numbers are not known"
@@ -126,6 +128,8 @@ def _dead_replay(arguments: argparse.Namespace) -> int:
 
 
 def _dead_discard(arguments: argparse.Namespace) -> int:
+    what = f"webhooks of {arguments.chat[1]}" if arguments.chat else f"webhook {arguments.number}"
+    require_yes(arguments, f"{what}: deleted for good, the receiver never gets what is in it")
     if arguments.chat:
         deleted = _of_chat(arguments, "discard")["discarded"]
         print(f"webhooks of {arguments.chat[1]} are deleted: {deleted}")
