@@ -54,10 +54,11 @@ from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhook import Webhooks, overdue
+from waguard.messaging.webhook import Webhooks
 from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
@@ -125,6 +126,7 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._messages: MessageHealth | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
         self._fleet = Fleet(
@@ -210,6 +212,12 @@ class Daemon:
         )
         keys = load_or_create_keys(self._config.api.key_file)
         logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
+        self._messages = messages = MessageHealth(
+            webhooks,
+            self._journal,
+            hold_limit=lambda: self._config.webhook.hold_limit,
+            ages=self._ages,
+        )
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
@@ -232,6 +240,7 @@ class Daemon:
                 media=self._media,
                 webhooks=webhooks,
                 log=self._log,
+                message_health=messages,
                 require_room=self._require_room,
             )
         )
@@ -301,6 +310,8 @@ class Daemon:
         self._measure()
         interval, reconciler = self._config.reconcile.interval, self._supervisor.reconciler
         self._ticker.every(interval, "reconcile", reconciler.reconcile)
+        if self._messages:
+            self._ticker.every(COUNTED_EVERY, "webhooks", self._messages.count)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._renew_run)
         self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
@@ -466,7 +477,7 @@ class Daemon:
         if self._local:
             await self._local.keep()
         self._disk.look()
-        self._look_at_webhooks()
+        self._look_at_messages()
         await self._supervisor.watchdog.watch()
         self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
@@ -486,11 +497,10 @@ class Daemon:
             why = f"{why}, and cannot be made anew: {error.line()}"
         self._fleet.outages.tell("runtime_removed", why)
 
-    def _look_at_webhooks(self) -> None:
-        if self._webhooks:
+    def _look_at_messages(self) -> None:
+        if self._webhooks and self._messages:
             self._webhooks.look()
-            limit = self._ages.ago(self._config.webhook.hold_limit)
-            self._supervisor.health.webhooks_held(overdue(self._webhooks.held(), limit))
+            self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
         webhook = self._config.webhook

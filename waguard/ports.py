@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from waguard.config import Level, Log
 from waguard.core.blame import Condition
+from waguard.core.conditions import DeadLetters, degraded
 from waguard.core.delivery import OLD_SERVICE, Cause, Grave
 from waguard.core.identity import People
 from waguard.core.inbox import Received
@@ -558,6 +559,15 @@ class UnidentifiedChat:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """What the webhook queue holds: webhooks that are pending by endpoint, and dead letters."""
+
+    pending: Mapping[str, int] = field(default_factory=dict)
+    dead: Sequence[DeadLetters] = ()
+    unidentified: Sequence[UnidentifiedChat] = ()
+
+
 class MessageStore(Undecryptables, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``."""
 
@@ -633,6 +643,9 @@ class MessageStore(Undecryptables, Protocol):
     ) -> list[DeadLetter]:
         """The newest dead letters, with an id below ``before``; ``state``: only those. What waits
         for the number of a LID is listed after ``core.delivery.UNIDENTIFIED_AFTER``."""
+
+    async def queued(self) -> Queued:
+        """How much waits and was given up; what was given up may be a minute old."""
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
@@ -784,10 +797,8 @@ class SessionView:
     """Unplanned restarts since the daemon started."""
     waiting: str | None = None
     """Why it waits for its start; None: it does not."""
-    degraded: str | None = None
-    """What is wrong although its row says connected; None: nothing is known."""
     conditions: tuple[Condition, ...] = ()
-    """What a person should know of, and may have to act on."""
+    """What is not well with it, and what a person may have to do."""
     undecryptable: int = 0
     """Messages that WhatsApp Web shows as "Waiting for this message"."""
     undecryptable_since: float | None = None
@@ -796,6 +807,11 @@ class SessionView:
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None
     """When it was deleted; its row is still there."""
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong, in words; None: nothing."""
+        return degraded(self.conditions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -821,10 +837,13 @@ class Health:
     total: int
     connected: int
     disconnected: int
-    problems: tuple[str, ...]
-    """Sentences; empty when all is well."""
-    conditions: tuple[tuple[str | None, Condition], ...] = ()
-    """The same for machines, by session; None: of all sessions at once."""
+    conditions: tuple[Condition, ...] = ()
+    """Those of all sessions at once first."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, in words; empty: all is well."""
+        return tuple(str(it) for it in self.conditions if it.degrades)
 
 
 class Sessions(Protocol):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,11 @@ from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import Connection
+from waguard.ports import Connection, WallAges
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 
@@ -167,6 +169,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             media=media,
             webhooks=webhooks,
             log=world.log,
+            message_health=MessageHealth(
+                webhooks,
+                journal,
+                hold_limit=lambda: world.config.webhook.hold_limit,
+                ages=WallAges(time.time),
+            ),
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

@@ -32,7 +32,6 @@ HEALTHY = Health(
     total=1,
     connected=1,
     disconnected=0,
-    problems=(),
 )
 
 

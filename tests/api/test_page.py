@@ -25,17 +25,39 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     start,
     tmpdir_short,
 )
+from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
 from waguard.worker.devtools import PageSession
 
-ACKS_IN_VAIN = Condition(
-    type="acks_in_vain",
-    blame=Blame.WHATSAPP,
-    reason="acks_in_vain",
-    message="no ack",
-    since=0.0,
-    remedy=ADVICE[Kind.ACKS_IN_VAIN],
+ADVICE = remedies.text(remedies.PAGE[Kind.ACKS_IN_VAIN], "shop_bandung")
+CONDITIONS = (
+    Condition(
+        type="webhooks_down",
+        blame=Blame.OPERATOR,
+        reason="webhooks_down",
+        message="the receiver takes no webhooks",
+        since=0.0,
+        remedy="Repair it.",
+    ),
+    Condition(
+        session="shop_bandung",
+        type="acks_in_vain",
+        blame=Blame.WHATSAPP,
+        reason="acks_in_vain",
+        message="2 messages wait for acks",
+        since=0.0,
+        remedy=ADVICE,
+    ),
+    Condition(
+        session="shop_medan",
+        type="parked",
+        blame=Blame.WHATSAPP,
+        reason="blocked",
+        message="WhatsApp blocked the number <b>for 24 h</b>",
+        since=0.0,
+        remedy="Look at the phone.",
+    ),
 )
 
 
@@ -66,10 +88,9 @@ class TestInBrowser:
         api.sessions.known = {
             "shop_bandung": a_view(
                 session_id="shop_bandung",
-                degraded="2 messages wait for acks",
                 undecryptable=3,
                 undecryptable_since=0.0,
-                conditions=(ACKS_IN_VAIN,),
+                conditions=CONDITIONS[1:2],
             ),
             "shop_jakarta": a_view(
                 session_id="shop_jakarta",
@@ -87,9 +108,7 @@ class TestInBrowser:
                 disconnect_details="WhatsApp blocked the number <b>for 24 h</b>",
             ),
         }
-        api.sessions.status = replace(
-            HEALTHY, total=3, disconnected=2, problems=("shop_medan is failed: blocked",)
-        )
+        api.sessions.status = replace(HEALTHY, total=3, disconnected=2, conditions=CONDITIONS)
         told: list[dict[str, Any]] = []
         page.on("Runtime.exceptionThrown", told.append)
         page.on("Log.entryAdded", told.append)
@@ -114,12 +133,16 @@ class TestInBrowser:
         )
         text = await shown.text()
         assert "1 of 3 connected" in text
-        assert "shop_medan is failed: blocked" in text
+        shown_conditions = await shown.value(
+            "[...$('problems').children].map((it) => [it.dataset.type, it.dataset.session ?? null])"
+        )
+        assert shown_conditions == [[it.type, it.session] for it in CONDITIONS]
+        assert "the receiver takes no webhooks. Repair it." in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
         assert "2 messages wait for acks" in text
         assert "messages that cannot be decrypted yet: 3" in text
-        assert ADVICE[Kind.ACKS_IN_VAIN] in text
+        assert ADVICE in text
         api.bus.publish(
             "incident", "shop_medan", 1, {"kind": "parked", "before": None, "reason": "blocked"}
         )

@@ -12,7 +12,7 @@ CORRECTION = Correction(
 
 async def test_the_difference_is_shown_and_nothing_is_done(api: Api) -> None:
     api.sessions.corrections = [CORRECTION]
-    api.sessions.findings = [Finding("old", Kind.PROFILE_WITHOUT_ROW, "a sentence")]
+    api.sessions.findings = [Finding("old", Kind.PROFILE_WITHOUT_ROW, "a sentence", "what to do")]
     for _ in range(2):
         answer = await api.call("GET", "/api/reconcile")
         assert answer.status == 200
@@ -26,7 +26,12 @@ async def test_the_difference_is_shown_and_nothing_is_done(api: Api) -> None:
             }
         ]
         assert answer.json()["findings"] == [
-            {"session": "old", "kind": "profile_without_row", "about": "a sentence"}
+            {
+                "session": "old",
+                "kind": "profile_without_row",
+                "about": "a sentence",
+                "remedy": "what to do",
+            }
         ]
 
 

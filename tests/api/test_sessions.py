@@ -15,8 +15,10 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api import deadline
+from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
+from waguard.core.replace import replace as replace_
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
 from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
 
@@ -45,14 +47,26 @@ STATUS = {
 }
 
 
+BLOCKED = Condition(
+    session="a",
+    type="parked",
+    blame=Blame.WHATSAPP,
+    reason="blocked",
+    message="WhatsApp blocks it",
+    since=1_732_233_600.0,
+    remedy="Look at the phone.",
+)
+
+
 async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
     passkey = Condition(
+        session=SESSION,
         type="passkey_required",
         blame=Blame.OPERATOR,
         reason="passkey_required",
         message="until 10:10",
         since=1_732_233_600.4,
-        remedy=ADVICE[Kind.PASSKEY_REQUIRED],
+        remedy=remedies.PAGE[Kind.PASSKEY_REQUIRED],
         expires_in=9.6,
     )
     view = a_view(status="qr_scanning", link="passkey_required", conditions=(passkey,))
@@ -61,14 +75,16 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
     assert (answer.json()["status"], answer.json()["link"]) == ("qr_scanning", "passkey_required")
     assert answer.json()["conditions"] == [
         {
+            "session_id": SESSION,
             "type": "passkey_required",
             "blame": "operator",
             "reason": "passkey_required",
             "message": "until 10:10",
-            "remedy": ADVICE[Kind.PASSKEY_REQUIRED],
+            "remedy": remedies.PAGE[Kind.PASSKEY_REQUIRED],
             "since": "2024-11-22T00:00:00Z",
             "until": None,
             "expires_in": 10,
+            "degrades": True,
         }
     ]
 
@@ -350,9 +366,15 @@ class TestHealth:
         assert told["timestamp"].endswith("Z")
 
     async def test_degraded_is_still_200(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, database=False, problems=("a is failed: blocked",))
+        api.sessions.status = replace(HEALTHY, database=False, conditions=(BLOCKED, BLOCKED))
         answer = await api.call("GET", "/health", key=None)
         assert (answer.status, answer.json()["status"]) == (200, "degraded")
+        assert answer.json()["conditions"] == {"parked": 2}, "no name and no word without a key"
+
+    async def test_a_scan_that_is_waited_for_is_nothing_wrong(self, api: Api) -> None:
+        api.sessions.status = replace(HEALTHY, conditions=(replace_(BLOCKED, degrades=False),))
+        answer = await api.call("GET", "/health", key=None)
+        assert (answer.json()["status"], answer.json()["conditions"]) == ("healthy", {"parked": 1})
 
     async def test_stopping_is_503(self, api: Api) -> None:
         api.sessions.status = replace(HEALTHY, supervising=False)
@@ -375,9 +397,10 @@ class TestHealth:
         assert (await api.call("GET", "/health/ready", key=None)).status == 200
 
     async def test_detailed(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, problems=("a is failed: blocked",))
+        api.sessions.status = replace(HEALTHY, conditions=(BLOCKED,))
         told = (await api.call("GET", "/health/detailed")).json()
-        assert told["problems"] == ["a is failed: blocked"]
+        assert told["problems"] == ["a: WhatsApp blocks it"]
+        assert [(it["session_id"], it["type"]) for it in told["conditions"]] == [("a", "parked")]
         assert told["database"] == "answers"
         assert told["restored"] is True
         assert told["details"] == [STATUS]

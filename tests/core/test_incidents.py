@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core import remedies
 from waguard.core.incidents import (
     DIED,
     FLEET_ENDS,
@@ -17,7 +18,7 @@ from waguard.core.incidents import (
     needed_since,
     sentences,
 )
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
 from waguard.core.status import Status
 
 
@@ -90,7 +91,7 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     )
     told = sentences(incident)
     assert told[1] == "Done: its worker was started again (5 times)."
-    assert told[-1].startswith("It goes on. It is tried again, ever more rarely")
+    assert told[-1].startswith("It goes on. waguard tries it again, ever more rarely")
 
 
 def test_what_was_left_over_is_told() -> None:
@@ -120,7 +121,7 @@ def test_an_unlink_goes_on_until_somebody_scans() -> None:
     ]
     (incident,) = fold(trail)
     assert incident.ended is None
-    assert "`waguard qr`" in sentences(incident)[-1]
+    assert "`waguard qr NAME`" in sentences(incident)[-1]
     (incident,) = fold([*trail, *PAIRED[1:]])
     assert incident.result == "connected again"
 
@@ -243,7 +244,7 @@ def test_what_concerns_all_can_go_on_at_once() -> None:
         "Done: no session was restarted for it.",
         "Result: the network was back, and the sessions reconnected by themselves after 4.0 s.",
     ]
-    assert sentences(breaker)[-1] == "It goes on. Remove what they have in common."
+    assert sentences(breaker)[-1] == f"It goes on. {remedies.FLEET['fleet_breaker_opened']}"
 
 
 def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> None:
@@ -357,7 +358,7 @@ def test_a_condition_is_an_incident_of_its_own_with_its_advice() -> None:
     (incident,) = fold([*PAIRED, begun])
     assert sentences(incident) == [
         "Cause: recycling does not help.",
-        f"It goes on. {ADVICE[Kind.MEMORY_IN_VAIN]}",
+        f"It goes on. {remedies.PAGE[Kind.MEMORY_IN_VAIN]}",
     ]
     (incident,) = fold([*PAIRED, begun, Line(70, "memory_in_vain_over")])
     assert sentences(incident)[-1] == "Result: it is over after 60.0 s."
@@ -372,14 +373,14 @@ def test_a_condition_within_another_incident_adds_what_a_person_was_told() -> No
         Line(600, "link_stuck", reason="a reload and a replacement did not help"),
         Line(700, "memory_in_vain_over"),
     ]
-    (incident,) = fold(trail)
+    (incident,) = fold(trail, session="alpha")
     assert incident.ended is None
     told = sentences(incident)
     assert told[1:3] == [
         "Done: its page was loaded anew.",
         "Done: its worker was replaced, as planned.",
     ]
-    assert told[-1] == f"It goes on. {ADVICE[Kind.LINK_STUCK]}"
+    assert told[-1] == f"It goes on. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"
 
 
 def test_a_reload_alone_is_no_incident() -> None:

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from waguard.core.link import Link, awaits_passkey
 from waguard.core.page_care import (
-    ADVICE,
     BLAMES,
     OFFLINE_LIMIT,
     PAIRING_LIMIT,
@@ -93,11 +92,8 @@ def test_which_links_wait_for_a_passkey(judged: Link) -> None:
     assert awaits_passkey(judged, 100.0, now=101.0) is (waits and judged is not Link.QR_PENDING)
 
 
-def test_every_condition_says_what_to_do_and_none_that_waguard_unlinks() -> None:
-    assert set(ADVICE) == set(Kind)
-    for kind in Kind:
-        assert ADVICE[kind].endswith(".")
-        assert kind in BLAMES
+def test_every_condition_is_somebodys_fault() -> None:
+    assert set(BLAMES) == set(Kind)
 
 
 def test_a_passkeys_moment_is_said_once() -> None:

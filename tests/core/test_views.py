@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from tests.core.engine_bench import DOWN
+from waguard.core import remedies
 from waguard.core.admission import Cause, Wait
 from waguard.core.blame import Blame, Condition, Failure
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
 from waguard.core.restart import Retries
 from waguard.core.state import Care, FleetView, Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause, Reason, Status, Verdict
@@ -28,7 +29,7 @@ from waguard.core.views import (
 )
 
 FAILED = Failure(Blame.SESSION, "browser_gone", "Chromium died")
-NOTHING = "Nothing: waguard tries it again. See `waguard why`."
+NOTHING = remedies.text(remedies.RETRIED, "s")
 
 
 def session(**fields: Any) -> SessionState:
@@ -268,13 +269,13 @@ def test_a_start_says_why_it_is_necessary_or_that_it_is_under_way() -> None:
 @pytest.mark.parametrize(
     ("its", "blame", "helps"),
     [
-        (Link.QR_PENDING, Blame.OPERATOR, "waguard qr"),
-        (Link.LOGGED_OUT, Blame.OPERATOR, "waguard qr"),
+        (Link.QR_PENDING, Blame.OPERATOR, "waguard qr s"),
+        (Link.LOGGED_OUT, Blame.OPERATOR, "waguard qr s"),
         (Link.OFFLINE, Blame.NETWORK, "reconnects by itself"),
         (Link.SYNCING, Blame.WHATSAPP, "ends by itself"),
         (Link.PAIRING, Blame.WHATSAPP, "ends by itself"),
         (Link.UNKNOWN, Blame.SESSION, "tries it again"),
-        (Link.CONFLICT, Blame.OPERATOR, "Close it there"),
+        (Link.CONFLICT, Blame.OPERATOR, "Close WhatsApp Web"),
         (Link.BLOCKED, Blame.WHATSAPP, "phone"),
         (Link.NEEDS_UPDATE, Blame.WHATSAPP, "Update waguard"),
         (Link.PASSKEY_REQUIRED, Blame.OPERATOR, "owner"),
@@ -321,7 +322,7 @@ def test_what_was_found_comes_last_and_may_say_when_it_ends() -> None:
     assert (link_.type, link_.until) == ("link", None)
     assert (memory.type, memory.reason) == (Kind.MEMORY_IN_VAIN, Kind.MEMORY_IN_VAIN)
     assert (memory.blame, memory.message, memory.since) == (Blame.HOST, "it needs more", 3.0)
-    assert (memory.until, memory.remedy) == (500.0, ADVICE[Kind.MEMORY_IN_VAIN])
+    assert (memory.until, memory.remedy) == (500.0, remedies.PAGE[Kind.MEMORY_IN_VAIN])
 
 
 def test_people_read_unix_time() -> None:

@@ -770,7 +770,8 @@ def test_damage_without_a_snapshot_begins_anew(at: Places, lock: int, paired: st
     prepared = credentials.prepare(at, lock)
     assert isinstance(prepared.end, ShowQr)
     assert credentials.pairing(at.profile) is None
-    assert [path.name for path in at.profile.iterdir()] == [credentials.LOCK]
+    assert credentials.was_ours(at.profile)
+    assert {path.name for path in at.profile.iterdir()} == {credentials.LOCK, credentials.PAIRING}
     assert prepared.aside
     assert word_of(prepared.aside) == "credentials"
 
@@ -973,6 +974,17 @@ def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
     assert (done.snapshot, done.aside) == (taken.id, None)
     assert word_of(at.profile) == "credentials"
     assert credentials.pairing(at.profile) == "me"
+
+
+def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sessions: Path) -> None:
+    other = credentials.places(sessions, at.workspace + 1, at.session)
+    for place in (at, other):
+        place.profile.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(ConflictError, match=f"{at.workspace}, {other.workspace}"):
+        profile_commands.find(sessions, at.session)
+    assert profile_commands.find(sessions, at.session, workspace=other.workspace) == other
+    with pytest.raises(NotFoundError):
+        profile_commands.find(sessions, at.session, workspace=99)
 
 
 def test_a_hold_changes_nothing(at: Places, lock: int, paired: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.host.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
 from waguard.core.profile import ShowQr, Use
-from waguard.host import credentials, moving, profiles, snapshots
+from waguard.host import credentials, moving, old_profiles, profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.moving import NotMovableError
 from waguard.host.profile_lock import ProfileLock
@@ -230,11 +230,11 @@ def test_a_profile_in_the_old_layout_is_found_over_disks(
     else:
         wanted.parent.symlink_to(disk)
     profile(legacy)
-    assert profiles.settle(sessions, 7, "abc") == wanted
-    assert word_of(wanted) == "credentials"
-    assert profiles.settle(sessions, 7, "abc") == wanted, "again"
     at = credentials.places(sessions, 7, "abc")
+    assert old_profiles.migrate(at, known=True) == legacy
+    assert word_of(wanted) == "credentials"
+    assert old_profiles.migrate(at, known=True) is None, "again"
     with ProfileLock(at.profile) as lock:
-        assert credentials.retire(at, lock.descriptor, token=None, why="a test") is not None
-    profiles.settle(sessions, 7, "abc")
+        assert old_profiles.retire(at, lock.descriptor, token=None, why="a test", known=False)
+    assert old_profiles.migrate(at, known=True) is None
     assert not credentials.something_left(at)

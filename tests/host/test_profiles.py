@@ -42,32 +42,27 @@ def test_a_profile_exists_when_chromium_stored_something(tmp_path: Path) -> None
     assert profiles.exists(stored(tmp_path / "full"))
 
 
-def test_a_profile_is_moved_from_where_the_old_service_looked(tmp_path: Path) -> None:
-    stored(tmp_path / "7" / "abc")
-    settled = profiles.settle(tmp_path, 7, "abc")
+def test_a_profile_follows_from_the_workspace_before_with_its_copies(tmp_path: Path) -> None:
+    stored(profiles.path(tmp_path, 6, "abc"))
+    profiles.path(tmp_path / "snapshots", 6, "abc").mkdir(parents=True)
+    settled = profiles.settle(tmp_path, 7, "abc", before=6)
     assert settled == tmp_path / "workspace_7" / "session-abc"
     assert word_in(settled) == "credentials"
-    assert not (tmp_path / "7" / "abc").exists()
+    assert not profiles.path(tmp_path, 6, "abc").exists()
+    assert profiles.path(tmp_path / "snapshots", 7, "abc").is_dir()
     assert stat.S_IMODE((tmp_path / "workspace_7").stat().st_mode) == 0o700
-    assert profiles.settle(tmp_path, 7, "abc") == settled
-    assert word_in(settled) == "credentials"
+    assert profiles.settle(tmp_path, 7, "abc", before=6) == settled
 
 
 def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
-    stored(tmp_path / "7" / "abc", "old")
+    stored(profiles.path(tmp_path, 6, "abc"), "old")
     stored(profiles.path(tmp_path, 7, "abc"), "new")
-    assert word_in(profiles.settle(tmp_path, 7, "abc")) == "new"
-    assert word_in(tmp_path / "7" / "abc") == "old"
-
-
-def test_an_empty_folder_of_the_old_service_is_no_profile(tmp_path: Path) -> None:
-    (tmp_path / "7" / "abc").mkdir(parents=True)
-    assert not profiles.settle(tmp_path, 7, "abc").exists()
-    assert (tmp_path / "7" / "abc").exists()
+    assert word_in(profiles.settle(tmp_path, 7, "abc", before=6)) == "new"
+    assert word_in(profiles.path(tmp_path, 6, "abc")) == "old"
 
 
 def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
-    assert not profiles.settle(tmp_path, 7, "abc").exists()
+    assert not profiles.settle(tmp_path, 7, "abc", before=6).exists()
     assert list(tmp_path.iterdir()) == []
 
 

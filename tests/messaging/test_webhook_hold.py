@@ -11,6 +11,7 @@ from tests.messaging.office import QUICK, QUICK_CIRCUIT, Office, office
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
+from waguard.core.conditions import HeldChats
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import line
@@ -302,8 +303,9 @@ async def test_a_hold_is_known_over_a_restart_and_ends_with_it(
         await until_held(it, 1)
         [held] = it.webhooks.held()
         assert (held.session_id, held.lane, held.since) == ("a", "1@c.us", 1_000.0)
-        assert overdue([held], limit=999.0) == {}
-        assert "1 chats wait since" in overdue([held], limit=1_000.0)["a"]
+        assert overdue([held], limit=999.0) == []
+        waits = HeldChats(session="a", chats=1, since=1_000.0, why="it is disconnected")
+        assert overdue([held], limit=1_000.0) == [waits]
         connect(it)
         await receiver.wait_taken(1)
 

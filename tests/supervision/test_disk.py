@@ -57,7 +57,7 @@ async def test_below_the_reserve_nothing_new_begins(
             guard.require()
     assert (refused.value.status, refused.value.field) == (507, "limits.disk_reserve")
     assert kinds(world) == ["disk_low"]
-    assert next(iter(world.fleet.outages.all)).startswith("120 MB are free in /state")
+    assert str(world.fleet.outages.why("disk_low")).startswith("120 MB are free in /state")
     disks.left[STATE] = 210  # a little above the reserve is not enough
     world.clock.advance(1.0)
     with pytest.raises(NoRoomError):

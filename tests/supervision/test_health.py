@@ -18,5 +18,6 @@ async def test_health_counts_and_names(empty: Bench, world: World) -> None:
     assert health.supervising
     assert health.database
     assert health.restored
-    (problem,) = health.problems  # one that is not wanted is no problem
-    assert problem.startswith("b is disconnected: ")
+    (condition,) = health.conditions  # one that is not wanted is no problem
+    assert (condition.session, condition.type, condition.reason) == ("b", "link", "offline")
+    assert health.problems == ("b: the phone or the network is away",)

@@ -3,10 +3,12 @@
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
-from waguard.core.incidents import fold, fold_fleet
+from waguard.core.conditions import HeldChats, of_held
+from waguard.core.incidents import fold
 from waguard.core.link import Link
 
-WHY = {"s": "received messages of 3 chats wait since 01:47: it is disconnected"}
+HELD = of_held([HeldChats(session="s", chats=3, since=0.0, why="it is disconnected")])
+WHY = "received messages of 3 chats wait since 1970-01-01T00:00:00+00:00: it is disconnected"
 
 
 async def test_a_session_is_connected_when_its_status_says_so(empty: Bench, world: World) -> None:
@@ -29,27 +31,23 @@ async def test_webhooks_that_wait_for_too_long_are_said_everywhere(
     empty: Bench, world: World
 ) -> None:
     await empty.connected()
-    empty.it.health.webhooks_held(WHY)
-    empty.it.health.webhooks_held(WHY)
-    assert (await empty.it.sessions.view("s")).degraded == WHY["s"]
-    problems = empty.it.health.read().problems
-    assert any(problem.startswith("s: received messages") for problem in problems)
+    empty.it.health.report("messages", HELD)
+    empty.it.health.report("messages", HELD)
+    assert (await empty.it.sessions.view("s")).degraded == WHY
+    assert empty.it.health.read().problems == (f"s: {WHY}",)
     await empty.settled()
     [incident] = fold(await world.store.audit("s"))
-    assert (incident.cause, incident.ended) == (WHY["s"], None)
-    empty.it.health.webhooks_held({})
+    assert (incident.cause, incident.ended) == (WHY, None)
+    empty.it.health.report("messages", [])
     await empty.settled()
     [incident] = fold(await world.store.audit("s"))
     assert incident.result == "its webhooks go on"
     assert (await empty.it.sessions.view("s")).degraded is None
     assert empty.it.health.read().problems == ()
-    await empty.it.stop()
-    [of_all] = fold_fleet(await world.store.audit(None))
-    assert of_all.result == "they were delivered, or a person decided"
 
 
 async def test_what_was_stopped_on_purpose_may_wait(empty: Bench) -> None:
     await empty.connected()
     await empty.it.sessions.logout("s")
-    empty.it.health.webhooks_held(WHY)
+    empty.it.health.report("messages", HELD)
     assert empty.it.health.read().problems == ()

@@ -444,7 +444,7 @@ async def test_the_eighth_code_is_not_asked_for(unpaired: Bench, world: World) -
     error = await ask(unpaired)
     assert error
     assert error.retry_after == pairing_codes.PERIOD - 60.0 * pairing_codes.AT_MOST
-    assert error.remedy == "scan the QR code instead: waguard qr s"
+    assert error.remedy == "scan the QR code instead: `waguard qr s`"
     assert unpaired.process().calls == [CODE] * pairing_codes.AT_MOST
     await unpaired.settled()
     found = await world.store.session("s")

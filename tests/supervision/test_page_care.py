@@ -11,12 +11,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core import remedies
 from waguard.core.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading
 from waguard.core.page_care import (
-    ADVICE,
     COVERED_LIMIT,
     OFFLINE_LIMIT,
     PASSKEY_GRACE,
@@ -182,12 +182,11 @@ async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: W
     assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
     (condition,) = view.conditions
     assert (condition.type, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
-    problems = empty.it.health.read().problems
-    assert problems[0].startswith("s is qr_scanning: passkey_required")
-    assert ADVICE[Kind.PASSKEY_REQUIRED] in problems[1]
+    assert condition.remedy == remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], "s")
+    assert empty.it.health.read().problems == (f"s: {condition.message}",)
     with pytest.raises(ConflictError, match="passkey_required") as refused:
         await empty.it.sessions.qr("s", wait=0)
-    assert refused.value.remedy == ADVICE[Kind.PASSKEY_REQUIRED]
+    assert refused.value.remedy == condition.remedy
     (event,) = world.events("incident")
     assert event.data["kind"] == "passkey_required"
     (link,) = [e for e in world.events("link") if e.data["to"] == "passkey_required"]
@@ -300,7 +299,10 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     assert kinds(empty) == [Kind.LINK_STUCK]
     view = await empty.it.sessions.view("s")
     assert (view.status, view.disconnect_reason) == ("disconnected", "timeout")
-    assert any(ADVICE[Kind.LINK_STUCK] in problem for problem in empty.it.health.read().problems)
+    assert empty.it.health.read().conditions == view.conditions
+    assert remedies.text(remedies.PAGE[Kind.LINK_STUCK], "s") in [
+        it.remedy for it in view.conditions
+    ]
     await ticks(empty, 3_000)
     assert (empty.process(), reloads(second)) == (second, 0)
     assert len(world.audited("recycled")) == 1

@@ -49,7 +49,10 @@ async def test_restore_says_what_became_of_each(bench: Bench, world: World) -> N
     health = bench.it.health.read()
     assert health.restored
     assert (health.total, health.connected, health.disconnected) == (6, 3, 3)
-    assert [problem.split(" ")[0] for problem in health.problems] == ["lost", "unlinked"]
+    assert [it.session for it in health.conditions] == ["lost", "unlinked"]
+    assert [it.session for it in health.conditions if it.degrades] == ["lost"], (
+        "one waits for a scan"
+    )
 
 
 async def test_a_session_that_was_never_linked_has_no_profile_to_miss(

@@ -158,7 +158,7 @@ async def test_a_session_in_another_workspace_goes_on_with_its_worker(
     for _ in range(3):
         await empty.it.reconciler.reconcile()
     assert empty.session().runner.process is process, "its profile is where it was"
-    assert not empty.it.reconciler.findings
+    assert not empty.it.reconciler.conditions
     assert (await empty.it.sessions.view("s")).workspace_id == 8
 
 

@@ -71,7 +71,7 @@ async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
         "disconnected",
         "2 are starting, at most 2 may",
     )
-    assert "high is disconnected: 2 are starting, at most 2 may" in bench.it.health.read().problems
+    assert "high: 2 are starting, at most 2 may" in bench.it.health.read().problems
     bench.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("high")) == 2, "the important one is back")
     assert len(world.spawn.of("low")) == 1

@@ -176,7 +176,7 @@ async def test_a_person_is_told_after_a_day_and_when_it_is_over(empty: Bench, wo
     assert condition.since == since
     assert "1 message cannot be decrypted" in condition.message
     assert "phone" in condition.remedy
-    assert any("undecryptable" in problem for problem in empty.it.health.read().problems)
+    assert empty.it.health.read().conditions == (condition,)
     process.event(message(1))
     await wait_until(lambda: world.names("message_received"), "it is told")
     await tick(empty)

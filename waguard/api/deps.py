@@ -12,6 +12,7 @@ from waguard.config import Config
 from waguard.host.media import MediaFolder
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
 from waguard.ports import (
@@ -64,6 +65,7 @@ class ApiDeps:
     media: MediaFolder
     webhooks: Webhooks
     log: LogLevels
+    message_health: MessageHealth
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

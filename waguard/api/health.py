@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from waguard.api.sessions import condition, shown
 from waguard.errors import WaguardError
 
 STARTED: Final = time.monotonic()
+STARTED_AT: Final = time.time()
 PING_DEADLINE: Final = 5.0  # s; a database that is slower is as good as none to whoever asks
 _MB: Final = 1 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -26,10 +28,14 @@ _MISSING: Final = {
 }
 
 
-def _memory() -> dict[str, Any]:
+def memory_used() -> int:
+    """Bytes that are resident of this process."""
     # proc(5): the second number of statm is the resident size in pages; no disk is touched
-    used = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
-    return {"used": round(used / _MB, 1), "total": round(_INSTALLED / _MB), "unit": "MB"}
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def _memory() -> dict[str, Any]:
+    return {"used": round(memory_used() / _MB, 1), "total": round(_INSTALLED / _MB), "unit": "MB"}
 
 
 def _body(request: web.Request) -> dict[str, Any]:
@@ -44,6 +50,8 @@ def _body(request: web.Request) -> dict[str, Any]:
         },
         "memory": _memory(),
         "timestamp": fields.iso(time.time()),
+        # without a key: no session's name, no words
+        "conditions": dict(Counter(it.type for it in health.conditions)),
     }
 
 
@@ -88,7 +96,7 @@ async def detailed(request: web.Request) -> web.Response:
         _body(request)
         | {
             "problems": list(health.problems),
-            "conditions": [{"session_id": name, **condition(it)} for name, it in health.conditions],
+            "conditions": [condition(it) for it in health.conditions],
             "database": await _database(request),
             "restored": health.restored,
             "details": details,

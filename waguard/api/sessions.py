@@ -22,6 +22,7 @@ READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 def condition(it: Condition) -> dict[str, Any]:
     """What is not well, or a person should know, and what to do about it."""
     return {
+        "session_id": it.session,
         "type": it.type,
         "blame": str(it.blame),
         "reason": it.reason,
@@ -30,6 +31,7 @@ def condition(it: Condition) -> dict[str, Any]:
         "since": fields.iso(round(it.since)),
         "until": None if it.until is None else fields.iso(round(it.until)),
         "expires_in": None if it.expires_in is None else round(it.expires_in),
+        "degrades": it.degrades,
     }
 
 

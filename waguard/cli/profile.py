@@ -21,6 +21,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     ):
         one = verb(verbs, name, work, about)
         one.add_argument("session")
+        one.add_argument(
+            "--workspace", type=int, metavar="N", help="where several have a profile of this name"
+        )
         if name == "restore":
             one.add_argument("--snapshot", metavar="ID", help="the newest intact one by default")
         with_config(one)
@@ -48,7 +51,9 @@ def _profile_list(arguments: argparse.Namespace) -> int:
 
 
 def _profile(arguments: argparse.Namespace) -> Any:
-    return profile_commands.find(config_of(arguments).paths.sessions, arguments.session)
+    return profile_commands.find(
+        config_of(arguments).paths.sessions, arguments.session, workspace=arguments.workspace
+    )
 
 
 def _profile_verify(arguments: argparse.Namespace) -> int:

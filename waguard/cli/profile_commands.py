@@ -26,7 +26,7 @@ from waguard.core.profile import (
     Snapshot,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, inventory, profiles, snapshots
+from waguard.host import credentials, inventory, old_profiles, profiles, snapshots
 from waguard.host.credentials import Places
 from waguard.host.profile_lock import ProfileInUseError, ProfileLock
 
@@ -55,11 +55,23 @@ def listing(sessions: Path) -> list[ProfileLine]:
     ]
 
 
-def find(sessions: Path, session: str) -> Places:
-    """The places of a session, by its id; raises ``NotFoundError``."""
-    for workspace, name in inventory.places_on_disk(sessions):
-        if name == session:
-            return credentials.places(sessions, workspace, session)
+def find(sessions: Path, session: str, *, workspace: int | None = None) -> Places:
+    """The places of a session, by its id; raises ``NotFoundError``, and ``ConflictError`` where more than
+    one workspace has such a profile and none is named."""
+    found = [
+        place
+        for place in inventory.places_on_disk(sessions)
+        if place[1] == session and workspace in {None, place[0]}
+    ]
+    if len(found) > 1:
+        raise ConflictError(
+            f"there are profiles of {session} in the workspaces"
+            f" {', '.join(str(number) for number, _ in sorted(found))}",
+            field="--workspace",
+            remedy="name one of them",
+        )
+    if found:
+        return credentials.places(sessions, *found[0])
     raise NotFoundError(
         f"there is no profile of {session}",
         field="session",
@@ -135,7 +147,7 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
             f"{at.session} has no such intact snapshot",
             field="snapshot",
             value=snapshot_id,
-            remedy="see `waguard profile verify`",
+            remedy=f"see `waguard profile verify {at.session}`",
         )
     chosen = usable[-1].id
     with _stopped(at.profile) as lock:
@@ -158,7 +170,7 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
     with _stopped(at.profile) as lock:
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         token = credentials.pairing(at.profile)
-        aside = credentials.retire(at, lock.descriptor, token=token, why=why)
+        aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
         assert aside is not None  # noqa: S101 - there is a profile
         return aside
 

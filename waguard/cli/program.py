@@ -32,12 +32,14 @@ COMMANDS: Final = {
     "config": "the configuration that is found: check, show",
     "sessions": "create, list, stop, start, log out and delete sessions",
     "profile": "look at profiles, copy and restore their credentials",
+    "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
     "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
+_MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for itself
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,5 +81,5 @@ def parser(*named: str) -> argparse.ArgumentParser:
             name, help=about, description=f"{about[0].upper()}{about[1:]}.", **bare
         )
         if name in named:
-            import_module(f"waguard.cli.{name}").add(one)
+            import_module(f"waguard.cli.{_MODULES.get(name, name)}").add(one)
     return whole

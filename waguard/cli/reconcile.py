@@ -26,5 +26,5 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     else:
         print("database, memory and host agree")
     for finding in told.get("findings", []):
-        print(printable(f"  ! {finding['session']}: {finding['about']}"))
+        print(printable(f"  ! {finding['session']}: {finding['about']}. {finding['remedy']}"))
     return 0

@@ -31,11 +31,14 @@ def _why(arguments: argparse.Namespace) -> int:
         status = client.call("GET", client.session(session, "/status"))
         if line := undecryptable(status):
             print(line)
-        for condition in status.get("conditions", []):
-            print(printable(f"{condition['message']}. {condition['remedy']}"))
-    if not told["incidents"]:
+    for condition in told.get("conditions", []):
+        whose = f"{condition['session_id']}: " if condition["session_id"] and not session else ""
+        print(printable(f"{whose}{condition['message']}. {condition['remedy']}"))
+    if told["incidents"] is None:
+        print("incidents are not known while the database is away")
+    elif not told["incidents"]:
         print(f"nothing has gone wrong with {'it' if session else 'all sessions at once'}")
-    for incident in told["incidents"]:
+    for incident in told["incidents"] or ():
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")

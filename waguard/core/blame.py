@@ -67,9 +67,13 @@ class Condition(Struct, frozen=True, kw_only=True):
     """Unix time at which it ends by itself, where that is known."""
     expires_in: float | None = None
     """Seconds until then, as it is shown."""
+    session: str | None = None
+    """Whose; None: of all sessions at once."""
+    degrades: bool = True
+    """False: nothing is wrong, it is on the way to a session's first connection."""
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
+        return f"{self.session}: {self.message}" if self.session else self.message
 
 
 _OF_EXIT: Final = {

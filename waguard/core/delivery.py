@@ -75,6 +75,10 @@ class Cause(StrEnum):
     """It tells of a message that WhatsApp Web never could decrypt."""
 
 
+DECIDED: Final = frozenset({Cause.REMOVED, Cause.OTHER_NUMBER})
+"""Of dead letters that follow from what a person did: no trouble, though they are kept."""
+
+
 class Grave(StrEnum):
     """How a dead letter is listed."""
 

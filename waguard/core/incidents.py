@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.page_care import ADVICE, Kind
-from waguard.core.status import Status
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.status import ParkCause, Status
 
 _HEALTHY: Final = frozenset({Status.CONNECTED})
 # the way to the first connection is no incident
@@ -18,7 +20,7 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held", "backfill_gap", "supervision_failed"),
+        *("acks_missing", "webhooks_held", "webhooks_down", "backfill_gap", "supervision_failed"),
         "undecryptable_given_up",
         *map(str, Kind),
     }
@@ -27,16 +29,27 @@ _TROUBLE: Final = frozenset(
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "webhooks_released": "its webhooks go on",
+    "webhooks_up": "its receiver takes webhooks again",
     "supervision_goes_on": "waguard watches it again",
 }
 # what ends only the incident that it began
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
+_OF_PAGE: Final = frozenset(map(str, Kind))
+_ADVICE: Final[Mapping[str, str]] = {
+    **{str(kind): advice for kind, advice in remedies.PAGE.items()},
+    **{kind: remedies.FLEET[kind] for kind in ("webhooks_held", "webhooks_down")},
+    "logged_out": remedies.LINKS[Link.LOGGED_OUT],
+    "supervision_failed": remedies.FAULT,
+    "acks_missing": remedies.ACKS_LATE,
+}
 # what is over as soon as it is told, where nothing else is wrong
 _OVER_AT_ONCE: Final = {
     "row_corrected": "the row tells the truth again",
     "backfill_gap": "the session goes on",
     "undecryptable_given_up": "the session goes on",
 }
+SESSION_ENDS: Final = {"webhooks_held": "webhooks_released", "webhooks_down": "webhooks_up"}
+"""What other parts of waguard report of a session, and what ends it."""
 STARTED: Final = "waguard_started"
 DIED: Final = "daemon_died"
 RESTORED: Final = "daemon_restored"
@@ -47,7 +60,12 @@ FLEET_ENDS: Final = {
     "database_down": "database_up",
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
-    "webhooks_held": "webhooks_released",
+    "webhooks_down": "webhooks_up",
+    "webhooks_late": "webhooks_in_time",
+    "dead_letters": "dead_letters_gone",
+    "letters_uncertain": "letters_certain",
+    "letters_undecryptable": "letters_read",
+    "database_behind": "database_caught_up",
     "runtime_removed": "runtime_back",
     "browser_missing": "browser_back",
     "sessions_folder_missing": "sessions_folder_back",
@@ -61,7 +79,12 @@ _FLEET_DONE: Final = {
     "database_down": "sessions went on; workers kept what they received until it was stored",
     "disk_low": "new work was refused; what came in was stored",
     "acks_missing_everywhere": "no worker was replaced for it",
-    "webhooks_held": "received messages wait in the database, and go when their session is connected",
+    "webhooks_down": "webhooks waited in the database; one at a time was tried",
+    "webhooks_late": "the others were delivered",
+    "dead_letters": "the receiver was asked no more for these",
+    "letters_uncertain": "they were not delivered again: the application may have them",
+    "letters_undecryptable": "the phone has the messages",
+    "database_behind": "new work was refused; what came in waited",
     "runtime_removed": "sessions went on; the folder was made anew where that could be done",
     "browser_missing": "sessions that were to start waited; no restart was spent",
     "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
@@ -75,7 +98,12 @@ _FLEET_RESULTS: Final = {
     "database_up": "the database answered again",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
-    "webhooks_released": "they were delivered, or a person decided",
+    "webhooks_up": "the receiver took webhooks again, or nothing waits for it any more",
+    "webhooks_in_time": "nothing waits for so long any more",
+    "dead_letters_gone": "a person replayed or discarded them",
+    "letters_certain": "a person replayed or discarded them",
+    "letters_read": "a person discarded them",
+    "database_caught_up": "all that waited was stored",
     "runtime_back": "lock, pid file and sockets were there again",
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
@@ -87,35 +115,21 @@ _FLEET_RESULTS: Final = {
 _FLEET_OVER_AT_ONCE: Final = {
     "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
 }
-FLEET_ADVICE: Final = {
-    "fleet_breaker_opened": "Remove what they have in common.",
-    "disk_low": "Free some space.",
-    "browser_missing": "Install Chromium, or set browser.executable; the sessions start by themselves.",
-    "sessions_folder_missing": "Mount the disk of paths.sessions; the sessions start by themselves.",
-    "runtime_removed": "Find out who removes it: perhaps a second unit with the same RuntimeDirectory.",
-    "webhooks_held": "See `waguard webhooks held`; connect the sessions.",
-    "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by themselves.",
-    "lease_held": "Let one waguard use a database: stop the other one, or give it its own.",
-}
-
 FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,
     "whatsapp_refuses": Blame.WHATSAPP,
+    "restoring": Blame.OPERATOR,
     "webhooks_held": Blame.OPERATOR,
+    "webhooks_down": Blame.OPERATOR,
+    "webhooks_late": Blame.OPERATOR,
+    "dead_letters": Blame.OPERATOR,
+    "letters_uncertain": Blame.OPERATOR,
+    "letters_undecryptable": Blame.WHATSAPP,
     "lease_held": Blame.OPERATOR,
 }
 """All others are the host's."""
-
-_ADVICE: Final = {
-    "restart_budget": "It is tried again, ever more rarely; `reconnect` tries it now.",
-    "conflict": "WhatsApp Web is open elsewhere with this device: close it there, then `reconnect`.",
-    "blocked": "WhatsApp blocks it: look at the phone; a restart cures nothing.",
-    "needs_update": "WhatsApp Web needs a newer version: update waguard or wa-js.",
-    "qr_expired": "Nobody scanned the QR code: `waguard qr` shows a new one.",
-    "profile_missing": "Its profile is gone: restore it, or pair it anew by QR code.",
-}
 
 
 def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
@@ -126,7 +140,7 @@ def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
         reason=kind,
         message=why,
         since=since,
-        remedy=FLEET_ADVICE.get(kind, "Nothing: it ends by itself. See `waguard why`."),
+        remedy=remedies.text(remedies.FLEET[kind]),
     )
 
 
@@ -179,18 +193,19 @@ def incident_event(entry: Entry) -> dict[str, Any] | None:
     }
 
 
-def fold(entries: Iterable[Entry]) -> list[Incident]:
-    """Incidents in the order in which they began; ``entries`` oldest first."""
+def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incident]:
+    """Incidents of a session in the order in which they began; ``entries`` oldest first. ``session``
+    is named in the advice."""
     incidents: list[Incident] = []
     current: Incident | None = None
     for entry in entries:
         at = entry.at or 0.0
         if current is None:
-            current = _begun(entry, at)
+            current = _begun(entry, at, session)
             if current is None:
                 continue
             incidents.append(current)
-        if current.ended is not None or not _goes_on(current, entry, at):
+        if current.ended is not None or not _goes_on(current, entry, at, session):
             current = None
     return incidents
 
@@ -211,7 +226,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
                 _since(entry, at),
                 entry.reason or entry.kind.replace("_", " "),
                 actions=[_FLEET_DONE[entry.kind]],
-                advice=FLEET_ADVICE.get(entry.kind),
+                advice=_advice(remedies.FLEET, entry.kind, None),
             )
             incidents.append(ongoing[end])
         elif entry.kind == DIED:
@@ -240,36 +255,37 @@ def _since(entry: Entry, at: float) -> float:
     return min(float(seen), at) if entry.kind == DIED and isinstance(seen, int | float) else at
 
 
-def _begun(entry: Entry, at: float) -> Incident | None:
+def _begun(entry: Entry, at: float, session: str | None) -> Incident | None:
     if entry.kind == "status" and entry.before in _HEALTHY and entry.after not in _HEALTHY:
         return Incident(at, entry.reason or f"it became {entry.after}")
     if entry.kind not in _TROUBLE:
         return None
     begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
-    if entry.kind in ADVICE:
-        begun.advice = ADVICE[Kind(entry.kind)]
+    begun.advice = _advice(_ADVICE, entry.kind, session)
     if result := _OVER_AT_ONCE.get(entry.kind):
         begun.actions.append(_done(entry) or "")
         begun.result, begun.ended = result, at
     return begun
 
 
-def _goes_on(incident: Incident, entry: Entry, at: float) -> bool:
+def _advice(known: Mapping[str, str], kind: str, session: str | None) -> str | None:
+    return remedies.text(known[kind], session) if kind in known else None
+
+
+def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -> bool:
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_ill(incident, entry, at)
     if result := _ending(incident, entry):
         incident.result, incident.ended, incident.advice = result, at, None
         return False
-    begins = entry.kind in ADVICE and entry.kind == incident.kind
+    begins = entry.kind in _OF_PAGE and entry.kind == incident.kind
     if not begins and (done := _done(entry)):
         incident.actions.append(done)
-    if entry.kind == "parked":
-        incident.advice = _ADVICE.get(entry.reason or "")
-    elif entry.kind in ADVICE:
-        incident.advice = ADVICE[Kind(entry.kind)]
-    elif entry.kind == "logged_out":
-        incident.advice = "Scan the QR code: `waguard qr`."
+    if entry.kind == "parked" and entry.reason in set(ParkCause):
+        incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
+    elif entry.kind in _ADVICE:
+        incident.advice = remedies.text(_ADVICE[entry.kind], session)
     return True
 
 
@@ -327,7 +343,9 @@ def _done(entry: Entry) -> str | None:
             return f"a picture of its page is kept: {entry.reason}"
         case "webhooks_held":
             return f"its received messages wait: {entry.reason}"
-        case kind if kind in ADVICE:
+        case "webhooks_down":
+            return "its webhooks wait in the database, and one at a time is tried"
+        case kind if kind in _OF_PAGE:
             return f"a person was told: {entry.reason}"
         case kind:
             return _DONE.get(kind)

@@ -55,27 +55,6 @@ class Kind(StrEnum):
     FIRST_CONTACTS_PAUSED = auto()
 
 
-ADVICE: Final = {
-    Kind.PASSKEY_REQUIRED: "Only the account's owner can go on, and not here: let the phone link without"
-    " its passkey, or wait until WhatsApp does; then scan the next code (`waguard qr`).",
-    Kind.UPDATE_PERSISTS: "It goes on working. Look for a newer wa-js (`whatsapp.wajs`), and at the page"
-    " (GET /api/sessions/:id/screenshot).",
-    Kind.LINK_STUCK: "Look at the phone: is it online, and is this device still among its linked devices?"
-    " Then `reconnect` it. Do not log it out: pairing anew may need the account's passkey.",
-    Kind.ACKS_IN_VAIN: "Look at the phone: do messages leave it? Only where nothing else helps, decide to"
-    " log the session out and to scan a new code; waguard never does.",
-    Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it.",
-    Kind.ACTION_REQUIRED: "Look at it (GET /api/sessions/:id/screenshot), and confirm it on the phone"
-    " where WhatsApp asks there.",
-    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
-    " Web works in a browser, from this host and from another one.",
-    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
-    " message again. After 14 days it is a dead letter (`waguard webhooks list --state undecryptable`).",
-    Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until then, and"
-    " to fewer people after it; whoever writes to you first can be answered at once.",
-}
-
-
 BLAMES: Final = {
     Kind.PASSKEY_REQUIRED: Blame.OPERATOR,
     Kind.UPDATE_PERSISTS: Blame.WHATSAPP,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
 from waguard.core.status import LIVE_STATUSES, Status
 
@@ -135,11 +136,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """``about``: one sentence, with what to do."""
+    """``about``: what was found, ``remedy``: what to do, each in a sentence."""
 
     session: str
     kind: Kind
     about: str
+    remedy: str
 
 
 def plan(
@@ -228,6 +230,7 @@ def findings(
                 Kind.RUNS_WITHOUT_PROFILE,
                 "its profile folder was removed while it runs, and there is no snapshot: it works"
                 " until its next start, which shows a QR code",
+                remedies.text(remedies.FINDINGS[Kind.RUNS_WITHOUT_PROFILE], name),
             )
             for name in wanted.keys() & observed.keys()
             if _without_profile(wanted[name], observed[name], stored := _stored(name, wanted, host))
@@ -243,8 +246,14 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
         Finding(
             name,
             Kind.PROFILE_WITHOUT_ROW,
-            f"there is a profile in workspace {workspace} and no row: create the session again to"
-            f" use it, or put it aside with `waguard profile quarantine {name}`",
+            f"there is a profile in workspace {workspace} and no row",
+            remedies.text(
+                remedies.PROFILE_ELSEWHERE
+                if name in wanted
+                else remedies.FINDINGS[Kind.PROFILE_WITHOUT_ROW],
+                name,
+                w=workspace,
+            ),
         )
         for (workspace, name), stored in (host.profiles or {}).items()
         if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
@@ -269,7 +278,8 @@ def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
             name,
             Kind.SAME_PHONE,
             f"it has the phone number of {', '.join(n for n in names if n != name)}: each message"
-            " comes in on every one; log out those that are not needed",
+            " comes in on every one",
+            remedies.text(remedies.FINDINGS[Kind.SAME_PHONE], name),
         )
         for names in by_phone.values()
         if len(names) > 1

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
-from waguard.core.admission import Candidate, Cause, Wait
+from waguard.core import remedies
+from waguard.core.admission import Candidate, Cause
 from waguard.core.blame import Blame, Condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import ADVICE, BLAMES, Kind, passkey_words
+from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause, Standing, Verdict, derive
@@ -26,25 +27,6 @@ _WAIT_BLAMES: Final = {
     Cause.TURN: Blame.SESSION,
     Cause.WHATSAPP: Blame.WHATSAPP,
 }
-_WAIT_REMEDIES: Final = {
-    Cause.PLACE: "Nothing: it starts when one of the others is up. `restore.concurrency` says how many"
-    " start at a time.",
-    Cause.FLEET: "Remove what the sessions have in common; one is tried at intervals by itself.",
-    Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself.",
-    Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself.",
-    Cause.MEMORY: "Give the host more memory, or stop another session.",
-    Cause.PRESSURE: "Give the host more memory, or stop another session.",
-    Cause.PIDS: "Raise the limit of processes (TasksMax= of the unit).",
-}
-_RETRIED: Final = "Nothing: waguard tries it again. See `waguard why`."
-_PARKED: Final = {
-    ParkCause.RESTART_BUDGET: "It is tried again, ever more rarely; `reconnect` tries it now.",
-    ParkCause.CONFLICT: "Close WhatsApp Web elsewhere, then `reconnect`.",
-    ParkCause.BLOCKED: "Look at the phone; a restart does not help.",
-    ParkCause.NEEDS_UPDATE: "Update waguard or wa-js, then `reconnect`.",
-    ParkCause.QR_EXPIRED: "`waguard qr` shows a new code.",
-    ParkCause.PROFILE_MISSING: "Restore its profile, or pair it anew by QR code.",
-}
 _PARK_BLAMES: Final = {
     ParkCause.RESTART_BUDGET: Blame.SESSION,
     ParkCause.BLOCKED: Blame.WHATSAPP,
@@ -53,41 +35,19 @@ _PARK_BLAMES: Final = {
 }
 _SAY_MORE: Final = frozenset({Kind.PASSKEY_REQUIRED, Kind.WHATSAPP_REFUSES, Kind.LINK_STUCK})
 _LINKS: Final = {
-    Link.QR_PENDING: (Blame.OPERATOR, "it waits for a scan", "Scan the code: `waguard qr`."),
-    Link.LOGGED_OUT: (
-        Blame.OPERATOR,
-        "the phone removed this device",
-        "Scan the code: `waguard qr`.",
-    ),
-    Link.OFFLINE: (
-        Blame.NETWORK,
-        "the phone or the network is away",
-        "Nothing: it reconnects by itself.",
-    ),
-    Link.SYNCING: (Blame.WHATSAPP, "WhatsApp Web synchronizes", "Nothing: it ends by itself."),
-    Link.PAIRING: (Blame.WHATSAPP, "the phone links this device", "Nothing: it ends by itself."),
-    Link.UNKNOWN: (
-        Blame.SESSION,
-        "the page does not say how it stands with WhatsApp",
-        _RETRIED,
-    ),
-    Link.CONFLICT: (
-        Blame.OPERATOR,
-        "WhatsApp Web is open elsewhere with this device",
-        "Close it there, then `reconnect`.",
-    ),
-    Link.BLOCKED: (Blame.WHATSAPP, "WhatsApp blocks this session", "Look at the phone."),
-    Link.NEEDS_UPDATE: (
-        Blame.WHATSAPP,
-        "WhatsApp needs a newer version of its page",
-        "Update waguard or wa-js, then `reconnect`.",
-    ),
-    Link.PASSKEY_REQUIRED: (
-        Blame.OPERATOR,
-        "WhatsApp asks for the account's passkey",
-        "Let the account's owner go on.",
-    ),
+    Link.QR_PENDING: (Blame.OPERATOR, "it waits for a scan"),
+    Link.LOGGED_OUT: (Blame.OPERATOR, "the phone removed this device"),
+    Link.OFFLINE: (Blame.NETWORK, "the phone or the network is away"),
+    Link.SYNCING: (Blame.WHATSAPP, "WhatsApp Web synchronizes"),
+    Link.PAIRING: (Blame.WHATSAPP, "the phone links this device"),
+    Link.UNKNOWN: (Blame.SESSION, "the page does not say how it stands with WhatsApp"),
+    Link.CONFLICT: (Blame.OPERATOR, "WhatsApp Web is open elsewhere with this device"),
+    Link.BLOCKED: (Blame.WHATSAPP, "WhatsApp blocks this session"),
+    Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
+    Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
 }
+# the way to a first connection: nothing is wrong
+_ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.PAIRING})
 
 
 def link(state: SessionState) -> Link:
@@ -219,22 +179,15 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
         return ()
     worker, found = state.worker, list[Condition]()
     if cause := parked_for(state):
-        blame = _PARK_BLAMES.get(cause, Blame.OPERATOR)
-        why = details(state) or str(cause)
-        found.append(_condition("parked", blame, str(cause), why, state.since, _PARKED[cause]))
+        found.append(_of_parked(state, cause))
     elif worker is None or worker.stage is not Stage.READY:
         if not is_adopting(state):
             found.append(_of_start(state))
     elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
     if worker and worker.silence:
-        since = min(worker.heard_at, worker.page_at)
-        why = f"{worker.silence}: {worker.evidence}" if worker.evidence else worker.silence
-        found.append(_condition("page", Blame.SESSION, "unresponsive", why, since, _RETRIED))
-    found += [
-        _condition(str(kind), BLAMES[kind], str(kind), it.message, it.at, ADVICE[kind], it)
-        for kind, it in state.care.found.items()
-    ]
+        found.append(_of_silence(state, worker))
+    found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
     return tuple(found)
 
 
@@ -245,52 +198,82 @@ def _link_needs_words(state: SessionState, worker: Worker) -> bool:
     return state.care.found.keys().isdisjoint(_SAY_MORE)
 
 
-def _condition(
-    type_: str,
-    blame: Blame,
-    reason: str,
-    message: str,
-    since: float,
-    remedy: str,
-    found: Found | None = None,
-) -> Condition:
-    until = found.until if found else None
+def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
     return Condition(
-        type=type_,
-        blame=blame,
-        reason=reason,
-        message=message,
-        since=since,
-        remedy=remedy,
-        until=until,
+        session=state.session,
+        type="parked",
+        blame=_PARK_BLAMES.get(cause, Blame.OPERATOR),
+        reason=str(cause),
+        message=details(state) or str(cause),
+        since=state.since,
+        remedy=remedies.text(remedies.PARKED[cause], state.session),
+        degrades=cause is not ParkCause.QR_EXPIRED,
+    )
+
+
+def _of_silence(state: SessionState, worker: Worker) -> Condition:
+    return Condition(
+        session=state.session,
+        type="page",
+        blame=Blame.SESSION,
+        reason="unresponsive",
+        message=": ".join(filter(None, (worker.silence, worker.evidence))),
+        since=min(worker.heard_at, worker.page_at),
+        remedy=remedies.text(remedies.UNRESPONSIVE, state.session),
+    )
+
+
+def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
+    return Condition(
+        session=state.session,
+        type=str(kind),
+        blame=BLAMES[kind],
+        reason=str(kind),
+        message=found.message,
+        since=found.at,
+        remedy=remedies.text(remedies.PAGE[kind], state.session),
+        until=found.until,
     )
 
 
 def _of_start(state: SessionState) -> Condition:
-    if (wait := state.held_back) is not None:
-        return _of_wait(wait, state.since)
-    if (why := state.failure) is not None:
-        return _condition("start", why.blame, why.reason, str(why), state.since, _RETRIED)
-    message = f"the worker is {lifecycle(state)}"
-    since = state.worker.since if state.worker else state.since
-    return _condition(
-        "start", Blame.OPERATOR, "starting", message, since, "Nothing: it is on its way."
+    wait, why, worker = state.held_back, state.failure, state.worker
+    since, degrades = state.since, True
+    if wait is not None:
+        blame, reason = _WAIT_BLAMES.get(wait.cause, Blame.HOST), str(wait.cause)
+        message, remedy = wait.words, remedies.STARTS[wait.cause]
+        degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
+    elif why is not None:
+        blame, reason, message, remedy = why.blame, why.reason, str(why), remedies.RETRIED
+    else:
+        blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
+        message = f"the worker is {lifecycle(state)}"
+        since, degrades = worker.since if worker else since, not state.expects_qr
+    return Condition(
+        session=state.session,
+        type="start",
+        blame=blame,
+        reason=reason,
+        message=message,
+        since=since,
+        remedy=remedies.text(remedy, state.session),
+        degrades=degrades,
     )
 
 
-def _of_wait(wait: Wait, since: float) -> Condition:
-    blame = _WAIT_BLAMES.get(wait.cause, Blame.HOST)
-    remedy = _WAIT_REMEDIES.get(wait.cause, _RETRIED)
-    return _condition("start", blame, str(wait.cause), wait.words, since, remedy)
-
-
 def _of_link(state: SessionState, worker: Worker) -> Condition:
-    blame, message, remedy = _LINKS[worker.link]
-    if worker.refused:
-        blame = Blame.WHATSAPP
+    blame, message = _LINKS[worker.link]
     offline = worker.link is Link.OFFLINE
-    said = (offline and state.fleet.network_down) or worker.details or message
-    return _condition("link", blame, str(worker.link), said, worker.link_since, remedy)
+    return Condition(
+        session=state.session,
+        type="link",
+        blame=Blame.WHATSAPP if worker.refused else blame,
+        reason=str(worker.link),
+        message=(offline and state.fleet.network_down) or worker.details or message,
+        since=worker.link_since,
+        remedy=remedies.text(remedies.LINKS[worker.link], state.session),
+        degrades=worker.link not in _ON_THE_WAY,
+    )
 
 
 def shown(

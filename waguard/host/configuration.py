@@ -27,6 +27,7 @@ _PROFILES: Final = (
     "workspace_*/session-*",
     "snapshots/workspace_*/session-*",
     "[0-9]*/*/Default",  # the old service's
+    "[0-9]*/*/session-*",
 )
 
 

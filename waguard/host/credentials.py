@@ -6,6 +6,7 @@ order, what the last start told of it that the files do not, and which snapshots
 since it was connected last.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -14,7 +15,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -75,6 +76,8 @@ CACHES: Final = (
     "ShaderCache",
     "component_crx_cache",
 )
+
+_NO_TOKEN: Final = {"token": None}
 
 # what a broken disk, or somebody else's hand, makes of a file
 _UNREADABLE: Final = frozenset(
@@ -161,10 +164,22 @@ def claim(profile: Path, lock: int, *, anew: bool) -> str:
 
 
 def disown(profile: Path, lock: int) -> None:
-    """The account was logged out: nothing that was copied before is of use any more."""
+    """The account was logged out: nothing that was copied before is of use any more.
+
+    The mark stays, without a token: what others left of the session is as old.
+    """
     prove_held(profile, lock)
-    _remove(profile / PAIRING)
+    if was_ours(profile):
+        try:
+            _write(profile / PAIRING, _NO_TOKEN)
+        except OSError:  # a full disk: without the mark is better than with the token
+            _remove(profile / PAIRING)
     _remove(profile / SUSPECT)
+
+
+def was_ours(profile: Path) -> bool:
+    """Whether its session was ever connected by waguard, logged out since or not."""
+    return os.path.lexists(profile / PAIRING)
 
 
 def suspect(profile: Path, lock: int, finding: Damaged | CredentialsLost) -> None:
@@ -378,9 +393,20 @@ def _judged(profile: Path) -> Finding:
 def whole(profile: Path) -> bool:
     """Whether the credentials themselves can be read, whatever else is broken."""
     try:
-        return all(_lost(profile / "Default" / name, []) is None for name in FOLDERS)
+        return lack(profile / "Default") is None
     except (OSError, leveldb.DamageError):
         return False
+
+
+def lack(stored: Path) -> str | None:
+    """Why there are no credentials in a profile's ``Default``; None: there may be.
+
+    Raises ``DamageError``, ``OSError``.
+    """
+    for name in FOLDERS:
+        if why := _lost(stored / name, []):
+            return f"{name}: {why}"
+    return None
 
 
 # ---- carrying out ----
@@ -463,25 +489,51 @@ def renew(
     owner = chromium_lock(at.profile)
     if not isinstance(owner, Free):
         raise NotHeldError(f"{at.profile} is locked by Chromium: {owner}", value=str(at.profile))
-    real = at.profile.resolve()
-    moving.require_movable(real)
-    clear_staging(at.profile)
-    staging = real.with_name(f"{STAGING}{real.name}")
-    staging.mkdir(mode=0o700)
-    try:
-        _fill(at, staging, fill)
+    moving.require_movable(at.profile.resolve())
+    with staging(at.profile) as made:
+        _fill(at, made, fill)
         if why is None:
-            _move_in(at.profile, staging)
+            _move_in(at.profile, made)
             return None
-        os.link(at.profile / LOCK, staging / LOCK)
-        sync_folder(staging)
-        aside = _move_aside(at, why)
-        staging.rename(real)
-        sync_folder(real.parent)
-        _remove(aside / LOCK)
-        return aside
+        return put_in_place(at, lock, made, why=why)
+
+
+@contextlib.contextmanager
+def staging(profile: Path) -> Iterator[Path]:
+    """An empty folder in which another profile is made before it takes this one's place; what is left
+    in it is deleted, by the next start after a crash."""
+    clear_staging(profile)
+    made = _staging_of(profile)
+    made.mkdir(mode=0o700)
+    try:
+        yield made
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _staging_of(profile: Path) -> Path:
+    real = profile.resolve()
+    return real.with_name(f"{STAGING}{real.name}")
+
+
+def put_in_place(at: Places, lock: int, other: Path, *, why: str) -> Path | None:
+    """Have ``other``, a folder on the same disk, be the profile, with the same lock. Where the one before
+    lies now, with a note (``why``); None: nothing was stored in it."""
+    prove_held(at.profile, lock)
+    real = at.profile.resolve()
+    _remove(other / LOCK)
+    os.link(at.profile / LOCK, other / LOCK)
+    sync_folder(other)
+    aside = None
+    if [path.name for path in real.iterdir()] == [LOCK]:
+        _remove(real / LOCK)  # what is empty can be renamed over
+    else:
+        aside = _move_aside(at, why)
+    other.rename(real)
+    sync_folder(real.parent)
+    if aside:
+        _remove(aside / LOCK)
+    return aside
 
 
 def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] | None) -> None:
@@ -491,6 +543,8 @@ def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] 
         # it begins anew, without an owner: nothing older may be put over it
         if before:
             _write(staging / TRIED, sorted(before))
+        if was_ours(at.profile):
+            _write(staging / PAIRING, _NO_TOKEN)
         return
     id_, write = fill
     write(staging)
@@ -531,9 +585,8 @@ def _move_aside(at: Places, why: str) -> Path:
 
 def clear_staging(profile: Path) -> None:
     """Delete what a crash left beside the profile."""
-    real = profile.resolve()
-    shutil.rmtree(real.with_name(f"{STAGING}{real.name}"), ignore_errors=True)
-    moving.clear(real)
+    shutil.rmtree(_staging_of(profile), ignore_errors=True)
+    moving.clear(profile.resolve())
 
 
 def clean_caches(profile: Path, lock: int, *, above: int) -> int:

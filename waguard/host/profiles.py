@@ -49,23 +49,18 @@ def dangling(profile: Path) -> Path | None:
 def settle(
     sessions: Path, workspace_id: int, session_id: str, *, before: int | None = None
 ) -> Path:
-    """The profile's place, after moving it there from where the old service looked for it.
-
-    ``before``: the workspace that the session was in; its profile and copies come from there.
-    """
+    """The profile's place, after it and its copies were moved there from the workspace that the session
+    was in ``before``."""
     wanted = path(sessions, workspace_id, session_id)
     if wanted.exists():
         return wanted
-    legacy = sessions / str(workspace_id) / session_id
-    if exists(legacy):
-        _move(legacy, wanted)
-    elif before is not None and before != workspace_id:
+    if before is not None and before != workspace_id:
         for root in (
             sessions / "snapshots",
             sessions,
         ):  # the profile last: it is what is looked for
             if (old := path(root, before, session_id)).exists():
-                _move(old, path(root, workspace_id, session_id))
+                move(old, path(root, workspace_id, session_id))
     return wanted
 
 
@@ -87,16 +82,16 @@ def elsewhere(sessions: Path, workspace_id: int, session_id: str) -> int | None:
     return others[0] if len(others) == 1 else None
 
 
-def _move(legacy: Path, wanted: Path) -> None:
+def move(source: Path, wanted: Path) -> None:
     """By a link to it, where it is one, or lies on another disk: a copy would take its time."""
     private_folder(wanted.parent)
-    if legacy.is_symlink():
-        wanted.symlink_to(legacy.resolve())
-        legacy.unlink()
+    if source.is_symlink():
+        wanted.symlink_to(source.resolve())
+        source.unlink()
         return
     try:
-        legacy.rename(wanted)
+        source.rename(wanted)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        wanted.symlink_to(legacy.resolve())
+        wanted.symlink_to(source.resolve())

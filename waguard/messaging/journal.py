@@ -225,13 +225,24 @@ class Journal:
         """See ``ports.Inbox``."""
         return len(self._waiting) + len(self._filing) >= WAITING_LIMIT
 
-    def require_room(self) -> None:
-        """Raises ``UnavailableError`` while the database is too far behind for new work."""
+    @property
+    def backlog(self) -> tuple[int, float]:
+        """How many writes wait for the database, and the first for how many seconds."""
         count = len(self._waiting) + len(self._filing) + len(self._keeping)
         first = next(iter(self._waiting or self._filing), None)
-        age = time.monotonic() - first.since if first else 0.0
-        if count < BEHIND_COUNT and self._bytes < BEHIND_BYTES and age < BEHIND_AGE:
+        return count, time.monotonic() - first.since if first else 0.0
+
+    @property
+    def behind(self) -> bool:
+        """Whether the database is too far behind for new work."""
+        count, age = self.backlog
+        return count >= BEHIND_COUNT or self._bytes >= BEHIND_BYTES or age >= BEHIND_AGE
+
+    def require_room(self) -> None:
+        """Raises ``UnavailableError`` while the database is too far behind for new work."""
+        if not self.behind:
             return
+        count, age = self.backlog
         raise UnavailableError(
             f"the database is behind: {count} writes wait, the first for {age:.0f} s",
             field="database",

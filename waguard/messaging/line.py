@@ -11,7 +11,7 @@ lane begins, and few are taken without being settled: a crash repeats at most th
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -63,6 +63,15 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """No attempt has worked since then (unix time)."""
+
+    since: float
+    error: str
+    """Of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
 class _NotYet:
     """It was not sent, or the receiver dropped it: it waits for its session."""
 
@@ -102,6 +111,7 @@ class Line:
         self._ready = ReadyLanes()
         self.held = HeldLanes()
         self._circuit = CLOSED
+        self.failing: Failing | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._in_flight = 0
         self._unsettled = 0
@@ -134,6 +144,28 @@ class Line:
         reads = self._more or self._loading or self._lanes_read
         busy = self._in_flight or self._unsettled or reads
         return not (busy or self._ready)
+
+    @property
+    def down(self) -> bool:
+        """Whether its receiver takes nothing of what waits, as far as is known."""
+        return self.failing is not None and self._circuit.trips > 0 and not self.idle
+
+    @property
+    def count(self) -> int:
+        """Webhooks in memory."""
+        return self._lanes.count
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of those that wait for their receiver was queued (unix time)."""
+        return min((it.waiting[0].created_at for it in self._tried()), default=None)
+
+    def late(self, before: float) -> int:
+        """Lanes whose first has been tried, or could have been, since before then (unix time)."""
+        return sum(it.tried_since <= before for it in self._tried() if it.tried_since is not None)
+
+    def _tried(self) -> Iterator[Lane]:
+        return (it for it in self._lanes if it.waiting and it.held_since is None)
 
     def release(self, session_id: str) -> None:
         """Its session may be connected, and the receiver know it: try what waited for that."""
@@ -502,23 +534,20 @@ class Line:
         )
 
     def _works(self) -> None:
-        before = self._circuit
+        before, self.failing = self._circuit, None
         self._circuit = circuit.worked(before, now=asyncio.get_running_loop().time())
         if self._circuit is not CLOSED:
             return
         if before.opened_until is not None:
-            logger.info(
-                "webhooks are taken again",
-                event="receiver_back",
-                condition="receiver_down",
-                endpoint=self.endpoint,
-            )
+            logger.debug("webhooks are taken again", endpoint=self.endpoint)
         if self._probe:
             self._probe.cancel()
             self._probe = None
 
     def _fails(self, policy: DeliveryPolicy, answer: Answer) -> None:
         before = self._circuit.trips
+        since = self.failing.since if self.failing else self._means.wall()
+        self.failing = Failing(since, answer.told())
         self._circuit = circuit.failed(
             policy.circuit,
             self._circuit,
@@ -527,12 +556,7 @@ class Line:
             answers=answer.status is not None,
         )
         if before == 0 and self._circuit.trips:
-            logger.error(
-                "webhooks are not taken: tried one at a time",
-                event="receiver_down",
-                condition="receiver_down",
-                endpoint=self.endpoint,
-            )
+            logger.debug("webhooks are not taken: tried one at a time", endpoint=self.endpoint)
 
     def _delay(self, policy: DeliveryPolicy, verdict: Retry, answer: Answer) -> float:
         """An open circuit is the receiver's fault: a message waits for that, and not longer."""

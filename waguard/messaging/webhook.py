@@ -8,15 +8,15 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Self
 
 from loguru import logger
 
 from waguard.config import Webhook
+from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
 from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
 from waguard.messaging.call_backs import CallBacks
@@ -158,6 +158,21 @@ class Webhooks:
     def held(self) -> list[Held]:
         """What waits for its session, of all receivers."""
         return [held for line in self._lines.values() for held in line.held]
+
+    def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
+        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
+        before = self._means.ages.ago(LATE_AFTER)
+        return [
+            Receiver(
+                session=None if line.endpoint == GLOBAL else line.endpoint,
+                waiting=max(waiting.get(line.endpoint, 0), line.count),
+                oldest=line.oldest,
+                late=line.late(before),
+                down_since=line.failing.since if line.failing and line.down else None,
+                error=line.failing.error if line.failing else None,
+            )
+            for line in self._lines.values()
+        ]
 
     def look(self, session_id: str | None = None) -> None:
         """A tick, or how a session stands has changed: what waits for a session that is connected
@@ -373,22 +388,19 @@ class Webhooks:
         )
 
 
-def overdue(held: Iterable[Held], limit: float) -> dict[str, str]:
-    """By session, in words: what waits since before ``limit`` (unix time)."""
+def overdue(held: Iterable[Held], limit: float) -> list[HeldChats]:
+    """By session: what waits since before ``limit`` (unix time)."""
     sessions: dict[str, list[Held]] = {}
     for one in held:
         sessions.setdefault(one.session_id, []).append(one)
-    return {
-        session_id: _told(lanes)
-        for session_id, lanes in sessions.items()
-        if min(lane.since for lane in lanes) <= limit
-    }
-
-
-def _told(lanes: Sequence[Held]) -> str:
-    oldest = min(lanes, key=lambda lane: lane.since)
-    since = datetime.fromtimestamp(oldest.since, UTC).isoformat(timespec="seconds")
-    return f"received messages of {len(lanes)} chats wait since {since}: {oldest.why}"
+    found = []
+    for session, chats in sorted(sessions.items()):
+        oldest = min(chats, key=lambda one: one.since)
+        if oldest.since <= limit:
+            found.append(
+                HeldChats(session=session, chats=len(chats), since=oldest.since, why=oldest.why)
+            )
+    return found
 
 
 async def _within(timeout: float, waits: Iterable[Awaitable[None]]) -> None:

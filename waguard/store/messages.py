@@ -8,6 +8,7 @@ misses nothing by asking for what comes after it.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from waguard.core.conditions import DeadLetters
 from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
 from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
@@ -42,6 +44,7 @@ from waguard.ports import (
     Hold,
     Move,
     Pending,
+    Queued,
     Retract,
     Settlement,
     UnidentifiedChat,
@@ -64,6 +67,7 @@ from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
+COUNTED_EVERY: Final = 60.0  # s; dead letters, where nothing says that there are others
 REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
 _TOLD: Final = (Kind.SENT.value, Kind.FAILED.value)
@@ -111,6 +115,7 @@ class SqlMessages:
         self._turn = asyncio.Lock()  # ids are given and committed in the same order
         self._people = Acquaintances()
         self._undecryptable = undecryptable.Remembered()
+        self._counted: tuple[tuple[int, int | None], float, Queued] | None = None
 
     async def write(
         self,
@@ -488,6 +493,25 @@ class SqlMessages:
             query = query.where(DELIVERIES.c.id < before)
         return await self._letters(query)
 
+    async def queued(self) -> Queued:
+        """Dead letters have to be read to be counted: that is done where their number or the newest of
+        them has changed, and every ``COUNTED_EVERY`` s."""
+        own, now = DELIVERIES.c, self._wall()
+        async with self._reading() as (connection, _):
+            waiting = select(own.endpoint, func.count()).where(_PENDING).group_by(own.endpoint)
+            pending = dict(tuple(row) for row in await connection.execute(waiting))
+            newest = await connection.execute(select(func.count(), func.max(own.id)).where(_DEAD))
+            mark = tuple(newest.one())
+            if self._counted and self._counted[0] == mark and now < self._counted[1]:
+                return replace(self._counted[2], pending=pending)
+            found = Queued(
+                pending=pending,
+                dead=await _count_dead(connection) if mark[0] else (),
+                unidentified=await unidentified.chats(connection, now) if mark[0] else (),
+            )
+        self._counted = mark, now + COUNTED_EVERY, found
+        return found
+
     async def dead_letter(self, number: int) -> DeadLetter | None:
         query = _letters().where(DELIVERIES.c.id == number)
         return next(iter(await self._letters(query)), None)
@@ -680,6 +704,35 @@ async def _leave_out_outdated(connection: AsyncConnection, session_id: str) -> N
             _PENDING,
         )
     )
+
+
+async def _count_dead(connection: AsyncConnection) -> list[DeadLetters]:
+    own = DELIVERIES.c
+    cause = own.cause
+    query = select(
+        own.endpoint,
+        cause,
+        func.count(),
+        func.count(own.session_id.distinct()),
+        func.min(func.coalesce(own.died_at, own.created_at)),
+        func.max(own.id),
+    )
+    found = []
+    for row in (await connection.execute(query.where(_DEAD).group_by(own.endpoint, cause))).all():
+        endpoint, cause_, count, sessions, since, newest = row
+        error = await connection.scalar(select(own.last_error).where(own.id == newest))
+        found.append(
+            DeadLetters(
+                session=None if endpoint == GLOBAL else endpoint,
+                cause=cause_,
+                count=count,
+                sessions=sessions,
+                since=since,
+                newest=newest,
+                error=error or "",
+            )
+        )
+    return found
 
 
 def _endpoint(row: Mapping[str, Any]) -> Endpoint:

@@ -54,6 +54,8 @@ class AckWatch:
         """When a send was acknowledged last."""
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
+        self.late_since = 0.0
+        """Unix time at which the page confirmed it first."""
         self.curable: Late | None = None
         """Those of them that no replacement has met yet: what outlived one, outlives the next."""
 
@@ -128,7 +130,7 @@ class AckWatch:
         elif not self._overdue(since, self._sent_at):
             # a new link has the time counted anew, which acknowledges nothing
             if self._told and self._told.isdisjoint(self._sent_at):
-                self._log.info("acks come again", event="acks_back", condition="acks_missing")
+                self._log.info("acks come again", event="acks_back", condition="acks_late")
                 self._note("acks_back", reason="WhatsApp acknowledges again")
                 self._told.clear()
             self.late = self.curable = None
@@ -158,8 +160,9 @@ class AckWatch:
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)
         if found and not self.late:
+            self.late_since = self._clock.wall()
             self._log.warning(
-                "acks missing", event="acks_missing", condition="acks_missing", why=str(found)
+                "acks missing", event="acks_missing", condition="acks_late", why=str(found)
             )
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)

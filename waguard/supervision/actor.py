@@ -99,7 +99,7 @@ class SessionActor:
             begin=self._tasks.begin,
             changed=self.notify,
         )
-        self.faults = Faults(self.name, self.publisher.ledger.record)
+        self.faults = Faults(self.name, self.publisher.ledger.record, ctx.clock.wall)
         ctx.mailbox.add(self._initial(row), self)
         ledger = self.publisher.ledger
         for keep in (ledger.rows, ledger.trail, self.traffic.limits.keep):

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 from loguru import logger
 
+from waguard.core.blame import Condition
+from waguard.core.conditions import fault
 from waguard.errors import DatabaseUnavailableError
 
 FAILED = "supervision_failed"
@@ -12,17 +14,26 @@ OVER = "supervision_goes_on"
 
 
 class Faults:
-    """``note`` puts an entry on the session's trail: of the first failure, and of its end."""
+    """``note`` puts an entry on the session's trail: of the first failure, and of its end; ``wall`` is
+    unix time."""
 
-    def __init__(self, session: str, note: Callable[..., None]) -> None:
+    def __init__(self, session: str, note: Callable[..., None], wall: Callable[[], float]) -> None:
+        self._session = session
         self._log = logger.bind(session=session)
         self._note = note
+        self._wall = wall
         self._open: dict[str, str] = {}
+        self._since = 0.0
 
     @property
     def words(self) -> str | None:
         """What fails now; None: nothing."""
         return "; ".join(self._open.values()) or None
+
+    @property
+    def condition(self) -> Condition | None:
+        """The same, as people see it."""
+        return fault(self._session, self.words, since=self._since) if self.words else None
 
     @contextlib.contextmanager
     def alone(self, what: str) -> Iterator[None]:
@@ -39,6 +50,7 @@ class Faults:
     def _begin(self, what: str, error: Exception) -> None:
         if what in self._open:
             return  # a tick comes each second
+        self._since = self._since if self._open else self._wall()
         # its text may quote a message
         self._open[what] = f"waguard failed to {what} it: {type(error).__name__}"
         self._log.opt(exception=error).critical("a bug in waguard", event=FAILED, task=what)

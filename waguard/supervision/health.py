@@ -1,12 +1,15 @@
-"""What waguard says of itself: how many sessions are well, and what is wrong in words."""
+"""What waguard says of itself: how many sessions are well, and every condition that is known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from waguard.core import views
+from loguru import logger
+
+from waguard.core import conditions, views
 from waguard.core.blame import Condition
-from waguard.core.incidents import fleet_condition
+from waguard.core.incidents import SESSION_ENDS, fleet_condition
 from waguard.core.link import Link
+from waguard.core.page_care import Kind
 from waguard.core.status import Status
 from waguard.ports import Connection, Health
 from waguard.supervision.actor import SessionActor
@@ -15,12 +18,12 @@ from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.surroundings import Surroundings
 
-_OF_STATUS: Final = frozenset({"start", "link", "parked"})
-"""Conditions that a status and its details say already."""
+_ON_PURPOSE: Final = frozenset({conditions.HELD})
+"""Types that are meant to be where a session was stopped on purpose."""
 
 
 class HealthReport:
-    """Read off memory, without I/O."""
+    """Read off memory, without I/O: the one list of conditions that every surface shows."""
 
     def __init__(
         self, around: Surroundings, registry: Registry, state: RunState, reconciler: Reconciler
@@ -29,8 +32,8 @@ class HealthReport:
         self._registry = registry
         self._state = state
         self._reconciler = reconciler
-        self._held: Mapping[str, str] = {}
-        """Whose webhooks wait for too long, in words."""
+        self._began = around.clock.wall()
+        self._reported: dict[str, tuple[Condition, ...]] = {}
 
     def read(self) -> Health:
         """As it is now."""
@@ -43,8 +46,7 @@ class HealthReport:
             total=len(sessions),
             connected=connected,
             disconnected=len(sessions) - connected,
-            problems=tuple(self._problems()),
-            conditions=tuple(self._conditions()),
+            conditions=(*self._of_all(), *self._of_sessions()),
         )
 
     def connection(self, session_id: str) -> Connection:
@@ -65,72 +67,90 @@ class HealthReport:
         return Connection(phone=session.state.phone, since=since)
 
     def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
-        """Everything that is not well with it, in unix time."""
-        clock = self._around.clock
-        return views.shown(
-            views.conditions(session.state), monotonic=clock.monotonic(), wall=clock.wall()
-        )
+        """Everything that is not well with it."""
+        others = (it for it in self._found_elsewhere() if it.session == session.name)
+        return (*self._own(session), *others)
 
-    def degraded(self, session: SessionActor) -> str | None:
-        """What is wrong although it says connected."""
-        late, held = session.traffic.acks.late, self._held.get(session.row.session_id)
-        reasons = [str(late) if late else held, *map(str, self.conditions(session))]
-        return "; ".join(filter(None, reasons)) or None
+    def report(self, part: str, found: Iterable[Condition]) -> None:
+        """What another part of waguard knows of now, in place of what it said before."""
+        now = tuple(it for it in found if it.type not in _ON_PURPOSE or self._is_wanted(it))
+        before, self._reported[part] = self._reported.get(part, ()), now
+        for it in now:
+            if it.session is None:
+                self._around.fleet.outages.report(it)
+        for kind in _of_fleet(before) - _of_fleet(now):
+            self._around.fleet.outages.tell(kind, None)
+        was, is_now = _with_trail(before), _with_trail(now)
+        for key in was.keys() ^ is_now.keys():
+            self._record(*key, reason=is_now.get(key))
 
-    def webhooks_held(self, held: Mapping[str, str]) -> None:
-        """By session, in words, whose webhooks wait for too long; what waits for a session that was
-        stopped on purpose does so on purpose."""
-        wanted = {name: why for name, why in held.items() if self._is_wanted(name)}
-        for name in wanted.keys() ^ self._held.keys():
-            if session := self._registry.get(name):
-                kind = "webhooks_held" if name in wanted else "webhooks_released"
-                session.publisher.ledger.record(kind, reason=wanted.get(name))
-        self._held = wanted
-        summary = "; ".join(f"{name}: {why}" for name, why in sorted(wanted.items()))
-        self._around.fleet.outages.tell("webhooks_held", summary or None)
+    def _record(self, name: str, kind: str, *, reason: str | None) -> None:
+        if session := self._registry.get(name):
+            begins = reason is not None
+            entry, level = (kind, "ERROR") if begins else (SESSION_ENDS[kind], "WARNING")
+            said, log = entry.replace("_", " "), logger.bind(session=name)
+            log.log(level, said, event=entry, condition=kind, why=reason)
+            session.publisher.ledger.record(entry, reason=reason)
 
-    def _is_wanted(self, name: str) -> bool:
-        session = self._registry.get(name)
+    def _is_wanted(self, it: Condition) -> bool:
+        session = self._registry.get(it.session) if it.session else None
         return session is not None and session.row.desired_up
 
-    def _problems(self) -> list[str]:
-        problems = []
+    # ---- of all sessions at once ----
+
+    def _of_all(self) -> Iterator[Condition]:
         outages, state = self._around.fleet.outages, self._state
-        if not state.database and not outages.why("database_down") and not state.waits_for_lease:
-            problems.append("the database does not answer")
-        if not state.restored:
-            problems.append("sessions are still being restored")
-        if why := self._around.mailbox.fleet.view.breaker:
-            problems.append(why)
-        problems += outages.all
-        problems += [f"{found.session}: {found.about}" for found in self._reconciler.findings]
-        for session in self._registry.by_id:
-            problems += self._problems_of(session)
-        return problems
-
-    def _conditions(self) -> Iterator[tuple[str | None, Condition]]:
-        for it in self._around.fleet.outages.conditions:
-            yield None, it
+        waits = state.waits_for_lease
+        if not state.database and not outages.why("database_down") and not waits:
+            why = "the database does not answer"
+            yield fleet_condition("database_down", why, since=self._began)
+        if not state.restored and not waits:
+            why = "sessions are still being restored"
+            yield fleet_condition("restoring", why, since=self._began)
+        yield from outages.conditions
         fleet, clock = self._around.mailbox.fleet, self._around.clock
-        if (opening := fleet.breaker.opening) and (why := fleet.view.breaker):
+        if (opening := fleet.breaker.opening) and (why_open := fleet.view.breaker):
             since = clock.wall() - (clock.monotonic() - opening.at)
-            yield None, fleet_condition("fleet_breaker_opened", why, since=since)
-        for session in self._registry.by_id:
-            for it in self.conditions(session):
-                yield session.name, it
+            yield fleet_condition("fleet_breaker_opened", why_open, since=since)
 
-    def _problems_of(self, session: SessionActor) -> list[str]:
-        name, problems = session.row.session_id, []
-        if why := session.faults.words:
-            problems.append(f"{name}: {why}")
-        if session.row.desired_up and session.state.status.status is not Status.CONNECTED:
-            why = views.details(session.state) or session.state.status.details or str(session.link)
-            problems.append(f"{name} is {session.state.status.status}: {why}")
-            problems += [
-                f"{name}: {it.message}. {it.remedy}"
-                for it in self.conditions(session)
-                if it.type not in _OF_STATUS
-            ]
-        elif why := self.degraded(session):
-            problems.append(f"{name}: {why}")
-        return problems
+    # ---- of each ----
+
+    def _of_sessions(self) -> list[Condition]:
+        found = [it for session in self._registry.by_id for it in self._own(session)]
+        found += self._found_elsewhere()
+        return sorted(found, key=lambda it: it.session or "")
+
+    def _own(self, session: SessionActor) -> Iterator[Condition]:
+        """What is read off it."""
+        clock, state = self._around.clock, session.state
+        if fault := session.faults.condition:
+            yield fault
+        now, wall = clock.monotonic(), clock.wall()
+        shown = views.shown(views.conditions(state), monotonic=now, wall=wall)
+        yield from shown
+        wanted = session.row.desired_up and not state.left and not views.is_adopting(state)
+        if wanted and not shown and state.status.status is not Status.CONNECTED:
+            why = state.status.details or str(session.link)
+            yield conditions.not_started(session.name, why, since=self._began)
+        late = session.traffic.acks.late
+        if late and Kind.ACKS_IN_VAIN not in state.care.found:  # which says more
+            since = session.traffic.acks.late_since
+            yield conditions.acks_late(session.name, str(late), since=since)
+
+    def _found_elsewhere(self) -> Iterator[Condition]:
+        yield from self._reconciler.conditions
+        for found in self._reported.values():
+            yield from (it for it in found if it.session is not None)
+
+
+def _of_fleet(found: Iterable[Condition]) -> set[str]:
+    return {it.type for it in found if it.session is None}
+
+
+def _with_trail(found: Iterable[Condition]) -> dict[tuple[str, str], str]:
+    """Those whose beginning and end are on their session's trail."""
+    return {
+        (it.session, it.type): it.message
+        for it in found
+        if it.session is not None and it.type in SESSION_ENDS
+    }

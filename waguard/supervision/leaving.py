@@ -5,6 +5,7 @@ and perhaps a profile, which ``finish`` puts aside.
 """
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +14,9 @@ from loguru import logger
 from waguard.core.facts import Left
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.host import credentials
+from waguard.host import credentials, old_profiles, profiles
 from waguard.host.credentials import Places
+from waguard.host.old_profiles import OldProfileInUseError
 from waguard.host.profile_lock import ProfileLock
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import Unlink
@@ -43,7 +45,7 @@ async def finish(session: SessionActor) -> None:
     """
     await session.stop()
     session.profile.follow_row()
-    if credentials.something_left(session.profile.at):
+    if credentials.something_left(session.profile.at) or session.profile.old():
         _warn(session, "waguard was ended in the middle of it")
         await _put_aside(session, credentials.pairing(session.profile.at.profile), DELETED)
 
@@ -82,5 +84,8 @@ async def _put_aside(session: SessionActor, token: str | None, why: str) -> None
 
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:
+    if not profiles.exists(at.profile):
+        with contextlib.suppress(OldProfileInUseError):
+            old_profiles.migrate(at, known=False)
     with ProfileLock(at.profile) as lock:
-        return credentials.retire(at, lock.descriptor, token=token, why=why)
+        return old_profiles.retire(at, lock.descriptor, token=token, why=why, known=False)

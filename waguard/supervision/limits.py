@@ -14,7 +14,7 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
-from waguard.core import pairing_codes
+from waguard.core import pairing_codes, remedies
 from waguard.core.first_contacts import (
     Cause,
     Pause,
@@ -32,7 +32,7 @@ from waguard.core.first_contacts import (
     rest,
 )
 from waguard.core.identity import parse
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports import Clock
 from waguard.supervision.worker_link import WorkerLink
@@ -158,7 +158,7 @@ class Limits:
             return await link.call(call, hear)
         except UnavailableError:
             if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in heard):
-                raise _refusal(self.pause, self.paused_for) from None
+                raise _refusal(self._session, self.pause, self.paused_for) from None
             raise
 
     async def _ask_for_code(self, link: WorkerLink, call: PairingCode) -> Sent | Value:
@@ -238,7 +238,7 @@ class Limits:
         if left := pairing_codes.paused_for(kept.codes, kept.codes_refused, now=now):
             raise UnavailableError(
                 "WhatsApp grants no further pairing code for now: too many were asked for",
-                remedy=f"scan the QR code instead: waguard qr {self._session}",
+                remedy=f"scan the QR code instead: `waguard qr {self._session}`",
                 retry_after=left,
             )
         self._change(codes=(*pairing_codes.recent(kept.codes, now=now), now))
@@ -279,16 +279,18 @@ class Limits:
             self._moved()
 
 
-_REMEDY: Final = f"{ADVICE[Kind.FIRST_CONTACTS_PAUSED]} With `queue` a message waits until then."
-
-
-def _refusal(pause: Pause | None, paused_for: float) -> UnavailableError:
+def _refusal(session: str, pause: Pause | None, paused_for: float) -> UnavailableError:
     """The answer to a first contact now."""
-    field = "recipient_phone"
+    why, after = str(pause), paused_for
     if pause is None:
-        why = "WhatsApp refused first contacts of late, and one is being tried"
-        return UnavailableError(why, field=field, remedy=_REMEDY, retry_after=TRIED_FOR)
-    return UnavailableError(str(pause), field=field, remedy=_REMEDY, retry_after=paused_for)
+        why, after = "WhatsApp refused first contacts of late, and one is being tried", TRIED_FOR
+    advice = remedies.text(remedies.PAGE[Kind.FIRST_CONTACTS_PAUSED], session)
+    return UnavailableError(
+        why,
+        field="recipient_phone",
+        remedy=f"{advice} With `queue` a message waits until then.",
+        retry_after=after,
+    )
 
 
 def _standing(word: str | None) -> Standing | None:

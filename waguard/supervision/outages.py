@@ -1,12 +1,13 @@
 """What concerns all sessions at once, on the trail of the fleet: when it began, when it ended."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from loguru import logger
 
 from waguard.core.blame import Condition
 from waguard.core.incidents import FLEET_ENDS, fleet_condition
+from waguard.core.replace import replace
 from waguard.supervision.ledger import Trail
 
 
@@ -15,35 +16,37 @@ class Outages:
 
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
-        self._open: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, Condition] = {}
 
     def tell(self, kind: str, why: str | None, evidence: Mapping[str, Any] | None = None) -> None:
         """``why`` it is so, None: it is not. Only a change is news."""
-        before, since = self._open.get(kind, (None, self._trail.clock.wall()))
-        if why is not None:
-            self._open[kind] = why, since
-            if before is None:
-                logger.error(kind.replace("_", " "), event=kind, condition=kind, why=why)
-                self._trail.record(kind, reason=why, evidence=dict(evidence or {}))
-        elif before is not None:
-            del self._open[kind]
+        if why is None:
+            self._end(kind)
+        else:
+            self.report(fleet_condition(kind, why, since=self._trail.clock.wall()), evidence)
+
+    def report(self, it: Condition, evidence: Mapping[str, Any] | None = None) -> None:
+        """The same, where more is known of it than ``why``. It keeps the time of its beginning."""
+        before = self._open.get(it.type)
+        self._open[it.type] = replace(it, since=before.since) if before else it
+        if before is None:
+            logger.error(
+                it.type.replace("_", " "), event=it.type, condition=it.type, why=it.message
+            )
+            self._trail.record(it.type, reason=it.message, evidence=dict(evidence or {}))
+
+    def _end(self, kind: str) -> None:
+        if before := self._open.pop(kind, None):
             ended = FLEET_ENDS[kind]
-            logger.warning(ended.replace("_", " "), event=ended, condition=kind, was=before)
-            self._trail.record(ended, reason=before)
+            logger.warning(ended.replace("_", " "), event=ended, condition=kind, was=before.message)
+            self._trail.record(ended, reason=before.message)
 
     def why(self, kind: str) -> str | None:
         """As it was told last; None: it is not so."""
-        why, _ = self._open.get(kind, (None, 0.0))
-        return why
-
-    @property
-    def all(self) -> Collection[str]:
-        """Every reason, in the order in which they began."""
-        return [why for why, _ in self._open.values()]
+        found = self._open.get(kind)
+        return found.message if found else None
 
     @property
     def conditions(self) -> list[Condition]:
-        """The same, as people see them."""
-        return [
-            fleet_condition(kind, why, since=since) for kind, (why, since) in self._open.items()
-        ]
+        """All that goes on, in the order in which it began."""
+        return list(self._open.values())

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loguru import logger
 
+from waguard.core.blame import Condition
+from waguard.core.conditions import of_finding
 from waguard.core.facts import RowRead
 from waguard.core.reconcile import (
     Action,
@@ -57,13 +59,14 @@ class Reconciler:
         self._around = around
         self._registry = registry
         self._state = state
-        self._findings: list[Finding] = []
+        self._findings: dict[Finding, float] = {}
+        """Since when (unix time)."""
         self._reconciling = asyncio.Lock()
 
     @property
-    def findings(self) -> Sequence[Finding]:
+    def conditions(self) -> list[Condition]:
         """What only a person can judge, as it was found last."""
-        return self._findings
+        return [of_finding(found, since=since) for found, since in self._findings.items()]
 
     async def reconcile(self) -> None:
         """The tick: ``correct``; a failed read changes nothing."""
@@ -138,13 +141,14 @@ class Reconciler:
         }
 
     def _report_findings(self, found: list[Finding]) -> None:
-        for new in set(found) - set(self._findings):
+        for new in set(found) - self._findings.keys():
             logger.warning(
                 "found", event="finding", kind=str(new.kind), about=new.about, session=new.session
             )
             if session := self._registry.get(new.session):
                 session.publisher.ledger.record(str(new.kind), reason=new.about)
-        self._findings = found
+        now = self._around.clock.wall()
+        self._findings = {it: self._findings.get(it, now) for it in found}
 
     def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
         """The application may put a session into another workspace; its worker goes on."""
@@ -182,7 +186,9 @@ class Reconciler:
     def _alone(self, name: str, what: str) -> contextlib.AbstractContextManager[None]:
         """See ``Faults.alone``; a session that memory does not have yet has no condition."""
         session = self._registry.get(name)
-        return (session.faults if session else Faults(name, lambda *_, **__: None)).alone(what)
+        if session:
+            return session.faults.alone(what)
+        return Faults(name, lambda *_, **__: None, self._around.clock.wall).alone(what)
 
     async def _carry_out(
         self, action: Action, rows: Mapping[str, SessionRow], told: Correction

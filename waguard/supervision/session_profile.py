@@ -1,5 +1,6 @@
 """One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from loguru import logger
 from waguard.config import Config
 from waguard.core.blame import Blame, Failure
 from waguard.core.status import Status
-from waguard.host import credentials, profiles
+from waguard.errors import WaguardError
+from waguard.host import credentials, old_profiles, profiles
 from waguard.host.credentials import Places
 from waguard.host.lock import private_folder
 from waguard.ports import SessionRow
@@ -28,6 +30,8 @@ class SessionProfile:
         self._unknown = unknown
         self._workspace = row().workspace_id
         """In which it lies; the row's may be newer."""
+        self._old_unusable: str | None = None
+        """Why its old profile cannot be put in its place for now."""
 
     @property
     def at(self) -> Places:
@@ -47,10 +51,10 @@ class SessionProfile:
         return credentials.paired_at(self.at.profile)
 
     def is_there(self) -> bool | None:
-        """Whether it, or a snapshot that may bring it back, is there; None: the folder of all profiles
-        cannot tell. Raises ``OSError`` where its own cannot be read."""
+        """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
+        profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
         try:
-            left = credentials.something_left(self.at)
+            left = credentials.something_left(self.at) or bool(self.old())
         except OSError:
             if self._unknown():
                 return None
@@ -82,6 +86,33 @@ class SessionProfile:
             )
         self._workspace = row.workspace_id
 
+    async def migrate(self) -> None:
+        """Put its old profile, where there is one, in its place, before a start. Raises ``OSError``."""
+        self._old_unusable = None
+        if not self.old():
+            return
+        known = not self._row().unpaired
+        try:
+            moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
+        except WaguardError as error:
+            self._old_unusable = error.line()
+            return
+        if moved:
+            logger.info(
+                "old profile used",
+                event="old_profile_used",
+                session=self._row().session_id,
+                folder=str(moved),
+            )
+
+    def old(self) -> list[Path]:
+        """Old profiles of it, while waguard has none. Raises ``OSError``."""
+        return old_profiles.waiting(self.at, known=not self._row().unpaired)
+
+    def archive(self) -> Path | None:
+        """An archive of it, which only an import unpacks."""
+        return old_profiles.archive_of(self.at)
+
     def is_missing(self) -> bool:
         """Whether the folder of all profiles has come back without its own."""
         return self.paired and not credentials.something_left(self.at)
@@ -91,6 +122,8 @@ class SessionProfile:
         if (link := profiles.dangling(self.at.profile)) is not None:
             where = f"{link} links to {link.readlink()}, which is not there: mount its disk"
             return _host("profile_not_mounted", "a profile's disk is not there", where)
+        if self._old_unusable:
+            return _host("old_profile_in_use", "an old profile is in use", self._old_unusable)
         try:
             private_folder(Path(record).parent)
         except OSError as error:

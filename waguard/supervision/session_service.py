@@ -4,11 +4,11 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core import views
+from waguard.core import remedies, views
 from waguard.core.facts import RowRead
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
-from waguard.core.page_care import ADVICE, Kind
+from waguard.core.page_care import Kind
 from waguard.errors import (
     ConflictError,
     NotFoundError,
@@ -153,16 +153,17 @@ class SessionService:
         if session.link is Link.PASSKEY_REQUIRED:
             raise ConflictError(
                 f"passkey_required: {views.passkey(session.state)}",
-                remedy=ADVICE[Kind.PASSKEY_REQUIRED],
+                remedy=remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], session_id),
             )
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
             raise ConflictError(
-                "the session is already linked", remedy="log it out to link it anew"
+                "the session is already linked",
+                remedy=f"to link it anew, log it out first: `waguard sessions logout {session_id}`",
             )
         if is_down(session):
             raise ConflictError(
                 f"the session is {session.lifecycle}: {views.details(session.state) or 'it is not wanted up'}",
-                remedy=f"POST /api/sessions/{session_id}/regenerate-qr",
+                remedy=f"`waguard qr {session_id} --new` (POST /api/sessions/{session_id}/regenerate-qr)",
             )
         raise NotYetError(
             "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER
@@ -282,7 +283,6 @@ class SessionService:
             browser_pid=report.browser_pid if report else None,
             restarts=session.state.restarts,
             waiting=state.held_back.words if state.held_back else None,
-            degraded=session.faults.words or self._health.degraded(session),
             conditions=self._health.conditions(session),
             undecryptable=session.traffic.undecryptable.count,
             undecryptable_since=session.traffic.undecryptable.since,

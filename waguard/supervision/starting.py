@@ -21,6 +21,8 @@ def start_or_park(session: SessionActor, fleet: Fleet, *, asked: bool = True) ->
     # one that still waits for its first scan has none to lose; unknown is not missing
     if left is False and session.profile.paired:
         why = f"profile missing: {session.profile.at.profile}"
+        if archive := session.profile.archive():
+            why += f"; {archive} holds one: run `waguard import`"
         session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
         return "missing profile"
     session.start(asked=asked)

@@ -154,6 +154,7 @@ class WorkerRunner:
     async def _spawn(self, worker: int, *, check_profile: bool) -> None:
         try:
             self._profile.follow_row()
+            await self._profile.migrate()
             config = self._ctx.config()
             spec = worker_spec(self._row(), self._profile.at, config, instance=self._ctx.instance)
             held_up = self._profile.held_up(spec.record)

@@ -38,7 +38,15 @@ function showHealth(health) {
   $('health').textContent = `${health.status}: ${connected} of ${total} connected, up ${up}, ${health.memory.used} MB`;
   $('health').className = health.status;
   document.title = `${connected}/${total} waguard`;
-  $('problems').replaceChildren(...health.problems.map((text) => element('li', text)));
+  $('problems').replaceChildren(...health.conditions.map(condition));
+}
+
+function condition(it) {
+  const text = `${it.session_id ? `${it.session_id}: ` : ''}${it.message}. ${it.remedy}`;
+  const line = element('li', text, it.degrades ? '' : 'hint');
+  line.dataset.type = it.type;
+  if (it.session_id) line.dataset.session = it.session_id;
+  return line;
 }
 
 function showSessions(sessions) {
@@ -48,10 +56,9 @@ function showSessions(sessions) {
     const row = document.createElement('tr');
     const name = element('th', s.session_id);
     name.scope = 'row';
-    const advice = s.conditions.map((it) => it.remedy).filter((it) => !it.startsWith('Nothing'));
     const sealed = s.undecryptable.count && `messages that cannot be decrypted yet: ${s.undecryptable.count}`;
-    const told = [s.disconnect_reason, s.disconnect_details, s.degraded, sealed, ...advice];
-    const why = told.filter(Boolean).join(': ');
+    const told = [s.disconnect_reason, s.disconnect_details, ...s.conditions.map((it) => it.message), sealed];
+    const why = [...new Set(told.filter(Boolean))].join(': ');
     row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
       element('td', s.link), element('td', s.restarts, 'number'), element('td', s.cpu_percent, 'number'),
       element('td', s.memory_mb, 'number'), element('td', why || '–'));

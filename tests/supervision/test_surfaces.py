@@ -1,0 +1,282 @@
+"""Each surface shows the same conditions, whatever is wrong."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.messaging.receiver import event
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
+from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
+from tests.waiting import wait_until
+from waguard.core.ack_watch import Late
+from waguard.core.admission import Reading
+from waguard.core.conditions import LATE_AFTER
+from waguard.core.delivery import UNIDENTIFIED_AFTER, Cause
+from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
+from waguard.core.facts import ParkRequested
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.network import Reading as NetworkReading
+from waguard.core.status import ParkCause
+from waguard.messaging.journal import BEHIND_BYTES
+from waguard.ports import Endpoint
+from waguard.supervision import translate
+from waguard.supervision.actor import SessionActor
+from waguard.supervision.disk import DiskReserve
+
+NAMES: Final = ("a", "b", "c", "d")
+CHAT: Final = "7000001@lid"
+
+
+@pytest.fixture
+async def shown(bench: Bench, world: World, tmp_path: Path) -> AsyncIterator[Surfaces]:
+    """Four sessions that are up."""
+    world.change("restart", base_delay=0.01)
+    world.spawn.script = Script(reports=(CONNECTED,))
+    for number, name in enumerate(NAMES):
+        world.spawn.scripts[name] = Script(reports=({**CONNECTED, "phone": f"628{number}"},))
+        await bench.row(name)
+    assert await bench.restore() == "restored 4"
+    world.spawn.scripts.clear()
+    async with surfaces(bench, tmp_path) as made:
+        yield made
+        made.receiver.free.set()
+    world.host, world.spawn.script = Reading(), Script(reports=(CONNECTED,))
+
+
+async def tick(it: Surfaces, seconds: int = 1) -> None:
+    """With workers and pages that are heard."""
+    for _ in range(seconds):
+        it.bench.world.clock.advance(1.0)
+        for session in it.bench.it.registry.sessions:
+            heard(session)
+        await it.bench.it.watchdog.watch()
+        await asyncio.sleep(0)
+
+
+async def say(it: Surfaces, name: str, link: str, **said: Any) -> None:
+    it.bench.process(name).report(link, **said)
+    await until(it.bench.session(name), lambda s: s.link is Link(link))
+
+
+# ---- troubles ----
+
+
+async def receiver_down(it: Surfaces) -> Found:
+    it.receiver.troubles.extend([500] * 100_000)
+    await it.office.stored(*(event(number, session=str(number)) for number in range(3)))
+    await wait_until(lambda: it.office.line().down, "the circuit is open")
+    return {("webhooks_down", None)}
+
+
+async def own_receiver_down(it: Surfaces) -> Found:
+    it.receiver.troubles.extend([503] * 100_000)
+    it.office.configure(url=None, allow_private=True)
+    await it.office.webhooks.put_endpoint(
+        Endpoint(session_id="a", url=it.receiver.url, secret=None)
+    )
+    await it.office.stored(event(1))
+    await wait_until(
+        lambda: "a" in it.office.webhooks._lines and it.office.line("a").down, "it is open"
+    )
+    return {("webhooks_down", "a")}
+
+
+async def receiver_slow(it: Surfaces) -> Found:
+    it.receiver.free.clear()
+    await it.office.stored(event(1))
+    await wait_until(lambda: it.receiver.arrived, "it is on its way")
+    it.wall[0] += LATE_AFTER
+    return {("webhooks_late", None)}
+
+
+async def dead_letters(it: Surfaces) -> Found:
+    it.receiver.troubles.append(404)
+    await it.office.stored(event(1))
+    assert await it.office.drained()
+    return {("dead_letters", None)}
+
+
+async def held(it: Surfaces) -> Found:
+    it.office.connections["a"] = AWAY
+    await it.office.stored(event(2))
+    await wait_until(it.office.webhooks.held, "it waits")
+    it.wall[0] += it.office.settings.hold_limit
+    return {("webhooks_held", "a")}
+
+
+async def unidentified(it: Surfaces) -> Found:
+    inbound = message(1, id=f"false_{CHAT}_1", chat=CHAT, sender=CHAT)
+    row = it.bench.session("a").row
+    it.office.journal.put(translate.received(row, inbound, it.wall[0]), lambda _: None)
+    assert await it.office.journal.flushed(10.0)
+    it.wall[0] += UNIDENTIFIED_AFTER
+    return {("numbers_unknown", "a")}
+
+
+async def database_away(it: Surfaces) -> Found:
+    it.bench.world.store.down = True
+    await it.bench.it.reconciler.reconcile()
+    return {("database_down", None)}
+
+
+async def database_behind(it: Surfaces) -> Found:
+    it.office.journal._bytes = BEHIND_BYTES
+    return {("database_behind", None)}
+
+
+async def disk_low(it: Surfaces) -> Found:
+    world = it.bench.world
+    DiskReserve(
+        world.fleet.outages,
+        world.clock,
+        reserve=lambda: 200,
+        folders=(world.folder,),
+        free=lambda _: 1 << 20,
+    ).look()
+    return {("disk_low", None)}
+
+
+async def network_down(it: Surfaces) -> Found:
+    it.bench.world.network = NetworkReading(reachable=False, error="refused")
+    for name in NAMES:
+        await say(it, name, "offline")
+    await tick(it)
+    return {("network_down", None), *(("link", name) for name in NAMES)}
+
+
+async def breaker_open(it: Surfaces) -> Found:
+    it.bench.world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    for name in NAMES:
+        it.bench.process(name).exit(EXIT_BROWSER_NOT_STARTED)
+    for name in NAMES:
+        await until(it.bench.session(name), lambda s: s.lifecycle is State.BACKOFF)
+    await wait_until(lambda: it.bench.world.mailbox.fleet.breaker.opening, "it is open")
+    return {("fleet_breaker_opened", None), *(("start", name) for name in NAMES)}
+
+
+async def _waits(it: Surfaces, host: Reading) -> Found:
+    it.bench.world.host = host
+    it.bench.process("a").exit(EXIT_BROWSER_GONE)
+    await until(it.bench.session("a"), lambda s: s.state.held_back is not None)
+    return {("start", "a")}
+
+
+async def chromium_missing(it: Surfaces) -> Found:
+    found = await _waits(it, Reading(executable="/x/chromium does not exist"))
+    return {("browser_missing", None), *found}
+
+
+async def sessions_folder_missing(it: Surfaces) -> Found:
+    found = await _waits(it, Reading(unreadable="paths.sessions (/x) cannot be read"))
+    return {("sessions_folder_missing", None), *found}
+
+
+async def memory_short(it: Surfaces) -> Found:
+    it.bench.world.host = Reading(memory=1 << 20)
+    await it.bench.create("e")
+    return {("start", "e")}
+
+
+async def parked(it: Surfaces) -> Found:
+    it.bench.session("a").post(ParkRequested(cause=ParkCause.CONFLICT, details="elsewhere"))
+    await until(it.bench.session("a"), lambda s: s.lifecycle is State.PARKED)
+    return {("parked", "a")}
+
+
+async def acks_late(it: Surfaces) -> Found:
+    it.bench.session("a").traffic.acks.late = Late(2, 61.0)
+    return {("acks_late", "a")}
+
+
+async def whatsapp_refuses(it: Surfaces) -> Found:
+    it.bench.world.network = NetworkReading(reachable=True)
+    for name in NAMES:
+        await say(it, name, "offline", refused=True, details="HTTP status 500")
+    await tick(it)
+    return {("whatsapp_refuses", None), *(("whatsapp_refuses", name) for name in NAMES)}
+
+
+async def profile_without_row(it: Surfaces) -> Found:
+    it.bench.world.profile("old")
+    await it.bench.it.reconciler.reconcile()
+    return {("profile_without_row", "old")}
+
+
+async def bug(it: Surfaces) -> Found:
+    def broken(_: SessionActor) -> None:
+        raise LookupError
+
+    with pytest.MonkeyPatch.context() as patch, it.bench.session("a").faults.alone("watch"):
+        patch.setattr(SessionActor, "tick", broken)
+        it.bench.session("a").tick()
+    return {("supervision_failed", "a")}
+
+
+Trouble = Callable[[Surfaces], Awaitable[Found]]
+TROUBLES: Final[tuple[Trouble, ...]] = (
+    *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
+    *(database_away, database_behind, disk_low, network_down, breaker_open),
+    *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
+    *(whatsapp_refuses, profile_without_row, bug),
+)
+
+
+async def compare(it: Surfaces, expected: Found) -> None:
+    await it.look()
+    for surface, found in (await it.all()).items():
+        assert found == expected, surface
+    assert await it.counted() == Counter(type_ for type_, _ in expected)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_each_surface_shows_it(shown: Surfaces, trouble: Trouble) -> None:
+    await compare(shown, await trouble(shown))
+    assert (await shown.get("/health"))["status"] == "degraded"
+    assert "waguard_degraded 1.0\n" in await shown.get("/metrics")
+
+
+async def test_each_surface_shows_many_at_once(shown: Surfaces) -> None:
+    together = (dead_letters, held, disk_low, parked, acks_late, profile_without_row, bug)
+    expected = Found()
+    for trouble in together:
+        expected |= await trouble(shown)
+    await compare(shown, expected)
+
+
+async def test_a_wait_for_a_scan_is_shown_and_degrades_nothing(shown: Surfaces) -> None:
+    await compare(shown, set())
+    assert (await shown.get("/health"))["status"] == "healthy"
+    shown.bench.world.spawn.scripts["new"] = Script(reports=(QR_SHOWN,))
+    await shown.bench.create("new")
+    await until(shown.bench.session("new"), lambda s: s.link is Link.QR_PENDING)
+    await compare(shown, {("link", "new")})
+    assert (await shown.get("/health"))["status"] == "healthy"
+    assert "waguard_degraded 0.0\n" in await shown.get("/metrics")
+
+
+async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
+    shown.office.connections["a"] = AWAY
+    await shown.office.stored(event(1))
+    await wait_until(shown.office.webhooks.held, "it waits")
+    assert await shown.office.webhooks.bury_session("a", "discarded", before=shown.wall[0] + 1) == 1
+    assert [letter.cause for letter in await shown.office.dead()] == [Cause.OTHER_NUMBER]
+    await compare(shown, set())
+
+
+async def test_what_is_over_is_shown_nowhere_and_is_an_incident(shown: Surfaces) -> None:
+    await compare(shown, await receiver_down(shown))
+    shown.receiver.troubles.clear()
+    assert await shown.office.drained()
+    await compare(shown, set())
+    await wait_until(lambda: shown.bench.world.audited("webhooks_up"), "both are on the trail")
+    _, why = await shown.command("why")
+    [incident] = why["incidents"]
+    assert "the receiver takes no webhooks (the receiver answered 500)" in incident["cause"]
+    assert incident["result"].startswith("the receiver took webhooks again")

@@ -1,0 +1,230 @@
+"""Conditions that no session's state and no reading of the host shows: of messages on their way, and of
+what waguard itself found. Pure. Times are unix time.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from waguard.core import remedies
+from waguard.core.blame import Blame, Condition
+from waguard.core.delivery import DECIDED, Grave, grave
+from waguard.core.incidents import fleet_condition
+from waguard.core.reconcile import Finding, Kind
+
+LATE_AFTER: Final = 300.0  # s that a webhook may wait for a receiver that works
+HELD: Final = "webhooks_held"
+_BLAMES: Final = {
+    Kind.PROFILE_WITHOUT_ROW: Blame.OPERATOR,
+    Kind.SAME_PHONE: Blame.OPERATOR,
+    Kind.RUNS_WITHOUT_PROFILE: Blame.HOST,
+}
+
+
+class Receiver(Struct, frozen=True, kw_only=True):
+    """What waits for one receiver of webhooks."""
+
+    session: str | None
+    """Whose own it is; None: that of ``webhook.url``."""
+    waiting: int
+    """Webhooks."""
+    oldest: float | None = None
+    """When the first of those that could be delivered was queued."""
+    late: int = 0
+    """Chats whose first could have been delivered for longer than ``LATE_AFTER``."""
+    down_since: float | None = None
+    """Since when it takes nothing; None: it does, or nothing is known."""
+    error: str | None = None
+    """Of the last attempt that failed since one worked."""
+
+
+class DeadLetters(Struct, frozen=True, kw_only=True):
+    """Those of one receiver with one cause."""
+
+    session: str | None
+    """As ``Receiver`` has it."""
+    cause: str | None
+    count: int
+    sessions: int
+    """Whose they are."""
+    since: float
+    newest: int
+    """Its number."""
+    error: str
+
+
+class Unidentified(Struct, frozen=True, kw_only=True):
+    """Chats of one session whose LIDs have no known number."""
+
+    session: str
+    chats: int
+    since: float
+    oldest: str
+    """The chat that waits for the longest time."""
+
+
+class HeldChats(Struct, frozen=True, kw_only=True):
+    """Chats of one session whose next message waits for the session."""
+
+    session: str
+    chats: int
+    since: float
+    why: str
+
+
+# ---- messages on their way ----
+
+
+def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
+    """Who takes nothing, or not in time."""
+    found = []
+    for it in receivers:
+        queue = f"{_count(it.waiting, 'webhook')} {'waits' if it.waiting == 1 else 'wait'}"
+        since = f", the first since {_time(it.oldest)}" if it.oldest is not None else ""
+        if it.down_since is not None:
+            why = f"the receiver takes no webhooks ({it.error}): {queue}{since}"
+            found.append(_of_messages("webhooks_down", it.session, why, it.down_since))
+        elif it.late:
+            chats, error = _count(it.late, "chat"), f" ({it.error})" if it.error else ""
+            why = f"{queue}{since}, in {chats} for longer than {LATE_AFTER:.0f} s{error}"
+            found.append(_of_messages("webhooks_late", it.session, why, it.oldest or 0.0))
+    return found
+
+
+def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
+    """What was given up and nobody has decided about."""
+    found = []
+    groups: dict[tuple[str, Grave], list[DeadLetters]] = {}
+    for it in letters:
+        kind = grave(it.cause)
+        if it.cause not in DECIDED and kind is not Grave.UNIDENTIFIED:
+            groups.setdefault((it.session or "", kind), []).append(it)
+    for (session, kind), group in sorted(groups.items()):
+        count, since = sum(it.count for it in group), min(it.since for it in group)
+        newest = max(group, key=lambda it: it.newest)
+        type_, words = _GRAVES[kind]
+        why = f"{_count(count, 'webhook')} {words.format(error=newest.error)}"
+        found.append(_of_messages(type_, session or None, why, since, n=newest.newest))
+    return found
+
+
+_GRAVES: Final = {
+    Grave.DEAD: ("dead_letters", "were given up and are dead letters, the newest: {error}"),
+    Grave.UNCERTAIN: (
+        "letters_uncertain",
+        "may have been dropped by the receiver, which said yes: they are dead letters",
+    ),
+    Grave.UNDECRYPTABLE: (
+        "letters_undecryptable",
+        "tell of messages that WhatsApp Web never could decrypt: they are dead letters",
+    ),
+}
+
+
+def of_unidentified(found: Iterable[Unidentified]) -> list[Condition]:
+    """What waits for somebody's number."""
+    return [
+        _of_messages(
+            "numbers_unknown",
+            it.session,
+            f"messages of {_count(it.chats, 'chat')} wait for the phone number of a LID, the first"
+            f" since {_time(it.since)}",
+            it.since,
+            chat=it.oldest,
+        )
+        for it in found
+    ]
+
+
+def of_held(found: Iterable[HeldChats]) -> list[Condition]:
+    """What waits for its session for too long."""
+    return [
+        _of_messages(
+            HELD,
+            it.session,
+            f"received messages of {_count(it.chats, 'chat')} wait since {_time(it.since)}: {it.why}",
+            it.since,
+        )
+        for it in found
+    ]
+
+
+def database_behind(count: int, *, since: float, age: float) -> Condition:
+    """What came in waits for the database."""
+    why = f"{_count(count, 'write')} wait for the database, the first for {age:.0f} s"
+    return _of_messages("database_behind", None, why, since)
+
+
+def _of_messages(
+    type_: str, session: str | None, message: str, since: float, **values: object
+) -> Condition:
+    of_all = fleet_condition(type_, message, since=since)
+    return Condition(
+        session=session,
+        type=type_,
+        blame=of_all.blame,
+        reason=type_,
+        message=message,
+        since=since,
+        remedy=remedies.text(remedies.FLEET[type_], session, **values),
+    )
+
+
+# ---- what waguard itself found ----
+
+
+def fault(session: str, words: str, *, since: float) -> Condition:
+    """What waguard could not do for it."""
+    return _of_session(session, "supervision_failed", Blame.HOST, words, since, remedies.FAULT)
+
+
+def acks_late(session: str, words: str, *, since: float) -> Condition:
+    """It is connected, and WhatsApp acknowledges nothing."""
+    return _of_session(session, "acks_late", Blame.WHATSAPP, words, since, remedies.ACKS_LATE)
+
+
+def not_started(session: str, words: str, *, since: float) -> Condition:
+    """It is to be up, and nobody has asked for it yet."""
+    return _of_session(session, "start", Blame.HOST, words, since, remedies.NOT_STARTED)
+
+
+def of_finding(found: Finding, *, since: float) -> Condition:
+    """What only a person can judge."""
+    return Condition(
+        session=found.session,
+        type=str(found.kind),
+        blame=_BLAMES[found.kind],
+        reason=str(found.kind),
+        message=found.about,
+        since=since,
+        remedy=found.remedy,
+    )
+
+
+def _of_session(
+    session: str, type_: str, blame: Blame, message: str, since: float, remedy: str
+) -> Condition:
+    return Condition(
+        session=session,
+        type=type_,
+        blame=blame,
+        reason="not_started" if type_ == "start" else type_,
+        message=message,
+        since=since,
+        remedy=remedies.text(remedy, session),
+    )
+
+
+def degraded(found: Sequence[Condition]) -> str | None:
+    """What is wrong, in words; None: nothing."""
+    return "; ".join(it.message for it in found if it.degrades) or None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _time(at: float) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,173 @@
+"""What to do about each condition: sentences that name a command, and the API call behind it. Pure.
+
+A command stands in backticks and works in the very state in which it is shown. ``{s}`` is the session.
+"""
+
+from typing import Final
+
+from waguard.core.admission import Cause
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.status import ParkCause
+
+_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID"}
+"""What stands for that which nobody has given."""
+
+_WHY: Final = "`waguard why {s}` shows what it did"
+_RESTART: Final = "`waguard sessions restart {s}` (POST /api/sessions/{s}/reconnect)"
+_START: Final = "`waguard sessions start {s}` (POST /api/sessions/{s}/start)"
+_QR: Final = "`waguard qr {s}` (GET /api/sessions/{s}/qr)"
+_NEW_QR: Final = "`waguard qr {s} --new` (POST /api/sessions/{s}/regenerate-qr)"
+_SCREENSHOT: Final = "`waguard sessions screenshot {s}` (GET /api/sessions/{s}/screenshot)"
+_LOGOUT: Final = "`waguard sessions logout {s}` (POST /api/sessions/{s}/logout)"
+_DOCTOR: Final = "`waguard doctor`"
+_MORE_MEMORY: Final = (
+    "Give the host more memory, or stop another session: `waguard sessions stop NAME`"
+    " (POST /api/sessions/NAME/stop). This one starts by itself."
+)
+
+RETRIED: Final = f"Nothing to do: waguard tries it again by itself. {_RESTART} tries it now."
+STARTING: Final = "Nothing to do: it is on its way. `waguard status` shows how far it is."
+NOT_STARTED: Final = f"{_START} starts it now; waguard itself tries it at `reconcile.interval`."
+UNRESPONSIVE: Final = (
+    f"Nothing to do: waguard replaces its worker if it stays silent. {_RESTART} replaces it now."
+)
+FAULT: Final = f"This is a bug in waguard: report it with the lines of its log. {_RESTART} starts a new worker."
+ACKS_LATE: Final = (
+    "Nothing to do: WhatsApp Web sends by itself what has no ack, and waguard replaces the worker where"
+    f" that may help. {_WHY}."
+)
+
+PARKED: Final = {
+    ParkCause.RESTART_BUDGET: f"waguard tries it again, ever more rarely. {_RESTART} tries it now.",
+    ParkCause.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
+    ParkCause.BLOCKED: "The phone shows what WhatsApp wants; a restart does not help before that. Then"
+    f" {_RESTART}.",
+    ParkCause.NEEDS_UPDATE: f"Update waguard, or name a newer wa-js in `whatsapp.wajs`, then {_RESTART}.",
+    ParkCause.QR_EXPIRED: f"{_NEW_QR} shows a new code.",
+    ParkCause.PROFILE_MISSING: "Restore it, where there is a snapshot: `waguard profile restore {s}`,"
+    f" then {_RESTART}. Else pair it anew: {_NEW_QR}.",
+}
+"""By why the session waits for a person."""
+
+STARTS: Final = {
+    Cause.PLACE: "Nothing to do: it starts when one of the others is up. `restore.concurrency` says how"
+    " many start at a time. `waguard status` shows them.",
+    Cause.FLEET: "Remove what the sessions have in common; one is tried at intervals by itself."
+    f" {_RESTART} tries this one now.",
+    Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself."
+    f" {_DOCTOR} checks Chromium.",
+    Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
+    f" {_DOCTOR} checks the folder.",
+    Cause.MEMORY: _MORE_MEMORY,
+    Cause.PRESSURE: _MORE_MEMORY,
+    Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
+    f" {_DOCTOR} checks the limits.",
+    Cause.TURN: RETRIED,
+    Cause.WHATSAPP: RETRIED,
+}
+"""By what a session waits for."""
+
+LINKS: Final = {
+    Link.QR_PENDING: f"{_QR} shows the code to scan.",
+    Link.LOGGED_OUT: f"{_QR} shows the code to scan, as soon as the page has one.",
+    Link.OFFLINE: f"Nothing to do: it reconnects by itself. {_WHY}.",
+    Link.SYNCING: f"Nothing to do: it ends by itself. {_WHY}.",
+    Link.PAIRING: f"Nothing to do: it ends by itself. {_WHY}.",
+    Link.UNKNOWN: RETRIED,
+    Link.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
+    Link.BLOCKED: PARKED[ParkCause.BLOCKED],
+    Link.NEEDS_UPDATE: PARKED[ParkCause.NEEDS_UPDATE],
+    Link.PASSKEY_REQUIRED: "Only the account's owner can go on, on the phone."
+    f" {_QR} shows how long that is possible, and the next code.",
+}
+"""By how it stands with WhatsApp, where that is not well."""
+
+PAGE: Final = {
+    Kind.PASSKEY_REQUIRED: "Only the account's owner can go on, and not here: let the phone link without"
+    f" its passkey, or wait until WhatsApp does; then scan the next code: {_QR}.",
+    Kind.UPDATE_PERSISTS: "It goes on working. Look for a newer wa-js (`whatsapp.wajs`), and at the page:"
+    f" {_SCREENSHOT}.",
+    Kind.LINK_STUCK: "Look at the phone: is it online, and is this device still among its linked devices?"
+    f" Then {_RESTART}. Do not log it out: pairing anew may need the account's passkey.",
+    Kind.ACKS_IN_VAIN: "Look at the phone: do messages leave it? Only where nothing else helps, decide to"
+    f" log the session out, {_LOGOUT}, and to scan a new code, {_NEW_QR}; waguard never does.",
+    Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it."
+    " `waguard config show` shows the limit.",
+    Kind.ACTION_REQUIRED: f"Look at its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"
+    " asks there.",
+    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
+    " Web works in a browser, from this host and from another one. `waguard status` shows who waits.",
+    Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
+    " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
+    " (GET /api/webhooks/dead?state=undecryptable).",
+    Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until"
+    " then, and to fewer people after it; whoever writes to you first can be answered at once. `waguard"
+    " messages list --session {s}` shows what was not sent.",
+}
+"""By what a page or the messages of a session show."""
+
+_LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"
+FLEET: Final = {
+    "restoring": "Nothing to do: it ends by itself. `waguard status` shows how far it is.",
+    "fleet_breaker_opened": "Remove what the sessions have in common; one of them is tried at intervals by"
+    " itself. `waguard status` shows which are up again.",
+    "network_down": "Check this host's way to the Internet; the sessions reconnect by themselves."
+    " `waguard status` shows which are back.",
+    "acks_missing_everywhere": "Nothing here cures it: WhatsApp acknowledges nothing that is sent. Send"
+    " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
+    "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
+    f" itself. {_DOCTOR} checks it.",
+    "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"
+    f" itself. {_DOCTOR} checks it.",
+    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
+    "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
+    f" {_DOCTOR} checks Chromium.",
+    "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
+    f" {_DOCTOR} checks the folder.",
+    "runtime_removed": "Find out who removes it: perhaps a second unit with the same `RuntimeDirectory=`."
+    f" {_DOCTOR} checks the folder.",
+    "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
+    " themselves. `waguard status` shows who waits.",
+    "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
+    f" `database.url`. {_DOCTOR} names the other one.",
+    "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
+    f" within `webhook.give_up_after`. {_DOCTOR} calls it.",
+    "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."
+    f" {_DOCTOR} calls it.",
+    "dead_letters": f"{_LIST}. Repair what the receiver refused, then `waguard webhooks replay --all`"
+    " delivers them again (POST /api/webhooks/dead/replay).",
+    "letters_uncertain": "`waguard webhooks list --state uncertain` shows them (GET"
+    " /api/webhooks/dead?state=uncertain). See whether the application has it, then `waguard webhooks"
+    " replay {n}` (POST /api/webhooks/dead/{n}/replay) or `waguard webhooks discard {n}` (DELETE"
+    " /api/webhooks/dead/{n}).",
+    "letters_undecryptable": "`waguard webhooks list --state undecryptable` shows them (GET"
+    " /api/webhooks/dead?state=undecryptable). Read the message on the phone, then `waguard webhooks"
+    " discard {n}` (DELETE /api/webhooks/dead/{n}).",
+    "webhooks_held": "Connect the session: its own condition says how. `waguard webhooks held` shows what"
+    " waits (GET /api/webhooks/held); `waguard webhooks drop {s}` makes dead letters of it (POST"
+    " /api/webhooks/held/discard).",
+    "numbers_unknown": "`waguard webhooks unidentified` shows them (GET /api/webhooks/unidentified)."
+    " `waguard webhooks replay --chat {s} {chat}` delivers what waits under the LID (POST"
+    " /api/webhooks/unidentified/replay), `waguard webhooks discard --chat {s} {chat}` deletes it.",
+}
+"""By type of a condition: of all sessions at once, or of messages on their way."""
+
+FINDINGS: Final = {
+    "profile_without_row": "Create the session again to use it, `waguard sessions create {s}"
+    " --workspace {w}` (POST /api/sessions), or move it aside: `waguard profile quarantine {s}"
+    " --workspace {w}`.",
+    "same_phone": f"Log out the sessions that are not needed: {_LOGOUT}.",
+    "runs_without_profile": f"When its phone is at hand, {_RESTART}, and scan the code that"
+    f" {_QR} shows.",
+}
+"""By what the reconciler found and only a person can judge."""
+PROFILE_ELSEWHERE: Final = "Move it aside: `waguard profile quarantine {s} --workspace {w}`. The session has another profile."
+
+
+def text(template: str, session: str | None = None, **values: object) -> str:
+    """The sentence, for this session."""
+    given = {"s": session, **values} if session else values
+    for name, value in {**_UNKNOWN, **given}.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    return template

@@ -1,0 +1,75 @@
+"""What is wrong with messages on their way: read off memory, and off the database where that counts."""
+
+from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from waguard.core import conditions
+from waguard.core.blame import Condition
+from waguard.core.conditions import Receiver, Unidentified
+from waguard.errors import WaguardError
+from waguard.messaging.journal import Journal
+from waguard.messaging.webhook import Webhooks, overdue
+from waguard.ports import Ages, Queued
+
+COUNTED_EVERY: Final = 5.0  # s between two questions to the database
+FAILING_FOR: Final = 5.0  # s; a database that is locked for a moment is no trouble
+
+
+class MessageHealth:
+    """``hold_limit``: seconds that a received message may wait for its session."""
+
+    def __init__(
+        self, webhooks: Webhooks, journal: Journal, *, hold_limit: Callable[[], float], ages: Ages
+    ) -> None:
+        self._webhooks = webhooks
+        self._journal = journal
+        self._hold_limit = hold_limit
+        self._ages = ages
+        self._queued = Queued()
+
+    async def count(self) -> None:
+        """Ask the database; while it does not answer, what it said before stays."""
+        try:
+            self._queued = await self._journal.store.queued()
+        except WaguardError as error:
+            logger.debug("webhooks not counted", why=error.line())
+
+    @property
+    def receivers(self) -> list[Receiver]:
+        """How each receiver of webhooks stands."""
+        return self._webhooks.receivers(self._queued.pending)
+
+    @property
+    def dead(self) -> int:
+        """Dead letters, whatever their cause."""
+        return sum(it.count for it in self._queued.dead)
+
+    def conditions(self) -> list[Condition]:
+        """As it is now; without I/O."""
+        limit = self._ages.ago(self._hold_limit())
+        return [
+            *self._database(),
+            *conditions.of_receivers(self.receivers),
+            *conditions.of_dead_letters(self._queued.dead),
+            *conditions.of_unidentified(self._unidentified()),
+            *conditions.of_held(overdue(self._webhooks.held(), limit)),
+        ]
+
+    def _database(self) -> list[Condition]:
+        count, age = self._journal.backlog
+        if not self._journal.behind and not (self._journal.failing and age >= FAILING_FOR):
+            return []
+        return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
+
+    def _unidentified(self) -> list[Unidentified]:
+        sessions: dict[str, list[tuple[float, str]]] = {}
+        for it in self._queued.unidentified:
+            sessions.setdefault(it.session_id, []).append((it.since, it.chat))
+        return [
+            Unidentified(
+                session=session, chats=len(chats), since=min(chats)[0], oldest=min(chats)[1]
+            )
+            for session, chats in sorted(sessions.items())
+        ]
