@@ -210,14 +210,14 @@ class Daemon:
             connection=self._supervisor.health.connection,
             ages=self._ages,
         )
-        keys = load_or_create_keys(self._config.api.key_file)
-        logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         self._messages = messages = MessageHealth(
             webhooks,
             self._journal,
             hold_limit=lambda: self._config.webhook.hold_limit,
             ages=self._ages,
         )
+        keys = load_or_create_keys(self._config.api.key_file)
+        logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
@@ -239,8 +239,8 @@ class Daemon:
                 messages=self._store.messages,
                 media=self._media,
                 webhooks=webhooks,
-                log=self._log,
                 message_health=messages,
+                log=self._log,
                 require_room=self._require_room,
             )
         )

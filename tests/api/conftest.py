@@ -168,13 +168,13 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             messages=database.messages,
             media=media,
             webhooks=webhooks,
-            log=world.log,
             message_health=MessageHealth(
                 webhooks,
                 journal,
                 hold_limit=lambda: world.config.webhook.hold_limit,
                 ages=WallAges(time.time),
             ),
+            log=world.log,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

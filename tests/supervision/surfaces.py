@@ -140,8 +140,8 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             messages=made.store.messages,
             media=nothing,
             webhooks=made.webhooks,
-            log=nothing,
             message_health=messages,
+            log=nothing,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

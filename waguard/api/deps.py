@@ -64,8 +64,8 @@ class ApiDeps:
     messages: MessageStore
     media: MediaFolder
     webhooks: Webhooks
-    log: LogLevels
     message_health: MessageHealth
+    log: LogLevels
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 
