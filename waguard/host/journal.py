@@ -56,24 +56,20 @@ class Journal:
     def send(self, content: bytes, patience: float) -> bool:
         """Whether the journal has the entry; ``patience``: s for one that does not read."""
         try:
-            return self._send(content, patience)
-        except OSError:
-            with contextlib.suppress(OSError):  # it may have been started anew
-                self._socket.connect(self._path)
-                return self._send(content, patience)
-            return False
-
-    def _send(self, content: bytes, patience: float) -> bool:
-        try:
             self._socket.send(content)
         except BlockingIOError:
             if not patience or not self._ready.poll(patience * 1000):
                 return False
-            return self._send(content, 0.0)
+            return self.send(content, 0.0)
         except OSError as error:
-            if error.errno not in _TOO_LARGE:
-                raise
-            self._send_as_file(content)
+            with contextlib.suppress(OSError):
+                if error.errno in _TOO_LARGE:
+                    self._send_as_file(content)
+                else:  # it may have been started anew
+                    self._socket.connect(self._path)
+                    self._socket.send(content)
+                return True
+            return False
         return True
 
     def _send_as_file(self, content: bytes) -> None:

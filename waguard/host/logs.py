@@ -37,6 +37,7 @@ PATIENCE: Final = 0.05  # s for a reader that is slow
 _EXACT: Final = frozenset({"session", "file", "folder", "event"})
 # fields of the journal under their own names; all others are in FIELDS
 _OF_JOURNAL: Final = {name: name.upper() for name in ("event", "session", "condition", "worker")}
+_FIELDS: Final = FIELDS.encode()
 _PRIORITIES: Final = {level.lower(): str(number) for level, number in PRIORITIES.items()}
 
 EVERY: Final = "every"
@@ -192,8 +193,7 @@ def _as_entry(line: Line) -> bytes:
     for name, of_journal in _OF_JOURNAL.items():
         if (value := line.fields.get(name)) is not None:
             fields.append((of_journal, str(value)))
-    fields.append((FIELDS, _json(line).decode()))
-    return journal.entry(fields)
+    return b"%b%b=%b\n" % (journal.entry(fields), _FIELDS, _json(line))
 
 
 def _lines(text: str) -> str:
@@ -229,11 +229,11 @@ _second = (0, "", "")
 def _now() -> str:
     """ISO 8601; what is the same for a second is made once."""
     global _second  # noqa: PLW0603 - one for the process
-    seconds, rest = divmod(time.time(), 1)
-    if seconds != _second[0]:
+    now = time.time()
+    if (seconds := int(now)) != _second[0]:
         at = datetime.fromtimestamp(seconds).astimezone().isoformat()
-        _second = int(seconds), at[:19], at[19:]
-    return f"{_second[1]}.{int(rest * 1000):03}{_second[2]}"
+        _second = seconds, at[:19], at[19:]
+    return f"{_second[1]}.{int((now - seconds) * 1000):03}{_second[2]}"
 
 
 def _words(error: BaseException) -> str:
