@@ -634,6 +634,13 @@ def a_session_that_is_not_well(host: Host, _: pytest.MonkeyPatch) -> None:
     host.daemon.answers["/health/detailed"]["problems"].append("s1: the phone is offline.")
 
 
+@fault("health", WARNING, "all sessions: webhooks wait", "waguard webhooks list --config")
+def a_condition_whose_remedy_names_a_command(host: Host, _: pytest.MonkeyPatch) -> None:
+    remedy = "See them: `waguard webhooks list` (GET /api/webhooks/dead)."
+    told = {"session_id": None, "message": "webhooks wait", "remedy": remedy}
+    host.daemon.answers["/health/detailed"]["conditions"].append(told)
+
+
 @fault("health", WARNING, "the database does not answer", "waguard why --config")
 def a_problem_that_is_no_condition(host: Host, _: pytest.MonkeyPatch) -> None:
     host.daemon.answers["/health/detailed"]["problems"].append("the database does not answer")

@@ -330,7 +330,7 @@ async def examine_cutover(
         listeners=cutover_probes.listeners(
             machine, config, running, daemon.pid if daemon.up else None
         ),
-        zips=cutover_probes.zips(config.paths.sessions),
+        archives=folder.archives,
         with_profile=frozenset({*with_profile, *folder.old}),
         rows=database.rows,
         up=daemon.up,

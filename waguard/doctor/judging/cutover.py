@@ -124,7 +124,7 @@ class Seen:
     pm2: tuple[Pm2, ...] = ()
     cron: tuple[CronLine, ...] = ()
     listeners: tuple[Listener, ...] = ()
-    zips: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     """RemoteAuth's, below ``paths.sessions``."""
     with_profile: frozenset[str] = frozenset()
     rows: tuple[Row, ...] | None = None
@@ -392,8 +392,8 @@ def _pm2(one: Pm2) -> list[Check]:
 def _profiles(seen: Seen, cli: Cli) -> list[Check]:
     checks = []
     take = cli("import --from FOLDER --dry-run")
-    if (seen.env and seen.env.remote_auth) or seen.zips:
-        where = some(seen.zips) if seen.zips else "in Redis, and in its backup folder"
+    if (seen.env and seen.env.remote_auth) or seen.archives:
+        where = some(seen.archives) if seen.archives else "in Redis, and in its backup folder"
         checks.append(
             warning(
                 "remote auth",

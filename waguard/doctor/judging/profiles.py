@@ -43,13 +43,15 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """``paths.sessions``. ``old``: profiles where the old service looked for them."""
+    """``paths.sessions``. ``old``: sessions of which the old service's profile lies there, ``archives``
+    those files of RemoteAuth."""
 
     path: str
     there: bool
     error: str | None = None
     profiles: tuple[Profile, ...] = ()
     old: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
 
 
 def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:

@@ -121,14 +121,6 @@ def listeners(
     return tuple(found)
 
 
-def zips(sessions: Path) -> tuple[str, ...]:
-    """RemoteAuth's."""
-    try:
-        return tuple(sorted(str(path) for path in sessions.rglob("RemoteAuth*.zip")))[:100]
-    except OSError:
-        return ()
-
-
 # ---- the application's .env ----
 
 
