@@ -182,6 +182,7 @@ class Host:
 
     async def sql(self, *statements: str) -> None:
         async with aiosqlite.connect(self.database) as connection:
+            await connection.execute("PRAGMA synchronous=OFF")  # nobody pulls the plug
             for statement in statements:
                 await connection.execute(statement)
             await connection.commit()
