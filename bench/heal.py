@@ -299,7 +299,7 @@ class Heal(Bench):
             for words, name in (
                 ("session unhealthy", "sessions replaced"),
                 ("its script is ended", "scripts ended"),
-                ("WARNING silence", "silences told"),
+                ("event=page_silent", "silences told"),
             )
         }
         phones = self.phones(SESSIONS)

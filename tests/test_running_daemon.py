@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import signal
 import socket
 import time
@@ -307,3 +308,51 @@ async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daem
         return [bool(one["ended"]) for one in await _fleet(daemon)] == [True]
 
     await daemon.until(over)
+
+
+async def test_the_level_is_set_by_the_file_at_a_reload_and_by_the_api(daemon: Daemon) -> None:
+    file = daemon.folder / "waguard.toml"
+    file.write_text("[log]\nlevel = 'WARNING'\nformat = 'json'\n")
+    daemon.settings = {k: v for k, v in ALONE.items() if k != "WAGUARD_LOG__LEVEL"}
+    await daemon.start()
+    assert daemon.process
+
+    async def levels() -> tuple[str, str]:
+        _, told = await daemon.call("GET", "/api/log-level")
+        return told["level"], told["configured"]
+
+    assert await levels() == ("WARNING", "WARNING")
+    code, _ = await daemon.call("PUT", "/api/log-level", {"level": "DEBUG"})
+    assert (code, await levels()) == (200, ("DEBUG", "WARNING"))
+    await daemon.logs("GET /api/log-level")
+    daemon.process.send_signal(signal.SIGHUP)  # nothing has changed in the file
+    await daemon.logs("configuration read again")
+    assert await levels() == ("DEBUG", "WARNING")
+    file.write_text("[log]\nlevel = 'ERROR'\nformat = 'json'\n")
+    daemon.process.send_signal(signal.SIGHUP)
+
+    async def reloaded() -> bool:
+        return await levels() == ("ERROR", "ERROR")
+
+    await daemon.until(reloaded)
+    lines = [json.loads(line) for line in daemon.log().splitlines()]
+    [changed] = [line for line in lines if line.get("event") == "log_level"]
+    assert (changed["before"], changed["after"]) == ("WARNING", "DEBUG")
+    assert "a caller at 127.0.0.1 asked for it" in changed["why"]
+    assert "daemon_up" not in {line.get("event") for line in lines}, "INFO was not wanted then"
+
+
+async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:
+    daemon.settings = {
+        **ALONE,
+        "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{daemon.folder}/none/w.db",
+    }
+    await daemon.start(ready=False)
+    for _ in range(4):
+        code, _ = await daemon.call("GET", "/api/sessions")
+        assert code == 503
+    assert await daemon.stop() == 0
+    failed = [line for line in daemon.log().splitlines() if "event=request_failed" in line]
+    assert len(failed) == 2
+    assert "(3 more in " in failed[1]
+    assert "repeated=3" in failed[1]

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -223,10 +223,13 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     audit_days: Count = 90
 
 
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True):
     """What is logged, and how it looks."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Level = "INFO"
     format: Literal["auto", "text", "json"] = "auto"
 
 
@@ -322,6 +325,12 @@ def holds_password(path: Path) -> bool:
 def without_passwords(text: str) -> str:
     """For people: addresses without the passwords in them."""
     return _PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
+def passwords(url: str) -> tuple[str, ...]:
+    """The password of an address, as it is written there and as it is; () where it has none."""
+    written = urlsplit(url).password
+    return (written, unquote(written)) if written else ()
 
 
 def sqlite_path(url: str) -> Path | None:

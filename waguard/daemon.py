@@ -22,7 +22,7 @@ from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
-from waguard.config import Config
+from waguard.config import Config, Log
 from waguard.core import delivery, last_run
 from waguard.core.inbox import Received
 from waguard.core.incidents import DIED, RESTORED, STARTED
@@ -68,6 +68,7 @@ from waguard.supervision.disk import DiskReserve
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
+from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
@@ -164,6 +165,7 @@ class Daemon:
                 crowded=cpu_is_crowded,
             )
         )
+        self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
         self._disk = DiskReserve(
             self._fleet.outages,
             self._clock,
@@ -214,10 +216,12 @@ class Daemon:
             hold_limit=lambda: self._config.webhook.hold_limit,
             ages=self._ages,
         )
+        keys = load_or_create_keys(self._config.api.key_file)
+        logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         app = create_app(
             ApiDeps(
                 config=lambda: self._config,
-                keys=load_or_create_keys(self._config.api.key_file),
+                keys=keys,
                 sessions=self._supervisor.sessions,
                 reconciler=self._supervisor.reconciler,
                 health=self._supervisor.health.read,
@@ -236,6 +240,7 @@ class Daemon:
                 media=self._media,
                 webhooks=webhooks,
                 message_health=messages,
+                log=self._log,
                 require_room=self._require_room,
             )
         )
@@ -246,8 +251,17 @@ class Daemon:
         await self._local.listen()
         api = base_url(self._listener)
         if not self._config.browser.sandbox:
-            logger.warning("Chromium runs without its sandbox: browser.sandbox is false")
-        logger.info("waguard is up", api=api, public_url=self._public_url, pid=os.getpid())
+            logger.warning(
+                "Chromium runs without its sandbox: browser.sandbox is false",
+                event="browser_unsandboxed",
+            )
+        logger.info(
+            "waguard is up",
+            event="daemon_up",
+            api=api,
+            public_url=self._public_url,
+            pid=os.getpid(),
+        )
         self._notifier.ready("waiting for the database")
         self._up = True
         self._run_file.begin()
@@ -261,7 +275,7 @@ class Daemon:
                 await runner.cleanup()
                 await self._store.close()
                 self._ages.save()
-                logger.info("waguard has stopped")
+                logger.info("waguard has stopped", event="daemon_stopped")
         if self._ended_for:
             raise self._ended_for
         return 0
@@ -284,7 +298,7 @@ class Daemon:
 
     def _end_for(self, error: InstanceHeldError) -> None:
         """Another daemon has the database: nothing here may go on."""
-        logger.critical("waguard ends: {}", error.line())
+        logger.critical("waguard ends: {}", error.line(), event="lease_lost")
         self._ended_for = self._ended_for or error
         self._why_stopping = "another daemon has the database"
         self._stop.set()
@@ -313,7 +327,7 @@ class Daemon:
         finally:
             self._notifier.stopping()
             self._notifier.status("stopping: every session is closed in order")
-            logger.info("stopping: every session is closed in order")
+            logger.info("stopping: every session is closed in order", event="daemon_stopping")
             self._ticker.stop()
             marking = asyncio.create_task(
                 asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
@@ -336,7 +350,7 @@ class Daemon:
         self._fleet.trail.record(STARTED, reason=self._run_file.before)
         for death in self._run_file.deaths:
             told = last_run.account(death)
-            logger.error("{}", told)
+            logger.error("{}", told, event="daemon_died")
             self._fleet.trail.record(DIED, reason=told, evidence=last_run.evidence(death))
 
     async def _report_restored(self, left: Sequence[WorkerRecord], summary: str) -> None:
@@ -347,7 +361,7 @@ class Daemon:
             {view.session_id: view.worker_pid for view in views if view.worker_pid},
         )
         told = last_run.result(restored)
-        logger.info("restore finished: {}; {}", summary, told)
+        logger.info("restore finished: {}; {}", summary, told, event="daemon_restored")
         self._fleet.trail.record(RESTORED, reason=told, evidence=asdict(restored))
 
     async def _renew_when_reported(self) -> None:
@@ -409,10 +423,12 @@ class Daemon:
     def _say_not_begun(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
-            logger.error("database not open, trying again", why=why, delay=delay)
+            logger.debug("database not open, trying again", why=why, delay=delay)
             self._fleet.outages.tell("database_down", error.message)
         else:
-            logger.opt(exception=error).critical("cannot begin, trying again", why=why, delay=delay)
+            logger.opt(exception=error).critical(
+                "cannot begin, trying again", event="begin_failed", why=why, delay=delay
+            )
         self._cannot_begin = f"cannot begin yet: {why}"
 
     def _measure(self) -> None:
@@ -442,7 +458,12 @@ class Daemon:
         if self._run_file.unreadable:
             found[self._run_file.path] = self._run_file.unreadable
         for path, why in found.items():
-            logger.error("a file cannot be read and is put aside", file=str(path), why=why)
+            logger.error(
+                "a file cannot be read and is put aside",
+                event="file_unreadable",
+                file=str(path),
+                why=why,
+            )
             self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
 
     def _require_room(self) -> None:
@@ -451,6 +472,7 @@ class Daemon:
         self._journal.require_room()
 
     async def _watch(self) -> None:
+        logs.tick()
         self._look_at_runtime()
         if self._local:
             await self._local.keep()
@@ -499,7 +521,12 @@ class Daemon:
             size_limit=keep.quarantine_limit << 20,
         )
         for copy in doomed:
-            logger.info("quarantined profile deleted", session=copy.session, folder=copy.name)
+            logger.info(
+                "quarantined profile deleted",
+                event="quarantine_purged",
+                session=copy.session,
+                folder=copy.name,
+            )
 
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:
@@ -523,10 +550,14 @@ class Daemon:
             entries = await housekeeping.tidy_audit(self._store, keep, ages)
             await self._store.compact()
         except WaguardError as error:
-            logger.warning("the database is not tidied, trying again later", why=error.line())
+            logger.warning(
+                "the database is not tidied, trying again later",
+                event="database_not_tidied",
+                why=error.line(),
+            )
             return
         if messages or entries:
-            logger.info("old rows deleted", messages=messages, audit=entries)
+            logger.info("old rows deleted", event="rows_purged", messages=messages, audit=entries)
 
     async def _tidy_media(self) -> None:
         try:
@@ -534,10 +565,14 @@ class Daemon:
                 self._media, self._store.messages, self._config.media, self._ages
             )
         except WaguardError as error:
-            logger.warning("received files are not tidied, trying again later", why=error.line())
+            logger.warning(
+                "received files are not tidied, trying again later",
+                event="media_not_tidied",
+                why=error.line(),
+            )
             return
         if count:
-            logger.info("received files deleted", count=count)
+            logger.info("received files deleted", event="media_purged", count=count)
 
     # ---- signals ----
 
@@ -553,7 +588,7 @@ class Daemon:
         self._signals += 1
         self._why_stopping = number.name
         if self._signals > 1 and number == signal.SIGINT:
-            logger.warning("second interrupt: workers are killed")
+            logger.warning("second interrupt: workers are killed", event="workers_killed")
             self._supervisor.kill()
         self._stop.set()
 
@@ -567,37 +602,62 @@ class Daemon:
             fresh = reading.config
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
-            logger.error("configuration kept as it was: {}", error.line())
+            logger.error(
+                "configuration kept as it was: {}",
+                error.line(),
+                event="config_rejected",
+                every=True,
+            )
         else:
             self._take(fresh)
             for line in hidden_lines(reading):
-                logger.warning("{}", line)
+                logger.warning("{}", line, event="config_hidden", every=True)
         if self._up:
             self._notifier.ready("configuration read again")
 
+    def _apply_log(self, log: Log) -> None:
+        self._config = msgspec.structs.replace(self._config, log=log)
+        logs.configure(log.level, log.format)
+        for session in self._supervisor.registry.sessions:
+            session.runner.follow_log()
+
     def _take(self, fresh: Config) -> None:
+        configured = msgspec.structs.replace(self._config, log=self._log.configured)
         changed = {
             name
             for name in configuration.SECTIONS
-            if getattr(fresh, name) != getattr(self._config, name)
+            if getattr(fresh, name) != getattr(configured, name)
         }
         taken = {name: getattr(fresh, name) for name in changed & RELOADABLE}
-        self._config = msgspec.structs.replace(self._config, **taken)
-        logs.configure(self._config.log.level, self._config.log.format)
+        self._config = msgspec.structs.replace(self._config, **taken | {"log": self._log.effective})
+        self._log.configure(fresh.log)
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
-        logger.info("configuration read again", changed=sorted(taken))
+        logger.info(
+            "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
+        )
         if later := sorted(changed - RELOADABLE):
-            logger.warning("these sections need a restart of waguard: {}", ", ".join(later))
+            logger.warning(
+                "these sections need a restart of waguard: {}",
+                ", ".join(later),
+                event="restart_needed",
+                every=True,
+            )
 
     def _renew_webhooks(self) -> None:
         """Also where no key changed: the file with the secrets may have."""
         try:
             secrets = read_secrets(self._config.webhook.secret_file)
         except ConfigError as error:
-            logger.error("webhook secrets kept as they were: {}", error.line())
+            logger.error(
+                "webhook secrets kept as they were: {}",
+                error.line(),
+                event="secrets_rejected",
+                every=True,
+            )
             return
+        logs.hide(*secrets)
         if self._webhooks:
             self._webhooks.configure(secrets)
 
@@ -612,7 +672,9 @@ async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
                 try:
                     _forward(event, inbox, webhooks)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
-                    logger.exception("an event was not queued", event=event.event, id=event.id)
+                    logger.exception(
+                        "an event was not queued", event="bug", what=event.event, id=event.id
+                    )
 
 
 def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from waguard.config import Level, Log
 from waguard.core.blame import Condition
 from waguard.core.conditions import DeadLetters, degraded
 from waguard.core.delivery import OLD_SERVICE, Cause, Grave
@@ -53,6 +54,21 @@ class WallAges:
     def ago(self, seconds: float) -> float:
         """So many seconds before now."""
         return self.wall() - seconds
+
+
+class LogLevels(Protocol):
+    """From which level on is logged, and who asked for another one than is configured."""
+
+    @property
+    def configured(self) -> Log:
+        """As it was last read."""
+
+    @property
+    def effective(self) -> Log:
+        """As it is."""
+
+    def ask(self, level: Level | None, *, by: str) -> None:
+        """Log from this level on, until the restart; None: as configured. ``by``: who asked."""
 
 
 class Process(Protocol):

@@ -19,7 +19,7 @@ from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
-from waguard.config import Config
+from waguard.config import Config, Level, Log
 from waguard.core.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
@@ -53,6 +53,20 @@ class Answer:
 
 
 @dataclass
+class FakeLog:
+    """Fills ``ports.LogLevels``."""
+
+    configured: Log = field(default_factory=Log)
+    effective: Log = field(default_factory=Log)
+    asked: list[tuple[Level | None, str]] = field(default_factory=list)
+
+    def ask(self, level: Level | None, *, by: str) -> None:
+        """See there."""
+        self.asked.append((level, by))
+        self.effective = Log(level=level or self.configured.level)
+
+
+@dataclass
 class Api:
     """A served API, and everything behind it."""
 
@@ -66,6 +80,7 @@ class Api:
     webhooks: Webhooks
     media: MediaFolder
     config: Config = field(default_factory=Config)
+    log: FakeLog = field(default_factory=FakeLog)
     base: str = ""
     deps: ApiDeps = field(init=False)
     app: web.Application = field(init=False)
@@ -159,6 +174,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
                 hold_limit=lambda: world.config.webhook.hold_limit,
                 ages=WallAges(time.time),
             ),
+            log=world.log,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

@@ -83,6 +83,7 @@ async def test_replays_at_least_a_thousand(api: Api, by_header: bool) -> None:  
 async def test_a_comment_when_nothing_happens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "COMMENT_EVERY", 0.02)
     async with streaming(api) as stream:
+        assert await stream.block() == {"": "that is all so far"}
         assert await stream.block() == {"": "still here"}
         publish(api, "x")
         assert (await stream.event())["data"]["message"]["body"] == "x"

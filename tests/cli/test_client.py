@@ -65,6 +65,8 @@ class Api:
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the newest request."""
     url: str = ""
 
     def says(self, request: str, *answers: Answer) -> None:
@@ -94,6 +96,7 @@ def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size)) if size else None
             told.keys.add(self.headers.get("X-Api-Key"))
+            told.headers = dict(self.headers)
             answer = told.answer(f"{self.command} {self.path}", body)
             content = (
                 answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
@@ -122,8 +125,8 @@ def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         thread.join()
 
 
-def write_pid_file(folder: Path, url: str) -> None:
-    me = os.getpid()
+def write_pid_file(folder: Path, url: str, pid: int | None = None) -> None:
+    me = pid or os.getpid()
     content = {
         "pid": me,
         "start_time": procfs.start_time(me),

@@ -3,25 +3,53 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 from loguru import logger
 
 from tests.host.processes import clean_environment
+from tests.host.test_journal import Journald, listen
+from waguard.core import logfmt
+from waguard.core.log_fold import WINDOW
+from waguard.core.redaction import HIDDEN
 from waguard.errors import printable
 from waguard.host import logs
+from waguard.wire import protocol
 
 # each is text, whatever it means to the formatter, the terminal's colours or a template
 ODD: Final = [
     *("{x}", "{}", "{", "}", "{{}}", "{0}", "{level}", "{extra[session]}", "{message!r:>9}"),
     *("<red>a</red>", "<red>", "</>", "<b", "<level>", "\\<red>", "\\\\<red>", "\\", "<<>>"),
-    *("%s %(x)s", "é 👋", "\x1b[31m", "a\tb"),
+    *(
+        "%s %(x)s",
+        "é 👋",
+        "\x1b[31m",
+        "a\tb",
+        'say "a=b"',
+        "a=b",
+        "two\nlines\r\n",
+        "\u202e\x9b",
+        "",
+    ),
 ]
+
+
+class Clock:
+    """A monotonic clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +63,12 @@ def _restored() -> Iterator[None]:
     root.setLevel(level)
     logger.remove()
     logger.add(sys.stderr)
+    logs._output = None
 
 
-def configured(form: str, level: str = "DEBUG") -> io.StringIO:
+def configured(form: str, level: str = "DEBUG", clock: Clock | None = None) -> io.StringIO:
     out = io.StringIO()
-    logs.configure(level, form, out)
+    logs.configure(level, form, out, clock=clock or Clock())
     return out
 
 
@@ -47,37 +76,60 @@ def told(out: io.StringIO) -> list[str]:
     return out.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("value", ODD)
-def test_text_shows_values_as_they_are_but_for_control_characters(value: str) -> None:
-    out = configured("text")
-    logger.bind(session=value, code=7).info("a worker said {}", value)
-    (line,) = told(out)
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO    ", line)
-    shown = printable(value)
-    assert line.endswith(f" a worker said {shown} session={shown} code=7")
+def read(line: str) -> dict[str, Any]:
+    """A line of either format, as a program reads it; never None."""
+    fields: dict[str, Any] | None = json.loads(line) if line[0] == "{" else logfmt.parse(line)
+    assert fields is not None, line
+    return fields
 
 
-@pytest.mark.parametrize("value", ODD)
-def test_json_shows_values_as_they_are(value: str) -> None:
-    out = configured("json")
-    logger.bind(session=value, code=7).warning("a worker said {}", value)
-    (line,) = [json.loads(line) for line in told(out)]
-    assert line.pop("at").endswith("+00:00")
-    assert line == {
-        "level": "warning",
-        "message": f"a worker said {value}",
-        "session": value,
-        "code": "7",
-    }
+# ---- the formats ----
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_value_with_line_ends_stays_in_its_line(form: str) -> None:
-    """Or else what comes from outside could write lines of its own."""
+@pytest.mark.parametrize("value", ODD)
+def test_a_line_is_read_back_as_it_was_said(form: str, value: str) -> None:
     out = configured(form)
-    logger.bind(session="a\nERROR forged\r\n").info("said")
+    logger.bind(session=value).warning("a worker said {}", value, event="page_odd", why=value)
     (line,) = told(out)
-    assert r"session=a\nERROR forged\r\n" in line or r'"a\nERROR forged\r\n"' in line
+    assert line.isprintable()
+    found = read(line)
+    assert datetime.fromisoformat(found.pop("at")).utcoffset() is not None
+    assert found == {
+        "level": "warning",
+        "event": "page_odd",
+        "message": f"a worker said {value}",
+        "session": value,
+        "why": value,
+    }
+
+
+def test_a_line_begins_with_time_level_and_event() -> None:
+    out = configured("text")
+    logger.info("worker started", worker=7, event="worker_started")
+    assert re.fullmatch(
+        r"at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d level=info event=worker_started"
+        r' message="worker started" worker=7\n',
+        out.getvalue(),
+    )
+
+
+def test_json_has_types() -> None:
+    out = configured("json")
+    given = {"a": 7, "b": 1.5, "c": True, "d": None, "e": "7", "f": ["x", 1], "g": float("nan")}
+    logger.info(
+        "x",
+        **given,
+        h=Path("/x"),
+        i=frozenset({1}),
+        j=protocol.Stored(seq=1),
+        file=Path("/f"),
+        k=1 << 70,
+    )
+    (line,) = [json.loads(line) for line in told(out)]
+    del line["at"]
+    odd = {"g": None, "h": "/x", "i": [1], "j": "Stored(seq=1)", "file": "/f", "k": 1 << 70}
+    assert line == {"level": "info", "message": "x", **given, **odd}
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -89,36 +141,20 @@ def test_what_is_below_the_level_is_left_out(form: str) -> None:
     assert "large" in out.getvalue()
 
 
-def test_an_exception_is_shown_without_the_values_around_it() -> None:
-    out = configured("text")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_is_a_part_of_its_line_without_the_values_around_it(form: str) -> None:
+    out = configured(form)
     secret = "sesame"
     try:
         int(secret.replace("sesame", "{x}<red>"))
     except ValueError:
-        logger.bind(session="a").exception("a bug")
-    lines = told(out)
-    assert lines[0].endswith("a bug session=a")
-    assert lines[1].startswith("Traceback")
-    assert lines[-1] == "ValueError: invalid literal for int() with base 10: '{x}<red>'"
+        logger.bind(session="a").exception("a bug", event="bug")
+    (line,) = map(read, told(out))
+    said = "ValueError: invalid literal for int() with base 10: '{x}<red>'"
+    assert (line["message"], line["level"], line["exception"]) == ("a bug", "error", said)
+    assert line["traceback"].startswith("Traceback")
+    assert line["traceback"].endswith(said)
     assert "sesame'" not in out.getvalue()
-
-
-def test_no_part_of_a_line_moves_the_terminal() -> None:
-    value = "\x1b[2J\x9b\x07\r\u202e"
-    out = configured("text")
-    logger.bind(why=value).opt(exception=ValueError(value)).error("a page said {}", value)
-    assert all(line.isprintable() for line in out.getvalue().split("\n"))
-    assert r"ValueError: \x1b[2J\x9b\x07\r\u202e" in out.getvalue()
-
-
-def test_an_exception_as_json_is_one_line() -> None:
-    out = configured("json")
-    try:
-        raise ValueError("a\nb")  # noqa: TRY301  # something to log
-    except ValueError:
-        logger.exception("a bug")
-    (line,) = [json.loads(line) for line in told(out)]
-    assert line["exception"] == r"ValueError('a\nb')"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -126,12 +162,9 @@ def test_a_library_is_heard_with_its_name(form: str) -> None:
     out = configured(form)
     logging.getLogger("aiohttp.access").warning("%s {x} <red>", "GET /")
     logging.getLogger("aiohttp.access").info("too small")
-    (line,) = told(out)
-    if form == "text":
-        assert line.endswith("WARNING GET / {x} <red> logger=aiohttp.access")
-    else:
-        assert json.loads(line)["message"] == "GET / {x} <red>"
-        assert json.loads(line)["logger"] == "aiohttp.access"
+    (line,) = map(read, told(out))
+    assert (line["message"], line["event"]) == ("GET / {x} <red>", "library")
+    assert line["logger"] == "aiohttp.access"
 
 
 def test_a_library_with_levels_of_its_own_and_an_exception() -> None:
@@ -141,8 +174,9 @@ def test_a_library_with_levels_of_its_own_and_an_exception() -> None:
         raise KeyError("k")  # noqa: TRY301  # something to log
     except KeyError:
         logging.getLogger("lib").exception("failed")
-    assert "odd logger=lib" in out.getvalue()
-    assert out.getvalue().rstrip().endswith("KeyError: 'k'")
+    odd, failed = map(read, told(out))
+    assert (odd["message"], odd["level"], odd["logger"]) == ("odd", "level 35", "lib")
+    assert failed["exception"] == "KeyError: 'k'"
 
 
 def test_configuring_again_does_not_say_things_twice() -> None:
@@ -153,24 +187,223 @@ def test_configuring_again_does_not_say_things_twice() -> None:
     assert len(told(out)) == 2
 
 
+# ---- repetitions ----
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_storm_is_one_line_and_then_a_count(form: str) -> None:
+    clock = Clock()
+    out = configured(form, clock=clock)
+    for number in range(38):
+        logger.error("webhook not taken", event="webhook_failed", session="a", id=number)
+        clock.now += 1
+    logs.tick()
+    assert len(told(out)) == 1
+    clock.now = 100 + WINDOW
+    logs.tick()
+    first, last = map(read, told(out))
+    assert (first["message"], int(first["id"])) == ("webhook not taken", 0)
+    assert last["message"] == "webhook not taken (37 more in 60 s)"
+    assert (int(last["repeated"]), int(last["seconds"]), int(last["id"])) == (37, 60, 37)
+    assert (last["event"], last["session"], last["level"]) == ("webhook_failed", "a", "error")
+
+
+def test_a_line_of_another_kind_says_what_is_due() -> None:
+    clock = Clock()
+    out = configured("text", clock=clock)
+    logger.error("down")
+    logger.error("down")
+    clock.now += WINDOW
+    logger.info("something else")
+    assert [read(line)["message"] for line in told(out)] == [
+        *("down", "down (1 more in 60 s)", "something else"),
+    ]
+
+
+def test_errors_of_different_text_do_not_fold_into_one() -> None:
+    out = configured("text")
+    for why in ("HTTP 500", "HTTP 404", "HTTP 500"):
+        logger.error("webhook not taken", event="webhook_failed", why=why)
+        logger.opt(exception=ValueError(why)).error("a bug", event="bug")
+    said = [(line.get("why") or line["exception"]) for line in map(read, told(out))]
+    assert said == ["HTTP 500", "ValueError: HTTP 500", "HTTP 404", "ValueError: HTTP 404"]
+
+
+def test_what_is_news_each_time_is_not_folded() -> None:
+    out = configured("text")
+    for _ in range(2):
+        logger.error("configuration kept as it was", event="config_rejected", every=True)
+    assert [read(line)["event"] for line in told(out)] == ["config_rejected"] * 2
+    assert "every" not in out.getvalue()
+
+
+def test_details_are_not_folded() -> None:
+    out = configured("text")
+    logger.debug("a request")
+    logger.debug("a request")
+    assert len(told(out)) == 2
+
+
+@pytest.mark.parametrize(
+    "again", [logs.flush, lambda: logs.configure("INFO", "text", io.StringIO())]
+)
+def test_nothing_is_lost_at_the_end_or_at_a_reload(again: Any) -> None:
+    clock = Clock()
+    out = configured("text", clock=clock)
+    for _ in range(3):
+        logger.warning("slow")
+    clock.now += 5
+    again()
+    again()
+    assert [read(line)["message"] for line in told(out)] == ["slow", "slow (2 more in 5 s)"]
+
+
+# ---- what is never shown ----
+
+BODY: Final = "Dear Mr Smith, the parcel is at the door"
+SECRETS: Final = {
+    "phone": "6281234567801",
+    "spaced": "+62 812-3456-7801",
+    "body": BODY,
+    "key": "VtQx0tP7bZ2nA-key-of-the-api",
+    "password": "p4ss-w0rd",
+    "qr": "2@abcDEF0123456789abcdef,key+/=,identity,secret,1",
+}
+
+
+def shown(form: str, say: Any) -> str:
+    out = configured(form)
+    logs.hide(SECRETS["key"].encode(), SECRETS["password"])
+    say()
+    (line,) = told(out)
+    assert read(line)["level"] == "error"
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("name", [name for name in SECRETS if name != "body"])
+def test_no_secret_is_shown_by_a_message_a_field_or_an_exception(form: str, name: str) -> None:
+    secret = SECRETS[name]
+    error = RuntimeError(f"with {secret} in it")
+    error.__cause__ = KeyError(secret)
+    ways = [
+        lambda: logger.error("it is {}", secret),
+        lambda: logger.error("x", why=f"because of {secret}"),
+        lambda: logger.error("x", many=[secret], path=Path(f"/x/{secret}")),
+        lambda: logger.opt(exception=error).error("x"),
+        lambda: logging.getLogger("lib").error("it is %s", secret),
+    ]
+    for say in ways:
+        found = shown(form, say)
+        assert secret not in found
+        assert HIDDEN in found or "628123…801".replace("3…", "…") in found.replace(r"\u2026", "…")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(f"invalid literal: {BODY!r}"),
+        KeyError(BODY),
+        ExceptionGroup(
+            "several", [ValueError(f"a row\nDETAIL:  Failing row contains (1, {BODY})")]
+        ),
+    ],
+)
+def test_what_an_error_quotes_is_not_shown(form: str, error: Exception) -> None:
+    def say() -> None:
+        try:
+            try:
+                raise error  # noqa: TRY301  # something to log
+            except Exception as cause:
+                raise RuntimeError("it failed") from cause
+        except RuntimeError:
+            logger.exception("x")
+
+    found = shown(form, say)
+    assert BODY not in found
+    assert "it failed" in found
+    assert "Traceback" in found
+
+
+PRIVATE: Final = {
+    protocol.SendText: {"chat": "c", "text": BODY, "message_id": "i", "timeout": 1.0},
+    protocol.QrCode: {"raw": SECRETS["qr"], "count": 1, "expires_at": 1.0},
+    protocol.PairingCode: {"phone": SECRETS["phone"]},
+    protocol.Edit: {
+        "id": "i",
+        "chat": "c",
+        "sender": "s",
+        "timestamp": 1,
+        "message_id": "i",
+        "body": BODY,
+    },
+    protocol.MessageError: {
+        "what": "message",
+        "id": "i",
+        "chat": "c",
+        "error": "e",
+        "raw": BODY,
+        "digest": "d",
+    },
+    protocol.InboundMessage: {
+        "id": "i",
+        "chat": "c",
+        "sender": "s",
+        "to": "t",
+        "body": BODY,
+        "timestamp": 1,
+        "from_me": False,
+        "kind": "chat",
+    },
+    protocol.Value: {"text": "ABCD1234"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"), PRIVATE.items(), ids=lambda it: getattr(it, "__name__", "")
+)
+def test_what_is_said_on_the_wire_shows_nothing_of_it(kind: type, fields: dict[str, Any]) -> None:
+    assert repr(kind(**fields)) == f"{kind.__name__}(…)"
+    assert repr(protocol.Reply(id=1, outcome=protocol.Value(text="ABCD"))) == (
+        "Reply(id=1, outcome=Value(…))"
+    )
+
+
+def test_every_struct_of_the_wire_that_holds_a_text_is_private() -> None:
+    texts = {"text", "body", "caption", "raw", "content", "media", "phone"}
+    # the whole state of a session, or how it was started: texts of ours, and a number that is shortened
+    states = {protocol.Report}
+    for kind in vars(protocol).values():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in states:
+            held = {field.name for field in msgspec.structs.fields(kind)} & texts
+            if held and kind is not protocol.Event:  # its body is one of the others
+                assert issubclass(kind, protocol._Private), kind
+
+
+# ---- the journal ----
+
 LINES: Final = """
 from loguru import logger
+from pathlib import Path
 from waguard.host import logs
-logs.configure("DEBUG", "{form}")
-logger.bind(session="<red>{{}}").info("up")
+logs.configure("DEBUG", "{form}", journal_socket=Path("{socket}"))
+logger.bind(session="<red>{{}}").info("up", event="daemon_up")
 logger.warning("slow")
-logger.critical("down")
+logger.critical("down", condition="disk_low", why="two\\nlines")
 """
 
 
-def said_to(folder: Path, form: str, journal_stream: str | None) -> list[str]:
+def said_to(
+    folder: Path, form: str, journal_stream: str | None, socket: Path | str = "/none"
+) -> list[str]:
     """On standard error, which is a file; the variable may name it, as under systemd."""
     with (folder / "err").open("w+") as err:
         stat = os.fstat(err.fileno())
         named = {"this": f"{stat.st_dev}:{stat.st_ino}", "another": f"{stat.st_dev}:1"}
         environ = {"JOURNAL_STREAM": named[journal_stream]} if journal_stream else {}
         subprocess.run(
-            [sys.executable, "-c", LINES.format(form=form)],
+            [sys.executable, "-c", LINES.format(form=form, socket=socket)],
             stderr=err,
             env=clean_environment(environ),
             check=True,
@@ -179,24 +412,69 @@ def said_to(folder: Path, form: str, journal_stream: str | None) -> list[str]:
         return err.read().splitlines()
 
 
-def test_the_journal_gets_priorities(tmp_path: Path) -> None:
-    assert said_to(tmp_path, "auto", "this") == ["<6>up session=<red>{}", "<4>slow", "<2>down"]
+def test_the_journal_gets_entries_with_fields(tmp_path: Path, short_path: Path) -> None:
+    path = short_path / "j"
+    with listen(path) as listener:
+        assert said_to(tmp_path, "auto", "this", path) == []
+        journald = Journald(path, listener)
+        up, slow, down = journald.entry(), journald.entry(), journald.entry()
+    assert up.pop("WAGUARD_FIELDS").startswith('{"at":"')
+    assert up == {
+        "MESSAGE": "up session=<red>{}",
+        "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": "waguard",
+        "EVENT": "daemon_up",
+        "SESSION": "<red>{}",
+    }
+    assert (slow["PRIORITY"], slow["MESSAGE"]) == ("4", "slow")
+    assert down["MESSAGE"] == r'down condition=disk_low why="two\nlines"'
+    assert (down["CONDITION"], down["PRIORITY"]) == ("disk_low", "2")
+    assert json.loads(down["WAGUARD_FIELDS"])["why"] == "two\nlines"
+
+
+def test_a_traceback_is_a_part_of_its_entry(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "is_journal", lambda _: True)
+    path = short_path / "j"
+    with listen(path) as listener:
+        logs.configure("INFO", "auto", journal_socket=path)
+        try:
+            raise ValueError("x" * 300_000)  # noqa: TRY301  # something to log
+        except ValueError:
+            logger.exception("a bug", event="bug")
+        entry = Journald(path, listener).entry()
+        logs.configure("INFO", "text")
+    assert entry["MESSAGE"].startswith("a bug exception=")
+    assert "\nTraceback (most recent call last):\n" in entry["MESSAGE"]
+    assert len(entry["MESSAGE"]) > 300_000
+
+
+def test_without_its_socket_the_journal_gets_priorities(tmp_path: Path) -> None:
+    assert said_to(tmp_path, "auto", "this") == [
+        *("<6>up session=<red>{}", "<4>slow", r'<2>down condition=disk_low why="two\nlines"'),
+    ]
 
 
 @pytest.mark.parametrize(
     ("form", "journal_stream"), [("auto", None), ("auto", "another"), ("text", "this")]
 )
-def test_only_the_journal_gets_them(tmp_path: Path, form: str, journal_stream: str | None) -> None:
+def test_only_the_journal_gets_entries(
+    tmp_path: Path, form: str, journal_stream: str | None
+) -> None:
     """The variable is inherited by everything that a service starts, with output elsewhere too."""
-    lines = said_to(tmp_path, form, journal_stream)
-    assert [line[24:] for line in lines] == [
-        *("INFO    up session=<red>{}", "WARNING slow", "CRITICAL down"),
+    lines = [read(line) for line in said_to(tmp_path, form, journal_stream)]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        *(("info", "up"), ("warning", "slow"), ("critical", "down")),
     ]
 
 
-def test_json_has_no_priorities(tmp_path: Path) -> None:
+def test_json_goes_to_standard_error_under_systemd_too(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in said_to(tmp_path, "json", "this")]
     assert [line["level"] for line in lines] == ["info", "warning", "critical"]
+
+
+# ---- a log that nobody reads ----
 
 
 def test_a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() -> None:
@@ -208,15 +486,48 @@ def test_a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() -> None:
                 logger.info("line {} {}", number, "x" * 100)
             logger.info("long {}", "y" * 100_000)
             first = reader.read(1 << 20)
-            while b"at last" not in first:
-                logger.info("at last")
+            for number in range(1_000):
+                logger.info("at last {}", number)
                 first += reader.read(1 << 20)
+                if b"at last" in first:
+                    break
         finally:
             logs.configure("INFO", "text")
     text = first.decode()
     assert "line 0 " in text
-    assert re.search(r"\n\d+ lines of the log are lost: nobody read it\n", text)
-    assert text.endswith("at last\n")
+    assert re.search(
+        r'\nat=\S+ level=warning event=log_lines_lost message="\d+ lines of the log are lost: nobody'
+        r' read it" count=\d+\n',
+        text,
+    )
+    assert re.search(r'message="at last \d+"\n\Z', text)
+
+
+def test_a_journal_that_does_not_read_is_told_how_many_lines_it_lost(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "is_journal", lambda _: True)
+    path = short_path / "j"
+    with listen(path) as listener:
+        logs.configure("INFO", "auto", journal_socket=path)
+        for number in range(1_000):
+            logger.info("line {}", number)
+        listener.settimeout(0)
+        read_until_empty(listener)
+        logger.info("at last")
+        journald = Journald(path, listener)
+        lost, last = journald.entry(), journald.entry()
+        logs.configure("INFO", "text")
+    assert (lost["EVENT"], last["MESSAGE"]) == ("log_lines_lost", "at last")
+    assert 0 < json.loads(lost["WAGUARD_FIELDS"])["count"] < 1_000
+
+
+def read_until_empty(listener: socket.socket) -> None:
+    try:
+        while True:
+            listener.recv(1 << 20)
+    except BlockingIOError:
+        return
 
 
 def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
@@ -228,3 +539,12 @@ def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
             logger.info("nobody hears this")
         finally:
             logs.configure("INFO", "text")
+
+
+def test_escapes_are_those_of_a_terminal_line() -> None:
+    """The journal's own lines, too."""
+    value = "\x1b[2J\x9b\x07\u202e"
+    out = configured("text")
+    logger.error("a page said {}", value)
+    assert printable(value) not in out.getvalue()
+    assert out.getvalue()[:-1].isprintable()

@@ -347,9 +347,11 @@ async def test_an_answer_to_a_send_says_nothing_of_another_call(line: Line) -> N
         ({"browser_pid": 1}, "browser_pid"),
         ({"browser_pid": -1}, "browser_pid"),
         ({"details": "x" * 5_000}, "details"),
-        ({"qr": qr("x" * 1_001)}, "raw"),
-        ({"qr": qr("\x1b[2J")}, "raw"),
-        ({"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at"),
+        pytest.param({"qr": qr("x" * 1_001)}, "raw", id="a long code"),
+        pytest.param({"qr": qr("\x1b[2J")}, "raw", id="an odd code"),
+        pytest.param(
+            {"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at", id="no time"
+        ),
     ],
     ids=str,
 )

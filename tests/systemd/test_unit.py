@@ -159,6 +159,20 @@ def test_the_command_line_finds_its_daemon(
     assert {row["source"] for row in shown["keys"]} == {"file", "default"}
 
 
+def test_the_journal_has_fields_and_the_command_line_reads_it(running: SystemdNamespace) -> None:
+    running.wait(UNIT, StatusText="no session")
+    found = running.run("journalctl", "-o", "json", "-u", UNIT, "-n", "1", "EVENT=daemon_up")
+    entry = json.loads(found.stdout)
+    pid = running.show(UNIT)["MainPID"]
+    assert entry["MESSAGE"].startswith("waguard is up api=http://127.0.0.1:")
+    assert (entry["PRIORITY"], entry["SYSLOG_IDENTIFIER"], entry["_PID"]) == ("6", "waguard", pid)
+    shown = command(running, "logs", "--json", "--level", "info")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert any(line.get("event") == "daemon_up" and line["pid"] == int(pid) for line in lines)
+    assert any(line.get("program") == "systemd" for line in lines), "what systemd says of it"
+
+
 def test_another_user_is_refused_and_told_who_to_be(running: SystemdNamespace) -> None:
     refused = command(running, "status", user=AS_NOBODY)
     assert refused.returncode == 2

@@ -34,6 +34,7 @@ from waguard.wire.protocol import (
     InboundMessage,
     IncomingCall,
     LoggedOut,
+    LogSettings,
     MessageError,
     PairingCode,
     ProfileMended,
@@ -50,6 +51,7 @@ from waguard.wire.protocol import (
     SendMedia,
     SendText,
     Sent,
+    SetLog,
     Stop,
     Stored,
     TakeOver,
@@ -90,7 +92,7 @@ CALLS: Final[tuple[Call, ...]] = (
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
-    *(GoOn(), Reload(), TakeOver()),
+    *(GoOn(), Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (

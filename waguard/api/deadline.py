@@ -47,4 +47,4 @@ def _tell(task: "asyncio.Task[web.StreamResponse]") -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     why = error.line() if isinstance(error, WaguardError) else repr(error)
-    logger.error("a change failed after its request had ended", why=why)
+    logger.error("a change failed after its request had ended", event="change_failed", why=why)

@@ -18,6 +18,7 @@ from waguard.messaging.webhook import Webhooks
 from waguard.ports import (
     BusEvent,
     Health,
+    LogLevels,
     MessageStore,
     OutboxStore,
     Reconciliation,
@@ -64,6 +65,7 @@ class ApiDeps:
     media: MediaFolder
     webhooks: Webhooks
     message_health: MessageHealth
+    log: LogLevels
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

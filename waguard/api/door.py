@@ -245,5 +245,10 @@ class Door(web.BaseSite):
     def _tell(self, why: str) -> None:
         self._untold += 1
         if self._loop.time() - self._told_at >= TOLD_EVERY:
-            logger.warning("there is no room for one more connection", why=why, times=self._untold)
+            logger.warning(
+                "there is no room for one more connection",
+                event="connections_full",
+                why=why,
+                times=self._untold,
+            )
             self._untold, self._told_at = 0, self._loop.time()

@@ -15,6 +15,7 @@ from waguard.api.deps import DEPS
 from waguard.ports import BusEvent
 
 COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
+SETTLED: Final = 0.1  # s without an event, after which all that was remembered is said
 WRITE_DEADLINE: Final = 30.0  # s; a listener that does not read holds up to 4,000 events in memory
 ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
@@ -46,12 +47,15 @@ async def _feed(
                 async with asyncio.timeout(WRITE_DEADLINE):
                     await response.write(chunk)
     except TimeoutError:
-        logger.info("a listener of the event stream does not read, and was dropped")
+        logger.info(
+            "a listener of the event stream does not read, and was dropped",
+            event="listener_dropped",
+        )
         _hang_up(request)
     except ConnectionError:
         pass  # it left
     except Exception:  # noqa: BLE001 - the boundary of this stream
-        logger.exception("the event stream ended in a bug")
+        logger.exception("the event stream ended in a bug", event="bug")
         _hang_up(request)
 
 
@@ -64,12 +68,14 @@ async def _chunks(events: AsyncIterator[BusEvent]) -> AsyncGenerator[bytes]:
     """Events as text, and a comment whenever nothing happened for a while."""
     yield b"retry: 2000\n: waguard\n\n"
     upcoming: asyncio.Task[BusEvent] | None = None
+    pause, comment = SETTLED, b": that is all so far\n\n"
     try:
         while True:
             upcoming = upcoming or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({upcoming}, timeout=COMMENT_EVERY)
+            done, _ = await asyncio.wait({upcoming}, timeout=pause)
             if not done:
-                yield b": still here\n\n"
+                yield comment
+                pause, comment = COMMENT_EVERY, b": still here\n\n"
                 continue
             try:
                 happened = upcoming.result()

@@ -64,7 +64,9 @@ class LocalApi:
             await self.listen()
         except ConfigError:
             return  # the folder is gone, too: that is reported, and it is made anew
-        logger.warning("the socket of the command line was removed, and is there again")
+        logger.warning(
+            "the socket of the command line was removed, and is there again", event="socket_removed"
+        )
 
 
 class _LocalDoor(Door):

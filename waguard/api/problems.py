@@ -58,7 +58,12 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     except WaguardError as error:
         if error.status >= SERVER_ERROR:
-            logger.warning("request failed", path=request.rel_url.raw_path, why=error.line())
+            logger.warning(
+                "request failed",
+                event="request_failed",
+                path=request.rel_url.raw_path,
+                why=error.line(),
+            )
         return answer(error)
     except web.HTTPException as error:
         return _http(request, error)
@@ -66,7 +71,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         if isinstance(error, ConnectionError) and _has_left(request):
             return web.Response(status=CLIENT_LEFT)  # aiohttp sees that it cannot write it
         number = secrets.token_hex(6)
-        logger.bind(request=number).exception(
+        logger.bind(event="bug", request=number).exception(
             "a bug in waguard, method={} path={}", request.method, request.rel_url.raw_path
         )
         return web.json_response(

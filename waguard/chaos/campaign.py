@@ -338,7 +338,7 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages
 
 
 def _show_log(console: Console, world: World) -> None:
-    lines = [line for line in world.daemon.lines() if " DEBUG " not in line]
+    lines = [line for line in world.daemon.lines() if "level=debug" not in line]
     for line in lines[-LOG_LINES:]:
         console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
     kept = Path(tempfile.gettempdir()) / f"{world.folder.name}.log"

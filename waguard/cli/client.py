@@ -4,11 +4,13 @@ Stdlib only, so that ``waguard status`` answers at once.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
 import pwd
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -70,14 +72,35 @@ class ApiClient:
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ApiCallError(
-                f"{self.base} does not answer: {str(error) or type(error).__name__}",
-                answered=0,
-                remedy="see its log",
-            ) from None
+            raise self._silent(error) from None
         finally:
             connection.close()
         return _decode(response.status, response.getheader("Content-Type", ""), content)
+
+    @contextlib.contextmanager
+    def streaming(
+        self, path: str, headers: dict[str, str], *, timeout: float
+    ) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer that does not end, as they come; ``timeout``: s without any. Raises
+        ``ApiCallError``."""
+        connection = self._connection(timeout)
+        try:
+            self._connect(connection)
+            key = {"X-Api-Key": self.key} if self.key else {}
+            connection.request("GET", path, headers=headers | key)
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                kind = response.getheader("Content-Type", "")
+                _decode(response.status, kind, response.read())
+            yield iter(response.readline, b"")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from None
+        finally:
+            connection.close()
+
+    def _silent(self, error: Exception) -> ApiCallError:
+        why = str(error) or type(error).__name__
+        return ApiCallError(f"{self.base} does not answer: {why}", answered=0, remedy="see its log")
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self.local:

@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "phone": "play the phone of the stand-in",
     "status": "what runs, and how it is",
     "why": "what went wrong, with a session or all, and what waguard did",
+    "logs": "read the log of the daemon and its workers",
+    "events": "follow what happens, as it happens",
     "doctor": "what is wrong on this host, and what mends it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",

@@ -73,8 +73,9 @@ async def _serve(reading: Reading, lock: InstanceLock, listener: socket.socket) 
             from waguard.daemon import Daemon  # noqa: PLC0415
 
         for line in configuration.hidden_lines(reading):
-            logger.warning("{}", line)
+            logger.warning("{}", line, event="config_hidden")
         return await Daemon(config, lock, listener, reading.path, spawn).run()
     finally:
         await spawn.close()
         early_signals.ignore()
+        logs.flush()

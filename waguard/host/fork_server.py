@@ -214,7 +214,7 @@ class ForkSpawn:
             try:
                 process = await self._fork(server, spec)
             except _GoneError:
-                logger.warning("the fork server has ended")
+                logger.warning("the fork server has ended", event="fork_server_ended")
                 self._drop(server)
             except _UselessError as error:
                 self._drop(server)
@@ -222,7 +222,11 @@ class ForkSpawn:
                 return None
             else:
                 if self._falls_back:
-                    logger.info("workers are forked again")
+                    logger.info(
+                        "workers are forked again",
+                        event="fork_server_back",
+                        condition="fork_server_unusable",
+                    )
                     self._falls_back = False
                 return process
         self._hold_off("ended whenever it was started")
@@ -247,7 +251,7 @@ class ForkSpawn:
     def _living_server(self) -> _Server | None:
         """A new one where the last has ended; None: it is better to do without."""
         if self._server and self._server.ended:
-            logger.warning("the fork server has ended")
+            logger.warning("the fork server has ended", event="fork_server_ended")
             self._drop(self._server)
         if self._server is None and asyncio.get_running_loop().time() >= self._held_until:
             try:
@@ -266,7 +270,12 @@ class ForkSpawn:
     def _hold_off(self, why: str) -> None:
         self._held_until = asyncio.get_running_loop().time() + self._deadlines.hold_off
         if not self._falls_back:
-            logger.warning("the fork server {}: workers are started by exec, which is slower", why)
+            logger.warning(
+                "the fork server {}: workers are started by exec, which is slower",
+                why,
+                event="fork_server_unusable",
+                condition="fork_server_unusable",
+            )
             self._falls_back = True
 
     def _look(self) -> None:

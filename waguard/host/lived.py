@@ -49,7 +49,9 @@ class LivedTime:
             replace_private(self._path, msgspec.json.encode(self._lived))
         except (OSError, WaguardError) as error:
             if self._saves:
-                logger.warning("the clock's file cannot be written", why=str(error))
+                logger.warning(
+                    "the clock's file cannot be written", event="state_not_written", why=str(error)
+                )
             self._saves = False
         else:
             self._saves = True
@@ -65,7 +67,10 @@ class LivedTime:
         if abs(ahead) > policy.STEP:
             what = "it was set" if passed else "it was set, or no daemon was there"
             logger.warning(
-                "the clock has jumped: nothing is older for it", by=round(ahead), why=what
+                "the clock has jumped: nothing is older for it",
+                event="clock_jumped",
+                by=round(ahead),
+                why=what,
             )
         return lived
 
@@ -75,12 +80,21 @@ class LivedTime:
         except FileNotFoundError:
             return None
         except (UnreadableError, ValueError, RecursionError) as error:
-            logger.error("a file cannot be read and is put aside", file=str(self._path), why=error)
+            logger.error(
+                "a file cannot be read and is put aside",
+                event="file_unreadable",
+                file=str(self._path),
+                why=error,
+            )
             self._put_aside()
             return None
         edges = [edge for gap in found.gaps for edge in gap]
         if edges != sorted(edges) or any(edge > found.at for edge in edges):
-            logger.error("a file says what cannot be and is put aside", file=str(self._path))
+            logger.error(
+                "a file says what cannot be and is put aside",
+                event="file_unreadable",
+                file=str(self._path),
+            )
             self._put_aside()
             return None
         return found
@@ -89,4 +103,6 @@ class LivedTime:
         try:
             small_file.put_aside(self._path)
         except OSError as error:
-            logger.warning("it stays", file=str(self._path), why=error.strerror)
+            logger.warning(
+                "it stays", event="file_not_moved", file=str(self._path), why=error.strerror
+            )

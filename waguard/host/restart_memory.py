@@ -39,7 +39,12 @@ class RestartMemory:
             return {}
         except UnreadableError as error:
             self.unreadable = str(error)
-            logger.error("a file cannot be read and is quarantined", file=str(self.path), why=error)
+            logger.error(
+                "a file cannot be read and is quarantined",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
             with contextlib.suppress(OSError):  # it is reported all the same
                 small_file.put_aside(self.path)
             return {}
@@ -54,7 +59,9 @@ class RestartMemory:
             replace_private(self.path, msgspec.json.encode(kept))
         except (OSError, WaguardError) as error:
             if self._writes:
-                logger.warning("restarts cannot be remembered", why=str(error))
+                logger.warning(
+                    "restarts cannot be remembered", event="state_not_written", why=str(error)
+                )
             self._writes = False
         else:
             self._written, self._writes = kept, True

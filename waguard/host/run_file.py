@@ -59,6 +59,7 @@ class RunFile:
             if procfs.is_same(found.pid, found.start_time, found.boot):
                 logger.warning(
                     "another waguard uses the same paths.state: its run is not overwritten",
+                    event="state_shared",
                     file=str(self.path),
                     pid=found.pid,
                 )
@@ -115,7 +116,11 @@ class RunFile:
                 self._touched()
         except (OSError, WaguardError) as error:
             if self._writes:
-                logger.warning("the file of this run cannot be written", why=str(error))
+                logger.warning(
+                    "the file of this run cannot be written",
+                    event="state_not_written",
+                    why=str(error),
+                )
             self._writes = False
         else:
             self._writes = True

@@ -134,7 +134,13 @@ class _Left:
 
     def _say(self, what: str) -> None:
         seen = self.seen
-        logger.warning(what, session=seen.session, pid=seen.pid, command=seen.command[:200])
+        logger.warning(
+            what,
+            event="stray_ended",
+            session=seen.session,
+            pid=seen.pid,
+            command=seen.command[:200],
+        )
 
     def _lives(self) -> bool:
         return procfs.start_time(self.seen.pid) == self.seen.start_time
@@ -161,6 +167,8 @@ def _signal(pid: int, started: int, number: signal.Signals) -> None:
         if procfs.start_time(pid) == started:
             signal.pidfd_send_signal(pidfd, number)
     except OSError as error:
-        logger.error("a stray cannot be ended", pid=pid, why=error.strerror)
+        logger.error(
+            "a stray cannot be ended", event="stray_not_ended", pid=pid, why=error.strerror
+        )
     finally:
         os.close(pidfd)

@@ -149,7 +149,7 @@ class Journal:
         self._some.set()
         await asyncio.gather(self._task, return_exceptions=True)
         if left := [*self._keeping, *self._waiting]:
-            logger.error("not stored before the stop", count=len(left))
+            logger.error("not stored before the stop", event="inbox_not_stored", count=len(left))
         for item in left:
             if not isinstance(item, _Put):
                 item.done.cancel()
@@ -193,7 +193,12 @@ class Journal:
     def put(self, received: Sequence[Received], stored: Stored) -> None:
         """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
         if self.full and received:
-            logger.error("not stored: too much waits for the database", kind=received[0].kind)
+            logger.error(
+                "not stored: too much waits for the database",
+                event="event_not_stored",
+                session=received[0].session_id,
+                kind=str(received[0].kind),
+            )
             return
         entries = tuple(self._encoded(one) for one in received)
         put = _Put(entries, stored, _weight(entries))
@@ -285,7 +290,13 @@ class Journal:
         return _entry(received)
 
     def _without_file(self, received: Received, why: str) -> Received:
-        logger.warning("a file is left out", why=why, session=received.session_id, key=received.key)
+        logger.warning(
+            "a file is left out",
+            event="media_left_out",
+            why=why,
+            session=received.session_id,
+            key=received.key,
+        )
         return _with_media(received, error=why)
 
     # ---- the writer ----
@@ -365,7 +376,9 @@ class Journal:
         try:
             put.entries = tuple([await self._kept(entry) for entry in put.entries])
         except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
-            logger.opt(exception=error).critical("a bug in waguard: files are left out")
+            logger.opt(exception=error).critical(
+                "a bug in waguard: files are left out", event="bug"
+            )
             put.entries = tuple(
                 _entry(self._without_file(it.received, str(error))) if it.received.file else it
                 for it in put.entries
@@ -417,10 +430,14 @@ class Journal:
     def _suspect(self, batch: _Batch, error: Exception) -> None:
         if len(batch) > 1:
             self._alone = len(batch)
-            logger.opt(exception=error).error("a write failed, each one is tried alone now")
+            logger.opt(exception=error).error(
+                "a write failed, each one is tried alone now", event="write_failed"
+            )
             return
         self._done_with(batch)
-        logger.opt(exception=error).critical("it can never be stored and is lost")
+        logger.opt(exception=error).critical(
+            "it can never be stored and is lost", event="message_lost"
+        )
         for put in batch.puts:
             self._tell(put, [])
         for keep in batch.keeps:
@@ -453,13 +470,13 @@ class Journal:
                 if received.kind is Kind.ACK:
                     self.acked(received)
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
-            logger.exception("a bug in waguard after a write")
+            logger.exception("a bug in waguard after a write", event="bug")
 
     def _say(self, received: Received) -> None:
         try:
             self.told(received)
         except Exception:  # noqa: BLE001 - as above
-            logger.exception("a bug in waguard after a write")
+            logger.exception("a bug in waguard after a write", event="bug")
 
 
 def of_event(event: BusEvent) -> Received:

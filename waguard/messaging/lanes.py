@@ -139,7 +139,7 @@ class Lanes:
                 await asyncio.sleep(RETRY)
                 continue
             except Exception:  # noqa: BLE001 - nobody else would begin what waits
-                logger.exception("a bug in waguard: messages wait, trying again")
+                logger.exception("a bug in waguard: messages wait, trying again", event="bug")
                 await asyncio.sleep(RETRY)
                 continue
             self._begin()
@@ -177,7 +177,12 @@ class Lanes:
                 self.add(ticket)
                 await asyncio.sleep(RETRY)
         except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
-            logger.exception("a bug in waguard: a message is left as it is", id=ticket.id)
+            logger.exception(
+                "a bug in waguard: a message is left as it is",
+                event="bug",
+                session=ticket.session_id,
+                id=ticket.id,
+            )
         finally:
             self.release(ticket.lane)
 

@@ -254,7 +254,7 @@ class Line:
             return await self._means.store.pending(self.endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
         except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
             if not isinstance(error, WaguardError):
-                logger.exception("a bug in waguard", endpoint=self.endpoint)
+                logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
             await asyncio.sleep(RETRY)
             return None
 
@@ -482,7 +482,7 @@ class Line:
         try:
             return await self._post(item, body)
         except Exception:  # noqa: BLE001 - one event must not end the lane
-            logger.bind(session=item.session_id).exception("webhook ended in a bug")
+            logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
             return Answer(error="a bug in waguard")
 
     async def _judge(self, lane: Lane, item: Pending, answer: Answer) -> None:
@@ -512,7 +512,12 @@ class Line:
                 await self._settle(lane, Settlement(id=item.id))
             case Retry():
                 if attempt in TOLD_AT:
-                    log.warning("webhook not taken", why=answer.told(), attempt=attempt)
+                    log.warning(
+                        "webhook not taken",
+                        event="webhook_failed",
+                        why=answer.told(),
+                        attempt=attempt,
+                    )
                 self._try_again(lane, item, answer, self._delay(policy, verdict, answer))
 
     async def _bury(self, lane: Lane, dead: Dead, *, works: bool = True) -> None:
@@ -522,7 +527,7 @@ class Line:
             self._works()
             lane.tried_since = None
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
-        log.error("webhook given up: it is a dead letter now", why=dead.why)
+        log.error("webhook given up: it is a dead letter now", event="webhook_dead", why=dead.why)
         attempts = item.attempts + 1
         await self._settle(
             lane, Settlement(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
@@ -534,7 +539,12 @@ class Line:
         if self._circuit is not CLOSED:
             return
         if before.opened_until is not None:
-            logger.info("webhooks are taken again", endpoint=self.endpoint)
+            logger.info(
+                "webhooks are taken again",
+                event="receiver_back",
+                condition="receiver_down",
+                endpoint=self.endpoint,
+            )
         if self._probe:
             self._probe.cancel()
             self._probe = None
@@ -551,7 +561,12 @@ class Line:
             answers=answer.status is not None,
         )
         if before == 0 and self._circuit.trips:
-            logger.error("webhooks are not taken: tried one at a time", endpoint=self.endpoint)
+            logger.error(
+                "webhooks are not taken: tried one at a time",
+                event="receiver_down",
+                condition="receiver_down",
+                endpoint=self.endpoint,
+            )
 
     def _delay(self, policy: DeliveryPolicy, verdict: Retry, answer: Answer) -> float:
         """An open circuit is the receiver's fault: a message waits for that, and not longer."""
@@ -608,7 +623,7 @@ class Line:
             try:
                 await work()
             except Exception:  # noqa: BLE001 - the loop boundary of a line
-                logger.exception("a bug in waguard", endpoint=self.endpoint)
+                logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
 
         task = asyncio.create_task(run(), name=f"webhook {self.endpoint}")
         self._tasks.add(task)

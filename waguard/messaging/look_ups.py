@@ -74,6 +74,11 @@ class LookUps:
             except WaguardError as error:
                 logger.debug("not looked up, trying again", why=error.line())
             except Exception:  # noqa: BLE001 - the message stays watched
-                logger.exception("a bug in waguard: a message is not looked up", id=ticket.id)
+                logger.exception(
+                    "a bug in waguard: a message is not looked up",
+                    event="bug",
+                    session=ticket.session_id,
+                    id=ticket.id,
+                )
                 return None
             await asyncio.sleep(RETRY)

@@ -161,7 +161,9 @@ class Outbox:
         self._begun = True
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
         if unsent:
-            logger.info("messages of an earlier run go on", count=len(unsent))
+            logger.info(
+                "messages of an earlier run go on", event="messages_resumed", count=len(unsent)
+            )
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is on its way has ``grace`` seconds. What waits is for the
@@ -538,7 +540,12 @@ class Outbox:
             self._task(self._end(ticket, error), self._sending)
 
     def _lose(self, ticket: Ticket, error: WaguardError) -> None:
-        logger.warning("a message is not sent: its session is gone", id=ticket.id)
+        logger.warning(
+            "a message is not sent: its session is gone",
+            event="message_abandoned",
+            session=ticket.session_id,
+            id=ticket.id,
+        )
         ticket.abandoned = error
         self._task(self._end(ticket, error), self._sending)
 
@@ -636,7 +643,7 @@ class Outbox:
             ticket.settle(UncertainError(UNCERTAIN, value=ticket.message_id))
             raise
         except Exception:  # noqa: BLE001 - whatever it was, the message may have left
-            logger.bind(session=ticket.session_id).exception("send ended in a bug")
+            logger.bind(session=ticket.session_id).exception("send ended in a bug", event="bug")
             result = UncertainError(UNCERTAIN, value=ticket.message_id)
         return await self._end(ticket, result)
 
@@ -744,7 +751,13 @@ class Outbox:
 
     def _settle_late(self, ticket: Ticket, state: State) -> None:
         self._watched.pop((ticket.session_id, ticket.message_id), None)
-        logger.info("the outcome of a message is known now", id=ticket.id, state=str(state))
+        logger.info(
+            "the outcome of a message is known now",
+            event="message_resolved",
+            session=ticket.session_id,
+            id=ticket.id,
+            state=str(state),
+        )
         if state not in AT_SERVER:
             ticket.settle(RefusedError("WhatsApp refused the message"))
             return
@@ -788,7 +801,7 @@ class Outbox:
 
 def _say_bug(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.opt(exception=error).critical("a bug in waguard", task=task.get_name())
+        logger.opt(exception=error).critical("a bug in waguard", event="bug", task=task.get_name())
 
 
 async def _ended(tasks: "set[asyncio.Task[Any]]", grace: float) -> None:

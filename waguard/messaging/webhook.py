@@ -108,7 +108,9 @@ class Webhooks:
         """Take over new secrets, and whatever ``settings`` says now."""
         self._secrets = tuple(secrets)
         if self._settings().url and not self._secrets:
-            logger.warning("webhooks are not signed: set webhook.secret_file")
+            logger.warning(
+                "webhooks are not signed: set webhook.secret_file", event="webhooks_unsigned"
+            )
         self._beginning = asyncio.create_task(
             self._begin(after=self._beginning), name="webhooks begin"
         )
@@ -228,7 +230,11 @@ class Webhooks:
             line.forget(session_id, before)
         if count:
             logger.warning(
-                "webhooks are dead letters now", session=session_id, count=count, why=why
+                "webhooks are dead letters now",
+                event="webhooks_dead",
+                session=session_id,
+                count=count,
+                why=why,
             )
         return count
 
@@ -352,7 +358,9 @@ class Webhooks:
                 self._own = {endpoint.session_id: endpoint for endpoint in found}
             unset = self._settings().url is None
             if unset and (count := await self._bury(UNSET, Cause.REMOVED, endpoint=GLOBAL)):
-                logger.warning("webhooks are dead letters now", why=UNSET, count=count)
+                logger.warning(
+                    "webhooks are dead letters now", event="webhooks_dead", why=UNSET, count=count
+                )
         except WaguardError as error:
             logger.debug("webhooks not begun, trying again", why=error.line())
             return False

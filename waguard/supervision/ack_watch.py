@@ -25,6 +25,7 @@ class AckWatch:
 
     def __init__(
         self,
+        session: str,
         clock: Clock,
         *,
         limit: Callable[[], float],
@@ -32,6 +33,7 @@ class AckWatch:
         ask: Callable[[Acks], Awaitable[dict[str, int]]],
         note: Callable[..., None],
     ) -> None:
+        self._log = logger.bind(session=session)
         self._clock = clock
         self._limit = limit
         self._since = since
@@ -128,7 +130,7 @@ class AckWatch:
         elif not self._overdue(since, self._sent_at):
             # a new link has the time counted anew, which acknowledges nothing
             if self._told and self._told.isdisjoint(self._sent_at):
-                logger.info("acks come again")
+                self._log.info("acks come again", event="acks_back", condition="acks_missing")
                 self._note("acks_back", reason="WhatsApp acknowledges again")
                 self._told.clear()
             self.late = self.curable = None
@@ -149,7 +151,7 @@ class AckWatch:
         try:
             known = await self._ask(Acks(ids=tuple(asked)))
         except WaguardError as error:
-            logger.debug("acks not read", why=error.line())
+            self._log.debug("acks not read", why=error.line())
             return
         for message_id in asked:
             if known.get(message_id) != 0:
@@ -159,7 +161,9 @@ class AckWatch:
         found = None if since is None else self._overdue(since, waiting)
         if found and not self.late:
             self.late_since = self._clock.wall()
-            logger.warning("acks missing", why=str(found))
+            self._log.warning(
+                "acks missing", event="acks_missing", condition="acks_missing", why=str(found)
+            )
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
         self.late = self.curable = found

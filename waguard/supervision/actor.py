@@ -221,7 +221,9 @@ class SessionActor:
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
         if self.publisher.ledger.unrecorded:
-            self._log.error("audit entries lost", count=self.publisher.ledger.unrecorded)
+            self._log.error(
+                "audit entries lost", event="audit_lost", count=self.publisher.ledger.unrecorded
+            )
         self._last = self.state
         self._ctx.mailbox.forget(self.name, self)
         await self._tasks.end()

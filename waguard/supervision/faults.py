@@ -53,7 +53,7 @@ class Faults:
         self._since = self._since if self._open else self._wall()
         # its text may quote a message
         self._open[what] = f"waguard failed to {what} it: {type(error).__name__}"
-        self._log.opt(exception=error).critical("a bug in waguard", task=what)
+        self._log.opt(exception=error).critical("a bug in waguard", event=FAILED, task=what)
         self._note(FAILED, reason=self._open[what])
 
     def end(self, what: str) -> None:

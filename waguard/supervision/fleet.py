@@ -58,10 +58,19 @@ class Fleet:
                 self.outages.tell(kind, why, evidence)
             case BreakerChanged(opened, cause, sessions):
                 kind = "fleet_breaker_opened" if opened else "fleet_breaker_closed"
-                logger.error(kind.replace("_", " "), why=cause, sessions=sessions)
+                logger.log(
+                    "ERROR" if opened else "WARNING",
+                    kind.replace("_", " "),
+                    event=kind,
+                    condition="fleet_breaker_opened",
+                    why=cause,
+                    sessions=sessions,
+                )
                 self.trail.record(kind, reason=cause, evidence={"sessions": sessions})
             case CanaryStarted(session):
-                logger.warning("fleet breaker: a canary is started", session=session)
+                logger.warning(
+                    "fleet breaker: a canary is started", event="canary_started", session=session
+                )
             case _:
                 assert_never(effect)
 

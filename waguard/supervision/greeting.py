@@ -59,7 +59,9 @@ async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard
     while True:
         with suppress(WaguardError, EOFError):  # it may be ending, or about to listen again
             channel: Channel[Any] = await connected(Path(record.socket), hello, Any)
-            logger.info("worker greeted", session=record.session, worker=record.pid)
+            logger.info(
+                "worker greeted", event="worker_greeted", session=record.session, worker=record.pid
+            )
             try:
                 while True:
                     if message := understood(await channel.receive()):

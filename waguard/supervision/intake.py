@@ -84,7 +84,11 @@ class Intake:
     def _is_full(self, link: WorkerLink) -> bool:
         if not self._around.inbox.full:
             return False
-        logger.error("left with the worker: too much waits for the database")
+        logger.error(
+            "left with the worker: too much waits for the database",
+            event="inbox_full",
+            session=self._ledger.row.session_id,
+        )
         self._left_with = link
         self._begin(self._hang_up(link), "hang up")
         return True
@@ -107,7 +111,14 @@ class Intake:
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:
                 return translate.happened(row, it, event.at)
             case MessageError() as it:
-                logger.error("the page told something odd", what=it.what, id=it.id, why=it.error)
+                logger.error(
+                    "the page told something odd",
+                    event="message_unreadable",
+                    session=row.session_id,
+                    what=it.what,
+                    id=it.id,
+                    why=it.error,
+                )
                 return translate.unreadable(row, it, event.at)
             case Acquainted():
                 return translate.acquainted(row, event.body, event.at)
@@ -116,11 +127,15 @@ class Intake:
                 evidence = {"chat": chat or None, "since": since}
                 self._ledger.record("backfill_gap", reason=reason, evidence=evidence)
             case LoggedOut(reason=reason):
-                logger.warning("logged out", session=row.session_id, reason=reason)
+                logger.warning(
+                    "logged out", event="logged_out", session=row.session_id, reason=reason
+                )
                 self._ledger.record("logged_out", reason=reason)
             case ProfileMended(done=done, grave=grave, aside=aside):
                 kind = "profile_mended" if grave else "profile_tidied"
-                logger.warning("profile mended", session=row.session_id, done=done, aside=aside)
+                level, said = "WARNING" if grave else "INFO", kind.replace("_", " ")
+                name = row.session_id
+                logger.log(level, said, event=kind, session=name, done=done, aside=aside)
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 
@@ -134,7 +149,12 @@ class Intake:
             return translate.received(self._ledger.row, it, at)
         if not self._undecryptable.is_of_this_link(it.timestamp):
             return ()
-        logger.warning("a message cannot be decrypted yet", message=it.id)
+        logger.warning(
+            "a message cannot be decrypted yet",
+            event="message_undecryptable",
+            session=self._ledger.row.session_id,
+            id=it.id,
+        )
         self._undecryptable.reported(it.id)
         return translate.undecryptable(self._ledger.row, it, at)
 

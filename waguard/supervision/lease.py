@@ -103,7 +103,9 @@ class LeaseKeeper:
         if epoch is not None:
             self._hold(epoch, terms, began)
             before = lease.who(found) if found else None
-            logger.info("the database's lease is taken", epoch=epoch, before=before)
+            logger.info(
+                "the database's lease is taken", event="lease_acquired", epoch=epoch, before=before
+            )
             self._outages.tell("lease_held", None)
         return decision, found
 
@@ -111,7 +113,12 @@ class LeaseKeeper:
         self._epoch, self._granted, self._renewed_at = epoch, terms, since
         if self._failing:
             self._failing = False
-            logger.warning("the database's lease is renewed again", epoch=epoch)
+            logger.warning(
+                "the database's lease is renewed again",
+                event="lease_renewed",
+                condition="lease_not_renewed",
+                epoch=epoch,
+            )
 
     async def tick(self) -> None:
         """Begin to renew it where that is due. Nothing is raised: it is tried again at the next tick.
@@ -143,8 +150,11 @@ class LeaseKeeper:
                 await self._take_again(epoch, terms, began)
         except Exception as error:  # noqa: BLE001 - a lease that is renewed no more is lost
             why = error.line() if isinstance(error, WaguardError) else repr(error)
-            log = logger.debug if self._failing else logger.error
-            log("the database's lease is not renewed, trying again", why=why)
+            level = "DEBUG" if self._failing else "ERROR"
+            said = "the database's lease is not renewed, trying again"
+            logger.log(
+                level, said, event="lease_not_renewed", condition="lease_not_renewed", why=why
+            )
             self._failing = True
 
     async def _take_again(self, epoch: int, terms: Terms, began: float) -> None:
@@ -157,7 +167,11 @@ class LeaseKeeper:
 
         taken = await self._store.take(self._mine, terms, may, above=epoch)
         if taken is not None:
-            logger.warning("the database's lease was gone and is taken again", epoch=taken)
+            logger.warning(
+                "the database's lease was gone and is taken again",
+                event="lease_retaken",
+                epoch=taken,
+            )
             self._hold(taken, terms, began)
         elif found := seen[-1]:
             message, remedy = lease.lost_words(self._mine, found)
@@ -171,10 +185,18 @@ class LeaseKeeper:
         if epoch is None or self._lost is not None:
             return
         if self._failing:  # the call would be cut off
-            logger.warning("the database's lease is not released", why="the database is away")
+            logger.warning(
+                "the database's lease is not released",
+                event="lease_not_released",
+                why="the database is away",
+            )
             return
         try:
             async with asyncio.timeout(RELEASE_DEADLINE):
                 await self._store.release(epoch)
         except (WaguardError, TimeoutError) as error:
-            logger.warning("the database's lease is not released", why=str(error) or "no answer")
+            logger.warning(
+                "the database's lease is not released",
+                event="lease_not_released",
+                why=str(error) or "no answer",
+            )

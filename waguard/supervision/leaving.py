@@ -63,7 +63,10 @@ async def _unlink(session: SessionActor) -> None:
 
 def _warn(session: SessionActor, why: str) -> None:
     logger.warning(
-        "not unlinked: remove the device on the phone", session=session.row.session_id, why=why
+        "not unlinked: remove the device on the phone",
+        event="unlink_failed",
+        session=session.row.session_id,
+        why=why,
     )
 
 
@@ -71,7 +74,12 @@ async def _put_aside(session: SessionActor, token: str | None, why: str) -> None
     row = session.row
     session.profile.follow_row()
     if aside := await asyncio.to_thread(_retire, session.profile.at, token, why):
-        logger.info("profile put aside", session=row.session_id, folder=str(aside))
+        logger.info(
+            "profile put aside",
+            event="profile_quarantined",
+            session=row.session_id,
+            folder=str(aside),
+        )
     session.publisher.ledger.record("left", reason=why)
 
 

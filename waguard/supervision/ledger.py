@@ -39,7 +39,7 @@ class Trail:
         self.clock = clock
         self._told = told
         self._moved = moved
-        self._log = logger.bind(session=session)
+        self._log = logger.bind(session=session) if session else logger
         self._waiting: deque[AuditEntry] = deque()
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
@@ -71,7 +71,7 @@ class Trail:
         )
         self._told(entry)
         if len(self._waiting) >= TRAIL_LIMIT:
-            self._log.error("audit entry lost", kind=kind, reason=reason)
+            self._log.error("audit entry lost", event="audit_lost", kind=kind, reason=reason)
             return
         self._waiting.append(entry)
         self._to_record.set()
@@ -92,7 +92,7 @@ class Trail:
                 await asyncio.sleep(RETRY)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
-                self._log.opt(exception=error).critical("audit entry lost")
+                self._log.opt(exception=error).critical("audit entry lost", event="audit_lost")
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()
@@ -148,13 +148,18 @@ class Ledger(Trail):
             fresh = await self._store.session(row.session_id)
         except WaguardError as error:
             status = str(verdict.status)
-            self._log.error("row not written, trying again", status=status, why=error.line())
+            # that the database is down is said once for all sessions
+            level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
+            said = "row not written, trying again"
+            self._log.log(level, said, event="row_not_written", status=status, why=error.line())
             return False
         except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
-            self._log.opt(exception=error).critical("a bug in waguard", task="row")
+            self._log.opt(exception=error).critical("a bug in waguard", event="bug", task="row")
             return False
         if not written:
-            self._log.warning("row refused the status", status=str(verdict.status))
+            self._log.warning(
+                "row refused the status", event="status_refused", status=str(verdict.status)
+            )
         if fresh is not None and fresh.generation >= self.row.generation:
             self.row = fresh
         return True

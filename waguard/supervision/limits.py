@@ -63,7 +63,9 @@ def _read(kept: str | None) -> _Kept:
         if found.pause:
             str(found.pause)  # a moment that no calendar has
     except (ValueError, OverflowError, OSError, RecursionError) as error:
-        logger.warning("limits of an earlier run cannot be read", why=str(error))
+        logger.warning(
+            "limits of an earlier run cannot be read", event="limits_unreadable", why=str(error)
+        )
         return _Kept()
     return found
 
@@ -223,9 +225,9 @@ class Limits:
             self._streak = Streak()
         if pause is not self._kept.pause:
             if pause is None:
-                self._log.info("first contacts go on")
+                self._log.debug("first contacts go on")
             else:
-                self._log.warning("first contacts pause", why=str(pause))
+                self._log.debug("first contacts pause", why=str(pause))
             self._change(pause=pause, phone=self._phone())
 
     # ---- pairing codes ----

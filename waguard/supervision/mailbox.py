@@ -177,7 +177,7 @@ class Mailbox:
             perform(effect)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on
             name = type(effect).__name__
-            logger.opt(exception=error).critical("a bug in waguard", effect=name)
+            logger.opt(exception=error).critical("a bug in waguard", event="bug", effect=name)
 
     def _follow_config(self) -> None:
         if (config := self._config()) is self._known:

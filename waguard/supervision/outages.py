@@ -30,13 +30,15 @@ class Outages:
         before = self._open.get(it.type)
         self._open[it.type] = replace(it, since=before.since) if before else it
         if before is None:
-            logger.error(it.type.replace("_", " "), why=it.message)
+            logger.error(
+                it.type.replace("_", " "), event=it.type, condition=it.type, why=it.message
+            )
             self._trail.record(it.type, reason=it.message, evidence=dict(evidence or {}))
 
     def _end(self, kind: str) -> None:
         if before := self._open.pop(kind, None):
             ended = FLEET_ENDS[kind]
-            logger.warning(ended.replace("_", " "), was=before.message)
+            logger.warning(ended.replace("_", " "), event=ended, condition=kind, was=before.message)
             self._trail.record(ended, reason=before.message)
 
     def why(self, kind: str) -> str | None:

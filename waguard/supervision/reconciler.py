@@ -28,7 +28,7 @@ from waguard.core.reconcile import (
     findings,
     plan,
 )
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.host.children import read_records
 from waguard.host.inventory import take_stock
 from waguard.ports import SessionRow
@@ -75,7 +75,9 @@ class Reconciler:
         try:
             await self.correct()
         except WaguardError as error:
-            logger.error("reconcile left out: the database did not answer", why=error.line())
+            level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
+            said = "reconcile left out: the database did not answer"
+            logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:
         """See ``ports.Reconciliation``."""
@@ -140,7 +142,9 @@ class Reconciler:
 
     def _report_findings(self, found: list[Finding]) -> None:
         for new in set(found) - self._findings.keys():
-            logger.warning("found", kind=str(new.kind), about=new.about, session=new.session)
+            logger.warning(
+                "found", event="finding", kind=str(new.kind), about=new.about, session=new.session
+            )
             if session := self._registry.get(new.session):
                 session.publisher.ledger.record(str(new.kind), reason=new.about)
         now = self._around.clock.wall()
@@ -156,7 +160,10 @@ class Reconciler:
                 and row.generation >= session.row.generation
             ):
                 logger.warning(
-                    "another workspace", session=row.session_id, workspace=row.workspace_id
+                    "another workspace",
+                    event="workspace_changed",
+                    session=row.session_id,
+                    workspace=row.workspace_id,
                 )
                 session.take_row(row)
 
@@ -187,7 +194,9 @@ class Reconciler:
         self, action: Action, rows: Mapping[str, SessionRow], told: Correction
     ) -> bool:
         """Do it, and put it on the trail; whether there was anything to do."""
-        logger.warning("reconcile: {}", told.action, session=told.session, why=told.reason)
+        logger.warning(
+            "reconcile: {}", told.action, event="reconciled", session=told.session, why=told.reason
+        )
         registry, name = self._registry, action.session
         match action:
             case Add():
@@ -244,7 +253,12 @@ class Reconciler:
         try:
             row = await self._around.store.session(session.row.session_id)
         except WaguardError as error:
-            logger.error("row not corrected", session=session.row.session_id, why=error.line())
+            logger.error(
+                "row not corrected",
+                event="row_not_corrected",
+                session=session.row.session_id,
+                why=error.line(),
+            )
             return False
         lies = row is not None and row.status != session.state.status.status
         if row and not lies and not row.phone_number and linked_number(session):

@@ -71,7 +71,10 @@ class Restorer:
                 session.adopt(process, record)
                 continue
             logger.warning(
-                "worker of an earlier daemon stopped", session=record.session, worker=record.pid
+                "worker of an earlier daemon stopped",
+                event="worker_unwanted",
+                session=record.session,
+                worker=record.pid,
             )
             unwanted.append(process)
         return unwanted
@@ -103,7 +106,9 @@ class Restorer:
                 )
             )
         for process in swept.foreign:
-            logger.error("somebody else's Chromium is left alone", what=str(process))
+            logger.error(
+                "somebody else's Chromium is left alone", event="foreign_browser", what=str(process)
+            )
 
     async def _finish_removals(self) -> None:
         for session in self._registry.sessions:
@@ -112,7 +117,10 @@ class Restorer:
             except (WaguardError, OSError) as error:
                 name = session.row.session_id
                 logger.error(
-                    "profile of a deleted session not put aside", session=name, why=str(error)
+                    "profile of a deleted session not put aside",
+                    event="removal_unfinished",
+                    session=name,
+                    why=str(error),
                 )
 
     # ---- bring up ----

@@ -79,7 +79,10 @@ class SessionProfile:
         profiles.settle(sessions, row.workspace_id, row.session_id, before=before)
         if before not in {None, row.workspace_id}:
             logger.warning(
-                "profile moved to another workspace", session=row.session_id, before=before
+                "profile moved to another workspace",
+                event="profile_moved",
+                session=row.session_id,
+                before=before,
             )
         self._workspace = row.workspace_id
 

@@ -204,7 +204,11 @@ class SessionService:
         state, leaves = self._state, self._registry.is_leaving(session_id)
         may_start = state.restored and not state.stopping and not leaves
         if row.desired_up and session.lifecycle is State.STOPPED and may_start:
-            logger.warning("taken in on demand: memory had no such session", session=session_id)
+            logger.warning(
+                "taken in on demand: memory had no such session",
+                event="session_taken_in",
+                session=session_id,
+            )
             session.publisher.ledger.record(
                 "reconciled",
                 before="not in memory",

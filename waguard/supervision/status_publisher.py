@@ -10,14 +10,20 @@ from waguard.core.blame import Failure
 from waguard.core.effects import Held, Record, SilenceChanged
 from waguard.core.incidents import incident_event
 from waguard.core.link import Link
+from waguard.core.page_care import Kind
 from waguard.ports import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import QrCode
 
-_LEVELS: Final = {"status": "INFO", "adopted": "INFO", "parked": "ERROR"}
+_OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
+LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "INFO")}
 """Of the log, by kinds of entries; all others are warnings."""
+UNLOGGED: Final = frozenset({"adopted"})
+"""Kinds of entries whose line is another one's: ``worker_adopted``."""
+_CONDITIONS: Final = {"parked": "parked", **{str(kind): str(kind) for kind in Kind}, **_OVER}
+"""By kinds of entries: which condition begins or ends, as it is called in a status."""
 _LINES: Final = {
     "restart": "restarting",
     "parked": "session parked",
@@ -49,10 +55,13 @@ class StatusPublisher:
 
     def record(self, it: Record) -> None:
         """An entry of the trail, and a line of the log."""
-        level = _LEVELS.get(it.kind, "WARNING")
         about = {"before": it.before, "after": it.after, "why": it.reason, **it.evidence}
         said = {key: value for key, value in about.items() if value is not None}
-        self._log.log(level, _LINES.get(it.kind) or it.kind.replace("_", " "), **said)
+        if condition := _CONDITIONS.get(it.kind):
+            said["condition"] = condition
+        if it.kind not in UNLOGGED:
+            level, line = LEVELS.get(it.kind, "WARNING"), it.kind.replace("_", " ")
+            self._log.log(level, _LINES.get(it.kind, line), event=it.kind, every=True, **said)
         self.ledger.record(
             it.kind,
             before=it.before,
@@ -65,22 +74,30 @@ class StatusPublisher:
         """What only the log is told."""
         match it:
             case Held(wait) if wait.cause is Cause.PLACE:  # a place comes by itself
-                self._log.info("start waits", why=wait.words)
+                self._log.info(
+                    "start waits", event="start_waits", condition="start", why=wait.words
+                )
             case Held(wait):
-                self._log.error("start held back", why=wait.words)
+                self._log.error(
+                    "start held back", event="start_held", condition="start", why=wait.words
+                )
             case SilenceChanged(None):
-                self._log.info("heard again")
+                self._log.info("heard again", event="page_answers", condition="page")
             case SilenceChanged(why, evidence):
-                self._log.warning("silence", why=why, evidence=evidence)
+                self._log.warning(
+                    "silence", event="page_silent", condition="page", why=why, evidence=evidence
+                )
 
     def log_unhealthy(self, why: Failure | None) -> None:
         """Its worker is replaced: it hangs, or did not become ready."""
         if why:
-            self._log.error("session unhealthy", why=str(why), blame=str(why.blame))
+            self._log.error(
+                "session unhealthy", event="session_unhealthy", why=str(why), blame=str(why.blame)
+            )
 
     def log_link(self, before: Link, after: Link) -> None:
         """It stands otherwise with WhatsApp."""
-        self._log.info("link", before=str(before), after=str(after))
+        self._log.debug("link", before=str(before), after=str(after))
 
     def _publish_incident(self, entry: AuditEntry) -> None:
         if event := incident_event(entry):

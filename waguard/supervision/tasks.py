@@ -31,4 +31,4 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log = logger.bind(session=self._owner)
-            log.opt(exception=error).critical("a bug in waguard", task=task.get_name())
+            log.opt(exception=error).critical("a bug in waguard", event="bug", task=task.get_name())

@@ -65,6 +65,7 @@ class Traffic:
         self._backfilled: tuple[int, int] | None = None
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
+            row.session_id,
             ctx.clock,
             limit=lambda: ctx.config().send.ack_limit,
             since=self._acks_since,
@@ -201,7 +202,10 @@ class Traffic:
                 asked = asked or await self.intake.missed(self._profile.at.profile)
                 await link.call(asked)  # by itself, so the session is no less idle
             except WaguardError as error:
-                self._log.warning("missed messages not read, trying again", why=error.line())
+                # that its worker has ended is logged elsewhere
+                level = "DEBUG" if link.ended.is_set() else "WARNING"
+                said = "missed messages not read, trying again"
+                self._log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)
             else:
                 return
@@ -225,7 +229,7 @@ class Traffic:
             kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
         except (WaguardError, OSError) as error:
             why = error.line() if isinstance(error, WaguardError) else str(error)
-            self._log.warning("no screenshot kept", why=why)
+            self._log.warning("no screenshot kept", event="screenshot_failed", why=why)
             return
         self._record("screenshot", reason=str(kept))
 

@@ -138,6 +138,7 @@ class Undecryptable:
         except WaguardError as error:
             logger.warning(
                 "undecryptable messages not looked up, trying again",
+                event="undecryptable_not_read",
                 session=self._session,
                 why=error.line(),
             )

@@ -23,7 +23,11 @@ class Watchdog:
         now = self._around.clock.monotonic()
         before, self._watched_at = self._watched_at, now
         if before is not None and now - before > STALL:
-            logger.warning("silence not judged: waguard itself stood still", seconds=now - before)
+            logger.warning(
+                "silence not judged: waguard itself stood still",
+                event="daemon_stalled",
+                seconds=round(now - before, 1),
+            )
             self._around.mailbox.stood_still(now - before)
             return
         for session in self._registry.sessions:

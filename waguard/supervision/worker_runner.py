@@ -29,7 +29,7 @@ from waguard.supervision.greeting import greeted
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
-from waguard.supervision.worker_spec import worker_spec
+from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import protocol
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -102,7 +102,9 @@ class WorkerRunner:
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report = worker, process, None
         self._profile.adopted_at(record.profile)
-        self._log.info("worker adopted", worker=process.pid, outdated=outdated)
+        self._log.info(
+            "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
+        )
         self._begin(self._await_exit(worker, process), "exit")
         talk = (
             self._greet(worker, process, record)
@@ -130,6 +132,12 @@ class WorkerRunner:
         if self.process:
             self.process.kill()
 
+    def follow_log(self) -> None:
+        """Have it log as the configuration says, where it does not."""
+        wanted, report = log_settings(self._ctx.config()), self.report
+        if report and report.log and report.log != wanted:
+            self.send(protocol.SetLog(log=wanted), "the worker's log is not set")
+
     def send(self, call: protocol.Call, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
@@ -139,7 +147,7 @@ class WorkerRunner:
             if self.link:
                 await self.link.call(call)
         except WaguardError as error:
-            self._log.warning(failed, why=error.line())
+            self._log.warning(failed, event="worker_call_failed", why=error.line())
 
     # ---- a process from its start to its end ----
 
@@ -160,12 +168,14 @@ class WorkerRunner:
             process = await self._ctx.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an answer it would be starting for ever
             why = printable(error.line() if isinstance(error, WaguardError) else str(error))
-            self._log.opt(exception=error).error("worker not started", why=why)
+            self._log.opt(exception=error).error(
+                "worker not started", event="worker_not_started", why=why
+            )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
             self._post(SpawnFailed(worker=worker, failure=failure))
             return
         self.process = process
-        self._log.info("worker started", worker=process.pid)
+        self._log.info("worker started", event="worker_started", worker=process.pid)
         self._begin(self._await_exit(worker, process), "exit")
         self._post(Spawned(worker=worker))
         await process.listening()
@@ -200,7 +210,12 @@ class WorkerRunner:
                     await process.wait()  # its exit code says more
                     return
             if self.process is process:
-                self._log.warning("worker does not listen", worker=process.pid, why=str(error))
+                self._log.warning(
+                    "worker does not listen",
+                    event="worker_deaf",
+                    worker=process.pid,
+                    why=str(error),
+                )
                 self._post(Unusable(worker=worker, why=f"the worker does not listen: {error}"))
             return
         self.link = link
@@ -211,7 +226,12 @@ class WorkerRunner:
             if self.link is link:
                 self.link = None
         if link.nonsense and self.process is process:
-            self._log.error("worker talks nonsense", worker=process.pid, why=link.nonsense)
+            self._log.error(
+                "worker talks nonsense",
+                event="worker_nonsense",
+                worker=process.pid,
+                why=link.nonsense,
+            )
             self._post(Unusable(worker=worker, why=f"the worker talks nonsense: {link.nonsense}"))
         elif self._left_with(link) and self.process is process:
             self._begin(self._converse(worker, process, spec), "worker")
@@ -232,12 +252,14 @@ class WorkerRunner:
             code = last.exit_code
         self.process = self.link = self.report = self.usage = None
         meaning = describe_exit(code)
-        self._log.info("worker exited", worker=process.pid, code=code, meaning=meaning)
+        self._log.info(
+            "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
+        )
         self._post(Exited(worker=worker, code=code, details=said and printable(said)))
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
-        self._log.error("worker stands still", worker=process.pid)
+        self._log.debug("worker stands still", worker=process.pid)
         self._post(Stopped(worker=worker))
 
     # ---- what the worker says ----
@@ -247,7 +269,7 @@ class WorkerRunner:
             self._handle(worker, message)
         except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
             said = type(message).__name__
-            self._log.opt(exception=error).critical("a bug in waguard", told=said)
+            self._log.opt(exception=error).critical("a bug in waguard", event="bug", told=said)
 
     def _handle(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
         if isinstance(message, protocol.Event):
@@ -266,6 +288,7 @@ class WorkerRunner:
                 self.report = message
                 self._post(self._fact(worker, message, now))
                 self._reported(message)
+                self.follow_log()
 
     def _fact(self, worker: int, it: Report, now: float) -> Reported:
         until = it.passkey_until

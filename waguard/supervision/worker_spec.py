@@ -5,7 +5,7 @@ from waguard.core.inbox import left_out
 from waguard.host import profiles
 from waguard.host.credentials import Places
 from waguard.ports import SessionRow
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.protocol import LogSettings, WorkerSpec
 
 
 def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -> WorkerSpec:
@@ -39,5 +39,10 @@ def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -
         orphan_grace=config.worker.orphan_grace,
         heartbeat=config.worker.heartbeat,
         sandbox=config.browser.sandbox,
-        log_level=config.log.level,
+        log=log_settings(config),
     )
+
+
+def log_settings(config: Config) -> LogSettings:
+    """How its workers log."""
+    return LogSettings(level=config.log.level, format=config.log.format)

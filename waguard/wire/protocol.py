@@ -39,6 +39,13 @@ RoundTrip = Annotated[float, Meta(ge=0, le=86_400)]
 RetryAfter = Annotated[float, Meta(ge=0, le=86_400)]
 
 
+class LogSettings(Struct, frozen=True, kw_only=True):
+    """What a worker logs, and how it looks; as ``[log]`` has it."""
+
+    level: Word = "INFO"
+    format: Word = "auto"
+
+
 class WorkerSpec(Struct, frozen=True, kw_only=True):
     """All that a worker is told at its start (on stdin, as JSON)."""
 
@@ -75,7 +82,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     heartbeat: float
     sandbox: bool = True
     """Chromium's own."""
-    log_level: str = "INFO"
+    log: LogSettings = LogSettings()
 
     def marks(self) -> dict[str, str]:
         """Environment variables by which the worker and its browser are known."""
@@ -115,7 +122,14 @@ class Hello(Struct, tag="hello", frozen=True, kw_only=True):
     generation: int
 
 
-class SendText(Struct, tag="text", frozen=True, kw_only=True):
+class _Private(Struct, frozen=True, kw_only=True):
+    """Holds what somebody wrote, or what opens a session: no error and no log shows it."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class SendText(_Private, tag="text", frozen=True, kw_only=True):
     """Send ``text``; ``message_id`` (``true_<wid>_<ID>``) was chosen before."""
 
     chat: str
@@ -136,7 +150,7 @@ class SendText(Struct, tag="text", frozen=True, kw_only=True):
     """Send it only where it is no first contact."""
 
 
-class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
+class SendMedia(_Private, tag="media", frozen=True, kw_only=True):
     """Send a file, as ``SendText``; ``kind`` is image, video, audio or document."""
 
     chat: str
@@ -155,7 +169,7 @@ class SendMedia(Struct, tag="media", frozen=True, kw_only=True):
     hold: bool = False
 
 
-class PairingCode(Struct, tag="pairing_code", frozen=True, kw_only=True):
+class PairingCode(_Private, tag="pairing_code", frozen=True, kw_only=True):
     """Ask WhatsApp for a code that is typed on the phone with this number (digits)."""
 
     phone: str
@@ -222,7 +236,13 @@ class Reread(Struct, tag="reread", frozen=True, kw_only=True):
     aliases: dict[str, tuple[str, ...]] = {}
 
 
-Call = (
+class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
+    """Log like this from now on. Only for a worker whose ``Report`` says how it logs."""
+
+    log: LogSettings
+
+
+OfPage = (
     SendText
     | SendMedia
     | PairingCode
@@ -237,6 +257,8 @@ Call = (
     | Acks
     | Reread
 )
+"""What the page has to be there for."""
+Call = OfPage | SetLog
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -262,7 +284,7 @@ FromDaemon = Hello | Request | Stored | Stop
 # worker → daemon
 
 
-class QrCode(Struct, frozen=True, kw_only=True):
+class QrCode(_Private, frozen=True, kw_only=True):
     """The code on the screen. ``expires_at`` is unix time in seconds; ``count`` starts at 1."""
 
     raw: Code
@@ -306,6 +328,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
+    log: LogSettings | None = None
+    """None: it is of a version that knows no ``SetLog``."""
     exit_code: ExitCode | None = None
     """Of the last report; who adopted the worker learns it from nobody else."""
 
@@ -319,7 +343,7 @@ class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
     """The page is silent, and its script was ended in vain or its process is stopped."""
 
 
-class InboundMessage(Struct, tag="message", frozen=True, kw_only=True):
+class InboundMessage(_Private, tag="message", frozen=True, kw_only=True):
     """A message as the page showed it; ``timestamp`` is unix time in seconds."""
 
     id: Id
@@ -353,7 +377,7 @@ class Ack(Struct, tag="ack", frozen=True, kw_only=True):
     ack: AckLevel
 
 
-class Happening(Struct, frozen=True, kw_only=True):
+class Happening(_Private, frozen=True, kw_only=True):
     """What happened beside messages; ``id`` is its own. ``timestamp`` is unix time in seconds."""
 
     id: Id
@@ -390,7 +414,7 @@ class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
     group: bool
 
 
-class MessageError(Struct, tag="message_error", frozen=True, kw_only=True):
+class MessageError(_Private, tag="message_error", frozen=True, kw_only=True):
     """What the page told and could not be read as what it says to be; kept as it came."""
 
     what: Word
@@ -477,7 +501,7 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     """What its chat was before (``core.first_contacts.Standing``), where the page said it."""
 
 
-class Value(Struct, tag="value", frozen=True, kw_only=True):
+class Value(_Private, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
     a ``Reread`` found by id (words of ``core.undecryptable.Outcome``)."""
 

@@ -88,12 +88,20 @@ class Backfill:
                 self._lost = error
                 return
             except Exception as error:  # noqa: BLE001 - one odd chat must not cost the others
-                logger.opt(exception=error).critical("a bug in waguard", task="read a chat")
+                logger.opt(exception=error).critical(
+                    "a bug in waguard", event="bug", task="read a chat"
+                )
                 self._report(chat, since, f"a bug in waguard: {type(error).__name__}")
         self._inbound.release(chat)
 
     def _report(self, chat: str, since: int, why: str) -> None:
-        logger.error("messages of a chat may be missing", chat=chat, since=since, why=why)
+        logger.error(
+            "messages of a chat may be missing",
+            event="backfill_gap",
+            chat=chat,
+            since=since,
+            why=why,
+        )
         self._gap(BackfillGap(chat=chat, why=why, since=since))
 
 

@@ -216,7 +216,11 @@ class PageSession:
         leaving = params.get("type") == "beforeunload"
         self._session.send("Page.handleJavaScriptDialog", {"accept": leaving})
         if not self._dialogs:  # its text is the page's, and there may be many
-            logger.warning("the page shows a dialog; it is closed", kind=params.get("type"))
+            logger.warning(
+                "the page shows a dialog; it is closed",
+                event="page_dialog",
+                kind=params.get("type"),
+            )
         self._dialogs += 1
 
     def _on_console(self, params: dict[str, Any]) -> None:

@@ -44,7 +44,11 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
                     returncode=error.returncode,
                     remedy=error.remedy,
                 ) from None
-            logger.warning("Chromium does not start on this profile", why=error.message)
+            logger.warning(
+                "Chromium does not start on this profile",
+                event="browser_start_failed",
+                why=error.message,
+            )
             if attempt == ATTEMPTS - 1:
                 care.suspect(Damaged(error.message))
     raise AssertionError("the last attempt returns or raises")

@@ -96,7 +96,9 @@ class DaemonLink:
         files = [it.media for it in bodies if isinstance(it, InboundMessage) and it.media]
         if sum(map(len, files)) + len(body.media) <= FILES_LIMIT:
             return body
-        logger.warning("a file is left out: too much waits for the daemon", message=body.id)
+        logger.warning(
+            "a file is left out: too much waits for the daemon", event="media_left_out", id=body.id
+        )
         return msgspec.structs.replace(
             body, media=None, media_error="too much waits for the daemon"
         )
@@ -138,7 +140,11 @@ class DaemonLink:
     def _drop_one(self) -> None:
         victim = next((e for e in self._pending if isinstance(e.body, Ack)), self._pending[0])
         self._pending.remove(victim)
-        logger.error("event dropped: no daemon stored it", kind=type(victim.body).__name__)
+        logger.error(
+            "event dropped: no daemon stored it",
+            event="event_dropped",
+            kind=type(victim.body).__name__,
+        )
 
     def _post(self, message: Report | Heartbeat | Event) -> None:
         if self._channel is not None:
@@ -160,7 +166,7 @@ class DaemonLink:
         except EOFError:
             pass
         except (WaguardError, TimeoutError) as error:
-            logger.warning("daemon connection refused", error=str(error))
+            logger.warning("daemon connection refused", event="daemon_refused", why=str(error))
         finally:
             self._connections.pop(connection, None)
             channel.close()
@@ -207,7 +213,7 @@ class DaemonLink:
             reply = await self._answer(request)
         except Exception as error:  # noqa: BLE001 - the caller must not wait for ever
             logger.opt(exception=error).critical(
-                "a bug in waguard", call=type(request.call).__name__
+                "a bug in waguard", event="bug", call=type(request.call).__name__
             )
             outcome = Failed(kind="error", error=f"{type(error).__name__}: {error}")
             reply = Reply(id=request.id, outcome=outcome)

@@ -134,7 +134,7 @@ class DevTools:
         if target.get("type") != "page" or not target.get("openerId"):
             return
         if not self._popups:  # a page may try it again and again
-            logger.warning("the page opens windows; they are closed")
+            logger.warning("the page opens windows; they are closed", event="page_windows")
         self._popups += 1
         self._connection.send("Target.closeTarget", {"targetId": target["targetId"]})
 

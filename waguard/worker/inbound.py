@@ -135,7 +135,7 @@ class Inbound:
 
     def _on_overdue(self, chat: str) -> None:
         why = f"new messages went ahead of those that were missed: these took over {LIMIT:g} s"
-        logger.error("messages of a chat are out of order", chat=chat)
+        logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
         self._emit(BackfillGap(chat=chat, why=why, since=self._missed.get(chat)))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
@@ -212,7 +212,9 @@ async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> Inb
     try:
         content = await page.media(message.id, MEDIA_LIMIT)
     except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
-        logger.warning("a file could not be fetched", message=message.id, why=str(error))
+        logger.warning(
+            "a file could not be fetched", event="media_not_fetched", id=message.id, why=str(error)
+        )
         return _without_media(message, str(error))
     return msgspec.structs.replace(message, media=content)
 

@@ -59,6 +59,8 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     LoggedOut,
+    LogSettings,
+    OfPage,
     PairingCode,
     RefreshQr,
     Reload,
@@ -70,6 +72,7 @@ from waguard.wire.protocol import (
     SendMedia,
     SendText,
     Sent,
+    SetLog,
     TakeOver,
     Unlink,
     Value,
@@ -133,6 +136,7 @@ class SessionWorker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
+        self._log = spec.log
         hello = Hello(
             protocol=PROTOCOL,
             instance=spec.instance,
@@ -201,15 +205,26 @@ class SessionWorker:
         except WorkerEndError as end:
             code = blame_disk(end.code) if is_full(Path(self._spec.profile).parent) else end.code
             self._details = str(end)
-            logger.error("worker ends", why=str(end), meaning=EXIT_MEANINGS[code])
+            said, meaning = "worker ends", EXIT_MEANINGS[code]
+            logger.log(
+                self._level("ERROR"), said, event="worker_ends", why=str(end), meaning=meaning
+            )
             return code
         return 0
+
+    def _level(self, level: str) -> str:
+        """Of a line about what the report says: the daemon logs that, where one is there."""
+        return level if self._daemon.alone_since is not None else "DEBUG"
 
     async def _report_earlier(self) -> None:
         """Return never; what the worker before left is kept until it is stored, for this one too may
         be killed."""
         if self._earlier:
-            logger.warning("events of an earlier worker are reported", count=len(self._earlier))
+            logger.warning(
+                "events of an earlier worker are reported",
+                event="unstored_reported",
+                count=len(self._earlier),
+            )
         await self._daemon.stored(len(self._earlier))
         self._unstored.clear()
         await asyncio.Event().wait()
@@ -228,15 +243,20 @@ class SessionWorker:
         ours = (Path(spec.socket), Path(spec.record))
         while True:
             await asyncio.sleep(spec.heartbeat)
+            logs.tick()
             if all(path.exists() for path in ours) or not ours[0].parent.is_dir():
                 continue
             try:
                 before, self._server = self._server, await self._daemon.listen(ours[0])
                 before.close()  # its connections go on
                 _write_record(spec)
-                logger.warning("socket and record were removed and are there again")
+                logger.warning(
+                    "socket and record were removed and are there again", event="socket_removed"
+                )
             except OSError as error:
-                logger.error("not reachable for another daemon", why=error.strerror)
+                logger.error(
+                    "not reachable for another daemon", event="socket_not_made", why=error.strerror
+                )
 
     async def _orphaned(self) -> None:
         """Return never; raise when no daemon was there for ``orphan_grace`` seconds."""
@@ -278,7 +298,7 @@ class SessionWorker:
             await self._to_reload.wait()
             self._to_reload.clear()
             assert self._page  # noqa: S101 - opened before
-            logger.info("the page is loaded anew")
+            logger.debug("the page is loaded anew")
             try:
                 await self._reach(self._page, self._page.load)
             except WaguardError as error:
@@ -351,7 +371,8 @@ class SessionWorker:
             except PageUnreachableError as error:
                 delay = _unreachable_pause(error, attempt)
                 load, attempt = page.load, attempt + 1
-                logger.warning("WhatsApp cannot be reached", why=error.message)
+                said, why = "WhatsApp cannot be reached", error.message
+                logger.log(self._level("WARNING"), said, event="whatsapp_unreachable", why=why)
                 self._phase = "ready"
                 self._watch.unreachable(error.message, error.refusal)
                 self._report()
@@ -459,7 +480,7 @@ class SessionWorker:
         care.link_is(connected=False)  # the page begins anew
         await self._open_page(await self._first_page(self._chromium))
         self._changed.set()
-        logger.info("credentials are on disk")
+        logger.info("credentials are on disk", event="pairing_saved")
 
     async def _beat(self, chromium: Chromium) -> None:
         """Tell each second which layer answers. A slow layer is asked once, not again and again,
@@ -497,7 +518,7 @@ class SessionWorker:
         """While it is silent: evidence for the daemon, and an end of the script that it runs."""
         answered = told.get("page") is not None
         if answered and before.helped:
-            logger.info("the page answers again")
+            logger.debug("the page answers again")
             self._to_reload.set()
         hearing = listen(before, now=time.monotonic(), answered=answered)
         self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
@@ -505,7 +526,11 @@ class SessionWorker:
         if caught and should_end_script(
             hearing, devtools=told.get("devtools"), crowded=cpu_is_crowded()
         ):
-            logger.warning("the page does not answer: its script is ended", silent=hearing.silent)
+            logger.warning(
+                "the page does not answer: its script is ended",
+                event="script_ended",
+                silent=hearing.silent,
+            )
             assert self._session  # noqa: S101 - opened before
             await _round_trip(self._session.terminate_execution, timeout=HELP_DEADLINE)
             hearing = replace(hearing, helped=True)
@@ -521,7 +546,7 @@ class SessionWorker:
 
     def _on_page_event(self, kind: str, told: Any) -> None:
         if kind == "storage_closed":
-            logger.error("the page's storage was closed", database=word(told))
+            logger.debug("the page's storage was closed", database=word(told))
             self._storage_closed.set()
         elif kind in KINDS:
             self._inbound.take(kind, told)
@@ -548,13 +573,13 @@ class SessionWorker:
                 self._watch.idle()
                 self._report()
             case "passkey":
-                logger.warning("WhatsApp asks for the account's passkey")
+                logger.debug("WhatsApp asks for the account's passkey")
                 self._watch.passkey_asked()
                 self._changed.set()
             case "loaded":  # by itself, too
                 self._hold_messages()
             case "unusable":  # it has loaded itself anew: once more, and then the worker ends
-                logger.error("the page is of no use", why=word(told))
+                logger.error("the page is of no use", event="page_unusable", why=word(told))
                 self._to_reload.set()
             case _:
                 self._changed.set()
@@ -591,20 +616,26 @@ class SessionWorker:
                 locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,
+                log=self._log,
                 exit_code=self._exit_code,
             )
         )
 
     async def _answer(self, request: Request) -> Reply:
         try:
-            outcome = await self._do(request.call)
+            outcome = await self._outcome(request.call)
         except DevToolsTimeoutError as error:
             outcome = Failed(kind="timeout", error=str(error))
         except WaguardError as error:
             outcome = Failed(kind="error", error=str(error))
         return Reply(id=request.id, outcome=outcome)
 
-    async def _do(self, call: Call) -> Answer:
+    async def _outcome(self, call: Call) -> Answer:
+        if isinstance(call, SetLog):
+            return self._set_log(call.log)
+        return await self._do(call)
+
+    async def _do(self, call: OfPage) -> Answer:
         if self._page is None or self._session is None or self._phase != "ready":
             return Failed(kind="not_ready", error=f"the page is {self._phase}")
         match call:
@@ -631,6 +662,12 @@ class SessionWorker:
                 return Value(acks=await sending.acks(self._page, call, self._people))
             case GoOn() | Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(self._page, call)
+
+    def _set_log(self, log: LogSettings) -> Answer:
+        logs.configure(log.level, log.format)
+        self._log = log
+        self._report()
+        return Value()
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
         if self._watch.link is not Link.CONNECTED:
@@ -785,6 +822,9 @@ def main() -> int:
 
 def work(spec: WorkerSpec) -> int:
     """Serve one session to its end: the exit code."""
-    logs.configure(spec.log_level, "auto")
-    with logger.contextualize(session=spec.session, worker=os.getpid()):
-        return asyncio.run(_run(spec))
+    logs.configure(spec.log.level, spec.log.format)
+    try:
+        with logger.contextualize(session=spec.session, worker=os.getpid()):
+            return asyncio.run(_run(spec))
+    finally:
+        logs.flush()

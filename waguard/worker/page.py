@@ -209,7 +209,7 @@ class WhatsAppPage:
                 if load == LOADS:
                     known = isinstance(error, PageNotReadyError)
                     raise (error if known else PageNotReadyError(why)) from None
-                logger.warning("page not ready, loading it again", why=why)
+                logger.warning("page not ready, loading it again", event="page_retried", why=why)
             else:
                 return
 
@@ -230,7 +230,7 @@ class WhatsAppPage:
             message = json.loads(payload)
             kind, data = str(message["kind"]), message["data"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            logger.error("the page told something odd", characters=len(payload))
+            logger.error("the page told something odd", event="page_odd", characters=len(payload))
             return
         if kind == "standing":
             self._note_standing(data)
@@ -282,10 +282,15 @@ class WhatsAppPage:
             missing = await self._unresolved()
             if is_ready and not missing.needed and (not missing.further or injection > INJECTIONS):
                 if missing.further:
-                    logger.warning("wa-js lacks some exports", names=", ".join(missing.further))
+                    logger.warning(
+                        "wa-js lacks some exports",
+                        event="wajs_exports_missing",
+                        names=", ".join(missing.further),
+                    )
                 return
             logger.warning(
                 "wa-js injected but not usable",
+                event="wajs_unusable",
                 injection=injection,
                 ready=is_ready,
                 missing=", ".join([*missing.needed, *missing.further][:NAMED_AT_MOST]),

@@ -76,7 +76,9 @@ class ProfileCare:
             if not credentials.take_clean_exit(at.profile, lock):
                 logger.debug("Chromium did not end in order the last time, if there was one")
             if freed := credentials.clean_caches(at.profile, lock, above=self._spec.cache_limit):
-                logger.info("Chromium's caches emptied", megabytes=freed >> 20)
+                logger.info(
+                    "Chromium's caches emptied", event="caches_emptied", megabytes=freed >> 20
+                )
         return prepared
 
     def _tell_of(self, prepared: Prepared) -> None:
@@ -86,7 +88,7 @@ class ProfileCare:
         )
         if not told or (first_time and isinstance(prepared.actions[0], ShowQr)):
             return
-        logger.warning("profile mended", done=told, aside=prepared.aside)
+        logger.debug("profile mended", done=told, aside=prepared.aside)
         self._tell(
             ProfileMended(
                 done=tuple(told),
@@ -97,7 +99,7 @@ class ProfileCare:
 
     def suspect(self, finding: Damaged | CredentialsLost) -> None:
         """What a start told that the files do not; the next ``prepare`` acts on it."""
-        logger.error("the profile is suspected", why=finding.why)
+        logger.error("the profile is suspected", event="profile_suspected", why=finding.why)
         with self._noted():
             credentials.suspect(self._at.profile, self._lock.descriptor, finding)
 
@@ -158,10 +160,15 @@ class ProfileCare:
                 at.profile, at.snapshots, pairing=token, running=running, now=now
             )
         except (OSError, WaguardError) as error:
-            logger.warning("credentials not copied", why=str(error))
+            logger.warning("credentials not copied", event="snapshot_failed", why=str(error))
             return False
         self._copied_at = time.monotonic()
-        logger.info("credentials copied", snapshot=taken.id, bytes=taken.archive_size)
+        logger.info(
+            "credentials copied",
+            event="snapshot_taken",
+            snapshot=taken.id,
+            bytes=taken.archive_size,
+        )
         return True
 
     # ---- after its end ----
@@ -181,4 +188,6 @@ class ProfileCare:
         try:
             yield
         except (OSError, WaguardError) as error:
-            logger.warning("the profile could not be marked", why=str(error))
+            logger.warning(
+                "the profile could not be marked", event="profile_not_marked", why=str(error)
+            )

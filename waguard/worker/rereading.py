@@ -37,7 +37,14 @@ async def _one(
     except (DevToolsClosedError, TargetCrashedError):
         raise
     except WaguardError as error:
-        logger.warning("a message could not be looked up", message=message_id, why=error.line())
+        logger.warning(
+            "a message could not be looked up",
+            event="message_not_read",
+            id=message_id,
+            why=error.line(),
+        )
     except Exception as error:  # noqa: BLE001 - one odd message must not cost the others
-        logger.opt(exception=error).critical("a bug in waguard", task="look up a message")
+        logger.opt(exception=error).critical(
+            "a bug in waguard", event="bug", task="look up a message"
+        )
     return Outcome.FAILED

@@ -152,7 +152,10 @@ async def _look_up(page: WhatsAppPage, message_id: str, people: People, why: str
         ack = await page.ack_of(message_id, lids, timeout=LOOK_UP_DEADLINE)
     except WaguardError as error:
         logger.warning(
-            "a send's outcome could not be looked up", message=message_id, why=str(error)
+            "a send's outcome could not be looked up",
+            event="send_unresolved",
+            id=message_id,
+            why=str(error),
         )
         return Sent(outcome="uncertain", message_id=message_id, timestamp=now, error=why)
     if ack is None:

@@ -34,6 +34,7 @@ class UnstoredEvents:
         except (UnreadableError, ValueError, RecursionError) as error:
             logger.error(
                 "unstored events cannot be read: messages may be lost",
+                event="unstored_unreadable",
                 file=str(self._path),
                 why=str(error),
             )
@@ -50,11 +51,14 @@ class UnstoredEvents:
             except OSError as error:
                 logger.error(
                     "events lost: no daemon stored them, and they cannot be kept for the next worker",
+                    event="unstored_lost",
                     count=len(events),
                     why=error.strerror,
                 )
                 return
-        logger.warning("events are kept for the next worker", count=len(events))
+        logger.warning(
+            "events are kept for the next worker", event="unstored_kept", count=len(events)
+        )
 
     def clear(self) -> None:
         """A daemon has stored them."""
@@ -73,7 +77,9 @@ class UnstoredEvents:
         try:
             small_file.put_aside(self._path)
         except OSError as error:
-            logger.error("not quarantined", file=str(self._path), why=error.strerror)
+            logger.error(
+                "not quarantined", event="file_not_moved", file=str(self._path), why=error.strerror
+            )
 
 
 def _without_file(event: Event) -> Event:

@@ -1,0 +1,182 @@
+"""What supervision logs of one session: a fact is one line. Workers log as the configuration says."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from tests.supervision.fakes import FakeProcess, LeftBehind, World, until
+from tests.supervision.test_session import connected, make, up, written
+from tests.waiting import wait_until
+from waguard.config import Log
+from waguard.supervision.actor import SessionActor
+from waguard.supervision.ledger import Trail
+from waguard.supervision.log_control import KIND, LogControl
+from waguard.wire.protocol import LoggedOut, LogSettings, ProfileMended, SetLog, Value
+
+__all__ = ["make"]  # pytest finds fixtures by name
+
+Make = Callable[..., Awaitable[SessionActor]]
+
+
+@pytest.fixture
+def said() -> Iterator[list[dict[str, Any]]]:
+    """Every line from INFO on, as its fields."""
+    lines: list[dict[str, Any]] = []
+    sink = logger.add(lambda it: lines.append(it.record["extra"]), level="INFO", format="")
+    yield lines
+    logger.remove(sink)
+
+
+async def test_a_worker_that_is_replaced_is_said_once_by_each_who_has_something_to_say(
+    world: World, make: Make, said: list[dict[str, Any]]
+) -> None:
+    session = await make()
+    process = await up(session)
+    await written(session)
+    said.clear()
+    process.stands_still.set()
+    await until(session, lambda s: not connected(s))
+    await until(session, connected)
+    assert [line["event"] for line in said] == [
+        *("session_unhealthy", "status", "worker_exited", "restart", "worker_started", "status"),
+    ]
+    assert {line["session"] for line in said} == {"s"}
+    assert said[1]["why"] == "the worker was stopped (SIGSTOP)"
+
+
+async def test_what_a_worker_reports_is_said_once(
+    world: World, make: Make, said: list[dict[str, Any]]
+) -> None:
+    session = await make()
+    process = await up(session)
+    said.clear()
+    process.event(ProfileMended(done=("a lock was removed",), grave=False))
+    process.event(ProfileMended(done=("a copy was restored",), grave=True))
+    process.event(LoggedOut(reason="user_initiated"))
+    await wait_until(lambda: len(said) == 3, "they are logged")
+    assert [line["event"] for line in said] == ["profile_tidied", "profile_mended", "logged_out"]
+
+
+async def test_silence_is_a_change_of_a_condition(
+    world: World, make: Make, said: list[dict[str, Any]]
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.beat()
+    await until(session, lambda s: bool(s.state.worker and s.state.worker.page_at))
+    said.clear()
+    world.clock.advance(3.0)
+    world.mailbox.tick()
+    process.beat()
+    await wait_until(lambda: len(said) == 2, "it is over")
+    told = [(line["event"], line["condition"]) for line in said]
+    assert told == [("page_silent", "page"), ("page_answers", "page")]
+
+
+# ---- how workers log ----
+
+DEBUG, INFO = LogSettings(level="DEBUG"), LogSettings(level="INFO")
+
+
+async def follows(process: FakeProcess, *wanted: LogSettings) -> None:
+    """It is asked for these, one after the other, and does so."""
+    await wait_until(
+        lambda: process.calls == [SetLog(log=log) for log in wanted], f"{process.calls}: {wanted}"
+    )
+
+
+async def test_a_worker_follows_the_level_while_it_runs(world: World, make: Make) -> None:
+    world.spawn.script.reports = ({"link": "connected", "log": INFO},)
+    session = await make()
+    process = await up(session)
+    world.change("log", level="DEBUG")
+    session.runner.follow_log()
+    await follows(process, DEBUG)
+    process.report(log=DEBUG)
+    await until(session, lambda s: bool(s.runner.report and s.runner.report.log == DEBUG))
+    session.runner.follow_log()
+    process.report(log=INFO)  # as one that was restored from an earlier moment
+    await follows(process, DEBUG, DEBUG)
+
+
+async def test_the_next_worker_starts_with_it(world: World, make: Make) -> None:
+    world.change("log", level="ERROR", format="json")
+    session = await make()
+    process = await up(session)
+    assert process.spec.log == LogSettings(level="ERROR", format="json")  # type: ignore[union-attr]
+
+
+async def test_an_adopted_worker_follows_and_one_of_another_version_is_left_alone(
+    world: World, make: Make
+) -> None:
+    world.change("log", level="DEBUG")
+    world.spawn.script.reports = ({"link": "connected", "log": INFO},)
+    adopted = await make("new")
+    left = await world.left_behind("new")
+    adopted.adopt(left.process, left.record)
+    await follows(left.process, DEBUG)
+
+    world.spawn.script.reports = ({"link": "connected"},)
+    other = await make("old")
+    older: LeftBehind = await world.left_behind("old")
+    other.adopt(older.process, older.record)
+    await until(other, connected)
+    other.runner.follow_log()
+    await other.traffic.call(SetLog(log=INFO))  # what was asked before came before
+    assert older.process.calls == [SetLog(log=INFO)]
+
+
+async def test_a_worker_that_cannot_says_so(
+    world: World, make: Make, said: list[dict[str, Any]]
+) -> None:
+    world.change("log", level="DEBUG")
+    session = await make()
+
+    async def gone(_: object) -> Value | None:
+        process = session.runner.process
+        assert isinstance(process, FakeProcess)
+        process.hang_up()
+        return None
+
+    world.spawn.script.answer = gone
+    world.spawn.script.reports = ({"link": "connected", "log": INFO},)
+    session.start()
+    await wait_until(
+        lambda: any(line["event"] == "worker_call_failed" for line in said), "it is logged"
+    )
+
+
+# ---- the level that somebody asks for ----
+
+
+async def test_a_level_is_asked_for_audited_and_ended(
+    world: World, said: list[dict[str, Any]]
+) -> None:
+    applied: list[Log] = []
+    entries: list[Any] = []
+    trail = Trail(None, world.store, world.clock, told=entries.append)
+    log = LogControl(Log(), trail, applied.append)
+    log.ask("DEBUG", by="user 0")
+    log.ask("DEBUG", by="user 0")
+    assert (log.effective.level, log.configured.level) == ("DEBUG", "INFO")
+    log.ask(None, by="user 1")
+    assert applied == [Log(level="DEBUG"), Log()]
+    told = [(it.kind, it.before, it.after, it.reason) for it in entries]
+    assert told == [
+        (KIND, "INFO", "DEBUG", "user 0 asked for it; it ends at the restart"),
+        (KIND, "DEBUG", "INFO", "user 1 ended it"),
+    ]
+    assert [(line["event"], line["after"]) for line in said] == [(KIND, "DEBUG"), (KIND, "INFO")]
+
+
+async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
+    applied: list[Log] = []
+    trail = Trail(None, world.store, world.clock, told=lambda _: None)
+    log = LogControl(Log(), trail, applied.append)
+    log.ask("DEBUG", by="user 0")
+    log.configure(Log())
+    assert log.effective.level == "DEBUG"
+    log.configure(Log(level="WARNING", format="json"))
+    assert log.effective == Log(level="WARNING", format="json") == applied[-1]

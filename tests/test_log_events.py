@@ -1,0 +1,178 @@
+"""docs/events.md lists every event of the log, and nothing else."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from waguard.core.incidents import DIED, FLEET_ENDS
+from waguard.core.page_care import Kind
+from waguard.supervision.status_publisher import LEVELS, UNLOGGED
+
+ROOT: Final = Path(__file__).parents[1]
+# the stand-in, chaos and the demo are not the product's log
+LEFT_OUT: Final = ("standin", "application", "chaos")
+CALLS: Final = {
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "exception": "ERROR",
+    "critical": "CRITICAL",
+    "log": "",
+}
+NAMES: Final = {"INFO", "WARNING", "ERROR", "CRITICAL"}
+# they are the line's own
+RESERVED: Final = {"at", "level", "message", "exception", "traceback", "repeated"}
+
+Levels = dict[str, set[str]]
+
+
+class Calls(ast.NodeVisitor):
+    """Log calls of one file, with the function that each is in."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[ast.Call, str, ast.AST]] = []
+        self._function: ast.AST = ast.Module([], [])
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        outer, self._function = self._function, node
+        self.generic_visit(node)
+        self._function = outer
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the base's names
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+            logged_by = ast.unparse(node.func.value)
+            if re.search(r"\b_?log(ger)?\b", logged_by):
+                self.found.append((node, node.func.attr, self._function))
+
+
+def files() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "waguard").rglob("*.py")):
+        name = str(path.relative_to(ROOT / "waguard"))
+        if name.split("/", maxsplit=1)[0].removesuffix(".py") not in LEFT_OUT:
+            yield name, ast.parse(path.read_text())
+
+
+def event_of(call: ast.Call, constants: dict[str, str]) -> str | None:
+    """None: it has none. What is read at run time is returned as its expression, in brackets."""
+    given = [call, *(n for n in ast.walk(call.func) if isinstance(n, ast.Call))]
+    for keyword in (k for one in given for k in one.keywords):
+        if keyword.arg == "event":
+            value = keyword.value
+            if isinstance(value, ast.Constant):
+                return str(value.value)
+            return constants.get(ast.unparse(value), f"[{ast.unparse(value)}]")
+    return None
+
+
+def constants_of(module: ast.Module) -> dict[str, str]:
+    pairs = [
+        (node.targets[0], node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    ]
+    return {ast.unparse(name): str(value.value) for name, value in pairs}
+
+
+def levels_of(method: str, function: ast.AST) -> set[str]:
+    if CALLS[method]:
+        return {CALLS[method]}
+    words = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant))
+    return NAMES & {word for word in words if isinstance(word, str)}
+
+
+def recorded() -> set[str]:
+    """Kinds of entries that the core has put on a session's trail."""
+    kinds = set()
+    for path in (ROOT / "waguard/core").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
+                kind = node.args[0]
+                kinds |= {str(kind.value)} if isinstance(kind, ast.Constant) else set()
+    return kinds | {f"{kind}{over}" for kind in Kind for over in ("", "_over")}
+
+
+def read_at_run_time() -> dict[str, Levels]:
+    """By file: events that are no literals there."""
+    fleet = {kind: end for kind, end in FLEET_ENDS.items() if kind != DIED}
+    breaker, closed = "fleet_breaker_opened", fleet.pop("fleet_breaker_opened")
+    return {
+        "supervision/status_publisher.py": {
+            kind: {LEVELS.get(kind, "WARNING")} for kind in recorded() - UNLOGGED
+        },
+        "supervision/outages.py": {
+            **{kind: {"ERROR"} for kind in fleet},
+            **{kind: {"WARNING"} for kind in fleet.values()},
+        },
+        "supervision/fleet.py": {breaker: {"ERROR"}, closed: {"WARNING"}},
+        "supervision/intake.py": {
+            "profile_mended": {"WARNING"},
+            "profile_tidied": {"INFO"},
+        },
+        # loguru has them from the libraries' own
+        "host/logs.py": {
+            "library": {"WARNING", "ERROR", "CRITICAL"},
+            "log_lines_lost": {"WARNING"},
+        },
+    }
+
+
+def logged() -> Levels:
+    found: Levels = defaultdict(set)
+    dynamic = read_at_run_time()
+    for name, module in files():
+        calls = Calls()
+        calls.visit(module)
+        constants = constants_of(module)
+        for call, method, function in calls.found:
+            event = event_of(call, constants)
+            assert event, f"{name}:{call.lineno} has no event="
+            if event.startswith("[") or name == "host/logs.py":
+                assert name in dynamic, f"{name}:{call.lineno}: {event} is no literal"
+                continue
+            levels = levels_of(method, function)
+            assert levels, f"{name}:{call.lineno} has no level"
+            found[event] |= levels
+    for events in dynamic.values():
+        for event, levels in events.items():
+            found[event] |= levels
+    return found
+
+
+def documented() -> Levels:
+    rows = re.findall(
+        r"(?m)^\| `([a-z_]+)` \| ([A-Z, ]+) \| (.+) \| (.+) \|$",
+        (ROOT / "docs/events.md").read_text(),
+    )
+    assert len({event for event, *_ in rows}) == len(rows), "an event is listed twice"
+    return {event: set(levels.split(", ")) for event, levels, *_ in rows}
+
+
+def test_every_event_is_documented_with_its_levels_and_each_that_is_documented_is_logged() -> None:
+    assert documented() == dict(logged())
+
+
+def test_every_row_of_the_tables_is_read() -> None:
+    rows = re.findall(r"(?m)^\| `", (ROOT / "docs/events.md").read_text())
+    assert len(rows) == len(documented()) > 100
+
+
+def test_no_field_hides_a_part_of_the_line() -> None:
+    for name, module in files():
+        calls = Calls()
+        calls.visit(module)
+        for call, *_ in calls.found:
+            fields = {keyword.arg for keyword in call.keywords}
+            assert not fields & RESERVED, f"{name}:{call.lineno}: {fields & RESERVED}"
+
+
+def test_a_call_without_an_event_is_found() -> None:
+    calls = Calls()
+    calls.visit(ast.parse("async def f(self):\n self._log.bind(session=1).error('x', why=2)"))
+    [(call, method, _)] = calls.found
+    assert (event_of(call, {}), method) == (None, "error")

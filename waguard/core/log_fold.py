@@ -1,0 +1,92 @@
+"""A line of the log that is repeated is said once, and then how often it came again. Pure."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final, Generic, TypeVar
+
+WINDOW: Final = 60.0  # s
+WINDOWS: Final = 1_000  # at a time; with more the oldest end early, …
+KEPT: Final = 900  # … until there are so many
+# what differs from one repetition to the next
+_VARIES: Final = frozenset(
+    {
+        *("at", "attempt", "bytes", "characters", "count", "delay", "id", "key", "number"),
+        *("repeated", "request", "seconds", "silent", "times", "within"),
+    }
+)
+# what begins, ends or changes is news each time: folded, the newest state would be missing
+_CHANGES: Final = frozenset({"after", "condition"})
+
+T = TypeVar("T")
+
+
+def signature(level: str, text: str, fields: Mapping[str, Any]) -> Hashable | None:
+    """What two lines have in common when one repeats the other; None: it never is a repetition."""
+    parts: list[Hashable] = [level, text]
+    for key, value in fields.items():
+        if key in _CHANGES:
+            return None
+        if key not in _VARIES:
+            parts.append(str(value) if isinstance(value, list) else value)
+    return tuple(parts)
+
+
+@dataclass(slots=True)
+class _Window(Generic[T]):
+    began: float
+    repeated: int = 0
+    last: T | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated(Generic[T]):
+    """``line`` came again, so many times in so many seconds, and was not said."""
+
+    line: T
+    times: int
+    seconds: float
+
+
+class Fold(Generic[T]):
+    """Of one process. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._windows: dict[Hashable, _Window[T]] = {}  # the oldest first
+        self.ends = inf
+        """When ``due`` has something to do."""
+
+    def take(self, what: Hashable, line: T, now: float) -> bool:
+        """Whether to say it; else it is counted. Call ``due`` first, where it has something to do."""
+        window = self._windows.get(what)
+        if window is None:
+            if not self._windows:
+                self.ends = now + WINDOW
+            elif len(self._windows) >= WINDOWS:
+                self.ends = now
+            self._windows[what] = _Window(now)
+            return True
+        window.repeated += 1
+        window.last = line
+        return False
+
+    def due(self, now: float) -> Iterator[Repeated[T]]:
+        """What is to be said of windows that have ended."""
+        kept = KEPT if len(self._windows) >= WINDOWS else WINDOWS
+        while self._windows:
+            what, window = next(iter(self._windows.items()))
+            if now < window.began + WINDOW and len(self._windows) <= kept:
+                self.ends = window.began + WINDOW
+                return
+            del self._windows[what]
+            if window.last is not None:
+                self._windows[what] = _Window(now)
+                yield Repeated(window.last, window.repeated, now - window.began)
+        self.ends = inf
+
+    def flush(self, now: float) -> Iterator[Repeated[T]]:
+        """The same of all windows, at the end."""
+        windows, self._windows, self.ends = self._windows, {}, inf
+        for window in windows.values():
+            if window.last is not None:
+                yield Repeated(window.last, window.repeated, now - window.began)

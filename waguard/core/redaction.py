@@ -1,0 +1,56 @@
+"""What no log may show: phone numbers in full, QR codes, and secrets that are known. Pure."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+HIDDEN: Final = "[hidden]"
+_SHORT: Final = 8  # digits; a longer number has more of them shown
+_SECRET_LENGTH: Final = 6  # characters; a shorter one is part of many words
+# ten digits may also be a time, and are shortened all the same. No part of a hexadecimal id is a number
+_NUMBER: Final = re.compile(
+    r"(?<![0-9A-Za-z.-])(?:\+[0-9]{1,3}(?:[ -][0-9]{2,5}){2,4}|\+?[0-9]{8,15}(?!-[0-9a-f]{4}-))(?![0-9A-Za-z])"
+)
+_CODE: Final = re.compile(r"[0-9]@[A-Za-z0-9+/=_,-]{20,}")
+# a name or a path is shorter, or has no spaces in it
+_QUOTED: Final = re.compile(r"""(['"])(?=[^'"]*\s)(?:(?!\1).){25,}\1""", re.DOTALL)
+_DETAIL: Final = "\nDETAIL:"  # PostgreSQL: the whole row
+_DIGIT: Final = re.compile("[0-9]").search  # what most lines do not have
+_LONG: Final = re.compile("[0-9]{8}").search
+
+
+class Redaction:
+    """Knows some secrets by their text."""
+
+    def __init__(self) -> None:
+        self._secrets: tuple[str, ...] = ()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Never show these from now on."""
+        known = {*self._secrets, *(one for one in secrets if len(one) >= _SECRET_LENGTH)}
+        self._secrets = tuple(sorted(known, key=len, reverse=True))  # one may be part of another
+
+    def of(self, text: str) -> str:
+        """``text`` without them."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, HIDDEN)
+        return shorten(text) if _DIGIT(text) else text
+
+    def of_exception(self, text: str) -> str:
+        """The same of what an exception says: databases and parsers quote what they were given."""
+        return self.of(_QUOTED.sub(rf"\1{HIDDEN}\1", text.partition(_DETAIL)[0]))
+
+
+def shorten(text: str) -> str:
+    """``text`` with its phone numbers shortened, and without QR codes."""
+    if not (_LONG(text) or "@" in text or "+" in text):
+        return text
+    return _NUMBER.sub(_shortened, _CODE.sub(HIDDEN, text))
+
+
+def _shortened(found: re.Match[str]) -> str:
+    """Enough to tell two apart."""
+    plus, digits = "+" * found[0].startswith("+"), re.sub("[^0-9]", "", found[0])
+    first, last = (5, 3) if len(digits) > _SHORT else (3, 2)
+    return f"{plus}{digits[:first]}…{digits[-last:]}"
