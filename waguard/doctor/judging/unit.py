@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
@@ -62,8 +63,8 @@ def _text(seen: Unit, cli: Cli) -> list[Check]:
                 "unit",
                 f"systemd {seen.systemd} does not know RestartSteps=: restarts come at one pace",
                 "Install the drop-in for it",
-                "install -D -m 0644 /opt/waguard/systemd/before-254.conf"
-                " /etc/systemd/system/waguard.service.d/before-254.conf && systemctl daemon-reload",
+                f"install -D -m 0644 {PurePosixPath(seen.shipped_path).parent}/before-254.conf"
+                f" {seen.path}.d/before-254.conf && systemctl daemon-reload",
             )
         )
     return checks
