@@ -353,6 +353,7 @@ PROGRAMS = frozenset(
         "systemctl",
         "timedatectl",
         "top",
+        "tr",
         "unset",
     ]
 )
