@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from waguard.core.admission import Reading
 from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
-from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Result
 from waguard.host import configuration, inventory, procfs
 from waguard.worker import wajs
@@ -188,12 +188,16 @@ def a_socket_that_was_removed(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.runtime / "waguard.sock").unlink()
 
 
-@fault("socket", FAILED, "may not be used by this user", "sudo waguard doctor")
-def a_socket_of_another_user(host: Host, patch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object) -> None:
-        raise PermissionError
+@fault("socket", FAILED, "this user may not look into", "sudo waguard doctor")
+def another_users_doctor(host: Host, patch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
 
-    patch.setattr(Daemon, "ask", denied)
+    def denied(path: Any) -> Any:
+        if path == host.runtime:
+            raise PermissionError
+        return scandir(path)
+
+    patch.setattr(os, "scandir", denied)
 
 
 @fault("port", FAILED, "is taken by pid", "pm2 delete all")
