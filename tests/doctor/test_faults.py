@@ -545,7 +545,12 @@ def no_copy(host: Host, patch: pytest.MonkeyPatch) -> None:
     host.receiver.headers["Date"] = ""
 
 
-@fault("profiles", WARNING, "1 of its copies are damaged", "waguard profile snapshot s1")
+@fault(
+    "profiles",
+    WARNING,
+    "copies of its credentials that are damaged: 1",
+    "waguard profile snapshot s1",
+)
 def a_damaged_copy(host: Host, _: pytest.MonkeyPatch) -> None:
     [copy] = host.at().snapshots.iterdir()
     (copy / "manifest.json").write_text("half")
@@ -562,7 +567,7 @@ def a_worker_that_was_left(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.strangers.append(stranger(host, record=record, session="s1"))
 
 
-@fault("strays", WARNING, "1 processes of a daemon that is gone", "waguard sweep --config")
+@fault("strays", WARNING, "of a daemon that is gone still run: pid 4242", "waguard sweep --config")
 async def workers_without_a_daemon(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stop()
     record = str((host.runtime / "workers/a.json").resolve())
@@ -598,13 +603,15 @@ def a_receiver_that_redirects(host: Host, _: pytest.MonkeyPatch) -> None:
     host.receiver.headers["Location"] = "https://elsewhere.example/"
 
 
-@fault("signature", FAILED, "the receiver refused 1 webhooks with 401", "waguard webhooks replay")
+@fault(
+    "signature", FAILED, "webhooks refused by the receiver with 401: 1", "waguard webhooks replay"
+)
 def a_secret_that_is_another_one(host: Host, _: pytest.MonkeyPatch) -> None:
     letter = {"error": "the receiver answered 401", "died_at": iso(host.machine.now())}
     host.daemon.answers["/api/webhooks/dead"]["dead"].append(letter)
 
 
-@fault("signature", WARNING, "the receiver refused 1 webhooks with 401", "systemctl reload")
+@fault("signature", WARNING, "webhooks refused by the receiver with 401: 1", "systemctl reload")
 def a_secret_that_was_another_one(host: Host, _: pytest.MonkeyPatch) -> None:
     letter = {"error": "the receiver answered 401", "died_at": "2026-01-01T00:00:00Z"}
     host.daemon.answers["/api/webhooks/dead"]["dead"].append(letter)

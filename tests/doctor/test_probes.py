@@ -120,7 +120,7 @@ async def test_a_profile_where_the_old_service_had_it_is_one(host: Host) -> None
     host.at().profile.rename(host.sessions / "1/s1")
     shutil.rmtree(host.at().snapshots.parents[1])
     [check] = [c for c in await host.examine() if c.name == "profiles"]
-    assert (check.result, check.seen) == ("ok", "1 profiles, none is damaged")
+    assert (check.result, check.seen) == ("ok", "none of 1 profiles is damaged")
 
 
 # ---- answers that are none ----

@@ -499,7 +499,7 @@ def _rows(seen: Seen, cli: Cli) -> list[Check]:
                 f" 'assigned_instance_url' => '{public}']);\"",
             )
         )
-    return checks or [ok("rows", f"{len(seen.accounts)} accounts, none has to be corrected")]
+    return checks or [ok("rows", f"none of {len(seen.accounts)} accounts has to be corrected")]
 
 
 def _start(seen: Seen, cli: Cli) -> list[Check]:

@@ -76,7 +76,7 @@ def signature(dead: Sequence[Told], now: float, cli: Cli) -> Check:
     make = failed if now - datetime.fromisoformat(last).timestamp() < RECENT else warning
     return make(
         "signature",
-        f"the receiver refused {len(refused)} webhooks with 401, the last one at {last}: its secret is"
+        f"webhooks refused by the receiver with 401: {len(refused)}, the last one at {last}: its secret is"
         " another one, or its clock is wrong",
         "Write the receiver's secret into webhook.secret_file, reload, and deliver them again",
         f"systemctl reload waguard && {cli('webhooks replay --all')}",

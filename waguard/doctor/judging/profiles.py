@@ -80,7 +80,7 @@ def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:
         return [ok(name, f"{seen.path} holds no profile yet")]
     checks = [check for one in seen.profiles for check in _profile(one, cli)]
     checks += _missing(seen, paired, cli)
-    return checks or [ok(name, f"{len(seen.profiles) + len(seen.old)} profiles, none is damaged")]
+    return checks or [ok(name, f"none of {len(seen.profiles) + len(seen.old)} profiles is damaged")]
 
 
 def _missing(seen: Folder, paired: Sequence[Row], cli: Cli) -> list[Check]:
@@ -122,7 +122,7 @@ def _profile(one: Profile, cli: Cli) -> list[Check]:
         checks.append(
             warning(
                 name,
-                f"{one.session}: {one.damaged_copies} of its copies are damaged",
+                f"{one.session}: copies of its credentials that are damaged: {one.damaged_copies}",
                 "Make a new one",
                 cli(f"profile snapshot {one.session}"),
             )
@@ -193,7 +193,7 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
         checks.append(
             warning(
                 "strays",
-                f"{len(left)} processes of a daemon that is gone still run",
+                f"of a daemon that is gone still run: pid {some([str(one.pid) for one in left])}",
                 f"Start waguard, which adopts them ({START}), or end them in order",
                 cli("sweep"),
             )
