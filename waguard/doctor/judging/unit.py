@@ -63,8 +63,8 @@ def _text(seen: Unit, cli: Cli) -> list[Check]:
                 "unit",
                 f"systemd {seen.systemd} does not know RestartSteps=: restarts come at one pace",
                 "Install the drop-in for it",
-                f"install -D -m 0644 {PurePosixPath(seen.shipped_path).parent}/before-254.conf"
-                f" {seen.path}.d/before-254.conf && systemctl daemon-reload",
+                f"install -D -m 0644 {PurePosixPath(seen.shipped_path).with_name('before-254.conf')}"
+                " /etc/systemd/system/waguard.service.d/before-254.conf && systemctl daemon-reload",
             )
         )
     return checks

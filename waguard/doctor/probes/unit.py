@@ -14,15 +14,15 @@ from waguard.doctor.probes.machine import Machine
 from waguard.host import service_unit
 from waguard.host.configuration import SYSTEM_FILE
 
-SHIPPED: Final = (
-    Path(sys.prefix) / "share/waguard" / service_unit.UNIT,  # of an installed release
-    Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT,
-)
+# of a release that `make install` has built, else of the checkout
+RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_unit.UNIT
+CHECKOUT: Final = Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT
+SHIPPED: Final = RELEASE if RELEASE.exists() else CHECKOUT
 WITHIN: Final = 5.0  # s for systemctl
 _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileState")
 
 
-async def unit(machine: Machine, reading: Reading | None) -> Unit:
+async def unit(machine: Machine, reading: Reading | None, shipped: Path = SHIPPED) -> Unit:
     """``reading``: the configuration, to be judged against it where it is the unit's."""
     files = service_unit.files(machine.root)
     if not files:
@@ -31,7 +31,6 @@ async def unit(machine: Machine, reading: Reading | None) -> Unit:
     refusal = None
     if reading and reading.path == SYSTEM_FILE:
         refusal = _refusal(units.parse(texts), reading.config)
-    shipped = next((path for path in SHIPPED if path.is_file()), None)
     version = await machine.run(["systemctl", "--version"], within=WITHIN)
     found = re.match(r"systemd (\d+)", version.out)
     shown = await machine.run(
@@ -42,14 +41,21 @@ async def unit(machine: Machine, reading: Reading | None) -> Unit:
     return Unit(
         path=str(files[0]),
         installed=texts[0],
-        shipped=shipped.read_text() if shipped else None,
-        shipped_path=str(shipped or ""),
+        shipped=_text(shipped),
+        shipped_path=str(shipped),
         drop_ins=tuple(path.name for path in files[1:]),
         refusal=refusal,
         systemd=int(found[1]) if found else None,
         has_steps=any("StartLimitBurst" in text for text in texts[1:]),
         state={name: value for name, _, value in pairs if name},
     )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
 
 
 def _refusal(unit: units.Unit, config: Config) -> str | None:
