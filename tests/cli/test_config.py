@@ -14,7 +14,7 @@ from tests.host.processes import waguard
 from waguard.cli import config_commands, main
 from waguard.config import SECTIONS
 from waguard.errors import ConfigError
-from waguard.host import configuration
+from waguard.host import configuration, service_unit
 from waguard.host.configuration import Found
 
 UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
@@ -232,7 +232,7 @@ def test_root_asks_for_the_units_user(
     check: Check, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = pwd.getpwnam("nobody")
-    monkeypatch.setattr(config_commands, "USER", "nobody")
+    monkeypatch.setattr(service_unit, "USER", "nobody")
     secret = here / "secret"
     secret.touch(0o600)
     text = paths("/var/lib/waguard") + f"\n[webhook]\nsecret_file = '{secret}'"

@@ -141,6 +141,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             media=nothing,
             webhooks=made.webhooks,
             message_health=messages,
+            log=nothing,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

@@ -44,7 +44,7 @@ def load_or_create_keys(path: Path) -> Keys:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _generate(path)
+            generate(path)
         require_private("api.key_file", path)
         text = small_file.read(path, named=True).decode("ascii")
     except UnicodeDecodeError:
@@ -73,7 +73,8 @@ def _bad_file(path: Path, why: str, remedy: str) -> ConfigError:
     return ConfigError(f"{path} {why}", field="api.key_file", value=str(path), remedy=remedy)
 
 
-def _generate(path: Path) -> None:
+def generate(path: Path) -> None:
+    """A key file of this user's own, 0600. Raises ``OSError``, where something lies there, too."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{GENERATED_KEY_MARK}\n{secrets.token_urlsafe(32)}\n")

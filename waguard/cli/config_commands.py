@@ -1,7 +1,6 @@
 """What ``waguard config`` does: the configuration with where each value comes from, and its check."""
 
 import os
-import pwd
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -13,12 +12,10 @@ from waguard.config import SECTIONS, Config, Reading, holds_password, sqlite_pat
 from waguard.core import unit as units
 from waguard.core.ownership import Us
 from waguard.errors import ConfigError
-from waguard.host import ownership
+from waguard.host import ownership, service_unit
 from waguard.host.configuration import SYSTEM_FILE, Found, hidden, hidden_lines, shown
+from waguard.host.service_unit import UNIT, USER
 
-UNIT: Final = "waguard.service"
-USER: Final = "waguard"  # as the unit has it
-UNIT_FOLDERS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 # where the default is none of the key itself
 FOLLOWED: Final = {
     "api.key_file": "<paths.state>/api-key",
@@ -67,34 +64,11 @@ def check(
     """
     for line in hidden_lines(reading):
         say(line)
-    installed = _unit_files(root) if found.path == SYSTEM_FILE else []
-    _check_owners(found, reading.config, _service_user() if installed else None)
+    installed = service_unit.files(root) if found.path == SYSTEM_FILE else []
+    _check_owners(found, reading.config, service_unit.user() if installed else None)
     if installed:
         _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
     say(f"{found.path or 'no file, defaults'}: ok")
-
-
-def _unit_files(root: Path) -> list[Path]:
-    """The unit and its drop-ins; none where it is not installed."""
-    places = [root / folder for folder in UNIT_FOLDERS]
-    unit = next((place / UNIT for place in places if (place / UNIT).is_file()), None)
-    if unit is None:
-        return []
-    named = {
-        path.name: path
-        for place in reversed(places)
-        for path in (place / f"{UNIT}.d").glob("*.conf")
-    }
-    return [unit, *(named[name] for name in sorted(named))]
-
-
-def _service_user() -> Us | None:
-    """Its own user may ask too; None: whoever asks is to be judged."""
-    try:
-        user = pwd.getpwnam(USER)
-    except KeyError:
-        return None
-    return Us(uid=user.pw_uid, gid=user.pw_gid, roots=ownership.us().roots)
 
 
 def _check_owners(found: Found, config: Config, who: Us | None) -> None:

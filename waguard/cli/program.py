@@ -1,7 +1,7 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use. Only the command that is named is imported: a refused second
+lock or the database's lease · 4 port in use · 5 `doctor`: something failed. Only the command that is named is imported: a refused second
 instance must cost a tenth of a second.
 """
 
@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "why": "what went wrong, with a session or all, and what waguard did",
     "logs": "read the log of the daemon and its workers",
     "events": "follow what happens, as it happens",
+    "doctor": "what is wrong on this host, and what mends it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
     "sessions": "create, list, stop, start, log out and delete sessions",

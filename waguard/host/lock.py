@@ -37,14 +37,14 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
 def read_pid_file(runtime: Path) -> PidFile | None:
     """The pid file of a living daemon; None: there is none, or its process is gone."""
     try:
-        found = _decoded(runtime / PID_FILE)
+        found = decoded(runtime / PID_FILE)
     except (FileNotFoundError, UnreadableError):
         return None
     return found if procfs.is_same(found.pid, found.start_time, found.boot_id) else None
 
 
-def _decoded(path: Path) -> PidFile:
-    """Raises as ``small_file.read``."""
+def decoded(path: Path) -> PidFile:
+    """A pid file, whoever wrote it. Raises as ``small_file.read``."""
     content = small_file.read(path)
     try:
         return msgspec.json.decode(content, type=PidFile)
@@ -84,7 +84,7 @@ class InstanceLock:
     def _put_unreadable_aside(self) -> None:
         path = self._runtime / PID_FILE
         try:
-            _decoded(path)
+            decoded(path)
         except FileNotFoundError:
             return
         except UnreadableError as error:

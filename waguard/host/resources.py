@@ -14,12 +14,13 @@ from waguard.core.admission import Reading
 _SOME: Final = re.compile(r"^some .*?avg10=(\d+(?:\.\d+)?)", re.MULTILINE)
 
 
-def read(root: Path = Path("/")) -> Reading:
-    """A look at ``root``'s proc and sys, which takes about 0.2 ms and waits for nothing."""
+def read(root: Path = Path("/"), *, process: str = "self") -> Reading:
+    """A look at ``root``'s proc and sys, which takes about 0.2 ms and waits for nothing. ``process``:
+    a pid, whose control group it is about."""
     return Reading(
-        memory=_least(_kernel_memory(root), *_in_groups(root, _group_memory)),
+        memory=_least(_kernel_memory(root), *_in_groups(root, process, _group_memory)),
         pressure=_pressure(root),
-        pids=_least(_kernel_pids(root), *_in_groups(root, _group_pids)),
+        pids=_least(_kernel_pids(root), *_in_groups(root, process, _group_pids)),
     )
 
 
@@ -69,11 +70,13 @@ def _kernel_pids(root: Path) -> int | None:
     return None if limit is None or not used.isdecimal() else max(0, limit - int(used))
 
 
-def _in_groups(root: Path, left: Callable[[Path], int | None]) -> Iterator[int | None]:
+def _in_groups(
+    root: Path, process: str, left: Callable[[Path], int | None]
+) -> Iterator[int | None]:
     line = next(
         (
             line
-            for line in (_text(root / "proc/self/cgroup") or "").splitlines()
+            for line in (_text(root / f"proc/{process}/cgroup") or "").splitlines()
             if line.startswith("0::/")
         ),
         None,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from sqlalchemy import Double, Row, false, insert, literal_column, select, update
+from sqlalchemy import Connection, Double, Row, false, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
@@ -30,7 +30,7 @@ class SqlLease:
     def __init__(
         self, backend: str, writing: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
     ) -> None:
-        self._now: ColumnElement[float] = literal_column(_NOW_OF[backend], Double)
+        self._now = now_of(backend)
         self._writing = writing
 
     async def take(
@@ -88,6 +88,18 @@ class SqlLease:
             "lasts": terms.lasts,
             "renewed_every": terms.renewed_every,
         }
+
+
+def now_of(backend: str) -> ColumnElement[float]:
+    """Unix time by the database's clock."""
+    return literal_column(_NOW_OF[backend], Double)
+
+
+def read(connection: Connection) -> Lease | None:
+    """The lease as it is, without a lock on it; None: nobody ever took it."""
+    query = select(LEASE, now_of(connection.dialect.name).label("now")).where(_OWN.id == _ROW)
+    row = connection.execute(query).first()
+    return _lease(row) if row is not None else None
 
 
 def _lease(row: Row[Any]) -> Lease:

@@ -1,0 +1,349 @@
+"""``doctor --cutover``: what is still to be changed, in its order."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doctor.host import HOOK, KEY, Host, require_runnable
+from waguard.doctor.examination import Cutover, examine_cutover
+from waguard.doctor.judging.cutover import TITLES, Step
+from waguard.doctor.probes.machine import Running
+from waguard.doctor.report import Check
+from waguard.doctor.text import cutover_lines
+
+DOCS = Path(__file__).parents[2] / "docs/cutover.md"
+SECRET = "the-secret-of-the-application"
+GOD = "PM2 v5.3.0: God Daemon (/home/www/.pm2)"
+
+
+@dataclass
+class Old:
+    """A host with waguard beside the old service, which is gone already unless a test plants it."""
+
+    host: Host
+    values: dict[str, str]
+
+    @property
+    def env(self) -> Path:
+        return self.host.folder / "app/.env"
+
+    def write(self) -> None:
+        self.env.parent.mkdir(exist_ok=True)
+        self.env.write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
+
+    async def examine(self) -> Cutover:
+        self.write()
+        host = self.host
+        return await examine_cutover(host.file, host.environ, self.env, host.machine)
+
+    async def wrong(self) -> list[tuple[Step, Check]]:
+        plan = (await self.examine()).plan
+        return [(s, c) for s, checks in plan.items() for c in checks if c.result != "ok"]
+
+
+@pytest.fixture
+async def old(host: Host) -> Old:
+    host.configure("api", keyless_loopback=True)
+    host.configure("send", allow_private=True)
+    return Old(
+        host,
+        {
+            "APP_URL": f"http://127.0.0.1:{host.hook}",
+            "DB_CONNECTION": "sqlite",
+            "WHATSAPP_NODE_API_KEY": KEY,
+            "LARAVEL_API_TOKEN": f'"{KEY}" # both are the same',
+            "HMAC_SECRET": SECRET,
+            "WHATSAPP_INSTANCE_COUNT": "1",
+            "WHATSAPP_INSTANCE_1": f"http://localhost:{host.port}",
+        },
+    )
+
+
+async def test_after_the_cut_over_nothing_is_left_to_do(old: Old) -> None:
+    cutover = await old.examine()
+    assert [c for checks in cutover.plan.values() for c in checks if c.result != "ok"] == []
+    assert list(cutover.plan) == list(Step)
+
+
+Plant = Callable[[Old], Any]
+
+
+def set_value(name: str, value: str | None) -> Plant:
+    def plant(old: Old) -> None:
+        old.values.pop(name, None)
+        if value is not None:
+            old.values[name] = value
+
+    return plant
+
+
+def without_keys(old: Old) -> None:
+    del old.values["WHATSAPP_NODE_API_KEY"], old.values["LARAVEL_API_TOKEN"]
+
+
+def without_hook(old: Old) -> None:
+    del old.host.settings["webhook"]["url"]
+    old.host.configure("webhook")
+
+
+def pm2(old: Old) -> None:
+    apps = [f"node /srv/whatsapp-service/server.js {n}" for n in range(1, 5)]
+    old.host.machine.running = [
+        Running(pid=10, parent=1, user="www", command=GOD),
+        *(Running(pid=20 + n, parent=10, user="www", command=a) for n, a in enumerate(apps)),
+    ]
+
+
+def boot_unit(old: Old) -> None:
+    pm2(old)
+    (old.host.unit.with_name("pm2-www.service")).touch()
+
+
+def node(old: Old) -> None:
+    old.host.machine.running = [
+        Running(pid=4_242, parent=1, user="www", command="node server.js"),
+    ]
+    old.host.machine.ports[3002] = 4_242
+
+
+def crontab(old: Old) -> None:
+    path = old.host.machine.root / "var/spool/cron/crontabs/www"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "# health-check.sh was here\nMAILTO=ops\n*/5 * * * * /srv/scripts/health-check.sh\n"
+    )
+
+
+def system_cron(old: Old) -> None:
+    path = old.host.machine.root / "etc/cron.d/whatsapp"
+    path.parent.mkdir(parents=True)
+    path.write_text("*/5 * * * * root pm2 restart whatsapp-service\n")
+
+
+def remote_auth(old: Old) -> None:
+    service = old.host.folder / "app/whatsapp-service"
+    service.mkdir(parents=True)
+    (service / ".env").write_text("AUTH_STRATEGY=remoteauth\n")
+
+
+def zips(old: Old) -> None:
+    (old.host.sessions / "RemoteAuth-s2.zip").touch()
+
+
+async def inactive(old: Old) -> None:
+    await old.host.sql("UPDATE whatsapp_accounts SET is_active = 0")
+
+
+async def assigned(old: Old) -> None:
+    url = "http://localhost:3004"
+    await old.host.sql(f"UPDATE whatsapp_accounts SET assigned_instance_url = '{url}'")
+
+
+async def without_profile(old: Old) -> None:
+    await old.host.sql(
+        "INSERT INTO whatsapp_accounts (uuid, workspace_id, session_id, status)"
+        " VALUES ('u2', 1, 's2', 'connected')"
+    )
+
+
+def setting(section: str, **keys: object) -> Plant:
+    return lambda old: old.host.configure(section, **keys)
+
+
+def mysql(old: Old) -> None:
+    old.values |= {"DB_CONNECTION": "mysql", "DB_HOST": "localhost", "DB_DATABASE": "blazz"}
+    old.values |= {"DB_USERNAME": "me", "DB_PASSWORD": "sesame"}
+
+
+async def stopped(old: Old) -> None:
+    await old.host.stop()
+
+
+def elsewhere(old: Old) -> None:
+    old.values["APP_URL"] = "http://10.0.0.9"
+    old.host.configure("webhook", url=f"http://10.0.0.9{HOOK}")
+
+
+CASES: dict[str, tuple[Step, str, str, str | None, Plant]] = {
+    "short key": (
+        Step.CONFIGURE,
+        "keys",
+        "WHATSAPP_NODE_API_KEY has 15 characters, waguard takes 16",
+        "openssl rand",
+        set_value("WHATSAPP_NODE_API_KEY", "default-api-key"),
+    ),
+    "no key": (Step.CONFIGURE, "keys", "sets no key", "WHATSAPP_NODE_API_KEY", without_keys),
+    "other key": (
+        Step.CONFIGURE,
+        "keys",
+        "LARAVEL_API_TOKEN is not in",
+        "grep ^LARAVEL_API_TOKEN=",
+        set_value("LARAVEL_API_TOKEN", "another-key-that-is-long-enough"),
+    ),
+    "other secret": (
+        Step.CONFIGURE,
+        "secret",
+        "HMAC_SECRET is not the first line of",
+        "grep ^HMAC_SECRET=",
+        set_value("HMAC_SECRET", "another"),
+    ),
+    "no secret": (
+        Step.CONFIGURE,
+        "secret",
+        "sets no HMAC secret",
+        "openssl rand",
+        set_value("HMAC_SECRET", None),
+    ),
+    "no webhook": (Step.CONFIGURE, "webhook.url", "is not set", "config check", without_hook),
+    "other path": (
+        Step.CONFIGURE,
+        "webhook.url",
+        f"the application takes {HOOK}",
+        "config check",
+        setting("webhook", url="http://127.0.0.1:8000/hook"),
+    ),
+    "other database": (
+        Step.CONFIGURE,
+        "database",
+        "mysql+asyncmy://127.0.0.1:3306/blazz",
+        "config check",
+        mysql,
+    ),
+    "keyless": (
+        Step.CONFIGURE,
+        "api.keyless_loopback",
+        "without a key, and gets 401",
+        "config check",
+        setting("api", keyless_loopback=False),
+    ),
+    "private files": (
+        Step.CONFIGURE,
+        "send.allow_private",
+        "a private address, and are refused",
+        "config check",
+        setting("send", allow_private=False),
+    ),
+    "public address": (
+        Step.CONFIGURE,
+        "api.public_url",
+        "which is itself",
+        "config check",
+        elsewhere,
+    ),
+    "crontab": (Step.CRON, "cron", "crontabs/www:3 restarts", "crontab -u www -l", crontab),
+    "cron.d": (Step.CRON, "cron", "cron.d/whatsapp:1 restarts", "sed -i '1s/^/# /'", system_cron),
+    "pm2": (Step.STOP, "pm2", "with 4 processes", "sudo -iu www pm2 delete all", pm2),
+    "pm2 at boot": (
+        Step.STOP,
+        "pm2",
+        "pm2-www.service starts the old service at boot",
+        "systemctl disable --now pm2-www.service",
+        boot_unit,
+    ),
+    "node": (Step.STOP, "port", "port 3002 is taken by pid 4242", "kill 4242", node),
+    "remote auth": (Step.PROFILES, "remote auth", "in Redis", "waguard import", remote_auth),
+    "zip": (Step.PROFILES, "remote auth", "RemoteAuth-s2.zip", "waguard import", zips),
+    "profile": (
+        Step.PROFILES,
+        "profiles",
+        "s2 say connected, and have no profile",
+        "waguard import",
+        without_profile,
+    ),
+    "instances": (
+        Step.APPLICATION,
+        "instances",
+        "over 4 instances",
+        "sed -i 's|^WHATSAPP_INSTANCE_COUNT",
+        set_value("WHATSAPP_INSTANCE_COUNT", "4"),
+    ),
+    "address": (
+        Step.APPLICATION,
+        "address",
+        "WHATSAPP_INSTANCE_1 is http://localhost:3009",
+        "sed -i 's|^WHATSAPP_INSTANCE_1",
+        set_value("WHATSAPP_INSTANCE_1", "http://localhost:3009"),
+    ),
+    "inactive": (
+        Step.ROWS,
+        "inactive rows",
+        "s1 are switched off",
+        "waguard sessions start s1",
+        inactive,
+    ),
+    "assigned": (
+        Step.ROWS,
+        "assigned rows",
+        "assigned to http://localhost:3004",
+        "php artisan tinker",
+        assigned,
+    ),
+    "not started": (Step.START, "start", "does not run yet", "systemctl enable --now", stopped),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
+    step, check, seen, command, plant = CASES[name]
+    if (waited := plant(old)) is not None:
+        await waited
+    told = [c for at, c in await old.wrong() if at is step and c.name == check and seen in c.seen]
+    assert len(told) == 1, await old.wrong()
+    assert told[0].remedy
+    assert command is None or command in str(told[0].command)
+    for _, one in await old.wrong():
+        require_runnable(one.command)
+
+
+async def test_no_secret_is_shown(old: Old) -> None:
+    mysql(old)
+    old.values["LARAVEL_API_TOKEN"] = "another-key-that-is-long-enough"
+    old.values["HMAC_SECRET"] = "sesame-of-the-application"
+    cutover = await old.examine()
+    text = "\n".join(cutover_lines(cutover.plan, cutover.back))
+    assert "LARAVEL_API_TOKEN is not in" in text
+    for secret in ("another-key", "sesame", KEY):
+        assert secret not in text
+
+
+async def test_without_the_applications_file(old: Old) -> None:
+    host = old.host
+    plan = (await examine_cutover(host.file, host.environ, None, host.machine)).plan
+    [check] = plan[Step.CONFIGURE]
+    assert (check.result, "--env FILE" in check.seen) == ("skipped", True)
+    plan = (await examine_cutover(host.file, {}, host.folder / "none", host.machine)).plan
+    [check] = plan[Step.CONFIGURE]
+    assert (check.result, "cannot be read" in check.seen) == ("failed", True)
+
+
+async def test_nothing_is_changed(old: Old) -> None:
+    pm2(old)
+    crontab(old)
+    old.write()
+    before = {str(p): p.lstat().st_ctime_ns for p in files(old.host.folder)}
+    host = old.host
+    await examine_cutover(host.file, host.environ, old.env, host.machine)
+    assert {str(p): p.lstat().st_ctime_ns for p in files(old.host.folder)} == before
+
+
+def files(folder: Path) -> Sequence[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and not p.name.endswith(("-shm", "-wal"))]
+
+
+# ---- the same in prose ----
+
+
+def test_the_guide_has_the_same_order() -> None:
+    headings = re.findall(r"^## (\d+)\. (.*)$", DOCS.read_text(), re.MULTILINE)
+    assert headings == [(str(step.value), TITLES[step]) for step in Step]
+
+
+async def test_the_guide_has_the_same_way_back(old: Old) -> None:
+    text = DOCS.read_text()
+    back = text[text.index("## The way back") :]
+    places = [back.index(what) for what, _ in (await old.examine()).back]
+    assert places == sorted(places)

@@ -1,0 +1,80 @@
+"""On a host that is well the doctor says nothing but ok."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.host import HOOK, Host
+from waguard.doctor import examination
+from waguard.doctor.examination import NAMES
+from waguard.doctor.probes import profiles
+from waguard.doctor.report import as_json, exit_code
+
+
+async def test_nothing_but_ok(host: Host) -> None:
+    checks = await host.examine()
+    assert [check for check in checks if check.result != "ok"] == []
+    assert exit_code(checks) == 0
+
+
+async def test_each_check_is_there_in_its_order(host: Host) -> None:
+    names = dict.fromkeys(check.name for check in await host.examine())
+    assert tuple(names) == NAMES
+
+
+async def test_nothing_is_changed(host: Host) -> None:
+    await host.stop()
+    (host.runtime / "waguard.pid").write_text("half")
+    host.sessions.chmod(0o755)
+    before = files(host.folder)
+    await host.examine()
+    assert files(host.folder) == before
+
+
+async def test_what_is_corrected_meanwhile_is_no_finding(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correction = {"session": "s1", "reason": "r", "before": "b", "after": "a"}
+    host.daemon.once["/api/reconcile"] = {"corrections": [correction]}
+    monkeypatch.setattr(examination, "AGAIN", 0.0)
+    assert await host.wrong() == []
+
+
+async def test_a_check_that_breaks_leaves_the_others(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(profiles, "strays", broken)
+    [check] = await host.wrong()
+    assert (check.name, check.seen) == ("strays", "it could not be checked: RuntimeError: a bug")
+
+
+async def test_no_password_is_shown(host: Host) -> None:
+    url = f"http://me:sesame@127.0.0.1:{host.hook}{HOOK}?token=sesame"
+    host.configure("webhook", url=url)
+    host.receiver.status = 500
+    host.environ["WAGUARD_DATABASE__URL"] = "mysql+asyncmy://me:sesame@127.0.0.1:1/wa"
+    checks = await host.examine()
+    assert {c.name for c in checks if c.result == "failed"} >= {"database", "receiver"}
+    assert "sesame" not in json.dumps(as_json(checks))
+
+
+def files(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What could have changed of each; SQLite's index of its log is no content."""
+    found = ((path, path.lstat()) for path in sorted(folder.rglob("*")))
+    return {
+        str(path): (seen.st_mode, seen.st_size, seen.st_mtime_ns * (not path.is_dir()))
+        for path, seen in found
+        if not path.name.endswith(("-shm", "-wal"))
+    }
+
+
+def test_the_document_names_each_check() -> None:
+    text = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+    table = text[: text.index("## ")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
+    named = [name.strip() for row in rows[1:] for name in row.split(",")]
+    assert named == list(NAMES)

@@ -1,0 +1,165 @@
+"""Probes where they find little, or something odd."""
+
+import asyncio
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.host import Application, Host
+from waguard.config import load
+from waguard.core.ownership import Us
+from waguard.doctor.judging import database as judging
+from waguard.doctor.judging.instance import Instance
+from waguard.doctor.probes import cutover, database, files, receiver
+from waguard.doctor.probes.instance import Daemon
+from waguard.doctor.report import Cli
+
+DOWN = Instance(runtime="/run/waguard")
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give things away")
+
+
+# ---- whose daemon it is ----
+
+
+@as_root
+def test_whose_daemon_it_is(tmp_path: Path) -> None:
+    config = load(None, {"WAGUARD_PATHS__STATE": str(tmp_path)})
+    service = Us(uid=5, gid=6)
+    nobody = pwd.getpwnam("nobody")
+
+    def who(pid: int | None, unit: Us | None) -> tuple[int, int]:
+        found = files.daemons_user(config, pid, unit)
+        return found.uid, found.gid
+
+    assert who(os.getpid(), service) == (os.geteuid(), os.getegid()), "who runs it"
+    assert who(None, service) == (5, 6), "whom the unit names"
+    assert who(None, None) == (0, 0), "who asks"
+    os.chown(tmp_path, nobody.pw_uid, 0)
+    assert who(None, None) == (nobody.pw_uid, nobody.pw_gid), "whose the state is"
+    os.chown(tmp_path, 12_345, 12_346)
+    assert who(None, None) == (12_345, 12_346), "also of a user without a name"
+    tmp_path.rmdir()
+    assert who(None, None) == (0, 0)
+
+
+@as_root
+async def test_what_root_made_is_no_place_for_the_daemon_to_write(host: Host) -> None:
+    os.chown(host.state, 12_345, 12_345)
+    await host.stop()
+    [first, *_] = [c for c in await host.wrong() if "paths.sessions" in c.seen]
+    assert first.seen.endswith("belongs to user 0: the daemon cannot write there")
+    assert first.command == f"chown 12345:12345 {host.sessions} && chmod 700 {host.sessions}"
+
+
+# ---- a database that is new, or was left ----
+
+
+async def test_before_the_first_start(host: Host) -> None:
+    await host.stop()
+    host.database.unlink()
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    [check] = judging.database(seen, DOWN, "/run/waguard", Cli())
+    assert (check.result, "a start makes it" in check.seen) == ("ok", True)
+    assert not host.database.exists()
+    assert judging.rows(seen, DOWN).seen == "there are none yet"
+
+
+async def test_an_older_database_waits_for_the_next_start(host: Host) -> None:
+    await host.sql("UPDATE waguard_alembic_version SET version_num = '0003'")
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    checks = {c.name: c for c in judging.database(seen, DOWN, "/run/waguard", Cli())}
+    assert checks["migrations"].result == "ok"
+    assert "a start brings it to" in checks["migrations"].seen
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("released = 1", "nobody supervises this database"),
+        ("renewed_at = 1, host = 'other'", "it may be taken over"),
+    ],
+)
+async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
+    await host.sql(f"UPDATE waguard_lease SET {change}")
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    checks = {c.name: c for c in judging.database(seen, DOWN, "/run/other", Cli())}
+    assert (checks["lease"].result, said in checks["lease"].seen) == ("ok", True)
+
+
+async def test_a_file_that_may_not_be_read(host: Host) -> None:
+    host.database.unlink()
+    host.database.mkdir()
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    assert seen.error == "disk I/O error"
+    assert seen.command == f"ls -l {host.database}"
+
+
+async def test_a_damaged_index(host: Host) -> None:
+    content = bytearray(host.database.read_bytes())
+    page = int.from_bytes(content[16:18])
+    for at in range(page * 4, page * 8):
+        content[at] = 0xFF
+    host.database.write_bytes(content)
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    assert seen.damage
+
+
+async def test_an_address_that_is_none() -> None:
+    seen = await database.database("sqlite+aiosqlite:///:memory:")
+    assert seen.error == "a database in memory would be forgotten"
+
+
+# ---- answers that are none ----
+
+
+async def test_what_is_no_answer(short_path: Path) -> None:
+    odd = Application({"/list": [], "/object": {"a": 1}})
+    async with odd.on(short_path / "waguard.sock"):
+        daemon = Daemon(short_path)
+        assert await asyncio.to_thread(daemon.ask, "/object") == {"a": 1}
+        assert await asyncio.to_thread(daemon.ask, "/list") is None
+        assert await asyncio.to_thread(daemon.ask, "/none") is None
+
+
+def test_dates_that_are_none() -> None:
+    assert receiver.ahead(None, 0.0) is None
+    assert receiver.ahead("yesterday", 0.0) is None
+    assert receiver.ahead("Thu, 01 Jan 1970 00:00:07 GMT", 5.0) == 2.0
+
+
+# ---- the application's .env ----
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=b", "b"),
+        ('A="b c" # note', "b c"),
+        ("A='b#c'", "b#c"),
+        ("A=b # note", "b"),
+        ("export A=b", "b"),
+        ('A="b', "b"),
+        ("A=", ""),
+        ("A=b#c", "b#c"),
+    ],
+)
+def test_values_are_read_as_php_reads_them(tmp_path: Path, line: str, value: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"# a comment\n{line}\n")
+    assert cutover._variables(path) == {"A": value}
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("mysql+asyncmy://me:x@localhost/wa?charset=utf8", "mysql+asyncmy://127.0.0.1:3306/wa"),
+        ("mariadb+asyncmy://db:3307/wa", "mysql+asyncmy://db:3307/wa"),
+        ("postgresql+asyncpg://me@db/wa", "postgresql+asyncpg://db:5432/wa"),
+        ("sqlite+aiosqlite:////var/wa.db", "sqlite+aiosqlite:///var/wa.db"),
+        ("no address", "unknown"),
+    ],
+)
+def test_databases_are_compared_by_their_place(url: str, place: str) -> None:
+    assert cutover._place(url) == place

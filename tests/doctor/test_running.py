@@ -1,0 +1,75 @@
+"""The doctor beside a real daemon: up, standing still, killed."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.host import TRIED
+from tests.e2e.harness import Daemon, short_folder, standing_still
+from waguard.doctor.examination import examine
+from waguard.doctor.probes import instance
+from waguard.doctor.probes.machine import Machine, Ran
+from waguard.doctor.repair import repair
+from waguard.doctor.report import Check
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+# what depends on this machine
+NOT_OURS = {"clock", "disk", "limits", "memory", "network", "pressure", "unit"}
+
+
+class WithoutChromium(Machine):
+    """This machine, but for the programs that it runs."""
+
+    async def run(
+        self, argv: Sequence[str], *, within: float, user: tuple[int, int] | None = None
+    ) -> Ran:
+        return Ran(code=0, out=json.dumps(TRIED))
+
+
+async def test_up_standing_still_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "WAGUARD_API__PORT": "0",
+        "WAGUARD_FLEET__NETWORK": "off",
+        "WAGUARD_BROWSER__SANDBOX": "false",
+        "WAGUARD_WHATSAPP__URL": "http://127.0.0.1:1/",
+    }
+    with short_folder() as folder:
+        monkeypatch.chdir(folder)
+
+        async def wrong() -> dict[str, Check]:
+            checks = await examine(None, settings, WithoutChromium(Path("/nowhere")))
+            return {
+                c.name: c
+                for c in checks
+                if c.result not in {"ok", "skipped"} and c.name not in NOT_OURS
+            }
+
+        async with Daemon(folder, settings) as daemon:
+            await daemon.start()
+            assert daemon.process
+            assert await wrong() == {}
+            monkeypatch.setattr(instance, "WITHIN", 0.1)
+            with standing_still(daemon.process.pid):
+                assert {name: c.command for name, c in (await wrong()).items()} == {
+                    "socket": "systemctl restart waguard"
+                }
+            os.kill(daemon.process.pid, 9)
+            await daemon.process.wait()
+            found = await wrong()
+            assert {name: c.result for name, c in found.items()} == {
+                "instance": "failed",
+                "socket": "failed",
+            }
+            assert sorted(repair(found.values())) == [
+                f"{folder}/run/waguard.pid was removed",
+                f"{folder}/run/waguard.sock was removed",
+            ]
+            assert {name: c.result for name, c in (await wrong()).items()} == {
+                "instance": "warning"
+            }
+            await daemon.start()
+            monkeypatch.setattr(instance, "WITHIN", 5.0)
+            assert await wrong() == {}

@@ -1,0 +1,83 @@
+"""``waguard doctor``: what is wrong here, and what mends it."""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import print_json
+from waguard.errors import ConfigError
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.epilog = "Exit codes: 0 all is well, or only warnings; 5 something failed."
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--fix",
+        action="store_true",
+        help="mend what is safe: modes, missing folders, a missing key, what a dead daemon left",
+    )
+    what.add_argument(
+        "--cutover",
+        action="store_true",
+        help="from the old service to waguard: what is left to do, in its order; changes nothing",
+    )
+    parser.add_argument(
+        "--env", type=Path, metavar="FILE", help="the application's .env, for --cutover"
+    )
+    with_json(parser)
+    with_config(parser)
+    parser.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.cutover:
+        return _cutover(arguments)
+    if arguments.env:
+        raise ConfigError(
+            "the application's .env is compared by --cutover only",
+            field="--env",
+            value=str(arguments.env),
+            remedy="say --cutover, too",
+        )
+    return _examine(arguments)
+
+
+def _examine(arguments: argparse.Namespace) -> int:
+    from waguard.doctor.examination import examine  # noqa: PLC0415
+    from waguard.doctor.report import as_json, exit_code  # noqa: PLC0415
+    from waguard.doctor.text import lines  # noqa: PLC0415
+
+    checks, repairs = asyncio.run(examine(arguments.config, os.environ)), []
+    if arguments.fix:
+        from waguard.doctor.repair import repair  # noqa: PLC0415
+
+        repairs = repair(checks)
+        if repairs:  # what is wrong now
+            checks = asyncio.run(examine(arguments.config, os.environ))
+    if arguments.json:
+        print_json(as_json(checks, repairs))
+    else:
+        _print(lines(checks, repairs))
+    return exit_code(checks)
+
+
+def _cutover(arguments: argparse.Namespace) -> int:
+    from waguard.doctor.examination import examine_cutover  # noqa: PLC0415
+    from waguard.doctor.report import cutover_json, exit_code  # noqa: PLC0415
+    from waguard.doctor.text import cutover_lines  # noqa: PLC0415
+
+    found = asyncio.run(examine_cutover(arguments.config, os.environ, arguments.env))
+    if arguments.json:
+        print_json(cutover_json(found.steps, found.back))
+    else:
+        _print(cutover_lines(found.plan, found.back))
+    return exit_code(check for checks in found.plan.values() for check in checks)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)

@@ -1,0 +1,342 @@
+"""Ask everything, and judge it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
+from waguard.core.ownership import Us
+from waguard.core.profile import Missing
+from waguard.doctor.judging import cutover as moving
+from waguard.doctor.judging import daemon as answers
+from waguard.doctor.judging import database as databases
+from waguard.doctor.judging import files, host, instance, profiles, receiver, unit
+from waguard.doctor.judging.instance import Instance
+from waguard.doctor.probes import cutover as cutover_probes
+from waguard.doctor.probes import database as database_probes
+from waguard.doctor.probes import files as file_probes
+from waguard.doctor.probes import host as host_probes
+from waguard.doctor.probes import instance as instance_probes
+from waguard.doctor.probes import profiles as profile_probes
+from waguard.doctor.probes import receiver as receiver_probes
+from waguard.doctor.probes import unit as unit_probes
+from waguard.doctor.probes.instance import Daemon
+from waguard.doctor.probes.machine import Machine
+from waguard.doctor.report import Check, Cli, Result, failed, skipped
+from waguard.errors import ConfigError
+from waguard.host import configuration, service_unit
+from waguard.host.configuration import Found
+
+NAMES: Final = (
+    "configuration",
+    "owners",
+    "keys",
+    "secret",
+    "instance",
+    "socket",
+    "port",
+    "unit",
+    "chromium",
+    "sandbox",
+    "wa-js",
+    "disk",
+    "memory",
+    "pressure",
+    "limits",
+    "clock",
+    "network",
+    "database",
+    "migrations",
+    "lease",
+    "rows",
+    "agreement",
+    "profiles",
+    "strays",
+    "receiver",
+    "signature",
+    "call-back",
+    "health",
+)
+"""Every check, in the order of the report."""
+
+AGAIN: Final = 1.0  # s until the daemon is asked once more what it would correct
+
+Section = Callable[[], Awaitable[Sequence[Check]]]
+
+
+async def examine(
+    option: Path | None, environ: Mapping[str, str], machine: Machine | None = None
+) -> list[Check]:
+    """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
+    machine = machine or Machine()
+    cli = Cli(str(option) if option else None)
+    located = _configuration(option, environ, cli)
+    if isinstance(located, Check):
+        checks = [located, *_unit_only(await _unit(machine, None, cli))]
+        rest = skipped("configuration", "nothing else is checked without a valid one")
+        return [*checks, rest]
+    found, reading = located
+    daemon = await _instance(machine, reading.config)
+    return await _Examination(machine, cli, found, reading, environ, daemon).run()
+
+
+def _unit_only(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.result is not Result.SKIPPED]
+
+
+def _configuration(
+    option: Path | None, environ: Mapping[str, str], cli: Cli
+) -> tuple[Found, Reading] | Check:
+    try:
+        found, reading = configuration.read(option, environ)
+        configuration.require_nothing_left_behind(found, reading)
+    except ConfigError as error:
+        where = f"{error.field}: " if error.field else ""
+        remedy = error.remedy or "Correct it"
+        return failed("configuration", f"{where}{error.message}", remedy, cli("config check"))
+    return found, reading
+
+
+async def _instance(machine: Machine, config: Config) -> Instance:
+    return await asyncio.to_thread(instance_probes.instance, machine, config.paths.runtime)
+
+
+async def _unit(machine: Machine, reading: Reading | None, cli: Cli) -> list[Check]:
+    return unit.unit(await unit_probes.unit(machine, reading), cli)
+
+
+class _Examination:
+    """One, of one configuration."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        cli: Cli,
+        found: Found,
+        reading: Reading,
+        environ: Mapping[str, str],
+        daemon: Instance,
+    ) -> None:
+        self._machine = machine
+        self._cli = cli
+        self._found = found
+        self._reading = reading
+        self._config: Config = reading.config
+        self._environ = environ
+        self._daemon = daemon
+        self._who = _who(self._config, found, daemon)
+
+    async def run(self) -> list[Check]:
+        """All sections side by side; one that breaks leaves the others."""
+        sections: dict[str, Section] = {
+            "configuration": self._configuration,
+            "owners": self._files,
+            "instance": self._instance,
+            "unit": self._unit,
+            "chromium": self._browser,
+            "disk": self._host,
+            "network": self._network,
+            "database": self._database,
+            "strays": self._strays,
+            "receiver": self._receiver,
+            "health": self._health,
+        }
+        done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
+        checks = [check for section in done for check in section]
+        order = {name: place for place, name in enumerate(NAMES)}
+        return sorted(checks, key=lambda check: order[check.name])
+
+    async def _configuration(self) -> list[Check]:
+        lines = configuration.hidden_lines(self._reading)
+        path = self._found.path
+        return host.configured(lines, str(path) if path else None, self._cli) + self._elsewhere()
+
+    def _elsewhere(self) -> list[Check]:
+        """What the daemon's environment has beside this one's."""
+        pid = self._daemon.pid
+        if not self._daemon.up or pid is None:
+            return []
+        theirs = self._machine.environment(pid)
+        named = (n for n in theirs if n.startswith(ENV_PREFIX) and "__" in n)
+        other = sorted(n for n in named if self._environ.get(n) != theirs[n])
+        return unit.environment(other, pid)
+
+    async def _files(self) -> list[Check]:
+        config, who, cli = self._config, self._who, self._cli
+        keys, up = file_probes.keys(config.api.key_file), self._daemon.lives
+        return [
+            *files.owners(file_probes.owned(self._reading), who, cli),
+            files.keys(keys, who, cli, least=KEY_LENGTH, up=up),
+            files.secrets(file_probes.secrets(config), url=config.webhook.url),
+        ]
+
+    async def _instance(self) -> list[Check]:
+        seen = instance_probes.port(self._machine, self._config, self._daemon)
+        return [*instance.instance(self._daemon), instance.port(seen, self._daemon)]
+
+    async def _unit(self) -> list[Check]:
+        return await _unit(self._machine, self._reading, self._cli)
+
+    async def _browser(self) -> list[Check]:
+        other = (self._who.uid, self._who.gid) if self._is_root_for_another else None
+        seen = await host_probes.browser(self._machine, self._config, other)
+        timeout = self._config.browser.launch_timeout
+        return [*host.browser(seen, timeout=timeout), host.script(host_probes.script(self._config))]
+
+    @property
+    def _is_root_for_another(self) -> bool:
+        return os.geteuid() == 0 and self._who.uid != 0
+
+    async def _host(self) -> list[Check]:
+        machine, config, reserve = self._machine, self._config, self._config.limits.disk_reserve
+        pid = self._daemon.pid if self._daemon.lives else None
+        return [
+            *host.disks(
+                {
+                    key: (str(folder), machine.space(host_probes.nearest(folder)))
+                    for key, folder in host_probes.folders(config).items()
+                },
+                reserve=reserve,
+            ),
+            *host.memory(machine.left(pid), host_probes.needs(config)),
+            *host.limits(host_probes.limits(machine, self._daemon)),
+        ]
+
+    async def _network(self) -> list[Check]:
+        url, proxied = self._config.whatsapp.url, host_probes.is_proxied(self._config)
+        error = None if proxied else await host_probes.reach(url)
+        return [host.network(url, error, proxied=proxied)]
+
+    async def _database(self) -> list[Check]:
+        """And what depends on its rows, and on its clock."""
+        config, machine, cli = self._config, self._machine, self._cli
+        seen = await database_probes.database(config.database.url)
+        ahead = {} if seen.now is None else {"the database's clock": seen.now - machine.now()}
+        found, date = await receiver_probes.receiver(config.webhook.url)
+        if (by := receiver_probes.ahead(date, machine.now())) is not None:
+            ahead["the receiver's clock"] = by
+        folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
+        runtime = str(config.paths.runtime.resolve())
+        return [
+            *databases.database(seen, self._daemon, runtime, cli),
+            databases.rows(seen, self._daemon),
+            *profiles.profiles(folder, seen.rows, cli),
+            *host.clock(host_probes.clock(machine, config, ahead)),
+            receiver.receiver(found, cli),
+        ]
+
+    async def _strays(self) -> list[Check]:
+        found = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
+        return profiles.strays(found, self._daemon, self._cli)
+
+    async def _receiver(self) -> list[Check]:
+        health = await self._ask("/health")
+        seen = await receiver_probes.call_back(self._config, self._daemon, health)
+        return [receiver.call_back(seen, self._daemon)]
+
+    async def _health(self) -> list[Check]:
+        """What the daemon itself knows."""
+        names = ("agreement", "signature", "health")
+        if not self._daemon.up:
+            return [skipped(name, "no daemon answers that could say") for name in names]
+        told, compared, dead = await asyncio.gather(
+            self._ask("/health/detailed"), self._compared(), self._ask("/api/webhooks/dead")
+        )
+        cli, now, silent = self._cli, self._machine.now(), "the daemon does not answer this now"
+        return [
+            *(answers.health(told, cli) if told else [skipped("health", silent)]),
+            *(
+                answers.agreement(compared[0], compared[1], cli)
+                if compared
+                else [skipped("agreement", silent)]
+            ),
+            answers.signature(dead["dead"], now, cli) if dead else skipped("signature", silent),
+        ]
+
+    async def _compared(self) -> tuple[answers.Told, answers.Told] | None:
+        """Twice where something is to be corrected: what is under way at one moment is done by then."""
+        first = await self._ask("/api/reconcile")
+        if first is None or not first.get("corrections"):
+            return None if first is None else (first, first)
+        await asyncio.sleep(AGAIN)
+        again = await self._ask("/api/reconcile")
+        return None if again is None else (first, again)
+
+    async def _ask(self, path: str) -> Mapping[str, Any] | None:
+        if not self._daemon.up:
+            return None
+        try:
+            return await asyncio.to_thread(Daemon(self._config.paths.runtime).ask, path)
+        except OSError:
+            return None
+
+
+async def _guarded(name: str, section: Section) -> Sequence[Check]:
+    try:
+        return await section()
+    except Exception as error:  # noqa: BLE001 - at such a host anything may be; the rest is of use
+        why = f"{type(error).__name__}: {error}"
+        return [
+            failed(name, f"it could not be checked: {why}", "Report this, with the lines above")
+        ]
+
+
+def _who(config: Config, found: Found, daemon: Instance) -> Us:
+    service = service_unit.user() if found.path == configuration.SYSTEM_FILE else None
+    return file_probes.daemons_user(config, daemon.pid if daemon.lives else None, service)
+
+
+# ---- coming from the old service ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cutover:
+    """The plan, and the way back as sentences with their commands."""
+
+    plan: moving.Plan
+    back: Sequence[tuple[str, str]]
+
+    @property
+    def steps(self) -> Sequence[tuple[str, Sequence[Check]]]:
+        """Their titles, and what each has to do."""
+        return [(moving.TITLES[step], checks) for step, checks in self.plan.items()]
+
+
+async def examine_cutover(
+    option: Path | None,
+    environ: Mapping[str, str],
+    env: Path | None,
+    machine: Machine | None = None,
+) -> Cutover:
+    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
+    machine, cli = machine or Machine(), Cli(str(option) if option else None)
+    found, reading = configuration.read(option, environ)
+    config = reading.config
+    daemon = await _instance(machine, config)
+    running = machine.processes()
+    database = await database_probes.database(config.database.url)
+    called = await receiver_probes.call_back(config, daemon, None)
+    folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
+    with_profile = {one.session for one in folder.profiles if not isinstance(one.finding, Missing)}
+    seen = moving.Seen(
+        settings=cutover_probes.settings(config, found.path, called.url, _port(config, daemon)),
+        env=cutover_probes.env(env, config) if env else None,
+        pm2=cutover_probes.pm2(machine, running),
+        cron=cutover_probes.cron(machine.root),
+        listeners=cutover_probes.listeners(
+            machine, config, running, daemon.pid if daemon.up else None
+        ),
+        zips=cutover_probes.zips(config.paths.sessions),
+        with_profile=frozenset({*with_profile, *folder.old}),
+        rows=database.rows,
+        up=daemon.up,
+    )
+    return Cutover(plan=moving.plan(seen, cli), back=moving.way_back(seen))
+
+
+def _port(config: Config, daemon: Instance) -> int:
+    return urlsplit(daemon.api or "").port or config.api.port

@@ -1,0 +1,78 @@
+"""What a daemon that answers says of itself, of its sessions and of its database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from waguard.doctor.report import Check, Cli, failed, ok, warning
+
+Told = Mapping[str, Any]
+RECENT: Final = 86_400.0  # s; an older refusal may have been mended since
+
+
+def health(told: Told, cli: Cli) -> list[Check]:
+    """``told``: GET /health/detailed. Each condition, and each problem that is none of these."""
+    conditions: Sequence[Told] = told.get("conditions") or []
+    problems: Sequence[str] = told.get("problems") or []
+    said = [str(one.get("message")) for one in conditions]
+    checks = [_condition(one, cli) for one in conditions] + [
+        warning("health", problem, "Read what happened", cli("why"))
+        for problem in problems
+        if not any(message in problem for message in said)
+    ]
+    sessions: Told = told.get("sessions") or {}
+    connected, total = sessions.get("connected", 0), sessions.get("total", 0)
+    return checks or [ok("health", f"{connected} of {total} sessions are connected")]
+
+
+def _condition(one: Told, cli: Cli) -> Check:
+    session = one.get("session_id")
+    return warning(
+        "health",
+        f"{session or 'all sessions'}: {one.get('message')}",
+        str(one.get("remedy") or "Read what happened"),
+        cli(f"why {session}" if session else "why"),
+    )
+
+
+def agreement(before: Told, told: Told, cli: Cli) -> list[Check]:
+    """Both: GET /api/reconcile, what the daemon would correct, and what only a person can. Only what it
+    would have corrected a moment ago, too, is said."""
+    earlier: Sequence[Told] = before.get("corrections") or []
+    corrections = [one for one in told.get("corrections") or [] if one in earlier]
+    findings: Sequence[Told] = told.get("findings") or []
+    checks = [
+        failed(
+            "agreement",
+            f"{one['session']}: {one['reason']} ({one['before']} → {one['after']})",
+            "Correct it now; the daemon does so by itself within reconcile.interval",
+            cli("reconcile"),
+        )
+        for one in corrections
+    ]
+    checks += [
+        warning(
+            "agreement",
+            f"{one['session']}: {one['about']}",
+            "Decide which one is right",
+            cli("reconcile --dry-run"),
+        )
+        for one in findings
+    ]
+    return checks or [ok("agreement", "database, memory and host agree")]
+
+
+def signature(dead: Sequence[Told], now: float, cli: Cli) -> Check:
+    """``dead``: the newest dead letters. The receiver answers 401 to a signature that is not its own."""
+    refused = [one for one in dead if "answered 401" in str(one.get("error"))]
+    if not refused:
+        return ok("signature", "no webhook was refused for its signature")
+    last = str(refused[0].get("died_at"))
+    make = failed if now - datetime.fromisoformat(last).timestamp() < RECENT else warning
+    return make(
+        "signature",
+        f"the receiver refused {len(refused)} webhooks with 401, the last one at {last}: its secret is"
+        " another one, or its clock is wrong",
+        "Write the receiver's secret into webhook.secret_file, reload, and deliver them again",
+        f"systemctl reload waguard && {cli('webhooks replay --all')}",
+    )

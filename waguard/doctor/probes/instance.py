@@ -1,0 +1,102 @@
+"""The runtime folder, the socket in it, and the port."""
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from waguard.config import Config
+from waguard.doctor.judging.instance import Instance, PidFile, Port, Socket
+from waguard.doctor.probes.machine import Machine
+from waguard.host import lock, procfs, small_file
+from waguard.host.listen import LOCAL_SOCKET
+
+WITHIN: Final = 5.0  # s for the daemon to answer
+LIMIT: Final = 8 << 20  # bytes of an answer
+
+
+class Daemon:
+    """Questions to the daemon on its Unix socket, as root or as its user. Blocks."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._path = runtime / LOCAL_SOCKET
+
+    def ask(self, path: str) -> Mapping[str, Any] | None:
+        """The answer to GET ``path``; None: there is none that can be used. Raises ``OSError``,
+        ``TimeoutError`` where nobody answers at all."""
+        connection = http.client.HTTPConnection("localhost")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(WITHIN)
+            link.connect(str(self._path))
+            connection.sock = link
+            connection.request("GET", path)
+            try:
+                response = connection.getresponse()
+                content = response.read(LIMIT)
+            except http.client.HTTPException:
+                return None
+        try:
+            told = json.loads(content)
+        except ValueError:
+            return None
+        good = response.status == http.client.OK and isinstance(told, dict)
+        return told if good else None
+
+
+def instance(machine: Machine, runtime: Path) -> Instance:
+    """Who has the runtime folder."""
+    pid_file, found = _pid_file(runtime)
+    holder = machine.locked_by(runtime / lock.LOCK_FILE)
+    return Instance(
+        runtime=str(runtime),
+        pid_file=pid_file,
+        pid=found.pid if found else holder,
+        api=found.api if found else None,
+        locked=holder is not None,
+        holder=holder,
+        socket=_socket(runtime),
+    )
+
+
+def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:
+    try:
+        found = lock.decoded(runtime / lock.PID_FILE)
+    except FileNotFoundError:
+        return PidFile.ABSENT, None
+    except small_file.UnreadableError:
+        return PidFile.UNREADABLE, None
+    lives = procfs.is_same(found.pid, found.start_time, found.boot_id)
+    return PidFile.LIVING if lives else PidFile.DEAD, found
+
+
+def _socket(runtime: Path) -> Socket:
+    try:
+        Daemon(runtime).ask("/health/live")
+    except PermissionError:
+        return Socket.DENIED
+    except ConnectionRefusedError:
+        return Socket.REFUSED
+    except TimeoutError:
+        return Socket.SILENT
+    except OSError:
+        return Socket.ABSENT
+    return Socket.ANSWERS
+
+
+def port(machine: Machine, config: Config, daemon: Instance) -> Port:
+    """Of the API. With a daemon that runs nothing is bound."""
+    host, number = config.api.host, config.api.port
+    if not number:
+        return Port(host=host, port=number, taken=False)
+    pid = machine.listener(number)
+    taken, refusal = machine.taken(host, number)
+    return Port(
+        host=host,
+        port=number,
+        taken=taken or pid is not None,
+        pid=pid,
+        command=" ".join(procfs.command_line(pid)) if pid else "",
+        refusal=None if daemon.up else refusal,
+    )

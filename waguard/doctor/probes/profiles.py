@@ -1,0 +1,78 @@
+"""The profiles, read without their locks: a lock of the doctor's would keep a worker from starting."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from waguard.config import Config
+from waguard.core import strays as policy
+from waguard.core.profile import Finding
+from waguard.core.strays import Foreign, Stray
+from waguard.doctor.judging.profiles import Folder, Profile
+from waguard.doctor.probes.machine import Machine
+from waguard.host import credentials, inventory, procfs, profiles, snapshots
+from waguard.host.children import read_records
+from waguard.host.profile_lock import LOCK_NAME
+
+_OWN = frozenset({"quarantine", "snapshots"})
+
+
+def folder(machine: Machine, sessions: Path) -> Folder:
+    """``paths.sessions`` and all in it."""
+    try:
+        there = sessions.is_dir()
+        places = inventory.places_on_disk(sessions) if there else []
+        found = tuple(
+            _profile(machine, credentials.places(sessions, workspace, session))
+            for workspace, session in places
+        )
+        return Folder(path=str(sessions), there=there, profiles=found, old=_old(sessions))
+    except OSError as error:
+        why = f"{error.strerror or error}"
+        return Folder(path=str(sessions), there=True, error=why)
+
+
+def _old(sessions: Path) -> tuple[str, ...]:
+    """Sessions whose profile lies where the old service looked for it: ``<workspace>/<id>``."""
+    return tuple(
+        sorted(path.parent.name for path in sessions.glob("[0-9]*/*/Default") if path.is_dir())
+    )
+
+
+def _profile(machine: Machine, at: credentials.Places) -> Profile:
+    used = machine.locked_by(at.profile / LOCK_NAME) is not None
+    owner = credentials.chromium_lock(at.profile)
+    known = snapshots.known(at.snapshots)
+    paired_at = credentials.paired_at(at.profile)
+    dangling = profiles.dangling(at.profile)
+    return Profile(
+        session=at.session,
+        workspace=at.workspace,
+        path=str(at.profile),
+        finding=None if used or dangling else _finding(at.profile),
+        owner=owner,
+        used=used,
+        paired_for=None if paired_at is None else machine.now() - paired_at,
+        copies=sum(one.intact for one in known),
+        damaged_copies=sum(not one.intact for one in known),
+        dangling=None if dangling is None else str(dangling),
+    )
+
+
+def _finding(profile: Path) -> Finding:
+    return credentials.inspect(profile)
+
+
+def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:
+    """Of this runtime folder and these profiles, beside the workers whose records lie there."""
+    workers = config.paths.runtime / "workers"
+    kept = {
+        record.pid
+        for _, record in (read_records(workers) if workers.is_dir() else ())
+        if procfs.is_same(record.pid, record.start_time, record.boot_id)
+    }
+    return policy.judge(
+        machine.unsupervised(),
+        records=str(workers.resolve()),
+        profiles=str(config.paths.sessions.resolve()),
+        kept=kept,
+    )

@@ -1,0 +1,123 @@
+"""Where webhooks go, and where they tell the application to call."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from waguard.config import Config, is_loopback, without_passwords
+from waguard.doctor.judging.instance import Instance
+from waguard.doctor.judging.receiver import CallBack, Receiver
+
+WITHIN: Final = aiohttp.ClientTimeout(total=10)
+SAME: Final = 3.0  # s that two answers of one daemon may differ in its uptime
+_LIMIT: Final = 1 << 16
+
+
+async def receiver(url: str | None) -> tuple[Receiver, str | None]:
+    """What it answers to OPTIONS, and the date that it tells. No password is kept."""
+    if url is None:
+        return Receiver(url=None), None
+    shown = without_passwords(url)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=WITHIN) as client,
+            client.options(url, allow_redirects=False) as answer,
+        ):
+            return Receiver(url=shown, status=answer.status), answer.headers.get("Date")
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return Receiver(url=shown, error=without_passwords(_why(error))), None
+
+
+def ahead(date: str | None, now: float) -> float | None:
+    """How far the receiver's clock is ahead, in seconds; a date has whole ones only."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - now if date else None
+    except ValueError:
+        return None
+
+
+async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] | None) -> CallBack:
+    """Ask what webhooks tell; ``health``: the daemon's own answer, by which it is known again."""
+    url = config.api.public_url or _default(config, daemon)
+    hook = config.webhook.url
+    seen = CallBack(
+        url=url,
+        own=config.api.public_url is not None,
+        loopback=is_loopback(urlsplit(url).hostname or ""),
+        receiver_is_here=hook is None or is_here(urlsplit(hook).hostname or ""),
+    )
+    if not daemon.up:
+        return seen
+    status, told, error = await _health(url)
+    return CallBack(
+        url=url,
+        own=seen.own,
+        loopback=seen.loopback,
+        receiver_is_here=seen.receiver_is_here,
+        status=status,
+        error=error,
+        same=_same(told, health),
+    )
+
+
+def _default(config: Config, daemon: Instance) -> str:
+    port = urlsplit(daemon.api or "").port or config.api.port
+    host = config.api.host
+    if is_loopback(host):
+        return f"http://localhost:{port}"
+    with contextlib.suppress(ValueError):
+        host = socket.gethostname() if ipaddress.ip_address(host).is_unspecified else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _health(url: str) -> tuple[int | None, Mapping[str, Any] | None, str | None]:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=WITHIN) as client,
+            client.get(f"{url}/health", allow_redirects=False) as answer,
+        ):
+            told = await answer.json(content_type=None) if answer.status == 200 else None  # noqa: PLR2004
+            return answer.status, told if isinstance(told, dict) else {}, None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return None, None, _why(error)
+
+
+def _why(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _same(told: Mapping[str, Any] | None, health: Mapping[str, Any] | None) -> bool | None:
+    if told is None or health is None:
+        return None
+    here, there = health.get("uptime"), told.get("uptime")
+    if not isinstance(here, int | float):
+        return None
+    return isinstance(there, int | float) and abs(there - here) <= SAME
+
+
+def is_here(host: str) -> bool:
+    """Whether ``host`` is this machine, by its addresses."""
+    if is_loopback(host):
+        return True
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    return any(_is_own(address) for address in found)
+
+
+def _is_own(address: str) -> bool:
+    """The kernel lets only its own addresses be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,73 @@
+"""The installed unit, what this version ships, and what systemd says of it."""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import waguard
+from waguard.config import Config, Reading, sqlite_path
+from waguard.core import unit as units
+from waguard.doctor.judging.unit import Unit
+from waguard.doctor.probes.machine import Machine
+from waguard.host import service_unit
+from waguard.host.configuration import SYSTEM_FILE
+
+SHIPPED: Final = Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT
+WITHIN: Final = 5.0  # s for systemctl
+_PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileState")
+
+
+async def unit(machine: Machine, reading: Reading | None, shipped: Path = SHIPPED) -> Unit:
+    """``reading``: the configuration, to be judged against it where it is the unit's."""
+    files = service_unit.files(machine.root)
+    if not files:
+        return Unit()
+    texts = [path.read_text(errors="replace") for path in files]
+    refusal = None
+    if reading and reading.path == SYSTEM_FILE:
+        refusal = _refusal(units.parse(texts), reading.config)
+    version = await machine.run(["systemctl", "--version"], within=WITHIN)
+    found = re.match(r"systemd (\d+)", version.out)
+    shown = await machine.run(
+        ["systemctl", "show", service_unit.UNIT, *(f"-p{name}" for name in _PROPERTIES)],
+        within=WITHIN,
+    )
+    pairs = (line.partition("=") for line in shown.out.splitlines())
+    return Unit(
+        path=str(files[0]),
+        installed=texts[0],
+        shipped=_text(shipped),
+        shipped_path=str(shipped),
+        drop_ins=tuple(path.name for path in files[1:]),
+        refusal=refusal,
+        systemd=int(found[1]) if found else None,
+        has_steps=any("StartLimitBurst" in text for text in texts[1:]),
+        state={name: value for name, _, value in pairs if name},
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _refusal(unit: units.Unit, config: Config) -> str | None:
+    """Why the service cannot use a folder of the configuration's."""
+    database = sqlite_path(config.database.url)
+    wanted: dict[str, Path] = {
+        "paths.sessions": config.paths.sessions,
+        "paths.runtime": config.paths.runtime,
+        "paths.state": config.paths.state,
+        "api.key_file": config.api.key_file.parent,
+        **({"database.url": database.parent} if database else {}),
+    }
+    places = {key: PurePosixPath(os.path.realpath(path)) for key, path in wanted.items()}
+    for key, place in places.items():
+        if not unit.sees(place):
+            return f"{place} ({key}) is hidden from {service_unit.UNIT}"
+    for key, place in units.unwritable(unit, places).items():
+        return f"{place} ({key}) cannot be written by {service_unit.UNIT}"
+    return None

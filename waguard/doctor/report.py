@@ -1,0 +1,168 @@
+"""What a check says. Pure."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+SOMETHING_FAILED: Final = 5
+"""The exit code, as that of ``waguard status`` for a daemon that is degraded."""
+
+
+class Result(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works now, and may not for long."""
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """It could not be checked, or does not apply; ``seen`` says why."""
+
+
+# ---- what --fix may do ----
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """Close a file or a folder to other users."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    """Create a private folder for this user."""
+
+    path: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeKey:
+    """Generate the key file for this user."""
+
+    path: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStale:
+    """Remove what a dead daemon left in its runtime folder, while nobody holds the folder's lock."""
+
+    runtime: str
+    name: str
+
+
+Repair = SetMode | MakeFolder | MakeKey | RemoveStale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """``seen`` and ``remedy`` are sentences without a full stop; ``command`` is for a shell."""
+
+    name: str
+    result: Result
+    seen: str
+    remedy: str | None = None
+    command: str | None = None
+    repair: Repair | None = None
+
+
+def ok(name: str, seen: str) -> Check:
+    """Nothing is to be done."""
+    return Check(name=name, result=Result.OK, seen=seen)
+
+
+def skipped(name: str, why: str) -> Check:
+    """It was not checked."""
+    return Check(name=name, result=Result.SKIPPED, seen=why)
+
+
+def warning(
+    name: str, seen: str, remedy: str, command: str | None = None, repair: Repair | None = None
+) -> Check:
+    """It works, for now."""
+    return Check(
+        name=name,
+        result=Result.WARNING,
+        seen=seen,
+        remedy=remedy,
+        command=command,
+        repair=repair,
+    )
+
+
+def failed(
+    name: str, seen: str, remedy: str, command: str | None = None, repair: Repair | None = None
+) -> Check:
+    """It does not work."""
+    return Check(
+        name=name,
+        result=Result.FAILED,
+        seen=seen,
+        remedy=remedy,
+        command=command,
+        repair=repair,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """How this very waguard is called in a remedy: with the ``--config`` that the doctor was given."""
+
+    config: str | None = None
+
+    def __call__(self, words: str) -> str:
+        """The command line for ``words``."""
+        given = f" --config {shlex.quote(self.config)}" if self.config else ""
+        return f"waguard {words}{given}"
+
+
+def worst(checks: Iterable[Check]) -> Result:
+    """The gravest of the results; skipped ones are as good as ok."""
+    found = {check.result for check in checks}
+    return next((r for r in (Result.FAILED, Result.WARNING) if r in found), Result.OK)
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """0, or 5 where something failed."""
+    return SOMETHING_FAILED if worst(checks) is Result.FAILED else 0
+
+
+def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, Any]:
+    """The answer of ``--json``; docs/doctor.md has its schema."""
+    return {
+        "result": str(worst(checks)),
+        "checks": [_told(check) for check in checks],
+        "repairs": list(repairs),
+    }
+
+
+def cutover_json(
+    steps: Sequence[tuple[str, Sequence[Check]]], back: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """The answer of ``--cutover --json``."""
+    return {
+        "result": str(worst(check for _, checks in steps for check in checks)),
+        "steps": [
+            {"step": number, "title": title, "checks": [_told(check) for check in checks]}
+            for number, (title, checks) in enumerate(steps, 1)
+        ],
+        "way_back": [{"what": what, "command": command} for what, command in back],
+    }
+
+
+def _told(check: Check) -> dict[str, Any]:
+    return {
+        "check": check.name,
+        "result": str(check.result),
+        "seen": check.seen,
+        "remedy": check.remedy,
+        "command": check.command,
+        "fixable": check.repair is not None,
+    }

@@ -1,0 +1,49 @@
+"""The report for people. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from waguard.doctor.judging.cutover import TITLES, Plan
+from waguard.doctor.report import Check, Result, worst
+from waguard.errors import printable
+
+_WIDTH = 15
+_SUMMARY = {
+    Result.OK: "all is well",
+    Result.WARNING: "it works, and the warnings say what may go wrong",
+    Result.FAILED: "something failed",
+}
+
+
+def lines(checks: Sequence[Check], repairs: Sequence[str] = ()) -> Iterator[str]:
+    """One line a check, and below it what to do."""
+    yield from (line for check in checks for line in _check(check))
+    if repairs:
+        yield ""
+        yield "repaired:"
+        yield from (f"  {printable(one)}" for one in repairs)
+    yield ""
+    yield f"{worst(checks)}: {_SUMMARY[worst(checks)]}"
+
+
+def _check(check: Check, indent: str = "") -> Iterator[str]:
+    yield f"{indent}{check.result:<8}{check.name:<{_WIDTH}} {printable(check.seen)}"
+    if check.result in {Result.OK, Result.SKIPPED}:
+        return
+    margin = indent + " " * (8 + _WIDTH + 1)
+    if check.remedy:
+        yield f"{margin}{printable(check.remedy)}"
+    if check.command:
+        yield f"{margin}$ {printable(check.command)}"
+
+
+def cutover_lines(plan: Plan, back: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """The steps in their order, then the way back."""
+    for step, checks in plan.items():
+        yield f"{step.value}. {TITLES[step]}"
+        for check in checks:
+            yield from _check(check, "   ")
+    yield ""
+    yield "The way back:"
+    for number, (what, command) in enumerate(back, 1):
+        yield f"{number}. {what}"
+        yield f"   $ {command}"
