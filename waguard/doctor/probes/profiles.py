@@ -5,11 +5,11 @@ from pathlib import Path
 
 from waguard.config import Config
 from waguard.core import strays as policy
-from waguard.core.profile import Finding
+from waguard.core.profile import Finding, Missing
 from waguard.core.strays import Foreign, Stray
 from waguard.doctor.judging.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
-from waguard.host import credentials, inventory, procfs, profiles, snapshots
+from waguard.host import credentials, inventory, old_profiles, procfs, profiles, snapshots
 from waguard.host.children import read_records
 from waguard.host.profile_lock import LOCK_NAME
 
@@ -25,17 +25,19 @@ def folder(machine: Machine, sessions: Path) -> Folder:
             _profile(machine, credentials.places(sessions, workspace, session))
             for workspace, session in places
         )
-        return Folder(path=str(sessions), there=there, profiles=found, old=_old(sessions))
+        old = _old(sessions, found) if there else ()
+        return Folder(path=str(sessions), there=there, profiles=found, old=old)
     except OSError as error:
         why = f"{error.strerror or error}"
         return Folder(path=str(sessions), there=True, error=why)
 
 
-def _old(sessions: Path) -> tuple[str, ...]:
-    """Sessions whose profile lies where the old service looked for it: ``<workspace>/<id>``."""
-    return tuple(
-        sorted(path.parent.name for path in sessions.glob("[0-9]*/*/Default") if path.is_dir())
-    )
+def _old(sessions: Path, own: Sequence[Profile]) -> tuple[str, ...]:
+    """Sessions whose only profile lies where a start finds an old one."""
+    found = old_profiles.search(sessions).profiles
+    there = {whose.session for path, whose in found if whose.session and path.is_dir()}
+    stored = {one.session for one in own if not isinstance(one.finding, Missing)}
+    return tuple(sorted(there - stored))
 
 
 def _profile(machine: Machine, at: credentials.Places) -> Profile:
