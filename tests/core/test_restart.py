@@ -3,13 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.restart import (
+    COUNTED,
     LONGEST_PAUSE,
+    SESSIONS,
     GiveUp,
+    Remembered,
     Restart,
     RestartPolicy,
+    credible,
     decide,
     recent,
     retry_delay,
+    worth_keeping,
 )
 
 POLICY = RestartPolicy(intensity=4, period=60, base_delay=1, max_delay=3)
@@ -125,3 +130,29 @@ def test_a_parked_session_is_tried_ever_more_rarely() -> None:
 def test_its_pauses_are_bounded(tries: int, first: float, jitter: float) -> None:
     pause = retry_delay(tries, first=first, jitter=jitter)
     assert first <= pause <= max(LONGEST_PAUSE, first) * 1.2
+
+
+def test_only_what_says_something_is_kept_and_of_that_the_newest_restarts() -> None:
+    often = Remembered(counted=tuple(float(at) for at in range(COUNTED + 3)), restarts=99)
+    kept = worth_keeping({"well": Remembered(), "often": often, "tried": Remembered(tries=1)})
+    assert kept.keys() == {"often", "tried"}
+    assert kept["often"].counted == often.counted[3:]
+
+
+def test_of_too_many_sessions_those_that_restarted_last_are_kept() -> None:
+    many = {f"{n}": Remembered(counted=(n / 2, float(n))) for n in range(1, SESSIONS)}
+    kept = worth_keeping(
+        {"never": Remembered(tries=1), "first": Remembered(counted=(0.5,)), **many}
+    )
+    assert len(kept) == SESSIONS
+    assert "never" not in kept
+    kept = worth_keeping(
+        {"first": Remembered(counted=(0.5,)), **many, "last": Remembered(counted=(1e9,))}
+    )
+    assert len(kept) == SESSIONS
+    assert "first" not in kept
+
+
+def test_a_restart_that_is_still_to_come_counts_for_nothing() -> None:
+    memory = {"a": Remembered(counted=(1.0, 2.0, 3.0), restarts=3)}
+    assert credible(memory, now=2.0) == {"a": Remembered(counted=(1.0, 2.0), restarts=3)}

@@ -134,6 +134,31 @@ async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signa
     assert row == ("disconnected", "instance_restart")
 
 
+@pytest.mark.long  # tests/systemd has it with `systemctl restart`
+async def test_a_restart_hands_the_sessions_over(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", "6281180001")
+    assert await daemon.stop(signal.SIGUSR2) == 0
+    assert procfs.start_time(before["worker_pid"])
+    await daemon.start()
+    after = await daemon.wait_status("s1", "connected", browser_pid=before["browser_pid"])
+    assert after["worker_pid"] == before["worker_pid"]
+    assert world.receiver.count("session_disconnected") == 0
+    assert "was killed or crashed" not in daemon.log()
+
+
+async def test_a_stop_after_a_hand_over_still_stops(world: World) -> None:
+    """`systemctl stop` in the middle of `systemctl restart`."""
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.create("s1")
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGUSR2)
+    assert await daemon.stop() == 0
+    assert daemon.left_behind() == []
+
+
 async def test_a_stop_while_sessions_start_leaves_nothing(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
