@@ -17,6 +17,7 @@ from waguard.core.recycle import APART
 LIMIT = 60.0
 TWO = Late(2, LIMIT + 1)
 EVERYWHERE = "acks_missing_everywhere"
+THROW = "sends_throw_everywhere"
 
 
 def up(*names: str) -> EngineBench:
@@ -237,3 +238,23 @@ def test_one_that_is_stopped_is_replaced_no_more() -> None:
     assert bench.fleet.acks == {}
     bench.pass_time(FAR * LIMIT)
     assert bench.spawned == ["a"]
+
+
+def test_pages_that_throw_are_replaced_one_at_a_time_and_named_when_that_is_in_vain() -> None:
+    throws = Late(2, 0.0, "TypeError: x is not a function")
+    bench = up("a", "b", "c")
+    late(bench, "a", throws)
+    late(bench, "b", throws)
+    assert bench.records("a", "recycled") == [str(throws)]
+    in_vain(bench, "a", throws)
+    why = (
+        "the pages of 2 sessions throw at sends (TypeError: x is not a function); replacing a worker"
+        " did not help"
+    )
+    assert bench.outages(THROW) == [why]
+    assert bench.outages(EVERYWHERE) == []
+    bench.pass_time(APART - 1)
+    assert replaced(bench) == ["a"]
+    well(bench, "a")
+    well(bench, "b")
+    assert bench.outages(THROW) == [why, None]

@@ -195,6 +195,11 @@ async def acks_late(it: Surfaces) -> Found:
     return {("acks_late", "a")}
 
 
+async def sends_throw(it: Surfaces) -> Found:
+    it.bench.session("a").traffic.throws.threw("c", "TypeError: x is not a function")
+    return {("sends_throw", "a")}
+
+
 async def whatsapp_refuses(it: Surfaces) -> Found:
     it.bench.world.network = NetworkReading(reachable=True)
     for name in NAMES:
@@ -224,7 +229,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
-    *(whatsapp_refuses, profile_without_row, bug),
+    *(sends_throw, whatsapp_refuses, profile_without_row, bug),
 )
 
 

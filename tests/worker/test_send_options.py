@@ -276,3 +276,30 @@ async def test_the_page_says_until_when_first_contacts_are_locked(
     await says(now + 59, now + 160)
     locked.standin.phone.timelock(over=True)
     await says(0, 0)
+
+
+RENAMED = """(() => {
+  const its = window.require('WAWebSendMsgChatAction');
+  const before = its.addAndSendMsgToChat;
+  its.addAndSendMsgToChat = %s;
+  window.before ??= before;
+})()"""
+
+
+async def test_a_renamed_function_of_whatsapp_is_named_and_a_refusal_is_not(
+    browser: BrowserSession,
+) -> None:
+    await browser.session.evaluate(RENAMED % "undefined", timeout=LONG)
+    try:
+        broken = await sending.send(browser.page, text())
+    finally:
+        await browser.session.evaluate(RENAMED % "window.before", timeout=LONG)
+    assert isinstance(broken, Failed), broken
+    assert broken.kind == "refused"
+    assert broken.thrown
+    assert broken.thrown.startswith("TypeError: ")
+    assert broken.thrown.endswith("is not a function")
+    refused = await sending.send(browser.page, text("62@nowhere"))
+    assert "Error: " in (refused.error or "")
+    assert refused.thrown is None
+    assert isinstance(await sending.send(browser.page, text()), Sent)

@@ -286,3 +286,40 @@ async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None
     people = People([(LID, "49170@c.us")])
     assert await acks(cast("WhatsAppPage", Chats()), call, people) == {ID: 0, "b": 2}
     assert looked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
+
+
+BROKEN = "TypeError: e.sendMsg is not a function"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ack", "kind"),
+    [
+        (EvaluationError(f"{BROKEN}\n    at x"), None, "refused"),
+        (EvaluationError(BROKEN), 0, "uncertain"),
+        (EvaluationError(BROKEN), EvaluationError(BROKEN), "uncertain"),
+        (NotSendableError("no_chat", BROKEN), None, "refused"),
+    ],
+)
+async def test_broken_code_of_the_page_is_named_beside_the_outcome(
+    answer: Exception, ack: int | Exception | None, kind: str
+) -> None:
+    told = await do(Page(answer, ack))
+    assert told.thrown == BROKEN
+    assert (told.kind if isinstance(told, Failed) else told.outcome) == kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "ack"),
+    [
+        (EvaluationError("Error: Chat not found"), None),
+        (EvaluationError(BROKEN), 1),  # and it was sent all the same
+        (NotSendableError("no_chat", "Error: Invalid WID"), None),
+        (NotSendableError("no_whatsapp"), None),
+        (DevToolsTimeoutError("20 s"), None),
+        (outcome(-1, "ERROR_UNKNOWN"), None),
+    ],
+)
+async def test_a_refusal_names_no_broken_code(
+    answer: SendOutcome | Exception, ack: int | None
+) -> None:
+    assert (await do(Page(answer, ack))).thrown is None

@@ -17,12 +17,17 @@ FAR: Final = 3.0  # times the limit: now a single one is enough, and a send unde
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Sends that wait for the server's ack for too long; ``longest`` in seconds."""
+    """Sends that wait for the server's ack for too long, or at which the page threw ``error``: then
+    ``count`` is that of their chats. ``longest`` in seconds."""
 
     count: int
     longest: float
+    error: str | None = None
 
     def __str__(self) -> str:
+        if self.error is not None:
+            chats = "1 chat" if self.count == 1 else f"{self.count} chats"
+            return f"it is connected, but its page throws at sends to {chats}: {self.error}"
         messages = "1 message waits" if self.count == 1 else f"{self.count} messages wait"
         return f"it is connected, but {messages} for WhatsApp's ack, the first for {self.longest:.0f} s"
 

@@ -185,6 +185,11 @@ def acks_late(session: str, words: str, *, since: float) -> Condition:
     return _of_session(session, "acks_late", Blame.WHATSAPP, words, since, remedies.ACKS_LATE)
 
 
+def sends_throw(session: str, words: str, *, since: float) -> Condition:
+    """It is connected, and its page's own code throws at sends."""
+    return _of_session(session, "sends_throw", Blame.WHATSAPP, words, since, remedies.SENDS_THROW)
+
+
 def not_started(session: str, words: str, *, since: float) -> Condition:
     """It is to be up, and nobody has asked for it yet."""
     return _of_session(session, "start", Blame.HOST, words, since, remedies.NOT_STARTED)

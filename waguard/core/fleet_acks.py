@@ -5,13 +5,17 @@ from waguard.core.facts import Moment, RestartRequested
 from waguard.core.fleet_state import FleetState, Post, Report, connected, report_outage
 from waguard.core.replace import replace
 
+_NOT_ACKED, _THROWN = "acks_missing_everywhere", "sends_throw_everywhere"
+
 
 def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
     """One worker at a time: if acks come then, it was the session."""
-    if not fleet.acks and "acks_missing_everywhere" not in fleet.outages:
+    before = not fleet.outages.keys().isdisjoint({_NOT_ACKED, _THROWN})
+    if not fleet.acks and not before:
         return fleet
-    everywhere, before = _everywhere(fleet, now), "acks_missing_everywhere" in fleet.outages
-    fleet = report_outage(fleet, "acks_missing_everywhere", everywhere, report)
+    kind, everywhere = _everywhere(fleet, now)
+    for known in (_NOT_ACKED, _THROWN):
+        fleet = report_outage(fleet, known, everywhere if known == kind else None, report)
     if before and everywhere is None:  # acks come again: the others get theirs in a moment
         fleet = replace(fleet, replaced=(fleet.replaced[0] if fleet.replaced else "", now.at))
     if fleet.network_down:
@@ -33,11 +37,11 @@ def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report)
     return fleet
 
 
-def _everywhere(fleet: FleetState, now: Moment) -> str | None:
-    """Why no single session is to blame; None: it is no more than some."""
+def _everywhere(fleet: FleetState, now: Moment) -> tuple[str, str | None]:
+    """Of which kind it is, and why no single session is to blame; None: it is no more than some."""
     known = [fleet.acks[name] for name in connected(fleet) if name in fleet.acks]
     if not any(seen.late for seen in known):
-        return None
+        return _NOT_ACKED, None
     ill = [seen for seen in known if seen.late or seen.overdue]
     recent = FAR * fleet.rules.ack_limit
     well = sum(
@@ -47,8 +51,13 @@ def _everywhere(fleet: FleetState, now: Moment) -> str | None:
     )
     in_vain = sum(seen.in_vain for seen in ill)
     if not is_everywhere(late=len(ill), well=well, in_vain=in_vain):
-        return None
-    return (
+        return _NOT_ACKED, None
+    errors = [seen.late.error for seen in ill if seen.late and seen.late.error]
+    if errors:
+        return _THROWN, (
+            f"the pages of {len(ill)} sessions throw at sends ({errors[0]}); replacing a worker did not help"
+        )
+    return _NOT_ACKED, (
         f"{len(ill)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
         "replacing a worker did not help"
     )

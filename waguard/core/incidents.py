@@ -20,7 +20,14 @@ _ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 _TROUBLE: Final = frozenset(
     {
         *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
-        *("acks_missing", "webhooks_held", "webhooks_down", "backfill_gap", "supervision_failed"),
+        *(
+            "acks_missing",
+            "sends_throw",
+            "webhooks_held",
+            "webhooks_down",
+            "backfill_gap",
+            "supervision_failed",
+        ),
         "undecryptable_given_up",
         *map(str, Kind),
     }
@@ -28,6 +35,7 @@ _TROUBLE: Final = frozenset(
 # what ends a trouble by itself
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
+    "sends_back": "its page sends again",
     "webhooks_released": "its webhooks go on",
     "webhooks_up": "its receiver takes webhooks again",
     "supervision_goes_on": "waguard watches it again",
@@ -41,6 +49,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "logged_out": remedies.LINKS[Link.LOGGED_OUT],
     "supervision_failed": remedies.FAULT,
     "acks_missing": remedies.ACKS_LATE,
+    "sends_throw": remedies.SENDS_THROW,
 }
 # what is over as soon as it is told, where nothing else is wrong
 _OVER_AT_ONCE: Final = {
@@ -60,6 +69,7 @@ FLEET_ENDS: Final = {
     "database_down": "database_up",
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
+    "sends_throw_everywhere": "sends_back_everywhere",
     "webhooks_down": "webhooks_up",
     "webhooks_late": "webhooks_in_time",
     "dead_letters": "dead_letters_gone",
@@ -79,6 +89,7 @@ _FLEET_DONE: Final = {
     "database_down": "sessions went on; workers kept what they received until it was stored",
     "disk_low": "new work was refused; what came in was stored",
     "acks_missing_everywhere": "no worker was replaced for it",
+    "sends_throw_everywhere": "one worker at a time was replaced, ever more rarely",
     "webhooks_down": "webhooks waited in the database; one at a time was tried",
     "webhooks_late": "the others were delivered",
     "dead_letters": "the receiver was asked no more for these",
@@ -98,6 +109,7 @@ _FLEET_RESULTS: Final = {
     "database_up": "the database answered again",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
+    "sends_back_everywhere": "sends were acknowledged again",
     "webhooks_up": "the receiver took webhooks again, or nothing waits for it any more",
     "webhooks_in_time": "nothing waits for so long any more",
     "dead_letters_gone": "a person replayed or discarded them",
@@ -119,6 +131,7 @@ FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,
+    "sends_throw_everywhere": Blame.WHATSAPP,
     "whatsapp_refuses": Blame.WHATSAPP,
     "restoring": Blame.OPERATOR,
     "webhooks_held": Blame.OPERATOR,

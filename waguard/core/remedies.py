@@ -38,6 +38,12 @@ ACKS_LATE: Final = (
     f" that may help. {_WHY}."
 )
 
+SENDS_THROW: Final = (
+    "waguard replaces the worker once. Where that does not help, WhatsApp Web has changed: name a newer wa-js in"
+    f" `whatsapp.wajs`, then {_RESTART}. What was refused is not sent again: `waguard messages list"
+    " --session {s}` shows it."
+)
+
 DOWN: Final = f"{_START}; where it needs a scan then, {_QR} shows the code."
 LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
 NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."
@@ -120,6 +126,8 @@ FLEET: Final = {
     f" {_DOCTOR} tries it.",
     "acks_missing_everywhere": "Nothing here cures it: WhatsApp acknowledges nothing that is sent. Send"
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
+    "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
+    " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
     "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"

@@ -70,6 +70,10 @@ class AckWatch:
         while len(self._sent_at) > REMEMBERED:
             self._excusable.discard(self._sent_at.popitem(last=False)[0])
 
+    def began(self, ids: Iterable[str]) -> float:
+        """When the newest of those that wait was sent; minus infinity: none of them waits."""
+        return max((self._sent_at.get(it, float("-inf")) for it in ids), default=float("-inf"))
+
     def acknowledged(self, ids: Iterable[str] = ()) -> None:
         """The server, or a refusal of its, has spoken."""
         self._acked_at = self._clock.monotonic()

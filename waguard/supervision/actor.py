@@ -277,7 +277,7 @@ class SessionActor:
             case StandingChanged():
                 pass
             case Recycled():
-                self.traffic.acks.replaced()
+                self.traffic.replaced()
             case Held() | SilenceChanged():
                 self.publisher.log(effect)
             case ReleaseSlot():

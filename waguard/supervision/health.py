@@ -136,6 +136,9 @@ class HealthReport:
         if late and Kind.ACKS_IN_VAIN not in state.care.found:  # which says more
             since = session.traffic.acks.late_since
             yield conditions.acks_late(session.name, str(late), since=since)
+        if words := session.traffic.throws.words:
+            since = session.traffic.throws.began
+            yield conditions.sends_throw(session.name, words, since=since)
 
     def _found_elsewhere(self) -> Iterator[Condition]:
         yield from self._reconciler.conditions

@@ -35,7 +35,7 @@ from waguard.core.identity import parse
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports import Clock
-from waguard.supervision.worker_link import WorkerLink
+from waguard.supervision.worker_link import Heard, WorkerLink
 from waguard.wire.protocol import Call, Failed, PairingCode, SendMedia, SendText, Sent, Value
 
 RETRY: Final = 1.0  # s between attempts to write while the database is down
@@ -134,30 +134,34 @@ class Limits:
             if on_trial:
                 self._trying = False
 
-    async def call(self, link: WorkerLink, call: Call) -> Sent | Value:
-        """Have a worker do it, within these limits. Raises what ``WorkerLink.call`` raises, and
-        ``UnavailableError`` where WhatsApp grants no more of it for now."""
+    async def call(self, link: WorkerLink, call: Call, heard: Heard) -> Sent | Value:
+        """Have a worker do it, within these limits; ``heard`` gets the answer to a send. Raises what
+        ``WorkerLink.call`` raises, and ``UnavailableError`` where WhatsApp grants no more of it for now."""
         match call:
             case PairingCode():
                 return await self._ask_for_code(link, call)
             case SendText() | SendMedia():
                 with self._sending() as hold:
-                    return await self._send(link, msgspec.structs.replace(call, hold=hold))
+                    held = msgspec.structs.replace(call, hold=hold)
+                    return await self._send(link, held, heard)
             case _:
                 return await link.call(call)
 
-    async def _send(self, link: WorkerLink, call: SendText | SendMedia) -> Sent | Value:
-        heard: list[Sent | Value | Failed] = []
+    async def _send(
+        self, link: WorkerLink, call: SendText | SendMedia, heard: Heard
+    ) -> Sent | Value:
+        outcomes: list[Sent | Value | Failed] = []
 
         def hear(outcome: Sent | Value | Failed) -> None:
-            heard.append(outcome)
+            outcomes.append(outcome)
+            heard(outcome)
             if not isinstance(outcome, Value):
                 self.heard(call.message_id, outcome)
 
         try:
             return await link.call(call, hear)
         except UnavailableError:
-            if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in heard):
+            if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in outcomes):
                 raise _refusal(self._session, self.pause, self.paused_for) from None
             raise
 

@@ -14,6 +14,7 @@ from loguru import logger
 from waguard.core import views
 from waguard.core.facts import Fact, Noticed
 from waguard.core.fleet_facts import AcksSeen, FleetFact
+from waguard.core.identity import parse
 from waguard.core.link import Link
 from waguard.core.outbox import number_of
 from waguard.core.page_care import Kind
@@ -26,6 +27,7 @@ from waguard.supervision.limits import Limits
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
@@ -72,6 +74,9 @@ class Traffic:
             ask=self._ask_for_acks,
             note=ledger.record,
         )
+        self.throws = ThrowWatch(
+            row.session_id, ctx.clock, since=self._acks_since, note=ledger.record
+        )
         self.limits = Limits(
             row.session_id,
             row.limits,
@@ -111,14 +116,15 @@ class Traffic:
         self._calls += 1
         began = self._ctx.clock.monotonic()
         try:
-            outcome = await self.limits.call(link, call)
+            outcome = await self.limits.call(link, call, functools.partial(self.throws.heard, call))
         except UnacknowledgedError as error:
             message_id = str(error.value)
             self.acks.sent(message_id, began, first_contact=self.limits.is_silent(message_id))
             raise
         else:
-            if isinstance(outcome, protocol.Sent):
+            if isinstance(call, protocol.SendText | protocol.SendMedia):
                 self.acks.acknowledged()
+                self.throws.acknowledged(call.chat, began)
             return outcome
         finally:
             self._calls -= 1
@@ -129,6 +135,12 @@ class Traffic:
         self.undecryptable.link_is(connected=link is Link.CONNECTED)
         if link is Link.QR_PENDING:
             self.acks.forget()
+            self.throws.forget()
+
+    def replaced(self) -> None:
+        """Its worker is, as planned."""
+        self.acks.replaced()
+        self.throws.replaced()
 
     def reported(self, report: protocol.Report) -> None:
         """What its page says of WhatsApp's limits."""
@@ -163,14 +175,14 @@ class Traffic:
             self._post(noticed)
 
     def _post_acks(self) -> None:
-        acks = self.acks
+        acks, throws = self.acks, self.throws
         seen = AcksSeen(
-            late=acks.late,
-            curable=acks.curable,
+            late=throws.late or acks.late,
+            curable=throws.curable or acks.curable,
             overdue=acks.overdue,
             acked_at=acks.acked_at,
-            in_vain=acks.in_vain is not None,
-            on_trial=acks.on_trial,
+            in_vain=throws.in_vain or acks.in_vain is not None,
+            on_trial=throws.on_trial or acks.on_trial,
             busy=self._calls > 0,
         )
         if seen != self._acks_seen:
@@ -239,6 +251,9 @@ class Traffic:
         self._busy_at = self._ctx.clock.monotonic()
 
     def _acked(self, ids: Iterable[str], refused: bool | None) -> None:  # noqa: FBT001 - a callback
+        ids = tuple(ids)
+        key = parse(ids[0]) if ids else None
+        self.throws.acknowledged(key.chat if key else "", self.acks.began(ids))
         self.acks.acknowledged(ids)
         if refused is not None:
             self.limits.answered(ids, refused=refused)

@@ -499,6 +499,8 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
     standing: Word | None = None
     """What its chat was before (``core.first_contacts.Standing``), where the page said it."""
+    thrown: Words | None = None
+    """Broken code of the page: what it threw at the send."""
 
 
 class Value(_Private, tag="value", frozen=True, kw_only=True):
@@ -522,6 +524,8 @@ class Failed(Struct, tag="failed", frozen=True, kw_only=True):
     """Of the request; None: no single one is to blame."""
     standing: Word | None = None
     """As ``Sent`` has it."""
+    thrown: Words | None = None
+    """The same."""
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

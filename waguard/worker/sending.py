@@ -8,6 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.identity import People, parse
+from waguard.core.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationError
@@ -75,16 +76,19 @@ async def send(
 
 async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
     try:
-        outcome = await _transmit(page, call)
+        answer = await _transmit(page, call)
     except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)
     except EvaluationError as error:
-        return await _after_exception(page, call, people, str(error))
+        outcome = await _after_exception(page, call, people, str(error))
+        is_sent = isinstance(outcome, Sent) and outcome.outcome == "sent"
+        thrown = None if is_sent else own_fault(error.text)
+        return msgspec.structs.replace(outcome, thrown=thrown)
     except DevToolsError as error:
         return await _look_up(page, call.message_id, people, str(error))
-    return judge(outcome, call.message_id, int(time.time()))
+    return judge(answer, call.message_id, int(time.time()))
 
 
 async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutcome:
@@ -127,7 +131,8 @@ def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
         return Failed(kind="refused", error=error, field="quoted_message_id")
     if why.reason == "no_chat":
         error = f"the page has no such chat: {why.why}"
-        return Failed(kind="refused", error=error, field="recipient_phone")
+        thrown = own_fault(why.why or "")
+        return Failed(kind="refused", error=error, field="recipient_phone", thrown=thrown)
     error = f"+{call.chat.partition('@')[0]} is not on WhatsApp"
     return Failed(kind="refused", error=error, field="recipient_phone")
 
