@@ -10,6 +10,7 @@ from waguard.core.page_load import (
     MOST,
     Answers,
     Refusal,
+    is_hopeless,
     pause,
     refusal,
 )
@@ -53,6 +54,25 @@ SERVED = Answers(asked=True, status=200, scripts=9)
 )
 def test_whose_fault_it_is(answers: Answers, expected: Refusal | None) -> None:
     assert refusal(answers) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (Answers(loaded=True), False),
+        (Answers(asked=True, status=200, scripts=9, failed=9), False),  # more may be asked for
+        (Answers(asked=True, status=200, scripts=9, failed=8, loaded=True), False),
+        (Answers(asked=True, status=200, scripts=9, failed=9, loaded=True), True),
+        (Answers(asked=True, status=200, scripts=9, failed=8, waiting=1, loaded=True), False),
+        (Answers(asked=True, status=200, loaded=True), False),  # all of it is in the document
+        (SERVED, False),
+    ],
+)
+def test_without_any_of_its_scripts_nothing_is_waited_for(
+    answers: Answers,
+    expected: bool,  # noqa: FBT001
+) -> None:
+    assert is_hopeless(answers) is expected
 
 
 def test_it_is_tried_ever_more_rarely() -> None:

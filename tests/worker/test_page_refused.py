@@ -16,6 +16,7 @@ from waguard.worker.page import PageNotReadyError, PageUnreachableError
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SCRIPTS = "WhatsApp's scripts"
+NEVER = 3_600.0  # s
 
 
 @pytest.fixture
@@ -61,6 +62,31 @@ async def test_it_is_said_whose_fault_it_is(
     browser.standin.policy.page = "ok"
     await browser.page.load()
     assert await browser.link()
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("cdn_away", r"\(static\.whatsapp\.net: (\d+) of \1, ERR_NAME_NOT_RESOLVED\)"),
+        ("broken", r"\(web\.whatsapp\.com: (\d+) of \1, HTTP 404\)"),
+    ],
+)
+async def test_without_any_of_its_scripts_it_is_said_at_once(
+    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, page: str, words: str
+) -> None:
+    """By what the network answers: no deadline passes."""
+    for deadline in ("NAVIGATION_DEADLINE", "MODULES_DEADLINE", "READY_DEADLINE"):
+        monkeypatch.setattr(under_test, deadline, NEVER)
+    browser.standin.policy.update({"page": page})
+    with pytest.raises(PageUnreachableError, match=words) as raised:
+        async with asyncio.timeout(60.0):
+            await browser.page.load()
+    assert raised.value.refusal
+    assert raised.value.message.startswith(f"{SCRIPTS} cannot be loaded")
+    browser.standin.policy.page = "ok"
+    await browser.page.load()
+    assert await browser.link()
+    assert "unusable" not in {kind for kind, _ in browser.told}
 
 
 @pytest.mark.parametrize("page", ["error", "too_often"])

@@ -27,6 +27,8 @@ class Answers:
     """Scripts that were not loaded."""
     waiting: int = 0
     """Scripts that nobody has answered yet."""
+    loaded: bool = False
+    """The document has all that it asked for, or will not get it."""
     host: str = ""
     error: str = ""
     """Of the last of them: the server's host, and its status or Chromium's net error."""
@@ -53,6 +55,11 @@ def refusal(answers: Answers) -> Refusal | None:
         of = f"{answers.host}: {answers.failed} of {answers.scripts}, {answers.error}"
         return Refusal(f"WhatsApp's scripts cannot be loaded ({of})")
     return None
+
+
+def is_hopeless(answers: Answers) -> bool:
+    """Whether there is nothing to wait for: of all its scripts none was loaded."""
+    return answers.loaded and 0 < answers.scripts == answers.failed
 
 
 def pause(refusals: int, *, retry_after: float | None, jitter: float) -> float:

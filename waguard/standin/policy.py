@@ -69,9 +69,10 @@ class Policy:
     """Id of a chat → how long each reading of its history takes, from the page's next load on."""
     exists_silent: bool = False
     """The server never answers that question."""
-    page: Literal["ok", "hang", "error", "too_often", "broken", "silent"] = "ok"
+    page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away"] = "ok"
     """The document: served, never answered, answered 500, answered 429 with Retry-After, served without
-    its scripts (404), or with scripts that are never answered."""
+    its scripts (404), with scripts that are never answered, or with scripts on static.whatsapp.net, which
+    no browser of the stand-in's can find (WhatsApp's are there)."""
     refuse_sockets: bool = False
     """New connections of pages are refused (live ones stay: see the phone's drop)."""
     media_gone: bool = False

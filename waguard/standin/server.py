@@ -29,6 +29,7 @@ from waguard.standin.policy import Policy
 from waguard.standin.whatsapp import WhatsApp
 
 HOST = "web.whatsapp.com"
+CDN = "static.whatsapp.net"  # `browser_args` lets no name be found but HOST
 LOOPBACK = "127.0.0.1"
 PAGE = Path(__file__).with_name("page")
 VERSION = "2.3000.1045220589"
@@ -159,6 +160,8 @@ class StandIn:
             .replace("__CONFIG__", json.dumps(config))
             .replace("__NONCE__", nonce)
         )
+        if policy.page == "cdn_away":
+            text = text.replace('src="/static/', f'src="https://{CDN}/')
         response = web.Response(text=text, content_type="text/html")
         response.headers["Cache-Control"] = "no-store"
         if policy.csp:

@@ -1,22 +1,25 @@
 """What the network answers while a page is loaded."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.core.page_load import REFUSED, Answers
+from waguard.core.page_load import REFUSED, Answers, is_hopeless
 from waguard.worker.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s
 
 
 class LoadWatch:
-    """``answers`` are those since the last document was asked for."""
+    """``answers`` are those since the last document was asked for, ``hopeless`` is set where they say that
+    it will not become usable."""
 
     def __init__(self) -> None:
         self.answers = Answers()
+        self.hopeless = asyncio.Event()
         self._scripts: dict[str, str] = {}
         """The host of each, by its request."""
         self._waiting: set[str] = set()
@@ -29,6 +32,7 @@ class LoadWatch:
             "Network.requestWillBeSent": self._on_request,
             "Network.responseReceived": self._on_response,
             "Network.loadingFailed": self._on_failed,
+            "Page.loadEventFired": self._on_loaded,
         }
         for event, listener in listeners.items():
             session.on(event, listener)
@@ -48,6 +52,7 @@ class LoadWatch:
                 self._document = request
                 self._scripts.clear()
                 self._waiting.clear()
+                self.hopeless.clear()
                 self.answers = Answers(asked=True)
         elif kind == "Script":
             self._scripts[request] = urlsplit(str(params["request"]["url"])).netloc
@@ -78,8 +83,16 @@ class LoadWatch:
                 self._failed(str(request), str(params.get("errorText")))
             self._count()
 
+    def _on_loaded(self, _: dict[str, Any]) -> None:
+        self.answers = replace(self.answers, loaded=True)
+        self._count()
+
     def _count(self) -> None:
         self.answers = replace(self.answers, scripts=len(self._scripts), waiting=len(self._waiting))
+        if is_hopeless(self.answers):
+            self.hopeless.set()
+        else:
+            self.hopeless.clear()
 
     def _failed(self, request: str, error: str) -> None:
         self.answers = replace(

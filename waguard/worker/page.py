@@ -218,7 +218,19 @@ class WhatsAppPage:
         if (status := watch.answers.status) and status >= REFUSED:
             raise PageNotReadyError(f"HTTP status {status}")
         async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
-            await asyncio.shield(self._ready)
+            await self._ready_or_hopeless(watch)
+
+    async def _ready_or_hopeless(self, watch: LoadWatch) -> None:
+        ready, hopeless = self._ready, asyncio.ensure_future(watch.hopeless.wait())
+        either: set[asyncio.Future[Any]] = {ready, hopeless}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hopeless.cancel()
+        if not ready.done():
+            self.close()  # what it would wait for cannot come
+            raise PageNotReadyError("its scripts cannot be loaded")
+        ready.result()
 
     def close(self) -> None:
         """Stop injecting."""
