@@ -127,6 +127,28 @@ def test_a_page_that_does_not_say_how_it_stands_is_replaced(bench: EngineBench) 
     assert ended_for(bench) == own("link_unknown", HUNG, words)
 
 
+def test_pages_that_never_say_how_they_stand_spend_the_restarts(bench: EngineBench) -> None:
+    """Each waits for its deadline first: that time is no time in which a restart has helped."""
+    bench.script = Script(reports=({"phase": "ready", "link": Link.UNKNOWN},))
+    bench.report("s", Link.UNKNOWN)
+    intensity = RestartPolicy().intensity
+    for number in range(intensity):
+        bench.pass_time(LIMITS.link)
+        assert [why.reason for why in ended_for(bench) if why] == ["link_unknown"] * (number + 1)
+        while bench.lifecycle("s") is not State.RUNNING:
+            bench.pass_time(1)
+    bench.pass_time(LIMITS.link)
+    assert bench.lifecycle("s") is State.PARKED
+    assert parked_for(bench.state("s")) is ParkCause.RESTART_BUDGET
+    [condition] = conditions(bench.state("s"))
+    assert condition.message.startswith("5 restarts in 600 s did not help: the page has not said")
+    bench.pass_time(bench.state("s").not_before - bench.at + LIMITS.link + 1)
+    assert bench.lifecycle("s") is State.PARKED, "it was tried once more, and that did not help"
+    bench.script = Script()
+    bench.pass_time(bench.state("s").not_before - bench.at + 1)
+    assert bench.link("s") is Link.CONNECTED
+
+
 def test_a_page_that_shows_no_new_code_is_replaced(bench: EngineBench) -> None:
     bench.report("s", Link.QR_PENDING, code="first")
     bench.pass_time(100)

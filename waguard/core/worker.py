@@ -1,5 +1,6 @@
 """What a worker reports, how it falls silent, and how it ends: facts about one process. Pure."""
 
+import dataclasses
 import datetime as dt
 from typing import Final
 
@@ -29,6 +30,7 @@ from waguard.core.status import ParkCause
 
 HUNG: Final = "a worker or its page hung"
 NOT_READY: Final = "it did not become ready"
+_LINK_UNKNOWN: Final = "link_unknown"
 _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
@@ -101,7 +103,7 @@ def on_silent(
             reason = "no_new_code"
             why = f"the page has shown no new QR code for {at - worker.code_at:.0f} s"
         case _:
-            reason, seconds = "link_unknown", at - worker.link_since
+            reason, seconds = _LINK_UNKNOWN, at - worker.link_since
             why = f"the page has not said for {seconds:.0f} s how it stands with WhatsApp"
     if worker.evidence:
         why = f"{why}: {worker.evidence}"
@@ -294,6 +296,10 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
         retries = Retries(state.retries.tries)
         return replace(state, not_before=now.at, retries=retries, uncounted=True)
     policy = state.rules.restart
+    if failure.reason == _LINK_UNKNOWN:
+        # each has waited for this deadline first: without that time they would never be too many
+        waited = policy.intensity * state.rules.limits.link
+        policy = dataclasses.replace(policy, period=policy.period + waited)
     if state.retries.running:
         return _give_up(state, "another try did not help", failure, now, out)
     answer = decide(policy, state.counted, now=now.at, jitter=now.chance)
