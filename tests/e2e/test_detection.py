@@ -151,7 +151,7 @@ async def test_a_stopped_renderer_is_named_and_its_worker_replaced(world: World)
 
 @pytest.mark.long  # the first pause between two tries is a minute
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("page", ["error", "broken"])
+@pytest.mark.parametrize("page", ["error", "cdn_away"])
 async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: str) -> None:
     daemon = world.daemon
     await daemon.start()
