@@ -190,6 +190,8 @@ class Daemon:
         self._lost: list[str] = []
         """Sessions whose workers were gone, and had left their records."""
         self._signals = 0
+        self._hands_over = False
+        """The workers go on, for the next daemon."""
         self._up = False
         self._cannot_begin: str | None = None
         self._ended_for: InstanceHeldError | None = None
@@ -326,9 +328,10 @@ class Daemon:
         try:
             await self._stop.wait()
         finally:
+            doing = "the sessions go on" if self._hands_over else "every session is closed in order"
             self._notifier.stopping()
-            self._notifier.status("stopping: every session is closed in order")
-            logger.info("stopping: every session is closed in order", event="daemon_stopping")
+            self._notifier.status(f"stopping: {doing}")
+            logger.info("stopping: {}", doing, event="daemon_stopping")
             self._ticker.stop()
             marking = asyncio.create_task(
                 asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
@@ -344,7 +347,7 @@ class Daemon:
                     self._outbox.close(SEND_GRACE),
                     webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
                 )
-                await self._supervisor.stop()
+                await (self._supervisor.leave() if self._hands_over else self._supervisor.stop())
             await asyncio.gather(renewing, marking)
 
     def _report_last_run(self) -> None:
@@ -582,11 +585,25 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
         for number in early_signals.take():
-            self._on_reload() if number == signal.SIGHUP else self._on_stop(number)
+            match number:
+                case signal.SIGHUP:
+                    self._on_reload()
+                case signal.SIGUSR2:
+                    self._on_hand_over()
+                case _:
+                    self._on_stop(number)
+
+    def _on_hand_over(self) -> None:
+        if not self._stop.is_set():
+            self._hands_over = True
+            self._why_stopping = "a restart"
+            self._stop.set()
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._signals += 1
+        self._hands_over = False
         self._why_stopping = number.name
         if self._signals > 1 and number == signal.SIGINT:
             logger.warning("second interrupt: workers are killed", event="workers_killed")
@@ -603,18 +620,15 @@ class Daemon:
             fresh = reading.config
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
-            logger.error(
-                "configuration kept as it was: {}",
-                error.line(),
-                event="config_rejected",
-                every=True,
-            )
+            told = f"configuration kept as it was: {error.line()}"
+            logger.error("{}", told, event="config_rejected", every=True)
         else:
+            told = "configuration read again"
             self._take(fresh)
             for line in hidden_lines(reading):
                 logger.warning("{}", line, event="config_hidden", every=True)
         if self._up:
-            self._notifier.ready("configuration read again")
+            self._notifier.ready(told)
 
     def _apply_log(self, log: Log) -> None:
         self._config = msgspec.structs.replace(self._config, log=log)
