@@ -5,9 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
+PREFIX  ?= /opt/waguard
+DESTDIR ?=
 ARGS   ?=
 
-.PHONY: demo test test-long simulate mutants servers run setup system lint wheel clean
+.PHONY: demo test test-long simulate mutants servers run setup system lint wheel install upgrade uninstall clean
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
@@ -59,6 +61,14 @@ lint: setup ## style, types, layers, spelling
 
 wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+install upgrade: setup ## as root: the service below PREFIX=/opt/waguard; DESTDIR= for a package
+	@rm -rf dist/install
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/install .
+	@$(BIN)/python systemd/install.py $@ --wheel dist/install/*.whl --prefix $(PREFIX) --destdir "$(DESTDIR)" $(ARGS)
+
+uninstall: ## as root: configuration and data stay
+	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants

@@ -108,7 +108,7 @@ async def test_an_orderly_stop_is_no_incident(daemon: Daemon) -> None:
     assert (kept["ended"], kept["stopping"], kept["error"]) == (True, "SIGTERM", None)
     await started(daemon)
     await daemon.logs("restore finished", 2)
-    assert "nothing has gone wrong" in await why(daemon)
+    assert "no incidents recorded" in await why(daemon)
 
 
 async def test_a_reboot_is_told_apart_from_a_crash(daemon: Daemon) -> None:

@@ -19,7 +19,7 @@ from loguru import logger
 
 from waguard import config as configuration
 from waguard.api import ApiDeps, LocalApi, create_app, serve
-from waguard.api.auth import load_or_create_keys
+from waguard.api.auth import Keys, load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
@@ -126,6 +126,7 @@ class Daemon:
             for_global=self._for_global,
         )
         self._webhooks: Webhooks | None = None
+        self._keys: Keys | None = None
         self._messages: MessageHealth | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
@@ -189,6 +190,8 @@ class Daemon:
         self._lost: list[str] = []
         """Sessions whose workers were gone, and had left their records."""
         self._signals = 0
+        self._hands_over = False
+        """The workers go on, for the next daemon."""
         self._up = False
         self._cannot_begin: str | None = None
         self._ended_for: InstanceHeldError | None = None
@@ -216,7 +219,7 @@ class Daemon:
             hold_limit=lambda: self._config.webhook.hold_limit,
             ages=self._ages,
         )
-        keys = load_or_create_keys(self._config.api.key_file)
+        self._keys = keys = load_or_create_keys(self._config.api.key_file)
         logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
         app = create_app(
             ApiDeps(
@@ -325,9 +328,10 @@ class Daemon:
         try:
             await self._stop.wait()
         finally:
+            doing = "the sessions go on" if self._hands_over else "every session is closed in order"
             self._notifier.stopping()
-            self._notifier.status("stopping: every session is closed in order")
-            logger.info("stopping: every session is closed in order", event="daemon_stopping")
+            self._notifier.status(f"stopping: {doing}")
+            logger.info("stopping: {}", doing, event="daemon_stopping")
             self._ticker.stop()
             marking = asyncio.create_task(
                 asyncio.to_thread(self._run_file.stopping, self._why_stopping), name="stopping"
@@ -343,7 +347,7 @@ class Daemon:
                     self._outbox.close(SEND_GRACE),
                     webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER),
                 )
-                await self._supervisor.stop()
+                await (self._supervisor.leave() if self._hands_over else self._supervisor.stop())
             await asyncio.gather(renewing, marking)
 
     def _report_last_run(self) -> None:
@@ -581,11 +585,25 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
         for number in early_signals.take():
-            self._on_reload() if number == signal.SIGHUP else self._on_stop(number)
+            match number:
+                case signal.SIGHUP:
+                    self._on_reload()
+                case signal.SIGUSR2:
+                    self._on_hand_over()
+                case _:
+                    self._on_stop(number)
+
+    def _on_hand_over(self) -> None:
+        if not self._stop.is_set():
+            self._hands_over = True
+            self._why_stopping = "a restart"
+            self._stop.set()
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._signals += 1
+        self._hands_over = False
         self._why_stopping = number.name
         if self._signals > 1 and number == signal.SIGINT:
             logger.warning("second interrupt: workers are killed", event="workers_killed")
@@ -602,18 +620,15 @@ class Daemon:
             fresh = reading.config
             configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
         except WaguardError as error:
-            logger.error(
-                "configuration kept as it was: {}",
-                error.line(),
-                event="config_rejected",
-                every=True,
-            )
+            told = f"configuration kept as it was: {error.line()}"
+            logger.error("{}", told, event="config_rejected", every=True)
         else:
+            told = "configuration read again"
             self._take(fresh)
             for line in hidden_lines(reading):
                 logger.warning("{}", line, event="config_hidden", every=True)
         if self._up:
-            self._notifier.ready("configuration read again")
+            self._notifier.ready(told)
 
     def _apply_log(self, log: Log) -> None:
         self._config = msgspec.structs.replace(self._config, log=log)
@@ -634,6 +649,7 @@ class Daemon:
         if "worker" in taken:
             self._measure()
         self._renew_webhooks()
+        self._renew_keys()
         logger.info(
             "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
         )
@@ -660,6 +676,19 @@ class Daemon:
         logs.hide(*secrets)
         if self._webhooks:
             self._webhooks.configure(secrets)
+
+    def _renew_keys(self) -> None:
+        if self._keys is None:
+            return  # it is not up yet, and reads them
+        try:
+            fresh = load_or_create_keys(self._config.api.key_file).values
+        except ConfigError as error:
+            logger.error(
+                "API keys kept as they were: {}", error.line(), event="keys_rejected", every=True
+            )
+            return
+        logs.hide(*fresh)
+        self._keys.values = fresh
 
 
 async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:

@@ -210,6 +210,14 @@ async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
     assert (answer.status, answer.json()) == (404, {"error": "Session not found"})
 
 
+async def test_the_details_have_deleted_sessions_where_asked_for(api: Api) -> None:
+    assert (await api.call("DELETE", ONE)).status == 200
+    for path, names in (("", []), ("?removed=0", []), ("?removed=1", [SESSION])):
+        told = (await api.call("GET", f"/health/detailed{path}")).json()
+        assert [it["session_id"] for it in told["details"]] == names
+    assert (await api.call("GET", "/health/detailed?removed=x")).status == 400
+
+
 async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None:
     down = DatabaseUnavailableError("the database does not answer", retry_after=4.2)
     api.sessions.fail = down

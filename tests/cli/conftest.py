@@ -1,8 +1,10 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.fake_api import Api, served
 from waguard.host import configuration
 
 
@@ -12,4 +14,13 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("WAGUARD_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")  # wider than any line that is cut
     monkeypatch.setattr(configuration, "SYSTEM_FILE", Path("/nowhere/waguard.toml"))
+
+
+@pytest.fixture
+def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A daemon that the commands of this process find."""
+    with served(short_path) as told:
+        monkeypatch.chdir(short_path)
+        yield told

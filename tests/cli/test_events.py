@@ -7,12 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cli.test_client import Answer, Api, api
+from tests.cli.fake_api import Answer, Api
 from waguard.cli import event_stream, main
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.config import Config, Paths
-
-__all__ = ["api"]  # pytest finds fixtures by name
 
 PHONE: Final = "6281234567801"
 

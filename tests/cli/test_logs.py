@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cli.test_client import write_pid_file
+from tests.cli.fake_api import write_pid_file
 from waguard.cli import log_reading, main
 from waguard.cli.log_reading import FileSource, JournalSource, NoLogError, Wanted
 from waguard.host import procfs

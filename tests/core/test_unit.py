@@ -3,6 +3,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from waguard.core.unit import Unit, drop_in, parse, unwritable
+from waguard.host.executable import BINARIES
 
 SHIPPED = (Path(__file__).parents[2] / "systemd/waguard.service").read_text()
 
@@ -37,6 +38,27 @@ def test_what_the_drop_in_says_is_what_was_wanted(path: str) -> None:
     assert unit.writes(at(path) / "below")
     assert unit.writes(at("/mnt/x"))
     assert not unit.writes(at("/srv"))
+
+
+@pytest.mark.parametrize(
+    ("path", "executes"),
+    [
+        *((binary, True) for binaries in BINARIES.values() for binary in binaries),
+        ("/opt/waguard/current/bin/waguard", True),
+        ("/usr/local/bin/chrome", True),
+        ("/opt/chromium/chrome", False),
+        ("/var/lib/waguard/chrome", False),
+    ],
+)
+def test_what_the_shipped_unit_executes(path: str, *, executes: bool) -> None:
+    assert parse([SHIPPED]).executes(at(path)) is executes
+
+
+def test_a_drop_in_lets_it_execute_more() -> None:
+    unit = parse([SHIPPED, drop_in([at("/opt/my browser")], "ExecPaths")])
+    assert unit.executes(at("/opt/my browser/chrome"))
+    assert not unit.executes(at("/opt/chrome"))
+    assert parse(["[Service]\nNoExecPaths=/opt\n"]).executes(at("/srv/chrome"))
 
 
 def test_later_files_beat_earlier_ones() -> None:

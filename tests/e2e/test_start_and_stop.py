@@ -101,9 +101,23 @@ async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     listed = await run_waguard(daemon, "sessions", "list")
     assert "6281180001" in listed.stdout
     wrong = await run_waguard(daemon, "send", "nobody", "+6281180002", "x")
-    assert (wrong.returncode, wrong.stderr) == (1, "waguard: Session not found\n")
-    gone = await run_waguard(daemon, "sessions", "delete", "s1")
+    missing = "waguard: Session not found (see `waguard sessions list`)\n"
+    assert (wrong.returncode, wrong.stderr) == (1, missing)
+    refused = await run_waguard(daemon, "sessions", "delete", "s1")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    stopped = await run_waguard(daemon, "sessions", "stop", "--all")
+    assert stopped.stdout == "s1: stopped; its pairing stays\n"
+    status = await run_waguard(daemon, "status")
+    assert (status.returncode, "0 of 1 connected" in status.stdout) == (0, True)
+    assert "stopped on purpose" in status.stdout
+    assert (await run_waguard(daemon, "sessions", "start", "s1")).returncode == 0
+    await daemon.wait_status("s1", "connected")
+    gone = await run_waguard(daemon, "sessions", "delete", "s1", "--purge", "--yes")
     assert gone.returncode == 0, gone.stderr
+    why = await run_waguard(daemon, "why", "s1")
+    assert (why.returncode, why.stdout.splitlines()[0]) == (0, "s1 is purged")
+    shown = await run_waguard(daemon, "sessions", "show", "s1")
+    assert shown.returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -118,6 +132,31 @@ async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signa
     with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
         row = database.execute("SELECT status, disconnect_reason FROM whatsapp_accounts").fetchone()
     assert row == ("disconnected", "instance_restart")
+
+
+@pytest.mark.long  # tests/systemd has it with `systemctl restart`
+async def test_a_restart_hands_the_sessions_over(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", "6281180001")
+    assert await daemon.stop(signal.SIGUSR2) == 0
+    assert procfs.start_time(before["worker_pid"])
+    await daemon.start()
+    after = await daemon.wait_status("s1", "connected", browser_pid=before["browser_pid"])
+    assert after["worker_pid"] == before["worker_pid"]
+    assert world.receiver.count("session_disconnected") == 0
+    assert "was killed or crashed" not in daemon.log()
+
+
+async def test_a_stop_after_a_hand_over_still_stops(world: World) -> None:
+    """`systemctl stop` in the middle of `systemctl restart`."""
+    daemon = world.daemon
+    await daemon.start()
+    await daemon.create("s1")
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGUSR2)
+    assert await daemon.stop() == 0
+    assert daemon.left_behind() == []
 
 
 async def test_a_stop_while_sessions_start_leaves_nothing(world: World) -> None:

@@ -12,9 +12,12 @@ from tests.store.application import Application, MemoryApplication, SqlApplicati
 from tests.store.memory import MemoryStore
 from waguard.ports import Store
 from waguard.store.messages import SqlMessages
+from waguard.store.models import METADATA
+from waguard.store.revision import VERSION_TABLE
 from waguard.store.sql import SqlStore
 
 _NUMBERS = count(1)
+_OURS = [name for name in METADATA.tables if name.startswith("waguard_")]
 
 
 class Wall:
@@ -62,8 +65,11 @@ SHAPES = (
     "mariadb-enums",
     "mariadb-older",
 )
+# the same after a newer waguard has been there
+NEWER = tuple(f"{backend}-newer" for backend in BACKENDS)
 _TABLES: dict[str, dict[str, Sequence[str]]] = {
     "": dict.fromkeys(BACKENDS, ()),
+    "newer": dict.fromkeys(BACKENDS, ()),
     "older": dict.fromkeys(BACKENDS, (tables.OLDER,)),
     "enums": {"postgresql": tables.POSTGRESQL_ENUMS, "mariadb": (tables.MYSQL_ENUMS,)},
 }
@@ -109,12 +115,28 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = await new_database(backend, request, tmp_path)
     app = SqlApplication(url)
     await app.run(*_TABLES[shape][backend])
+    if shape == "newer":
+        await migrated_by_a_newer_waguard(url)
     store = SqlStore(url, wall=wall)
     await store.open()
     try:
         yield Bench(store, app, wall)
     finally:
         await store.close()
+
+
+async def migrated_by_a_newer_waguard(url: str) -> None:
+    """A revision that this one does not know: it has added to each of waguard's tables, and one of
+    its own."""
+    store = SqlStore(url)
+    await store.open()
+    await store.close()
+    added = "VARCHAR(32) DEFAULT 'x' NOT NULL"
+    await SqlApplication(url).run(
+        *(f"ALTER TABLE {name} ADD COLUMN of_the_future {added}" for name in _OURS),
+        "CREATE TABLE waguard_of_the_future (id INTEGER PRIMARY KEY)",
+        f"UPDATE {VERSION_TABLE} SET version_num = '9999'",
+    )
 
 
 async def new_database(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:

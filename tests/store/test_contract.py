@@ -8,12 +8,13 @@ from itertools import product
 
 import pytest
 
-from tests.store.conftest import SHAPES, Bench
+from tests.store.conftest import NEWER, SHAPES, Bench
 from waguard.core.status import Reason, Status, Verdict
 from waguard.errors import SessionIdTakenError
 from waguard.ports import AuditEntry, SessionRow
 
-pytestmark = pytest.mark.parametrize("bench", SHAPES, indirect=True)
+newer = [pytest.param(shape, marks=pytest.mark.long) for shape in NEWER]
+pytestmark = pytest.mark.parametrize("bench", [*SHAPES, *newer], indirect=True)
 
 CONNECTED = Verdict(Status.CONNECTED)
 TIMEOUT = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")

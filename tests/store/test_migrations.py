@@ -1,6 +1,7 @@
 """Migrating: from nothing, again, after an interruption, beside the application's table."""
 
 import logging
+import re
 import sqlite3
 import stat
 import subprocess
@@ -13,17 +14,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, event, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.store import tables
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS
+from tests.store.conftest import BACKENDS, migrated_by_a_newer_waguard
 from waguard.store import migrations
 from waguard.store.migrate import configuration
 from waguard.store.models import METADATA
-from waguard.store.revision import HEAD, VERSION_TABLE
+from waguard.store.revision import HEAD, VERSION_TABLE, is_newer, noted
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -144,3 +145,76 @@ async def test_a_database_that_is_up_to_date_does_not_need_alembic(tmp_path: Pat
         [sys.executable, "-P", "-c", look, url], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["[]", "False"]
+
+
+@every_database
+async def test_older_code_starts_on_a_newer_schema(database: str) -> None:
+    """The way back from an upgrade: nothing is migrated, nothing is undone, rows are written."""
+    await migrated_by_a_newer_waguard(database)
+    store = SqlStore(database)
+    await store.open()
+    row = await store.create("a", 1, account_id=None, priority=0)
+    assert await store.sessions() == [row]
+    await store.close()
+    assert await looked_at(database, noted) == ["9999"]
+
+
+@pytest.mark.parametrize("revisions", [["later"], ["0007"], [], ["0008", "0009"]])
+def test_only_a_greater_number_is_a_newer_schema(revisions: list[str]) -> None:
+    assert not is_newer(revisions)
+
+
+# from here on migrations only add: older code is put back onto their schema, and goes on writing
+FREE_UNTIL = "0008"
+_ADDS = re.compile(
+    r"CREATE (INDEX|TABLE) |ALTER TABLE \S+ ADD COLUMN |PRAGMA|SELECT"
+    rf"|(INSERT INTO|UPDATE|DELETE FROM) {VERSION_TABLE} ",
+    re.IGNORECASE,
+)
+
+
+def adds(statement: str) -> bool:
+    """Whether code that does not know of it reads and writes as before."""
+    line = " ".join(statement.split())
+    needed = line.startswith("ALTER") and "NOT NULL" in line and "DEFAULT" not in line
+    return bool(_ADDS.match(line)) and not needed
+
+
+async def test_migrations_only_add(tmp_path: Path) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'db'}", poolclass=NullPool)
+    statements: list[str] = []
+    event.listen(
+        engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+    )
+
+    def up(connection: Connection) -> None:
+        command.upgrade(configuration(connection), FREE_UNTIL)
+        connection.commit()
+        statements.clear()
+        command.upgrade(configuration(connection), "head")
+
+    async with engine.connect() as connection:
+        await connection.run_sync(up)
+    assert statements
+    assert [statement for statement in statements if not adds(statement)] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "only_adds"),
+    [
+        ("CREATE TABLE x (id INTEGER NOT NULL)", True),
+        ("CREATE INDEX i ON x (id)", True),
+        ("CREATE UNIQUE INDEX i ON x (id)", False),
+        ("ALTER TABLE x ADD COLUMN y TEXT", True),
+        ("ALTER TABLE x ADD COLUMN y TEXT DEFAULT '' NOT NULL", True),
+        ("ALTER TABLE x ADD COLUMN y TEXT NOT NULL DEFAULT ''", True),
+        ("ALTER TABLE x ADD COLUMN y TEXT NOT NULL", False),
+        ("ALTER TABLE x DROP COLUMN y", False),
+        ("ALTER TABLE x RENAME TO y", False),
+        ("DROP TABLE x", False),
+        ("UPDATE waguard_sessions SET y = 1", False),
+        (f"UPDATE {VERSION_TABLE} SET version_num='9'", True),
+    ],
+)
+def test_what_only_adds(statement: str, *, only_adds: bool) -> None:
+    assert adds(statement) is only_adds

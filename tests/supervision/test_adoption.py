@@ -14,6 +14,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import Status, Verdict
 from waguard.ports import Swept
+from waguard.supervision.supervisor import Supervisor
 
 LATER = Script(reports=(LOADING,))
 
@@ -174,3 +175,19 @@ async def test_nobody_waits_for_what_a_dead_instance_left(
     async with asyncio.timeout(DEADLINE):
         assert await restoring == "restored 2"
     assert not unwanted.process.alive
+
+
+async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
+    empty: Bench, world: World, writes: list[Status]
+) -> None:
+    process = await empty.connected()
+    await empty.settled()
+    writes.clear()
+    async with asyncio.timeout(DEADLINE):
+        await empty.it.leave()
+    assert (process.signals, process.alive) == ([], True)
+    assert (writes, world.store.accounts["s"].status) == ([], "connected")
+    assert world.names("session_disconnected") == []
+    world.next_daemon()
+    empty.it = Supervisor(world.around)  # the fixture stops it
+    process.kill()

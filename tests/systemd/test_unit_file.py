@@ -1,8 +1,12 @@
 """What the shipped unit promises, against what the code takes."""
 
+import shutil
+import subprocess
 import tomllib
 from configparser import ConfigParser
 from pathlib import Path
+
+import pytest
 
 from waguard import daemon
 from waguard.api import app
@@ -43,7 +47,8 @@ def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
     unit.read(FOLDER / "waguard.service")
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     wanted = {
-        "Type": "notify",
+        "Type": "notify-reload",
+        "RestartKillSignal": "SIGUSR2",
         "Restart": "on-failure",
         "RestartSec": "100ms",
         "RestartSteps": "20",
@@ -59,7 +64,22 @@ def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
 def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
     old = (FOLDER / "before-254.conf").read_text()
     assert "StartLimitBurst=10" in old
-    assert service("before-254.conf") == {"RestartSec": "1"}
+    assert service("before-254.conf") == {
+        "RestartSec": "1",
+        "Type": "notify",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
+    }
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_the_exposure_of_the_unit_is_at_most_2() -> None:
+    # it fails above the threshold, which is in tenths
+    command = ("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20")
+    done = subprocess.run(
+        [*command, str(FOLDER / "waguard.service")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    assert " 2.0 OK" in done.stdout
 
 
 def test_the_file_names_the_paths_and_the_unit_none() -> None:

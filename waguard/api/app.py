@@ -166,6 +166,7 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.get("/metrics", metrics.show),
             web.get("/api/events", events.stream, allow_head=False),
             web.get("/api/incidents", incidents.fleet),
+            web.get("/api/incidents/all", incidents.every),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
             web.get("/api/reconcile", reconcile.difference),

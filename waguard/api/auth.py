@@ -20,9 +20,9 @@ from waguard.host.small_file import UnreadableError
 _NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Keys:
-    """The accepted keys; never shown."""
+    """The accepted keys; never shown. They may be replaced while the API serves."""
 
     values: frozenset[bytes] = field(repr=False)
 

@@ -159,6 +159,20 @@ def flag(request: web.Request, name: str) -> bool:
     return given == "1"
 
 
+def moment(request: web.Request, name: str) -> float:
+    """Unix time of an ISO time of the query, UTC where it names no zone; 0 when it is not there."""
+    given = request.query.get(name)
+    if given is None:
+        return 0.0
+    try:
+        at = datetime.fromisoformat(given)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise bad(
+            name, given, f"invalid {name}", "an ISO time such as 2026-11-25T09:00:00Z"
+        ) from None
+
+
 def seconds(request: web.Request, name: str, *, most: float) -> float:
     """A duration of the query; 0 when it is not there. A longer one than ``most`` is cut to it."""
     given = request.query.get(name, "0")

@@ -84,12 +84,13 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def detailed(request: web.Request) -> web.Response:
-    """GET /health/detailed: each session, and what is wrong in words."""
-    deps = request.app[DEPS]
+    """GET /health/detailed: each session, and what is wrong in words; ``?removed=1``: also those
+    that were deleted."""
+    deps, removed = request.app[DEPS], fields.flag(request, "removed")
     health = deps.health()
     details: list[dict[str, Any]] | None
     try:
-        details = [shown(view) for view in await deps.sessions.views()]
+        details = [shown(view) for view in await deps.sessions.views(removed=removed)]
     except WaguardError:
         details = None  # unknown is not empty
     return web.json_response(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -11,23 +11,36 @@ from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports import AuditEntry
+
+PURGED: Final = "purged"
+"""The status of a session that has a history and no row."""
+_EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    trail = await _trail(request, view.session_id)
+    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences.
+
+    Of a session that was purged, too, as long as its trail is kept.
+    """
+    session_id = fields.path_session(request)
+    try:
+        view = await request.app[DEPS].sessions.view(session_id)
+    except NotFoundError:
+        view = None
+    trail = await _trail(request, session_id)
+    if view is None and not trail:
+        raise NotFoundError("Session not found")
     return web.json_response(
         {
             "success": True,
-            "session_id": view.session_id,
-            "status": view.status,
-            "conditions": [condition(it) for it in view.conditions],
+            "session_id": session_id,
+            "status": view.status if view else PURGED,
+            "conditions": [condition(it) for it in view.conditions] if view else [],
             "incidents": None
             if trail is None
-            else [_shown(it) for it in fold(trail, session=view.session_id)],
+            else [_shown(it) for it in fold(trail, session=session_id)],
         }
     )
 
@@ -51,6 +64,20 @@ async def _trail(request: web.Request, session_id: str | None) -> Sequence[Audit
         return await request.app[DEPS].store.audit(session_id)
     except DatabaseUnavailableError:
         return None
+
+
+async def every(request: web.Request) -> web.Response:
+    """GET /api/incidents/all: those of each session, also of a purged one, and of the fleet (null) that
+    went on at ``?since=`` or later."""
+    since, store = fields.moment(request, "since"), request.app[DEPS].store
+    found: list[tuple[str | None, Incident]] = []
+    for name in await store.audited(before=_EVER):
+        trail = await store.audit(name)
+        told = fold_fleet(trail) if name is None else fold(trail)
+        found += [(name, it) for it in told if it.ended is None or it.ended >= since]
+    found.sort(key=lambda it: it[1].began)
+    listed = [{"session_id": name, **_shown(it)} for name, it in found]
+    return web.json_response({"success": True, "incidents": listed})
 
 
 def _shown(incident: Incident) -> dict[str, Any]:

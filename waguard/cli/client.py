@@ -12,6 +12,8 @@ import pwd
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -124,6 +126,37 @@ class ApiClient:
         """The path of a session's resource."""
         return f"/api/sessions/{quote(session_id, safe='')}{rest}"
 
+    def one(self, session_id: str) -> "SessionClient":
+        """Calls to what belongs to one session."""
+        return SessionClient(self, session_id)
+
+    def named(self, error: ApiCallError, session_id: str) -> ApiCallError:
+        """The error, with the sessions that may be meant where it says that there is no such one."""
+        if error.answered != HTTPStatus.NOT_FOUND or error.remedy:
+            return error
+        try:
+            listed = self.call("GET", "/api/sessions?removed=1")["sessions"]
+        except ApiCallError:
+            return error
+        close = get_close_matches(session_id, [it["session_id"] for it in listed])
+        remedy = f"did you mean {' or '.join(close)}?" if close else "see `waguard sessions list`"
+        return ApiCallError(error.message, answered=error.answered, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClient:
+    """Calls to one session of a daemon."""
+
+    client: ApiClient
+    name: str
+
+    def call(self, method: str, rest: str = "", body: dict[str, Any] | None = None) -> Any:
+        """As ``ApiClient.call``; ``rest`` is what follows the session in the path."""
+        try:
+            return self.client.call(method, self.client.session(self.name, rest), body)
+        except ApiCallError as error:
+            raise self.client.named(error, self.name) from None
+
 
 def connect(arguments: argparse.Namespace) -> ApiClient:
     """The daemon of the configuration that a command finds. Raises where none runs."""
@@ -138,7 +171,7 @@ def connect(arguments: argparse.Namespace) -> ApiClient:
 
 def _decode(status: int, kind: str, content: bytes) -> Any:
     answer = _json(status, content) if kind.startswith("application/json") else content
-    if status < http.client.MULTIPLE_CHOICES:
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
     told = answer if isinstance(answer, dict) else {}
     field = f"{told['field']}: " if told.get("field") else ""

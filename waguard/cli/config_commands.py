@@ -16,6 +16,7 @@ from waguard.host import ownership, service_unit
 from waguard.host.configuration import SYSTEM_FILE, Found, hidden, hidden_lines, shown
 from waguard.host.service_unit import UNIT, USER
 
+DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 # where the default is none of the key itself
 FOLLOWED: Final = {
     "api.key_file": "<paths.state>/api-key",
@@ -106,15 +107,15 @@ def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) ->
                 remedy="name a folder below /var/lib/waguard, or one that is not below"
                 f" {', '.join(map(str, unit.hidden))}",
             )
+    _check_executable(unit, config, say)
     closed = units.unwritable(unit, wanted)
     if not closed:
         return
     missing = list(dict.fromkeys(closed.values()))
-    name = f"/etc/systemd/system/{UNIT}.d/paths.conf"
+    name = f"{DROP_INS}/paths.conf"
     made = " ".join(shlex.quote(str(path)) for path in missing)
     say(f"# make them: install -d -o {USER} -g {USER} -m 0700 {made}")
-    say(f"# then this as {name}, and: systemctl daemon-reload")
-    say(units.drop_in(missing))
+    _say_drop_in(say, "then this", name, units.drop_in(missing))
     key, path = next(iter(closed.items()))
     raise ConfigError(
         f"{path} cannot be written by {UNIT}",
@@ -122,3 +123,24 @@ def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) ->
         value=str(path),
         remedy=f"install the lines above as {name}",
     )
+
+
+def _check_executable(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
+    if config.browser.executable is None:
+        return  # the shipped unit allows every place where one is found
+    path = PurePosixPath(os.path.realpath(config.browser.executable))
+    if unit.executes(path):
+        return
+    name = f"{DROP_INS}/browser.conf"
+    _say_drop_in(say, "this", name, units.drop_in([path.parent], "ExecPaths"))
+    raise ConfigError(
+        f"{path} cannot be executed by {UNIT}",
+        field="browser.executable",
+        value=str(path),
+        remedy=f"install the lines above as {name}",
+    )
+
+
+def _say_drop_in(say: Callable[[str], None], what: str, name: str, text: str) -> None:
+    say(f"# {what} as {name}, and: systemctl daemon-reload")
+    say(text)

@@ -1,7 +1,8 @@
 """What the parsers of several commands share."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,57 @@ Command = Callable[[argparse.Namespace], int]
 """What a command does; its exit code."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Knows no option by the beginning of its name, and names the nearest word for an unknown one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See ``ArgumentParser``; here, where its options are known, nothing may be left."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            options = [name for action in self._actions for name in action.option_strings]
+            close = get_close_matches(rest[0], options, cutoff=0.75)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+        return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        raise argparse.ArgumentError(action, f"{value!r} is unknown; {_nearest(value, action)}")
+
+
+def _nearest(value: Any, action: argparse.Action) -> str:
+    known = [str(one) for one in action.choices or ()]
+    close = get_close_matches(str(value), known)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
 def verbs_of(parser: argparse.ArgumentParser) -> Any:
     """Where ``verb`` adds the verbs of a noun."""
     return parser.add_subparsers(required=True, metavar="VERB")
 
 
-def verb(verbs: Any, name: str, command: Command, about: str) -> argparse.ArgumentParser:
+def verb(
+    verbs: Any, name: str, command: Command, about: str, *, aliases: Sequence[str] = ()
+) -> argparse.ArgumentParser:
     """One verb and what it does."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=about, description=f"{about[0].upper()}{about[1:]}."
-    )
+    parser = described(verbs, name, about, aliases=aliases)
     parser.set_defaults(command=command)
     return parser
 
 
-def with_json(parser: argparse.ArgumentParser) -> None:
+def described(parsers: Any, name: str, about: str, **options: Any) -> argparse.ArgumentParser:
+    """A parser whose help says what it is about."""
+    parser: argparse.ArgumentParser = parsers.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", **options
+    )
+    return parser
+
+
+def with_json(parser: argparse._ActionsContainer) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="for a machine")
 
@@ -33,6 +70,13 @@ def with_json(parser: argparse.ArgumentParser) -> None:
 def with_all(parser: argparse.ArgumentParser) -> None:
     """``--all``."""
     parser.add_argument("--all", action="store_true", help="also sessions that were deleted")
+
+
+def with_workspace(parser: argparse.ArgumentParser) -> None:
+    """``--workspace``."""
+    parser.add_argument(
+        "--workspace", type=int, metavar="N", help="only sessions of this workspace"
+    )
 
 
 def with_config(parser: argparse.ArgumentParser) -> None:

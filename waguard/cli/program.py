@@ -1,19 +1,19 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use · 5 `doctor`: something failed. Only the command that is named is imported: a refused second
-instance must cost a tenth of a second.
+lock or the database's lease · 4 port in use · 5 `status`: degraded, `doctor`: something failed. Only the
+command that is named is imported: a refused second instance must cost a tenth of a second.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
 from waguard import __version__
-from waguard.cli.parsing import Command
+from waguard.cli import output
+from waguard.cli.parsing import Command, Parser, described
 from waguard.errors import WaguardError
 from waguard.host.systemd import is_journal
 
@@ -25,19 +25,23 @@ COMMANDS: Final = {
     "standin": "run the stand-in of WhatsApp Web alone",
     "phone": "play the phone of the stand-in",
     "status": "what runs, and how it is",
+    "top": "status and use of every session, again and again",
     "why": "what went wrong, with a session or all, and what waguard did",
+    "incidents": "what went wrong lately, of every session and of all at once",
     "logs": "read the log of the daemon and its workers",
     "events": "follow what happens, as it happens",
     "doctor": "what is wrong on this host, and what mends it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
-    "sessions": "create, list, stop, start, log out and delete sessions",
-    "profile": "look at profiles, copy and restore their credentials",
+    "keys": "the keys of the API: list, show, add, remove",
+    "sessions": "create, list, show, start, stop, link and unlink sessions",
+    "profile": "check profiles, copy and restore their credentials",
     "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
-    "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
+    "webhooks": "dead letters and chats that wait: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
+    "completion": "print what makes a shell complete waguard's commands",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
 _MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for itself
@@ -46,41 +50,36 @@ _MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors are one line, never a traceback."""
     given = sys.argv[1:] if argv is None else list(argv)
-    arguments = parser(next((one for one in given if not one.startswith("-")), "")).parse_args(
-        given
-    )
-    command: Command = arguments.command
     try:
-        code = command(arguments)
-        sys.stdout.flush()  # a reader that is gone is noticed here, not when the interpreter ends
+        with output.stdout():
+            named = next((one for one in given if not one.startswith("-")), "")
+            arguments = parser(named).parse_args(given)
+            command: Command = arguments.command
+            return command(arguments)
     except WaguardError as error:
         priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
         sys.stderr.write(f"{priority}waguard: {error.line()}\n")
         return error.code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `waguard status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    else:
-        return code
+    except output.OutputLostError as lost:
+        return 0 if lost.read else 1
 
 
 def parser(*named: str) -> argparse.ArgumentParser:
     """Every command, and the arguments of those that are named."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
-        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
+        " 5 status: degraded, doctor: something failed.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():
         # all that follows `phone` is the phone's own: no prefix makes any of it an option here
         bare: dict[str, Any] = {"add_help": False, "prefix_chars": "\0"} if name == "phone" else {}
-        one = commands.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", **bare
-        )
+        one = described(commands, name, about, **bare)
         if name in named:
             import_module(f"waguard.cli.{_MODULES.get(name, name)}").add(one)
     return whole

@@ -4,8 +4,7 @@ import argparse
 
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_config, with_json
-from waguard.cli.render import print_json, print_table
-from waguard.errors import printable
+from waguard.cli.render import condition, print_json, print_table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,5 +25,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     else:
         print("database, memory and host agree")
     for finding in told.get("findings", []):
-        print(printable(f"  ! {finding['session']}: {finding['about']}. {finding['remedy']}"))
+        said = {**finding, "message": f"{finding['session']}: {finding['about']}"}
+        for line in condition(said):
+            print(line)
     return 0

@@ -1,33 +1,62 @@
 """``waguard send``: send a text message."""
 
 import argparse
+import sys
+from typing import Final
 
-from waguard.cli.client import connect
-from waguard.cli.parsing import with_config
+from waguard.cli.client import ApiCallError, connect
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import print_json
+from waguard.errors import ConfigError
+
+STDIN: Final = "-"
+DEADLINE: Final = 90.0  # s; longer than a send waits for the session and for the ack
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("session")
     parser.add_argument("recipient", help="phone number in international form, or a chat id")
-    parser.add_argument("text")
+    parser.add_argument("text", help="- reads it from stdin")
+    with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_send)
 
 
 def _send(arguments: argparse.Namespace) -> int:
+    text = _from_stdin() if arguments.text == STDIN else arguments.text
     client = connect(arguments)
     body = {
         "session_id": arguments.session,
         "recipient_phone": arguments.recipient,
-        "message": arguments.text,
+        "message": text,
         "type": "text",
     }
-    answer = client.call("POST", "/api/messages/send", body, timeout=90.0)
-    if answer.get("success"):
+    try:
+        answer = client.call("POST", "/api/messages/send", body, timeout=DEADLINE)
+    except ApiCallError as error:
+        raise client.named(error, arguments.session) from None
+    sent = bool(answer.get("success"))
+    if arguments.json:
+        print_json(answer)
+    elif sent:
         print(f"sent: {answer['message_id']}")
-        return 0
-    print(
-        f"uncertain: WhatsApp did not answer; do not send it again blindly ({answer.get('message_id')})"
-    )
-    return 1
+    else:
+        print(
+            f"uncertain: WhatsApp did not answer; do not send it again blindly ({answer.get('message_id')})"
+        )
+    return 0 if sent else 1
+
+
+def _from_stdin() -> str:
+    """All of it; the line end that `echo` adds is none of the message."""
+    if sys.stdin is None:
+        raise ConfigError("stdin is closed", field="text", remedy="pipe the text in, or name it")
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise ConfigError("stdin is not UTF-8", field="text") from None
+    text = text.removesuffix("\n")
+    if not text.strip():
+        raise ConfigError("stdin is empty", field="text", remedy="pipe the text in")
+    return text

@@ -1,97 +1,273 @@
-"""``waguard sessions``: create, list, start, stop, log out and delete sessions."""
+"""``waguard sessions``: create, list, show, start, stop, link and unlink sessions."""
 
 import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
 
-from waguard.cli.client import connect
-from waguard.cli.parsing import verb, verbs_of, with_all, with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli import pair, qr, screenshot
+from waguard.cli.asking import counted, require_yes, with_yes
+from waguard.cli.client import ApiCallError, ApiClient, connect
+from waguard.cli.parsing import (
+    described,
+    verb,
+    verbs_of,
+    with_all,
+    with_config,
+    with_json,
+    with_workspace,
+)
+from waguard.cli.render import age, condition, moment, paint, print_json, print_table
+from waguard.cli.rows import STATUS_STYLES, of_workspace, row
+from waguard.errors import ConfigError, printable
+
+AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon's to say
+
+LISTED: Final = ("session_id", "workspace_id", "status", "phone_number", "connected_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A verb that changes sessions, and how it reads."""
+
+    name: str
+    about: str
+    method: str = "POST"
+    path: str = ""
+    done: str | None = None
+    """What is printed; None: the status that it has then."""
+    asks: str | None = None
+    """What cannot be taken back; None: nothing."""
+    aliases: tuple[str, ...] = ()
+
+
+_CHANGES: Final = (
+    _Change(name="start", about="bring sessions up, also deleted ones", path="/start"),
+    _Change(
+        name="stop",
+        about="take sessions down; the pairing stays",
+        path="/stop",
+        done="stopped; its pairing stays",
+    ),
+    _Change(
+        name="restart",
+        about="replace worker and Chromium of sessions; the pairing stays",
+        path="/reconnect",
+        aliases=("reconnect",),
+    ),
+    _Change(
+        name="logout",
+        about="unlink sessions; they stay in the list",
+        path="/logout",
+        done="logged out",
+        asks="unlinked from WhatsApp; the next start needs a scan, what is still to be sent fails",
+    ),
+    _Change(
+        name="delete",
+        about="unlink sessions and list them no more; profiles are quarantined, the history stays",
+        method="DELETE",
+        done="deleted; its profile lies in the quarantine folder",
+        asks="unlinked from WhatsApp and listed no more; what is still to be sent fails",
+    ),
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its verbs."""
     verbs = verbs_of(parser)
-    create = verb(verbs, "create", _create, "create a session; then show its QR code")
-    create.add_argument("session", help="letters, digits, _ and -; at most 128")
-    create.add_argument("--workspace", type=int, default=1, help="(%(default)s)")
+    create = verb(verbs, "create", _create, "create sessions; then show their QR codes")
+    create.add_argument(
+        "sessions", nargs="+", metavar="SESSION", help="letters, digits, _ and -; at most 128"
+    )
+    create.add_argument("--workspace", type=int, default=1, metavar="N", help="(%(default)s)")
+    with_json(create)
     with_config(create)
+    _add_reads(verbs)
+    for change in _CHANGES:
+        one = verb(verbs, change.name, _changing(change), change.about, aliases=change.aliases)
+        _with_sessions(one)
+        if change.asks:
+            with_yes(one)
+        if change.name == "delete":
+            one.add_argument("--purge", action="store_true", help="also mark its row deleted")
+        with_json(one)
+        with_config(one)
+    for name, noun in (("qr", qr), ("pair", pair), ("screenshot", screenshot)):
+        noun.add(described(verbs, name, noun.ABOUT))
+
+
+def _add_reads(verbs: Any) -> None:
     listing = verb(verbs, "list", _list, "all sessions")
+    listing.add_argument(
+        "-o", "--output", choices=("name", "json"), help="name: nothing else, one a line"
+    )
     with_json(listing)
     with_all(listing)
+    with_workspace(listing)
     with_config(listing)
-    delete = verb(
-        verbs, "delete", _delete, "unlink it and list it no more; its profile is put aside"
-    )
-    delete.add_argument("session")
-    delete.add_argument("--purge", action="store_true", help="also mark its row deleted")
-    with_config(delete)
-    for name, work, about in (
-        ("logout", _logout, "unlink it; it stays in the list"),
-        ("stop", _stop, "take it down; its pairing stays"),
-        ("start", _start, "bring it up again, also one that was deleted"),
-    ):
-        one = verb(verbs, name, work, about)
-        one.add_argument("session")
-        with_config(one)
+    show = verb(verbs, "show", _show, "all that is known of sessions, and what to do next")
+    _with_sessions(show)
+    with_json(show)
+    with_config(show)
+
+
+def _with_sessions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sessions", nargs="*", metavar="SESSION")
+    parser.add_argument("--all", action="store_true", help="every session in place of names")
+    parser.add_argument("--workspace", type=int, metavar="N", help="with --all: only those of it")
+
+
+def _selected(client: ApiClient, arguments: argparse.Namespace) -> list[str]:
+    """The sessions that are meant. Raises ``ConfigError`` where none or too much is said."""
+    named = list(dict.fromkeys(arguments.sessions))
+    if bool(named) == arguments.all:
+        why = "names and --all" if named else "no session is named"
+        raise ConfigError(why, field="SESSION", remedy="name sessions, or say --all")
+    if named:
+        if arguments.workspace is not None:
+            raise ConfigError("it goes with --all", field="--workspace")
+        return named
+    listed = client.call("GET", "/api/sessions")["sessions"]
+    return [it["session_id"] for it in of_workspace(listed, arguments.workspace)]
+
+
+# ---- changes ----
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    client = connect(arguments)
+
+    def create(name: str) -> Any:
+        body = {"session_id": name, "workspace_id": arguments.workspace}
+        return client.call("POST", "/api/sessions", body)
+
+    def said(name: str, told: Any) -> str:
+        return f"{name}: {told['status']}; next: waguard qr {name}"
+
+    return _each(list(dict.fromkeys(arguments.sessions)), create, said, arguments)
+
+
+def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
+    def work(arguments: argparse.Namespace) -> int:
+        client = connect(arguments)
+        names = _selected(client, arguments)
+        purge = change.name == "delete" and arguments.purge
+        if change.asks and names:
+            purged = "; the row is marked deleted" if purge else ""
+            require_yes(arguments, f"{counted(names)} will be {change.asks}{purged}")
+        body: dict[str, Any] | None = {} if change.method == "POST" else None
+        path = f"{change.path}?purge=1" if purge else change.path
+
+        def said(name: str, told: Any) -> str:
+            return f"{name}: {change.done or told['status']}"
+
+        return _each(
+            names, lambda name: client.one(name).call(change.method, path, body), said, arguments
+        )
+
+    return work
+
+
+def _each(
+    names: Sequence[str],
+    work: Callable[[str], Any],
+    said: Callable[[str, Any], str],
+    arguments: argparse.Namespace,
+) -> int:
+    """Do it to all, whatever happens to one; a line for each, in their order."""
+    results, failed = [], False
+    for name, told in _done(names, work):
+        if isinstance(told, ApiCallError):
+            if len(names) == 1 and not arguments.json:
+                raise told
+            failed = True
+            results.append({"session_id": name, "ok": False, **_error(told)})
+            sys.stderr.write(f"waguard: {name}: {told.line()}\n")
+        else:
+            results.append({"session_id": name, "ok": True, "status": told.get("status")})
+            if not arguments.json:
+                print(printable(said(name, told)))
+    if arguments.json:
+        print_json({"results": results})
+    elif not names:
+        print("no sessions")
+    return 1 if failed else 0
+
+
+def _done(names: Sequence[str], work: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    """Each name with the answer, or the error."""
+
+    def safely(name: str) -> Any:
+        try:
+            return work(name)
+        except ApiCallError as error:
+            return error
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield from zip(names, pool.map(safely, names), strict=True)
+    finally:  # Ctrl-C: what has not begun does not begin
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _error(error: ApiCallError) -> dict[str, Any]:
+    return {"error": error.message, "remedy": error.remedy}
+
+
+# ---- what only reads ----
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    listed = connect(arguments).call("GET", listing_path(arguments))
-    if arguments.json:
-        print_json(listed)
-    elif listed["sessions"]:
-        print_table(
-            listed["sessions"],
-            (
-                *("session_id", "workspace_id", "status", "phone_number", "connected_at"),
-                *removed_column(arguments),
-            ),
-        )
+    path = "/api/sessions?removed=1" if arguments.all else "/api/sessions"
+    listed = connect(arguments).call("GET", path)
+    sessions = of_workspace(listed["sessions"], arguments.workspace)
+    if arguments.json or arguments.output == "json":
+        print_json({**listed, "sessions": sessions, "total": len(sessions)})
+    elif arguments.output == "name":
+        for session in sessions:
+            print(session["session_id"])
+    elif sessions:
+        print_table(sessions, (*LISTED, *(("removed_at",) if arguments.all else ())))
     else:
         print("no sessions: create one with `waguard sessions create NAME`")
     return 0
 
 
-def listing_path(arguments: argparse.Namespace) -> str:
-    """Of all sessions, as ``--all`` has it."""
-    return "/api/sessions?removed=1" if arguments.all else "/api/sessions"
-
-
-def removed_column(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """The column that ``--all`` adds."""
-    return ("removed_at",) if arguments.all else ()
-
-
-def _create(arguments: argparse.Namespace) -> int:
+def _show(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
-    body = {"session_id": arguments.session, "workspace_id": arguments.workspace}
-    answer = client.call("POST", "/api/sessions", body)
-    print(f"{answer['session_id']}: {answer['status']}; next: waguard qr {answer['session_id']}")
-    return 0
+    names = _selected(client, arguments)
+    shown, failed = [], False
+    for name, told in _done(names, lambda name: client.one(name).call("GET", "/status")):
+        if isinstance(told, ApiCallError):
+            if len(names) == 1:
+                raise told
+            failed = True
+            sys.stderr.write(f"waguard: {name}: {told.line()}\n")
+            continue
+        shown.append(told)
+        if not arguments.json:
+            for line in _lines(told):
+                print(line)
+    if arguments.json:
+        print_json({"sessions": shown})
+    return 1 if failed else 0
 
 
-def _delete(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
-    client.call("DELETE", client.session(arguments.session, "?purge=1" if arguments.purge else ""))
-    print(f"{arguments.session}: deleted; its profile lies in the quarantine folder")
-    return 0
+def _lines(session: dict[str, Any]) -> Iterator[str]:
+    """All of a session that has a value, and each condition with what to do about it."""
+    told = row(session)
+    since = told["since"]
+    ago = f" since {since} ({age(time.time() - moment(since))})" if since else ""
+    status = paint(session["status"], STATUS_STYLES.get(session["status"]))
+    yield f"{paint(printable(session['session_id']), 'bold')}: {status}{ago}"
+    for it in session.get("conditions") or [{"message": told["reason"], "remedy": told["next"]}]:
+        yield from condition(it)
+    for key, value in session.items():
+        if key not in _SAID and value is not None and value != []:
+            yield f"  {key:<18} {printable(str(value))}"
 
 
-def _logout(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
-    client.call("POST", client.session(arguments.session, "/logout"), {})
-    print(f"{arguments.session}: logged out")
-    return 0
-
-
-def _stop(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
-    client.call("POST", client.session(arguments.session, "/stop"), {})
-    print(f"{arguments.session}: stopped; its pairing stays")
-    return 0
-
-
-def _start(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
-    told = client.call("POST", client.session(arguments.session, "/start"), {})
-    print(f"{arguments.session}: {told['status']}")
-    return 0
+_SAID: Final = frozenset({"session_id", "status", "conditions", "success", "undecryptable"})

@@ -1,54 +1,109 @@
-"""``waguard status``: what runs, and how it is."""
+"""``waguard status``: what runs, how it is, and what is left to do."""
 
 import argparse
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import with_all, with_config, with_json
-from waguard.cli.render import print_json, print_table, undecryptable
-from waguard.cli.sessions import listing_path, removed_column
-from waguard.errors import printable
+from waguard.cli.parsing import with_all, with_config, with_json, with_workspace
+from waguard.cli.render import (
+    age,
+    condition,
+    cut,
+    moment,
+    paint,
+    print_json,
+    table,
+    undecryptable,
+    width,
+    wrapped,
+)
+from waguard.cli.rows import STATUS_STYLES, Session, needs_scan, of_workspace, others, row
+
+DEGRADED: Final = 5
+"""The exit code."""
+NARROW: Final = ("session", "status", "since", "phone", "reason")
+WIDE: Final = (
+    *("session", "workspace", "status", "since", "phone", "lifecycle", "link", "restarts"),
+    *("cpu_percent", "memory_mb", "worker_pid", "reason", "next"),
+)
+_LONGEST: Final = 40  # characters of a session's name beside other columns
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    parser.add_argument("-o", "--output", choices=("wide", "json"), help="wide: every column")
     with_json(parser)
     with_all(parser)
+    with_workspace(parser)
     with_config(parser)
     parser.set_defaults(command=_status)
 
 
 def _status(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
-    health = client.call("GET", "/health/detailed")
-    listed = client.call("GET", listing_path(arguments))["sessions"]
-    sessions = [client.call("GET", client.session(row["session_id"], "/status")) for row in listed]
-    if arguments.json:
-        print_json({"health": health, "sessions": sessions})
-        return 0
-    counts = health["sessions"]
-    print(
-        f"waguard at {client.base}: {health['status']}, {counts['connected']} of {counts['total']} connected"
-    )
-    for problem in health.get("problems", []):
-        print(f"  ! {printable(problem)}")
-    for line in filter(None, map(undecryptable, sessions)):
-        print(f"  {line}")
+    health = client.call("GET", f"/health/detailed{'?removed=1' if arguments.all else ''}")
+    every = health.pop("details")
+    shown = None if every is None else of_workspace(every, arguments.workspace)
+    if arguments.json or arguments.output == "json":
+        print_json({"health": health, "sessions": shown})
+    else:
+        said = {it["message"] for it in others(health["conditions"], every or ())}
+        rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
+        for line in (*fleet(client.base, health, every), *rows):
+            print(line)
+    return 0 if health["status"] == "healthy" else DEGRADED
+
+
+def fleet(
+    base: str, health: Mapping[str, Any], sessions: Sequence[Session] | None
+) -> Iterator[str]:
+    """The summary, and what no session's row shows."""
+    counts, healthy = health["sessions"], health["status"] == "healthy"
+    word = paint(health["status"], "good" if healthy else "bad")
+    scans = sum(map(needs_scan, sessions or ()))
+    rest = f", {scans} to be scanned" if scans else ""
+    yield f"waguard at {base}: {word}, {counts['connected']} of {counts['total']} connected{rest}"
+    for it in others(health["conditions"], sessions or ()):
+        whose = f"{it['session_id']}: " if it["session_id"] else ""
+        yield from condition({**it, "message": f"{whose}{it['message']}"})
+    if sessions is None:
+        yield "  The sessions are unknown while the database does not answer."
+
+
+def _style(column: str, text: str) -> str | None:
+    return STATUS_STYLES.get(text) if column == "status" else None
+
+
+def wide(sessions: Sequence[Session]) -> Iterator[str]:
+    """One line for each session, with all of it."""
+    removed = ("removed_at",) if any(it.get("removed_at") for it in sessions) else ()
     if sessions:
-        print_table(
-            sessions,
-            (
-                "session_id",
-                "status",
-                "phone_number",
-                "lifecycle",
-                "link",
-                "restarts",
-                "cpu_percent",
-                "memory_mb",
-                "worker_pid",
-                "disconnect_reason",
-                "waiting",
-                *removed_column(arguments),
-            ),
-        )
-    return 0
+        yield from table([row(it) for it in sessions], (*WIDE, *removed), style=_style)
+
+
+def narrow(sessions: Sequence[Session], said: Collection[str] = ()) -> Iterator[str]:
+    """Lines of at most ``width()``: each session, and below it what is left to do, but for reasons that
+    are ``said`` of all of them already."""
+    now, rows = time.time(), [row(it) for it in sessions]
+    short = [
+        {
+            **it,
+            "session": cut(it["session"], _LONGEST),
+            "since": it["since"] and age(now - moment(it["since"])),
+        }
+        for it in rows
+    ]
+    if not rows:
+        return
+    head, *lines = table(short, NARROW, fit=width(), style=_style)
+    yield head
+    for session, it, line in zip(sessions, rows, lines, strict=True):
+        yield line
+        if it["next"] and it["reason"] not in said and not it["next"].startswith("Nothing"):
+            yield from condition({"remedy": it["next"]})
+        for more in list(session.get("conditions") or ())[1:]:
+            yield from condition(more)
+        if count := undecryptable(session):
+            yield from wrapped(f"! {count}", first="  ", then="    ")

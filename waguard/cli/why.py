@@ -1,43 +1,46 @@
 """``waguard why``: what went wrong, and what waguard did."""
 
 import argparse
+from typing import Final
 
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_config, with_json
-from waguard.cli.render import print_json, undecryptable
+from waguard.cli.render import condition, print_json, undecryptable
 from waguard.errors import printable
+
+PURGED: Final = "purged"
+"""The status of a session of which only the history is left."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("session", nargs="?", help="without one: what concerned all of them")
-    which.add_argument("--fleet", action="store_true", help="the same, said aloud")
+    which.add_argument("session", nargs="?", help="without one: what concerned all of them at once")
+    which.add_argument("--fleet", action="store_true", help="the same as without a session")
     with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_why)
 
 
 def _why(arguments: argparse.Namespace) -> int:
-    client, session = connect(arguments), arguments.session
-    told = client.call(
-        "GET", client.session(session, "/incidents") if session else "/api/incidents"
-    )
+    client = connect(arguments)
+    session = client.one(arguments.session) if arguments.session else None
+    told = session.call("GET", "/incidents") if session else client.call("GET", "/api/incidents")
     if arguments.json:
         print_json(told)
         return 0
     if session:
         print(f"{told['session_id']} is {told['status']}")
-        status = client.call("GET", client.session(session, "/status"))
-        if line := undecryptable(status):
+        if told["status"] != PURGED and (line := undecryptable(session.call("GET", "/status"))):
+            print(f"  {printable(line)}")
+    for it in told.get("conditions", ()):
+        whose = f"{it['session_id']}: " if it["session_id"] and not session else ""
+        for line in condition({**it, "message": f"{whose}{it['message']}"}):
             print(line)
-    for condition in told.get("conditions", []):
-        whose = f"{condition['session_id']}: " if condition["session_id"] and not session else ""
-        print(printable(f"{whose}{condition['message']}. {condition['remedy']}"))
     if told["incidents"] is None:
-        print("incidents are not known while the database is away")
+        print("incidents are unknown while the database does not answer")
     elif not told["incidents"]:
-        print(f"nothing has gone wrong with {'it' if session else 'all sessions at once'}")
+        print("no incidents recorded")
     for incident in told["incidents"] or ():
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:

@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 from typing import Final
 
-HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 _arrived: list[signal.Signals] = []
 

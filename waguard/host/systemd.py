@@ -5,6 +5,7 @@ Stdlib only: the command line says its last line with ``is_journal``, whatever i
 
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Final, TextIO
@@ -52,7 +53,8 @@ class SystemdNotifier:
 
     def reloading(self) -> None:
         """The configuration is being read again; ``ready`` ends it."""
-        self._tell("RELOADING=1")
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000  # Type=notify-reload wants it
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
     def _tell(self, text: str) -> None:
         if not self._address:

@@ -14,9 +14,10 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from aiohttp import web
 
@@ -38,6 +39,8 @@ POLICY_OF_PAGE = (
     "connect-src 'self' wss://web.whatsapp.com; img-src 'self' data: blob:; media-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'"
 )
+
+_PRINT: Final = partial(print, flush=True)  # also where it is read by another program
 
 
 class StandIn:
@@ -219,7 +222,7 @@ async def serve(
     port: int = 0,
     phone_port: int = 0,
     policy: Policy | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = _PRINT,
 ) -> None:
     """Run a stand-in until SIGINT or SIGTERM; say once how to use it."""
     stop = asyncio.Event()

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from loguru import logger
 from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -28,7 +29,7 @@ from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.models import ACCOUNTS, EVENTS, LEASE
 from waguard.store.outbox import SqlOutbox
-from waguard.store.revision import is_current
+from waguard.store.revision import HEAD, is_current, is_newer, noted
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
@@ -348,7 +349,15 @@ async def _nothing_to_wait_for() -> None:
 
 
 def _layout_if_current(connection: Connection) -> Layout | None:
-    return reflect(connection) if is_current(connection) else None
+    revisions = noted(connection)
+    if is_newer(revisions):
+        logger.warning(
+            "the database was migrated by a newer waguard, and is used as it is",
+            event="database_newer",
+            revision=revisions[0],
+            ours=HEAD,
+        )
+    return reflect(connection) if is_current(revisions) else None
 
 
 def _knows_leases(connection: Connection) -> bool:

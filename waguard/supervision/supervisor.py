@@ -31,10 +31,21 @@ class Supervisor:
 
     async def stop(self, *, write: bool = True) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be."""
+        self._begin_stop()
+        await asyncio.gather(*map(_stop, self.registry.sessions))
+        await self._end(write=write)
+
+    async def leave(self) -> None:
+        """End, and let the workers go on for the next daemon."""
+        self._begin_stop()
+        await self._end(write=True)
+
+    def _begin_stop(self) -> None:
         self.state.begin_stop()
         self._around.mailbox.post_to_fleet(Closing())
+
+    async def _end(self, *, write: bool) -> None:
         sessions = self.registry.sessions
-        await asyncio.gather(*map(_stop, sessions))
         if write:
             await self.registry.flush(*sessions)
         self._trail.cancel()

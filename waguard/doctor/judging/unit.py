@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
@@ -35,7 +36,8 @@ def unit(seen: Unit, cli: Cli) -> list[Check]:
     if checks:
         return checks
     extra = f", with {', '.join(seen.drop_ins)}" if seen.drop_ins else ""
-    return [ok("unit", f"{seen.path} is this version's{extra}")]
+    known = "is installed" if seen.shipped is None else "is this version's"
+    return [ok("unit", f"{seen.path} {known}{extra}")]
 
 
 def _text(seen: Unit, cli: Cli) -> list[Check]:
@@ -61,7 +63,7 @@ def _text(seen: Unit, cli: Cli) -> list[Check]:
                 "unit",
                 f"systemd {seen.systemd} does not know RestartSteps=: restarts come at one pace",
                 "Install the drop-in for it",
-                "install -D -m 0644 /opt/waguard/systemd/before-254.conf"
+                f"install -D -m 0644 {PurePosixPath(seen.shipped_path).with_name('before-254.conf')}"
                 " /etc/systemd/system/waguard.service.d/before-254.conf && systemctl daemon-reload",
             )
         )

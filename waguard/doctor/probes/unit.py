@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -13,7 +14,10 @@ from waguard.doctor.probes.machine import Machine
 from waguard.host import service_unit
 from waguard.host.configuration import SYSTEM_FILE
 
-SHIPPED: Final = Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT
+# of a release that `make install` has built, else of the checkout
+RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_unit.UNIT
+CHECKOUT: Final = Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT
+SHIPPED: Final = RELEASE if RELEASE.exists() else CHECKOUT
 WITHIN: Final = 5.0  # s for systemctl
 _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileState")
 
@@ -70,4 +74,8 @@ def _refusal(unit: units.Unit, config: Config) -> str | None:
             return f"{place} ({key}) is hidden from {service_unit.UNIT}"
     for key, place in units.unwritable(unit, places).items():
         return f"{place} ({key}) cannot be written by {service_unit.UNIT}"
+    if executable := config.browser.executable:
+        place = PurePosixPath(os.path.realpath(executable))
+        if not unit.executes(place):
+            return f"{place} (browser.executable) cannot be executed by {service_unit.UNIT}"
     return None

@@ -1,0 +1,484 @@
+"""Installs waguard as a service, upgrades it and removes it: `make install`, `upgrade`, `uninstall`.
+
+<prefix>/releases/<version>-<time> is a venv with the locked dependencies of that version, and in its
+share/waguard what lies elsewhere on the system (PLACES). <prefix>/current names the one that runs, so
+the way back is the same as the way there. Stdlib only. Exit codes: 0 done, 1 failed, 2 usage or
+configuration.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+CHECKOUT: Final = HERE.parent
+PREFIX: Final = "/opt/waguard"
+CONFIG: Final = "/etc/waguard/waguard.toml"
+COMMAND: Final = "/usr/local/bin/waguard"
+UNIT: Final = "waguard.service"
+DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
+SHARE: Final = "share/waguard"
+STEPS_SINCE: Final = 254  # the version of systemd that does not need …
+BEFORE_STEPS: Final = "before-254.conf"
+PLACES: Final[Mapping[str, str]] = {
+    "waguard.service": f"/etc/systemd/system/{UNIT}",
+    BEFORE_STEPS: f"{DROP_INS}/{BEFORE_STEPS}",
+    "sysusers.conf": "/etc/sysusers.d/waguard.conf",
+    "tmpfiles.conf": "/etc/tmpfiles.d/waguard.conf",
+    "waguard.8": "/usr/local/share/man/man8/waguard.8",
+    "waguard.bash": "/usr/local/share/bash-completion/completions/waguard",
+    "waguard.zsh": "/usr/local/share/zsh/site-functions/_waguard",
+    "waguard.fish": "/usr/local/share/fish/vendor_completions.d/waguard.fish",
+}
+SHELLS: Final = ("bash", "zsh", "fish")
+HIDDEN: Final = ("/root", "/home", "/run/user")
+"""Folders that ProtectHome= hides from the service."""
+READY_WITHIN: Final = 120.0  # s that a new version may take until all is as before
+CRASHES: Final = 3  # of a new version, after which the old one comes back
+POLL: Final = 0.2  # s
+ANSWER_WITHIN: Final = 10.0  # s for one answer of the daemon
+OK: Final = 200
+CONFIGURATION: Final = 2
+
+
+class FailedError(Exception):
+    """What did not work, in words; ``code`` is the exit code, ``said`` a command's own last words."""
+
+    def __init__(self, message: str, code: int = 1, said: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.said = said
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """What it printed. Raises ``FailedError`` with its last words where it fails."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WAGUARD_")}
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=own | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
+        raise FailedError(f"{' '.join(map(str, command))}:\n{said}", said=said)
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Where it is installed. ``destdir``: files are only put below it, for a package; nothing of the
+    running system is touched."""
+
+    prefix: PurePosixPath
+    destdir: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return not self.destdir
+
+    def at(self, path: str | PurePosixPath) -> Path:
+        """Where a path of the installed system lies now."""
+        return Path(f"{self.destdir}{path}")
+
+    @property
+    def releases(self) -> PurePosixPath:
+        return self.prefix / "releases"
+
+    @property
+    def link(self) -> PurePosixPath:
+        return self.prefix / "current"
+
+    def current(self) -> PurePosixPath | None:
+        """The release that is used."""
+        try:
+            return self.releases / self.at(self.link).readlink().name
+        except FileNotFoundError:
+            return None
+
+    def waguard(self, release: PurePosixPath, *arguments: str) -> str:
+        """Ask a release's command line."""
+        return run(self.at(release) / "bin/python", "-P", "-m", "waguard", *arguments)
+
+
+# ---- one release ----
+
+
+def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
+    """Make the tree of a new release; nothing uses it yet. Nothing stays of one that fails."""
+    version = wheel.name.split("-")[1]
+    release = host.releases / f"{version}-{time.strftime('%Y%m%d-%H%M%S')}"
+    tree = host.at(release)
+    say(f"building {tree}")
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run(sys.executable, "-m", "venv", "--without-pip", tree)
+        install = (sys.executable, "-m", "pip", "--python", tree / "bin/python", "install")
+        options = ("--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps")
+        locked = ("--require-hashes", "--only-binary", ":all:", "-r", requirements)
+        run(*install, *options, *locked)
+        run(*install, *options, wheel)
+        _share(host, release)
+        _relocate(host, tree)
+        # the service can write no .pyc
+        run(sys.executable, "-m", "compileall", "-q", "-s", host.destdir, "-p", "/", tree / "lib")
+    except BaseException:
+        shutil.rmtree(tree, ignore_errors=True)
+        raise
+    return release
+
+
+def _share(host: Host, release: PurePosixPath) -> None:
+    """What this version has to put elsewhere, and its configuration file."""
+    share = host.at(release) / SHARE
+    share.mkdir(parents=True)
+    for name in ("waguard.service", BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
+        text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
+        (share / name).write_text(text)
+    shutil.copyfile(CHECKOUT / "etc/waguard.toml", share / "waguard.toml")
+    python = host.at(release) / "bin/python"
+    (share / "waguard.8").write_text(run(python, "-P", HERE / "manpage.py"))
+    for shell in SHELLS:
+        with contextlib.suppress(FailedError):  # a convenience is no reason not to install
+            (share / f"waguard.{shell}").write_text(host.waguard(release, "completion", shell))
+
+
+def _relocate(host: Host, tree: Path) -> None:
+    """Scripts name the place where they will lie."""
+    for path in (*(tree / "bin").iterdir(), tree / "pyvenv.cfg") if host.destdir else ():
+        if path.is_file() and not path.is_symlink():
+            path.write_text(path.read_text().replace(host.destdir, ""))
+
+
+def systemd_version() -> int:
+    """Of this host; where there is none, the newest."""
+    try:
+        return int(run("systemctl", "--version").split()[1])
+    except FileNotFoundError:
+        return STEPS_SINCE
+
+
+def activate(host: Host, release: PurePosixPath) -> None:
+    """Have the system use it from its next start on. What an operator has changed is not touched:
+    the configuration, and drop-ins."""
+    share = host.at(release) / SHARE
+    left_out = BEFORE_STEPS if systemd_version() >= STEPS_SINCE else None
+    for name, place in PLACES.items():
+        if (share / name).exists() and name != left_out:
+            _put((share / name).read_text(), host.at(place))
+        else:
+            host.at(place).unlink(missing_ok=True)
+    _link(host.at(host.link), f"releases/{release.name}")
+    _link(host.at(COMMAND), f"{host.link}/bin/waguard")
+    if host.is_live:
+        run("systemd-sysusers", PLACES["sysusers.conf"])
+    if not host.at(CONFIG).exists():
+        _put((share / "waguard.toml").read_text(), host.at(CONFIG), 0o640)
+    if host.is_live:
+        run("systemd-tmpfiles", "--create", PLACES["tmpfiles.conf"])
+        run("systemctl", "daemon-reload")
+
+
+def _put(text: str, path: Path, mode: int = 0o644) -> None:
+    """Whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.chmod(mode)
+    new.replace(path)
+
+
+def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(path)
+
+
+def check(host: Host, release: PurePosixPath) -> None:
+    """Raises ``FailedError`` where this release cannot use the configuration."""
+    if host.is_live and host.at(CONFIG).exists():
+        try:
+            host.waguard(release, "config", "check", "--config", CONFIG)
+        except FailedError as error:
+            raise FailedError(f"{release.name}: {error.said}", CONFIGURATION) from None
+
+
+def prune(host: Host, *kept: PurePosixPath) -> None:
+    """Remove releases that nobody needs. A worker may still run from one that is long replaced."""
+    for tree in host.at(host.releases).iterdir():
+        if tree.name not in {it.name for it in kept} and not in_use(tree):
+            say(f"removing {tree}")
+            shutil.rmtree(tree)
+
+
+def in_use(tree: Path) -> bool:
+    """Whether a process runs from it."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if f"{tree}/" in maps.read_text(errors="replace"):
+                return True
+        except OSError:
+            pass  # it has ended meanwhile
+    return False
+
+
+# ---- the running daemon ----
+
+
+def configured(host: Host, release: PurePosixPath) -> dict[str, str]:
+    """The value of every key. Raises ``FailedError``."""
+    shown = json.loads(host.waguard(release, "config", "show", "--json", "--config", CONFIG))
+    return {row["key"]: row["value"] for row in shown["keys"]}
+
+
+class Daemon:
+    """The running service, by the socket that its configuration names."""
+
+    def __init__(self, host: Host, release: PurePosixPath) -> None:
+        self._socket = Path(configured(host, release)["paths.runtime"]) / "waguard.sock"
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Raises ``OSError`` or ``http.client.HTTPException`` where nobody answers."""
+        connection = http.client.HTTPConnection("localhost", timeout=ANSWER_WITHIN)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(ANSWER_WITHIN)
+        try:
+            connection.sock.connect(str(self._socket))
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def why_not_ready(self) -> str | None:
+        """In words; None: it is."""
+        try:
+            status, told = self.get("/health/ready")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return f"it does not answer: {error}"
+        return None if status == OK else str(told["error"])
+
+    def workers(self) -> dict[str, int]:
+        """Of each session that is connected, by its worker's own word: the worker's pid."""
+        try:
+            _, told = self.get("/health/detailed")
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        return {
+            it["session_id"]: it["worker_pid"]
+            for it in told["details"] or ()
+            if it["status"] == "connected" and it["worker_pid"] and it["browser_pid"]
+        }
+
+
+def is_active() -> bool:
+    return is_what("is-active")
+
+
+def is_what(question: str) -> bool:
+    """systemctl's "is-active" or "is-failed"."""
+    asked = subprocess.run(["systemctl", "--quiet", question, UNIT], check=False)
+    return asked.returncode == 0
+
+
+def restart(daemon: Daemon, wanted: Mapping[str, int], within: float) -> None:
+    """Restart it, and wait until it is ready and what was connected is connected again. Raises
+    ``FailedError``."""
+    run("systemctl", "reset-failed", UNIT)
+    began = time.monotonic()
+    try:
+        run("systemctl", "restart", UNIT)
+    except FailedError:
+        raise FailedError(f"it does not start:\n{last_words()}") from None
+    for missing, workers in states(daemon, wanted):
+        took = time.monotonic() - began
+        if missing is None:
+            kept = sum(workers[name] == pid for name, pid in wanted.items())
+            say(f"ready after {took:.1f} s; sessions: {len(wanted)} connected, {kept} adopted")
+            return
+        if is_what("is-failed") or crashes() >= CRASHES:
+            raise FailedError(f"it has failed:\n{last_words()}")
+        if took > within:
+            raise FailedError(f"not ready after {within:.0f} s: {missing}\n{last_words()}")
+        time.sleep(POLL)
+
+
+def states(
+    daemon: Daemon, wanted: Mapping[str, int]
+) -> Iterator[tuple[str | None, Mapping[str, int]]]:
+    """Again and again: what is still missing, and the workers."""
+    while True:
+        workers = daemon.workers()
+        missing = daemon.why_not_ready()
+        if missing is None and (absent := sorted(wanted.keys() - workers.keys())):
+            missing = f"not connected: {', '.join(absent)}"
+        yield missing, workers
+
+
+def crashes() -> int:
+    """Since it was started by hand."""
+    return int(run("systemctl", "show", "-p", "NRestarts", "--value", UNIT))
+
+
+def last_words() -> str:
+    """Its own: systemd warns of each process that goes on."""
+    return run("journalctl", "-o", "cat", "-n", "8", f"_SYSTEMD_UNIT={UNIT}").strip()
+
+
+# ---- the commands ----
+
+
+def install(host: Host, wheel: Path, requirements: Path) -> None:
+    if host.current():
+        raise FailedError(f"waguard is installed in {host.prefix}: make upgrade", CONFIGURATION)
+    require_reachable(host.prefix)
+    if host.at(COMMAND).exists() and not host.at(COMMAND).is_symlink():
+        raise FailedError(f"{COMMAND} is another program: move it", CONFIGURATION)
+    release = build(host, wheel, requirements)
+    activate(host, release)
+    say(f"installed: {release.name} in {host.prefix}, {COMMAND}, {PLACES['waguard.service']}")
+    check(host, release)
+    if host.is_live:
+        say(f"edit {CONFIG}, then: systemctl enable --now waguard && waguard status")
+
+
+def require_reachable(prefix: PurePosixPath) -> None:
+    """The service sees nothing below a home, and so no Python there."""
+    python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    for path in (prefix, python):
+        if any(path.is_relative_to(hidden) for hidden in HIDDEN):
+            raise FailedError(
+                f"{path} is hidden from the service (ProtectHome=): choose PREFIX= and PYTHON= elsewhere",
+                CONFIGURATION,
+            )
+
+
+def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
+    old = host.current()
+    if old is None:
+        raise FailedError(f"waguard is not installed in {host.prefix}: make install", CONFIGURATION)
+    require_reachable(host.prefix)
+    check(host, old)  # what is wrong already is no fault of the new one
+    daemon = Daemon(host, old) if host.is_live and is_active() else None
+    if daemon and (why := daemon.why_not_ready()):
+        raise FailedError(f"{old.name} runs and is not ready: {why}\nstop it, then upgrade")
+    new = build(host, wheel, requirements)
+    try:
+        check(host, new)
+    except FailedError:
+        shutil.rmtree(host.at(new))
+        say(f"nothing is changed: {old.name} goes on")
+        raise
+    if daemon:
+        _replace(host, daemon, old, new, within)
+    else:
+        activate(host, new)
+        say(f"installed: {new.name}, in place of {old.name}")
+    prune(host, old, new)
+
+
+def _replace(
+    host: Host, daemon: Daemon, old: PurePosixPath, new: PurePosixPath, within: float
+) -> None:
+    """Of a running daemon. Where the new one does not do what the old one did, that comes back."""
+    wanted = daemon.workers()
+    activate(host, new)
+    try:
+        restart(daemon, wanted, within)
+    except (FailedError, KeyboardInterrupt) as error:
+        say(f"{new.name}: {str(error) or 'interrupted'}\ngoing back to {old.name}")
+        activate(host, old)
+        restart(daemon, wanted, within)
+        shutil.rmtree(host.at(new))
+        raise FailedError(f"not upgraded: {old.name} runs again") from None
+    say(f"upgraded: {old.name} → {new.name}")
+
+
+def uninstall(host: Host) -> None:
+    """Keep what waguard has written, and the configuration; say where they are."""
+    release = host.current()
+    if release is None:
+        raise FailedError(f"waguard is not installed in {host.prefix}", CONFIGURATION)
+    folders = kept_folders(host, release)
+    if host.is_live:
+        run("systemctl", "disable", "--now", UNIT)
+    for place in (*PLACES.values(), COMMAND, str(host.link)):
+        host.at(place).unlink(missing_ok=True)
+    shutil.rmtree(host.at(host.releases))
+    for folder in (host.at(host.prefix), host.at(DROP_INS)):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    say(f"removed: {host.prefix}, {COMMAND}, {UNIT}")
+    say(f"kept: {CONFIG}, {folders}, and the user waguard")
+    if host.at(DROP_INS).exists():
+        say(f"kept: {DROP_INS}")
+    if host.is_live:
+        run("systemctl", "daemon-reload")
+
+
+def kept_folders(host: Host, release: PurePosixPath) -> str:
+    """Where data lies, in words."""
+    if host.is_live:
+        with contextlib.suppress(FailedError):  # a wrong file does not keep anybody from leaving
+            values = configured(host, release)
+            return f"{values['paths.sessions']}, {values['paths.state']}"
+    return "the folders that it names"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("command", choices=["install", "upgrade", "uninstall"])
+    parser.add_argument("--wheel", type=Path, help="of the version to be installed")
+    parser.add_argument("--prefix", type=PurePosixPath, default=PurePosixPath(PREFIX))
+    parser.add_argument("--destdir", default="", help="put files below it, for a package")
+    parser.add_argument("--within", type=float, default=READY_WITHIN, metavar="S")
+    parser.add_argument(
+        "--requirements", type=Path, default=CHECKOUT / "etc/requirements.txt", metavar="FILE"
+    )
+    given = parser.parse_args(argv)
+    if given.command != "uninstall" and not given.wheel:
+        parser.error("--wheel is needed")
+    host = Host(prefix=given.prefix, destdir=given.destdir.rstrip("/"))
+    os.umask(0o022)
+    try:
+        _require_root(host)
+        match given.command:
+            case "install":
+                install(host, given.wheel, given.requirements)
+            case "upgrade":
+                upgrade(host, given.wheel, given.requirements, given.within)
+            case _:
+                uninstall(host)
+    except FailedError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.code
+    return 0
+
+
+def _require_root(host: Host) -> None:
+    if host.is_live and os.geteuid() != 0:
+        raise FailedError("run it as root, or with DESTDIR=", CONFIGURATION)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""``waguard status``: one request, an exit code, columns that fit, what to do next."""
+
+import json
+import time
+from typing import Any, Final
+
+import pytest
+
+from tests.cli.fake_api import Answer, Api, said
+from waguard.cli import main, render
+from waguard.cli.rows import row
+from waguard.cli.status import narrow
+
+LINK: Final = {
+    "session_id": "beta",
+    "type": "link",
+    "reason": "qr_pending",
+    "message": "it waits for a scan",
+    "remedy": "`waguard qr beta` shows the code to scan.",
+    "since": "2026-11-25T09:00:00Z",
+}
+DIALOG: Final = LINK | {"type": "action_required", "message": "a dialog", "remedy": "Confirm it."}
+ALPHA: Final = {
+    "session_id": "alpha",
+    "workspace_id": 1,
+    "status": "connected",
+    "phone_number": "6281180001",
+    "connected_at": "2026-11-25T08:00:00Z",
+    "lifecycle": "running",
+    "link": "connected",
+    "restarts": 0,
+    "cpu_percent": 0.5,
+    "memory_mb": 172.4,
+    "worker_pid": 4711,
+    "disconnect_reason": None,
+    "conditions": [],
+    "removed_at": None,
+}
+BETA: Final = ALPHA | {
+    "session_id": "beta",
+    "workspace_id": 2,
+    "status": "qr_scanning",
+    "phone_number": None,
+    "conditions": [LINK],
+}
+GAMMA: Final = ALPHA | {
+    "session_id": "gamma",
+    "status": "disconnected",
+    "disconnect_reason": "user_initiated",
+}
+DISK: Final = LINK | {
+    "session_id": None,
+    "type": "disk_low",
+    "message": "97 MB",
+    "remedy": "Free it.",
+}
+STRAY: Final = LINK | {"session_id": "old", "type": "profile_without_row", "message": "no row"}
+ONE: Final = "GET /health/detailed"
+
+
+def says(
+    api: Api, *sessions: dict[str, Any], bad: bool = False, more: tuple[Any, ...] = ()
+) -> dict[str, Any]:
+    """What the daemon answers, and waguard's own part of it."""
+    own = [it for session in sessions for it in session["conditions"]]
+    health = {
+        "status": "degraded" if bad else "healthy",
+        "sessions": {"total": len(sessions), "connected": 1},
+        "conditions": [*more, *own],
+    }
+    api.says(ONE, Answer(200, {**health, "details": list(sessions)}))
+    return health
+
+
+def test_what_runs_since_when_why_and_what_next(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(api, ALPHA, BETA, GAMMA)
+    assert main(["status"]) == 0
+    out, err = said(capsys)
+    assert (err, [request for request, _ in api.asked], api.keys) == ([], [ONE], {None})
+    summary, head, alpha, beta, scan, gamma, start = out
+    assert summary == f"waguard at {api.url}: healthy, 1 of 3 connected, 1 to be scanned"
+    assert head.split() == ["SESSION", "STATUS", "SINCE", "PHONE", "REASON"]
+    assert alpha.split()[:2] == ["alpha", "connected"]
+    assert alpha.split()[3:] == ["6281180001", "-"]
+    assert beta.split(maxsplit=4)[3:] == ["-", "it waits for a scan"]
+    assert scan == "    → `waguard qr beta` shows the code to scan."
+    assert gamma.split(maxsplit=4)[1:] == ["disconnected", "-", "6281180001", "stopped on purpose"]
+    assert start == "    → `waguard sessions start gamma`"
+
+
+def test_what_concerns_no_row_is_said_first(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    says(api, ALPHA | {"conditions": [LINK, DIALOG]}, bad=True, more=(DISK, STRAY))
+    assert main(["status"]) == 5
+    out, _ = said(capsys)
+    assert out[0].startswith(f"waguard at {api.url}: degraded, ")
+    assert out[1:4] == ["  ! 97 MB", "    → Free it.", "  ! old: no row"]
+    assert out[-2:] == ["  ! a dialog", "    → Confirm it."]
+
+
+def test_what_all_of_them_wait_for_is_said_once(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = [
+        BETA | {"session_id": it, "conditions": [DISK | {"session_id": it}]} for it in ("a", "b")
+    ]
+    says(api, *waits, bad=True, more=(DISK,))
+    assert main(["status"]) == 5
+    out, _ = said(capsys)
+    assert out.count("    → Free it.") == 1
+    assert [line.split()[-2:] for line in out[-2:]] == [["97", "MB"]] * 2
+
+
+def test_sessions_that_are_unknown_are_not_none(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    health = says(api, bad=True)
+    api.says(ONE, Answer(200, {**health, "details": None}))
+    assert main(["status"]) == 5
+    assert said(capsys)[0][1:] == ["  The sessions are unknown while the database does not answer."]
+    assert main(["status", "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["sessions"] is None
+
+
+@pytest.mark.parametrize("option", [["--json"], ["-o", "json"]])
+def test_for_a_machine(api: Api, capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+    health = says(api, ALPHA, BETA)
+    assert main(["status", *option]) == 0
+    assert json.loads(capsys.readouterr().out) == {"health": health, "sessions": [ALPHA, BETA]}
+    assert main(["status", *option, "--workspace", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["sessions"] == [BETA]
+
+
+def test_every_column(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    says(api, ALPHA, BETA)
+    assert main(["status", "-o", "wide"]) == 0
+    _, head, alpha, beta = said(capsys)[0]
+    assert head.split()[-6:] == [
+        "RESTARTS",
+        "CPU_PERCENT",
+        "MEMORY_MB",
+        "WORKER_PID",
+        "REASON",
+        "NEXT",
+    ]
+    assert {"0.5", "172.4", "4711", "2026-11-25T08:00:00Z"} < set(alpha.split())
+    assert beta.endswith("it waits for a scan  `waguard qr beta` shows the code to scan.")
+
+
+def test_deleted_sessions_are_shown_where_asked_for(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = GAMMA | {"removed_at": "2026-11-25T09:00:00Z"}
+    health = says(api, ALPHA)
+    api.says(f"{ONE}?removed=1", Answer(200, {**health, "details": [ALPHA, gone]}))
+    assert main(["status", "--all"]) == 0
+    assert "deleted" in said(capsys)[0][-2]
+    assert main(["status", "--all", "-o", "wide"]) == 0
+    *_, head, first, second = said(capsys)[0]
+    assert head.endswith("REMOVED_AT")
+    assert first.endswith("-")
+    assert second.endswith("2026-11-25T09:00:00Z")
+
+
+def test_columns_fit_whatever_is_in_them() -> None:
+    names = ("a", "webjs_1_1732240000_abcdefgh", "x" * 128)
+    remedy = f"`waguard sessions restart {'x' * 60}` then {'look at the phone ' * 9}"
+    wordy = LINK | {"message": "why " * 99, "remedy": remedy}
+    sessions = [BETA | {"session_id": name, "conditions": [wordy, wordy]} for name in names]
+    lines = list(narrow(sessions))
+    assert max(map(len, lines)) == render.WIDTH
+    assert any("webjs_1_1732240000_abcdefgh" in line for line in lines)
+    assert any("x" * 39 + "…" in line for line in lines)
+
+
+def test_a_narrow_terminal_gets_narrow_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    assert max(map(len, narrow([BETA | {"conditions": [LINK | {"message": "why " * 99}]}]))) == 72
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0s"),
+        (59.4, "59s"),
+        (60, "1m"),
+        (3599, "59m"),
+        (3660, "1h01m"),
+        (90000, "1d1h"),
+        (86400 * 3, "3d"),
+        (86400 * 812 + 7200, "812d"),
+    ],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert render.age(seconds) == text
+
+
+def test_since_is_of_the_status() -> None:
+    assert row(ALPHA)["since"] == "2026-11-25T08:00:00Z"
+    assert row(ALPHA | {"conditions": [DIALOG]})["since"] == "2026-11-25T08:00:00Z"
+    assert row(BETA)["since"] == "2026-11-25T09:00:00Z"
+    assert row(GAMMA)["since"] is None
+
+
+@pytest.mark.parametrize(
+    "session",
+    [ALPHA | {"degraded": "acks are late"}, BETA | {"conditions": [], "waiting": "2 are starting"}],
+)
+def test_a_reason_that_is_no_condition(session: dict[str, Any]) -> None:
+    assert row(session)["reason"] in {"acks are late", "2 are starting"}
+
+
+def test_two_hundred_sessions_in_a_blink(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    """CPU time, which a busy machine does not stretch."""
+    names = [f"session_{it}" for it in range(200)]
+    says(
+        api, *[BETA | {"session_id": it, "conditions": [LINK | {"session_id": it}]} for it in names]
+    )
+    began = time.process_time()
+    assert main(["status"]) == 0
+    assert time.process_time() - began < 0.3
+    assert len(said(capsys)[0]) == 2 + 2 * 200

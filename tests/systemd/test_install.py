@@ -1,0 +1,162 @@
+"""What `make install`, `upgrade` and `uninstall` put where; under a real systemd: test_upgrade.py."""
+
+import mmap
+import stat
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from systemd import install, manpage
+from systemd.install import BEFORE_STEPS, CONFIG, PLACES, SHARE, FailedError, Host
+from waguard.cli.program import COMMANDS, parser
+
+NAMES = ("waguard.service", "sysusers.conf", "tmpfiles.conf", "waguard.8")
+NONE = Path("/dev/null")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A staged system, on which a release is built without its venv."""
+    monkeypatch.setattr(install, "build", build)
+    return Host(prefix=PurePosixPath("/opt/waguard"), destdir=str(tmp_path))
+
+
+def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
+    """One that knows what its wheel is called."""
+    release = host.releases / wheel.name.split("-")[1]
+    share = host.at(release) / SHARE
+    share.mkdir(parents=True)
+    for name in (*NAMES, "waguard.toml", BEFORE_STEPS):
+        (share / name).write_text(f"{name} of {release.name}")
+    return release
+
+
+def wheel(version: str) -> Path:
+    return Path(f"waguard-{version}-py3-none-any.whl")
+
+
+def read(host: Host, path: str) -> str:
+    return host.at(path).read_text()
+
+
+def releases(host: Host) -> set[str]:
+    return {path.name for path in host.at(host.releases).iterdir()}
+
+
+def test_an_installation_is_whole_and_its_configuration_private(host: Host) -> None:
+    install.install(host, wheel("1.0"), NONE)
+    assert host.current() == host.releases / "1.0"
+    for name in NAMES:
+        assert read(host, PLACES[name]) == f"{name} of 1.0"
+    assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
+    assert str(host.at(install.COMMAND).readlink()) == "/opt/waguard/current/bin/waguard"
+    with pytest.raises(FailedError, match="make upgrade"):
+        install.install(host, wheel("1.1"), NONE)
+
+
+def test_an_upgrade_keeps_the_configuration_and_the_release_before(host: Host) -> None:
+    with pytest.raises(FailedError, match="make install"):
+        install.upgrade(host, wheel("1.0"), NONE, 1.0)
+    install.install(host, wheel("1.0"), NONE)
+    host.at(CONFIG).write_text("mine")
+    for version in ("1.1", "1.2"):
+        install.upgrade(host, wheel(version), NONE, 1.0)
+    assert read(host, CONFIG) == "mine"
+    assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.2"
+    assert releases(host) == {"1.1", "1.2"}
+
+
+def test_what_a_process_runs_from_is_not_removed(host: Host) -> None:
+    install.install(host, wheel("1.0"), NONE)
+    library = host.at(host.releases / "1.0" / "library.so")
+    library.write_bytes(b"x")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        for version in ("1.1", "1.2"):
+            install.upgrade(host, wheel(version), NONE, 1.0)
+        assert releases(host) == {"1.0", "1.1", "1.2"}
+    install.upgrade(host, wheel("1.3"), NONE, 1.0)
+    assert releases(host) == {"1.2", "1.3"}
+
+
+def test_the_way_back_removes_what_only_the_newer_one_has(host: Host) -> None:
+    install.install(host, wheel("1.0"), NONE)
+    newer = build(host, wheel("1.1"), NONE)
+    (host.at(newer) / SHARE / "waguard.bash").write_text("")
+    install.activate(host, newer)
+    assert host.at(PLACES["waguard.bash"]).exists()
+    install.activate(host, host.releases / "1.0")
+    assert not host.at(PLACES["waguard.bash"]).exists()
+    assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
+
+
+@pytest.mark.parametrize(("version", "needed"), [(252, True), (254, False), (257, False)])
+def test_only_an_older_systemd_gets_its_drop_in(
+    host: Host, monkeypatch: pytest.MonkeyPatch, version: int, *, needed: bool
+) -> None:
+    monkeypatch.setattr(install, "systemd_version", lambda: version)
+    install.install(host, wheel("1.0"), NONE)
+    assert host.at(PLACES[BEFORE_STEPS]).exists() is needed
+    monkeypatch.setattr(install, "systemd_version", lambda: 257)
+    install.upgrade(host, wheel("1.1"), NONE, 1.0)
+    assert not host.at(PLACES[BEFORE_STEPS]).exists()
+
+
+def test_an_uninstallation_keeps_what_is_the_operators(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install.install(host, wheel("1.0"), NONE)
+    kept = ["/var/lib/waguard/state/waguard.db", f"{install.DROP_INS}/mine.conf"]
+    for path in kept:
+        host.at(path).parent.mkdir(parents=True, exist_ok=True)
+        host.at(path).write_text("")
+    install.uninstall(host)
+    left = {
+        f"/{path.relative_to(host.at('/'))}" for path in host.at("/").rglob("*") if path.is_file()
+    }
+    assert left == {*kept, CONFIG}
+    assert not host.at("/opt/waguard").exists()
+    said = capsys.readouterr().out
+    assert f"kept: {CONFIG}" in said
+    assert f"kept: {install.DROP_INS}" in said
+    with pytest.raises(FailedError, match="not installed"):
+        install.uninstall(host)
+
+
+def test_another_program_of_the_name_is_not_replaced(host: Host) -> None:
+    host.at(install.COMMAND).parent.mkdir(parents=True)
+    host.at(install.COMMAND).write_text("theirs")
+    with pytest.raises(FailedError, match="another program"):
+        install.install(host, wheel("1.0"), NONE)
+    assert read(host, install.COMMAND) == "theirs"
+
+
+@pytest.mark.parametrize("prefix", ["/home/me/waguard", "/root/waguard"])
+def test_the_service_must_see_it(host: Host, prefix: str) -> None:
+    hidden = Host(prefix=PurePosixPath(prefix), destdir=host.destdir)
+    with pytest.raises(FailedError, match="ProtectHome"):
+        install.install(hidden, wheel("1.0"), NONE)
+
+
+def test_nothing_stays_of_a_release_that_cannot_be_built(tmp_path: Path) -> None:
+    host = Host(prefix=PurePosixPath("/opt/waguard"), destdir=str(tmp_path))
+    broken = tmp_path / "waguard-1.0-py3-none-any.whl"
+    broken.write_text("no wheel")
+    with pytest.raises(FailedError, match="waguard-1"):
+        install.build(host, broken, NONE)
+    assert releases(host) == set()
+
+
+def test_it_is_refused_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = install.main(["uninstall", "--destdir", str(tmp_path)])
+    assert (code, capsys.readouterr().err) == (2, "waguard is not installed in /opt/waguard\n")
+
+
+def test_the_manual_page_has_every_command_and_means_what_it_says() -> None:
+    page = manpage.page(parser(*COMMANDS))
+    names = [command.prog for command, _ in manpage.commands(parser(*COMMANDS))]
+    assert {"waguard run", "waguard config check"} <= set(names)
+    for name in names:
+        assert f"\\fB{name}\\fR" in page
+    requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
+    assert requests == {".TH", ".SH", ".TP", ".B", ".br"}
+    assert manpage.roff(".so -\\x") == r"\&.so \-\ex"

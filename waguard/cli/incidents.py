@@ -1,0 +1,70 @@
+"""``waguard incidents``: what went wrong, of all sessions and of the fleet, newest last."""
+
+import argparse
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from waguard.cli.client import connect
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import age, moment, print_json, table, width
+
+COLUMNS: Final = ("began", "took", "session", "cause")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument(
+        "--since",
+        type=since,
+        default="1d",
+        metavar="TIME",
+        help="those that went on then or later: 30m, 24h, 7d ago, or an ISO time in UTC (1d)",
+    )
+    parser.add_argument("--open", action="store_true", help="only those that go on")
+    with_json(parser)
+    with_config(parser)
+    parser.set_defaults(command=_incidents)
+
+
+def since(text: str) -> float:
+    """Unix time of so long ago, or of an ISO time, which is UTC where it names no zone."""
+    if found := _DURATION.fullmatch(text):
+        return time.time() - int(found[1]) * _SECONDS[found[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: 30m, 24h, 7d or 2026-11-25T09:00"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _incidents(arguments: argparse.Namespace) -> int:
+    asked = quote(datetime.fromtimestamp(arguments.since, UTC).isoformat())
+    told = connect(arguments).call("GET", f"/api/incidents/all?since={asked}")
+    found = [it for it in told["incidents"] if not arguments.open or it["ended"] is None]
+    if arguments.json:
+        print_json({**told, "incidents": found})
+    elif found:
+        for line in table([_row(it) for it in found], COLUMNS, fit=width()):
+            print(line)
+        print("`waguard why SESSION` tells what was done; without SESSION, of all sessions at once")
+    else:
+        print("no incidents recorded")
+    return 0
+
+
+def _row(it: Mapping[str, Any]) -> dict[str, Any]:
+    began, ended = moment(it["began"]), it["ended"]
+    return {
+        "began": f"{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "took": "goes on" if ended is None else age(moment(ended) - began),
+        "session": it["session_id"] or "(all)",
+        "cause": it["cause"],
+    }

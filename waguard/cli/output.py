@@ -1,0 +1,72 @@
+"""stdout as commands write to it: a reader that left, a full disk and a closed stream are told apart
+from every other error of the system, also by libraries that ignore those.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+
+class OutputLostError(Exception):
+    """What was printed cannot be written. ``read``: as much of it as anybody wanted was."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.read = isinstance(cause, BrokenPipeError)  # `waguard status | head`
+
+
+class Output:
+    """A stream whose ``write`` and ``flush`` raise ``OutputLostError``."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, text: Any) -> int:
+        """See ``IO``."""
+        with _losing():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """See ``IO``."""
+        with _losing():
+            self._stream.flush()
+
+    @property
+    def buffer(self) -> "Output":
+        """The same for bytes."""
+        return Output(self._stream.buffer)  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _losing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputLostError(error) from None
+
+
+@contextlib.contextmanager
+def stdout() -> Iterator[None]:
+    """Within it stdout is an ``Output``; at its end all is written. Raises ``OutputLostError``; what is
+    left goes nowhere then, and the interpreter ends in silence."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): it takes everything and keeps nothing
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end of the process
+    plain = sys.stdout
+    sys.stdout = Output(plain)
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OutputLostError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), plain.fileno())
+        raise
+    finally:
+        sys.stdout = plain

@@ -1,0 +1,50 @@
+"""``waguard sessions pair``: a code to type on the phone, in place of a scan."""
+
+import argparse
+import time
+from typing import Final
+
+from waguard.cli.client import ApiCallError, connect
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import print_json
+
+ABOUT: Final = "show a code to type on the phone in place of a scan, until it is typed"
+POLL: Final = 2.0  # s between two checks of a session that is being linked
+_ON_ITS_WAY: Final = frozenset({"qr_scanning", "authenticated"})
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("session")
+    parser.add_argument("phone", help="its number in international form, e.g. +6281234567890")
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument("--once", action="store_true", help="show the code and end")
+    with_json(once)
+    with_config(parser)
+    parser.set_defaults(command=_pair)
+
+
+def _pair(arguments: argparse.Namespace) -> int:
+    session = connect(arguments).one(arguments.session)
+    told = session.call("POST", "/pairing-code", {"phone_number": arguments.phone})
+    if arguments.json:
+        print_json(told)
+        return 0
+    print(
+        f"{session.name}: the code is {told['code']}\nWhatsApp on the phone: Linked devices → Link a"
+        " device → Link with phone number instead.",
+        flush=True,
+    )
+    if arguments.once:
+        return 0
+    while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
+        time.sleep(POLL)
+    if now["status"] != "connected":
+        why = now.get("disconnect_details") or now.get("disconnect_reason") or "nobody typed it"
+        raise ApiCallError(
+            f"the session is {now['status']}: {why}",
+            answered=200,
+            remedy=f"waguard sessions start {session.name}, then ask for a new code",
+        )
+    print(f"{session.name}: linked")
+    return 0

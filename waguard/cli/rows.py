@@ -1,0 +1,86 @@
+"""How sessions and the whole fleet read: since when, why, and what to do next. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+STATUS_STYLES: Final = {
+    "connected": "good",
+    "qr_scanning": "wait",
+    "authenticated": "wait",
+    "disconnected": "bad",
+    "failed": "bad",
+}
+# type and reason of conditions that say no more than that a person has to scan a code
+_SCANS: Final = frozenset(
+    {("link", "qr_pending"), ("link", "logged_out"), ("parked", "qr_expired")}
+)
+_KEPT: Final = (
+    *("lifecycle", "link", "restarts", "cpu_percent", "memory_mb", "worker_pid", "browser_pid"),
+    "removed_at",
+)
+
+Session = Mapping[str, Any]
+Condition = Mapping[str, Any]
+"""Both as the API has them."""
+
+
+def of_workspace(sessions: Iterable[Session], workspace: int | None) -> list[Session]:
+    """Those of one workspace; None: all."""
+    return [it for it in sessions if workspace in {None, it["workspace_id"]}]
+
+
+def row(session: Session) -> dict[str, Any]:
+    """A session as columns."""
+    first = next(iter(session.get("conditions") or ()), None)
+    return {
+        "session": session["session_id"],
+        "workspace": session["workspace_id"],
+        "status": session["status"],
+        "since": _since(session, first),
+        "phone": session["phone_number"],
+        "reason": first["message"] if first else _reason(session),
+        "next": first["remedy"] if first else _next(session),
+        **{key: session.get(key) for key in _KEPT},
+    }
+
+
+def _since(session: Session, first: Condition | None) -> str | None:
+    if session.get("removed_at"):
+        found = session["removed_at"]
+    elif session["status"] == "connected":
+        found = session.get("connected_at")
+    else:
+        found = first["since"] if first else None
+    return None if found is None else str(found)
+
+
+def is_down_on_purpose(session: Session) -> bool:
+    """Whether a person had it stopped, logged out or deleted."""
+    return session.get("disconnect_reason") == "user_initiated"
+
+
+def _reason(session: Session) -> str | None:
+    if session.get("removed_at"):
+        return "deleted"
+    if is_down_on_purpose(session):
+        return "stopped on purpose"
+    found = (session.get(key) for key in ("degraded", "waiting", "disconnect_details"))
+    return next((str(one) for one in found if one), None)
+
+
+def _next(session: Session) -> str | None:
+    return (
+        f"`waguard sessions start {session['session_id']}`" if is_down_on_purpose(session) else None
+    )
+
+
+def needs_scan(session: Session) -> bool:
+    """Whether all that it needs is that a person scans its code."""
+    found = session.get("conditions") or ()
+    return bool(found) and all((it["type"], it["reason"]) in _SCANS for it in found)
+
+
+def others(conditions: Iterable[Condition], sessions: Iterable[Session]) -> list[Condition]:
+    """Those that no row of these sessions shows: of all sessions at once, or of one without a row."""
+    shown = {it["session_id"] for it in sessions}
+    return [it for it in conditions if it["session_id"] not in shown]
