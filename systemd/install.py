@@ -156,8 +156,7 @@ def _share(host: Host, release: PurePosixPath) -> None:
     python = host.at(release) / "bin/python"
     (share / "waguard.8").write_text(run(python, "-P", HERE / "manpage.py"))
     for shell in SHELLS:
-        with contextlib.suppress(FailedError):  # a convenience is no reason not to install
-            (share / f"waguard.{shell}").write_text(host.waguard(release, "completion", shell))
+        (share / f"waguard.{shell}").write_text(host.waguard(release, "completion", shell))
 
 
 def _relocate(host: Host, tree: Path) -> None:
