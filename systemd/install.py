@@ -406,7 +406,12 @@ def _replace(
     except (FailedError, KeyboardInterrupt) as error:
         say(f"{new.name}: {str(error) or 'interrupted'}\ngoing back to {old.name}")
         activate(host, old)
-        restart(daemon, wanted, within)
+        try:
+            restart(daemon, wanted, within)
+        except FailedError as second:
+            raise FailedError(
+                f"not upgraded: {old.name} is back in its place, but {second}\nsee: waguard doctor"
+            ) from None
         shutil.rmtree(host.at(new))
         raise FailedError(f"not upgraded: {old.name} runs again") from None
     say(f"upgraded: {old.name} → {new.name}")
