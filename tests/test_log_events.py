@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from waguard.core.incidents import DIED, FLEET_ENDS
+from waguard.core.incidents import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
 
@@ -108,6 +108,10 @@ def read_at_run_time() -> dict[str, Levels]:
         "supervision/outages.py": {
             **{kind: {"ERROR"} for kind in fleet},
             **{kind: {"WARNING"} for kind in fleet.values()},
+        },
+        "supervision/health.py": {
+            **{kind: {"ERROR"} for kind in SESSION_ENDS},
+            **{kind: {"WARNING"} for kind in SESSION_ENDS.values()},
         },
         "supervision/fleet.py": {breaker: {"ERROR"}, closed: {"WARNING"}},
         "supervision/intake.py": {

@@ -271,6 +271,27 @@ async def test_a_reload_that_comes_early_does_not_kill_it(daemon: Daemon, moment
     assert await daemon.stop() == 0
 
 
+async def test_a_reload_takes_the_keys_of_the_file(daemon: Daemon) -> None:
+    """As `waguard keys` changes them; a file that holds none changes nothing."""
+    await daemon.start()
+    assert daemon.process
+    file = daemon.folder / "state/api-key"
+    old, fresh = daemon.key, "a-new-key-of-the-application"
+    file.write_text(fresh)
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.logs("configuration read again")
+
+    async def status(key: str) -> int:
+        daemon.key = key
+        return (await daemon.call("GET", "/health/detailed"))[0]
+
+    assert (await status(fresh), await status(old)) == (200, 401)
+    file.write_text("short")
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.logs("API keys kept as they were")
+    assert await status(fresh) == 200
+
+
 async def test_signals_at_the_very_end_change_no_exit_code(daemon: Daemon) -> None:
     await daemon.start()
     assert daemon.process

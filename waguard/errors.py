@@ -39,6 +39,8 @@ class WaguardError(Exception):
 
 def printable(text: str) -> str:
     """Line ends and other control characters as escapes: what comes from outside may hold any."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -295,6 +295,8 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(
     assert main(["webhooks", "replay", "7"]) == 0
     assert main(["webhooks", "replay", "--all"]) == 0
     assert said(capsys)[0] == ["queued again: 1", "queued again: 12"]
+    assert main(["webhooks", "replay", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"replayed": 1}
     assert main(["webhooks", "discard", "7"]) == 2
     assert "--yes" in said(capsys)[1][0]
     assert "DELETE /api/webhooks/dead/7" not in [request for request, _ in api.asked]
@@ -402,3 +404,5 @@ def test_messages(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == MESSAGE
     assert main(["messages", "cancel", "12"]) == 0
     assert capsys.readouterr().out == "message 12 is cancelled\n"
+    assert main(["messages", "cancel", "12", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"id": 12}

@@ -81,17 +81,15 @@ def test_what_unlinks_needs_the_word_where_nobody_can_be_asked(
     assert main(["sessions", *verb, "--all"]) == 2
     assert changes(three) == []
     one, all_of_them = said(capsys)[1]
-    assert one.startswith("waguard: --yes: session alpha: ")
-    assert all_of_them.startswith("waguard: --yes: 3 sessions (alpha, beta, gamma): ")
+    assert one.startswith("waguard: --yes: session alpha will be unlinked")
+    assert all_of_them.startswith("waguard: --yes: 3 sessions (alpha, beta, gamma) will be ")
     assert "unlinked" in one
     assert "--yes" in one
     assert main(["sessions", *verb, "alpha", "--yes"]) == 0
     assert changes(three) == [request_.format("alpha")]
 
 
-@pytest.mark.parametrize(
-    ("answer", "done"), [("yes", True), ("y", True), ("", False), ("n", False)]
-)
+@pytest.mark.parametrize(("answer", "done"), [("yes", True), ("", False)])
 def test_a_terminal_is_asked(three: Api, answer: str, *, done: bool) -> None:
     """In a terminal of its own: the question is on it, and so is the answer."""
     controller, terminal = os.openpty()

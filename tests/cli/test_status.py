@@ -99,6 +99,19 @@ def test_what_concerns_no_row_is_said_first(api: Api, capsys: pytest.CaptureFixt
     assert out[-2:] == ["  ! a dialog", "    → Confirm it."]
 
 
+def test_what_all_of_them_wait_for_is_said_once(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = [
+        BETA | {"session_id": it, "conditions": [DISK | {"session_id": it}]} for it in ("a", "b")
+    ]
+    says(api, *waits, bad=True, more=(DISK,))
+    assert main(["status"]) == 5
+    out, _ = said(capsys)
+    assert out.count("    → Free it.") == 1
+    assert [line.split()[-2:] for line in out[-2:]] == [["97", "MB"]] * 2
+
+
 def test_sessions_that_are_unknown_are_not_none(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:

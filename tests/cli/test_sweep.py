@@ -1,5 +1,6 @@
 """``waguard sweep``, and the last line of a command that failed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -34,7 +35,8 @@ def test_what_a_dead_daemon_left_is_ended_in_order(tmp_path: Path) -> None:
         done = waguard("sweep", folder=tmp_path)
         assert (done.returncode, done.stdout) == (0, "1 processes ended\n")
         assert left.wait() == -signal.SIGTERM
-    assert waguard("sweep", folder=tmp_path).stdout == "0 processes ended\n"
+    done = waguard("sweep", "--json", folder=tmp_path)
+    assert json.loads(done.stdout) == {"ended": [], "left": []}
 
 
 def test_nothing_is_taken_from_a_living_daemon(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
+import argparse
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.host.processes import clean_environment, waguard
 from waguard import __version__
-from waguard.cli import main
+from waguard.cli import main, program
+from waguard.cli.program import parser
 
 COMMANDS = [
     *("run", "demo", "chaos", "standin", "phone", "status", "sessions", "qr", "send"),
@@ -82,6 +85,8 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
         (["sessions", "listt"], "did you mean list or start?"),
         (["webhooks", "list", "--state", "deadd"], "did you mean dead?"),
         (["sessions", "zzz"], "known: create, list"),
+        (["sessions", "delete", "a", "--purges"], "did you mean --purge?"),
+        (["sessions", "delete", "a", "--zzzz"], "usage: waguard sessions delete"),
     ],
     ids=" ".join,
 )
@@ -167,3 +172,32 @@ def test_root_is_told_in_one_line_how_to_go_on(short_path: Path) -> None:
     assert line.startswith("waguard: browser.sandbox: ")
     assert "WAGUARD_BROWSER__SANDBOX=false" in line
     assert list(short_path.iterdir()) == []
+
+
+# they run, are for people's eyes, or print something that is no value
+WITHOUT_JSON = {
+    *("run", "demo", "chaos", "standin", "phone", "top", "completion"),
+    *("keys show", "sessions screenshot"),
+}
+
+
+def leaves(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every command that does something, and its options."""
+    inner = [it for it in parser._actions if isinstance(it, argparse._SubParsersAction)]
+    if not inner:
+        yield path.strip(), {name for it in parser._actions for name in it.option_strings}
+    for action in inner:
+        for name, one in action.choices.items():
+            yield from leaves(one, f"{path} {name}")
+
+
+def test_every_command_speaks_to_machines() -> None:
+    known = dict(leaves(parser(*program.COMMANDS)))
+    assert {name for name, options in known.items() if "--json" not in options} == WITHOUT_JSON
+
+
+def test_only_what_cannot_be_taken_back_has_a_yes() -> None:
+    known = dict(leaves(parser(*program.COMMANDS)))
+    assert {name for name, options in known.items() if "--yes" in options} == {
+        *("sessions logout", "sessions delete", "webhooks discard", "keys remove"),
+    }

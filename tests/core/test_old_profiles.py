@@ -106,7 +106,7 @@ UNKNOWN = Profile(path="/unknown", credentials=Credentials.UNKNOWN, used_at=5, w
         ((UNPAIRED, PAIRED), PAIRED),
         ((PAIRED, NEWER, UNPAIRED, DAMAGED, UNKNOWN), NEWER),
         ((UNPAIRED, DAMAGED, UNKNOWN), UNKNOWN),
-        ((UNPAIRED, DAMAGED), DAMAGED),
+        ((UNPAIRED, replace(DAMAGED, used_at=1)), replace(DAMAGED, used_at=1)),
         ((PAIRED, replace(PAIRED, path="/equal")), PAIRED),
     ],
 )

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from tests.host.leveldb_files import INDEXED, LOCAL, batch, log, profile
 from tests.store import template
-from waguard.cli.program import COMMANDS, parser
+from waguard.cli.program import parser
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
 from waguard.doctor.examination import examine
@@ -182,6 +182,7 @@ class Host:
 
     async def sql(self, *statements: str) -> None:
         async with aiosqlite.connect(self.database) as connection:
+            await connection.execute("PRAGMA synchronous=OFF")  # nobody pulls the plug
             for statement in statements:
                 await connection.execute(statement)
             await connection.commit()
@@ -352,6 +353,7 @@ PROGRAMS = frozenset(
         "systemctl",
         "timedatectl",
         "top",
+        "tr",
         "unset",
     ]
 )
@@ -372,7 +374,5 @@ def require_runnable(command: str | None) -> None:
             del words[: 3 if words[1].startswith("-") else 1]
         if words[0] != "waguard":
             assert words[0] in PROGRAMS, command
-        elif words[1] == "import" and "import" not in COMMANDS:
-            continue  # it comes with another change
         elif words[1] != "--version":
             parser(words[1]).parse_args(words[1:])

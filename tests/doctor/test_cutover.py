@@ -299,6 +299,22 @@ async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
         require_runnable(one.command)
 
 
+async def test_rows_of_another_database_say_nothing(old: Old) -> None:
+    mysql(old)
+    await inactive(old)
+    plan = (await old.examine()).plan
+    for step in (Step.PROFILES, Step.ROWS):
+        [check] = plan[step]
+        assert (check.result, "database.url has to name" in check.seen) == ("skipped", True)
+
+
+async def test_keys_are_missed_before_there_is_a_key_file(old: Old) -> None:
+    (old.host.state / "api-key").unlink()
+    told = [c.seen for _, c in await old.wrong() if c.name == "keys"]
+    assert len(told) == 2
+    assert all("is not in" in seen for seen in told)
+
+
 async def test_no_secret_is_shown(old: Old) -> None:
     mysql(old)
     old.values["LARAVEL_API_TOKEN"] = "another-key-that-is-long-enough"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from waguard.core.admission import Reading
 from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
-from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Result
 from waguard.host import configuration, inventory, procfs
 from waguard.worker import wajs
@@ -188,12 +188,16 @@ def a_socket_that_was_removed(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.runtime / "waguard.sock").unlink()
 
 
-@fault("socket", FAILED, "may not be used by this user", "sudo waguard doctor")
-def a_socket_of_another_user(host: Host, patch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object) -> None:
-        raise PermissionError
+@fault("socket", FAILED, "this user may not look into", "sudo waguard doctor")
+def another_users_doctor(host: Host, patch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
 
-    patch.setattr(Daemon, "ask", denied)
+    def denied(path: Any) -> Any:
+        if path == host.runtime:
+            raise PermissionError
+        return scandir(path)
+
+    patch.setattr(os, "scandir", denied)
 
 
 @fault("port", FAILED, "is taken by pid", "pm2 delete all")
@@ -541,7 +545,12 @@ def no_copy(host: Host, patch: pytest.MonkeyPatch) -> None:
     host.receiver.headers["Date"] = ""
 
 
-@fault("profiles", WARNING, "1 of its copies are damaged", "waguard profile snapshot s1")
+@fault(
+    "profiles",
+    WARNING,
+    "copies of its credentials that are damaged: 1",
+    "waguard profile snapshot s1",
+)
 def a_damaged_copy(host: Host, _: pytest.MonkeyPatch) -> None:
     [copy] = host.at().snapshots.iterdir()
     (copy / "manifest.json").write_text("half")
@@ -558,7 +567,7 @@ def a_worker_that_was_left(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.strangers.append(stranger(host, record=record, session="s1"))
 
 
-@fault("strays", WARNING, "1 processes of a daemon that is gone", "waguard sweep --config")
+@fault("strays", WARNING, "of a daemon that is gone still run: pid 4242", "waguard sweep --config")
 async def workers_without_a_daemon(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stop()
     record = str((host.runtime / "workers/a.json").resolve())
@@ -594,13 +603,15 @@ def a_receiver_that_redirects(host: Host, _: pytest.MonkeyPatch) -> None:
     host.receiver.headers["Location"] = "https://elsewhere.example/"
 
 
-@fault("signature", FAILED, "the receiver refused 1 webhooks with 401", "waguard webhooks replay")
+@fault(
+    "signature", FAILED, "webhooks refused by the receiver with 401: 1", "waguard webhooks replay"
+)
 def a_secret_that_is_another_one(host: Host, _: pytest.MonkeyPatch) -> None:
     letter = {"error": "the receiver answered 401", "died_at": iso(host.machine.now())}
     host.daemon.answers["/api/webhooks/dead"]["dead"].append(letter)
 
 
-@fault("signature", WARNING, "the receiver refused 1 webhooks with 401", "systemctl reload")
+@fault("signature", WARNING, "webhooks refused by the receiver with 401: 1", "systemctl reload")
 def a_secret_that_was_another_one(host: Host, _: pytest.MonkeyPatch) -> None:
     letter = {"error": "the receiver answered 401", "died_at": "2026-01-01T00:00:00Z"}
     host.daemon.answers["/api/webhooks/dead"]["dead"].append(letter)
@@ -632,6 +643,13 @@ def a_session_that_is_not_well(host: Host, _: pytest.MonkeyPatch) -> None:
     told = {"session_id": "s1", "message": "the phone is offline", "remedy": "Look at the phone"}
     host.daemon.answers["/health/detailed"]["conditions"].append(told)
     host.daemon.answers["/health/detailed"]["problems"].append("s1: the phone is offline.")
+
+
+@fault("health", WARNING, "all sessions: webhooks wait", "waguard webhooks list --config")
+def a_condition_whose_remedy_names_a_command(host: Host, _: pytest.MonkeyPatch) -> None:
+    remedy = "See them: `waguard webhooks list` (GET /api/webhooks/dead)."
+    told = {"session_id": None, "message": "webhooks wait", "remedy": remedy}
+    host.daemon.answers["/health/detailed"]["conditions"].append(told)
 
 
 @fault("health", WARNING, "the database does not answer", "waguard why --config")

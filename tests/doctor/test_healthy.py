@@ -41,6 +41,13 @@ async def test_what_is_corrected_meanwhile_is_no_finding(
     assert await host.wrong() == []
 
 
+async def test_a_profile_that_the_next_start_puts_in_its_place_is_not_missing(host: Host) -> None:
+    nested = host.sessions / "1/s1/session-s1"
+    nested.parent.mkdir(parents=True)
+    host.at().profile.rename(nested)
+    assert [check.seen for check in await host.wrong() if check.name == "profiles"] == []
+
+
 async def test_a_check_that_breaks_leaves_the_others(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

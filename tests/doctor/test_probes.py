@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,17 @@ async def test_a_damaged_index(host: Host) -> None:
 async def test_an_address_that_is_none() -> None:
     seen = await database.database("sqlite+aiosqlite:///:memory:")
     assert seen.error == "a database in memory would be forgotten"
+
+
+# ---- profiles ----
+
+
+async def test_a_profile_where_the_old_service_had_it_is_one(host: Host) -> None:
+    (host.sessions / "1").mkdir(mode=0o700)
+    host.at().profile.rename(host.sessions / "1/s1")
+    shutil.rmtree(host.at().snapshots.parents[1])
+    [check] = [c for c in await host.examine() if c.name == "profiles"]
+    assert (check.result, check.seen) == ("ok", "none of 1 profiles is damaged")
 
 
 # ---- answers that are none ----

@@ -102,6 +102,7 @@ def configured(executable: str, *, sandbox: bool) -> Config:
     return Config(browser=Browser(executable=executable, sandbox=sandbox))
 
 
+@pytest.mark.long
 @pytest.mark.chromium
 async def test_a_real_chromium_in_its_sandbox(no_child_left: None) -> None:
     path = str(find_executable(None, "chromium"))

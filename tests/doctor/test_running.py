@@ -70,6 +70,3 @@ async def test_up_standing_still_and_killed(monkeypatch: pytest.MonkeyPatch) -> 
             assert {name: c.result for name, c in (await wrong()).items()} == {
                 "instance": "warning"
             }
-            await daemon.start()
-            monkeypatch.setattr(instance, "WITHIN", 5.0)
-            assert await wrong() == {}

@@ -101,9 +101,23 @@ async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     listed = await run_waguard(daemon, "sessions", "list")
     assert "6281180001" in listed.stdout
     wrong = await run_waguard(daemon, "send", "nobody", "+6281180002", "x")
-    assert (wrong.returncode, wrong.stderr) == (1, "waguard: Session not found\n")
-    gone = await run_waguard(daemon, "sessions", "delete", "s1")
+    missing = "waguard: Session not found (see `waguard sessions list`)\n"
+    assert (wrong.returncode, wrong.stderr) == (1, missing)
+    refused = await run_waguard(daemon, "sessions", "delete", "s1")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    stopped = await run_waguard(daemon, "sessions", "stop", "--all")
+    assert stopped.stdout == "s1: stopped; its pairing stays\n"
+    status = await run_waguard(daemon, "status")
+    assert (status.returncode, "0 of 1 connected" in status.stdout) == (0, True)
+    assert "stopped on purpose" in status.stdout
+    assert (await run_waguard(daemon, "sessions", "start", "s1")).returncode == 0
+    await daemon.wait_status("s1", "connected")
+    gone = await run_waguard(daemon, "sessions", "delete", "s1", "--purge", "--yes")
     assert gone.returncode == 0, gone.stderr
+    why = await run_waguard(daemon, "why", "s1")
+    assert (why.returncode, why.stdout.splitlines()[0]) == (0, "s1 is purged")
+    shown = await run_waguard(daemon, "sessions", "show", "s1")
+    assert shown.returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from tests.host.leveldb_files import INDEXED, LOCAL
-from tests.host.odd_files import OTHER_USER
+from tests.host.odd_files import OTHER_USER, mutations
 from tests.host.old_profile_files import archive, content, old_profile
 from waguard.cli import profile_commands
 from waguard.core.old_profiles import Credentials, Identity, places
@@ -105,6 +106,16 @@ def test_an_archive_is_read_without_being_changed(tmp_path: Path) -> None:
         assert content(path.parent) == before
     (tmp_path / "in/c.zip").write_text("no archive")
     assert examine(tmp_path / "in/c.zip").credentials is Credentials.UNKNOWN
+
+
+def test_an_archive_with_wrong_bytes_is_read_or_unknown_and_never_an_error(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "a.zip", old_profile(tmp_path / "p")).read_bytes()
+    spoilt = tmp_path / "spoilt.zip"
+    found = set()
+    for content_ in islice(mutations(whole, seed=7), 100):
+        spoilt.write_bytes(content_)
+        found.add(examine(spoilt).credentials)
+    assert {Credentials.UNKNOWN, Credentials.PAIRED} <= found
 
 
 # ---- who uses it ----

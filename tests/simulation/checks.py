@@ -352,7 +352,11 @@ class Checks:
         if patience < KINDS[kind].bound + SLOWLY and longer > patience:
             world.later(since + longer, partial(self._well, page, trouble, longer))
             return
-        why = "; ".join(map(str, conditions(state))) if state else "the daemon does not know it"
+        why = (
+            "; ".join(f"{it.type}: {it.message}" for it in conditions(state))
+            if state
+            else "the daemon does not know it"
+        )
         worker = state.worker if state else None
         stage = worker.stage if worker else Stage.ENDING
         world.fail(

@@ -106,6 +106,12 @@ def _of_all(detailed: Any) -> Found:
     return {pair for pair in _pairs(detailed["conditions"]) if pair[1] not in names}
 
 
+class _Outbox:
+    """Nothing is to be sent."""
+
+    async def abandon(self, session_id: str, why: str) -> None: ...
+
+
 @contextlib.asynccontextmanager
 async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
     """Served on a TCP port and on the local socket."""
@@ -116,6 +122,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
     file.write_text("\n".join(["[paths]", *lines]))
     file.chmod(0o600)
     nothing: Any = None  # what no route here asks for
+    outbox: Any = _Outbox()
     async with (
         receiving() as receiver,
         office(folder, receiver.url, wall=lambda: wall[0]) as made,
@@ -133,7 +140,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             health=bench.it.health.read,
             store=world.store,
             events=world.bus,
-            outbox=nothing,
+            outbox=outbox,
             bulks=nothing,
             fetcher=nothing,
             outgoing=nothing,

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, World, until
+from tests.supervision.test_held_webhooks import HELD
 from tests.supervision.test_session import connected, make, up, written
 from tests.waiting import wait_until
 from waguard.config import Log
@@ -73,6 +76,20 @@ async def test_silence_is_a_change_of_a_condition(
     await wait_until(lambda: len(said) == 2, "it is over")
     told = [(line["event"], line["condition"]) for line in said]
     assert told == [("page_silent", "page"), ("page_answers", "page")]
+
+
+async def test_webhooks_that_wait_are_a_line_when_it_begins_and_when_it_ends(
+    empty: Bench, said: list[dict[str, Any]]
+) -> None:
+    await empty.connected()
+    said.clear()
+    for found in (HELD, HELD, []):
+        empty.it.health.report("messages", found)
+    told = [(line["event"], line["condition"], line["session"]) for line in said]
+    assert told == [
+        ("webhooks_held", "webhooks_held", "s"),
+        ("webhooks_released", "webhooks_held", "s"),
+    ]
 
 
 # ---- how workers log ----

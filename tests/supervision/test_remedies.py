@@ -25,7 +25,7 @@ from tests.supervision.test_surfaces import (
     profile_without_row,
     unidentified,
 )
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main
 from waguard.cli.program import COMMANDS, parser
 from waguard.core import remedies
@@ -40,6 +40,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
 from waguard.core.status import ParkCause
+from waguard.errors import ConflictError
 from waguard.ports import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent
@@ -118,8 +119,10 @@ def test_each_condition_has_a_remedy_that_names_a_command(
     table: Mapping[Any, str], whole: Iterable[str]
 ) -> None:
     assert set(map(str, table)) == set(map(str, whole))
-    alone = (remedies.RETRIED, remedies.STARTING, remedies.NOT_STARTED, remedies.UNRESPONSIVE)
-    for advice in (*table.values(), *alone, remedies.FAULT, remedies.ACKS_LATE):
+    alone = (value for name, value in vars(remedies).items() if name.isupper() and name[0] != "_")
+    sentences = [value for value in alone if isinstance(value, str)]
+    assert len(sentences) > 8
+    for advice in (*table.values(), *sentences):
         assert commands(advice), advice
         assert advice.endswith("."), advice
 
@@ -200,9 +203,10 @@ async def profile_gone(it: Surfaces) -> str:
 
 async def backoff(it: Surfaces) -> str:
     it.bench.world.change("restart", intensity=5, base_delay=60.0, max_delay=60.0)
-    await it.bench.it.watchdog.watch()
+    it.bench.world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
     it.bench.process("a").exit(EXIT_BROWSER_NOT_STARTED)
-    await until(it.bench.session("a"), lambda s: s.lifecycle is State.BACKOFF)
+    await until(it.bench.session("a"), lambda s: s.state.restarts == 2)  # the first one is at once
+    it.bench.world.spawn.script = Script(reports=(CONNECTED,))
     return "start"
 
 
@@ -284,6 +288,27 @@ async def test_the_command_mends_the_state_in_which_it_is_named(
 
 def settled(it: Surfaces) -> bool:
     return it.bench.session("a").link in {Link.CONNECTED, Link.QR_PENDING}
+
+
+async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> None:
+    it = shown.bench.it.sessions
+    for leave, command in ((it.take_down, "sessions start a"), (it.logout, "sessions start a")):
+        await leave("a")
+        with pytest.raises(ConflictError) as refused:
+            await it.ready("a", wait=0)
+        assert f"`waguard {command}`" in str(refused.value.remedy)
+        await run(shown, command)
+        await it.ready("a", wait=DEADLINE)
+    with pytest.raises(ConflictError) as linked:
+        await it.qr("a", wait=0)
+    assert "`waguard sessions logout a`" in str(linked.value.remedy)
+    await run(shown, "sessions logout a --yes")
+    shown.bench.world.spawn.script = Script(reports=(QR_SHOWN,))
+    with pytest.raises(ConflictError) as down:
+        await it.qr("a", wait=0)
+    assert "`waguard qr a --new`" in str(down.value.remedy)
+    await run(shown, "qr a --new")
+    assert await condition(shown, "link") is None
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])

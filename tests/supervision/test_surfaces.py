@@ -30,19 +30,19 @@ from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve
 
-NAMES: Final = ("a", "b", "c", "d")
+NAMES: Final = ("a", "b", "c")
 CHAT: Final = "7000001@lid"
 
 
 @pytest.fixture
 async def shown(bench: Bench, world: World, tmp_path: Path) -> AsyncIterator[Surfaces]:
-    """Four sessions that are up."""
+    """Three sessions that are up."""
     world.change("restart", base_delay=0.01)
     world.spawn.script = Script(reports=(CONNECTED,))
     for number, name in enumerate(NAMES):
         world.spawn.scripts[name] = Script(reports=({**CONNECTED, "phone": f"628{number}"},))
         await bench.row(name)
-    assert await bench.restore() == "restored 4"
+    assert await bench.restore() == "restored 3"
     world.spawn.scripts.clear()
     async with surfaces(bench, tmp_path) as made:
         yield made

@@ -6,7 +6,7 @@ import os
 from waguard.cli import config_commands
 from waguard.cli.context import located
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import printable
 from waguard.host import configuration
 
@@ -17,6 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     check = verb(
         verbs, "check", _config_check, "read it as the daemon would, and say what is wrong"
     )
+    with_json(check)
     with_config(check)
     show = verb(verbs, "show", _config_show, "every key: its value, from where, the default")
     with_json(show)
@@ -25,7 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _config_check(arguments: argparse.Namespace) -> int:
     found, reading = located(arguments)
-    config_commands.check(found, reading, print)
+    said: list[str] = []
+    try:
+        config_commands.check(found, reading, said.append if arguments.json else print)
+    finally:  # also beside the line that says what is wrong
+        print_either(arguments, {"file": found.path and str(found.path), "said": said})
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.context import config_of
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
@@ -31,10 +31,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     show = verb(verbs, "show", _show, "print keys")
     show.add_argument("fingerprint", nargs="*", help="only these (all)")
     with_config(show)
-    with_config(verb(verbs, "add", _add, "make a new key beside the others"))
+    new = verb(verbs, "add", _add, "make a new key beside the others")
+    with_json(new)
+    with_config(new)
     remove = verb(verbs, "remove", _remove, "remove a key; another one must be left")
     remove.add_argument("fingerprint")
     with_yes(remove)
+    with_json(remove)
     with_config(remove)
 
 
@@ -76,7 +79,8 @@ def _add(arguments: argparse.Namespace) -> int:
     lines, key = _read(path), secrets.token_urlsafe(32)
     _write(path, [*lines, key])
     name = fingerprint(key)
-    print(f"key {name} is in {path}; {RELOAD}; `waguard keys show {name}` prints it")
+    line = f"key {name} is in {path}; {RELOAD}; `waguard keys show {name}` prints it"
+    print_either(arguments, {"file": str(path), "fingerprint": name}, line)
     return 0
 
 
@@ -94,7 +98,8 @@ def _remove(arguments: argparse.Namespace) -> int:
         )
     require_yes(arguments, f"key {arguments.fingerprint}: who uses it is refused")
     _write(path, left)
-    print(f"key {arguments.fingerprint} is removed from {path}; {RELOAD}")
+    line = f"key {arguments.fingerprint} is removed from {path}; {RELOAD}"
+    print_either(arguments, {"file": str(path), "fingerprint": arguments.fingerprint}, line)
     return 0
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 from waguard.cli.client import connect
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli.render import print_either, print_json, print_table
 
 COLUMNS: Final = ("id", "session_id", "to", "type", "status", "attempts", "created_at", "error")
 _MESSAGES: Final = "/api/messages"
@@ -26,6 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     ):
         one = verb(verbs, name, work, about)
         one.add_argument("id", help="waguard's number, or WhatsApp's id")
+        with_json(one)
         with_config(one)
 
 
@@ -49,7 +50,7 @@ def _messages_show(arguments: argparse.Namespace) -> int:
 
 def _messages_cancel(arguments: argparse.Namespace) -> int:
     told = connect(arguments).call("POST", f"{_message(arguments)}/cancel")
-    print(f"message {told['id']} is cancelled")
+    print_either(arguments, told, f"message {told['id']} is cancelled")
     return 0
 
 

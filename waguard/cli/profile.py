@@ -1,18 +1,23 @@
 """``waguard profile``: files on this host; what changes one is refused while its worker lives."""
 
 import argparse
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from waguard.cli import profile_commands
 from waguard.cli.context import config_of
-from waguard.cli.parsing import verb, verbs_of, with_config
-from waguard.cli.render import print_table
+from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.profile_commands import ProfileLine
+from waguard.cli.render import print_either, print_json, print_table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its verbs."""
     verbs = verbs_of(parser)
-    with_config(verb(verbs, "list", _profile_list, "every profile, how it is, its snapshots"))
+    listing = verb(verbs, "list", _profile_list, "every profile, how it is, its snapshots")
+    with_json(listing)
+    with_config(listing)
     for name, work, about in (
         ("verify", _profile_verify, "read a profile and all its snapshots, with every checksum"),
         ("snapshot", _profile_snapshot, "copy the credentials now, running or not"),
@@ -26,11 +31,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         )
         if name == "restore":
             one.add_argument("--snapshot", metavar="ID", help="the newest intact one by default")
+        with_json(one)
         with_config(one)
 
 
 def _profile_list(arguments: argparse.Namespace) -> int:
     lines = profile_commands.listing(config_of(arguments).paths.sessions)
+    if arguments.json:
+        print_json({"profiles": [_value(line) for line in lines]})
+        return 0
     rows = [
         {
             "session": line.session,
@@ -50,6 +59,18 @@ def _profile_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _value(line: ProfileLine) -> dict[str, Any]:
+    """For a machine; sizes are bytes. Whose pairing a snapshot has is nobody's business."""
+    shown = [
+        {"id": it.id, "taken_at": _iso(it.taken_at), "intact": it.intact} for it in line.snapshots
+    ]
+    return {**asdict(line), "snapshots": shown}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
 def _profile(arguments: argparse.Namespace) -> Any:
     return profile_commands.find(
         config_of(arguments).paths.sessions, arguments.session, workspace=arguments.workspace
@@ -58,29 +79,42 @@ def _profile(arguments: argparse.Namespace) -> Any:
 
 def _profile_verify(arguments: argparse.Namespace) -> int:
     verified = profile_commands.verify(_profile(arguments))
-    line = verified.line
-    print(f"{line.session}: {line.state}{f', {line.why}' if line.why else ''}")
-    damaged = dict(verified.damaged)
-    for snapshot in line.snapshots:
-        print(f"  snapshot {snapshot.id}: {damaged.get(snapshot.id, 'intact')}")
+    line, damaged = verified.line, dict(verified.damaged)
+    print_either(
+        arguments,
+        {**_value(line), "good": verified.good, "damaged": damaged},
+        f"{line.session}: {line.state}{f', {line.why}' if line.why else ''}",
+        *(f"  snapshot {it.id}: {damaged.get(it.id, 'intact')}" for it in line.snapshots),
+    )
     return 0 if verified.good else 1
 
 
 def _profile_snapshot(arguments: argparse.Namespace) -> int:
     taken = profile_commands.snapshot(_profile(arguments))
-    print(f"snapshot {taken.id}: {len(taken.files)} files, {taken.archive_size / 1e3:.0f} kB")
+    print_either(
+        arguments,
+        {"session": arguments.session, "snapshot": taken.id, "size": taken.archive_size},
+        f"snapshot {taken.id}: {len(taken.files)} files, {taken.archive_size / 1e3:.0f} kB",
+    )
     return 0
 
 
 def _profile_restore(arguments: argparse.Namespace) -> int:
     restored = profile_commands.restore(_profile(arguments), arguments.snapshot)
-    print(f"{arguments.session}: snapshot {restored.snapshot} is in place")
-    if restored.aside:
-        print(f"the old profile lies in {restored.aside}")
+    print_either(
+        arguments,
+        {"session": arguments.session, **asdict(restored)},
+        f"{arguments.session}: snapshot {restored.snapshot} is in place",
+        *([f"the old profile lies in {restored.aside}"] if restored.aside else []),
+    )
     return 0
 
 
 def _profile_quarantine(arguments: argparse.Namespace) -> int:
     aside = profile_commands.quarantine(_profile(arguments))
-    print(f"{arguments.session}: its profile lies in {aside}; it begins anew, by QR code")
+    print_either(
+        arguments,
+        {"session": arguments.session, "aside": str(aside)},
+        f"{arguments.session}: its profile lies in {aside}; it begins anew, by QR code",
+    )
     return 0

@@ -123,7 +123,7 @@ def snapshot(at: Places) -> snapshots.Taken:
                 f"{at.session} was paired just now: Chromium has not written everything yet",
                 field="session",
                 value=at.session,
-                remedy=f"try again in {SETTLED:.0f} s, or stop the session first",
+                remedy=f"try again in {SETTLED:.0f} s, or `waguard sessions stop {at.session}` first",
             )
         return snapshots.take(
             at.profile, at.snapshots, pairing=token, running=lock is None, now=now
@@ -150,7 +150,7 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
             remedy=f"see `waguard profile verify {at.session}`",
         )
     chosen = usable[-1].id
-    with _stopped(at.profile) as lock:
+    with _stopped(at) as lock:
         there = profiles.exists(at.profile)
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
@@ -167,7 +167,7 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
             value=at.session,
             remedy="see `waguard profile list`",
         )
-    with _stopped(at.profile) as lock:
+    with _stopped(at) as lock:
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         token = credentials.pairing(at.profile)
         aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
@@ -230,14 +230,14 @@ def _free(profile: Path) -> Iterator[ProfileLock | None]:
 
 
 @contextlib.contextmanager
-def _stopped(profile: Path) -> Iterator[ProfileLock]:
+def _stopped(at: Places) -> Iterator[ProfileLock]:
     try:
-        lock = ProfileLock(profile)
+        lock = ProfileLock(at.profile)
     except ProfileInUseError:
         raise ConflictError(
-            f"{profile} is in use",
-            value=str(profile),
-            remedy="stop the session first: it holds its profile while it runs",
+            f"{at.profile} is in use",
+            value=str(at.profile),
+            remedy=f"`waguard sessions stop {at.session}` first: it holds its profile while it runs",
         ) from None
     with lock:
         yield lock

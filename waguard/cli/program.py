@@ -35,9 +35,9 @@ COMMANDS: Final = {
     "config": "the configuration that is found: check, show",
     "keys": "the keys of the API: list, show, add, remove",
     "sessions": "create, list, show, start, stop, link and unlink sessions",
-    "profile": "look at profiles, copy and restore their credentials",
+    "profile": "check profiles, copy and restore their credentials",
     "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
-    "webhooks": "webhooks that nobody took: list, show, deliver again, delete",
+    "webhooks": "dead letters and chats that wait: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
@@ -72,7 +72,7 @@ def parser(*named: str) -> argparse.ArgumentParser:
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
         epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
-        " 5 status: degraded.",
+        " 5 status: degraded, doctor: something failed.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")

@@ -1,5 +1,6 @@
 """What commands print: tables, JSON, colours, durations."""
 
+import argparse
 import json
 import os
 import shutil
@@ -28,6 +29,15 @@ _DAY: Final = 86400
 def print_json(value: Any) -> None:
     """For a machine."""
     print(json.dumps(value, indent=2))
+
+
+def print_either(arguments: argparse.Namespace, value: Any, *lines: str) -> None:
+    """``value`` where ``--json`` asks for it, else the lines."""
+    if arguments.json:
+        print_json(value)
+        return
+    for line in lines:
+        print(printable(line))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -45,32 +45,32 @@ class _Change:
 
 
 _CHANGES: Final = (
-    _Change(name="start", about="bring it up, also one that was deleted", path="/start"),
+    _Change(name="start", about="bring sessions up, also deleted ones", path="/start"),
     _Change(
         name="stop",
-        about="take it down; its pairing stays",
+        about="take sessions down; the pairing stays",
         path="/stop",
         done="stopped; its pairing stays",
     ),
     _Change(
         name="restart",
-        about="replace its worker and its Chromium; its pairing stays",
+        about="replace worker and Chromium of sessions; the pairing stays",
         path="/reconnect",
         aliases=("reconnect",),
     ),
     _Change(
         name="logout",
-        about="unlink it; it stays in the list",
+        about="unlink sessions; they stay in the list",
         path="/logout",
         done="logged out",
-        asks="is unlinked from WhatsApp and needs a new scan; what was to be sent fails",
+        asks="unlinked from WhatsApp; the next start needs a scan, what is still to be sent fails",
     ),
     _Change(
         name="delete",
-        about="unlink it and list it no more; its profile is quarantined, its history stays",
+        about="unlink sessions and list them no more; profiles are quarantined, the history stays",
         method="DELETE",
         done="deleted; its profile lies in the quarantine folder",
-        asks="is unlinked from WhatsApp and listed no more; what was to be sent fails",
+        asks="unlinked from WhatsApp and listed no more; what is still to be sent fails",
     ),
 )
 
@@ -156,8 +156,8 @@ def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
         names = _selected(client, arguments)
         purge = change.name == "delete" and arguments.purge
         if change.asks and names:
-            purged = "; its row is marked deleted" if purge else ""
-            require_yes(arguments, f"{counted(names)}: {change.asks}{purged}")
+            purged = "; the row is marked deleted" if purge else ""
+            require_yes(arguments, f"{counted(names)} will be {change.asks}{purged}")
         body: dict[str, Any] | None = {} if change.method == "POST" else None
         path = f"{change.path}?purge=1" if purge else change.path
 

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from waguard.cli.client import connect
@@ -49,8 +49,9 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.json or arguments.output == "json":
         print_json({"health": health, "sessions": shown})
     else:
-        lines = wide if arguments.output == "wide" else narrow
-        for line in (*fleet(client.base, health, every), *lines(shown or ())):
+        said = {it["message"] for it in others(health["conditions"], every or ())}
+        rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
+        for line in (*fleet(client.base, health, every), *rows):
             print(line)
     return 0 if health["status"] == "healthy" else DEGRADED
 
@@ -82,8 +83,9 @@ def wide(sessions: Sequence[Session]) -> Iterator[str]:
         yield from table([row(it) for it in sessions], (*WIDE, *removed), style=_style)
 
 
-def narrow(sessions: Sequence[Session]) -> Iterator[str]:
-    """Lines of at most ``width()``: each session, and below it what is left to do."""
+def narrow(sessions: Sequence[Session], said: Collection[str] = ()) -> Iterator[str]:
+    """Lines of at most ``width()``: each session, and below it what is left to do, but for reasons that
+    are ``said`` of all of them already."""
     now, rows = time.time(), [row(it) for it in sessions]
     short = [
         {
@@ -99,7 +101,7 @@ def narrow(sessions: Sequence[Session]) -> Iterator[str]:
     yield head
     for session, it, line in zip(sessions, rows, lines, strict=True):
         yield line
-        if it["next"] and not it["next"].startswith("Nothing"):
+        if it["next"] and it["reason"] not in said and not it["next"].startswith("Nothing"):
             yield from condition({"remedy": it["next"]})
         for more in list(session.get("conditions") or ())[1:]:
             yield from condition(more)

@@ -3,12 +3,14 @@
 import argparse
 
 from waguard.cli.context import config_of
-from waguard.cli.parsing import with_config
+from waguard.cli.parsing import with_config, with_json
+from waguard.cli.render import print_either
 from waguard.host.lock import acquire
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_sweep)
 
@@ -26,7 +28,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
         )
     finally:
         lock.release()
-    print(f"{len(swept.ended)} processes ended")
-    for stranger in swept.foreign:
-        print(f"left alone: {stranger}")
+    print_either(
+        arguments,
+        {"ended": list(map(str, swept.ended)), "left": list(map(str, swept.foreign))},
+        f"{len(swept.ended)} processes ended",
+        *(f"left alone: {foreign}" for foreign in swept.foreign),
+    )
     return 0

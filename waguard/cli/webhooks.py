@@ -6,7 +6,7 @@ from typing import Any, Final
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli.render import print_either, print_json, print_table
 
 _DEAD: Final = "/api/webhooks/dead"
 _HELD: Final = "/api/webhooks/held"
@@ -30,21 +30,25 @@ def add(parser: argparse.ArgumentParser) -> None:
     with_config(held)
     drop = verb(verbs, "drop", _held_drop, "make dead letters of what waits for a session")
     drop.add_argument("session")
+    with_json(drop)
     with_config(drop)
     show = verb(verbs, "show", _dead_show, "one dead letter, with its body")
     show.add_argument("number", type=int)
+    with_json(show)
     with_config(show)
     replay = verb(verbs, "replay", _dead_replay, "deliver one once more, or all of them")
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     which.add_argument("--all", action="store_true")
     _with_chat(which)
+    with_json(replay)
     with_config(replay)
     discard = verb(verbs, "discard", _dead_discard, "delete a dead letter for good")
     which = discard.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     _with_chat(which)
     with_yes(discard)
+    with_json(discard)
     with_config(discard)
     unknown = verb(
         verbs, "unidentified", _unidentified_list, "chats of LIDs whose numbers are not known"
@@ -91,7 +95,8 @@ def _held_list(arguments: argparse.Namespace) -> int:
 def _held_drop(arguments: argparse.Namespace) -> int:
     body = {"session_id": arguments.session}
     told = connect(arguments).call("POST", f"{_HELD}/discard", body)
-    print(f"dead letters now: {told['discarded']}; see waguard webhooks list")
+    line = f"dead letters now: {told['discarded']}; see waguard webhooks list"
+    print_either(arguments, told, line)
     return 0
 
 
@@ -119,11 +124,11 @@ def _of_chat(arguments: argparse.Namespace, verb: str) -> Any:
 
 def _dead_replay(arguments: argparse.Namespace) -> int:
     if arguments.chat:
-        print(f"queued again: {_of_chat(arguments, 'replay')['replayed']}")
-        return 0
-    one = "" if arguments.all else f"/{arguments.number}"
-    told = connect(arguments).call("POST", f"{_DEAD}{one}/replay")
-    print(f"queued again: {told['replayed']}")
+        told = _of_chat(arguments, "replay")
+    else:
+        one = "" if arguments.all else f"/{arguments.number}"
+        told = connect(arguments).call("POST", f"{_DEAD}{one}/replay")
+    print_either(arguments, told, f"queued again: {told['replayed']}")
     return 0
 
 
@@ -131,9 +136,10 @@ def _dead_discard(arguments: argparse.Namespace) -> int:
     what = f"webhooks of {arguments.chat[1]}" if arguments.chat else f"webhook {arguments.number}"
     require_yes(arguments, f"{what}: deleted for good, the receiver never gets what is in it")
     if arguments.chat:
-        deleted = _of_chat(arguments, "discard")["discarded"]
-        print(f"webhooks of {arguments.chat[1]} are deleted: {deleted}")
-        return 0
-    connect(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
-    print(f"dead letter {arguments.number} is deleted")
+        told = _of_chat(arguments, "discard")
+        line = f"webhooks of {arguments.chat[1]} are deleted: {told['discarded']}"
+    else:
+        told = connect(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
+        line = f"dead letter {arguments.number} is deleted"
+    print_either(arguments, told, line)
     return 0

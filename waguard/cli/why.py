@@ -15,8 +15,8 @@ PURGED: Final = "purged"
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("session", nargs="?", help="without one: what concerned all of them")
-    which.add_argument("--fleet", action="store_true", help="the same, said aloud")
+    which.add_argument("session", nargs="?", help="without one: what concerned all of them at once")
+    which.add_argument("--fleet", action="store_true", help="the same as without a session")
     with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_why)

@@ -34,8 +34,6 @@ class Engine:
         self.sessions: dict[str, SessionState] = {}
         self.touched: set[str] = set()
         """Whose state changed in the last ``post``: their ``next_deadline`` may have moved."""
-        self.steps = 0
-        """Facts that were taken."""
         self._queue: deque[tuple[str, Fact | FleetFact]] = deque()
 
     def add(self, state: SessionState) -> None:
@@ -57,7 +55,6 @@ class Engine:
         return outcome
 
     def _step(self, name: str, fact: Fact | FleetFact, now: Moment, outcome: Outcome) -> None:
-        self.steps += 1
         if isinstance(fact, FleetFact):
             self.fleet, posted, effects = fleets.advance(self.fleet, name, fact, now)
             outcome.of_fleet.extend(effects)

@@ -38,6 +38,10 @@ ACKS_LATE: Final = (
     f" that may help. {_WHY}."
 )
 
+DOWN: Final = f"{_START}; where it needs a scan then, {_QR} shows the code."
+LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
+NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."
+
 PARKED: Final = {
     ParkCause.RESTART_BUDGET: f"waguard tries it again, ever more rarely. {_RESTART} tries it now.",
     ParkCause.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
@@ -56,13 +60,13 @@ STARTS: Final = {
     Cause.FLEET: "Remove what the sessions have in common; one is tried at intervals by itself."
     f" {_RESTART} tries this one now.",
     Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself."
-    f" {_DOCTOR} checks Chromium.",
+    f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
-    f" {_DOCTOR} checks the folder.",
+    f" {_DOCTOR} looks at the folder.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
-    f" {_DOCTOR} checks the limits.",
+    f" {_DOCTOR} shows the limits.",
     Cause.TURN: RETRIED,
     Cause.WHATSAPP: RETRIED,
 }
@@ -113,28 +117,28 @@ FLEET: Final = {
     "fleet_breaker_opened": "Remove what the sessions have in common; one of them is tried at intervals by"
     " itself. `waguard status` shows which are up again.",
     "network_down": "Check this host's way to the Internet; the sessions reconnect by themselves."
-    " `waguard status` shows which are back.",
+    f" {_DOCTOR} tries it.",
     "acks_missing_everywhere": "Nothing here cures it: WhatsApp acknowledges nothing that is sent. Send"
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
-    f" itself. {_DOCTOR} checks it.",
+    f" itself. {_DOCTOR} asks it.",
     "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"
-    f" itself. {_DOCTOR} checks it.",
-    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
+    f" itself. {_DOCTOR} asks it.",
+    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} looks at the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
-    f" {_DOCTOR} checks Chromium.",
+    f" {_DOCTOR} starts it once and says what is wrong.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
-    f" {_DOCTOR} checks the folder.",
+    f" {_DOCTOR} looks at the folder.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same `RuntimeDirectory=`."
-    f" {_DOCTOR} checks the folder.",
+    f" {_DOCTOR} looks at the folder.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
-    f" within `webhook.give_up_after`. {_DOCTOR} calls it.",
+    f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."
-    f" {_DOCTOR} calls it.",
+    f" {_DOCTOR} asks it.",
     "dead_letters": f"{_LIST}. Repair what the receiver refused, then `waguard webhooks replay --all`"
     " delivers them again (POST /api/webhooks/dead/replay).",
     "letters_uncertain": "`waguard webhooks list --state uncertain` shows them (GET"

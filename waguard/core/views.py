@@ -46,8 +46,8 @@ _LINKS: Final = {
     Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
     Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
 }
-# the way to a first connection: nothing is wrong
-_ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.PAIRING})
+# what waits for a scan, or follows it: nothing is wrong
+_ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.PAIRING})
 
 
 def link(state: SessionState) -> Link:

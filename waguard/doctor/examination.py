@@ -15,7 +15,7 @@ from waguard.doctor.judging import cutover as moving
 from waguard.doctor.judging import daemon as answers
 from waguard.doctor.judging import database as databases
 from waguard.doctor.judging import files, host, instance, profiles, receiver, unit
-from waguard.doctor.judging.instance import Instance
+from waguard.doctor.judging.instance import Instance, Socket
 from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import files as file_probes
@@ -81,6 +81,8 @@ async def examine(
         return [*checks, rest]
     found, reading = located
     daemon = await _instance(machine, reading.config)
+    if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
+        return instance.instance(daemon)
     return await _Examination(machine, cli, found, reading, environ, daemon).run()
 
 
@@ -330,7 +332,7 @@ async def examine_cutover(
         listeners=cutover_probes.listeners(
             machine, config, running, daemon.pid if daemon.up else None
         ),
-        zips=cutover_probes.zips(config.paths.sessions),
+        archives=folder.archives,
         with_profile=frozenset({*with_profile, *folder.old}),
         rows=database.rows,
         up=daemon.up,

@@ -7,6 +7,7 @@ from waguard.doctor.report import Check, Result, worst
 from waguard.errors import printable
 
 _WIDTH = 15
+_CUTOVER_WIDTH = 20
 _SUMMARY = {
     Result.OK: "all is well",
     Result.WARNING: "it works, and the warnings say what may go wrong",
@@ -25,11 +26,11 @@ def lines(checks: Sequence[Check], repairs: Sequence[str] = ()) -> Iterator[str]
     yield f"{worst(checks)}: {_SUMMARY[worst(checks)]}"
 
 
-def _check(check: Check, indent: str = "") -> Iterator[str]:
-    yield f"{indent}{check.result:<8}{check.name:<{_WIDTH}} {printable(check.seen)}"
+def _check(check: Check, indent: str = "", width: int = _WIDTH) -> Iterator[str]:
+    yield f"{indent}{check.result:<8}{check.name:<{width}} {printable(check.seen)}"
     if check.result in {Result.OK, Result.SKIPPED}:
         return
-    margin = indent + " " * (8 + _WIDTH + 1)
+    margin = indent + " " * (8 + width + 1)
     if check.remedy:
         yield f"{margin}{printable(check.remedy)}"
     if check.command:
@@ -41,7 +42,7 @@ def cutover_lines(plan: Plan, back: Sequence[tuple[str, str]]) -> Iterator[str]:
     for step, checks in plan.items():
         yield f"{step.value}. {TITLES[step]}"
         for check in checks:
-            yield from _check(check, "   ")
+            yield from _check(check, "   ", _CUTOVER_WIDTH)
     yield ""
     yield "The way back:"
     for number, (what, command) in enumerate(back, 1):

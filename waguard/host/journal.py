@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,16 +19,18 @@ _TOO_LARGE: Final = frozenset({errno.EMSGSIZE, errno.ENOBUFS})
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-def entry(fields: Iterable[tuple[str, str]]) -> bytes:
+def entry(fields: Sequence[tuple[str, str]]) -> bytes:
     """Names in capitals; a value may have several lines."""
-    parts: list[bytes] = []
-    for name, value in fields:
-        content = value.encode(errors="backslashreplace")
-        if b"\n" in content:
-            parts.append(b"%b\n%b%b\n" % (name.encode(), struct.pack("<Q", len(content)), content))
-        else:
-            parts.append(b"%b=%b\n" % (name.encode(), content))
-    return b"".join(parts)
+    whole = "".join([f"{name}={value}\n" for name, value in fields])
+    if whole.count("\n") == len(fields):
+        return whole.encode(errors="backslashreplace")
+    return b"".join(_field(name, value.encode(errors="backslashreplace")) for name, value in fields)
+
+
+def _field(name: str, content: bytes) -> bytes:
+    if b"\n" not in content:
+        return b"%b=%b\n" % (name.encode(), content)
+    return b"%b\n%b%b\n" % (name.encode(), struct.pack("<Q", len(content)), content)
 
 
 class Journal:
@@ -39,6 +41,8 @@ class Journal:
         self._path = str(path)
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_UNIX, kind)
+        self._ready = select.poll()
+        self._ready.register(self._socket, select.POLLOUT)
         try:
             self._socket.connect(self._path)
         except OSError:
@@ -52,26 +56,20 @@ class Journal:
     def send(self, content: bytes, patience: float) -> bool:
         """Whether the journal has the entry; ``patience``: s for one that does not read."""
         try:
-            return self._send(content, patience)
-        except OSError:
-            with contextlib.suppress(OSError):  # it may have been started anew
-                self._socket.connect(self._path)
-                return self._send(content, patience)
-            return False
-
-    def _send(self, content: bytes, patience: float) -> bool:
-        try:
             self._socket.send(content)
         except BlockingIOError:
-            ready = select.poll()
-            ready.register(self._socket, select.POLLOUT)
-            if not patience or not ready.poll(patience * 1000):
+            if not patience or not self._ready.poll(patience * 1000):
                 return False
-            return self._send(content, 0.0)
+            return self.send(content, 0.0)
         except OSError as error:
-            if error.errno not in _TOO_LARGE:
-                raise
-            self._send_as_file(content)
+            with contextlib.suppress(OSError):
+                if error.errno in _TOO_LARGE:
+                    self._send_as_file(content)
+                else:  # it may have been started anew
+                    self._socket.connect(self._path)
+                    self._socket.send(content)
+                return True
+            return False
         return True
 
     def _send_as_file(self, content: bytes) -> None:

@@ -36,7 +36,9 @@ PATIENCE: Final = 0.05  # s for a reader that is slow
 # texts by which a person finds it again, and no phone numbers: shown as they are
 _EXACT: Final = frozenset({"session", "file", "folder", "event"})
 # fields of the journal under their own names; all others are in FIELDS
-_OF_JOURNAL: Final = ("event", "session", "condition", "worker")
+_OF_JOURNAL: Final = {name: name.upper() for name in ("event", "session", "condition", "worker")}
+_FIELDS: Final = FIELDS.encode()
+_PRIORITIES: Final = {level.lower(): str(number) for level, number in PRIORITIES.items()}
 
 EVERY: Final = "every"
 """Field of a line that is news each time it is written; it is not shown."""
@@ -167,33 +169,31 @@ def _all(line: Line) -> dict[str, Any]:
 
 def _sentence(line: Line) -> str:
     """As ``journalctl`` shows it: time, level and event are beside it."""
-    fields = " ".join(
-        [f"{key}={logfmt.value_of(value)}" for key, value in line.fields.items() if key != "event"]
-    )
+    fields = line.fields
+    if "event" in fields:
+        fields = fields.copy()
+        del fields["event"]
     text = printable(line.text)
-    said = f"{text} {fields}" if fields else text
+    said = f"{text} {logfmt.encode(fields)}" if fields else text
     return f"{said}\n{_lines(line.traceback)}" if line.traceback else said
 
 
 def _as_prefixed(line: Line) -> bytes:
     """Where the journal reads standard error: each of its lines is an entry."""
-    prefix = f"<{PRIORITIES.get(line.level.upper(), 6)}>"
+    prefix = f"<{_PRIORITIES.get(line.level, '6')}>"
     return "".join(f"{prefix}{one}\n" for one in _sentence(line).split("\n")).encode()
 
 
 def _as_entry(line: Line) -> bytes:
     fields = [
         ("MESSAGE", _sentence(line)),
-        ("PRIORITY", str(PRIORITIES.get(line.level.upper(), 6))),
+        ("PRIORITY", _PRIORITIES.get(line.level, "6")),
         ("SYSLOG_IDENTIFIER", "waguard"),
     ]
-    fields += [
-        (name.upper(), str(value))
-        for name in _OF_JOURNAL
-        if (value := line.fields.get(name)) is not None
-    ]
-    fields.append((FIELDS, _json(line).decode()))
-    return journal.entry(fields)
+    for name, of_journal in _OF_JOURNAL.items():
+        if (value := line.fields.get(name)) is not None:
+            fields.append((of_journal, str(value)))
+    return b"%b%b=%b\n" % (journal.entry(fields), _FIELDS, _json(line))
 
 
 def _lines(text: str) -> str:
@@ -229,11 +229,11 @@ _second = (0, "", "")
 def _now() -> str:
     """ISO 8601; what is the same for a second is made once."""
     global _second  # noqa: PLW0603 - one for the process
-    seconds, rest = divmod(time.time(), 1)
-    if seconds != _second[0]:
+    now = time.time()
+    if (seconds := int(now)) != _second[0]:
         at = datetime.fromtimestamp(seconds).astimezone().isoformat()
-        _second = int(seconds), at[:19], at[19:]
-    return f"{_second[1]}.{int(rest * 1000):03}{_second[2]}"
+        _second = seconds, at[:19], at[19:]
+    return f"{_second[1]}.{int((now - seconds) * 1000):03}{_second[2]}"
 
 
 def _words(error: BaseException) -> str:

@@ -7,6 +7,7 @@ whole, before a byte of it is written.
 import contextlib
 import os
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ _END, _LARGE_END = b"PK\5\6", b"PK\6\7"
 _BROKEN: Final = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError),
+    UserWarning,  # entries that overlap: a bomb
 )
 
 
@@ -59,8 +61,9 @@ class Archive:
         """Write the members below ``into``, for this user alone; on disk and compared by their checksums
         when this returns. Raises ``UnreadableError``, ``OSError``."""
         try:
-            for path, entry in self.members.items():
-                self._unpack(entry, into / path)
+            with warnings.catch_warnings(category=UserWarning, action="error"):
+                for path, entry in self.members.items():
+                    self._unpack(entry, into / path)
         except _BROKEN as error:
             raise _broken(error) from None
         for folder, _, _ in os.walk(into):

@@ -539,12 +539,7 @@ class Line:
         if self._circuit is not CLOSED:
             return
         if before.opened_until is not None:
-            logger.info(
-                "webhooks are taken again",
-                event="receiver_back",
-                condition="receiver_down",
-                endpoint=self.endpoint,
-            )
+            logger.debug("webhooks are taken again", endpoint=self.endpoint)
         if self._probe:
             self._probe.cancel()
             self._probe = None
@@ -561,12 +556,7 @@ class Line:
             answers=answer.status is not None,
         )
         if before == 0 and self._circuit.trips:
-            logger.error(
-                "webhooks are not taken: tried one at a time",
-                event="receiver_down",
-                condition="receiver_down",
-                endpoint=self.endpoint,
-            )
+            logger.debug("webhooks are not taken: tried one at a time", endpoint=self.endpoint)
 
     def _delay(self, policy: DeliveryPolicy, verdict: Retry, answer: Answer) -> float:
         """An open circuit is the receiver's fault: a message waits for that, and not longer."""

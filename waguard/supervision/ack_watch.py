@@ -130,7 +130,7 @@ class AckWatch:
         elif not self._overdue(since, self._sent_at):
             # a new link has the time counted anew, which acknowledges nothing
             if self._told and self._told.isdisjoint(self._sent_at):
-                self._log.info("acks come again", event="acks_back", condition="acks_missing")
+                self._log.info("acks come again", event="acks_back", condition="acks_late")
                 self._note("acks_back", reason="WhatsApp acknowledges again")
                 self._told.clear()
             self.late = self.curable = None
@@ -162,7 +162,7 @@ class AckWatch:
         if found and not self.late:
             self.late_since = self._clock.wall()
             self._log.warning(
-                "acks missing", event="acks_missing", condition="acks_missing", why=str(found)
+                "acks missing", event="acks_missing", condition="acks_late", why=str(found)
             )
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)

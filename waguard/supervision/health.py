@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from loguru import logger
+
 from waguard.core import conditions, views
 from waguard.core.blame import Condition
 from waguard.core.incidents import SESSION_ENDS, fleet_condition
@@ -84,7 +86,10 @@ class HealthReport:
 
     def _record(self, name: str, kind: str, *, reason: str | None) -> None:
         if session := self._registry.get(name):
-            entry = kind if reason is not None else SESSION_ENDS[kind]
+            begins = reason is not None
+            entry, level = (kind, "ERROR") if begins else (SESSION_ENDS[kind], "WARNING")
+            said, log = entry.replace("_", " "), logger.bind(session=name)
+            log.log(level, said, event=entry, condition=kind, why=reason)
             session.publisher.ledger.record(entry, reason=reason)
 
     def _is_wanted(self, it: Condition) -> bool:

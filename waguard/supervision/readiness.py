@@ -6,7 +6,7 @@ Questions only; nothing here changes a session.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from waguard.core import views
+from waguard.core import remedies, views
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
 from waguard.core.outbox import number_of
@@ -150,20 +150,26 @@ def needs(call: Call) -> Needs:
             return (lambda s: s.lifecycle is State.RUNNING, is_down)
 
 
+def next_step(session: SessionActor, where_it_is_down: str) -> str:
+    """What a person can do."""
+    first = next(iter(views.conditions(session.state)), None)
+    return first.remedy if first else remedies.text(where_it_is_down, session.name)
+
+
 def not_ready(session: SessionActor, *, hopeless: bool) -> WaguardError:
     """The error for a call that could not be done."""
     if session.state.left:
         done = "deleted" if session.row.removed_at else "logged out"
         return ConflictError(
             f"Session not connected: it was {done}",
-            remedy="reconnect it and scan its QR code with the phone",
+            remedy=remedies.text(remedies.LEFT, session.name),
         )
     now = session.link if session.lifecycle is State.RUNNING else session.lifecycle
     why = f": {views.details(session.state)}" if views.details(session.state) else ""
     if hopeless:
         return ConflictError(
             f"Session not connected: it is {now}{why}",
-            remedy="see its status; a QR code has to be scanned, or the cause removed",
+            remedy=next_step(session, remedies.DOWN),
         )
     return UnavailableError(f"Session not connected yet: it is {now}{why}", retry_after=5)
 

@@ -98,7 +98,12 @@ class SessionProfile:
             self._old_unusable = error.line()
             return
         if moved:
-            logger.info("old profile used", session=self._row().session_id, found=str(moved))
+            logger.info(
+                "old profile used",
+                event="old_profile_used",
+                session=self._row().session_id,
+                folder=str(moved),
+            )
 
     def old(self) -> list[Path]:
         """Old profiles of it, while waguard has none. Raises ``OSError``."""

@@ -27,6 +27,7 @@ from waguard.supervision.readiness import (
     Needs,
     is_down,
     needs,
+    next_step,
     no_code_will_come,
     not_ready,
     require_number,
@@ -163,7 +164,7 @@ class SessionService:
         if is_down(session):
             raise ConflictError(
                 f"the session is {session.lifecycle}: {views.details(session.state) or 'it is not wanted up'}",
-                remedy=f"`waguard qr {session_id} --new` (POST /api/sessions/{session_id}/regenerate-qr)",
+                remedy=next_step(session, remedies.NEW_CODE),
             )
         raise NotYetError(
             "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER

@@ -36,6 +36,9 @@ TITLES: Final[Mapping[Step, str]] = {
     Step.START: "Start waguard",
 }
 REREAD: Final = "php artisan config:clear"
+_UNKNOWN: Final = (
+    "the application's accounts are not known: database.url has to name its database first"
+)
 HOOK: Final = "/api/whatsapp/webhooks/webjs"
 
 
@@ -124,11 +127,18 @@ class Seen:
     pm2: tuple[Pm2, ...] = ()
     cron: tuple[CronLine, ...] = ()
     listeners: tuple[Listener, ...] = ()
-    zips: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     """RemoteAuth's, below ``paths.sessions``."""
     with_profile: frozenset[str] = frozenset()
     rows: tuple[Row, ...] | None = None
     up: bool = False
+
+    @property
+    def accounts(self) -> tuple[Row, ...] | None:
+        """The application's rows; None: unknown, or ``database.url`` names another database yet."""
+        env = self.env
+        other = env and env.database and env.database != self.settings.database
+        return None if other else self.rows
 
 
 Plan = Mapping[Step, Sequence[Check]]
@@ -224,7 +234,7 @@ def _keys(env: Env, here: Settings) -> list[Check]:
                     "keys",
                     f"{key.name} {why} {here.key_file}: its calls get 401",
                     f"Add its value to {here.key_file}, one key a line",
-                    f"grep ^{key.name}= {shlex.quote(env.path)} | cut -d= -f2- >> {here.key_file}",
+                    f"{_value(env, key)} >> {shlex.quote(here.key_file)}",
                 )
             )
     return checks or [ok("keys", f"{here.key_file} holds the application's keys")]
@@ -247,9 +257,13 @@ def _secret(env: Env, here: Settings) -> Check:
         name,
         f"{env.secret.name} {said} {target}: the application answers 401 to webhooks",
         f"Write it there{'' if here.secret_file else ', and name the file in webhook.secret_file'}",
-        f"grep ^{env.secret.name}= {shlex.quote(env.path)} | cut -d= -f2- |"
-        f" install -m 0640 -g waguard /dev/stdin {target}",
+        f"{_value(env, env.secret)} | install -m 0640 -g waguard /dev/stdin {shlex.quote(target)}",
     )
+
+
+def _value(env: Env, secret: Secret) -> str:
+    """The command that prints it, without its quotes."""
+    return f"grep ^{secret.name}= {shlex.quote(env.path)} | cut -d= -f2- | tr -d '\"'"
 
 
 def _hook(env: Env, here: Settings, cli: Cli) -> Check:
@@ -392,8 +406,8 @@ def _pm2(one: Pm2) -> list[Check]:
 def _profiles(seen: Seen, cli: Cli) -> list[Check]:
     checks = []
     take = cli("import --from FOLDER --dry-run")
-    if (seen.env and seen.env.remote_auth) or seen.zips:
-        where = some(seen.zips) if seen.zips else "in Redis, and in its backup folder"
+    if (seen.env and seen.env.remote_auth) or seen.archives:
+        where = some(seen.archives) if seen.archives else "in Redis, and in its backup folder"
         checks.append(
             warning(
                 "remote auth",
@@ -402,9 +416,11 @@ def _profiles(seen: Seen, cli: Cli) -> list[Check]:
                 take,
             )
         )
-    if seen.rows is None:
-        return [*checks, skipped("profiles", "the accounts could not be read")]
-    bare = [row.session for row in seen.rows if row.paired and row.session not in seen.with_profile]
+    if seen.accounts is None:
+        return [*checks, skipped("profiles", _UNKNOWN)]
+    bare = [
+        row.session for row in seen.accounts if row.paired and row.session not in seen.with_profile
+    ]
     if bare:
         checks.append(
             failed(
@@ -455,10 +471,10 @@ def _same(url: str, public: str, port: int) -> bool:
 
 
 def _rows(seen: Seen, cli: Cli) -> list[Check]:
-    if seen.rows is None:
-        return [skipped("rows", "the accounts could not be read")]
+    if seen.accounts is None:
+        return [skipped("rows", _UNKNOWN)]
     checks = []
-    off = [row.session for row in seen.rows if row.paired and not row.active]
+    off = [row.session for row in seen.accounts if row.paired and not row.active]
     if off:
         checks.append(
             warning(
@@ -469,7 +485,7 @@ def _rows(seen: Seen, cli: Cli) -> list[Check]:
             )
         )
     public, port = seen.settings.public, seen.settings.port
-    away = [row for row in seen.rows if row.address and not _same(row.address, public, port)]
+    away = [row for row in seen.accounts if row.address and not _same(row.address, public, port)]
     if away:
         other = sorted({str(row.address) for row in away})
         checks.append(
@@ -483,7 +499,7 @@ def _rows(seen: Seen, cli: Cli) -> list[Check]:
                 f" 'assigned_instance_url' => '{public}']);\"",
             )
         )
-    return checks or [ok("rows", f"{len(seen.rows)} accounts, none has to be corrected")]
+    return checks or [ok("rows", f"none of {len(seen.accounts)} accounts has to be corrected")]
 
 
 def _start(seen: Seen, cli: Cli) -> list[Check]:
@@ -507,7 +523,7 @@ def way_back(seen: Seen) -> list[tuple[str, str]]:
         ("Stop waguard; the pairings stay", "systemctl disable --now waguard"),
         (
             "Copy each profile back: the old service's own are as old as the cut-over",
-            f"cp -a {shlex.quote(seen.settings.sessions)}/workspace_1/. SESSIONS_FOLDER/",
+            f"cp -a {shlex.quote(seen.settings.sessions)}/workspace_*/session-* SESSIONS_FOLDER/",
         ),
         ("Put the application's .env back", f"cp -a {kept} {path} && {REREAD}"),
         ("Start the old service", "pm2 resurrect"),

@@ -1,5 +1,6 @@
 """What a daemon that answers says of itself, of its sessions and of its database."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
 Told = Mapping[str, Any]
+_COMMAND: Final = re.compile(r"`waguard ([^`]+)`")
 RECENT: Final = 86_400.0  # s; an older refusal may have been mended since
 
 
@@ -27,11 +29,14 @@ def health(told: Told, cli: Cli) -> list[Check]:
 
 def _condition(one: Told, cli: Cli) -> Check:
     session = one.get("session_id")
+    remedy = str(one.get("remedy") or "Read what happened")
+    named = _COMMAND.search(remedy)
+    why = f"why {session}" if session else "why"
     return warning(
         "health",
         f"{session or 'all sessions'}: {one.get('message')}",
-        str(one.get("remedy") or "Read what happened"),
-        cli(f"why {session}" if session else "why"),
+        remedy,
+        cli(named[1] if named else why),
     )
 
 
@@ -71,7 +76,7 @@ def signature(dead: Sequence[Told], now: float, cli: Cli) -> Check:
     make = failed if now - datetime.fromisoformat(last).timestamp() < RECENT else warning
     return make(
         "signature",
-        f"the receiver refused {len(refused)} webhooks with 401, the last one at {last}: its secret is"
+        f"webhooks refused by the receiver with 401: {len(refused)}, the last one at {last}: its secret is"
         " another one, or its clock is wrong",
         "Write the receiver's secret into webhook.secret_file, reload, and deliver them again",
         f"systemctl reload waguard && {cli('webhooks replay --all')}",

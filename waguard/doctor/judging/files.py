@@ -133,7 +133,7 @@ def keys(seen: KeyFile, who: Us, cli: Cli, *, least: int, up: bool) -> Check:
             f"Write keys of at least {least} characters, one a line, and the same into the application",
             f"openssl rand -hex 32 > {seen.path}",
         )
-    return ok("keys", f"{seen.path} holds {len(seen.lengths)} keys")
+    return ok("keys", f"{seen.path}: keys of {least} characters or more: {len(seen.lengths)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,4 +160,4 @@ def secrets(seen: Secrets, *, url: str | None) -> Check:
             "Write the application's secret (HMAC_SECRET) into it",
             f"install -m 0600 /dev/stdin {seen.path or '/etc/waguard/webhook-secret'}",
         )
-    return ok("secret", f"{seen.path} holds {seen.count} secrets")
+    return ok("secret", f"{seen.path} holds what signs webhooks")

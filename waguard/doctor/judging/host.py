@@ -113,13 +113,15 @@ class Script:
     error: str | None = None
     own: bool = False
     """``whatsapp.wajs`` names it."""
+    command: str = "make setup"
+    """What puts the packed one in its place."""
 
 
 def script(seen: Script) -> Check:
     """Whether it is the one that this version was tested with."""
     if seen.digest is None:
         remedy = "Name a readable file in whatsapp.wajs" if seen.own else "Install waguard again"
-        return failed("wa-js", f"{seen.path} cannot be read: {seen.error}", remedy, "make setup")
+        return failed("wa-js", f"{seen.path} cannot be read: {seen.error}", remedy, seen.command)
     if seen.digest == seen.wanted:
         return ok("wa-js", f"{seen.path} is the one that this version was tested with")
     if seen.own:
@@ -132,7 +134,7 @@ def script(seen: Script) -> Check:
         "wa-js",
         f"{seen.path} was changed: its sha256 is {seen.digest[:12]}…, not {seen.wanted[:12]}…",
         "Install waguard again",
-        "make setup",
+        seen.command,
     )
 
 

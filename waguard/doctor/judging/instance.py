@@ -34,7 +34,8 @@ class Socket(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """What lies in the runtime folder. ``pid`` of the pid file, ``holder`` of the lock."""
+    """What lies in the runtime folder. ``pid`` of the pid file, ``holder`` of the lock. Where the socket
+    is denied, so is the folder, and nothing else is known."""
 
     runtime: str
     pid_file: PidFile = PidFile.ABSENT
@@ -57,6 +58,8 @@ class Instance:
 
 def instance(seen: Instance) -> list[Check]:
     """The daemon, its lock and its socket."""
+    if seen.socket is Socket.DENIED:
+        return _socket(seen)
     return [*_lock(seen), *_socket(seen)]
 
 
@@ -101,7 +104,7 @@ def _socket(seen: Instance) -> list[Check]:
             return [
                 failed(
                     "socket",
-                    f"{where} may not be used by this user",
+                    f"this user may not look into {seen.runtime}: nothing else is checked",
                     "Run the doctor as root, or as the daemon's user",
                     "sudo waguard doctor",
                 )

@@ -43,13 +43,15 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """``paths.sessions``. ``old``: profiles where the old service looked for them."""
+    """``paths.sessions``. ``old``: sessions of which the old service's profile lies there, ``archives``
+    those files of RemoteAuth."""
 
     path: str
     there: bool
     error: str | None = None
     profiles: tuple[Profile, ...] = ()
     old: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
 
 
 def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:
@@ -78,7 +80,7 @@ def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:
         return [ok(name, f"{seen.path} holds no profile yet")]
     checks = [check for one in seen.profiles for check in _profile(one, cli)]
     checks += _missing(seen, paired, cli)
-    return checks or [ok(name, f"{len(seen.profiles) + len(seen.old)} profiles, none is damaged")]
+    return checks or [ok(name, f"none of {len(seen.profiles) + len(seen.old)} profiles is damaged")]
 
 
 def _missing(seen: Folder, paired: Sequence[Row], cli: Cli) -> list[Check]:
@@ -120,7 +122,7 @@ def _profile(one: Profile, cli: Cli) -> list[Check]:
         checks.append(
             warning(
                 name,
-                f"{one.session}: {one.damaged_copies} of its copies are damaged",
+                f"{one.session}: copies of its credentials that are damaged: {one.damaged_copies}",
                 "Make a new one",
                 cli(f"profile snapshot {one.session}"),
             )
@@ -191,7 +193,7 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
         checks.append(
             warning(
                 "strays",
-                f"{len(left)} processes of a daemon that is gone still run",
+                f"of a daemon that is gone still run: pid {some([str(one.pid) for one in left])}",
                 f"Start waguard, which adopts them ({START}), or end them in order",
                 cli("sweep"),
             )

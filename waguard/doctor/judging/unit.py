@@ -36,7 +36,8 @@ def unit(seen: Unit, cli: Cli) -> list[Check]:
     if checks:
         return checks
     extra = f", with {', '.join(seen.drop_ins)}" if seen.drop_ins else ""
-    return [ok("unit", f"{seen.path} is this version's{extra}")]
+    known = "is installed" if seen.shipped is None else "is this version's"
+    return [ok("unit", f"{seen.path} {known}{extra}")]
 
 
 def _text(seen: Unit, cli: Cli) -> list[Check]:

@@ -121,14 +121,6 @@ def listeners(
     return tuple(found)
 
 
-def zips(sessions: Path) -> tuple[str, ...]:
-    """RemoteAuth's."""
-    try:
-        return tuple(sorted(str(path) for path in sessions.rglob("RemoteAuth*.zip")))[:100]
-    except OSError:
-        return ()
-
-
 # ---- the application's .env ----
 
 
@@ -180,8 +172,11 @@ def _number(text: str | None, otherwise: int) -> int:
 
 
 def _keys(told: Mapping[str, str], key_file: Path) -> tuple[Secret, ...]:
+    known: list[str] | None
     try:
-        known: list[str] | None = files.values(key_file)
+        known = files.values(key_file)
+    except FileNotFoundError:
+        known = []
     except (OSError, UnreadableError, ValueError):
         known = None
     return tuple(

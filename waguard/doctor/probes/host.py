@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+import waguard
 from waguard.config import Config, sqlite_path
 from waguard.doctor.judging.host import Browser, Clock, Limits, Needs, Script
 from waguard.doctor.judging.instance import Instance
@@ -21,6 +22,7 @@ from waguard.host import network
 from waguard.host.executable import BrowserNotFoundError, find_executable
 from waguard.worker import wajs
 
+CHECKOUT: Final = Path(waguard.__file__).parents[1]
 AROUND: Final = 15.0  # s beside browser.launch_timeout, which two starts may take each
 REACHED_WITHIN: Final = 5.0  # s
 FUTURE: Final = 120.0  # s that a file may be younger than now
@@ -98,6 +100,7 @@ def script(config: Config) -> Script:
         digest=digest,
         error=error,
         own=config.whatsapp.wajs is not None,
+        command="make setup" if (CHECKOUT / "Makefile").is_file() else "make upgrade",
     )
 
 

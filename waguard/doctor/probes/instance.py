@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,12 @@ class Daemon:
 
 def instance(machine: Machine, runtime: Path) -> Instance:
     """Who has the runtime folder."""
+    try:
+        os.scandir(runtime).close()
+    except PermissionError:
+        return Instance(runtime=str(runtime), socket=Socket.DENIED)
+    except OSError:
+        pass  # it is not there, or no folder: what follows finds nothing
     pid_file, found = _pid_file(runtime)
     holder = machine.locked_by(runtime / lock.LOCK_FILE)
     return Instance(
@@ -74,8 +81,6 @@ def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:
 def _socket(runtime: Path) -> Socket:
     try:
         Daemon(runtime).ask("/health/live")
-    except PermissionError:
-        return Socket.DENIED
     except ConnectionRefusedError:
         return Socket.REFUSED
     except TimeoutError:

@@ -5,15 +5,14 @@ from pathlib import Path
 
 from waguard.config import Config
 from waguard.core import strays as policy
+from waguard.core.old_profiles import ARCHIVE
 from waguard.core.profile import Finding
 from waguard.core.strays import Foreign, Stray
 from waguard.doctor.judging.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
-from waguard.host import credentials, inventory, procfs, profiles, snapshots
+from waguard.host import credentials, inventory, old_profiles, procfs, profiles, snapshots
 from waguard.host.children import read_records
 from waguard.host.profile_lock import LOCK_NAME
-
-_OWN = frozenset({"quarantine", "snapshots"})
 
 
 def folder(machine: Machine, sessions: Path) -> Folder:
@@ -25,17 +24,28 @@ def folder(machine: Machine, sessions: Path) -> Folder:
             _profile(machine, credentials.places(sessions, workspace, session))
             for workspace, session in places
         )
-        return Folder(path=str(sessions), there=there, profiles=found, old=_old(sessions))
+        old = _old(sessions) if there else {}
+        return Folder(
+            path=str(sessions),
+            there=there,
+            profiles=found,
+            old=tuple(sorted({session for session in old.values() if session})),
+            archives=tuple(str(path) for path in old if path.suffix == ARCHIVE),
+        )
     except OSError as error:
         why = f"{error.strerror or error}"
         return Folder(path=str(sessions), there=True, error=why)
 
 
-def _old(sessions: Path) -> tuple[str, ...]:
-    """Sessions whose profile lies where the old service looked for it: ``<workspace>/<id>``."""
-    return tuple(
-        sorted(path.parent.name for path in sessions.glob("[0-9]*/*/Default") if path.is_dir())
-    )
+def _old(sessions: Path) -> dict[Path, str | None]:
+    """What the old service left below it, with the session that its path names."""
+    return {
+        path: whose.session
+        for path, whose in old_profiles.search(sessions).profiles
+        if whose.session is None
+        or whose.workspace is None
+        or path != profiles.path(sessions.absolute(), whose.workspace, whose.session)
+    }
 
 
 def _profile(machine: Machine, at: credentials.Places) -> Profile:

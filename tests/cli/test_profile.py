@@ -1,0 +1,42 @@
+"""``waguard profile``: what it prints. What it does is tested with the profiles themselves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.fake_api import said
+from waguard.cli import main
+
+
+@pytest.fixture
+def profile(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of session a, unpaired."""
+    monkeypatch.chdir(short_path)
+    path = short_path / "sessions/workspace_7/session-a"
+    (path / "Default").mkdir(parents=True)
+    return path
+
+
+def test_profiles_as_a_table_and_for_a_machine(
+    profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profile", "list"]) == 0
+    head, line = said(capsys)[0]
+    assert head.split() == ["SESSION", "WORKSPACE", "STATE", "PAIRED", "MB", "SNAPSHOTS", "WHY"]
+    assert line.split()[:4] == ["a", "7", "missing", "no"]
+    assert main(["profile", "list", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["profiles"]
+    assert (told["session"], told["workspace"], told["state"]) == ("a", 7, "missing")
+    assert (told["path"], told["paired"], told["snapshots"]) == (str(profile), False, [])
+    assert main(["profile", "verify", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == told | {"good": True, "damaged": {}}
+
+
+def test_a_profile_is_moved_aside(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "quarantine", "a", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["aside"]).is_dir()
+    assert not profile.exists()
+    assert main(["profile", "list"]) == 0
+    assert said(capsys)[0] == ["no profiles yet"]
