@@ -88,7 +88,7 @@ def test_dead_letters_are_one_condition_for_each_way_of_deciding() -> None:
         ("letters_undecryptable", None),
         ("dead_letters", "a"),
     ]
-    assert found[0].message.startswith("6 webhooks were given up")
+    assert found[0].message.startswith("dead letters: 6 webhooks given up")
     assert (found[0].message[-2:], found[0].since) == ("e9", AT - 60)
     assert "`waguard webhooks replay 8`" in found[1].remedy
     assert "`waguard webhooks discard 11`" in found[2].remedy
@@ -111,7 +111,7 @@ def test_chats_that_wait_name_their_session_and_the_first_of_them() -> None:
 def test_a_database_that_is_behind_is_the_hosts() -> None:
     it = database_behind(5_000, since=AT, age=61.2)
     assert (it.session, it.blame, it.since) == (None, Blame.HOST, AT)
-    assert it.message == "5,000 writes wait for the database, the first for 61 s"
+    assert it.message == "the database is behind: 5,000 writes in the queue, the first for 61 s"
 
 
 def test_what_waguard_found_is_of_its_session() -> None:
