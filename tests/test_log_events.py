@@ -3,7 +3,6 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from waguard.core.page_care import Kind
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
 
 ROOT: Final = Path(__file__).parents[1]
+PACKAGE: Final = ROOT / "waguard"
 # the stand-in, chaos and the demo are not the product's log
 LEFT_OUT: Final = ("standin", "application", "chaos")
 CALLS: Final = {
@@ -89,7 +89,7 @@ def levels_of(method: str, function: ast.AST) -> set[str]:
 def recorded() -> set[str]:
     """Kinds of entries that the core has put on a session's trail."""
     kinds = set()
-    for path in (ROOT / "waguard/core").glob("*.py"):
+    for path in (PACKAGE / "core").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
                 kind = node.args[0]
