@@ -119,6 +119,11 @@ def test_colours_are_for_terminals(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": [FAILED]}))
     main(["status"])
     assert "\x1b[31mfailed" in terminal.getvalue()
+    stopped = FAILED | {"status": "disconnected", "disconnect_reason": "user_initiated"}
+    api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": [stopped]}))
+    main(["status"])
+    assert "\x1b[2mdisconnected" in terminal.getvalue(), "what was meant is no alarm"
+    api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": [FAILED]}))
     for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
         terminal.truncate(0)
         with monkeypatch.context() as context:

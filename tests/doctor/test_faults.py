@@ -250,6 +250,14 @@ def folders_that_the_unit_does_not_see(host: Host, patch: pytest.MonkeyPatch) ->
     patch.setattr("waguard.core.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)})
 
 
+@fault("unit", FAILED, "(browser.executable) cannot be executed", "waguard config check")
+def a_browser_that_the_unit_may_not_execute(host: Host, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(configuration, "SYSTEM_FILE", host.file)
+    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
+    text = host.unit.read_text().replace("PrivateTmp=yes", f"ReadWritePaths={host.folder}")
+    host.unit.write_text(text)
+
+
 @fault("unit", WARNING, "systemd 252 does not know RestartSteps=", "before-254.conf")
 def an_old_systemd(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.systemd = 252

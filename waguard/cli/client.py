@@ -61,7 +61,7 @@ class ApiClient:
         return cls(holder.api if holder else str(path), "", path)
 
     def call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 60.0
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 75.0
     ) -> Any:
         """The decoded JSON, or the bytes where it is none. Raises ``ApiCallError``."""
         connection = self._connection(timeout)

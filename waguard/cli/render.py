@@ -16,8 +16,8 @@ WIDTH: Final = 100
 """Characters of a line that is not asked to be wide."""
 NARROWEST: Final = 40
 
-Style = Callable[[str, str], str | None]
-"""The colour of a cell, by its column and its text."""
+Style = Callable[[Mapping[str, Any], str], str | None]
+"""The colour of a cell, by its row and its column."""
 
 _COLOURS: Final = {"good": "32", "wait": "33", "bad": "31", "soft": "2", "bold": "1"}
 _LEAST: Final = 10  # characters of a column that is cut
@@ -51,7 +51,7 @@ def table(
     columns: Sequence[str],
     *,
     fit: int | None = None,
-    style: Style = lambda _column, _text: None,
+    style: Style = lambda _row, _column: None,
 ) -> list[str]:
     """The head, then a line for each row. ``fit``: the last column is cut so that a line has at most
     so many characters."""
@@ -59,15 +59,16 @@ def table(
     widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
     if fit is not None:
         widths[-1] = max(_LEAST, fit - sum(widths[:-1]) - 2 * (len(columns) - 1))
-    head = _line([name.upper() for name in columns], widths, columns, lambda _column, _text: "soft")
-    return [head, *(_line(row, widths, columns, style) for row in texts)]
+    head = _line([name.upper() for name in columns], widths, ["soft" for _ in columns])
+    styles = ([style(row, column) for column in columns] for row in rows)
+    return [head, *(_line(line, widths, its) for line, its in zip(texts, styles, strict=True))]
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[str], style: Style) -> str:
+def _line(texts: Sequence[str], widths: Sequence[int], styles: Sequence[str | None]) -> str:
     last = len(texts) - 1
     cells = [
-        paint(cut(text, size).ljust(0 if at == last else size), style(column, text))
-        for at, (text, size, column) in enumerate(zip(texts, widths, columns, strict=True))
+        paint(cut(text, size).ljust(0 if at == last else size), style)
+        for at, (text, size, style) in enumerate(zip(texts, widths, styles, strict=True))
     ]
     return "  ".join(cells).rstrip()
 

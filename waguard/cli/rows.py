@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-STATUS_STYLES: Final = {
+_STYLES: Final = {
     "connected": "good",
     "qr_scanning": "wait",
     "authenticated": "wait",
@@ -15,6 +15,7 @@ _SCANS: Final = frozenset(
     {("link", "qr_pending"), ("link", "logged_out"), ("parked", "qr_expired")}
 )
 _KEPT: Final = (
+    "disconnect_reason",
     *("lifecycle", "link", "restarts", "cpu_percent", "memory_mb", "worker_pid", "browser_pid"),
     "removed_at",
 )
@@ -27,6 +28,16 @@ Condition = Mapping[str, Any]
 def of_workspace(sessions: Iterable[Session], workspace: int | None) -> list[Session]:
     """Those of one workspace; None: all."""
     return [it for it in sessions if workspace in {None, it["workspace_id"]}]
+
+
+def status_style(session: Session) -> str | None:
+    """The colour of its status."""
+    return "soft" if is_down_on_purpose(session) else _STYLES.get(session["status"])
+
+
+def column_style(session: Session, column: str) -> str | None:
+    """The colour of one of the columns of ``row``."""
+    return status_style(session) if column == "status" else None
 
 
 def row(session: Session) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from waguard.cli.parsing import (
     with_workspace,
 )
 from waguard.cli.render import age, condition, moment, paint, print_json, print_table
-from waguard.cli.rows import STATUS_STYLES, of_workspace, row
+from waguard.cli.rows import of_workspace, row, status_style
 from waguard.errors import ConfigError, printable
 
 AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon's to say
@@ -261,7 +261,7 @@ def _lines(session: dict[str, Any]) -> Iterator[str]:
     told = row(session)
     since = told["since"]
     ago = f" since {since} ({age(time.time() - moment(since))})" if since else ""
-    status = paint(session["status"], STATUS_STYLES.get(session["status"]))
+    status = paint(session["status"], status_style(session))
     yield f"{paint(printable(session['session_id']), 'bold')}: {status}{ago}"
     for it in session.get("conditions") or [{"message": told["reason"], "remedy": told["next"]}]:
         yield from condition(it)
@@ -270,4 +270,6 @@ def _lines(session: dict[str, Any]) -> Iterator[str]:
             yield f"  {key:<18} {printable(str(value))}"
 
 
-_SAID: Final = frozenset({"session_id", "status", "conditions", "success", "undecryptable"})
+_SAID: Final = frozenset(
+    {"session_id", "status", "conditions", "success", "undecryptable", "waiting", "degraded"}
+)

@@ -19,7 +19,7 @@ from waguard.cli.render import (
     width,
     wrapped,
 )
-from waguard.cli.rows import STATUS_STYLES, Session, needs_scan, of_workspace, others, row
+from waguard.cli.rows import Session, column_style, needs_scan, of_workspace, others, row
 
 DEGRADED: Final = 5
 """The exit code."""
@@ -72,15 +72,11 @@ def fleet(
         yield "  The sessions are unknown while the database does not answer."
 
 
-def _style(column: str, text: str) -> str | None:
-    return STATUS_STYLES.get(text) if column == "status" else None
-
-
 def wide(sessions: Sequence[Session]) -> Iterator[str]:
     """One line for each session, with all of it."""
     removed = ("removed_at",) if any(it.get("removed_at") for it in sessions) else ()
     if sessions:
-        yield from table([row(it) for it in sessions], (*WIDE, *removed), style=_style)
+        yield from table([row(it) for it in sessions], (*WIDE, *removed), style=column_style)
 
 
 def narrow(sessions: Sequence[Session], said: Collection[str] = ()) -> Iterator[str]:
@@ -97,7 +93,7 @@ def narrow(sessions: Sequence[Session], said: Collection[str] = ()) -> Iterator[
     ]
     if not rows:
         return
-    head, *lines = table(short, NARROW, fit=width(), style=_style)
+    head, *lines = table(short, NARROW, fit=width(), style=column_style)
     yield head
     for session, it, line in zip(sessions, rows, lines, strict=True):
         yield line

@@ -11,7 +11,7 @@ from typing import Any, Final
 from waguard.cli.client import ApiCallError, ApiClient, connect
 from waguard.cli.parsing import with_config, with_workspace
 from waguard.cli.render import age, cut, moment, paint, table
-from waguard.cli.rows import STATUS_STYLES, Session, of_workspace, row
+from waguard.cli.rows import Session, column_style, of_workspace, row
 from waguard.cli.status import fleet
 
 COLUMNS: Final = ("session", "status", "since", "cpu_percent", "memory_mb", "restarts", "reason")
@@ -78,13 +78,9 @@ def busiest(sessions: Sequence[Session]) -> Iterator[str]:
     rows = sorted(map(row, sessions), key=lambda it: (-(it["cpu_percent"] or 0.0), it["session"]))
     if rows:
         size = shutil.get_terminal_size((100, 24)).columns
-        yield from table([_short(it, now) for it in rows], COLUMNS, fit=size, style=_style)
+        yield from table([_short(it, now) for it in rows], COLUMNS, fit=size, style=column_style)
 
 
 def _short(it: Mapping[str, Any], now: float) -> dict[str, Any]:
     since = it["since"] and age(now - moment(it["since"]))
     return {**it, "session": cut(it["session"], 40), "since": since}
-
-
-def _style(column: str, text: str) -> str | None:
-    return STATUS_STYLES.get(text) if column == "status" else None

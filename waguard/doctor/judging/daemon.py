@@ -8,7 +8,7 @@ from typing import Any, Final
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
 Told = Mapping[str, Any]
-_COMMAND: Final = re.compile(r"`waguard ([^`]+)`")
+_COMMAND: Final = re.compile(r"`(waguard [^`]+)`")
 RECENT: Final = 86_400.0  # s; an older refusal may have been mended since
 
 
@@ -36,7 +36,7 @@ def _condition(one: Told, cli: Cli) -> Check:
         "health",
         f"{session or 'all sessions'}: {one.get('message')}",
         remedy,
-        cli(named[1] if named else why),
+        cli(named[1].removeprefix("waguard ") if named else why),
     )
 
 
