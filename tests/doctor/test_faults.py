@@ -129,7 +129,7 @@ def a_key_file_that_is_a_folder(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").mkdir(mode=0o700)
 
 
-@fault("secret", FAILED, "webhook.secret_file is not set", "install -m 0600")
+@fault("secret", FAILED, "webhook.secret_file is not set", "install -m 0640 -g waguard")
 def webhooks_without_a_secret(host: Host, _: pytest.MonkeyPatch) -> None:
     del host.settings["webhook"]["secret_file"]
     host.configure("webhook")
