@@ -1,6 +1,7 @@
 """docs/events.md lists every event of the log, and nothing else."""
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -51,11 +52,14 @@ class Calls(ast.NodeVisitor):
                 self.found.append((node, node.func.attr, self._function))
 
 
-def files() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "waguard").rglob("*.py")):
-        name = str(path.relative_to(ROOT / "waguard"))
-        if name.split("/", maxsplit=1)[0].removesuffix(".py") not in LEFT_OUT:
-            yield name, ast.parse(path.read_text())
+@functools.cache
+def files() -> tuple[tuple[str, ast.Module], ...]:
+    paths = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return tuple(
+        (name, ast.parse(path.read_text()))
+        for name, path in paths.items()
+        if name.split("/")[0].removesuffix(".py") not in LEFT_OUT
+    )
 
 
 def event_of(call: ast.Call, constants: dict[str, str]) -> str | None:
