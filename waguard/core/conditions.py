@@ -153,7 +153,9 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
 
 def database_behind(count: int, *, since: float, age: float) -> Condition:
     """What came in waits for the database."""
-    why = f"the database is behind: {_count(count, 'write')} in the queue, the first for {age:.0f} s"
+    why = (
+        f"the database is behind: {_count(count, 'write')} in the queue, the first for {age:.0f} s"
+    )
     return _of_messages("database_behind", None, why, since)
 
 
