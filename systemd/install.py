@@ -156,8 +156,7 @@ def _share(host: Host, release: PurePosixPath) -> None:
     python = host.at(release) / "bin/python"
     (share / "waguard.8").write_text(run(python, "-P", HERE / "manpage.py"))
     for shell in SHELLS:
-        with contextlib.suppress(FailedError):  # a convenience is no reason not to install
-            (share / f"waguard.{shell}").write_text(host.waguard(release, "completion", shell))
+        (share / f"waguard.{shell}").write_text(host.waguard(release, "completion", shell))
 
 
 def _relocate(host: Host, tree: Path) -> None:
@@ -407,7 +406,12 @@ def _replace(
     except (FailedError, KeyboardInterrupt) as error:
         say(f"{new.name}: {str(error) or 'interrupted'}\ngoing back to {old.name}")
         activate(host, old)
-        restart(daemon, wanted, within)
+        try:
+            restart(daemon, wanted, within)
+        except FailedError as second:
+            raise FailedError(
+                f"not upgraded: {old.name} is back in its place, but {second}\nsee: waguard doctor"
+            ) from None
         shutil.rmtree(host.at(new))
         raise FailedError(f"not upgraded: {old.name} runs again") from None
     say(f"upgraded: {old.name} → {new.name}")

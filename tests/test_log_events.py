@@ -1,9 +1,9 @@
 """docs/events.md lists every event of the log, and nothing else."""
 
 import ast
+import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from waguard.core.page_care import Kind
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
 
 ROOT: Final = Path(__file__).parents[1]
+PACKAGE: Final = ROOT / "waguard"
 # the stand-in, chaos and the demo are not the product's log
 LEFT_OUT: Final = ("standin", "application", "chaos")
 CALLS: Final = {
@@ -51,11 +52,14 @@ class Calls(ast.NodeVisitor):
                 self.found.append((node, node.func.attr, self._function))
 
 
-def files() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "waguard").rglob("*.py")):
-        name = str(path.relative_to(ROOT / "waguard"))
-        if name.split("/", maxsplit=1)[0].removesuffix(".py") not in LEFT_OUT:
-            yield name, ast.parse(path.read_text())
+@functools.cache
+def files() -> tuple[tuple[str, ast.Module], ...]:
+    paths = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return tuple(
+        (name, ast.parse(path.read_text()))
+        for name, path in paths.items()
+        if name.split("/")[0].removesuffix(".py") not in LEFT_OUT
+    )
 
 
 def event_of(call: ast.Call, constants: dict[str, str]) -> str | None:
@@ -89,7 +93,7 @@ def levels_of(method: str, function: ast.AST) -> set[str]:
 def recorded() -> set[str]:
     """Kinds of entries that the core has put on a session's trail."""
     kinds = set()
-    for path in (ROOT / "waguard/core").glob("*.py"):
+    for path in (PACKAGE / "core").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
                 kind = node.args[0]

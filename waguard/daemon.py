@@ -688,6 +688,7 @@ class Daemon:
             )
             return
         logs.hide(*fresh)
+        logs.hide(*fresh)
         self._keys.values = fresh
 
 

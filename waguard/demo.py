@@ -138,16 +138,17 @@ async def _run(*, once: bool, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     folder = Path(tempfile.mkdtemp(prefix="waguard-demo-"))
-    tour = asyncio.create_task(_tour(console, folder, port, stop, once=once))
-    stopped = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({tour, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not tour.done():
-            console.print("stopping …")
-            tour.cancel()
-        await asyncio.gather(tour, return_exceptions=True)
+        async with AsyncExitStack() as stack:  # its end is not cancelled: it waits for the daemon's
+            tour = asyncio.create_task(_tour(console, stack, folder, port, once=once))
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({tour, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not tour.done():
+                console.print("stopping …")
+                tour.cancel()
+                await asyncio.wait({tour})
     finally:
-        stopped.cancel()
         shutil.rmtree(folder, ignore_errors=True)
     if tour.cancelled():
         return 130 if once else 0
@@ -155,33 +156,33 @@ async def _run(*, once: bool, port: int) -> int:
 
 
 async def _tour(
-    console: Console, folder: Path, port: int, stop: asyncio.Event, *, once: bool
+    console: Console, stack: AsyncExitStack, folder: Path, port: int, *, once: bool
 ) -> int:
-    async with AsyncExitStack() as stack:
-        try:
-            standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.3)))
-            receiver = await stack.enter_async_context(Receiver())
-            console.print(f"stand-in of WhatsApp Web on loopback, its phone at {standin.phone_url}")
-            daemon = DaemonProcess(folder, settings(standin, receiver.url, folder, port=port))
-            stack.push_async_callback(daemon.stop)
-            with console.status("starting the daemon"):
-                await daemon.start()
-                api = await daemon.ready()
-            console.print(f"daemon at {api.base}")
-            tour = Tour(console, standin, receiver, api)
-            await tour.run()
-        except (StepFailedError, NotStartedError) as error:
-            console.print(f"[red]the tour failed:[/] {error.message}")
-            return 1
-        _print_table(console, tour.rows)
-        if not once:
-            console.print(
-                f"\nIt stays up: {api.base}\nAPI key: {api.key}\nCtrl-C ends it and removes {folder}.",
-                soft_wrap=True,
-                highlight=False,
-            )
-            await stop.wait()
-        return 0
+    """``stack`` ends what is begun here."""
+    try:
+        standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.3)))
+        receiver = await stack.enter_async_context(Receiver())
+        console.print(f"stand-in of WhatsApp Web on loopback, its phone at {standin.phone_url}")
+        daemon = DaemonProcess(folder, settings(standin, receiver.url, folder, port=port))
+        stack.push_async_callback(daemon.stop)
+        with console.status("starting the daemon"):
+            await daemon.start()
+            api = await daemon.ready()
+        console.print(f"daemon at {api.base}")
+        tour = Tour(console, standin, receiver, api)
+        await tour.run()
+    except (StepFailedError, NotStartedError) as error:
+        console.print(f"[red]the tour failed:[/] {error.message}")
+        return 1
+    _print_table(console, tour.rows)
+    if not once:
+        console.print(
+            f"\nIt stays up: {api.base}\nAPI key: {api.key}\nCtrl-C ends it and removes {folder}.",
+            soft_wrap=True,
+            highlight=False,
+        )
+        await asyncio.Event().wait()
+    return 0
 
 
 def _print_table(console: Console, rows: list[tuple[str, str, float]]) -> None:

@@ -18,7 +18,7 @@ from waguard.api import deadline
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
-from waguard.core.replace import replace as replace_
+from waguard.core.replace import replace as replaced
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
 from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
 
@@ -380,7 +380,7 @@ class TestHealth:
         assert answer.json()["conditions"] == {"parked": 2}, "no name and no word without a key"
 
     async def test_a_scan_that_is_waited_for_is_nothing_wrong(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, conditions=(replace_(BLOCKED, degrades=False),))
+        api.sessions.status = replace(HEALTHY, conditions=(replaced(BLOCKED, degrades=False),))
         answer = await api.call("GET", "/health", key=None)
         assert (answer.json()["status"], answer.json()["conditions"]) == ("healthy", {"parked": 1})
 

@@ -317,10 +317,11 @@ def test_a_terminal_gets_colours_unless_it_wants_none(
     running.write_text(TEXT)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     assert main(["logs"]) == 0
     shown = said(capsys)
     assert shown[0] == HUMAN[0]
-    assert shown[1] == f"\x1b[31m{HUMAN[1]}"
+    assert shown[1:5] == [f"\x1b[31m{HUMAN[1]}", *HUMAN[2:4], f"{HUMAN[4]}\x1b[0m"]
     monkeypatch.setenv("NO_COLOR", "1")
     assert main(["logs"]) == 0
     assert said(capsys) == HUMAN

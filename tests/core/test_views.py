@@ -33,7 +33,8 @@ NOTHING = remedies.text(remedies.RETRIED, "s")
 
 
 def session(**fields: Any) -> SessionState:
-    return SessionState(session="s", status=DOWN, **{"begun": True, "intent": Intent.UP, **fields})
+    known: dict[str, Any] = {"status": DOWN, "begun": True, "intent": Intent.UP}
+    return SessionState(session="s", **{**known, **fields})
 
 
 def worker(stage: Stage = Stage.READY, **fields: Any) -> Worker:

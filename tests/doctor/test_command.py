@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import Host
-from waguard.cli import main
+from waguard.cli import main, render
 from waguard.doctor import examination
 
 
@@ -46,6 +46,20 @@ async def test_a_failure_has_its_own_exit_code(
     host.sessions.chmod(0o755)
     assert await doctor(host) == 5
     assert f"$ chmod 700 {host.sessions}" in capsys.readouterr().out
+
+
+async def test_results_have_colours_on_a_terminal(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.machine.follows = False
+    monkeypatch.setattr(render, "coloured", lambda: True)
+    await doctor(host)
+    said = capsys.readouterr().out
+    assert "\x1b[33mwarning\x1b[0m clock " in said
+    assert "\x1b[32mok\x1b[0m      disk " in said
+    assert said.endswith(
+        "\x1b[33mwarning\x1b[0m: it works, and the warnings say what may go wrong\n"
+    )
 
 
 async def test_it_mends_and_examines_again(host: Host, capsys: pytest.CaptureFixture[str]) -> None:

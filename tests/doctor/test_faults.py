@@ -129,7 +129,7 @@ def a_key_file_that_is_a_folder(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").mkdir(mode=0o700)
 
 
-@fault("secret", FAILED, "webhook.secret_file is not set", "install -m 0600")
+@fault("secret", FAILED, "webhook.secret_file is not set", "install -m 0640 -g waguard")
 def webhooks_without_a_secret(host: Host, _: pytest.MonkeyPatch) -> None:
     del host.settings["webhook"]["secret_file"]
     host.configure("webhook")
@@ -248,6 +248,14 @@ def folders_that_the_unit_does_not_see(host: Host, patch: pytest.MonkeyPatch) ->
     patch.setattr(configuration, "SYSTEM_FILE", host.file)
     patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
     patch.setattr("waguard.core.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)})
+
+
+@fault("unit", FAILED, "(browser.executable) cannot be executed", "waguard config check")
+def a_browser_that_the_unit_may_not_execute(host: Host, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(configuration, "SYSTEM_FILE", host.file)
+    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
+    text = host.unit.read_text().replace("PrivateTmp=yes", f"ReadWritePaths={host.folder}")
+    host.unit.write_text(text)
 
 
 @fault("unit", WARNING, "systemd 252 does not know RestartSteps=", "before-254.conf")

@@ -54,6 +54,13 @@ async def test_what_root_made_is_no_place_for_the_daemon_to_write(host: Host) ->
     assert first.command == f"chown 12345:12345 {host.sessions} && chmod 700 {host.sessions}"
 
 
+@as_root
+async def test_roots_secret_that_the_daemon_reads_by_its_group_is_one(host: Host) -> None:
+    os.chown(host.state / "secret", 0, 12_345)
+    (host.state / "secret").chmod(0o640)
+    assert [c for c in await host.wrong() if c.name == "secret"] == []
+
+
 # ---- a database that is new, or was left ----
 
 

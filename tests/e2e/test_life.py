@@ -1,6 +1,7 @@
 """A session's life: paired, a message out, one in, restarts, an unlink."""
 
 import base64
+import json
 import os
 import signal
 import sqlite3
@@ -145,11 +146,19 @@ async def test_media_both_ways(world: World) -> None:
 
 
 async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
-    daemon = world.daemon
+    daemon, settings = world.daemon, world.daemon.settings
+    daemon.settings = {**settings, "WAGUARD_LOG__LEVEL": "WARNING", "WAGUARD_LOG__FORMAT": "json"}
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
+    assert (await daemon.call("PUT", "/api/log-level", {"level": "INFO"}))[0] == 200
     assert await daemon.stop() == 0
     assert daemon.left_behind() == []
+    lines = [json.loads(line) for line in daemon.log().splitlines() if line.startswith("{")]
+    said = {line["event"]: line for line in lines if "event" in line}
+    assert "worker_started" not in said, "at that time INFO was not wanted"
+    # the worker's own word, which it follows: its level and its format
+    assert (said["snapshot_taken"]["level"], said["snapshot_taken"]["session"]) == ("info", "s1")
+    daemon.settings = settings
     await daemon.start()
     await daemon.logs("restore finished: restored 1")
     assert (await daemon.status("s1"))["status"] == "connected"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import World
-from tests.e2e.harness import Daemon, receiving, settings_for, short_folder
+from tests.e2e.harness import Daemon, receiving, settings_for, short_folder, standing_still
 from tests.host.processes import (
     BECOME_NOBODY,
     NOBODY,
@@ -154,8 +154,10 @@ async def test_a_stop_after_a_hand_over_still_stops(world: World) -> None:
     await daemon.start()
     await daemon.create("s1")
     assert daemon.process
-    daemon.process.send_signal(signal.SIGUSR2)
-    assert await daemon.stop() == 0
+    with standing_still(daemon.process.pid):  # it gets both at once
+        daemon.process.send_signal(signal.SIGUSR2)
+        daemon.process.send_signal(signal.SIGTERM)
+    assert await daemon.process.wait() == 0
     assert daemon.left_behind() == []
 
 

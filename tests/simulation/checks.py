@@ -13,7 +13,7 @@ from waguard.core.fleet_state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
 from waguard.core.page_load import FIRST_PAUSE
-from waguard.core.restart import LONGEST_PAUSE
+from waguard.core.restart import LONGEST_PAUSE, Retries
 from waguard.core.state import Intent, SessionState, Slot, Stage
 from waguard.core.status import ParkCause, Status
 from waguard.core.takeover import LIMIT, PERIOD
@@ -342,11 +342,8 @@ class Checks:
             return
         if state and page.big and Kind.MEMORY_IN_VAIN in state.care.found:
             return
-        waits = sum(
-            it.retries.tries > 0 or it.retries.at is not None
-            for it in world.engine.sessions.values()
-        )
-        slowly = state is not None and (state.retries.at is not None or state.retries.tries > 0)
+        waits = sum(it.retries != Retries() for it in world.engine.sessions.values())
+        slowly = state is not None and state.retries != Retries()
         advised = state is not None and Kind.LINK_STUCK in state.care.found
         longer = KINDS[kind].bound + SLOWLY + TURN * waits if slowly or advised else patience
         if patience < KINDS[kind].bound + SLOWLY and longer > patience:

@@ -296,6 +296,8 @@ class World(VirtualTime):
             return
         self._armed.pop(page.name, None)
         outcome = self.engine.forget(page.name, Moment(self.t, 0.5, self.wall))
+        for to, effect in outcome.effects:  # its going may be another one's turn
+            self.perform(self.pages[to], effect)
         for of_fleet in outcome.of_fleet:
             self.perform_of_fleet(of_fleet)
         self._arm_look()

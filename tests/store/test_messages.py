@@ -13,7 +13,7 @@ from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.core.delivery import Cause, Grave
 from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.core.news import Notice
-from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Settlement
+from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Queued, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 
@@ -462,3 +462,36 @@ async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
     )
     assert await messages.newest("a", after=60.0) == {"c": 300.5}
     assert await messages.newest("nobody", after=0.0) == {}
+
+
+@every_database
+async def test_the_queue_is_counted_by_receiver_and_dead_letters_by_cause(
+    messages: SqlMessages, wall: Wall
+) -> None:
+    assert await messages.queued() == Queued()
+    await messages.write([entry(str(number), session="ab"[number % 2]) for number in range(5)])
+    assert (await messages.queued()).pending == {GLOBAL: 5}
+    wall.time += 1.0
+    first = [one.id for one in await waiting(messages)]
+    refused = [Settlement(id=it, error=f"no {it}", cause=Cause.REFUSED) for it in first[:3]]
+    unsure = [Settlement(id=first[3], error="perhaps", cause=Cause.UNCERTAIN)]
+    await messages.write([], [*refused, *unsure])
+    found = await messages.queued()
+    assert found.pending == {GLOBAL: 1}
+    dead = {it.cause: it for it in found.dead}
+    assert dead.keys() == {Cause.REFUSED, Cause.UNCERTAIN}
+    it = dead[Cause.REFUSED]
+    assert (it.session, it.count, it.sessions, it.newest) == (None, 3, 2, first[2])
+    assert (it.since, it.error) == (wall.time, f"no {first[2]}")
+    await messages.discard(first[2])
+    assert {it.cause: it.count for it in (await messages.queued()).dead}[Cause.REFUSED] == 2
+
+
+@every_database
+async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMessages) -> None:
+    await messages.put_endpoint(Endpoint(session_id="a", url="http://x/", secret=None))
+    await messages.write([entry("1")])
+    assert (await messages.queued()).pending == {GLOBAL: 1, "a": 1}
+    await messages.bury("gone", Cause.EXPIRED, endpoint="a", limit=9)
+    [it] = (await messages.queued()).dead
+    assert (it.session, it.cause, it.count) == ("a", Cause.EXPIRED, 1)

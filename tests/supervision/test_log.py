@@ -16,7 +16,7 @@ from waguard.config import Log
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.ledger import Trail
 from waguard.supervision.log_control import KIND, LogControl
-from waguard.wire.protocol import LoggedOut, LogSettings, ProfileMended, SetLog, Value
+from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
 
 __all__ = ["make"]  # pytest finds fixtures by name
 
@@ -76,6 +76,20 @@ async def test_silence_is_a_change_of_a_condition(
     await wait_until(lambda: len(said) == 2, "it is over")
     told = [(line["event"], line["condition"]) for line in said]
     assert told == [("page_silent", "page"), ("page_answers", "page")]
+
+
+async def test_missed_messages_are_a_line_when_they_are_not_read_again(
+    world: World, make: Make, said: list[dict[str, Any]]
+) -> None:
+    """At the first time the page may be on its way to another load."""
+    world.timings(backfill_retry=0.01)
+    world.spawn.script.catches_up = Failed(kind="not_ready", error="the page is loading")
+    session = await make()
+    process = await up(session)
+    await wait_until(lambda: "backfill_failed" in [line["event"] for line in said], "it is logged")
+    process.script.catches_up, failed = Value(), len(process.caught_up)
+    await wait_until(lambda: len(process.caught_up) > failed, "it was read")
+    assert [line["event"] for line in said].count("backfill_failed") == failed - 1
 
 
 async def test_webhooks_that_wait_are_a_line_when_it_begins_and_when_it_ends(

@@ -46,7 +46,7 @@ from waguard.ports import GLOBAL
 PACKAGE: Final = Path(waguard.__file__).parent
 ANY: Final = "1"
 """For what is filled in: as good a session as a number."""
-_COMMAND: Final = re.compile(r"(?<!`)`waguard ([^`…]+)`")
+_COMMAND: Final = re.compile(r"(?<!`)`waguard ([a-z-][^`…]*)`")
 _FILLED_IN: Final = re.compile(r"\{\w*\}|NAME|NUMBER|LID")
 
 

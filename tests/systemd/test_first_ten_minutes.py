@@ -106,7 +106,7 @@ def perform(systemd: SystemdNamespace, step: Step, ports: dict[str, str]) -> Non
     while True:
         done = run(systemd, text, ports["8480"])
         assert done.returncode == 0 or step.prints, (text, done.stdout, done.stderr)
-        if done.returncode == 0 and re.match(pattern, done.stdout):
+        if done.returncode == 0 and re.match(pattern, f"{done.stdout}\n"):
             print(done.stdout)
             return
         assert time.monotonic() < deadline, (

@@ -3,6 +3,7 @@
 import mmap
 import stat
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import pytest
 
@@ -99,6 +100,45 @@ def test_only_an_older_systemd_gets_its_drop_in(
     monkeypatch.setattr(install, "systemd_version", lambda: 257)
     install.upgrade(host, wheel("1.1"), NONE, 1.0)
     assert not host.at(PLACES[BEFORE_STEPS]).exists()
+
+
+class Running:
+    """A daemon without sessions."""
+
+    def workers(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said", "left"),
+    [
+        ([FailedError("it hangs")], "1.0 runs again", {"1.0"}),
+        ([KeyboardInterrupt()], "1.0 runs again", {"1.0"}),
+        ([FailedError("it hangs"), FailedError("so does this")], "1.0 is back", {"1.0", "1.1"}),
+    ],
+)
+def test_one_that_is_not_ready_is_put_back(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    outcomes: list[BaseException],
+    said: str,
+    left: set[str],
+) -> None:
+    install.install(host, wheel("1.0"), NONE)
+    old, new = host.releases / "1.0", build(host, wheel("1.1"), NONE)
+    restarted: list[PurePosixPath | None] = []
+
+    def restart(*_: object) -> None:
+        restarted.append(host.current())
+        if outcomes:
+            raise outcomes.pop(0)
+
+    monkeypatch.setattr(install, "restart", restart)
+    with pytest.raises(FailedError, match=said):
+        install._replace(host, cast("install.Daemon", Running()), old, new, 1.0)
+    assert restarted == [new, old]
+    assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
+    assert releases(host) == left
 
 
 def test_an_uninstallation_keeps_what_is_the_operators(

@@ -5,10 +5,13 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from waguard.cli.parsing import with_config, with_json
-from waguard.cli.render import print_json
+from waguard.cli.render import paint, print_json
 from waguard.errors import ConfigError
+
+_STYLES: Final = {"ok": "good", "warning": "wait", "failed": "bad", "skipped": "soft"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -79,5 +82,7 @@ def _cutover(arguments: argparse.Namespace) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
+    """With the results in colour."""
     for line in lines:
-        print(line)
+        word = line.strip().partition(" ")[0].rstrip(":")
+        print(line.replace(word, paint(word, _STYLES[word]), 1) if word in _STYLES else line)

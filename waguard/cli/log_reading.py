@@ -1,6 +1,6 @@
 """What ``waguard logs`` does: finds the log, reads it in any of its formats, follows it.
 
-Nothing here prints or parses arguments. Stdlib only, so that it answers at once.
+Nothing here prints or parses arguments, and nothing heavy is imported: it answers at once.
 """
 
 import contextlib

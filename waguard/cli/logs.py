@@ -2,19 +2,17 @@
 
 import argparse
 import json
-import os
-import sys
 from typing import Final
 
 from waguard.cli import log_reading
 from waguard.cli.context import config_of
-from waguard.cli.log_reading import Entry, Wanted
+from waguard.cli.log_reading import Wanted
 from waguard.cli.parsing import with_config
+from waguard.cli.render import paint
 
 LINES: Final = 100
 MOST: Final = 1_000_000
-_COLOURS: Final = {3: "\x1b[31m", 2: "\x1b[31m", 4: "\x1b[33m"}
-_PLAIN: Final = "\x1b[0m"
+_STYLES: Final = {2: "bad", 3: "bad", 4: "wait", 7: "soft"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +42,10 @@ def _count(text: str) -> int:
 def _logs(arguments: argparse.Namespace) -> int:
     source = log_reading.find(config_of(arguments).paths.runtime)
     wanted = Wanted(lines=arguments.lines, session=arguments.session, level=arguments.level)
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for entry in log_reading.read(source, wanted, follow=arguments.follow):
-        line = json.dumps(entry.fields) if arguments.json else log_reading.sentence(entry)
-        print(_coloured(line, entry) if colours and not arguments.json else line, flush=True)
+        if arguments.json:
+            print(json.dumps(entry.fields), flush=True)
+        else:
+            style = None if entry.level is None else _STYLES.get(entry.level)
+            print(paint(log_reading.sentence(entry), style), flush=True)
     return 0
-
-
-def _coloured(line: str, entry: Entry) -> str:
-    colour = _COLOURS.get(entry.level if entry.level is not None else -1)
-    return f"{colour}{line}{_PLAIN}" if colour else line

@@ -105,20 +105,20 @@ def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
         count, since = sum(it.count for it in group), min(it.since for it in group)
         newest = max(group, key=lambda it: it.newest)
         type_, words = _GRAVES[kind]
-        why = f"{_count(count, 'webhook')} {words.format(error=newest.error)}"
+        why = words.format(webhooks=_count(count, "webhook"), error=newest.error)
         found.append(_of_messages(type_, session or None, why, since, n=newest.newest))
     return found
 
 
 _GRAVES: Final = {
-    Grave.DEAD: ("dead_letters", "were given up and are dead letters, the newest: {error}"),
+    Grave.DEAD: ("dead_letters", "dead letters: {webhooks} given up, the newest: {error}"),
     Grave.UNCERTAIN: (
         "letters_uncertain",
-        "may have been dropped by the receiver, which said yes: they are dead letters",
+        "dead letters: {webhooks} accepted by the receiver, and perhaps dropped",
     ),
     Grave.UNDECRYPTABLE: (
         "letters_undecryptable",
-        "tell of messages that WhatsApp Web never could decrypt: they are dead letters",
+        "dead letters: {webhooks} of messages that WhatsApp Web could not decrypt",
     ),
 }
 
@@ -153,7 +153,9 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
 
 def database_behind(count: int, *, since: float, age: float) -> Condition:
     """What came in waits for the database."""
-    why = f"{_count(count, 'write')} wait for the database, the first for {age:.0f} s"
+    why = (
+        f"the database is behind: {_count(count, 'write')} in the queue, the first for {age:.0f} s"
+    )
     return _of_messages("database_behind", None, why, since)
 
 

@@ -13,7 +13,7 @@ from waguard.core.status import ParkCause
 _UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID"}
 """What stands for that which nobody has given."""
 
-_WHY: Final = "`waguard why {s}` shows what it did"
+_WHY: Final = "`waguard why {s}` shows what waguard did"
 _RESTART: Final = "`waguard sessions restart {s}` (POST /api/sessions/{s}/reconnect)"
 _START: Final = "`waguard sessions start {s}` (POST /api/sessions/{s}/start)"
 _QR: Final = "`waguard qr {s}` (GET /api/sessions/{s}/qr)"

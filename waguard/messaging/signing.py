@@ -46,6 +46,11 @@ def read_secrets(path: Path | None) -> tuple[bytes, ...]:
     if path is None:
         return ()
     require_private("webhook.secret_file", path)
+    return secrets_in(path)
+
+
+def secrets_in(path: Path) -> tuple[bytes, ...]:
+    """As ``read_secrets``, whoever else may read the file."""
     try:
         lines = small_file.read(path, named=True).split(b"\n")
     except (OSError, UnreadableError) as error:

@@ -84,9 +84,8 @@ class StatusPublisher:
             case SilenceChanged(None):
                 self._log.info("heard again", event="page_answers", condition="page")
             case SilenceChanged(why, evidence):
-                self._log.warning(
-                    "silence", event="page_silent", condition="page", why=why, evidence=evidence
-                )
+                seen = {"evidence": evidence} if evidence else {}
+                self._log.warning("silence", event="page_silent", condition="page", why=why, **seen)
 
     def log_unhealthy(self, why: Failure | None) -> None:
         """Its worker is replaced: it hangs, or did not become ready."""

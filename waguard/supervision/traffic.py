@@ -197,7 +197,7 @@ class Traffic:
         self._begin(self._backfill(worker, loads), "backfill")
 
     async def _backfill(self, worker: int, loads: int) -> None:
-        asked, told_to_go_on = None, False
+        asked, told_to_go_on, tried = None, False, False
         pause = self._ctx.timings.backfill_retry
         while self._backfilled == (worker, loads) and self._is_number(worker):
             if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
@@ -214,8 +214,8 @@ class Traffic:
                 asked = asked or await self.intake.missed(self._profile.at.profile)
                 await link.call(asked)  # by itself, so the session is no less idle
             except WaguardError as error:
-                # that its worker has ended is logged elsewhere
-                level = "DEBUG" if link.ended.is_set() else "WARNING"
+                # a page that was loaded anew meanwhile, or a worker that ended, is logged elsewhere
+                level, tried = "WARNING" if tried else "DEBUG", True
                 said = "missed messages not read, trying again"
                 self._log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)

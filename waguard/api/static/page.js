@@ -42,8 +42,10 @@ function showHealth(health) {
 }
 
 function condition(it) {
-  const text = `${it.session_id ? `${it.session_id}: ` : ''}${it.message}. ${it.remedy}`;
-  const line = element('li', text, it.degrades ? '' : 'hint');
+  const line = element('li', `${it.session_id ? `${it.session_id}: ` : ''}${it.message}. `, it.degrades ? '' : 'hint');
+  const remedy = element('span', '', 'hint');
+  it.remedy.split('`').forEach((part, at) => remedy.append(at % 2 ? element('code', part) : part));
+  line.append(remedy);
   line.dataset.type = it.type;
   if (it.session_id) line.dataset.session = it.session_id;
   return line;

@@ -8,7 +8,7 @@ from typing import Any, Final
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
 Told = Mapping[str, Any]
-_COMMAND: Final = re.compile(r"`waguard ([^`]+)`")
+_COMMAND: Final = re.compile(r"`waguard (?!doctor`)([^`]+)`")
 RECENT: Final = 86_400.0  # s; an older refusal may have been mended since
 
 

@@ -154,10 +154,13 @@ def secrets(seen: Secrets, *, url: str | None) -> Check:
         return failed("secret", seen.error, remedy, f"ls -l {seen.path}")
     if not seen.count:
         where = f"{seen.path} is empty" if seen.path else "webhook.secret_file is not set"
+        target = str(seen.path or "/etc/waguard/webhook-secret")
+        # the service's user reads it by its group; it may write nothing there
+        mode = "-m 0640 -g waguard" if target.startswith("/etc/waguard/") else "-m 0600"
         return failed(
             "secret",
             f"{where}: webhooks are not signed, and the application answers 401",
             "Write the application's secret (HMAC_SECRET) into it",
-            f"install -m 0600 /dev/stdin {seen.path or '/etc/waguard/webhook-secret'}",
+            f"install {mode} /dev/stdin {target}",
         )
     return ok("secret", f"{seen.path} holds what signs webhooks")

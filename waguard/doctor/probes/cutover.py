@@ -17,7 +17,7 @@ from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
-from waguard.messaging.signing import read_secrets
+from waguard.messaging.signing import secrets_in
 
 # what the application sends as api_key, in the order in which it looks for them
 KEYS: Final = (
@@ -195,7 +195,7 @@ def _secret(told: Mapping[str, str], secret_file: Path | None) -> Secret | None:
     if name is None:
         return None
     try:
-        known = read_secrets(secret_file)
+        known = secrets_in(secret_file) if secret_file else ()
     except ConfigError:
         return Secret(name=name, length=len(told[name]), known=None)
     first = known[0].decode(errors="replace") if known else ""

@@ -10,7 +10,7 @@ from waguard.doctor.judging.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
 from waguard.host import ownership, small_file
 from waguard.host.small_file import UnreadableError
-from waguard.messaging.signing import read_secrets
+from waguard.messaging.signing import secrets_in
 
 _COMMENT = "#"
 
@@ -98,11 +98,12 @@ def values(path: Path) -> list[str]:
 
 
 def secrets(config: Config) -> Secrets:
-    """How many there are; none is kept."""
+    """How many there are; none is kept. Who may read the file is the owners' check, for the daemon's
+    user."""
     path = config.webhook.secret_file
     if path is None:
         return Secrets(path=None, count=None)
     try:
-        return Secrets(path=str(path), count=len(read_secrets(path)))
+        return Secrets(path=str(path), count=len(secrets_in(path)))
     except ConfigError as error:
         return Secrets(path=str(path), count=None, error=error.message)

@@ -1,0 +1,121 @@
+"""What is wrong with messages on their way, as far as the database and the journal say."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.messaging.office import Office, office
+from tests.messaging.receiver import Receiver, event
+from tests.waiting import wait_until
+from waguard.core.delivery import Cause
+from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.health import FAILING_FOR, MessageHealth
+from waguard.messaging.journal import BEHIND_AGE, Journal
+from waguard.ports import GLOBAL, Connection, Queued, WallAges
+
+AWAY = Connection(why_not="it is disconnected")
+
+
+def health(it: Office, wall: float = 1_000.0) -> MessageHealth:
+    return MessageHealth(
+        it.webhooks, it.journal, hold_limit=lambda: 900.0, ages=WallAges(lambda: wall)
+    )
+
+
+def types(it: MessageHealth) -> list[str]:
+    return [one.type for one in it.conditions()]
+
+
+async def test_what_the_database_said_stays_while_it_is_away(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.troubles.append(404)
+    async with office(tmp_path, receiver.url) as it:
+        await it.stored(event(1))
+        assert await it.drained()
+        report = health(it)
+        assert types(report) == [], "nobody has asked yet"
+        await report.count()
+        assert (types(report), report.dead) == (["dead_letters"], 1)
+
+        async def down() -> Queued:
+            raise DatabaseUnavailableError("it is away")
+
+        monkeypatch.setattr(it.store.messages, "queued", down)
+        await report.count()
+        assert types(report) == ["dead_letters"]
+        monkeypatch.undo()
+        await it.store.messages.discard((await it.dead())[0].id)
+        await report.count()
+        assert types(report) == []
+
+
+async def test_a_queue_is_counted_beyond_what_is_in_memory(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        it.connections["a"] = AWAY
+        await it.stored(*(event(number) for number in range(20)))
+        await wait_until(it.webhooks.held, "they wait")
+        report = health(it)
+        assert [one.waiting for one in report.receivers] == [1], "what is held takes no memory"
+        await report.count()
+        [one] = report.receivers
+        assert (one.session, one.waiting, one.late, one.oldest) == (None, 20, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("failing", "age", "expected"),
+    [
+        (True, FAILING_FOR - 1, []),
+        (True, FAILING_FOR + 1, ["database_behind"]),
+        (False, FAILING_FOR + 1, []),
+        (False, BEHIND_AGE + 1, ["database_behind"]),
+    ],
+)
+async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
+    receiver: Receiver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    failing: bool,
+    age: float,
+    expected: list[str],
+) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        it.journal.failing = failing
+        monkeypatch.setattr(Journal, "backlog", property(lambda _: (3, age)))
+        found = health(it).conditions()
+        assert [one.type for one in found] == expected
+        assert [one.since for one in found] == [1_000.0 - age] * len(expected)
+
+
+async def test_one_chat_that_the_receiver_cannot_digest_is_late_alone(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    now = [1_000.0]
+    receiver.free.clear()
+    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+        await it.stored(event(1))
+        await wait_until(lambda: receiver.arrived, "it is on its way")
+        now[0] += 301.0
+        await it.stored(event(2, session="b"))
+        report = health(it, wall=now[0])
+        [one] = report.receivers
+        assert (one.late, one.oldest, one.down_since) == (1, 1_000.0, None)
+        assert types(report) == ["webhooks_late"]
+        receiver.free.set()
+        assert await it.drained()
+        assert types(report) == []
+
+
+async def test_what_was_decided_is_counted_and_is_no_condition(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with office(tmp_path, receiver.url) as it:
+        it.connections["a"] = AWAY
+        await it.stored(event(1))
+        await it.store.messages.bury("by hand", Cause.REMOVED, endpoint=GLOBAL, limit=9)
+        report = health(it)
+        await report.count()
+        assert (types(report), report.dead) == ([], 1)
