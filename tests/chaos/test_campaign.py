@@ -21,6 +21,16 @@ from waguard.cli import main
 
 SEED, SESSIONS = 3, 2
 PAGE_FAULTS = ("page refused", "page hangs")  # WhatsApp is left alone for a minute or two
+# of each kind of harm one
+SHORT = (
+    "kill daemon",
+    "hang worker",
+    "kill browser",
+    "damage killed",
+    "row lies",
+    "fill disk",
+    "unlink",
+)
 # its faults: the daemon is killed and restarted in order, a browser killed, an answer lost, a scan
 MESSAGES_SEED, MESSAGE_FAULTS_DRAWN, MESSAGES = 77767, 5, 60
 
@@ -52,6 +62,14 @@ async def campaign(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
 @pytest.mark.chromium
 @pytest.mark.timeout(900)
 async def test_a_short_campaign_breaks_nothing(tmp_path: Path, short_path: Path) -> None:
+    await each_heals(tmp_path, short_path, SHORT)
+
+
+@pytest.mark.e2e
+@pytest.mark.chromium
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_each_fault_heals(tmp_path: Path, short_path: Path) -> None:
     await each_heals(tmp_path, short_path, [name for name in FAULTS if name not in PAGE_FAULTS])
 
 
@@ -101,6 +119,7 @@ async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.timeout(600)
+@pytest.mark.long
 async def test_meanwhile_no_message_is_lost_and_none_is_doubled(
     tmp_path: Path, short_path: Path
 ) -> None:

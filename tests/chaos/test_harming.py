@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.chaos.test_invariants import FACTS, LIES, QUIET, WELL
+from tests.waiting import DEADLINE
 from waguard.chaos import daemon_faults, harming, invariants
 from waguard.chaos.harming import endure
 from waguard.chaos.invariants import BrokenError, Facts, Harm
@@ -45,9 +46,11 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "ROW_LIMIT", 0.01)
 
 
-async def watched(*series: Facts, harm: Harm = QUIET, stays: float = 0.05) -> None:
+async def watched(
+    *series: Facts, harm: Harm = QUIET, stays: float = 0.05, within: float = DEADLINE
+) -> None:
     world = cast("World", Seen([*series]))
-    await endure(world, harm, shows=waits, what="it waits", within=0.05, stays=stays)
+    await endure(world, harm, shows=waits, what="it waits", within=within, stays=stays)
 
 
 async def test_it_may_take_a_moment_and_then_stays() -> None:
@@ -56,7 +59,7 @@ async def test_it_may_take_a_moment_and_then_stays() -> None:
 
 async def test_what_never_shows_is_said() -> None:
     with pytest.raises(NotInTimeError, match="it waits"):
-        await watched(FACTS)
+        await watched(FACTS, within=0.05)
 
 
 @pytest.mark.parametrize(

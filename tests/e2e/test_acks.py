@@ -9,6 +9,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE, FRIEND = "6281180001", "6281180002"
 
 
+@pytest.mark.long
 async def test_sends_without_an_ack_lead_to_a_new_worker_and_to_one_message_each(
     world: World,
 ) -> None:

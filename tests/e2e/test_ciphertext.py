@@ -112,6 +112,7 @@ async def test_as_a_new_message_with_the_same_id_after_a_reload(world: World) ->
     await is_told_once(world, "again")
 
 
+@pytest.mark.long
 async def test_after_a_restart_of_the_browser_though_it_is_older_than_what_is_read_back(
     world: World,
 ) -> None:
@@ -158,6 +159,7 @@ async def test_in_a_chat_that_has_another_name_meanwhile(world: World) -> None:
     assert (message["id"], message["from"]) == (message_id, f"{FRIEND}@c.us")
 
 
+@pytest.mark.long
 async def test_one_that_never_can_be_read_is_said_and_then_a_dead_letter(world: World) -> None:
     daemon = world.daemon
     await paired(world)

@@ -53,6 +53,7 @@ async def test_a_stopped_worker_is_replaced(world: World) -> None:
     await daemon.until(lambda: gone(before["browser_pid"]))
 
 
+@pytest.mark.long
 async def test_an_adopted_worker_that_is_stopped_is_replaced(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
@@ -77,6 +78,7 @@ async def test_a_stopped_chromium_is_replaced(world: World) -> None:
     await daemon.until(lambda: gone(before["browser_pid"]))
 
 
+@pytest.mark.long
 async def test_a_suspend_restarts_nobody(world: World) -> None:
     """The whole tree is stopped for longer than every limit, and goes on."""
     daemon = world.daemon
@@ -108,6 +110,7 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     assert "session unhealthy" not in daemon.log()
 
 
+@pytest.mark.long
 async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None:
     daemon = world.daemon
     bundle = daemon.folder / "spins.js"
@@ -129,6 +132,7 @@ async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None
     assert (after["restarts"], after["browser_pid"]) == (0, before["browser_pid"])
 
 
+@pytest.mark.long
 async def test_a_stopped_renderer_is_named_and_its_worker_replaced(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -32,6 +32,7 @@ async def ended(pid: int) -> bool:
     return procfs.start_time(pid) is None
 
 
+@pytest.mark.long
 async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

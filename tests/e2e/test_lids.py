@@ -106,6 +106,7 @@ async def test_a_migration_doubles_nothing_connected_or_not(world: World) -> Non
     assert bodies(world) == ["one", "two", "three", "four", "five", "six", "seven"]
 
 
+@pytest.mark.long
 async def test_a_migration_between_the_kill_and_the_look_up(world: World) -> None:
     await paired(world)
     world.standin.policy.never_answer = "recorded"
@@ -137,6 +138,7 @@ async def test_a_migration_between_the_kill_and_the_look_up(world: World) -> Non
     assert data["message_id"] == told["message_id"]
 
 
+@pytest.mark.long
 async def test_a_migration_in_mid_send(world: World) -> None:
     await paired(world)
     world.standin.policy.never_answer = "recorded"

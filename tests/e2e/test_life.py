@@ -295,6 +295,7 @@ async def test_a_conflict_parks_the_session(world: World) -> None:
     await daemon.wait_status("s1", "connected")
 
 
+@pytest.mark.long
 async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
     daemon = world.daemon
     daemon.settings = {**daemon.settings, "WAGUARD_WHATSAPP__ON_CONFLICT": "takeover"}
@@ -318,6 +319,7 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
     assert daemon.log().count("taking it back") == 3
 
 
+@pytest.mark.long
 async def test_nobody_scans(world: World) -> None:
     daemon = world.daemon
     world.standin.policy.update({"qr_first_lifetime": 3.0, "qr_lifetime": 0.5, "qr_count": 3})
@@ -347,7 +349,8 @@ async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World
         """It is written a moment after it was so."""
         _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
         return any(
-            str(one["advice"]).startswith("WhatsApp blocks it") for one in answer["incidents"]
+            str(one["advice"]).startswith("The phone shows what WhatsApp wants")
+            for one in answer["incidents"]
         )
 
     await daemon.until(advised)

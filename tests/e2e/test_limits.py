@@ -188,7 +188,7 @@ async def test_after_seven_pairing_codes_the_qr_code_is_named(world: World) -> N
     for _ in range(AT_MOST):
         assert (await ask_for_code(world))[0] == 200
     code, told, wait = await ask_for_code(world)
-    assert (code, told["remedy"]) == (503, "scan the QR code instead: waguard qr s1")
+    assert (code, told["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
     assert wait > 3_600
     await world.daemon.stop()
     await world.daemon.start()
@@ -206,7 +206,7 @@ async def test_whatsapps_429_for_a_code_is_the_same(world: World) -> None:
     assert (await ask_for_code(world))[0] == 200
     for _ in range(2):
         code, told, wait = await ask_for_code(world)
-        assert (code, told["remedy"]) == (503, "scan the QR code instead: waguard qr s1")
+        assert (code, told["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
         assert wait > 3_600
 
 

@@ -153,7 +153,7 @@ async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
     standin.phone.block(PHONE, kind="DEPRECATED_VERSION")
     told = await daemon.wait_status("s1", "failed", lifecycle="parked")
     assert told["disconnect_details"] == "DEPRECATED_VERSION"
-    await told_as(world, "update waguard or wa-js")
+    await told_as(world, "Update waguard, or name a newer wa-js")
 
 
 async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
@@ -169,6 +169,7 @@ async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
     assert await incidents(world) == []
 
 
+@pytest.mark.long
 async def test_a_log_in_that_becomes_a_ghost_is_told_as_offline(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()

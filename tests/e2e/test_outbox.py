@@ -64,6 +64,7 @@ async def test_a_daemon_that_is_killed_in_mid_send_doubles_nothing(world: World)
     assert at_the_server(world, "killed") == [after["message_id"]]
 
 
+@pytest.mark.long
 async def test_not_even_where_the_worker_dies_too(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -91,6 +91,7 @@ async def test_damage_without_a_snapshot_shows_a_code_and_never_connected(world:
     await world.daemon.wait_status(SESSION, "connected")
 
 
+@pytest.mark.long
 async def test_a_code_although_it_was_paired_is_a_lost_profile_until_proven_otherwise(
     world: World,
 ) -> None:
@@ -105,6 +106,7 @@ async def test_a_code_although_it_was_paired_is_a_lost_profile_until_proven_othe
     await connected(world)
 
 
+@pytest.mark.long
 async def test_an_unlink_while_nobody_runs_ends_with_a_code(world: World) -> None:
     await copied(world)
     world.standin.phone.unlink(PHONE)
@@ -114,6 +116,7 @@ async def test_an_unlink_while_nobody_runs_ends_with_a_code(world: World) -> Non
     await world.daemon.wait_status(SESSION, "connected")
 
 
+@pytest.mark.long
 async def test_a_profile_on_which_chromium_ends_at_once_is_replaced_with_its_credentials(
     world: World,
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_profile_on_which_chromium_ends_at_once_is_replaced_with_its_cre
     assert (await world.daemon.status(SESSION))["restarts"] == 0
 
 
+@pytest.mark.long
 async def test_a_browser_that_does_not_start_anywhere_costs_no_profile(world: World) -> None:
     at = await copied(world)
     script = world.daemon.folder / "chromium"
@@ -167,6 +171,7 @@ async def test_a_browser_that_does_not_start_anywhere_costs_no_profile(world: Wo
     await connected(world)
 
 
+@pytest.mark.long
 async def test_a_foreign_browser_on_the_profile_is_waited_for_and_not_killed(
     world: World,
 ) -> None:

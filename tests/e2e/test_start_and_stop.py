@@ -390,6 +390,7 @@ async def test_a_database_that_goes_away_costs_no_session(world: World) -> None:
     await daemon.until(row)
 
 
+@pytest.mark.long
 async def test_a_lost_profile_is_restored_from_its_snapshot_by_hand(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

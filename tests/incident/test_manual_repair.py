@@ -66,6 +66,7 @@ async def test_step_2_corrupt_session_files_are_found_and_replaced(real: World, 
     assert len(credentials.quarantined(real.daemon.folder / "sessions")) == 1
 
 
+@pytest.mark.long
 async def test_step_3_caches_are_cleaned_and_the_session_stays(real: World, at: Places) -> None:
     """`rm -rf ./.wwebjs_cache/*`"""
     filler = at.profile / "Default/Cache/filler"
@@ -99,6 +100,7 @@ async def test_step_4_the_row_is_corrected_by_itself(real: World, at: Places, sa
     await real.daemon.wait_status(SESSION, "connected")
 
 
+@pytest.mark.long
 async def test_step_6_no_code_has_to_be_scanned_again(real: World, at: Places) -> None:
     shutil.rmtree(at.profile)
     await real.daemon.start()

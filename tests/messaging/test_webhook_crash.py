@@ -138,6 +138,7 @@ async def test_killed_at_every_step(tmp_path: Path, before: bool) -> None:  # no
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@pytest.mark.long
 def test_killed_again_and_again_under_faults(seed: int, tmp_path_factory: Any) -> None:
     asyncio.run(campaign(random.Random(seed), tmp_path_factory.mktemp("crash")))
 

@@ -488,7 +488,7 @@ async def poisoned(folder: Path, chats: int, count: int) -> tuple[int, int]:
             return len(receiver.taken()), len(receiver.attempts)
 
 
-@pytest.mark.parametrize("chats", [1, 10_000])
+@pytest.mark.parametrize("chats", [1, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_what_the_receiver_cannot_digest_stalls_nobody_else(
     tmp_path: Path, chats: int
 ) -> None:

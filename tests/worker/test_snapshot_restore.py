@@ -305,7 +305,9 @@ async def stored(browser: BrowserSession) -> int:
     return int(await browser.session.evaluate(STORED, timeout=LONG))
 
 
-@pytest.mark.parametrize("flavour", ["chromium", "headless-shell"])
+@pytest.mark.parametrize(
+    "flavour", ["chromium", pytest.param("headless-shell", marks=pytest.mark.long)]
+)
 async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_before_it(
     standin: StandIn, folder: Path, flavour: Flavour
 ) -> None:
