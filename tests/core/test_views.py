@@ -334,3 +334,11 @@ def test_people_read_unix_time() -> None:
     assert (limited.since, limited.expires_in) == (990.0, 500.0)
     (over,) = shown([limited], monotonic=13.0, wall=2_000.0)
     assert over.expires_in == 0.0
+
+
+def test_a_full_disk_is_the_hosts_and_says_where_to_make_room() -> None:
+    full = Failure(Blame.HOST, "disk_full", "the disk of its profile is full")
+    it = only(session(failure=full))
+    assert (it.type, it.blame, it.reason) == ("start", Blame.HOST, "disk_full")
+    assert it.remedy.startswith("Free space on the disk of `paths.sessions`")
+    assert only(session(failure=FAILED)).remedy == NOTHING

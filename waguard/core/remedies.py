@@ -78,6 +78,14 @@ STARTS: Final = {
 }
 """By what a session waits for."""
 
+FAILED: Final = {
+    "disk_full": "Free space on the disk of `paths.sessions`; the session starts by itself."
+    f" {_DOCTOR} shows what is left.",
+    "browser_unusable": STARTS[Cause.EXECUTABLE],
+    "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
+}
+"""By why its last worker ended, in one word; all others: ``RETRIED``."""
+
 LINKS: Final = {
     Link.QR_PENDING: f"{_QR} shows the code to scan.",
     Link.LOGGED_OUT: f"{_QR} shows the code to scan, as soon as the page has one.",

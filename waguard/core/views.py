@@ -244,7 +244,8 @@ def _of_start(state: SessionState) -> Condition:
         message, remedy = wait.words, remedies.STARTS[wait.cause]
         degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
     elif why is not None:
-        blame, reason, message, remedy = why.blame, why.reason, str(why), remedies.RETRIED
+        blame, reason, message = why.blame, why.reason, str(why)
+        remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
         message = f"the worker is {lifecycle(state)}"
