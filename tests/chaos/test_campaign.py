@@ -183,6 +183,7 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.timeout(180)
+@pytest.mark.long
 async def test_ctrl_c_leaves_nothing_running(short_path: Path) -> None:
     running = await campaign(short_path, "--faults", "100", "--sessions", "1")
     assert running.stdout

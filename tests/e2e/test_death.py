@@ -43,7 +43,7 @@ async def test_it_says_what_became_of_the_workers(world: World, *, also: bool, d
     await daemon.wait_status("s1", "connected")
 
 
-@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("readable", [True, pytest.param(False, marks=pytest.mark.long)])
 async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, readable: bool) -> None:
     daemon, kept = world.daemon, world.daemon.folder / "state/restarts.json"
     await daemon.start()

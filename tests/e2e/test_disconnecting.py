@@ -69,6 +69,7 @@ async def test_disconnect_and_reconnect(world: World) -> None:
     assert world.receiver.count("session_disconnected") == 1
 
 
+@pytest.mark.long
 async def test_a_kill_in_the_middle_of_a_disconnect(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

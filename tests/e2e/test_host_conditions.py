@@ -90,6 +90,7 @@ async def test_chromium_is_away_while_the_package_is_upgraded(
     assert world.receiver.count("qr_code_generated") == 1
 
 
+@pytest.mark.long
 async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> None:
     daemon = world.daemon
     sessions, away = daemon.folder / "sessions", daemon.folder / "away"

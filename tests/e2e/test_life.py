@@ -356,6 +356,7 @@ async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World
     await daemon.until(advised)
 
 
+@pytest.mark.long
 async def test_a_worker_of_another_version_is_replaced_in_order(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

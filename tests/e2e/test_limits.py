@@ -148,6 +148,7 @@ async def test_until_the_date_that_whatsapp_names_and_not_longer_than_it_says(
     assert arrived(world) == [new(1)]
 
 
+@pytest.mark.long
 async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     config = daemon.folder / "waguard.toml"
@@ -182,6 +183,7 @@ async def ask_for_code(world: World) -> tuple[int, dict[str, Any], int]:
     return await post(world, "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"})
 
 
+@pytest.mark.long
 async def test_after_seven_pairing_codes_the_qr_code_is_named(world: World) -> None:
     await world.daemon.start()
     await world.daemon.create("s1")

@@ -33,6 +33,7 @@ async def restarted(world: World, pid: int) -> int:
     return int(await world.daemon.until(look))
 
 
+@pytest.mark.long
 async def test_a_size_that_no_file_has(world: World) -> None:
     """Each new worker read the message back and ended by it: the session was parked after 33 s."""
     await world.daemon.start()
@@ -51,6 +52,7 @@ async def test_a_size_that_no_file_has(world: World) -> None:
     await received(world, "next")
 
 
+@pytest.mark.long
 async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
     world: World,
 ) -> None:

@@ -131,6 +131,7 @@ async def test_a_queued_message_is_sent_once_when_its_session_is_back(world: Wor
     assert at_the_server(world, refused[-1]) == []
 
 
+@pytest.mark.long
 async def test_the_same_key_over_a_restart_is_the_same_message(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -78,6 +78,7 @@ async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: 
     assert "MANIFEST" in (at.quarantine / copy.name / credentials.NOTE).read_text()
 
 
+@pytest.mark.long
 async def test_damage_without_a_snapshot_shows_a_code_and_never_connected(world: World) -> None:
     at = await copied(world)
     shutil.rmtree(at.snapshots)

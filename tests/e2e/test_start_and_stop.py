@@ -317,6 +317,7 @@ def test_a_path_that_cannot_be_used_is_one_line(key: str, said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 async def test_a_database_that_is_locked_at_the_start_is_waited_for(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

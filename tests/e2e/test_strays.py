@@ -46,6 +46,7 @@ async def test_a_worker_whose_record_is_lost_is_ended_before_its_session_is_star
     assert world.receiver.count("qr_code_generated") <= 1
 
 
+@pytest.mark.long
 async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
     """Renderers that are stopped do not see that their browser is gone."""
     daemon = world.daemon

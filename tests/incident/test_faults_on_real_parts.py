@@ -95,6 +95,7 @@ async def test_13_nothing_is_done_without_a_key_and_no_key_is_shipped(real: Worl
     assert not [p for p in source.rglob("*.py") if daemon.key in p.read_text()]
 
 
+@pytest.mark.long
 async def test_14_what_the_receiver_refuses_comes_later(real: World) -> None:
     """210 messages were lost for ever: time-outs and 5xx were never tried again."""
     daemon = real.daemon

@@ -78,7 +78,9 @@ async def test_step_3_caches_are_cleaned_and_the_session_stays(real: World, at: 
     assert not filler.exists()
 
 
-@pytest.mark.parametrize("said", ["connected", "authenticated"])
+@pytest.mark.parametrize(
+    "said", ["connected", pytest.param("authenticated", marks=pytest.mark.long)]
+)
 async def test_step_4_the_row_is_corrected_by_itself(real: World, at: Places, said: str) -> None:
     """`$account->update(['status' => 'disconnected'])`"""
     shutil.rmtree(at.profile)

@@ -45,6 +45,7 @@ async def injections(browser: BrowserSession) -> int:
     return browser.told.count(("settling", None))
 
 
+@pytest.mark.long
 async def test_factories_that_run_late_are_waited_for(browser: BrowserSession) -> None:
     browser.standin.policy.factories = {STREAM: LATE}
     await browser.open()
@@ -60,6 +61,7 @@ async def test_factories_that_run_late_are_waited_for(browser: BrowserSession) -
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.long
 async def test_what_never_resolves_is_named(browser: BrowserSession) -> None:
     browser.standin.policy.factories = {STREAM: -1}
     try:
