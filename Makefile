@@ -15,7 +15,7 @@ demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once e
 	$(BIN)/waguard demo $(ARGS)
 
 test: setup servers lint ## everything that CI runs; says what was skipped and what took longest
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
 
 test-long: setup servers ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
