@@ -688,7 +688,6 @@ class Daemon:
             )
             return
         logs.hide(*fresh)
-        logs.hide(*fresh)
         self._keys.values = fresh
 
 

@@ -1,14 +1,13 @@
 """What ``waguard config`` does: the configuration with where each value comes from, and its check."""
 
-import os
 import shlex
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from waguard.config import SECTIONS, Config, Reading, holds_password, sqlite_path
+from waguard.config import SECTIONS, Config, Reading, holds_password
 from waguard.core import unit as units
 from waguard.core.ownership import Us
 from waguard.errors import ConfigError
@@ -89,15 +88,7 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
 
 
 def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
-    database = sqlite_path(config.database.url)
-    folders: dict[str, Path] = {
-        "paths.sessions": config.paths.sessions,
-        "paths.runtime": config.paths.runtime,
-        "paths.state": config.paths.state,
-        "api.key_file": config.api.key_file.parent,
-        **({"database.url": database.parent} if database else {}),
-    }
-    wanted = {key: PurePosixPath(os.path.realpath(path)) for key, path in folders.items()}
+    wanted = service_unit.writes(config)
     for key, path in wanted.items():
         if not unit.sees(path):
             raise ConfigError(
@@ -126,10 +117,8 @@ def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) ->
 
 
 def _check_executable(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
-    if config.browser.executable is None:
-        return  # the shipped unit allows every place where one is found
-    path = PurePosixPath(os.path.realpath(config.browser.executable))
-    if unit.executes(path):
+    path = service_unit.executes(config)
+    if path is None or unit.executes(path):
         return
     name = f"{DROP_INS}/browser.conf"
     _say_drop_in(say, "this", name, units.drop_in([path.parent], "ExecPaths"))

@@ -1,9 +1,11 @@
-"""The installed systemd unit: its files, and the user that it names."""
+"""The installed systemd unit: its files, the user that it names, and what it has to be able to reach."""
 
+import os
 import pwd
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
+from waguard.config import Config, sqlite_path
 from waguard.core.ownership import Us
 from waguard.host import ownership
 
@@ -24,6 +26,26 @@ def files(root: Path = Path("/")) -> list[Path]:
         for path in (place / f"{UNIT}.d").glob("*.conf")
     }
     return [unit, *(named[name] for name in sorted(named))]
+
+
+def writes(config: Config) -> dict[str, PurePosixPath]:
+    """Folders that the service writes, by the key that names them; links are followed."""
+    database = sqlite_path(config.database.url)
+    folders: dict[str, Path] = {
+        "paths.sessions": config.paths.sessions,
+        "paths.runtime": config.paths.runtime,
+        "paths.state": config.paths.state,
+        "api.key_file": config.api.key_file.parent,
+        **({"database.url": database.parent} if database else {}),
+    }
+    return {key: PurePosixPath(os.path.realpath(path)) for key, path in folders.items()}
+
+
+def executes(config: Config) -> PurePosixPath | None:
+    """The Chromium that is named, links followed; None: the shipped unit allows every place where one
+    is found."""
+    executable = config.browser.executable
+    return PurePosixPath(os.path.realpath(executable)) if executable else None
 
 
 def user() -> Us | None:

@@ -1,13 +1,12 @@
 """The installed unit, what this version ships, and what systemd says of it."""
 
-import os
 import re
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import waguard
-from waguard.config import Config, Reading, sqlite_path
+from waguard.config import Config, Reading
 from waguard.core import unit as units
 from waguard.doctor.judging.unit import Unit
 from waguard.doctor.probes.machine import Machine
@@ -60,22 +59,13 @@ def _text(path: Path) -> str | None:
 
 def _refusal(unit: units.Unit, config: Config) -> str | None:
     """Why the service cannot use a folder of the configuration's."""
-    database = sqlite_path(config.database.url)
-    wanted: dict[str, Path] = {
-        "paths.sessions": config.paths.sessions,
-        "paths.runtime": config.paths.runtime,
-        "paths.state": config.paths.state,
-        "api.key_file": config.api.key_file.parent,
-        **({"database.url": database.parent} if database else {}),
-    }
-    places = {key: PurePosixPath(os.path.realpath(path)) for key, path in wanted.items()}
+    places = service_unit.writes(config)
     for key, place in places.items():
         if not unit.sees(place):
             return f"{place} ({key}) is hidden from {service_unit.UNIT}"
     for key, place in units.unwritable(unit, places).items():
         return f"{place} ({key}) cannot be written by {service_unit.UNIT}"
-    if executable := config.browser.executable:
-        place = PurePosixPath(os.path.realpath(executable))
-        if not unit.executes(place):
-            return f"{place} (browser.executable) cannot be executed by {service_unit.UNIT}"
+    executable = service_unit.executes(config)
+    if executable and not unit.executes(executable):
+        return f"{executable} (browser.executable) cannot be executed by {service_unit.UNIT}"
     return None
