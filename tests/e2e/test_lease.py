@@ -60,6 +60,13 @@ class Pair:
         rows = await self.query("SELECT kind FROM waguard_events WHERE session_id = 's1'")
         return Counter(kind for (kind,) in rows)
 
+    async def connected_on_trail(self) -> bool:
+        """Whether that was noted: a moment after the application heard of it."""
+        rows = await self.query("SELECT * FROM waguard_events WHERE session_id = 's1'")
+        return any(
+            kind == "status" and after == "connected" for _, _, _, kind, _, after, *_ in rows
+        )
+
     async def receive(self, words: str) -> None:
         """Somebody writes, and the application gets it."""
         self.world.standin.phone.incoming(phone=PHONE, from_=PERSON, body=words)
@@ -119,6 +126,7 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.world.receiver.wait_for("session_ready")
+    await first.until(pair.connected_on_trail)
     before, worker = await pair.trail(), (await first.status("s1"))["worker_pid"]
     await second.start(ready=False)
     await second.until(lambda: logs(second, "lease held"))
