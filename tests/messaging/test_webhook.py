@@ -33,7 +33,7 @@ from waguard.host.lived import LivedTime
 from waguard.messaging import courier, signing, webhook
 from waguard.messaging.courier import seconds
 from waguard.messaging.signing import sign
-from waguard.ports import Endpoint
+from waguard.ports.messages import Endpoint
 
 
 async def test_body_headers_and_signature(receiver: Receiver, tmp_path: Path) -> None:

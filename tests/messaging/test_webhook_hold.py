@@ -16,7 +16,9 @@ from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import line
 from waguard.messaging.webhook import overdue
-from waguard.ports import GLOBAL, BusEvent, Connection, Endpoint, MessageStore
+from waguard.ports.bus import BusEvent
+from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
+from waguard.ports.sessions import Connection
 
 AWAY = Connection(why_not="it is disconnected")
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)

@@ -14,7 +14,8 @@ from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import lane_queue, line
-from waguard.ports import BusEvent, Endpoint, MessageStore
+from waguard.ports.bus import BusEvent
+from waguard.ports.messages import Endpoint, MessageStore
 
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 

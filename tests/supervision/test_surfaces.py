@@ -25,7 +25,7 @@ from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.status import ParkCause
 from waguard.messaging.journal import BEHIND_BYTES
-from waguard.ports import Endpoint
+from waguard.ports.messages import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve
