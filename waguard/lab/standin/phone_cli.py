@@ -103,7 +103,7 @@ def _add_versions(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
     )
     broken = command("break", "break a build that is out; without a way: it is well again")
     broken.add_argument("revision", type=int)
-    broken.add_argument("way", nargs="?", choices=ways, default="")
+    broken.add_argument("way", nargs="?", choices=ways)
     for one in (publish, broken):
         one.add_argument(
             "--broken-for", action="append", metavar="NUMBER", help="for this account alone"

@@ -25,7 +25,7 @@ class Break(msgspec.Struct, forbid_unknown_fields=True):
     """``Releases.breaks``."""
 
     revision: Number
-    way: Way
+    way: Way = ""
     broken_for: list[str] | None = None
 
 
