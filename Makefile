@@ -23,6 +23,13 @@ test: setup servers lint ## everything that CI runs; says what was skipped and w
 test-long: setup servers ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
 
+coverage: setup servers ## which lines and branches no test of `make test` runs; ARGS=tests/core for a part. Shown, not enforced
+	@mkdir -p .coverage
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term --cov-report=html:.coverage/html $(ARGS)
+
+hooks: setup ## `make lint` before each commit of yours
+	$(BIN)/pre-commit install
+
 simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEARS=1 SESSIONS=100
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),1) --sessions $(or $(SESSIONS),100) $(ARGS)
 
@@ -80,4 +87,4 @@ uninstall: ## as root: configuration and data stay
 	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants
+	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage
