@@ -10,7 +10,7 @@ from pathlib import Path
 from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
-from waguard.ports import Draft
+from waguard.ports.messages import Draft
 from waguard.store.outbox import _values as values
 from waguard.store.sql import SqlStore
 

@@ -33,7 +33,8 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import Connection, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus

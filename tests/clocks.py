@@ -2,7 +2,7 @@
 
 
 class Clock:
-    """Fills ``ports.Clock``: ``at`` is the wall's, ``up`` the monotonic one's."""
+    """Fills ``ports.clock.Clock``: ``at`` is the wall's, ``up`` the monotonic one's."""
 
     def __init__(self) -> None:
         self.at, self.up = 1_790_000_000.0, 100.0

@@ -5,7 +5,7 @@ from waguard.core.identity import People
 from waguard.core.inbox import Received
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
-from waguard.ports import Stored
+from waguard.ports.inbox import Stored
 from waguard.supervision.bus import QUEUE_LIMIT, Bus
 
 

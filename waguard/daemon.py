@@ -33,7 +33,7 @@ from waguard.errors import (
     InstanceHeldError,
     WaguardError,
 )
-from waguard.host import credentials, early_signals, files, logs
+from waguard.host import early_signals, files, logs
 from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
@@ -59,7 +59,10 @@ from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import BusEvent, Inbox, Process, ReadyWatch
+from waguard.ports.bus import BusEvent
+from waguard.ports.inbox import Inbox, ReadyWatch
+from waguard.ports.process import Process
+from waguard.profile import credentials
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore

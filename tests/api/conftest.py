@@ -31,7 +31,8 @@ from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import Connection, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 
@@ -54,7 +55,7 @@ class Answer:
 
 @dataclass
 class FakeLog:
-    """Fills ``ports.LogLevels``."""
+    """Fills ``ports.logs.LogLevels``."""
 
     configured: Log = field(default_factory=Log)
     effective: Log = field(default_factory=Log)

@@ -1,4 +1,4 @@
-"""``ports.Sessions``, and the API's other parts of supervision, that do what a test says."""
+"""``ports.sessions.Sessions``, and the API's other parts of supervision, that do what a test says."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,8 @@ from waguard.errors import (
     SessionIdTakenError,
     WaguardError,
 )
-from waguard.ports import Health, SessionView, Usage
+from waguard.ports.process import Usage
+from waguard.ports.sessions import Health, SessionView
 from waguard.wire.protocol import Acks, Call, QrCode, SendMedia, SendText, Sent, Value
 
 SESSION = "webjs_1_1732240000_abcdefgh"

@@ -12,7 +12,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.waiting import wait_until
 from waguard.api import events
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 from waguard.supervision import bus as bus_module
 
 

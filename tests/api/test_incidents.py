@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from waguard.core.incidents import fleet_condition
-from waguard.ports import AuditEntry
+from waguard.ports.store import AuditEntry
 
 
 async def test_those_of_all_sessions_are_told_in_sentences(api: Api) -> None:

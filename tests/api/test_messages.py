@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
 from waguard.messaging.commands import Command
 from waguard.messaging.tickets import Options, Ticket
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 
 SEND = "/api/messages/send"

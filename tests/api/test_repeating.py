@@ -29,10 +29,10 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.host.profile_lock import ProfileInUseError
 from waguard.messaging import outbox
 from waguard.messaging.fetch import NotFetchedError
 from waguard.messaging.tickets import KeyReusedError
+from waguard.profile.lock import ProfileInUseError
 
 ONE = f"/api/sessions/{SESSION}"
 TEXT = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi"}

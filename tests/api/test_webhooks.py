@@ -11,7 +11,8 @@ from waguard.core.delivery import OLD_SERVICE, Cause
 from waguard.core.inbox import Kind, Received, Told
 from waguard.core.news import Notice
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports import GLOBAL, Entry, SessionRow, Settlement
+from waguard.ports.messages import GLOBAL, Entry, Settlement
+from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import InboundMessage
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 
-from waguard import demo
+from waguard.lab import demo
 
 
 class Part:
@@ -56,7 +56,7 @@ def test_ctrl_c_waits_for_the_daemon_before_its_folder_is_removed(
     }.items():
         monkeypatch.setattr(demo, name, part)
     monkeypatch.setattr(demo, "settings", lambda *_, **__: {})
-    monkeypatch.setattr("waguard.demo.tempfile.mkdtemp", lambda **_: str(folder))
+    monkeypatch.setattr("waguard.lab.demo.tempfile.mkdtemp", lambda **_: str(folder))
     assert demo.run(once=once, port=0) == 0
     assert seen == [True]
     assert not folder.exists()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.old_profile_files import content, old_profile
+from tests.profile.old_profile_files import content, old_profile
 from waguard.cli import main
 from waguard.cli.client import ApiClient
 

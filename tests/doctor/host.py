@@ -19,7 +19,7 @@ from typing import Any
 import aiosqlite
 from aiohttp import web
 
-from tests.host.leveldb_files import INDEXED, LOCAL, batch, log, profile
+from tests.profile.leveldb_files import INDEXED, LOCAL, batch, log, profile
 from tests.store import template
 from waguard.cli.program import parser
 from waguard.core.admission import Reading
@@ -28,8 +28,9 @@ from waguard.doctor.examination import examine
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
-from waguard.host import credentials, lock, snapshots
-from waguard.host.profile_lock import ProfileLock
+from waguard.host import lock
+from waguard.profile import credentials, snapshots
+from waguard.profile.lock import ProfileLock
 
 SHIPPED = Path(__file__).parents[2] / "systemd/waguard.service"
 TRIED = {"version": "156.0.8078.79", "started": True, "seconds": 0.6, "sandboxed": True}

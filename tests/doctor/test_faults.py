@@ -20,7 +20,8 @@ from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
 from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.report import Result
-from waguard.host import configuration, inventory, procfs
+from waguard.host import configuration, procfs
+from waguard.supervision import inventory
 from waguard.worker import wajs
 
 FAILED, WARNING = Result.FAILED, Result.WARNING

@@ -5,7 +5,7 @@ import pytest
 
 from tests.e2e.harness import Daemon, Receiver, receiving, settings_for, short_folder
 from tests.store.conftest import mariadb, postgresql
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 
 __all__ = ["World", "mariadb", "postgresql", "world"]  # pytest finds fixtures by name
 

@@ -24,7 +24,7 @@ from tests.waiting import block_until
 from waguard.core.delivery import EVENTS
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
-from waguard.standin import StandIn
+from waguard.lab.standin import StandIn
 
 DEADLINE = 90.0  # s; nothing here waits that long unless it is broken
 ENDING = 20.0  # s that a killed process may take to be gone

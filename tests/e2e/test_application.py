@@ -14,9 +14,9 @@ from tests.e2e.harness import Daemon, settings_for, short_folder
 from tests.ports import reserved_port
 from tests.store.conftest import BACKENDS, new_database
 from tests.waiting import wait_until
-from waguard.application import Application, Manners
-from waguard.standin import Policy, StandIn
-from waguard.standin.refusal import Refusal
+from waguard.lab.application import Application, Manners
+from waguard.lab.standin import Policy, StandIn
+from waguard.lab.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -14,7 +14,7 @@ from tests.e2e.conftest import World
 from tests.e2e.test_lids import bodies, hears, restarted
 from tests.e2e.test_notices import incidents, reload
 from waguard.core.undecryptable import ADVISE_AFTER, KEPT_FOR
-from waguard.host import credentials
+from waguard.profile import credentials
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -12,11 +12,11 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
-from tests.host.old_profile_files import archive, content
+from tests.profile.old_profile_files import archive, content
 from tests.worker.browser_session import BrowserSession
 from waguard.core.old_profiles import Credentials, Outcome
-from waguard.host import credentials, old_profiles, profile_import
-from waguard.host.profile_import import Report, Request
+from waguard.profile import credentials, importing, old_profiles
+from waguard.profile.importing import Report, Request
 from waguard.worker.devtools import flush_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
@@ -65,7 +65,7 @@ def lay_out(profile: Path, service: Path, layout: str) -> None:
 
 def imported(daemon: Daemon, folder: Path) -> Report:
     sessions = daemon.folder / "sessions"
-    return profile_import.run(Request(folder=folder, sessions=sessions, workspaces={}, workspace=1))
+    return importing.run(Request(folder=folder, sessions=sessions, workspaces={}, workspace=1))
 
 
 async def connected_without_a_scan(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.waiting import wait_until
-from waguard.standin.refusal import Refusal
+from waguard.lab.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
-from tests.host.leveldb_files import INDEXED
+from tests.profile.leveldb_files import INDEXED
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.host import credentials, snapshots
-from waguard.host.credentials import Places
+from waguard.profile import credentials, snapshots
+from waguard.profile.credentials import Places
 from waguard.worker.devtools import flush_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

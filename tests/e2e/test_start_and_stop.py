@@ -22,7 +22,7 @@ from tests.host.processes import (
     others_can_run_this_python,
 )
 from waguard.host import procfs
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.leveldb_files import INDEXED, profile, word_of
+from tests.profile.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
 from waguard.core.profile import ShowQr, Use
-from waguard.host import credentials, moving, old_profiles, profiles, snapshots
-from waguard.host.credentials import Places
+from waguard.host import moving
 from waguard.host.moving import NotMovableError
-from waguard.host.profile_lock import ProfileLock
+from waguard.profile import credentials, layout, old_profiles, snapshots
+from waguard.profile.credentials import Places
+from waguard.profile.lock import ProfileLock
 
 MB = 1 << 20
 Linked = Callable[[Path, Path], Path]
@@ -41,7 +42,7 @@ class Layout:
 
 
 @pytest.fixture(params=["profile", "workspace", "quarantine", "snapshots"])
-def layout(tmp_path: Path, disk: Path, request: pytest.FixtureRequest) -> Layout:
+def stored(tmp_path: Path, disk: Path, request: pytest.FixtureRequest) -> Layout:
     at = credentials.places(tmp_path / "sessions", 7, "abc")
     link = {
         "profile": at.profile,
@@ -65,8 +66,8 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_damaged_profile_is_quarantined_and_its_snapshot_restored(layout: Layout) -> None:
-    at = layout.at
+def test_a_damaged_profile_is_quarantined_and_its_snapshot_restored(stored: Layout) -> None:
+    at = stored.at
     with ProfileLock(at.profile) as lock:
         token = credentials.claim(at.profile, lock.descriptor, anew=True)
         snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
@@ -79,18 +80,18 @@ def test_a_damaged_profile_is_quarantined_and_its_snapshot_restored(layout: Layo
         assert credentials.pairing(at.profile) == token
     assert prepared.aside is not None
     assert files(prepared.aside / "Default") == before
-    assert [copy.name for copy in credentials.quarantined(layout.sessions)] == [prepared.aside.name]
-    assert layout.link.is_symlink(), "where it lies is the operator's choice"
-    nothing_is_left_over(layout)
+    assert [copy.name for copy in credentials.quarantined(stored.sessions)] == [prepared.aside.name]
+    assert stored.link.is_symlink(), "where it lies is the operator's choice"
+    nothing_is_left_over(stored)
 
 
-def nothing_is_left_over(layout: Layout) -> None:
-    for folder in {layout.at.profile.resolve().parent, layout.at.quarantine}:
+def nothing_is_left_over(stored: Layout) -> None:
+    for folder in {stored.at.profile.resolve().parent, stored.at.quarantine}:
         assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(layout: Layout) -> None:
-    at = layout.at
+def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(stored: Layout) -> None:
+    at = stored.at
     with ProfileLock(at.profile) as lock:
         token = credentials.claim(at.profile, lock.descriptor, anew=True)
         snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
@@ -102,7 +103,7 @@ def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(layout: Layout
     assert not credentials.something_left(at)
     with ProfileLock(at.profile) as lock:
         assert isinstance(credentials.prepare(at, lock.descriptor).end, ShowQr)
-    nothing_is_left_over(layout)
+    nothing_is_left_over(stored)
 
 
 @pytest.fixture
@@ -222,7 +223,7 @@ def test_a_profile_in_the_old_layout_is_found_over_disks(
     tmp_path: Path, disk: Path, linked: str
 ) -> None:
     sessions = tmp_path / "sessions"
-    legacy, wanted = sessions / "7" / "abc", profiles.path(sessions, 7, "abc")
+    legacy, wanted = sessions / "7" / "abc", layout.path(sessions, 7, "abc")
     legacy.parent.mkdir(parents=True)
     if linked == "the old profile":
         (disk / "p").mkdir()

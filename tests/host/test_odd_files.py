@@ -16,12 +16,13 @@ from tests.host.odd_files import Spoil, all_spoilt, mutations
 from waguard import config
 from waguard.api.auth import load_or_create_keys
 from waguard.errors import ConfigError
-from waguard.host import credentials, procfs, small_file, snapshots
+from waguard.host import procfs, small_file
 from waguard.host.children import ExecSpawn, put_unreadable_records_aside, read_records
 from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
-from waguard.host.snapshots import SnapshotDamagedError
 from waguard.messaging.signing import read_secrets
+from waguard.profile import credentials, snapshots
+from waguard.profile.snapshots import SnapshotDamagedError
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import browser_version
 from waguard.worker.browser_version import known_version

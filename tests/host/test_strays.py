@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import DEADLINE, wait_until
 from waguard.host import procfs, strays
-from waguard.ports import Swept
+from waguard.ports.process import Swept
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from waguard.host.usage import STALE, Meter
-from waguard.ports import Usage
+from waguard.ports.process import Usage
 
 MB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -22,8 +22,8 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause, Reason, Standing, Status, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
-from waguard.host import profiles
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
+from waguard.profile import layout
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Sent
 
@@ -50,7 +50,7 @@ async def test_02_a_session_is_restored_from_where_it_was_created(
     world.spawn.script = Script(reports=(CONNECTED,))
     assert await bench.restore() == "restored 2"
     for name in ("old", "new"):
-        assert bench.process(name).spec.profile == str(profiles.path(sessions, 7, name))
+        assert bench.process(name).spec.profile == str(layout.path(sessions, 7, name))
 
 
 async def test_03_a_read_that_failed_is_no_empty_list(bench: Bench, world: World) -> None:

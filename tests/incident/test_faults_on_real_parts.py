@@ -20,7 +20,8 @@ from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from waguard.api.app import create_app
 from waguard.core.profile import Healthy
-from waguard.host import credentials, procfs
+from waguard.host import procfs
+from waguard.profile import credentials
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

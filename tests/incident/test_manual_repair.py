@@ -9,9 +9,9 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
-from tests.host.leveldb_files import INDEXED, LOCAL
-from waguard.host import credentials, snapshots
-from waguard.host.credentials import Places
+from tests.profile.leveldb_files import INDEXED, LOCAL
+from waguard.profile import credentials, snapshots
+from waguard.profile.credentials import Places
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

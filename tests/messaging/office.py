@@ -20,16 +20,11 @@ from waguard.host.media import MediaFolder
 from waguard.messaging import line
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import (
-    GLOBAL,
-    Ages,
-    BusEvent,
-    Connection,
-    DeadLetter,
-    MediaStore,
-    MessageStore,
-    Pending,
-)
+from waguard.ports.bus import BusEvent
+from waguard.ports.clock import Ages
+from waguard.ports.inbox import MediaStore
+from waguard.ports.messages import GLOBAL, DeadLetter, MessageStore, Pending
+from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)

@@ -18,7 +18,7 @@ from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
-from waguard.ports import Outgoing
+from waguard.ports.messages import Outgoing
 from waguard.store.sql import SqlStore
 
 CHAT = "6281234567890@c.us"

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from tests.waiting import wait_until
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 
 SECRET: Final = b"a secret of the tests"
 INSTANCE: Final = "http://127.0.0.1:3001"

@@ -16,7 +16,8 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
 from waguard.messaging.tickets import Ticket
-from waguard.ports import BusEvent, SessionRow
+from waguard.ports.bus import BusEvent
+from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, InboundMessage, Sent
 

@@ -25,7 +25,8 @@ from waguard.host.media import MediaFolder
 from waguard.messaging import files as under_test
 from waguard.messaging import journal
 from waguard.messaging.files import NO_ANSWER
-from waguard.ports import Move, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.messages import Move
 from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8

@@ -11,7 +11,9 @@ from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.health import FAILING_FOR, MessageHealth
 from waguard.messaging.journal import BEHIND_AGE, Journal
-from waguard.ports import GLOBAL, Connection, Queued, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.messages import GLOBAL, Queued
+from waguard.ports.sessions import Connection
 
 AWAY = Connection(why_not="it is disconnected")
 

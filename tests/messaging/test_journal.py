@@ -15,7 +15,7 @@ from waguard.core.inbox import Received
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import journal
 from waguard.messaging.journal import of_event
-from waguard.ports import Entry, MessageStore, Retract, Settlement, Written
+from waguard.ports.messages import Entry, MessageStore, Retract, Settlement, Written
 
 
 class Wrapped:

@@ -17,7 +17,7 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.tickets import KEPT_FOR, Ticket
-from waguard.ports import Move
+from waguard.ports.messages import Move
 from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
 

@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Context, Media, file, text
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
 

@@ -33,7 +33,7 @@ from waguard.host.lived import LivedTime
 from waguard.messaging import courier, signing, webhook
 from waguard.messaging.courier import seconds
 from waguard.messaging.signing import sign
-from waguard.ports import Endpoint
+from waguard.ports.messages import Endpoint
 
 
 async def test_body_headers_and_signature(receiver: Receiver, tmp_path: Path) -> None:
@@ -235,7 +235,9 @@ async def test_after_a_429_everybody_is_quiet(
     async with office(tmp_path, receiver.url) as it:
         it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was told so")
-        await wait_until(lambda: it.line()._circuit.opened_until, "it is quiet")
+        await wait_until(
+            lambda: "*" in it.webhooks._lines and it.line()._circuit.opened_until, "it is quiet"
+        )
         for number in range(2, 12):
             it.put(event(number, session=f"s{number}"))
         await receiver.wait_taken(11)

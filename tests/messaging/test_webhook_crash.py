@@ -15,7 +15,8 @@ from tests.messaging.office import Office, kill, office
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
 from waguard.messaging.journal import of_event
-from waguard.ports import BusEvent, MessageStore
+from waguard.ports.bus import BusEvent
+from waguard.ports.messages import MessageStore
 
 CHATS, EVENTS = 3, 12
 

@@ -16,7 +16,9 @@ from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import line
 from waguard.messaging.webhook import overdue
-from waguard.ports import GLOBAL, BusEvent, Connection, Endpoint, MessageStore
+from waguard.ports.bus import BusEvent
+from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
+from waguard.ports.sessions import Connection
 
 AWAY = Connection(why_not="it is disconnected")
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
@@ -413,7 +415,10 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
         Locked.locked = True
         receiver.free.set()
         await wait_until(lambda: it.journal.failing, "it was seen")
-        await wait_until(lambda: not it.line()._in_flight, "what was begun is taken")
+        await wait_until(
+            lambda: "*" in it.webhooks._lines and not it.line()._in_flight,
+            "what was begun is taken",
+        )
         assert receiver.arrived <= 16
         assert len(await it.pending()) == 40
         Locked.locked = False

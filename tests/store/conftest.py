@@ -10,7 +10,7 @@ import pytest
 from tests.store import servers, tables
 from tests.store.application import Application, MemoryApplication, SqlApplication
 from tests.store.memory import MemoryStore
-from waguard.ports import Store
+from waguard.ports.store import Store
 from waguard.store.messages import SqlMessages
 from waguard.store.models import METADATA
 from waguard.store.revision import VERSION_TABLE

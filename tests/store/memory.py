@@ -1,4 +1,4 @@
-"""``ports.Store`` in memory, for tests of supervision; it passes the same contract suite."""
+"""``ports.store.Store`` in memory, for tests of supervision; it passes the same contract suite."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.status import LEFT, Status, Verdict
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
-from waguard.ports import AuditEntry, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Own:
 
 @dataclass
 class MemoryLease:
-    """``ports.LeaseStore``; ``now`` is the database's clock. Set ``down`` and every call raises."""
+    """``ports.store.LeaseStore``; ``now`` is the database's clock. Set ``down`` and every call raises."""
 
     now: Callable[[], float] = time.time
     down: bool = False

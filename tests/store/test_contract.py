@@ -11,7 +11,7 @@ import pytest
 from tests.store.conftest import NEWER, SHAPES, Bench
 from waguard.core.status import Reason, Status, Verdict
 from waguard.errors import SessionIdTakenError
-from waguard.ports import AuditEntry, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow
 
 newer = [pytest.param(shape, marks=pytest.mark.long) for shape in NEWER]
 pytestmark = pytest.mark.parametrize("bench", [*SHAPES, *newer], indirect=True)

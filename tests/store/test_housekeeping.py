@@ -10,7 +10,8 @@ from tests.store.conftest import SHAPES, Bench
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports import AuditEntry, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.store import AuditEntry
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

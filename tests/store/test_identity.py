@@ -13,7 +13,8 @@ from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
 from waguard.core.inbox import Received
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports import GLOBAL, Move, SessionRow, UnidentifiedChat
+from waguard.ports.messages import GLOBAL, Move, UnidentifiedChat
+from waguard.ports.store import SessionRow
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke

@@ -10,7 +10,7 @@ from tests.store.conftest import BACKENDS, SHAPES, Bench
 from tests.store.tables import UNIQUE_NUMBER
 from waguard.core.status import Reason, Status, Verdict
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
-from waguard.ports import AuditEntry
+from waguard.ports.store import AuditEntry
 from waguard.store.sql import SqlStore
 
 CONNECTED = Verdict(Status.CONNECTED)

@@ -14,7 +14,7 @@ from tests.store.conftest import BACKENDS, new_database
 from tests.store.memory import MemoryLease
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
-from waguard.ports import LeaseStore
+from waguard.ports.store import LeaseStore
 from waguard.store.revision import VERSION_TABLE
 from waguard.store.sql import SqlStore
 

@@ -13,7 +13,7 @@ from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.core.delivery import Cause, Grave
 from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.core.news import Notice
-from waguard.ports import GLOBAL, Endpoint, Entry, Hold, Pending, Queued, Settlement
+from waguard.ports.messages import GLOBAL, Endpoint, Entry, Hold, Pending, Queued, Settlement
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 

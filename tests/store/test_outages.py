@@ -18,7 +18,7 @@ from tests.store.memory import MemoryStore
 from tests.store.servers import Server
 from waguard.core.status import Status, Verdict
 from waguard.errors import ConfigError, DatabaseUnavailableError
-from waguard.ports import AuditEntry, Store
+from waguard.ports.store import AuditEntry, Store
 from waguard.store.failures import answering
 from waguard.store.sql import SqlStore
 

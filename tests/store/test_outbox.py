@@ -14,7 +14,8 @@ from waguard.config import Retention
 from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
 from waguard.core.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime
-from waguard.ports import Draft, Entry, Move, Outgoing, Retract, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.messages import Draft, Entry, Move, Outgoing, Retract
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

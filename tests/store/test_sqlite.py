@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
 from waguard.core.outbox import State
-from waguard.ports import Draft
+from waguard.ports.messages import Draft
 from waguard.store import sql, sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
 from waguard.store.layout import Layout

@@ -14,7 +14,8 @@ from waguard.core import news
 from waguard.core.delivery import EVENTS
 from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
 from waguard.core.outbox import REPEATED_FOR, State
-from waguard.ports import GLOBAL, Entry, Move, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.messages import GLOBAL, Entry, Move
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

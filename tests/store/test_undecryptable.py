@@ -14,7 +14,8 @@ from waguard.core.delivery import Grave
 from waguard.core.inbox import Received
 from waguard.core.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports import GLOBAL, Endpoint, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.messages import GLOBAL, Endpoint
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore

@@ -28,7 +28,8 @@ from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.ports import GLOBAL, SessionRow
+from waguard.ports.messages import GLOBAL
+from waguard.ports.store import SessionRow
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate

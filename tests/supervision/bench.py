@@ -8,7 +8,8 @@ import pytest
 from tests.supervision.fakes import FakeProcess, Script, World, qr, until
 from tests.waiting import DEADLINE
 from waguard.core.link import Link
-from waguard.ports import Process, SessionView
+from waguard.ports.process import Process
+from waguard.ports.sessions import SessionView
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.supervisor import Supervisor

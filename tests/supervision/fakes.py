@@ -29,10 +29,11 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
-from waguard.host import profiles
 from waguard.host.lived import LivedTime
-from waguard.ports import BusEvent, Process, Swept, Usage
-from waguard.ports import Stored as StoredCall
+from waguard.ports.bus import BusEvent
+from waguard.ports.inbox import Stored as StoredCall
+from waguard.ports.process import Process, Swept, Usage
+from waguard.profile import layout
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -140,7 +141,7 @@ class Script:
 
 
 class FakeProcess:
-    """One worker: ``ports.Process``, with a server behind it."""
+    """One worker: ``ports.process.Process``, with a server behind it."""
 
     def __init__(self, pid: int, spec: WorkerSpec | WorkerRecord, script: Script) -> None:
         self._pid = pid
@@ -297,7 +298,7 @@ class FakeProcess:
 
 
 class FakeSpawn:
-    """``ports.Spawn``. ``scripts`` are for sessions by id; ``script`` for all others."""
+    """``ports.process.Spawn``. ``scripts`` are for sessions by id; ``script`` for all others."""
 
     def __init__(self) -> None:
         self.script = Script()
@@ -344,7 +345,7 @@ class FakeSpawn:
 
 
 class FakeInbox:
-    """``ports.Inbox``: stores at once, each key once. While ``free`` is clear, nothing is stored."""
+    """``ports.inbox.Inbox``: stores at once, each key once. While ``free`` is clear, nothing is stored."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Received] = {}
@@ -531,13 +532,13 @@ class World:
 
     def profile(self, session_id: str, workspace_id: int = 7) -> Path:
         """Give the session a profile with credentials."""
-        path = profiles.path(self.config.paths.sessions, workspace_id, session_id)
+        path = layout.path(self.config.paths.sessions, workspace_id, session_id)
         (path / "Default/IndexedDB").mkdir(parents=True)
         return path
 
     def record(self, session_id: str, *, generation: int = 1, pid: int = 0) -> WorkerRecord:
         """What a worker writes about itself."""
-        name = profiles.key(session_id)
+        name = layout.key(session_id)
         return WorkerRecord(
             protocol=PROTOCOL,
             pid=pid,
@@ -546,7 +547,7 @@ class World:
             instance="earlier",
             session=session_id,
             generation=generation,
-            profile=str(profiles.path(self.config.paths.sessions, 7, session_id)),
+            profile=str(layout.path(self.config.paths.sessions, 7, session_id)),
             socket=str(self.folder / f"old-{name}-{len(self.spawn.started)}.sock"),
         )
 

@@ -21,7 +21,8 @@ from waguard.api.auth import Keys
 from waguard.cli import main
 from waguard.host.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
-from waguard.ports import Connection, WallAges
+from waguard.ports.clock import WallAges
+from waguard.ports.sessions import Connection
 
 KEY: Final = "a key of the tests, long enough"
 CONDITION: Final = "waguard_condition"

@@ -13,7 +13,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import Status, Verdict
-from waguard.ports import Swept
+from waguard.ports.process import Swept
 from waguard.supervision.supervisor import Supervisor
 
 LATER = Script(reports=(LOADING,))

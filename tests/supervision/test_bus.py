@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.supervision.fakes import START, FakeClock
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 from waguard.supervision import bus as under_test
 from waguard.supervision.bus import QUEUE_LIMIT, REPLAYED, Bus
 

@@ -14,7 +14,7 @@ from waguard.core.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
-from waguard.ports import Usage
+from waguard.ports.process import Usage
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import LoggedOut
 

@@ -13,7 +13,7 @@ from waguard.core.admission import Cause
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 from waguard.supervision.actor import SessionActor
 
 FOUR = ("a", "b", "c", "d")

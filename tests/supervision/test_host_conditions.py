@@ -18,7 +18,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
-from waguard.host import profiles
+from waguard.profile import layout
 from waguard.supervision.actor import SessionActor
 
 MISSING = Reading(executable="/x/chromium does not exist (install Chromium)")
@@ -269,7 +269,7 @@ async def test_a_profile_on_a_disk_of_its_own_is_waited_for(
     await bench.row("a")
     await bench.row("s", profile=False)
     disk = world.folder / "disk"
-    profiles.path(world.config.paths.sessions, 7, "s").symlink_to(disk)
+    layout.path(world.config.paths.sessions, 7, "s").symlink_to(disk)
     assert await bench.restore() == "restored 1, failed 1"
     session = bench.session()
     await until(session, lambda s: s.lifecycle is State.BACKOFF)

@@ -15,9 +15,10 @@ from waguard.core.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, WaguardError
-from waguard.host import credentials, profiles
-from waguard.host.profile_lock import ProfileLock
-from waguard.ports import SessionRow, SessionView
+from waguard.ports.sessions import SessionView
+from waguard.ports.store import SessionRow
+from waguard.profile import credentials, layout
+from waguard.profile.lock import ProfileLock
 from waguard.supervision import leaving, registry
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import Call, LoggedOut, Sent, Unlink, Value
@@ -83,7 +84,7 @@ async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, worl
     await empty.settled()
     assert world.row_status("s") == GONE
     assert (await empty.it.sessions.views(), empty.it.health.read().total) == ([view], 1)
-    assert profiles.exists(empty.session().profile.at.profile)
+    assert layout.exists(empty.session().profile.at.profile)
     await empty.it.reconciler.reconcile()
     assert world.spawn.alive == []
     await empty.it.sessions.start("s", restart=False)
@@ -114,7 +115,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert not view.desired_up
     await empty.settled()
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    assert not profiles.exists(empty.session().profile.at.profile)
+    assert not layout.exists(empty.session().profile.at.profile)
     assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
     # and then anew: with a QR, although the row says disconnected
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
@@ -141,7 +142,7 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_told(
         monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
     view = await empty.it.sessions.logout("s")
     assert view.disconnect_reason == "user_initiated"
-    assert not profiles.exists(empty.session().profile.at.profile)
+    assert not layout.exists(empty.session().profile.at.profile)
     assert world.spawn.alive == []
 
 
@@ -151,7 +152,7 @@ async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, worl
     old.mkdir(parents=True)
     await empty.it.sessions.logout("s")
     assert not old.exists()
-    assert not profiles.exists(empty.session().profile.at.profile)
+    assert not layout.exists(empty.session().profile.at.profile)
 
 
 async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
@@ -433,7 +434,7 @@ async def test_an_old_profile_that_could_not_be_put_aside_is_not_used(
     await deleted(bench, world)
     await die(bench, world)
     world.profile("s")
-    with ProfileLock(profiles.path(world.config.paths.sessions, 7, "s")):
+    with ProfileLock(layout.path(world.config.paths.sessions, 7, "s")):
         await bench.restore()
         with pytest.raises(WaguardError, match="in use"):
             await WAYS[way](bench)

@@ -12,7 +12,7 @@ from waguard.core.incidents import fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 
 FOUR = ("a", "b", "c", "d")
 REFUSED = "web.whatsapp.com:443: Connection refused"

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.old_profile_files import archive, old_profile
+from tests.profile.old_profile_files import archive, old_profile
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from waguard.core import views
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.host import credentials, profiles
+from waguard.profile import credentials, layout
 from waguard.supervision.actor import SessionActor
 
 OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
@@ -118,7 +118,7 @@ async def test_what_the_old_service_left_does_not_come_back_after_a_logout(
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     view, _ = await empty.create()
     assert view.status == "qr_scanning"
-    assert not profiles.exists(place(world))
+    assert not layout.exists(place(world))
     assert not place(world, "7/s/session-s").exists()
 
 

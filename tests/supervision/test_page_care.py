@@ -25,8 +25,8 @@ from waguard.core.page_care import (
 )
 from waguard.core.recycle import IDLE
 from waguard.errors import ConflictError
-from waguard.host import credentials
-from waguard.ports import Usage
+from waguard.ports.process import Usage
+from waguard.profile import credentials
 from waguard.wire.protocol import (
     Call,
     CatchUp,

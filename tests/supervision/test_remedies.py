@@ -41,7 +41,7 @@ from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
 from waguard.core.status import ParkCause
 from waguard.errors import ConflictError
-from waguard.ports import GLOBAL
+from waguard.ports.messages import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent
 ANY: Final = "1"

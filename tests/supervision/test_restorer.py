@@ -19,8 +19,8 @@ from waguard.errors import (
     DatabaseUnavailableError,
     UnavailableError,
 )
-from waguard.host import profiles
-from waguard.ports import Swept
+from waguard.ports.process import Swept
+from waguard.profile import layout
 from waguard.supervision import restorer as under_test
 from waguard.supervision.readiness import summary
 from waguard.wire.protocol import (
@@ -79,7 +79,7 @@ async def test_a_profile_in_the_old_layout_is_found(bench: Bench, world: World) 
     await bench.row("s", profile=False)
     (world.config.paths.sessions / "7" / "s" / "Default").mkdir(parents=True)
     assert await bench.restore() == "restored 1"
-    assert profiles.exists(world.config.paths.sessions / "workspace_7" / "session-s")
+    assert layout.exists(world.config.paths.sessions / "workspace_7" / "session-s")
 
 
 async def test_a_profile_folder_that_cannot_be_used_does_not_end_the_restore(
@@ -87,14 +87,14 @@ async def test_a_profile_folder_that_cannot_be_used_does_not_end_the_restore(
 ) -> None:
     await bench.row("bad")
     await bench.row("good")
-    real = profiles.settle
+    real = layout.settle
 
     def settle(sessions: Any, workspace_id: int, session_id: str, **more: Any) -> Any:
         if session_id == "bad":
             raise PermissionError(13, "Permission denied")
         return real(sessions, workspace_id, session_id, **more)
 
-    monkeypatch.setattr(profiles, "settle", settle)
+    monkeypatch.setattr(layout, "settle", settle)
     assert await bench.restore() == "restored 1, failed 1"
     assert bench.it.health.read().restored
     assert "Permission denied" in str((await bench.it.sessions.view("bad")).disconnect_details)

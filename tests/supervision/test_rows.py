@@ -10,7 +10,7 @@ from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import SessionIdTakenError
-from waguard.host import profiles
+from waguard.profile import layout
 from waguard.supervision.actor import SessionActor
 
 
@@ -145,7 +145,7 @@ async def moved(bench: Bench, world: World) -> None:
     """A paired session, whose row the application puts into another workspace."""
     await bench.connected()
     await bench.settled()
-    profile = profiles.path(world.config.paths.sessions, 7, "s")
+    profile = layout.path(world.config.paths.sessions, 7, "s")
     (profile / "Default/mark").touch()
     world.store.accounts["s"].workspace_id = 8
 
@@ -175,15 +175,15 @@ async def test_its_profile_is_found_at_its_next_start(empty: Bench, world: World
     await empty.it.reconciler.reconcile()
     await empty.it.sessions.start("s", restart=True)
     await until(empty.session(), lambda s: connected(s) and len(world.spawn.started) == 2)
-    assert (profiles.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
-    assert not profiles.path(world.config.paths.sessions, 7, "s").exists()
+    assert (layout.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
+    assert not layout.path(world.config.paths.sessions, 7, "s").exists()
 
 
 async def test_its_profile_is_found_by_the_next_daemon(bench: Bench, world: World) -> None:
     await bench.row("s", workspace=7)
     world.store.accounts["s"].workspace_id = 8
     assert await bench.restore() == "restored 1"
-    assert profiles.exists(profiles.path(world.config.paths.sessions, 8, "s"))
+    assert layout.exists(layout.path(world.config.paths.sessions, 8, "s"))
 
 
 async def test_a_new_session_of_that_name_is_never_given_it(bench: Bench, world: World) -> None:
@@ -193,7 +193,7 @@ async def test_a_new_session_of_that_name_is_never_given_it(bench: Bench, world:
     (old / "Default/mark").touch()
     await bench.restore()
     await wait_until(lambda: len(world.spawn.started) == 1, "it is started")
-    assert not (profiles.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
+    assert not (layout.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
     assert (old / "Default/mark").exists()
 
 
@@ -203,5 +203,5 @@ async def test_one_that_is_logged_out_in_another_workspace_leaves_no_profile(
     await moved(empty, world)
     await empty.it.reconciler.reconcile()
     await empty.it.sessions.logout("s")
-    assert not profiles.path(world.config.paths.sessions, 7, "s").exists()
-    assert not profiles.exists(profiles.path(world.config.paths.sessions, 8, "s"))
+    assert not layout.path(world.config.paths.sessions, 7, "s").exists()
+    assert not layout.exists(layout.path(world.config.paths.sessions, 8, "s"))

@@ -37,8 +37,9 @@ from waguard.core.link import Link
 from waguard.core.status import ParkCause, Status
 from waguard.core.strays import Foreign, Seen
 from waguard.errors import UnavailableError, WaguardError
-from waguard.host import credentials
-from waguard.ports import SessionRow, Swept
+from waguard.ports.process import Swept
+from waguard.ports.store import SessionRow
+from waguard.profile import credentials
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor

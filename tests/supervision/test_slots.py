@@ -14,7 +14,7 @@ from waguard.core.facts import ParkRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import ParkCause
-from waguard.ports import Usage
+from waguard.ports.process import Usage
 
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)

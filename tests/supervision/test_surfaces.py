@@ -25,7 +25,7 @@ from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.status import ParkCause
 from waguard.messaging.journal import BEHIND_BYTES
-from waguard.ports import Endpoint
+from waguard.ports.messages import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve
@@ -71,7 +71,9 @@ async def say(it: Surfaces, name: str, link: str, **said: Any) -> None:
 async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
     await it.office.stored(*(event(number, session=str(number)) for number in range(3)))
-    await wait_until(lambda: it.office.line().down, "the circuit is open")
+    await wait_until(
+        lambda: "*" in it.office.webhooks._lines and it.office.line().down, "the circuit is open"
+    )
     return {("webhooks_down", None)}
 
 

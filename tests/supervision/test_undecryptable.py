@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.undecryptable import ADVISE_AFTER, AT_ONCE, KEPT_FOR, MOST, RETRY, Waiting
 from waguard.errors import DatabaseUnavailableError
-from waguard.host import credentials
+from waguard.profile import credentials
 from waguard.wire.protocol import Failed, Reread, Undecryptable, Value
 
 CHAT = "49170@c.us"

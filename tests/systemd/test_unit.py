@@ -18,7 +18,7 @@ import pytest
 from tests.ports import reserved_port
 from tests.systemd.namespace import SystemdNamespace, missing, systemd_namespace
 from waguard.cli.client import ApiCallError, ApiClient
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 
 CHECKOUT = Path(__file__).parents[2]
 UNIT = "waguard.service"

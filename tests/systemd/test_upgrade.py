@@ -27,7 +27,7 @@ from tests.systemd.test_unit import (
     why_not,
 )
 from waguard import __version__
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.store.revision import HEAD
 
 pytestmark = [

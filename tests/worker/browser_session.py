@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from waguard.core.link import Link, judge
-from waguard.standin import StandIn
+from waguard.lab.standin import StandIn
 from waguard.worker import wajs
 from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.devtools import DevToolsError, EvaluationError, PageSession

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.identity import People
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
 from waguard.worker.devtools import EvaluationError

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import SendMedia, SendText, Sent
 from waguard.worker import sending
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import (
     BackfillGap,
     CatchUp,

@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link, judge
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
 from waguard.worker.page import PageLoadingError, Reading

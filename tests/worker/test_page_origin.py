@@ -13,7 +13,7 @@ from tests.worker.browser_fixtures import Web, web  # noqa: F401  # a fixture
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.exits import EXIT_PAGE_NOT_READY
 from waguard.core.link import Link
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
 from waguard.worker.browser_connection import PipeSession

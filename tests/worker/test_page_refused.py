@@ -9,7 +9,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.worker import page as under_test
 from waguard.worker.page import PageNotReadyError, PageUnreachableError
 

@@ -8,7 +8,7 @@ import pytest
 from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE
 from waguard.core.exits import EXIT_PROFILE_LOCKED
-from waguard.host.profile_lock import ProfileLock
+from waguard.profile.lock import ProfileLock
 from waguard.worker import main as under_test
 from waguard.worker.main import SessionWorker, WorkerEndError
 

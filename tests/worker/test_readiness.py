@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.worker import page as under_test
 from waguard.worker.page import ExportsMissingError, PageNotReadyError
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
 

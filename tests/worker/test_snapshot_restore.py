@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.host.leveldb_files import INDEXED, LOCAL
+from tests.profile.leveldb_files import INDEXED, LOCAL
 from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
@@ -33,11 +33,11 @@ from waguard.core.profile import (
     ShowQr,
     Use,
 )
-from waguard.host import credentials, leveldb, snapshots
-from waguard.host.credentials import Places, inspect
 from waguard.host.executable import Flavour
-from waguard.host.profile_lock import ProfileLock
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
+from waguard.profile import credentials, leveldb, snapshots
+from waguard.profile.credentials import Places, inspect
+from waguard.profile.lock import ProfileLock
 from waguard.worker.chromium import ProfileLockedError
 from waguard.worker.devtools import flush_storage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.standin import Policy, StandIn
+from waguard.lab.standin import Policy, StandIn
 from waguard.worker.devtools import EvaluationError
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]

@@ -15,16 +15,11 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.webhook import Webhooks
-from waguard.ports import (
-    BusEvent,
-    Health,
-    LogLevels,
-    MessageStore,
-    OutboxStore,
-    Reconciliation,
-    Sessions,
-    Store,
-)
+from waguard.ports.bus import BusEvent
+from waguard.ports.logs import LogLevels
+from waguard.ports.messages import MessageStore, OutboxStore
+from waguard.ports.sessions import Health, Reconciliation, Sessions
+from waguard.ports.store import Store
 
 
 class Events(Protocol):

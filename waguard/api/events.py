@@ -12,7 +12,7 @@ from loguru import logger
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.ports import BusEvent
+from waguard.ports.bus import BusEvent
 
 COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
 SETTLED: Final = 0.1  # s without an event, after which all that was remembered is said

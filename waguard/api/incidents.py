@@ -12,7 +12,7 @@ from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
 from waguard.core.incidents import Incident, fold, fold_fleet, sentences
 from waguard.errors import DatabaseUnavailableError, NotFoundError
-from waguard.ports import AuditEntry
+from waguard.ports.store import AuditEntry
 
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""

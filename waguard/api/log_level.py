@@ -9,7 +9,7 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.config import Level
 from waguard.host.listen import peer_uid
-from waguard.ports import LogLevels
+from waguard.ports.logs import LogLevels
 
 _LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 

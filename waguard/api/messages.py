@@ -13,7 +13,7 @@ from waguard.messaging import commands
 from waguard.messaging.commands import Command
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.tickets import Options, Ticket
-from waguard.ports import SessionView
+from waguard.ports.sessions import SessionView
 from waguard.wire.protocol import Sent
 
 

@@ -13,7 +13,7 @@ from waguard.api.health import STARTED_AT, memory_used
 from waguard.core.conditions import Receiver
 from waguard.core.status import Status
 from waguard.errors import WaguardError
-from waguard.ports import Health, SessionView
+from waguard.ports.sessions import Health, SessionView
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -12,7 +12,7 @@ from waguard.api.deps import DEPS
 from waguard.core.outbox import State
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.messaging.tickets import Options
-from waguard.ports import Outgoing
+from waguard.ports.messages import Outgoing
 
 KEY_LIMIT: Final = 200  # characters
 LISTED: Final = 100

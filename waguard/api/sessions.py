@@ -10,7 +10,7 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.core.blame import Condition
 from waguard.errors import NotFoundError, UnavailableError
-from waguard.ports import SessionView
+from waguard.ports.sessions import SessionView
 from waguard.wire.protocol import PairingCode, Screenshot, Value
 
 ID_LIMIT: Final = 2**63 - 1

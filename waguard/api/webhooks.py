@@ -12,7 +12,7 @@ from waguard.api.deps import BODY, DEPS
 from waguard.core import address
 from waguard.core.delivery import EVENTS, OLD_SERVICE, Grave, grave
 from waguard.errors import NotFoundError
-from waguard.ports import GLOBAL, DeadLetter, Endpoint
+from waguard.ports.messages import GLOBAL, DeadLetter, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed

@@ -74,7 +74,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
 
     import secrets  # noqa: PLC0415
 
-    from waguard.chaos import campaign  # noqa: PLC0415
+    from waguard.lab.chaos import campaign  # noqa: PLC0415
 
     known = campaign.known(messages=arguments.messages > 0)
     if unknown := [name for name in arguments.only if name not in known]:

@@ -13,6 +13,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from waguard import demo  # noqa: PLC0415 - heavy
+    from waguard.lab import demo  # noqa: PLC0415 - heavy
 
     return demo.run(once=arguments.once, port=arguments.port)

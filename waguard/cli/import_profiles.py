@@ -14,8 +14,9 @@ from waguard.cli.render import print_json, print_table
 from waguard.config import Config
 from waguard.core.old_profiles import Outcome
 from waguard.errors import ConfigError, printable
-from waguard.host import configuration, profile_import, profiles
-from waguard.host.profile_import import Line, Report, Request
+from waguard.host import configuration
+from waguard.profile import importing, layout
+from waguard.profile.importing import Line, Report, Request
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def _import(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder or sessions
     rows = _rows(reading.config)
     try:
-        report = profile_import.run(
+        report = importing.run(
             Request(
                 folder=folder,
                 sessions=sessions,
@@ -101,7 +102,7 @@ def _as_json(folder: Path, sessions: Path, report: Report, *, dry_run: bool) -> 
 def _place(sessions: Path, line: Line) -> str | None:
     if line.outcome is not Outcome.TAKEN or line.session is None or line.workspace is None:
         return None
-    return str(profiles.path(sessions, line.workspace, line.session))
+    return str(layout.path(sessions, line.workspace, line.session))
 
 
 def _row(line: Line) -> dict[str, Any]:

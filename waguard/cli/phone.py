@@ -10,6 +10,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _phone(arguments: argparse.Namespace) -> int:
-    from waguard.standin.phone_cli import phone_main  # noqa: PLC0415
+    from waguard.lab.standin.phone_cli import phone_main  # noqa: PLC0415
 
     return phone_main(arguments.arguments)

@@ -26,9 +26,10 @@ from waguard.core.profile import (
     Snapshot,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.host import credentials, inventory, old_profiles, profiles, snapshots
-from waguard.host.credentials import Places
-from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.profile import credentials, layout, old_profiles, snapshots
+from waguard.profile.credentials import Places
+from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.supervision import inventory
 
 BY_HAND: Final = "by hand"
 
@@ -151,7 +152,7 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
         )
     chosen = usable[-1].id
     with _stopped(at) as lock:
-        there = profiles.exists(at.profile)
+        there = layout.exists(at.profile)
         credentials.remove_stale_lock(at.profile, lock.descriptor)
         moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
         aside = credentials.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
@@ -160,7 +161,7 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
 
 def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
     """Move the profile of a stopped session aside; it begins anew, by QR code."""
-    if not profiles.exists(at.profile):
+    if not layout.exists(at.profile):
         raise NotFoundError(
             f"{at.session} has no profile",
             field="session",

@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _standin(arguments: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415
 
-    from waguard.standin import serve  # noqa: PLC0415
+    from waguard.lab.standin import serve  # noqa: PLC0415
 
     try:
         asyncio.run(serve(arguments.port, arguments.phone_port))

@@ -24,7 +24,7 @@ from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
 
 class PidfdProcess:
-    """Fills ``ports.Process``. Must be made on the loop that waits for it."""
+    """Fills ``ports.process.Process``. Must be made on the loop that waits for it."""
 
     def __init__(self, pid: int, pidfd: int, *, stdout: int | None) -> None:
         """``stdout``: read end of a child's standard output; None: adopted, it listens already."""
@@ -116,7 +116,7 @@ class PidfdProcess:
 
 
 class ExecSpawn:
-    """A fresh Python for each worker; starts and adopts as ``ports.Spawn`` says."""
+    """A fresh Python for each worker; starts and adopts as ``ports.process.Spawn`` says."""
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Start ``python -m waguard.worker`` in a session and process group of its own."""

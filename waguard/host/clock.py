@@ -1,10 +1,10 @@
-"""The machine's clocks behind ``ports.Clock``."""
+"""The machine's clocks behind ``ports.clock.Clock``."""
 
 import time
 
 
 class SystemClock:
-    """Fills ``ports.Clock``."""
+    """Fills ``ports.clock.Clock``."""
 
     def wall(self) -> float:
         """Unix time in seconds."""

@@ -22,7 +22,7 @@ from waguard.host import strays
 from waguard.host.children import ExecSpawn, PidfdProcess, environment, execute, not_started
 from waguard.host.subreaper import Subreaper
 from waguard.host.title import with_room
-from waguard.ports import Swept
+from waguard.ports.process import Swept
 from waguard.wire.forking import LIMIT, Fork, Forked
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
@@ -149,7 +149,7 @@ class _Server:
 
 
 class ForkSpawn:
-    """Fills ``ports.Spawn``. Makes this process a subreaper between ``start`` and ``close``."""
+    """Fills ``ports.process.Spawn``. Makes this process a subreaper between ``start`` and ``close``."""
 
     def __init__(self, program: Sequence[str] = SERVER, deadlines: Deadlines | None = None) -> None:
         """``program``: Python's arguments for the server."""
@@ -204,7 +204,7 @@ class ForkSpawn:
         return self._exec.adopt(record)
 
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
-        """See ``ports.Spawn``."""
+        """See ``ports.process.Spawn``."""
         return await strays.sweep(records=records, profiles=profiles, kept=kept)
 
     async def _forked(self, spec: WorkerSpec) -> PidfdProcess | None:

@@ -10,9 +10,9 @@ from waguard.core import lived as policy
 from waguard.core.lived import Lived
 from waguard.errors import WaguardError
 from waguard.host import small_file
+from waguard.host.private_files import replace_private
 from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import replace_private
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 
 FILE: Final = "clock.json"
 SAVED_EVERY: Final = (
@@ -21,7 +21,7 @@ SAVED_EVERY: Final = (
 
 
 class LivedTime:
-    """Fills ``ports.Ages``. Each question looks at the clocks first: what is asked in the moment
+    """Fills ``ports.clock.Ages``. Each question looks at the clocks first: what is asked in the moment
     after a step counts, too."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -33,12 +33,12 @@ class LivedTime:
         self._look()  # what comes from here on is lived
 
     def age(self, since: float) -> float:
-        """See ``ports.Ages``."""
+        """See ``ports.clock.Ages``."""
         lived = self._look()
         return policy.age(lived, now=lived.at, since=since)
 
     def ago(self, seconds: float) -> float:
-        """See ``ports.Ages``."""
+        """See ``ports.clock.Ages``."""
         lived = self._look()
         return policy.ago(lived, now=lived.at, seconds=seconds)
 

@@ -19,15 +19,15 @@ from waguard.core import media
 from waguard.core.media import Held
 from waguard.host import small_file
 from waguard.host.lock import private_folder
+from waguard.host.private_files import sync_folder
 from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import sync_folder
 
 UNFINISHED: Final = ".new-"
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
 
 class MediaFolder:
-    """Fills ``ports.MediaStore``. Everything blocks: call it in a thread."""
+    """Fills ``ports.inbox.MediaStore``. Everything blocks: call it in a thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -12,9 +12,9 @@ from waguard.core import restart
 from waguard.core.restart import Remembered
 from waguard.errors import WaguardError
 from waguard.host import small_file
+from waguard.host.private_files import replace_private
 from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import replace_private
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 
 FILE: Final = "restarts.json"
 LIMIT: Final = 8 << 20  # bytes; as many sessions and restarts as are kept, with the longest names

@@ -19,9 +19,9 @@ from waguard.core import last_run
 from waguard.core.last_run import Death, Run
 from waguard.errors import WaguardError, printable
 from waguard.host import procfs, small_file
+from waguard.host.private_files import replace_private
 from waguard.host.small_file import UnreadableError
-from waguard.host.snapshots import replace_private
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 
 FILE: Final = "run.json"
 _ERROR_LENGTH: Final = 200

@@ -19,7 +19,7 @@ from loguru import logger
 from waguard.core.strays import Foreign, Seen, Stray, judge
 from waguard.host import procfs
 from waguard.host.patience import patience
-from waguard.ports import Swept
+from waguard.ports.process import Swept
 
 FOLLOWS: Final = 1.0  # s; a Chromium whose worker was killed a moment ago ends by itself
 WORKER_GRACE: Final = 12.0  # s; it closes its Chromium

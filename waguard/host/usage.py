@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from waguard.ports import Usage
+from waguard.ports.process import Usage
 
 STALE: Final = 300.0  # s after which the memory is measured again in any case
 CHANGED: Final = 0.05  # of the private pages

@@ -18,7 +18,8 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox import HOUR, Outbox
 from waguard.messaging.tickets import KEPT_FOR, KeyReusedError, Options, fingerprint
-from waguard.ports import Ages, OutboxStore, Outgoing, WallAges
+from waguard.ports.clock import Ages, WallAges
+from waguard.ports.messages import OutboxStore, Outgoing
 from waguard.wire.protocol import SendText
 
 LIMIT: Final = 1_000  # messages

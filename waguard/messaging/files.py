@@ -10,7 +10,7 @@ import msgspec
 
 from waguard.core.inbox import File
 from waguard.core.media import GONE, with_media
-from waguard.ports import MediaStore
+from waguard.ports.inbox import MediaStore
 
 DEADLINE: Final = 10.0  # s for the disk to take or give a file
 NO_ANSWER: Final = "the disk does not answer"

@@ -11,7 +11,8 @@ from waguard.core.conditions import Receiver, Unidentified
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.webhook import Webhooks, overdue
-from waguard.ports import Ages, Queued
+from waguard.ports.clock import Ages
+from waguard.ports.messages import Queued
 
 COUNTED_EVERY: Final = 5.0  # s between two questions to the database
 FAILING_FOR: Final = 5.0  # s; a database that is locked for a moment is no trouble

@@ -25,17 +25,16 @@ from waguard.core.media import with_media
 from waguard.core.news import notices
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.files import NO_ANSWER, Keeper
-from waguard.ports import (
-    BusEvent,
+from waguard.ports.bus import BusEvent
+from waguard.ports.inbox import MediaStore, Stored
+from waguard.ports.messages import (
     Draft,
     Entry,
     Hold,
-    MediaStore,
     MessageStore,
     Move,
     Retract,
     Settlement,
-    Stored,
     Written,
 )
 
@@ -91,7 +90,7 @@ class _Batch:
 
 
 class Journal:
-    """Fills ``ports.Inbox``; an async context manager. ``for_global``: the events that webhook.url
+    """Fills ``ports.inbox.Inbox``; an async context manager. ``for_global``: the events that webhook.url
     gets; ``poke`` is told which endpoints have more to deliver, ``resumed`` that the database can be
     written again, ``acked`` of every ack that is news, ``told`` of what the application is told of
     how messages ended; ``base``: of the addresses of files."""
@@ -155,7 +154,7 @@ class Journal:
                 item.done.cancel()
 
     async def keep(self, item: Draft | Move) -> int:
-        """As ``ports.Written`` has it; returns after the commit.
+        """As ``ports.messages.Written`` has it; returns after the commit.
 
         Raises ``DatabaseUnavailableError`` when the database is not there: then it may have been
         kept all the same, if the commit's answer was lost.
@@ -191,7 +190,7 @@ class Journal:
             self._some.set()
 
     def put(self, received: Sequence[Received], stored: Stored) -> None:
-        """See ``ports.Inbox``. Encoded at once: what is stored is what was said then."""
+        """See ``ports.inbox.Inbox``. Encoded at once: what is stored is what was said then."""
         if self.full and received:
             logger.error(
                 "not stored: too much waits for the database",
@@ -222,7 +221,7 @@ class Journal:
 
     @property
     def full(self) -> bool:
-        """See ``ports.Inbox``."""
+        """See ``ports.inbox.Inbox``."""
         return len(self._waiting) + len(self._filing) >= WAITING_LIMIT
 
     @property
@@ -251,11 +250,11 @@ class Journal:
         )
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
-        """See ``ports.Inbox``."""
+        """See ``ports.inbox.Inbox``."""
         return await self.store.newest(session_id, after=after)
 
     async def people(self, session_id: str) -> People:
-        """See ``ports.Inbox``."""
+        """See ``ports.inbox.Inbox``."""
         return await self.store.people(session_id)
 
     async def settle(self, settlement: Settlement) -> None:
@@ -271,7 +270,7 @@ class Journal:
         return done
 
     async def flushed(self, timeout: float) -> bool:
-        """See ``ports.Inbox``."""
+        """See ``ports.inbox.Inbox``."""
         try:
             async with asyncio.timeout(timeout):
                 await self._empty.wait()

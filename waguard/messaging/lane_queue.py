@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from waguard.core.delivery import HELD, READY, SESSION_EVENTS
-from waguard.ports import Pending
+from waguard.ports.messages import Pending
 
 WINDOW: Final = 10_000  # webhooks in memory beside the first of each lane …
 LANE_LIMIT: Final = 50  # … and no more than so many of a lane

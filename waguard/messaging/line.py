@@ -28,7 +28,9 @@ from waguard.messaging.held_lanes import HeldLanes
 from waguard.messaging.journal import Journal
 from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
 from waguard.messaging.ready_lanes import ReadyLanes
-from waguard.ports import Ages, Connection, Hold, MessageStore, Pending, Settlement, WallAges
+from waguard.ports.clock import Ages, WallAges
+from waguard.ports.messages import Hold, MessageStore, Pending, Settlement
+from waguard.ports.sessions import Connection
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
 READ: Final = 500  # webhooks at a time

@@ -9,7 +9,7 @@ from loguru import logger
 from waguard.core.identity import People
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.tickets import Ticket
-from waguard.ports import Sessions
+from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import Acks, Value
 
 DELAYS: Final = (0.0, 2.0, 10.0, 60.0)  # s before each look

@@ -64,17 +64,9 @@ from waguard.messaging.tickets import (
     take_over,
 )
 from waguard.messaging.timers import Timers
-from waguard.ports import (
-    Ages,
-    Clock,
-    Draft,
-    Move,
-    OutboxStore,
-    Outgoing,
-    Retract,
-    Sessions,
-    WallAges,
-)
+from waguard.ports.clock import Ages, Clock, WallAges
+from waguard.ports.messages import Draft, Move, OutboxStore, Outgoing, Retract
+from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import SendMedia, Sent, Value
 
 # beyond the waiting and the send itself; supervision has an end of its own well before

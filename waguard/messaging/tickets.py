@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
-from waguard.ports import Move, Outgoing
+from waguard.ports.messages import Move, Outgoing
 from waguard.wire.protocol import SendMedia, Sent
 
 KEPT_FOR: Final = REPEATED_FOR

@@ -26,7 +26,9 @@ from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
 from waguard.messaging.line import LINKING, Line, Means
 from waguard.messaging.signing import headers
-from waguard.ports import GLOBAL, Ages, Connection, Endpoint, Pending, WallAges
+from waguard.ports.clock import Ages, WallAges
+from waguard.ports.messages import GLOBAL, Endpoint, Pending
+from waguard.ports.sessions import Connection
 
 RETRY: Final = 1.0  # s until the database is asked again
 BURIED_AT_ONCE: Final = 500  # webhooks a transaction

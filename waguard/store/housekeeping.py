@@ -12,7 +12,9 @@ from waguard.config import Retention
 from waguard.core.incidents import needed_since
 from waguard.core.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder
-from waguard.ports import Ages, MessageStore, OutboxStore, Store
+from waguard.ports.clock import Ages
+from waguard.ports.messages import MessageStore, OutboxStore
+from waguard.ports.store import Store
 
 AT_ONCE: Final = 500  # rows a transaction
 PAGES: Final = 1_000  # given back a transaction, 4 MB as a rule …

@@ -25,7 +25,7 @@ _NOW_OF: Final = _NOW | {"mariadb": _NOW["mysql"]}
 
 
 class SqlLease:
-    """Fills ``ports.LeaseStore``. ``writing`` opens a transaction that is committed at its end."""
+    """Fills ``ports.store.LeaseStore``. ``writing`` opens a transaction that is committed at its end."""
 
     def __init__(
         self, backend: str, writing: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
@@ -36,7 +36,7 @@ class SqlLease:
     async def take(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
-        """See ``ports.LeaseStore``."""
+        """See ``ports.store.LeaseStore``."""
         try:
             return await self._take(holder, terms, may, above)
         except IntegrityError:  # somebody inserted the row a moment ago: now it can be judged
@@ -70,14 +70,14 @@ class SqlLease:
         return epoch
 
     async def renew(self, epoch: int, terms: Terms) -> bool:
-        """See ``ports.LeaseStore``."""
+        """See ``ports.store.LeaseStore``."""
         ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch) & (_OWN.released == false())
         renewal = update(LEASE).where(ours).values(self._renewal(terms))
         async with self._writing() as connection:
             return (await connection.execute(renewal)).rowcount == 1
 
     async def release(self, epoch: int) -> None:
-        """See ``ports.LeaseStore``."""
+        """See ``ports.store.LeaseStore``."""
         ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch)
         async with self._writing() as connection:
             await connection.execute(update(LEASE).where(ours).values(released=True))

@@ -35,7 +35,7 @@ from waguard.core.identity import People
 from waguard.core.inbox import Kind, Received
 from waguard.core.media import names_in
 from waguard.core.undecryptable import EXPIRED, Waiting
-from waguard.ports import (
+from waguard.ports.messages import (
     GLOBAL,
     DeadLetter,
     Draft,
@@ -103,7 +103,7 @@ _GRAVES: Final = {
 
 
 class SqlMessages:
-    """``ports.MessageStore``; a part of ``SqlStore``. ``wall`` is unix time."""
+    """``ports.messages.MessageStore``; a part of ``SqlStore``. ``wall`` is unix time."""
 
     def __init__(
         self, reading: Reading, writing: Writing, at_once: AtOnce, wall: Callable[[], float]

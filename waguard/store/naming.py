@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core import naming, news
 from waguard.core.identity import People
-from waguard.ports import Entry
+from waguard.ports.messages import Entry
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 

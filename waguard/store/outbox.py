@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.inbox import Kind, Received
 from waguard.core.news import NOT_SENT
 from waguard.core.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
-from waguard.ports import Draft, Move, Outgoing, Reader, Retract
+from waguard.ports.messages import Draft, Move, Outgoing, Reader, Retract
 from waguard.store import readers
 from waguard.store.engine import commit_with_next
 from waguard.store.layout import Layout
@@ -67,7 +67,7 @@ Writing = Callable[[], AbstractAsyncContextManager[Work]]
 
 
 class SqlOutbox:
-    """``ports.OutboxStore``; a part of ``SqlStore``."""
+    """``ports.messages.OutboxStore``; a part of ``SqlStore``."""
 
     def __init__(self, reading: Reading, writing: Writing) -> None:
         self._reading = reading

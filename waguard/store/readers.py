@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.inbox import Received
 from waguard.core.news import ack_of
-from waguard.ports import Reader
+from waguard.ports.messages import Reader
 from waguard.store.models import READERS
 from waguard.store.types import length_of, storable
 
@@ -38,7 +38,7 @@ async def note(connection: AsyncConnection, received: Sequence[Received]) -> Non
 
 
 async def of(connection: AsyncConnection, session_id: str, message_id: str) -> list[Reader]:
-    """As ``ports.OutboxStore`` has it."""
+    """As ``ports.messages.OutboxStore`` has it."""
     same = (_OWN.session_id == session_id) & (_OWN.message_id == storable(message_id))
     query = select(_OWN.reader, _OWN.ack, _OWN.at).where(same).order_by(_OWN.id)
     return [Reader(**row._asdict()) for row in await connection.execute(query)]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select, true
 
 from waguard.core.status import Status
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
 from waguard.store.layout import Layout
 from waguard.store.models import SESSIONS
 

@@ -20,7 +20,7 @@ from waguard.errors import (
     SessionIdTakenError,
     WaguardError,
 )
-from waguard.ports import AuditEntry, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
 from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
@@ -42,7 +42,7 @@ UPGRADE_LIMIT = 600.0
 
 
 class SqlStore:
-    """``ports.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
+    """``ports.store.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
 
     Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up
     a silent connection, with an answer or with ``DatabaseUnavailableError``; ``open`` takes up to

@@ -16,7 +16,7 @@ from waguard.core import news
 from waguard.core.inbox import Kind, Received, ack_keys, failed_key, sent_key
 from waguard.core.news import Message
 from waguard.core.outbox import ACK_SERVER, State, by_ack, moves
-from waguard.ports import Draft, Entry, Move, Retract
+from waguard.ports.messages import Draft, Entry, Move, Retract
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 

@@ -16,7 +16,7 @@ from waguard.core.delivery import Cause
 from waguard.core.identity import People, message_aliases
 from waguard.core.inbox import Kind, Received, Told, fitting, sent_key
 from waguard.core.undecryptable import Waiting
-from waguard.ports import GLOBAL
+from waguard.ports.messages import GLOBAL
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances
 from waguard.store.types import length_of, storable

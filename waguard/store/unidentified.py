@@ -16,7 +16,7 @@ from waguard.core import naming
 from waguard.core.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.core.identity import People, message_aliases
 from waguard.core.inbox import fitting, sent_key
-from waguard.ports import UnidentifiedChat
+from waguard.ports.messages import UnidentifiedChat
 from waguard.store.models import DELIVERIES, INBOX
 from waguard.store.people import Pair
 from waguard.store.types import length_of, storable
@@ -47,7 +47,7 @@ def of_chat(session_id: str, chat: str) -> ColumnElement[bool]:
 
 
 async def chats(connection: AsyncConnection, now: float) -> list[UnidentifiedChat]:
-    """As ``ports.MessageStore`` has it."""
+    """As ``ports.messages.MessageStore`` has it."""
     since = func.min(_OWN.created_at)
     query = (
         select(_OWN.session_id, _OWN.lane, since, func.count())

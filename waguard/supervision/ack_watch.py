@@ -11,7 +11,7 @@ from loguru import logger
 
 from waguard.core.ack_watch import Late, late
 from waguard.errors import WaguardError
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 from waguard.wire.protocol import Acks
 
 REMEMBERED: Final = 1_000  # sends a session

@@ -49,7 +49,8 @@ from waguard.core.restart import Remembered, Retries
 from waguard.core.state import Intent, SessionState
 from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
-from waguard.ports import Process, SessionRow
+from waguard.ports.process import Process
+from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher

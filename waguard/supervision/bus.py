@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from waguard.ports import BusEvent, Clock
+from waguard.ports.bus import BusEvent
+from waguard.ports.clock import Clock
 
 REPLAYED: Final = 2_000  # events; the contract promises 1,000
 QUEUE_LIMIT: Final = 4_000  # events that a slow listener may lag behind

@@ -7,7 +7,7 @@ from typing import Final
 from waguard.core.disk import is_low
 from waguard.errors import NoRoomError
 from waguard.host import disk
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 from waguard.supervision.outages import Outages
 
 FRESH: Final = 1.0  # s that a look is good for

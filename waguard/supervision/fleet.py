@@ -15,7 +15,8 @@ from waguard.core.fleet_facts import (
 )
 from waguard.core.incidents import FLEET_ENDS
 from waguard.core.network import Reading as NetworkReading
-from waguard.ports import AuditEntry, Clock, Store
+from waguard.ports.clock import Clock
+from waguard.ports.store import AuditEntry, Store
 from waguard.supervision.bus import Bus
 from waguard.supervision.ledger import Trail
 from waguard.supervision.outages import Outages

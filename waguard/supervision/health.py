@@ -11,7 +11,7 @@ from waguard.core.incidents import SESSION_ENDS, fleet_condition
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import Status
-from waguard.ports import Connection, Health
+from waguard.ports.sessions import Connection, Health
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry

@@ -10,7 +10,7 @@ from loguru import logger
 from waguard.core.backfill import by_alias, deferral
 from waguard.core.inbox import LOOK_BACK, Kind, Received, missed_since
 from waguard.core.news import ack_of
-from waguard.host import credentials
+from waguard.profile import credentials
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ledger import Ledger

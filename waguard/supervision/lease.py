@@ -15,7 +15,7 @@ from waguard.core import lease
 from waguard.core.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.errors import InstanceHeldError, WaguardError
 from waguard.host.clock import since_boot
-from waguard.ports import LeaseStore
+from waguard.ports.store import LeaseStore
 from waguard.supervision.outages import Outages
 
 TICK: Final = 1.0  # s between two looks whether a renewal is due

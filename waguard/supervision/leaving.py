@@ -14,10 +14,10 @@ from loguru import logger
 from waguard.core.facts import Left
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.host import credentials, old_profiles, profiles
-from waguard.host.credentials import Places
-from waguard.host.old_profiles import OldProfileInUseError
-from waguard.host.profile_lock import ProfileLock
+from waguard.profile import credentials, layout, old_profiles
+from waguard.profile.credentials import Places
+from waguard.profile.lock import ProfileLock
+from waguard.profile.old_profiles import OldProfileInUseError
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import Unlink
 
@@ -84,7 +84,7 @@ async def _put_aside(session: SessionActor, token: str | None, why: str) -> None
 
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:
-    if not profiles.exists(at.profile):
+    if not layout.exists(at.profile):
         with contextlib.suppress(OldProfileInUseError):
             old_profiles.migrate(at, known=False)
     with ProfileLock(at.profile) as lock:

@@ -13,7 +13,8 @@ from loguru import logger
 
 from waguard.core.status import Verdict
 from waguard.errors import DatabaseUnavailableError, WaguardError, printable
-from waguard.ports import AuditEntry, Clock, SessionRow, Store
+from waguard.ports.clock import Clock
+from waguard.ports.store import AuditEntry, SessionRow, Store
 
 RETRY: Final = (
     1.0  # s between attempts to write while the database is down: no row is wrong for 2 s

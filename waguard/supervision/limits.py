@@ -34,7 +34,7 @@ from waguard.core.first_contacts import (
 from waguard.core.identity import parse
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 from waguard.supervision.worker_link import Heard, WorkerLink
 from waguard.wire.protocol import Call, Failed, PairingCode, SendMedia, SendText, Sent, Value
 

@@ -13,7 +13,7 @@ KIND = "log_level"
 
 
 class LogControl:
-    """Fills ``ports.LogLevels``. ``apply`` makes the daemon and its workers log like this."""
+    """Fills ``ports.logs.LogLevels``. ``apply`` makes the daemon and its workers log like this."""
 
     def __init__(self, configured: Log, trail: Trail, apply: Callable[[Log], None]) -> None:
         self._configured = configured

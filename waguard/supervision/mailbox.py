@@ -24,7 +24,7 @@ from waguard.core.fleet_state import FleetState, offline_for
 from waguard.core.probe import STALL
 from waguard.core.replace import replace
 from waguard.core.state import SessionState
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 from waguard.supervision.rules import fleet_rules, session_rules
 from waguard.supervision.timings import Timings
 

@@ -13,7 +13,8 @@ from waguard.core.outbox import number_of
 from waguard.core.reconcile import Wanted
 from waguard.core.status import Status
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
-from waguard.ports import Health, SessionRow
+from waguard.ports.sessions import Health
+from waguard.ports.store import SessionRow
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import (
     Acks,

@@ -30,11 +30,11 @@ from waguard.core.reconcile import (
 )
 from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.host.children import read_records
-from waguard.host.inventory import take_stock
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
 from waguard.supervision import shutdown
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.faults import Faults
+from waguard.supervision.inventory import take_stock
 from waguard.supervision.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
@@ -53,7 +53,7 @@ class _Sources:
 
 
 class Reconciler:
-    """Fills ``ports.Reconciliation``."""
+    """Fills ``ports.sessions.Reconciliation``."""
 
     def __init__(self, around: Surroundings, registry: Registry, state: RunState) -> None:
         self._around = around
@@ -80,7 +80,7 @@ class Reconciler:
             logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:
-        """See ``ports.Reconciliation``."""
+        """See ``ports.sessions.Reconciliation``."""
         self._state.require_loaded()
         if not self._state.restored or self._state.stopping:  # who is not up yet is no difference
             raise UnavailableError("sessions are being restored or stopped", retry_after=5)
@@ -103,7 +103,7 @@ class Reconciler:
             return done
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
-        """See ``ports.Reconciliation``."""
+        """See ``ports.sessions.Reconciliation``."""
         self._state.require_loaded()
         sources = await self._read_sources()
         actions = plan(sources.wanted, sources.observed, sources.host)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.surroundings import Surroundings

@@ -11,7 +11,8 @@ from waguard.core.facts import RowRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.ports import AuditEntry, Process
+from waguard.ports.process import Process
+from waguard.ports.store import AuditEntry
 from waguard.supervision import shutdown
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.readiness import outcome, promises_too_much, settled, summary

@@ -10,10 +10,10 @@ from waguard.config import Config
 from waguard.core.blame import Blame, Failure
 from waguard.core.status import Status
 from waguard.errors import WaguardError
-from waguard.host import credentials, old_profiles, profiles
-from waguard.host.credentials import Places
 from waguard.host.lock import private_folder
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
+from waguard.profile import credentials, layout, old_profiles
+from waguard.profile.credentials import Places
 
 
 class SessionProfile:
@@ -59,12 +59,12 @@ class SessionProfile:
             if self._unknown():
                 return None
             raise
-        unknown = profiles.dangling(self.at.profile) or self._unknown()
+        unknown = layout.dangling(self.at.profile) or self._unknown()
         return left or (None if unknown else False)
 
     def adopted_at(self, profile: str) -> None:
         """A living worker has it there."""
-        self._workspace = profiles.workspace_of(Path(profile), self._workspace)
+        self._workspace = layout.workspace_of(Path(profile), self._workspace)
 
     def follow_row(self) -> None:
         """Have it in the workspace of its row, before a start or after the last end.
@@ -75,8 +75,8 @@ class SessionProfile:
         sessions, row = self._config().paths.sessions, self._row()
         before: int | None = self._workspace
         if before == row.workspace_id and self.paired and not self.is_there():
-            before = profiles.elsewhere(sessions, row.workspace_id, row.session_id)
-        profiles.settle(sessions, row.workspace_id, row.session_id, before=before)
+            before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
+        layout.settle(sessions, row.workspace_id, row.session_id, before=before)
         if before not in {None, row.workspace_id}:
             logger.warning(
                 "profile moved to another workspace",
@@ -119,7 +119,7 @@ class SessionProfile:
 
     def held_up(self, record: str) -> Failure | None:
         """Why no worker can be started on it for now. ``record``: where the worker's would lie."""
-        if (link := profiles.dangling(self.at.profile)) is not None:
+        if (link := layout.dangling(self.at.profile)) is not None:
             where = f"{link} links to {link.readlink()}, which is not there: mount its disk"
             return _host("profile_not_mounted", "a profile's disk is not there", where)
         if self._old_unusable:

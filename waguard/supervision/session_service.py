@@ -16,8 +16,9 @@ from waguard.errors import (
     SessionIdTakenError,
     UnavailableError,
 )
-from waguard.host import credentials
-from waguard.ports import SessionRow, SessionView
+from waguard.ports.sessions import SessionView
+from waguard.ports.store import SessionRow
+from waguard.profile import credentials
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.health import HealthReport
@@ -43,7 +44,7 @@ QR_RETRY_AFTER: Final = 2.0  # s
 
 
 class SessionService:
-    """Fills ``ports.Sessions``."""
+    """Fills ``ports.sessions.Sessions``."""
 
     def __init__(
         self, around: Surroundings, registry: Registry, state: RunState, health: HealthReport
@@ -56,7 +57,7 @@ class SessionService:
     async def create(
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
     ) -> tuple[SessionView, bool]:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
         known = self._registry.get(session_id)
         if known and known.row.workspace_id != workspace_id:
@@ -85,7 +86,7 @@ class SessionService:
         return self._view(session), known is None
 
     async def views(self, *, removed: bool = False) -> list[SessionView]:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         self._state.require_loaded()
         return [
             self._view(session)
@@ -94,11 +95,11 @@ class SessionService:
         ]
 
     async def view(self, session_id: str) -> SessionView:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         return self._view(await self._find(session_id))
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
         session = await self._find(session_id)
         await self._registry.finish_removal(session)
@@ -109,7 +110,7 @@ class SessionService:
         return self._view(session)
 
     async def take_down(self, session_id: str) -> SessionView:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
         session = await self._find(session_id)
         row = _existing(await self._around.store.set_desired(session_id, up=False))
@@ -119,7 +120,7 @@ class SessionService:
         return self._view(session)
 
     async def logout(self, session_id: str) -> SessionView:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         session = await self._find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
@@ -127,7 +128,7 @@ class SessionService:
         return self._view(session)
 
     async def delete(self, session_id: str, *, purge: bool) -> None:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         session = await self._find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
@@ -138,7 +139,7 @@ class SessionService:
                 await self._registry.remove(session_id)
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         session = await self._find(session_id)
         if refresh:
             self._registry.require_staying(session_id)
@@ -173,7 +174,7 @@ class SessionService:
     async def call(
         self, session_id: str, call: Call, *, wait: float, phone: str | None = None
     ) -> Sent | Value:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
             self._refuse_linked_number(session_id, call.phone)
         session = await self._usable(session_id, needs(call), wait)
@@ -182,11 +183,11 @@ class SessionService:
         return await session.traffic.call(call)
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         await self._usable(session_id, SENDING, wait, hoping=hoping)
 
     def first_contacts_pause(self, session_id: str) -> float:
-        """See ``ports.Sessions``."""
+        """See ``ports.sessions.Sessions``."""
         session = self._registry.get(session_id)
         return session.traffic.limits.paused_for if session else 0.0
 

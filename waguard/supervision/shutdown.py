@@ -1,7 +1,7 @@
 """Stop a worker: ask, wait, insist."""
 
 from waguard.host.patience import patience
-from waguard.ports import Process
+from waguard.ports.process import Process
 
 
 async def stop(process: Process, *, grace: float) -> int | None:

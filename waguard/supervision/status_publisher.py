@@ -11,7 +11,7 @@ from waguard.core.effects import Held, Record, SilenceChanged
 from waguard.core.incidents import incident_event
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.ports import AuditEntry, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.surroundings import Surroundings

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from waguard.config import Config
 from waguard.core.restart import Remembered
-from waguard.ports import Ages, Clock, Inbox, Meter, Spawn, Store, Undecryptables
+from waguard.ports.clock import Ages, Clock
+from waguard.ports.inbox import Inbox
+from waguard.ports.messages import Undecryptables
+from waguard.ports.process import Meter, Spawn
+from waguard.ports.store import Store
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox

@@ -9,7 +9,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.ack_watch import Late
-from waguard.ports import Clock
+from waguard.ports.clock import Clock
 from waguard.wire.protocol import Call, Failed, SendMedia, SendText, Sent, Value
 
 REMEMBERED: Final = 1_000  # chats a session

@@ -20,7 +20,7 @@ from waguard.core.outbox import number_of
 from waguard.core.page_care import Kind
 from waguard.core.state import SessionState
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
-from waguard.host import evidence
+from waguard.supervision import evidence
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits

@@ -19,7 +19,7 @@ from waguard.core.media import UNKNOWN
 from waguard.core.naming import phone_of
 from waguard.core.news import PLAYED, of_ack, whence
 from waguard.core.outbox import ACK_DEVICE, ACK_READ
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (
     Ack,

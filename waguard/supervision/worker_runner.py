@@ -24,7 +24,8 @@ from waguard.core.facts import (
     Unusable,
 )
 from waguard.errors import WaguardError, printable
-from waguard.ports import Process, SessionRow, Usage
+from waguard.ports.process import Process, Usage
+from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.surroundings import Surroundings

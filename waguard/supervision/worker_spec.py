@@ -2,15 +2,15 @@
 
 from waguard.config import Config
 from waguard.core.inbox import left_out
-from waguard.host import profiles
-from waguard.host.credentials import Places
-from waguard.ports import SessionRow
+from waguard.ports.store import SessionRow
+from waguard.profile import layout
+from waguard.profile.credentials import Places
 from waguard.wire.protocol import LogSettings, WorkerSpec
 
 
 def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -> WorkerSpec:
     """``at``: where the session's profile and the copies of it lie."""
-    name = profiles.key(row.session_id)
+    name = layout.key(row.session_id)
     workers = config.paths.runtime / "workers"
     return WorkerSpec(
         instance=instance,
@@ -24,7 +24,7 @@ def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -
         cache_limit=config.profiles.cache_limit << 20,
         socket=str(workers / f"{name}.sock"),
         record=str(workers / f"{name}.json"),
-        temporary=str(profiles.temporary(config.paths.runtime, name)),
+        temporary=str(layout.temporary(config.paths.runtime, name)),
         url=config.whatsapp.url,
         wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
         left_out=left_out(

@@ -46,7 +46,7 @@ from waguard.host import logs, procfs
 from waguard.host.disk import is_full
 from waguard.host.patience import patience
 from waguard.host.pressure import cpu_is_crowded
-from waguard.host.profile_lock import ProfileInUseError, ProfileLock
+from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.protocol import (
     PROTOCOL,
     Acks,

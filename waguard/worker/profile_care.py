@@ -1,6 +1,6 @@
 """A session's profile from before Chromium starts until it has ended: mended, marked, copied.
 
-What is done is decided in ``core/profile.py`` and carried out by ``host/credentials.py``, in threads:
+What is done is decided in ``core/profile.py`` and carried out by ``profile/credentials.py``, in threads:
 it reads and copies whole folders.
 """
 
@@ -15,9 +15,9 @@ from loguru import logger
 from waguard.core import profile as policy
 from waguard.core.profile import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.errors import WaguardError
-from waguard.host import credentials, snapshots
-from waguard.host.credentials import Places, Prepared
-from waguard.host.profile_lock import ProfileLock
+from waguard.profile import credentials, snapshots
+from waguard.profile.credentials import Places, Prepared
+from waguard.profile.lock import ProfileLock
 from waguard.wire.protocol import ProfileMended, WorkerSpec
 
 

@@ -10,9 +10,11 @@ from waguard.core.profile import Finding
 from waguard.core.strays import Foreign, Stray
 from waguard.doctor.judging.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
-from waguard.host import credentials, inventory, old_profiles, procfs, profiles, snapshots
+from waguard.host import procfs
 from waguard.host.children import read_records
-from waguard.host.profile_lock import LOCK_NAME
+from waguard.profile import credentials, layout, old_profiles, snapshots
+from waguard.profile.lock import LOCK_NAME
+from waguard.supervision import inventory
 
 
 def folder(machine: Machine, sessions: Path) -> Folder:
@@ -44,7 +46,7 @@ def _old(sessions: Path) -> dict[Path, str | None]:
         for path, whose in old_profiles.search(sessions).profiles
         if whose.session is None
         or whose.workspace is None
-        or path != profiles.path(sessions.absolute(), whose.workspace, whose.session)
+        or path != layout.path(sessions.absolute(), whose.workspace, whose.session)
     }
 
 
@@ -53,7 +55,7 @@ def _profile(machine: Machine, at: credentials.Places) -> Profile:
     owner = credentials.chromium_lock(at.profile)
     known = snapshots.known(at.snapshots)
     paired_at = credentials.paired_at(at.profile)
-    dangling = profiles.dangling(at.profile)
+    dangling = layout.dangling(at.profile)
     return Profile(
         session=at.session,
         workspace=at.workspace,

@@ -1,0 +1,150 @@
+"""Books that agree, and each way in which they do not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from waguard.lab.chaos.books import (
+    RECONCILED,
+    WRONG_LIMIT,
+    Books,
+    Dropped,
+    Incoming,
+    Outgoing,
+    Span,
+    Stored,
+    answers,
+    broken,
+    repeated,
+    uncertain,
+    unsure,
+)
+
+A, B = Incoming("s1", "friend", "a", "id-a"), Incoming("s1", "friend", "b", "id-b")
+STORED_A = Stored("s1", "friend", "a", "e1", 10.0)
+STORED_B = Stored("s1", "friend", "b", "e2", 20.0)
+SENT, UNSURE = Outgoing("s1", "x", "sent"), Outgoing("s1", "y", "uncertain")
+DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
+WRONG = Span(session="s1", row="disconnected", told="connected", began=61.0, seconds=2.5, own=False)
+BOOKS = Books(
+    incoming=(A, B),
+    stored=(STORED_A, STORED_B),
+    inbox={("s1", "a"): 1, ("s1", "b"): 1},
+    daemon_kills=(15.0,),
+    outgoing=(SENT, UNSURE),
+    server={("s1", "x"): 1},
+    sent_rows={("s1", "id-x"): 1},
+    faults=1,
+)
+
+
+def test_books_that_agree() -> None:
+    assert broken(BOOKS) == []
+    assert repeated(BOOKS) == 0
+    assert uncertain(BOOKS) == [UNSURE]
+    assert answers(BOOKS) == {"sent": 1, "uncertain": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"stored": (STORED_A,)}, ["1 of 2 messages are lost: s1 “b”"]),
+        (
+            {"stored": (STORED_A,), "dropped": (DROPPED_B,)},
+            [
+                "1 of 2 messages are lost: s1 “b”",
+                "1 times the application dropped one: no session is connected",
+            ],
+        ),
+        (
+            {"uncertain": {"e1": "id-a", "e2": "id-b"}},
+            ["2 messages are uncertain after 1 faults"],
+        ),
+        (
+            {"inbox": {("s1", "a"): 2, ("s1", "b"): 1}},
+            ["1 messages have no row, or more than one: s1 “a”"],
+        ),
+        ({"inbox": {("s1", "a"): 1}}, ["1 messages have no row, or more than one: s1 “b”"]),
+        ({"stored": (STORED_B, STORED_A)}, ["s1: “b” overtook “a” in the chat with friend"]),
+        (
+            {"stored": (STORED_A, STORED_B, replace(STORED_B, event_id="e3", at=21.0))},
+            [
+                "s1: “b” came in as 2 events",
+                "s1: “b” was stored again, and nothing excuses that",
+            ],
+        ),
+        ({"server": {("s1", "x"): 2}}, ["s1: “x” was sent 2 times"]),
+        ({"server": {}}, ["s1: “x” is sent, and the server never had it"]),
+        (
+            {"outgoing": (replace(SENT, answer="refused"),)},
+            ["s1: “x” is refused, and the server has it"],
+        ),
+        (
+            {"outgoing": (replace(SENT, answer="none"),)},
+            ["s1: “x” was sent, and nobody was ever told"],
+        ),
+        (
+            {"outbox": {("s1", "x"): "delivered"}, "server": {}},
+            ["s1: “x” is delivered, and the server never had it"],
+        ),
+        (
+            {"sent_rows": {("s1", "id-x"): 2}},
+            ["s1: the application has 2 rows of the sent message id-x"],
+        ),
+        (
+            {"wrong_rows": (WRONG,)},
+            [
+                "s1: its row was disconnected for 2.5 s while the API said connected, from 00:01:01 UTC"
+            ],
+        ),
+    ],
+)
+def test_books_that_do_not_agree(changes: dict[str, Any], told: list[str]) -> None:
+    assert broken(replace(BOOKS, **changes)) == told
+
+
+def test_what_waguard_lists_as_uncertain_is_not_lost() -> None:
+    books = replace(BOOKS, stored=(STORED_A,), dropped=(DROPPED_B,), uncertain={"e2": "id-b"})
+    assert broken(books) == []
+    assert unsure(books) == [B]
+    assert unsure(replace(books, stored=(STORED_A, STORED_B))) == []  # it was taken after all
+
+
+def test_a_killed_daemon_may_repeat_the_same_event() -> None:
+    again = replace(STORED_A, at=16.0)
+    books = replace(BOOKS, stored=(STORED_A, again, STORED_B))
+    assert broken(books) == []
+    assert repeated(books) == 1
+
+
+def test_an_answer_that_never_arrived_may_be_repeated_once() -> None:
+    first = replace(STORED_B, at=20.0)
+    second, third = replace(first, at=21.0), replace(first, at=22.0)
+    books = replace(BOOKS, stored=(STORED_A, first, second), unheard=(("e2", 20.0),))
+    assert broken(books) == []
+    assert broken(replace(books, unheard=(("e1", 20.0),))) != []  # another event's
+    assert broken(replace(books, stored=(STORED_A, first, second, third))) == [
+        "s1: “b” was stored again, and nothing excuses that"
+    ]
+
+
+def test_a_row_that_is_wrong_for_a_moment() -> None:
+    short = replace(WRONG, seconds=WRONG_LIMIT)
+    assert broken(replace(BOOKS, wrong_rows=(short,))) == []
+    own = replace(WRONG, own=True, seconds=RECONCILED)  # the application's own doing
+    assert broken(replace(BOOKS, wrong_rows=(own,))) == []
+    assert broken(replace(BOOKS, wrong_rows=(replace(own, seconds=RECONCILED + 0.1),))) != []
+
+
+def test_the_outbox_has_the_last_word() -> None:
+    books = replace(BOOKS, outbox={("s1", "y"): "read"}, server={("s1", "x"): 1, ("s1", "y"): 1})
+    assert broken(books) == []
+    assert uncertain(books) == []
+    assert answers(books) == {"sent": 1, "read": 1}
+
+
+def test_only_some_of_many_are_named() -> None:
+    many = tuple(replace(A, text=str(number)) for number in range(7))
+    (lost, _) = broken(replace(BOOKS, incoming=many, stored=(), inbox={}))
+    assert lost.endswith("s1 “4” and 2 more")

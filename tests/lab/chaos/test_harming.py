@@ -1,0 +1,131 @@
+"""What is seen to while a fault lasts: the proof of a fault is worth no more than what ends it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from tests.lab.chaos.test_invariants import FACTS, LIES, QUIET, WELL
+from tests.waiting import DEADLINE
+from waguard.cli.client import ApiCallError
+from waguard.lab.chaos import daemon_faults, harming, invariants
+from waguard.lab.chaos.harming import endure
+from waguard.lab.chaos.invariants import BrokenError, Facts, Harm
+from waguard.lab.chaos.world import NotInTimeError, World
+
+WAITING = replace(FACTS, told={"s1": replace(WELL, waits="for Chromium")})
+PARKED = replace(FACTS, told={"s1": replace(WELL, lifecycle="parked")})
+BLAMELESS = Harm(began=100.0, restarts={"s1": 1})
+
+
+@dataclass
+class Seen:
+    """Of a world nothing but what is seen of it: the last for ever."""
+
+    series: list[Facts]
+    received: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def receiver(self) -> "Seen":
+        return self
+
+    async def facts(self, _: Harm, *, since: int) -> Facts:
+        assert since == 0
+        return self.series.pop(0) if len(self.series) > 1 else self.series[0]
+
+
+def waits(facts: Facts) -> bool:
+    return facts.told is not None and facts.told["s1"].waits != ""
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harming, "POLL", 0.001)
+    monkeypatch.setattr(daemon_faults, "POLL", 0.001)
+    monkeypatch.setattr(invariants, "ROW_LIMIT", 0.01)
+
+
+async def watched(
+    *series: Facts, harm: Harm = QUIET, stays: float = 0.05, within: float = DEADLINE
+) -> None:
+    world = cast("World", Seen([*series]))
+    await endure(world, harm, shows=waits, what="it waits", within=within, stays=stays)
+
+
+async def test_it_may_take_a_moment_and_then_stays() -> None:
+    await watched(FACTS, FACTS, WAITING)
+
+
+async def test_what_never_shows_is_said() -> None:
+    with pytest.raises(NotInTimeError, match="it waits"):
+        await watched(FACTS, within=0.05)
+
+
+@pytest.mark.parametrize(
+    ("series", "told"),
+    [
+        ((FACTS, WAITING, FACTS), "it did not stay so: it waits"),
+        ((FACTS, PARKED), "while it lasts: s1: it is parked, and nothing is wrong with it"),
+        (
+            (WAITING, replace(WAITING, codes={"s1": 1})),
+            "while it lasts: s1: a QR code is shown, its credentials were lost",
+        ),
+    ],
+)
+async def test_what_breaks_while_it_lasts_is_broken(series: tuple[Facts, ...], told: str) -> None:
+    with pytest.raises(BrokenError) as raised:
+        await watched(*series, harm=BLAMELESS)
+    assert raised.value.broken == [told]
+
+
+async def test_a_row_that_lies_while_it_lasts_is_broken() -> None:
+    with pytest.raises(BrokenError, match="the row says connected, the API disconnected"):
+        await watched(LIES, stays=1.0)
+
+
+@dataclass
+class Sending:
+    """Each answer in turn: an HTTP status, or how often the phone has the message."""
+
+    answers: Iterator[ApiCallError | int]
+
+    async def send(self, _: str, text: str) -> list[dict[str, Any]]:
+        answer = next(self.answers)
+        if isinstance(answer, ApiCallError):
+            raise answer
+        return [{"body": text}] * answer
+
+
+def answered(status: int) -> ApiCallError:
+    return ApiCallError(f"status {status}", answered=status)
+
+
+async def sent(*answers: ApiCallError | int) -> None:
+    await daemon_faults.sends(cast("World", Sending(iter(answers))), "s1")
+
+
+async def test_a_send_waits_for_its_daemon_and_its_session() -> None:
+    await sent(answered(0), answered(503), 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ((answered(409),), "s1: a send was answered status 409"),
+        ((answered(503), 2), "s1: the phone saw a message 2 times"),
+        ((0,), "s1: the phone saw a message 0 times"),
+    ],
+)
+async def test_a_send_that_fails_is_broken(
+    answers: tuple[ApiCallError | int, ...], told: str
+) -> None:
+    with pytest.raises(BrokenError) as raised:
+        await sent(*answers)
+    assert raised.value.broken == [told]
+
+
+async def test_a_send_that_waits_for_ever_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_faults, "SENT_WITHIN", 0.0)
+    with pytest.raises(BrokenError, match="s1: not sent: status 503"):
+        await sent(answered(503), answered(503), answered(503))

@@ -1,0 +1,27 @@
+"""What the application's rows say of a send, and how messages are shared out."""
+
+import pytest
+
+from waguard.lab.application import Row
+from waguard.lab.chaos.traffic import _answer, _share
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "told"),
+    [
+        ([200], "sent", "sent"),
+        ([503, None, 200], "sent", "sent"),
+        ([202], "sent", "uncertain"),  # for the application it is sent: the outbox knows better
+        ([422], "failed", "refused"),
+        ([503, 503, 503], "failed", "none"),
+        ([None, None, None], "failed", "none"),
+    ],
+)
+def test_what_a_send_came_to(answers: list[int | None], status: str, told: str) -> None:
+    row = Row(session="s1", direction="out", chat="62", body="hi", at=0.0, status=status)
+    row.answers = answers
+    assert _answer(row) == told
+
+
+def test_the_shares_are_all_of_it() -> None:
+    assert sum(_share(10, part, 3) for part in range(3)) == 10

@@ -1,0 +1,35 @@
+"""What waited for a device comes before what comes while it logs in."""
+
+from typing import Any
+
+import pytest
+
+from waguard.lab.standin.limits import Limits
+from waguard.lab.standin.link import PageLink
+from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.whatsapp import Device, WhatsApp
+
+PHONE = "6281180001"
+
+
+def test_a_message_that_comes_at_the_login_is_behind_those_that_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whatsapp = WhatsApp(Policy())
+    device = Device(id=f"{PHONE}:1@c.us", phone=PHONE, secret="", public_key=b"", is_synced=True)
+    whatsapp.devices[PHONE] = [device]
+    monkeypatch.setattr(whatsapp, "log_in", lambda *_: device)
+    nobody: Any = None
+    link = PageLink(whatsapp, Limits(whatsapp), nobody)
+
+    def write(body: str) -> None:
+        whatsapp.incoming(PHONE, "62812@c.us", "62812@c.us", {"type": "chat", "body": body})
+
+    write("waited")
+    link.on_login({"device": device.id, "secret": "", "signature": "", "public_key": ""})
+    write("at the login")
+    told = []
+    while not link._outgoing.empty():
+        told.append(link._outgoing.get_nowait() or {})
+    said = [s["attributes"]["body"] if s["type"] == "message" else s["type"] for s in told]
+    assert said == ["success", "waited", "offline_done", "at the login"]

@@ -1,0 +1,93 @@
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.profile import layout
+
+
+def stored(profile: Path, word: str = "credentials") -> Path:
+    """A profile that Chromium has written to."""
+    (profile / "Default").mkdir(parents=True)
+    (profile / "Default" / "Local State").write_text(word)
+    return profile
+
+
+def word_in(profile: Path) -> str:
+    return (profile / "Default" / "Local State").read_text()
+
+
+def test_the_layout_is_the_old_services() -> None:
+    wanted = Path("/s/workspace_7/session-webjs_7_1732233600_ab12cd34")
+    assert layout.path(Path("/s"), 7, "webjs_7_1732233600_ab12cd34") == wanted
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=50, unique=True))
+def test_keys_are_short_safe_and_different(sessions: list[str]) -> None:
+    keys = [layout.key(session) for session in sessions]
+    assert all(len(key) == 12 and set(key) <= set("0123456789abcdef") for key in keys)
+    assert len(set(keys)) == len(keys)
+    assert keys == [layout.key(session) for session in sessions]
+
+
+def test_a_profile_exists_when_chromium_stored_something(tmp_path: Path) -> None:
+    assert not layout.exists(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "waguard.lock").touch()
+    assert not layout.exists(tmp_path / "empty")
+    assert layout.exists(stored(tmp_path / "full"))
+
+
+def test_a_profile_follows_from_the_workspace_before_with_its_copies(tmp_path: Path) -> None:
+    stored(layout.path(tmp_path, 6, "abc"))
+    layout.path(tmp_path / "snapshots", 6, "abc").mkdir(parents=True)
+    settled = layout.settle(tmp_path, 7, "abc", before=6)
+    assert settled == tmp_path / "workspace_7" / "session-abc"
+    assert word_in(settled) == "credentials"
+    assert not layout.path(tmp_path, 6, "abc").exists()
+    assert layout.path(tmp_path / "snapshots", 7, "abc").is_dir()
+    assert stat.S_IMODE((tmp_path / "workspace_7").stat().st_mode) == 0o700
+    assert layout.settle(tmp_path, 7, "abc", before=6) == settled
+
+
+def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
+    stored(layout.path(tmp_path, 6, "abc"), "old")
+    stored(layout.path(tmp_path, 7, "abc"), "new")
+    assert word_in(layout.settle(tmp_path, 7, "abc", before=6)) == "new"
+    assert word_in(layout.path(tmp_path, 6, "abc")) == "old"
+
+
+def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
+    assert not layout.settle(tmp_path, 7, "abc", before=6).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [1, 40, 48, 49, 50, 81])
+def test_chromiums_temporary_folder_has_a_short_name(length: int) -> None:
+    runtime = Path("/" + "r" * (length - 1))
+    folder = layout.temporary(runtime, layout.key("abc"))
+    assert len(str(folder)) < 64
+    assert folder.is_absolute()
+    assert folder.name == layout.key("abc")
+    if length <= 48:
+        assert folder.is_relative_to(runtime)
+
+
+def test_two_instances_and_two_sessions_have_folders_of_their_own() -> None:
+    long = "/" + "r" * 60
+    folders = {
+        layout.temporary(Path(runtime), layout.key(session))
+        for runtime in (long, long + "2", "/run/waguard")
+        for session in ("a", "b")
+    }
+    assert len(folders) == 6
+
+
+def test_a_long_tmpdir_and_a_name_that_is_no_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * 60)
+    runtime = Path("/" + "r" * 60 + os.fsdecode(b"\xff"))
+    assert len(str(layout.temporary(runtime, layout.key("abc")))) < 64

@@ -1,0 +1,91 @@
+"""What the host holds, as the reconciler reads it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from waguard.core.reconcile import Host, Stored, Worker
+from waguard.host import procfs
+from waguard.profile import layout
+from waguard.supervision.inventory import places_on_disk, take_stock
+from waguard.wire.protocol import WorkerRecord
+
+
+def stock(folder: Path) -> Host:
+    return take_stock(folder / "sessions", folder / "workers", instance="me")
+
+
+def record(folder: Path, **changes: object) -> None:
+    pid = os.getpid()
+    told = WorkerRecord(
+        pid=pid,
+        start_time=procfs.start_time(pid) or 0,
+        boot_id=procfs.boot_id(),
+        instance="me",
+        session="a",
+        generation=1,
+        profile="",
+        socket="",
+    )
+    (folder / "workers").mkdir(exist_ok=True)
+    changed = msgspec.structs.replace(told, **changes)
+    path = folder / "workers" / f"{changed.session}.json"
+    path.write_bytes(msgspec.json.encode(changed))
+
+
+def test_what_cannot_be_read_is_unknown_and_not_empty(tmp_path: Path) -> None:
+    assert stock(tmp_path) == Host(profiles=None, workers=None)
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "workers").mkdir()
+    assert stock(tmp_path) == Host(profiles={}, workers={})
+
+
+def test_a_folder_that_fails_in_the_middle_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sessions/workspace_1/session-a/Default").mkdir(parents=True)
+    assert stock(tmp_path).profiles
+
+    def refuse(self: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert stock(tmp_path).profiles is None
+
+
+def test_profiles_and_what_only_looks_like_one(tmp_path: Path) -> None:
+    sessions = tmp_path / "sessions"
+    (layout.path(sessions, 1, "a") / "Default/Local Storage").mkdir(parents=True)
+    # removed under a browser that lives, and makes some of it anew
+    (layout.path(sessions, 1, "emptied") / "Default/Cache").mkdir(parents=True)
+    layout.path(sessions, 2, "never-started").mkdir(parents=True)
+    (sessions / "snapshots/workspace_3/session-only-copies/broken").mkdir(parents=True)
+    (sessions / "quarantine/a-20261125").mkdir(parents=True)
+    (sessions / "workspace_x/session-b").mkdir(parents=True)
+    (sessions / "workspace_1/session-file").touch()
+    assert places_on_disk(sessions) == [
+        (1, "a"),
+        (1, "emptied"),
+        (2, "never-started"),
+        (3, "only-copies"),
+    ]
+    nothing = Stored(profile=False, copies=False)
+    assert stock(tmp_path).profiles == {
+        (1, "a"): Stored(profile=True, copies=False),
+        (1, "emptied"): nothing,
+        (2, "never-started"): nothing,
+        (3, "only-copies"): nothing,
+    }
+
+
+def test_only_the_process_of_the_record_is_a_worker(tmp_path: Path) -> None:
+    record(tmp_path)
+    assert stock(tmp_path).workers == {os.getpid(): Worker(session="a", ours=True)}
+    record(tmp_path, instance="earlier")
+    assert stock(tmp_path).workers == {os.getpid(): Worker(session="a", ours=False)}
+    record(tmp_path, start_time=1)
+    assert stock(tmp_path).workers == {}
+    record(tmp_path, boot_id="another boot")
+    assert stock(tmp_path).workers == {}

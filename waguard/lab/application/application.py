@@ -1,0 +1,256 @@
+"""The application as a whole: what its people do in its pages, and what it does by itself."""
+
+import asyncio
+import random
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from waguard.lab.application.accounts import Accounts
+from waguard.lab.application.calls import Calls, Keys, Reply
+from waguard.lab.application.hooks import Hooks
+from waguard.lab.application.manners import Manners
+from waguard.lab.application.records import Records, Row
+
+ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+ID_RANDOM: Final = 8
+
+T = TypeVar("T")
+
+
+class NoSuchRowError(LookupError):
+    """A session whose row is gone, or was never there."""
+
+
+class Application:
+    """An async context manager. ``base`` is the address of the instance that it was configured for;
+    ``seed`` decides all that it draws."""
+
+    def __init__(
+        self,
+        database: str,
+        base: str,
+        *,
+        secret: bytes,
+        keys: Keys | None = None,
+        manners: Manners | None = None,
+        workspace: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.database = database
+        self.base = base
+        self.keys = keys or Keys()
+        self.manners = manners or Manners()
+        self.workspace = workspace
+        self.accounts = Accounts(database)
+        self.records = Records()
+        self._chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+        self._calls = Calls()
+        self.hooks = Hooks(
+            records=self.records,
+            accounts=self.accounts,
+            calls=self._calls,
+            keys=self.keys,
+            secret=secret,
+            manners=self.manners,
+            chance=self._chance,
+            instance=self.instance,
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._calls)
+        await self._stack.enter_async_context(self.hooks)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    # ---- what it sees ----
+
+    @property
+    def url(self) -> str:
+        """Where it takes webhooks."""
+        return self.hooks.url
+
+    @property
+    def received(self) -> Sequence[dict[str, Any]]:
+        """What it handled; see ``Hooks``."""
+        return self.hooks.received
+
+    async def until(self, look: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
+        """See ``Hooks``."""
+        return await self.hooks.until(look)
+
+    async def wait_for(self, event: str, session: str, *, after: int = 0) -> dict[str, Any]:
+        """The data of the first such webhook among those handled since ``after``."""
+
+        def look(received: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+            fitting = (d["data"] for d in received[after:] if d["event"] == event)
+            return next((data for data in fitting if data["session_id"] == session), None)
+
+        return await self.until(look)
+
+    async def row(self, session: str) -> dict[str, Any]:
+        """Raises ``NoSuchRowError``."""
+        found = await self.accounts.read(session)
+        if found is None:
+            raise NoSuchRowError(session)
+        return found
+
+    def instance(self, session: str) -> str:
+        """Where a session is called: as the instance said of itself, else as it is configured."""
+        return self.hooks.urls.get(session, self.base)
+
+    def environment(self, state: Path) -> dict[str, str]:
+        """Settings of a daemon that serves it; its keys and its secret are written to ``state``."""
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_file, secret_file = state / "api-key", state / "webhook-secret"
+        for path, content in (
+            (key_file, f"{self.keys.sessions}\n{self.keys.messages}\n".encode()),
+            (secret_file, self.hooks.secret),
+        ):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        return {
+            "WAGUARD_API__KEY_FILE": str(key_file),
+            "WAGUARD_API__KEYLESS_LOOPBACK": "true",
+            "WAGUARD_WEBHOOK__URL": self.url,
+            "WAGUARD_WEBHOOK__SECRET_FILE": str(secret_file),
+            "WAGUARD_SEND__ALLOW_PRIVATE": "true",  # its files lie on this machine
+        }
+
+    # ---- its pages ----
+
+    async def connect(self, session: str | None = None) -> tuple[str, Reply]:
+        """Make a row, ask for the session; its id and the answer."""
+        if session is None:
+            drawn = "".join(self._chance.choices(ID_CHARACTERS, k=ID_RANDOM))
+            session = f"webjs_{self.workspace}_{int(time.time())}_{drawn}"
+        await self.accounts.insert(
+            session,
+            uuid=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
+            workspace_id=self.workspace,
+            provider_type="webjs",
+            status="qr_scanning",
+            created_by=1,
+        )
+        row = await self.row(session)
+        fields = {
+            "session_id": session,
+            "workspace_id": self.workspace,
+            "account_id": row["id"],
+            "priority": "normal",
+        }
+        url = f"{self.base}/api/sessions"
+        return session, await self._session("POST", url, fields)
+
+    async def disconnect(self, session: str) -> Reply:
+        """The button “disconnect”."""
+        reply = await self._session("DELETE", self._of(session), {})
+        if reply.good:
+            await self.accounts.disconnected(session)
+        return reply
+
+    async def reconnect(self, session: str) -> Reply:
+        """The button “reconnect”: a number that is connected is disconnected first."""
+        if (await self.row(session))["status"] == "connected":
+            await self._session("DELETE", self._of(session), {})
+        return await self._session("POST", f"{self._of(session)}/reconnect", {})
+
+    async def remove(self, session: str) -> Reply:
+        """The button “delete”: its row is soft-deleted, whatever the instance answers."""
+        reply = await self._session("DELETE", self._of(session), {})
+        await self.accounts.delete(session)
+        return reply
+
+    async def logout(self, session: str) -> Reply:
+        """Without a key, and with PHP's empty array."""
+        url = f"{self.instance(session)}/sessions/{session}/logout"
+        timeout = self.manners.call_timeout
+        return await self._calls.change("POST", url, {}, None, timeout=timeout)
+
+    async def status(self, session: str, *, with_key: bool = True) -> Reply:
+        """What its pages show; anything but a 2xx makes the row ``disconnected``."""
+        base = self._of(session) if with_key else f"{self.instance(session)}/sessions/{session}"
+        key = self.keys.sessions if with_key else None
+        timeout = self.manners.call_timeout
+        reply = await self._calls.get(f"{base}/status", key, timeout=timeout)
+        if not reply.good:
+            await self.accounts.disconnected(session)
+        return reply
+
+    async def sessions(self) -> Reply:
+        """All that the instance has."""
+        url, timeout = f"{self.base}/api/sessions", self.manners.call_timeout
+        return await self._calls.get(url, self.keys.sessions, timeout=timeout)
+
+    async def put_metadata(self, session: str, updates: Mapping[str, Any]) -> Reply:
+        """Some of it."""
+        return await self._session("PUT", f"{self._of(session)}/metadata", {"updates": updates})
+
+    async def metadata(self, session: str) -> Reply:
+        """All of it."""
+        url, timeout = f"{self._of(session)}/metadata", self.manners.call_timeout
+        return await self._calls.get(url, self.keys.sessions, timeout=timeout)
+
+    # ---- messages ----
+
+    async def send(self, session: str, to: str, text: str, **more: Any) -> Row:
+        """A text; ``to`` a number, or a group's bare id. ``more``: fields it never sends itself."""
+        fields = {"recipient_phone": to, "message": text, "type": "text", **more}
+        return await self._send("send", session, to, text, fields)
+
+    async def send_media(self, session: str, to: str, caption: str, **media: Any) -> Row:
+        """A file, by ``media_url`` or what else the API takes."""
+        fields = {"recipient_phone": to, "caption": caption, **media}
+        return await self._send("send-media", session, to, caption, fields)
+
+    async def _send(
+        self, path: str, session: str, to: str, text: str, fields: Mapping[str, Any]
+    ) -> Row:
+        row = Row(
+            session=session, direction="out", chat=to, body=text, at=time.time(), source="send"
+        )
+        self.records.rows.append(row)
+        request = {"session_id": session, "workspace_id": self.workspace, **fields}
+        for left in reversed(range(self.manners.tries)):
+            reply = await self._calls.change(
+                "POST",
+                f"{self.instance(session)}/api/messages/{path}",
+                request,
+                self.keys.messages,
+                timeout=self.manners.send_timeout,
+            )
+            row.answers.append(reply.status)
+            if _is_final(row, reply):
+                return row
+            if left:
+                await asyncio.sleep(self.manners.again)
+        row.status = "failed"
+        return row
+
+    # ---- calls ----
+
+    def _of(self, session: str) -> str:
+        return f"{self.instance(session)}/api/sessions/{session}"
+
+    async def _session(self, method: str, url: str, fields: Mapping[str, Any]) -> Reply:
+        timeout = self.manners.call_timeout
+        return await self._calls.change(method, url, fields, self.keys.sessions, timeout=timeout)
+
+
+def _is_final(row: Row, reply: Reply) -> bool:
+    """Note what an answer means; whether it is not tried again."""
+    row.error = reply.told.get("error")
+    if reply.good:
+        row.status, row.message_id = "sent", reply.told.get("message_id")
+        return True
+    if reply.status is not None and reply.status < 500:  # noqa: PLR2004 - the client's own fault
+        row.status = "failed"
+        return True
+    return False

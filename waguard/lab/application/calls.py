@@ -1,0 +1,86 @@
+"""The application's calls to waguard, as PHP makes them: ``api_key`` last, no header of ours."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import aiohttp
+
+from waguard.lab.application.manners import ALIVE, json_encode
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """It has two, each in a place of its own."""
+
+    sessions: str = "application-sessions-key"
+    messages: str = "application-messages-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``status`` None: refused, hung up, empty, or not in time; ``told`` is {} where it is none."""
+
+    status: int | None
+    told: Mapping[str, Any]
+
+    @property
+    def good(self) -> bool:
+        """2xx."""
+        return self.status in ALIVE
+
+
+NONE: Final = Reply(None, {})
+
+
+class Calls:
+    """An async context manager."""
+
+    def __init__(self) -> None:
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # a connection for each call, as PHP has it
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http:
+            await self._http.close()
+
+    async def get(self, url: str, key: str | None, *, timeout: float) -> Reply:
+        """With the key in the query."""
+        params = {} if key is None else {"api_key": key}
+        return await self._call("GET", url, timeout=timeout, params=params)
+
+    async def change(
+        self, method: str, url: str, fields: Mapping[str, Any], key: str | None, *, timeout: float
+    ) -> Reply:
+        """POST, PUT or DELETE, with the key in the body; without one the body may be ``[]``."""
+        body = json_encode(fields if key is None else {**fields, "api_key": key})
+        return await self._call(method, url, timeout=timeout, data=body)
+
+    async def _call(self, method: str, url: str, *, timeout: float, **how: Any) -> Reply:
+        assert self._http  # noqa: S101 - entered
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        limit = aiohttp.ClientTimeout(total=timeout)
+        try:
+            async with self._http.request(
+                method, url, headers=headers, timeout=limit, **how
+            ) as response:
+                content = await response.read()
+                return _reply(response.status, content)
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError):
+            return NONE
+
+
+def _reply(status: int, content: bytes) -> Reply:
+    try:
+        told = json.loads(content)
+    except ValueError:
+        told = None
+    if isinstance(told, dict):
+        return Reply(status, told)
+    return NONE if status in ALIVE else Reply(status, {})

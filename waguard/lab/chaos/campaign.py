@@ -1,0 +1,371 @@
+"""A seeded campaign: one fault after the other, each waited for until all is well, and proven."""
+
+import asyncio
+import json
+import math
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from waguard.errors import WaguardError
+from waguard.lab.application import Manners
+from waguard.lab.chaos import books, report
+from waguard.lab.chaos.drawing import Draw, draw
+from waguard.lab.chaos.faults import FAULTS, NEEDS_CLOCK, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE
+from waguard.lab.chaos.harming import Fault
+from waguard.lab.chaos.host_faults import FAKETIME
+from waguard.lab.chaos.invariants import BrokenError, Harm, Rows, always, settled
+from waguard.lab.chaos.message_faults import MESSAGE_FAULTS
+from waguard.lab.chaos.opening import Served, opened
+from waguard.lab.chaos.report import Healed, Messages, Outcome
+from waguard.lab.chaos.rows import Watch
+from waguard.lab.chaos.traffic import Traffic
+from waguard.lab.chaos.world import POLL, NotInTimeError, World
+
+DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
+LIMITER_DELAYS: Final = 2  # times that its limiter may shut meanwhile
+IN_FOR_EACH_OUT: Final = 4
+LOG_LINES: Final = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked for. ``report``: a file to which one JSON line is appended."""
+
+    seed: int
+    faults: int
+    sessions: int
+    only: tuple[str, ...] = ()
+    """Faults to draw from, by name; empty: all of them."""
+    messages: int = 0
+    """So many come in meanwhile, and a quarter as many go out; 0: other faults, no traffic."""
+    report: Path | None = None
+    database: str | None = None
+    """URL of an empty database for a campaign with messages; None: SQLite."""
+    quiet: float = 60.0
+    """Seconds of the application's limiter: so long nothing may come after a 429."""
+    hold_limit: float | None = None
+    """Seconds after which held webhooks are a trouble; None: waguard's default."""
+
+
+@dataclass
+class Campaign:
+    """The faults of one world, in their order."""
+
+    world: World
+    console: Console
+    faults: Mapping[str, Fault]
+    traffic: Traffic | None = None
+    watch: Watch | None = None
+    healed: list[Healed] = field(default_factory=list)
+    _arrived: list[tuple[str, str]] = field(default_factory=list)
+
+    async def run(self, draws: Sequence[Draw]) -> None:
+        """All of them. Raises ``BrokenError`` at the first that does not heal: what would come
+        after it proves nothing."""
+        for number, drawn in enumerate(draws, 1):
+            title = f"{number:>{len(str(len(draws)))}}/{len(draws)} {drawn.fault}"
+            with self.console.status(f"{title} on {drawn.session}"):
+                try:
+                    async with self._busy(number - 1):
+                        healed = await self._one(drawn)
+                except (BrokenError, WaguardError, TimeoutError) as error:
+                    broken = error.broken if isinstance(error, BrokenError) else [_words(error)]
+                    self.console.print(f"[red]✗[/] {title} on {drawn.session}", highlight=False)
+                    raise BrokenError([f"{drawn.fault}: {one}" for one in broken]) from error
+            self.healed.append(healed)
+            self.console.print(
+                f"[green]✓[/] {title} on {drawn.session} [dim]{healed.seconds:.1f} s[/]",
+                highlight=False,
+            )
+
+    @asynccontextmanager
+    async def _busy(self, number: int) -> AsyncIterator[None]:
+        """While the body runs messages come and go; it ends when all of this round have."""
+        if self.traffic is None:
+            yield
+            return
+        traffic = asyncio.create_task(self.traffic.round(number), name="traffic")
+        try:
+            yield
+            await traffic
+        finally:
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+
+    async def _one(self, drawn: Draw) -> Healed:
+        world, since = self.world, len(self.world.receiver.received)
+        chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
+        try:
+            with self._looking_away(drawn.fault):
+                harm = await self.faults[drawn.fault](world, drawn.session, chance)
+            seconds = await self._heal(harm, since)
+            await asyncio.gather(*world.meanwhile)
+        finally:
+            world.soothe()
+        await asyncio.gather(*(self._prove(session) for session in world.sessions))
+        if self.traffic is None:  # else the books tell at the end, and who is excused
+            for arrived in harm.arrived:
+                await self._came_in(arrived)
+            self.none_twice()
+        if self.watch:
+            await self._heal(harm, since)
+        elif broken := settled(await world.facts(harm, since=since), harm):
+            raise BrokenError([f"{one} (after it had healed)" for one in broken])
+        return Healed(drawn.fault, seconds, harm.within)
+
+    @contextmanager
+    def _looking_away(self, fault: str) -> Iterator[None]:
+        """No row can be put right while the database cannot be written."""
+        if self.watch is None or fault not in UNWRITABLE:
+            yield
+            return
+        self.watch.paused = True
+        try:
+            yield
+        finally:
+            self.watch.paused = False
+
+    async def _heal(self, harm: Harm, since: int) -> float:
+        over, well, rows = time.monotonic(), 0.0, Rows()
+        while True:
+            facts = await self.world.facts(harm, since=since)
+            now = time.monotonic() - over
+            broken = always(facts, harm)
+            if harm.restarts is not None:  # what is no session's fault is nobody's lie either
+                broken += rows.wrong(facts, now)
+            if broken:
+                raise BrokenError(broken)
+            missing = settled(facts, harm)
+            if missing and well:
+                if self.watch is None:
+                    raise BrokenError([f"{one} (after it had healed)" for one in missing])
+                well = 0.0  # the application's queue overtook; the watch tells for how long
+            if missing and now > harm.within:
+                raise BrokenError([f"{one} (after {now:.0f} s)" for one in missing])
+            if not missing:
+                well = well or now
+                if now >= harm.watched:
+                    return well
+            for session in harm.may_scan:
+                await self.world.scan_if_shown(session)
+            await asyncio.sleep(POLL)
+
+    async def _prove(self, session: str) -> None:
+        """A message goes out exactly once, and one comes in."""
+        text = f"out {time.monotonic_ns()}"
+        if (seen := len(await self.world.send(session, text))) != 1:
+            raise BrokenError([f"{session}: the phone saw a message {seen} times"])
+        await self._came_in(self.world.incoming(session, f"in {time.monotonic_ns()}"))
+
+    async def _came_in(self, arrived: tuple[str, str]) -> None:
+        self._arrived.append(arrived)
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.world.receiver.until(
+                    lambda _: self.world.delivered(*arrived) or None,
+                )
+        except TimeoutError:
+            session, text = arrived
+            raise BrokenError([f"{session}: the message “{text}” never came in"]) from None
+
+    @property
+    def _patience(self) -> float:
+        """Seconds; the application's limiter may be shut just now."""
+        if self.traffic is None:
+            return DELIVERY_DEADLINE
+        return DELIVERY_DEADLINE + LIMITER_DELAYS * self.world.app.manners.window
+
+    def none_twice(self) -> None:
+        """Of all messages so far. Raises ``BrokenError``."""
+        for session, text in self._arrived:
+            if (count := self.world.delivered(session, text)) != 1:
+                raise BrokenError([f"{session}: the message “{text}” came in {count} times"])
+
+
+def _words(error: Exception) -> str:
+    return error.line() if isinstance(error, WaguardError) else str(error) or type(error).__name__
+
+
+def known(*, messages: bool) -> Mapping[str, Fault]:
+    """The faults of a campaign by name, with or without messages."""
+    return MESSAGE_FAULTS if messages else FAULTS
+
+
+def chosen(faults: Mapping[str, Fault], only: Collection[str]) -> Mapping[str, Fault]:
+    """Those that are named in ``only``, in their own order; all where it is empty."""
+    return {name: fault for name, fault in faults.items() if name in (only or faults)}
+
+
+def run(plan: Plan) -> int:
+    """0, or 1 where an invariant was broken, or 130 after Ctrl-C."""
+    return asyncio.run(_until_stopped(plan))
+
+
+async def _until_stopped(plan: Plan) -> int:
+    console = Console()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    campaign = asyncio.create_task(_campaign(plan, console), name="campaign")
+    stopped = asyncio.create_task(stop.wait(), name="Ctrl-C")
+    try:
+        await asyncio.wait({campaign, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not campaign.done():
+            console.print("stopping …")
+            campaign.cancel()
+        await asyncio.gather(campaign, return_exceptions=True)
+    finally:
+        stopped.cancel()
+    if campaign.cancelled():
+        return 130
+    outcome = campaign.result()
+    _tell(console, outcome)
+    if plan.report:
+        with plan.report.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report.as_json(outcome)) + "\n")
+    return outcome.exit_code
+
+
+async def _campaign(plan: Plan, console: Console) -> Outcome:
+    began, broken, healed = time.monotonic(), list[str](), list[Healed]()
+    left_out, messages = list[str](), None
+    faults = chosen(known(messages=plan.messages > 0), plan.only)
+    console.print(f"seed {plan.seed}: {plan.faults} faults on {plan.sessions} sessions")
+    async with AsyncExitStack() as stack:
+        status = stack.enter_context(console.status("a world is made"))
+        try:
+            world = await stack.enter_async_context(
+                opened(plan.sessions, say=status.update, served=_served(plan))
+            )
+            status.stop()
+            left_out = sorted(_impossible(world) & faults.keys())
+            for name in left_out:
+                console.print(f"left out: {name} (it cannot be done here)")
+            names = [name for name in faults if name not in left_out]
+            if not names:
+                raise NotInTimeError("no fault is left")
+            draws = draw(plan.seed, names, world.sessions, plan.faults)
+            campaign = Campaign(world, console, faults, healed=healed)
+            if plan.messages:
+                messages = await _with_messages(plan, campaign, draws)
+            else:
+                await campaign.run(draws)
+                campaign.none_twice()
+        except BrokenError as error:
+            broken = error.broken
+            _show_log(console, world)
+        except WaguardError as error:
+            broken = [f"the world could not be made: {error.line()}"]
+    return Outcome(
+        seed=plan.seed,
+        sessions=plan.sessions,
+        healed=healed,
+        broken=broken,
+        left_out=left_out,
+        messages=messages,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _served(plan: Plan) -> Served | None:
+    if not plan.messages:
+        return None
+    return Served(
+        seed=plan.seed,
+        manners=Manners(window=plan.quiet),
+        database=plan.database,
+        hold_limit=plan.hold_limit,
+    )
+
+
+def _impossible(world: World) -> set[str]:
+    """Faults that need a file system, a database or a library which is not there."""
+    return {
+        *([NEEDS_DISK] if world.disk is None else []),
+        *([] if world.on_sqlite else NEEDS_SQLITE),
+        *([NEEDS_CLOCK] if FAKETIME is None else []),
+    }
+
+
+async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) -> Messages:
+    """All faults, while messages come and go and somebody looks at the rows."""
+    world = campaign.world
+    traffic = campaign.traffic = Traffic(
+        world=world,
+        seed=plan.seed,
+        incoming=plan.messages,
+        outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
+        rounds=plan.faults,
+    )
+    watch = campaign.watch = Watch(world)
+    looking = asyncio.create_task(watch.run(), name="watch")
+    try:
+        await campaign.run(draws)
+        return await _balance(campaign.console, traffic, watch)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages:
+    """Raises ``BrokenError`` where the books do not agree."""
+    with console.status("the last messages come in"):
+        kept = await traffic.books(watch)
+    for out in books.uncertain(kept):
+        console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
+    for one in books.unsure(kept):
+        console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
+    if broken := books.broken(kept):
+        raise BrokenError(broken)
+    return Messages(
+        incoming=len(kept.incoming),
+        uncertain=len(kept.uncertain),
+        repeated=books.repeated(kept),
+        outgoing=dict(books.answers(kept)),
+    )
+
+
+def _show_log(console: Console, world: World) -> None:
+    lines = [line for line in world.daemon.lines() if "level=debug" not in line]
+    for line in lines[-LOG_LINES:]:
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    kept = Path(tempfile.gettempdir()) / f"{world.folder.name}.log"
+    shutil.copy(world.daemon.log, kept)
+    console.print(f"its whole log: {kept}", highlight=False, soft_wrap=True)
+
+
+def _tell(console: Console, outcome: Outcome) -> None:
+    table = Table(title=f"{len(outcome.healed)} faults healed, seed {outcome.seed}")
+    table.add_column("fault")
+    for name in ("times", "median s", "worst s", "bound s"):
+        table.add_column(name, justify="right")
+    for line in report.by_kind(outcome.healed):
+        seconds = (f"{line.median:.1f}", f"{line.worst:.1f}", f"{line.bound:.0f}")
+        table.add_row(line.fault, str(line.count), *seconds)
+    console.print(table)
+    if it := outcome.messages:
+        sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
+        console.print(
+            f"{it.incoming} messages came in, {it.uncertain} uncertain, {it.repeated} repeated"
+            f" · sends: {sends}",
+            highlight=False,
+        )
+    console.print(
+        f"invariants broken: {len(outcome.broken)} · manual steps: {outcome.manual_steps}"
+        f" · {outcome.seconds:.0f} s",
+        highlight=False,
+    )
+    for one in outcome.broken:
+        console.print(f"[red]broken[/] {one}", highlight=False, soft_wrap=True)

@@ -1,0 +1,181 @@
+"""The ways to lose or double a message, for a campaign with traffic. As ``faults.py``.
+
+What destroys a profile is not among them: WhatsApp's own store of messages goes with it.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+from waguard.lab.application.hooks import Mood
+from waguard.lab.chaos.faults import FAULTS
+from waguard.lab.chaos.harming import OUTAGE, Fault, living
+from waguard.lab.chaos.invariants import Harm
+from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
+
+LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
+TOLD_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
+
+
+async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
+    """``systemctl restart``, in the midst of all deliveries."""
+    began = time.time()
+    await world.stop_daemon()
+    arrived = world.incoming(session, f"during a restart {time.monotonic_ns()}")
+    await world.restart_daemon()
+    return Harm(began=began, arrived=(arrived,))
+
+
+async def unlink_and_scan(world: World, session: str, chance: random.Random) -> Harm:
+    """The device is removed on the phone, while what it received is being delivered.
+
+    What no browser ever had is lost with the device: nobody writes in that moment.
+    """
+    world.quiet.add(session)
+
+    async def all_in() -> bool:
+        return not await _missing(world, session)
+
+    try:
+        await until(all_in, "the inbox has it all", within=TOLD_WITHIN)
+    except NotInTimeError as error:
+        seen = f"missing {await _missing(world, session)}, {await world.told(session)}"
+        raise NotInTimeError(f"{error.line()}: {seen}") from None
+    return await FAULTS["unlink"](world, session, chance)
+
+
+async def _missing(world: World, session: str) -> list[str]:
+    """Texts that were written to it and are not in the inbox."""
+    # by the last part of their ids: the chat's name in the middle may have changed since
+    known = {_stem(one) for of, one in await world.inbox() if of == session}
+    return [one["body"] for one in world.written(session) if _stem(one) not in known]
+
+
+def _stem(message: Mapping[str, Any]) -> str:
+    return str(message["id"]).split("_")[2]
+
+
+async def receiver_away(world: World, session: str, _: random.Random) -> Harm:
+    """The application does not listen."""
+    del session
+    return await _while(world, world.app.hooks.away())
+
+
+async def receiver_fails(world: World, session: str, _: random.Random) -> Harm:
+    """It answers 500."""
+    del session
+    return await _while(world, _mood(world, "failing"))
+
+
+async def receiver_is_slow(world: World, session: str, _: random.Random) -> Harm:
+    """It takes seconds for each."""
+    del session
+    return await _while(world, _mood(world, "slow"))
+
+
+async def receiver_hangs_up(world: World, session: str, _: random.Random) -> Harm:
+    """In the middle of its answer."""
+    del session
+    return await _while(world, _mood(world, "torn"))
+
+
+async def receiver_loses_its_answer(world: World, session: str, _: random.Random) -> Harm:
+    """It has done its work, and the answer never arrives."""
+    del session
+    return await _while(world, _mood(world, "lost"))
+
+
+async def late_acks(world: World, session: str, _: random.Random) -> Harm:
+    """WhatsApp's server answers, when nobody waits any more."""
+    del session
+    return await _while(world, _policy(world, ack_delay=LATE))
+
+
+async def no_acks(world: World, session: str, chance: random.Random) -> Harm:
+    """It never answers; what was sent it has, or has not."""
+    del session
+    return await _while(world, _policy(world, never_answer=chance.choice(["recorded", "lost"])))
+
+
+async def drop_in_mid_send(world: World, session: str, _: random.Random) -> Harm:
+    """The socket goes as soon as the message has left."""
+    began = time.time()
+    async with _policy(world, never_answer="drop"):
+        await asyncio.sleep(OUTAGE)
+    del session
+    return Harm(began=began)
+
+
+async def migrate_chats(world: World, session: str, chance: random.Random) -> Harm:
+    """WhatsApp gives half of its chats a LID, or another one; of some the page learns late whose."""
+    began, kept, phone = time.time(), await living(world), world.phones[session]
+    hidden = list[str]()
+    for place in chance.sample(range(FRIENDS), FRIENDS // 2 + 1):
+        number, known = str(int(FRIEND) + place), chance.random() < 0.5  # noqa: PLR2004 - half
+        lid = f"7{chance.randrange(10**13):013}"
+        world.standin.phone.migrate(number, lid, phone=phone, known=known)
+        hidden += [] if known else [number]
+    await asyncio.sleep(OUTAGE)
+    for number in hidden:
+        world.standin.phone.reveal(number, phone=phone)
+    return Harm(began=began, kept=kept)
+
+
+async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Harm:
+    began, kept = time.time(), await living(world)
+    async with outage:
+        await asyncio.sleep(OUTAGE)
+    return Harm(began=began, kept=kept)
+
+
+@asynccontextmanager
+async def _mood(world: World, mood: Mood) -> AsyncIterator[None]:
+    with world.app.hooks.in_mood(mood):
+        yield
+
+
+@asynccontextmanager
+async def _policy(world: World, **changes: object) -> AsyncIterator[None]:
+    world.standin.policy.update(changes)
+    try:
+        yield
+    finally:
+        world.standin.policy.update({"never_answer": "", "ack_delay": 0.0})
+
+
+_OF_ALL: Final = (
+    "kill daemon",
+    "hang daemon",
+    "kill worker",
+    "hang worker",
+    "kill browser",
+    "hang browser",
+    "kill renderer",
+    "hang renderer",
+    "suspend",
+    "lock database",
+    "lose database",
+    "fill disk",
+    "drop socket",
+    "slow modules",
+)
+MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF_ALL} | {
+    fault.__name__.replace("_", " "): fault
+    for fault in (
+        orderly_restart,
+        unlink_and_scan,
+        receiver_away,
+        receiver_fails,
+        receiver_is_slow,
+        receiver_hangs_up,
+        receiver_loses_its_answer,
+        late_acks,
+        no_acks,
+        drop_in_mid_send,
+        migrate_chats,
+    )
+}
+"""By name, in words."""

@@ -1,0 +1,184 @@
+"""The people and the application, who go on writing while things break."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from waguard.cli.client import ApiCallError
+from waguard.lab.application import Row
+from waguard.lab.chaos.books import Answer, Books, Dropped, Incoming, Outgoing, Stored
+from waguard.lab.chaos.rows import Watch
+from waguard.lab.chaos.world import FRIEND, FRIENDS, World, until
+from waguard.lab.standin.refusal import Refusal
+
+GAP: Final = 0.4  # s between two messages of a session, at most
+LAST_DELIVERY: Final = 120.0  # s without any progress; a circuit that opened is tried in a minute
+LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned
+UNCERTAIN: Final = "/api/webhooks/dead"
+
+
+@dataclass
+class Traffic:
+    """So many messages to and from the sessions in each of ``rounds``."""
+
+    world: World
+    seed: int
+    incoming: int
+    outgoing: int
+    rounds: int
+    _sent: list[tuple[str, Row]] = field(default_factory=list)
+
+    async def round(self, number: int) -> None:
+        """One of them, from 0 on; together they make up all messages."""
+        chance = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeated
+        sessions = self.world.sessions
+        coming, going = (_share(of, number, self.rounds) for of in (self.incoming, self.outgoing))
+        work = []
+        for place, session in enumerate(sessions):
+            texts = [f"in {number}.{n}" for n in range(_share(coming, place, len(sessions)))]
+            work.append(self._write(session, texts, random.Random(chance.random())))  # noqa: S311
+            texts = [f"out {number}.{n}" for n in range(_share(going, place, len(sessions)))]
+            work.append(self._send(session, texts, random.Random(chance.random())))  # noqa: S311
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in work:
+                    group.create_task(one)
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+
+    async def _write(self, session: str, texts: Sequence[str], chance: random.Random) -> None:
+        for text in texts:
+            await asyncio.sleep(chance.random() * GAP)
+            friend = str(int(FRIEND) + chance.randrange(FRIENDS))
+            write = partial(self._wrote, session, text, friend)
+            await until(write, f"somebody may write to {session}", within=LINKED_WITHIN)
+
+    async def _wrote(self, session: str, text: str, friend: str) -> bool:
+        """Not while no browser is linked: what is written then is the phone's alone."""
+        if session in self.world.quiet:
+            return False
+        with contextlib.suppress(Refusal):
+            self.world.incoming(session, text, friend=friend)
+            return True
+        return False
+
+    async def _send(self, session: str, texts: Sequence[str], chance: random.Random) -> None:
+        """As the application does: one after the other, and what failed is repeated as it was."""
+        for text in texts:
+            await asyncio.sleep(chance.random() * GAP)
+            how = chance.choice(({}, {}, {"idempotency_key": text}, {"queue": True}))
+            friend = str(int(FRIEND) + chance.randrange(FRIENDS))
+            row = await self.world.app.send(session, friend, text, **how)
+            self._sent.append((session, row))
+
+    async def books(self, watch: Watch) -> Books:
+        """Everybody's, after the last message has come in and gone out, or none has for a while."""
+        await self._last_delivery()
+        await until(self._nothing_waits, "what was accepted is sent", within=LAST_DELIVERY)
+        records, world = self.world.app.records, self.world
+        return Books(
+            incoming=tuple(self._incoming()),
+            stored=tuple(
+                Stored(row.session, row.chat, row.body, row.event_id, row.at)
+                for row in records.rows
+                if row.direction == "in"
+            ),
+            dropped=tuple(
+                Dropped(one.session, one.about, one.event_id, one.why)
+                for one in records.dropped
+                if one.event == "message_received"
+            ),
+            uncertain=await self._uncertain(),
+            unheard=tuple((one.event_id, one.at) for one in records.unheard),
+            inbox=Counter((session, one["body"]) for session, one in await world.inbox()),
+            daemon_kills=tuple(world.daemon_kills),
+            outgoing=tuple(
+                Outgoing(session, row.body, _answer(row)) for session, row in self._sent
+            ),
+            server=self._server(),
+            outbox=await self._outbox(),
+            sent_rows=Counter(
+                (row.session, row.message_id)
+                for row in records.rows
+                if row.direction == "out" and row.message_id
+            ),
+            faults=self.rounds,
+            wrong_rows=watch.spans(),
+        )
+
+    def _incoming(self) -> list[Incoming]:
+        return [
+            Incoming(session, one["from"], one["body"], one["id"])
+            for session in self.world.sessions
+            for one in self.world.written(session)
+        ]
+
+    async def _last_delivery(self) -> None:
+        """A webhook that is not handled yet is awaited as long as any is."""
+        app, before = self.world.app, -1
+        while before != len(app.records.rows):
+            before = len(app.records.rows)
+            unsure = set((await self._uncertain()).values())
+            wanted = {(one.session, one.text) for one in self._incoming() if one.id not in unsure}
+
+            def all_in(_: object, wanted: set[tuple[str, str]] = wanted) -> bool | None:
+                stored = {(row.session, row.body) for row in app.records.rows}
+                return wanted <= stored or None
+
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_DELIVERY):
+                    await app.until(all_in)
+
+    async def _uncertain(self) -> dict[str, str]:
+        """What waguard lists as such: the message's id by event id."""
+        told = await self.world.call("GET", f"{UNCERTAIN}?state=uncertain")
+        found = {}
+        for one in told["dead"]:
+            if one.get("state") == "uncertain" and one["event"] == "message_received":
+                letter = await self.world.call("GET", f"{UNCERTAIN}/{one['id']}")
+                found[one["event_id"]] = letter["body"]["data"]["message"]["id"]
+        return found
+
+    async def _nothing_waits(self) -> bool:
+        try:
+            states = (await self._outbox()).values()
+        except (SQLAlchemyError, ApiCallError):
+            return False
+        return not {"accepted", "sending"} & set(states)
+
+    async def _outbox(self) -> dict[tuple[str, str], str]:
+        """The newest of each: what never left is kept too, and its repetition is another one."""
+        found = await self.world.select(
+            "SELECT session_id, body, state FROM waguard_outbox ORDER BY id"
+        )
+        return {(session, json.loads(body)["text"]): state for session, body, state in found}
+
+    def _server(self) -> Counter[tuple[str, str]]:
+        """What arrived there and was not refused."""
+        return Counter(
+            (session, message["body"])
+            for session, phone in self.world.phones.items()
+            for message in self.world.standin.phone.messages(phone)
+            if message["direction"] == "out" and message["ack"] >= 0
+        )
+
+
+def _answer(row: Row) -> Answer:
+    """What the application was told in the end."""
+    last = row.answers[-1]
+    if row.status == "failed":
+        return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
+    return "uncertain" if last == 202 else "sent"  # noqa: PLR2004 - accepted
+
+
+def _share(of: int, number: int, parts: int) -> int:
+    """Part ``number`` of so many equal ones, which together are all."""
+    return of * (number + 1) // parts - of * number // parts

@@ -1,0 +1,51 @@
+"""What WhatsApp tells a page of itself, on the phone's word: `page/notices.js` shows it.
+
+Where a behaviour is assumed, and not read in a report, the page's part says so.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from waguard.lab.standin.whatsapp import Device, Stanza, WhatsApp
+
+Act = Callable[[Device], None]
+
+
+class Notices:
+    """Raises Refusal where no page of the account is there."""
+
+    def __init__(self, whatsapp: WhatsApp, each: Callable[[str, Act], dict[str, Any]]) -> None:
+        """``each`` does something to each linked device of an account, and shows them."""
+        self._whatsapp = whatsapp
+        self._each = each
+
+    def needs_update(self, phone: str, *, over: bool) -> dict[str, Any]:
+        """The pages learn of a newer version, or that there is none."""
+        return self._each(phone, lambda d: _tell(d, {"type": "needs_update", "value": not over}))
+
+    def passkey(self, phone: str) -> dict[str, Any]:
+        """The owner confirms the linking with the account's passkey."""
+        return self._whatsapp.confirm_passkey(phone).to_json()
+
+    def ghost(self, phone: str) -> dict[str, Any]:
+        """The pages lose their connection and do not notice."""
+
+        def haunt(device: Device) -> None:
+            page, device.page = device.page, None
+            if page is not None:
+                page.send({"type": "ghost"})
+
+        return self._each(phone, haunt)
+
+    def reload(self, phone: str) -> dict[str, Any]:
+        """The pages load themselves anew."""
+        return self._each(phone, lambda d: _tell(d, {"type": "reload"}))
+
+    def modal(self, phone: str) -> dict[str, Any]:
+        """A dialog covers the pages."""
+        return self._each(phone, lambda d: _tell(d, {"type": "modal"}))
+
+
+def _tell(device: Device, stanza: Stanza) -> None:
+    if device.page is not None:
+        device.page.send(stanza)

@@ -1,0 +1,242 @@
+"""The stand-in itself: https://web.whatsapp.com/ on loopback, its WebSocket, and the phone beside it.
+
+>>> async with StandIn() as standin:
+...     launch_chromium(standin.browser_args, standin.url)
+...     standin.phone.scan(code)
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from waguard.lab.standin.certificate import make_certificate
+from waguard.lab.standin.limits import Limits
+from waguard.lab.standin.link import MAX_STANZA, PageLink
+from waguard.lab.standin.phone import Phone, phone_app
+from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.whatsapp import WhatsApp
+
+HOST = "web.whatsapp.com"
+CDN = "static.whatsapp.net"  # `browser_args` lets no name be found but HOST
+LOOPBACK = "127.0.0.1"
+PAGE = Path(__file__).with_name("page")
+VERSION = "2.3000.1045220589"
+RETRY_AFTER = 120  # s
+MAX_FILE = 1 << 28  # bytes of an uploaded file
+POLICY_OF_PAGE = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; "
+    "connect-src 'self' wss://web.whatsapp.com; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'"
+)
+
+_PRINT: Final = partial(print, flush=True)  # also where it is read by another program
+
+
+class StandIn:
+    """Runs from `start` to `close` (or as an async context manager); everything it knows dies with it."""
+
+    def __init__(self, port: int = 0, phone_port: int = 0, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.whatsapp = WhatsApp(self.policy)
+        self.limits = Limits(self.whatsapp)
+        self.phone = Phone(self.whatsapp, self.limits)
+        self._ports = (port, phone_port)
+        self._runners: list[web.AppRunner] = []
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._closing = asyncio.Event()
+        self._context, self._spki = make_certificate(HOST)
+        self.port = self.phone_port = 0
+
+    @property
+    def url(self) -> str:
+        return f"https://{HOST}/"
+
+    @property
+    def phone_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.phone_port}"
+
+    @property
+    def browser_args(self) -> list[str]:
+        """What makes a Chromium take this for WhatsApp, trust its key alone, and reach nothing else."""
+        rules = f"MAP {HOST} {LOOPBACK}:{self.port}, MAP * ~NOTFOUND, EXCLUDE {LOOPBACK}"
+        return [
+            f"--host-resolver-rules={rules}",
+            f"--ignore-certificate-errors-spki-list={self._spki}",
+        ]
+
+    @property
+    def config(self) -> str:
+        """The lines of a waguard configuration that point it here, as TOML."""
+        whatsapp = f"whatsapp.url = {json.dumps(self.url)}"
+        return f"{whatsapp}\nbrowser.extra_args = {json.dumps(self.browser_args)}"
+
+    async def start(self) -> Self:
+        port, phone_port = self._ports
+        try:
+            self.port = await self._listen(self._page_app(), port, tls=True)
+            self.phone_port = await self._listen(phone_app(self.phone), phone_port, tls=False)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _listen(self, app: web.Application, port: int, *, tls: bool) -> int:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        listener = socket.create_server((LOOPBACK, port))
+        await web.SockSite(runner, listener, ssl_context=self._context if tls else None).start()
+        return int(listener.getsockname()[1])
+
+    async def close(self) -> None:
+        self._closing.set()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- the web server
+
+    def _page_app(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_FILE, middlewares=[_only_for_whatsapp])
+        app.add_routes(
+            [
+                web.get("/", self._document),
+                web.get("/ws/chat", self._chat),
+                web.get("/static/{name}", self._script),
+                web.put("/media/{hash:.+}", self._upload),
+                web.get("/media/{hash:.+}", self._download),
+            ]
+        )
+        app.on_shutdown.append(self._close_sockets)
+        return app
+
+    async def _document(self, request: web.Request) -> web.Response:
+        policy = self.policy
+        if policy.page == "hang":
+            await self._closing.wait()
+        if policy.page in ("hang", "error"):
+            raise web.HTTPInternalServerError
+        if policy.page == "too_often":
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
+        if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):
+            return web.Response(text=_read("unsupported.html"), content_type="text/html")
+        nonce = secrets.token_urlsafe(12)
+        config = {
+            "version": VERSION,
+            "slow_modules": policy.slow_modules,
+            "slow_part": policy.slow_part,
+            "factories": policy.factories,
+            "reconnect_delay": policy.reconnect_delay,
+            "reconnect_max": policy.reconnect_max,
+            "lids": policy.lids,
+            "history_error": policy.history_error,
+            "history_delay": policy.history_delay,
+        }
+        text = (
+            _read("index.html")
+            .replace("__CONFIG__", json.dumps(config))
+            .replace("__NONCE__", nonce)
+        )
+        if policy.page == "cdn_away":
+            text = text.replace('src="/static/', f'src="https://{CDN}/')
+        response = web.Response(text=text, content_type="text/html")
+        response.headers["Cache-Control"] = "no-store"
+        if policy.csp:
+            response.headers["Content-Security-Policy"] = POLICY_OF_PAGE.format(nonce=nonce)
+        return response
+
+    async def _script(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if self.policy.page == "silent":
+            await self._closing.wait()
+        if self.policy.page == "broken" or name not in {p.name for p in PAGE.glob("*.js")}:
+            raise web.HTTPNotFound
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(text=_read(name), content_type="text/javascript", headers=headers)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        if self.policy.refuse_sockets:
+            raise web.HTTPServiceUnavailable
+        ws = web.WebSocketResponse(max_msg_size=MAX_STANZA, compress=False)
+        await ws.prepare(request)
+        self._sockets.add(ws)
+        try:
+            await PageLink(self.whatsapp, self.limits, ws).serve()
+        finally:
+            self._sockets.discard(ws)
+        return ws
+
+    async def _close_sockets(self, _app: web.Application) -> None:
+        for ws in set(self._sockets):
+            await ws.close()
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        data = await request.read()
+        name = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        if name != request.match_info["hash"]:
+            raise web.HTTPBadRequest(text="the file does not have that hash")
+        self.whatsapp.media[name] = data
+        return web.Response(status=204)
+
+    async def _download(self, request: web.Request) -> web.Response:
+        data = self.whatsapp.media.get(request.match_info["hash"])
+        if data is None or self.policy.media_gone:
+            raise web.HTTPNotFound
+        return web.Response(body=data, content_type="application/octet-stream")
+
+
+@web.middleware
+async def _only_for_whatsapp(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if request.host.split(":")[0] != HOST:
+        raise web.HTTPMisdirectedRequest(text=f"this is {HOST} only\n")
+    return await handler(request)
+
+
+def _read(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+async def serve(
+    port: int = 0,
+    phone_port: int = 0,
+    policy: Policy | None = None,
+    say: Callable[[str], None] = _PRINT,
+) -> None:
+    """Run a stand-in until SIGINT or SIGTERM; say once how to use it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with StandIn(port, phone_port, policy) as standin:
+            say(f"{standin.config}\n# phone: {standin.phone_url}")
+            await stop.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):
+                loop.remove_signal_handler(number)

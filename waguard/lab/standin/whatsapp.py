@@ -1,0 +1,477 @@
+"""What would be WhatsApp's servers: accounts, linked devices, their queues, and every message that was seen.
+
+In memory and without I/O: pages are what takes stanzas (`Page`). A device's queue holds what the device has not
+acknowledged; all of it is sent again on the device's next connection, under the same ids.
+"""
+
+import base64
+import itertools
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from waguard.lab.standin.lids import Lids
+from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.refusal import Refusal
+
+Stanza = dict[str, Any]
+
+ACK_FAILED, ACK_SENT, ACK_READ = -1, 1, 3
+CODE_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"  # what WhatsApp draws pairing codes from
+CODE_LENGTH = 8
+
+
+# what a device sees of a message without being able to decrypt it
+_OF_A_PLACEHOLDER = frozenset({"t", "ack", "self", "from", "to", "author", "notifyName"})
+
+
+class Page(Protocol):
+    """One connection of one page."""
+
+    def send(self, stanza: Stanza) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Message:
+    """A message as the server knows it, once per id, however often it was transmitted."""
+
+    id: str
+    chat: str
+    from_: str
+    to: str
+    direction: str  # "out" of a linked device, "in" to it
+    attributes: dict[str, Any]
+    name: str = ""
+    times_transmitted: int = 0
+    ack: int = 0
+    sender: "Device | None" = None
+    sealed: str = ""  # the linked devices cannot decrypt it: why, as ``phone.Placeholder`` has it
+
+    def to_json(self) -> dict[str, Any]:
+        shown = (
+            "body",
+            "type",
+            "t",
+            "caption",
+            "mimetype",
+            "filename",
+            "size",
+            "filehash",
+            "author",
+            "quotedStanzaID",
+            "quotedParticipant",
+            "mentionedJidList",
+        )
+        return {
+            "id": self.id,
+            "from": self.from_,
+            "to": self.to,
+            "direction": self.direction,
+            "times_transmitted": self.times_transmitted,
+            "ack": self.ack,
+        } | {name: self.attributes[name] for name in shown if name in self.attributes}
+
+    def to_stanza(self) -> Stanza:
+        attributes = self.attributes
+        if self.sealed:
+            kept = {k: v for k, v in attributes.items() if k in _OF_A_PLACEHOLDER}
+            why = {} if self.sealed == "e2e" else {"subtype": self.sealed}
+            attributes = kept | {"type": "ciphertext"} | why
+        fields = {"id": self.id, "chat": self.chat, "attributes": attributes}
+        return fields | ({"name": self.name} if self.name else {})
+
+
+@dataclass
+class Device:
+    """A browser that is linked to an account."""
+
+    id: str
+    phone: str
+    secret: str
+    public_key: bytes
+    page: Page | None = None
+    is_synced: bool = False
+    is_linked: bool = True
+    block: str = ""
+    conflict: bool = False
+    refused_until: float = 0.0  # time.monotonic
+    queue: dict[int, Stanza] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def link(self) -> str:
+        """connected, syncing, conflict, blocked, offline or unlinked."""
+        if not self.is_linked:
+            return "unlinked"
+        if self.block:
+            return "blocked"
+        if self.page is None:
+            return "conflict" if self.conflict else "offline"
+        return "connected" if self.is_synced else "syncing"
+
+    def enqueue(self, stanza: Stanza) -> None:
+        """Deliver now if it can be, and again until it is acknowledged."""
+        number = next(self.numbers)
+        self.queue[number] = stanza | {"number": number}
+        if self.page is not None and self.is_synced:
+            self.page.send(self.queue[number])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "device": self.id,
+            "phone": self.phone,
+            "link": self.link,
+            "queued": len(self.queue),
+            "block": self.block,
+        }
+
+
+class WhatsApp:
+    """The accounts and what happens to them. `scan`, `pair`, … raise Refusal with a remedy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.devices: dict[str, list[Device]] = {}  # by phone number
+        self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
+        self.lids: dict[str, Lids] = {}  # by phone number
+        self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
+        self.media: dict[str, bytes] = {}
+        self.asked: list[str] = []  # numbers of which a page asked whether they exist
+        self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
+        self.refs: dict[str, Page] = {}  # live codes
+        self.expired_refs: set[str] = set()
+        self.pairing_codes: dict[str, tuple[str, Page]] = {}  # by phone number
+        self.passkeys: dict[str, tuple[Device, Page]] = {}  # by phone number: who waits for one
+        self._device_numbers = itertools.count(1)
+
+    # --- linking
+
+    def show_ref(self, page: Page) -> str:
+        """A new code for this page; its previous one is dead."""
+        self.forget_page(page)
+        ref = f"2@{secrets.token_urlsafe(24)}"
+        self.refs[ref] = page
+        return ref
+
+    def forget_page(self, page: Page) -> None:
+        for ref in [r for r, p in self.refs.items() if p is page]:
+            self.expired_refs.add(ref)
+            del self.refs[ref]
+        self.passkeys = {n: waits for n, waits in self.passkeys.items() if waits[1] is not page}
+
+    def make_pairing_code(self, phone: str, page: Page) -> str:
+        code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+        self.pairing_codes[phone] = (code, page)
+        return code
+
+    def scan(self, code: str, phone: str) -> Device:
+        parts = code.strip().split(",")
+        if len(parts) != 4:  # noqa: PLR2004 - ref, noise key, identity key, secret
+            raise Refusal(
+                409,
+                "that is not a code of WhatsApp Web",
+                "pass the text of the QR code: four parts, separated by commas",
+                "code",
+                code,
+            )
+        page = self.refs.get(parts[0])
+        if page is None:
+            error = "that code has expired" if parts[0] in self.expired_refs else "unknown code"
+            raise Refusal(409, error, "scan the code that the page shows now", "code", code)
+        try:
+            noise_key = base64.b64decode(parts[1], validate=True)
+        except ValueError:
+            raise Refusal(
+                409, "that code is damaged", "pass the whole text", "code", code
+            ) from None
+        return self._link(page, phone, noise_key)
+
+    def pair(self, phone: str, code: str) -> Device:
+        expected, page = self.pairing_codes.get(phone, ("", None))
+        if page is None or page not in self.refs.values():
+            raise Refusal(
+                409,
+                f"no page waits for a pairing code of {phone}",
+                "ask the page for a code for that phone number first",
+                "phone",
+                phone,
+            )
+        if code.replace("-", "").upper() != expected:
+            raise Refusal(
+                409, "wrong pairing code", "enter the code that was last shown", "code", code
+            )
+        del self.pairing_codes[phone]
+        return self._link(page, phone, b"")
+
+    def _link(self, page: Page, phone: str, noise_key: bytes) -> Device:
+        device = Device(
+            id=f"{phone}:{next(self._device_numbers)}@c.us",
+            phone=phone,
+            secret=secrets.token_urlsafe(16),
+            public_key=noise_key,
+        )
+        self.forget_page(page)
+        if self.policy.passkey:
+            self.passkeys[phone] = (device, page)
+            page.send({"type": "passkey"})
+        else:
+            self._accept(device, page)
+        return device
+
+    def _accept(self, device: Device, page: Page) -> None:
+        self.devices.setdefault(device.phone, []).append(device)
+        linked = {"wid": f"{device.phone}@c.us", "device": device.id, "secret": device.secret}
+        page.send({"type": "paired", "linked": linked})
+
+    def awaits_passkey(self, page: Page) -> bool:
+        return any(waiting is page for _, waiting in self.passkeys.values())
+
+    def confirm_passkey(self, phone: str) -> Device:
+        if phone not in self.passkeys:
+            raise Refusal(
+                409, f"no page waits for a passkey of {phone}", "scan a code first", "phone", phone
+            )
+        device, page = self.passkeys.pop(phone)
+        self._accept(device, page)
+        return device
+
+    # --- a page's connection
+
+    def log_in(self, device_id: str, secret: str, verify: "Proof") -> Device | None:
+        """The linked device that these credentials belong to, or None (it was unlinked, or never was)."""
+        for device in self.devices.get(device_id.split(":", 1)[0], []):
+            if device.id == device_id and device.is_linked and device.secret == secret:
+                # A scanned code carries the key; a pairing code does not, there the first login brings it.
+                device.public_key = device.public_key or verify.public_key
+                return device if verify.is_by(device.public_key) else None
+        return None
+
+    def attach(self, device: Device, page: Page) -> None:
+        """The newest connection of a device wins; the one before is told so."""
+        if device.page is not None:
+            device.page.send({"type": "conflict"})
+            device.page.close()
+        device.page, device.conflict = page, False
+
+    def detach(self, page: Page) -> None:
+        self.forget_page(page)
+        for device in itertools.chain(*self.devices.values()):
+            if device.page is page:
+                device.page = None
+
+    def history(self, device: Device) -> list[Stanza]:
+        if device.is_synced or not self.policy.history:
+            return []
+        queued = {stanza.get("id") for stanza in device.queue.values()}
+        past = self.messages.get(device.phone, {}).values()
+        return [m.to_stanza() for m in past if m.id not in queued and m.ack != ACK_FAILED]
+
+    def deliver_queue(self, device: Device) -> None:
+        if device.page is not None:
+            for stanza in list(device.queue.values()):
+                device.page.send(stanza)
+
+    def acknowledge(self, device: Device, number: int) -> None:
+        stanza = device.queue.pop(number, None)
+        message = self.messages.get(device.phone, {}).get((stanza or {}).get("id", ""))
+        if message and message.direction == "in" and message.sender:
+            self.receipt(message.sender.phone, self._twin(message), 2)
+
+    def read(self, device: Device, chat: str) -> None:
+        for message in self.messages.get(device.phone, {}).values():
+            if message.direction == "in" and message.chat == chat:
+                message.ack = ACK_READ
+
+    # --- messages
+
+    def lids_of(self, phone: str) -> Lids:
+        return self.lids.setdefault(phone, Lids())
+
+    def migrate(self, phone: str, number: str, lid: str, *, known: bool) -> None:
+        """An account's chat with somebody gets another id; its browsers hear of it in their queue."""
+        before = self.lids_of(phone).move(number, lid, known=known)
+        messages = self.messages.get(phone, {})
+        for message in [m for m in messages.values() if m.chat == before]:
+            del messages[message.id]
+            message.id = self.lids_of(phone).renamed(message.id)
+            message.chat = lid
+            messages[message.id] = message
+        for device in self.linked(phone):
+            told = {"type": "migrated", "before": before, "lid": lid}
+            device.enqueue(told | {"number_wid": number, "known": known})
+
+    def gather(self, phone: str, group: str, participants: tuple[str, ...]) -> None:
+        """A group of the account has these participants, under these ids."""
+        self.groups.setdefault(phone, {})[group] = participants
+        for device in self.linked(phone):
+            device.enqueue({"type": "group", "groups": {group: participants}})
+
+    def reveal(self, phone: str, number: str) -> None:
+        """The browsers' caches learn whose LID it is."""
+        lids = self.lids_of(phone)
+        lids.hidden.discard(number)
+        for device in self.linked(phone):
+            told = {"type": "lid_known", "number_wid": number, "lid": lids.current[number]}
+            device.enqueue(told)
+
+    def accept(self, device: Device, message_id: str, attributes: dict[str, Any]) -> Message:
+        """Record a transmission; the same id is the same message."""
+        messages = self.messages.setdefault(device.phone, {})
+        message_id = self.lids_of(device.phone).renamed(message_id)
+        message = messages.get(message_id)
+        if message is None:
+            chat = message_id.split("_")[1]
+            kept = {k: v for k, v in attributes.items() if k not in ("ack", "from", "to", "self")}
+            own = f"{device.phone}@c.us"
+            message = Message(
+                message_id, chat, own, chat, "out", kept | {"from": own, "to": chat}, sender=device
+            )
+            messages[message_id] = message
+        message.times_transmitted += 1
+        return message
+
+    def carry(self, device: Device, message: Message) -> None:
+        """Take an accepted message to the account's other devices, and to its recipient if that one lives here."""
+        message.ack = max(message.ack, ACK_SENT)
+        message.attributes["ack"] = message.ack
+        self._carry(device.phone, message, device)
+
+    def _carry(self, phone: str, message: Message, sender: Device | None) -> None:
+        for device in self.devices.get(phone, []):
+            if device is not sender and device.is_linked:
+                device.enqueue({"type": "message"} | message.to_stanza())
+        recipient = self.lids_of(phone).number_of(message.chat).removesuffix("@c.us")
+        if recipient in self.devices and recipient != phone:
+            twin = self._incoming(
+                recipient, message.from_, message.from_, message.attributes, self._twin(message)
+            )
+            twin.sender = sender
+
+    def written(self, phone: str, chat: str, attributes: dict[str, Any]) -> str:
+        """A message that the person writes on the phone itself, which chooses its id. Returns it."""
+        own, chat = f"{phone}@c.us", self.lids_of(phone).chat_of(chat)
+        author = f"_{own}" if chat.endswith("@g.us") else ""
+        message_id = f"true_{chat}_3A{secrets.token_hex(9).upper()}{author}"
+        kept = attributes | {"from": own, "to": chat, "ack": ACK_SENT, "self": "out"}
+        message = Message(message_id, chat, own, chat, "out", kept, ack=ACK_SENT)
+        self.messages.setdefault(phone, {})[message_id] = message
+        self._carry(phone, message, None)
+        return message_id
+
+    def _twin(self, message: Message) -> str:
+        """The id of the same message at its other end."""
+        stem = message.id.split("_")[2]
+        if message.direction == "out":
+            return f"false_{message.from_}_{stem}"
+        sender = message.sender.phone if message.sender else ""
+        return self.lids_of(sender).renamed(f"true_{message.to}_{stem}")
+
+    def incoming(
+        self,
+        phone: str,
+        sender: str,
+        chat: str,
+        attributes: dict[str, Any],
+        name: str = "",
+        *,
+        sealed: str = "",
+    ) -> str:
+        """A message for an account; every linked device gets it, now or when it connects. Returns its id."""
+        lids = self.lids_of(phone)
+        chat, sender = lids.chat_of(chat), lids.chat_of(sender)
+        author = f"_{sender}" if chat != sender else ""
+        message_id = f"false_{chat}_{secrets.token_hex(10).upper()}{author}"
+        self._incoming(phone, sender, chat, attributes, message_id, name, sealed=sealed)
+        return message_id
+
+    def decrypt(self, phone: str, message_id: str, way: str) -> None:
+        """A message that the linked devices could not decrypt becomes readable for them; ``way`` as
+        ``page/ciphertexts.js`` has it."""
+        message = self.messages[phone][message_id]
+        message.sealed = ""
+        for device in self.linked(phone):
+            told = {"type": "decrypted", "id": message.id, "attributes": message.attributes}
+            device.enqueue(told | {"way": way})
+
+    def _incoming(
+        self,
+        phone: str,
+        sender: str,
+        chat: str,
+        attributes: dict[str, Any],
+        message_id: str,
+        name: str = "",
+        *,
+        sealed: str = "",
+    ) -> Message:
+        lids = self.lids_of(phone)
+        chat, sender = lids.chat_of(chat), lids.chat_of(sender)
+        message_id = lids.renamed(message_id)
+        me = f"{phone}@c.us"
+        kept = {k: v for k, v in attributes.items() if k not in ("ack", "self")}
+        kept |= {"from": chat, "to": me, "ack": ACK_SENT, "self": "in"}
+        if chat != sender:
+            kept["author"] = sender
+        message = Message(message_id, chat, sender, me, "in", kept, name, sealed=sealed)
+        self.messages.setdefault(phone, {})[message_id] = message
+        for device in self.devices.get(phone, []):
+            if device.is_linked:
+                message.times_transmitted += 1
+                device.enqueue({"type": "message"} | message.to_stanza())
+        return message
+
+    def receipt(self, phone: str, message_id: str, ack: int, reader: str = "") -> None:
+        """The recipient's phone got (2), read (3) or played (4) a message of this account; in a
+        group each ``reader`` says so."""
+        message = self.messages.get(phone, {}).get(message_id)
+        if message is None or message.direction != "out" or (message.ack >= ack and not reader):
+            return
+        message.ack = max(message.ack, ack)
+        stanza = {
+            "type": "receipt",
+            "chat": message.chat,
+            "ids": [message.id.split("_")[2]],
+            "ack": ack,
+            "t": int(time.time()),
+        } | ({"reader": reader} if reader else {})
+        for device in self.devices.get(phone, []):
+            if device.is_linked:
+                device.enqueue(stanza)
+
+    def linked(self, phone: str) -> list[Device]:
+        """The linked devices of an account; refused if there are none."""
+        devices = [d for d in self.devices.get(phone, []) if d.is_linked]
+        if not devices:
+            known = ", ".join(p for p, ds in self.devices.items() if any(d.is_linked for d in ds))
+            raise Refusal(
+                409,
+                f"no browser is linked to {phone}",
+                f"scan a code first; linked accounts: {known or 'none'}",
+                "phone",
+                phone,
+            )
+        return devices
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A page's answer to a challenge."""
+
+    challenge: str
+    signature: bytes
+    public_key: bytes
+
+    def is_by(self, public_key: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(
+                self.signature, self.challenge.encode()
+            )
+        except (InvalidSignature, ValueError):
+            return False
+        return True

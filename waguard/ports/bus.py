@@ -1,0 +1,19 @@
+"""What happened, as everybody outside sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusEvent:
+    """Something that happened, as everybody outside sees it. ``at`` is unix time."""
+
+    id: int
+    event: str
+    session_id: str | None
+    workspace_id: int | None
+    at: float
+    data: Mapping[str, Any]
+    stored: bool = False
+    """It is in the inbox already, with its webhooks."""

@@ -1,0 +1,75 @@
+"""Workers' processes: started, adopted, measured, swept."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from waguard.core.strays import Foreign, Seen
+from waguard.wire.protocol import WorkerRecord, WorkerSpec
+
+
+class Process(Protocol):
+    """A worker's process. It may be a child, or adopted from a daemon that died."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its process group."""
+
+    async def listening(self) -> None:
+        """Wait until its socket can be connected to, or it is gone."""
+
+    def terminate(self) -> None:
+        """Ask it to stop (SIGTERM to the worker alone); harmless when it is gone."""
+
+    def kill(self) -> None:
+        """End the worker's whole process group; harmless when it is gone."""
+
+    async def stopped(self) -> None:
+        """Return when it has stood still (SIGSTOP) for a second; ``terminate`` is of no use then."""
+
+    async def wait(self) -> int | None:
+        """Exit code (negative: signal), None where the kernel does not tell (adopted)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a session's worker and browser use."""
+
+    cpu_percent: float | None
+    """Of one core, since the look before; None: this was the first."""
+    memory: int
+    """Bytes; what is shared counts in shares (PSS)."""
+
+
+class Meter(Protocol):
+    """Measures sessions."""
+
+    def look(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
+        """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What ``Spawn.sweep`` found."""
+
+    ended: tuple[Seen, ...] = ()
+    """Ours, left over, and gone now."""
+    foreign: tuple[Foreign, ...] = ()
+    """Other people's, still there."""
+
+
+class Spawn(Protocol):
+    """Starts workers, and finds those that a dead daemon left."""
+
+    async def spawn(self, spec: WorkerSpec) -> Process:
+        """Start a worker. Raises ``WaguardError`` where the system refuses."""
+
+    async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+        """End the workers and browsers that dead instances, or dead workers, left running.
+
+        ``records`` and ``profiles``: the folders, or the one record and profile that it is about.
+        ``kept``: pids of workers that are not to be touched, nor their browsers.
+        """
+
+    def adopt(self, record: WorkerRecord) -> Process | None:
+        """The living process of ``record``, or None: gone, or the pid is another's now."""

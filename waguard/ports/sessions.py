@@ -1,0 +1,153 @@
+"""What the API asks of supervision."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from waguard.core.blame import Condition
+from waguard.core.conditions import degraded
+from waguard.core.reconcile import Correction, Finding
+from waguard.ports.process import Usage
+from waguard.wire.protocol import Call, QrCode, Sent, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session as the API shows it. ``status`` is one of the five values of the row's enum."""
+
+    session_id: str
+    workspace_id: int
+    status: str
+    phone_number: str | None
+    connected_at: datetime | None
+    last_activity: datetime | None
+    disconnect_reason: str | None
+    disconnect_details: str | None
+    account_id: int | None
+    priority: int
+    desired_up: bool
+    lifecycle: str
+    link: str
+    worker_pid: int | None
+    browser_pid: int | None
+    restarts: int
+    """Unplanned restarts since the daemon started."""
+    waiting: str | None = None
+    """Why it waits for its start; None: it does not."""
+    conditions: tuple[Condition, ...] = ()
+    """What is not well with it, and what a person may have to do."""
+    undecryptable: int = 0
+    """Messages that WhatsApp Web shows as "Waiting for this message"."""
+    undecryptable_since: float | None = None
+    """Unix time at which the oldest of them was remembered."""
+    usage: Usage | None = None
+    """None: not measured yet, or nothing runs."""
+    removed_at: datetime | None = None
+    """When it was deleted; its row is still there."""
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong, in words; None: nothing."""
+        return degraded(self.conditions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What the application would be told of a session now: connected, or ``why_not``."""
+
+    why_not: str | None = None
+    known: bool = True
+    """Whether it is known that it is connected, or not."""
+    phone: str | None = None
+    since: float = 0.0
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What the supervisor knows of itself; counts are of sessions that were not removed."""
+
+    supervising: bool
+    database: bool
+    restored: bool
+    """The restore at start is through."""
+    total: int
+    connected: int
+    disconnected: int
+    conditions: tuple[Condition, ...] = ()
+    """Those of all sessions at once first."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, in words; empty: all is well."""
+        return tuple(str(it) for it in self.conditions if it.degrades)
+
+
+class Sessions(Protocol):
+    """What the API asks of supervision.
+
+    Every call with a session id raises ``NotFoundError`` ("Session not found") for an unknown one
+    and ``UnavailableError`` while the database is down and the session is not in memory.
+    """
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> tuple[SessionView, bool]:
+        """The session, and whether it is new. Returns at once: the QR comes later."""
+
+    async def views(self, *, removed: bool = False) -> list[SessionView]:
+        """All sessions, by id; with the ``removed`` ones where asked for."""
+
+    async def view(self, session_id: str) -> SessionView:
+        """One session."""
+
+    async def start(self, session_id: str, *, restart: bool) -> SessionView:
+        """Want it up; ``restart``: also replace its worker (a planned recycle).
+
+        A removed one comes back, and shows a QR code.
+        """
+
+    async def take_down(self, session_id: str) -> SessionView:
+        """Want it down and stop it; its pairing stays."""
+
+    async def logout(self, session_id: str) -> SessionView:
+        """Unlink at WhatsApp, stop, and move the profile to quarantine; the row stays,
+        disconnected / user_initiated."""
+
+    async def delete(self, session_id: str, *, purge: bool) -> None:
+        """``logout``, and list it no more; ``purge``: also soft-delete the row."""
+
+    async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
+        """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""
+
+    async def call(
+        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
+    ) -> Sent | Value:
+        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready; with
+        ``phone`` (digits) only while the session is linked to that number.
+
+        Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
+        ``OtherNumberError``, ``RefusedError``, ``UncertainError`` where the answer never came.
+        """
+
+    async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
+        """Return when a message can be sent, after at most ``wait`` seconds; raises as ``call``.
+
+        ``hoping``: wait also where only a person can help.
+        """
+
+    def first_contacts_pause(self, session_id: str) -> float:
+        """Seconds for which nobody new is written to; 0: a first contact may be tried."""
+
+
+class Reconciliation(Protocol):
+    """What the API asks of the reconciler."""
+
+    async def correct(self) -> list[Correction]:
+        """Make rows, memory and host agree now; what was done for it.
+
+        Raises ``UnavailableError`` when the rows cannot be read: nothing is changed then.
+        """
+
+    async def difference(self) -> tuple[list[Correction], list[Finding]]:
+        """What ``correct`` would do, and what is only told. Changes nothing; raises alike."""

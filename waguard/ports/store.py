@@ -1,0 +1,148 @@
+"""The database: sessions, audit trail, lease."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.status import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A session as the database knows it. Times are UTC. ``desired_up`` is False also where the
+    application has switched the account off (``is_active``)."""
+
+    session_id: str
+    workspace_id: int
+    status: str
+    desired_up: bool
+    generation: int
+    phone_number: str | None = None
+    disconnect_reason: str | None = None
+    disconnect_details: str | None = None
+    connected_at: datetime | None = None
+    last_activity: datetime | None = None
+    account_id: int | None = None
+    priority: int = 0
+    removed_at: datetime | None = None
+    """When it was deleted here; the row stays, and whoever wants it up brings it back."""
+    unpaired: bool = False
+    """It has not been connected since it was made, logged out or deleted: it has no profile to
+    miss, and a QR code is what comes next."""
+    limits: str | None = None
+    """JSON: what WhatsApp grants no more of for a while."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that waguard did or saw, for ``waguard why``."""
+
+    session_id: str | None
+    kind: str
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    at: float | None = None
+    """Unix time; None: now."""
+
+
+class Store(Protocol):
+    """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
+    unknown is never an empty answer."""
+
+    async def open(self) -> None:
+        """Connect and migrate, once. Raises ``DatabaseUnavailableError``; may be called again."""
+
+    async def close(self) -> None:
+        """Release every connection."""
+
+    async def ping(self) -> None:
+        """Prove that the database answers."""
+
+    async def sessions(self) -> list[SessionRow]:
+        """Every session of waguard's (provider webjs, not deleted)."""
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        """One of them; None: there is none."""
+
+    async def create(
+        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+    ) -> SessionRow:
+        """Insert, or take over an existing row, desired up, with a new generation.
+
+        A removed or deleted one comes back as a new one, ``qr_scanning``. Raises ``SessionIdTakenError`` when it belongs to another workspace.
+        """
+
+    async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
+        """Change the desired state, with a new generation when it changes to up.
+
+        Up, a removed one comes back as a new one, ``qr_scanning``.
+        """
+
+    async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
+        """It was logged out, or also ``removed``: down, ``disconnected`` / ``user_initiated``, with a
+        new generation, in one step; None: there is no such row."""
+
+    async def write_status(
+        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+    ) -> bool:
+        """Write the derived status; False: an older generation may not write, or no such row."""
+
+    async def touch(self, session_id: str) -> None:
+        """The session was active now."""
+
+    async def keep_limits(self, session_id: str, limits: str | None) -> None:
+        """What WhatsApp grants the session no more of for a while, as JSON; None: nothing."""
+
+    async def soft_delete(self, session_id: str) -> None:
+        """Mark the row deleted; it is never listed again."""
+
+    async def metadata(self, session_id: str) -> dict[str, Any]:
+        """The application's own JSON object on the row ({} when none)."""
+
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Replace it."""
+
+    async def merge_metadata(
+        self, session_id: str, updates: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Put ``updates`` over it key by key, as PHP's array_merge does: a null is a value, and
+        what lies deeper is replaced. The whole, in one transaction; None: there is no such row."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append to the audit trail."""
+
+    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
+        """The newest entries of a session, None: of the fleet; oldest first."""
+
+    async def audited(self, *, before: float) -> Sequence[str | None]:
+        """Sessions, or the fleet (None), with entries that are older (unix time)."""
+
+    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
+        """Delete at most ``limit`` entries that are older; how many."""
+
+    async def compact(self) -> None:
+        """Give back what deletions have left free, where the database does not do it itself."""
+
+
+class LeaseStore(Protocol):
+    """The part of the database that says which daemon supervises what is in it, by the database's
+    own clock. Errors are those of ``Store``."""
+
+    async def take(
+        self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
+    ) -> int | None:
+        """Take it where ``may`` says so of what is there (None: nobody ever had it), in one
+        transaction that keeps everybody else out.
+
+        The new epoch, which is higher than the one before and than ``above``; None: it may not.
+        """
+
+    async def renew(self, epoch: int, terms: Terms) -> bool:
+        """From now on it lasts as ``terms`` say; False: it is not of this epoch any more."""
+
+    async def release(self, epoch: int) -> None:
+        """Nobody has to wait for it any more, if it is still of this epoch."""

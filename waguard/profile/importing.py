@@ -1,0 +1,229 @@
+"""``waguard import``: old profiles are copied into their places; nothing else is changed.
+
+A copy is made beside its place, compared with the original, and renamed. The profile's lock is held
+meanwhile, so with a running daemon only a session without a worker gets one. What is written belongs to who
+owns the folder of all profiles, whoever imports.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from waguard.core import old_profiles as policy
+from waguard.core.old_profiles import Decision, Outcome, Profile
+from waguard.core.profile import LivingOwner
+from waguard.errors import WaguardError
+from waguard.host.acting import User, acting_as, nearest, owner_of
+from waguard.host.private_files import private_folders
+from waguard.host.small_file import UnreadableError
+from waguard.profile import copying, credentials, layout, old_profiles, session_archive, snapshots
+from waguard.profile.credentials import LOCK, ROOM, Places
+from waguard.profile.lock import ProfileInUseError, ProfileLock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One profile that was found. ``session`` and ``workspace`` are None where nothing says them;
+    ``quarantined`` is where the profile lies whose place it took."""
+
+    session: str | None
+    workspace: int | None
+    profile: Profile
+    outcome: Outcome
+    why: str
+    quarantined: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``notes`` say what was not searched, and why."""
+
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether one that should be taken was not, or may not have been found."""
+        return bool(self.notes) or any(line.outcome is Outcome.FAILED for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """``folder`` is searched for profiles of ``sessions``. ``workspaces`` are those of sessions that are
+    known, ``workspace`` that of all others whose path names none."""
+
+    folder: Path
+    sessions: Path
+    workspaces: Mapping[str, int]
+    workspace: int | None = None
+    dry_run: bool = False
+
+
+def run(request: Request) -> Report:
+    """Import what is worth it. Raises ``OSError`` where the folder cannot be read."""
+    found = old_profiles.search(request.folder)
+    lines: list[Line] = []
+    groups: dict[tuple[int, str], list[Path]] = {}
+    for path, whose in found.profiles:
+        workspace = whose.workspace
+        if whose.session is not None and workspace is None:
+            workspace = request.workspaces.get(whose.session, request.workspace)
+        if whose.session is None or workspace is None:
+            lines.append(_nameless(path, whose))
+        else:
+            groups.setdefault((workspace, whose.session), []).append(path)
+    for (workspace, session), paths in sorted(groups.items()):
+        at = credentials.places(request.sessions, workspace, session)
+        lines.extend(_of_one(at, paths, dry_run=request.dry_run))
+    return Report(lines=tuple(lines), notes=tuple(found.notes))
+
+
+def _nameless(path: Path, whose: policy.Identity) -> Line:
+    missing = "its workspace: name it with --workspace"
+    if whose.session is None:
+        missing = "its session: copy it to a folder session-<id>"
+    return Line(
+        session=whose.session,
+        workspace=whose.workspace,
+        profile=old_profiles.examine(path),
+        outcome=Outcome.LEFT,
+        why=f"its path does not say {missing}",
+    )
+
+
+def _of_one(at: Places, paths: Sequence[Path], *, dry_run: bool) -> list[Line]:
+    place = at.profile.resolve()
+    own = old_profiles.examine(at.profile) if layout.exists(at.profile) else None
+    old = [old_profiles.examine(path) for path in paths if path.resolve() != place]
+    lines = [
+        _line(at, _taken(at, it, dry_run=dry_run))
+        for it in policy.decide(old, own, kept=_kept(at, own))
+    ]
+    if own and len(old) < len(paths):
+        lines.append(_line(at, (Decision(own, Outcome.LEFT, "it is in its place"), None)))
+    return lines
+
+
+def _line(at: Places, done: tuple[Decision, Path | None]) -> Line:
+    decision, aside = done
+    return Line(
+        session=at.session,
+        workspace=at.workspace,
+        profile=decision.profile,
+        outcome=decision.outcome,
+        why=decision.why,
+        quarantined=str(aside) if aside else None,
+    )
+
+
+def _kept(at: Places, own: Profile | None) -> str | None:
+    """Why its place is not to be taken."""
+    if credentials.pairing(at.profile) is not None:
+        return f"waguard has connected the session with {at.profile}"
+    if own is None and any(it.intact for it in snapshots.known(at.snapshots)):
+        return "waguard has snapshots of the session, which its next start restores"
+    return None
+
+
+def _taken(at: Places, decision: Decision, *, dry_run: bool) -> tuple[Decision, Path | None]:
+    if decision.outcome is not Outcome.TAKEN:
+        return decision, None
+    if old_profiles.lies_inside(at, Path(decision.profile.path)):
+        why = "it lies inside its place: the session's next start uses it"
+        return replace(decision, outcome=Outcome.LEFT, why=why), None
+    try:
+        path = Path(decision.profile.path)
+        _require_room(at, decision.profile)
+        if not dry_run:
+            return decision, _take(at, path)
+        _require_stopped(at)
+        if path.suffix == policy.ARCHIVE:
+            with session_archive.opened(path):
+                pass
+    except (OSError, UnreadableError) as error:
+        return _failed(decision, old_profiles.words(error)), None
+    except WaguardError as error:
+        return _failed(decision, error.line()), None
+    return decision, None
+
+
+def _failed(decision: Decision, why: str) -> Decision:
+    return replace(decision, outcome=Outcome.FAILED, why=why)
+
+
+def _require_room(at: Places, profile: Profile) -> None:
+    folder = nearest(at.profile)
+    free = shutil.disk_usage(folder).free
+    if (missing := profile.size + ROOM - free) > 0:
+        raise WaguardError(
+            f"only {free >> 20} MB are free on the disk of {folder}",
+            remedy=f"free {(missing >> 20) + 1} MB more",
+        )
+
+
+def _require_stopped(at: Places) -> None:
+    """As ``_locked``, without making a file."""
+    try:
+        descriptor = os.open(at.profile / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _runs(at) from None
+    finally:
+        os.close(descriptor)
+
+
+def _runs(at: Places) -> WaguardError:
+    return WaguardError("the session runs", remedy=f"waguard sessions stop {at.session}")
+
+
+def _take(at: Places, path: Path) -> Path | None:
+    """Copy it into its place; where the profile lies that was there."""
+    with acting_as(owner_of(at.quarantine.parent)), _locked(at) as lock:
+        if isinstance(user := credentials.chromium_lock(at.profile), LivingOwner):
+            raise WaguardError(f"Chromium {user.pid} uses {at.profile}", remedy="stop it")
+        with credentials.staging(at.profile) as staging:
+            _copy(path, staging)
+            return credentials.put_in_place(at, lock, staging, why=f"{path} was imported")
+
+
+def _copy(path: Path, into: Path) -> None:
+    asker = User(os.getuid(), os.getgid())
+    reading = partial(acting_as, asker)  # the original is another user's
+    if path.suffix == policy.ARCHIVE:
+        with reading():
+            stack = contextlib.ExitStack()
+            archive = stack.enter_context(session_archive.opened(path))
+        with stack:
+            archive.unpack(into)
+        return
+    copying.copy(path, into, reading=reading)
+    with reading():
+        if user := old_profiles.in_use(path):
+            raise WaguardError(f"{user} has begun to use it", remedy="stop the old service")
+
+
+@contextlib.contextmanager
+def _locked(at: Places) -> Iterator[int]:
+    """The descriptor of its lock; where nothing comes of it, what was made for that is removed."""
+    made = not os.path.lexists(at.profile)
+    private_folders(at.profile)
+    try:
+        lock = ProfileLock(at.profile)
+    except ProfileInUseError:
+        raise _runs(at) from None
+    with lock:
+        try:
+            yield lock.descriptor
+        except BaseException:
+            if made and [path.name for path in at.profile.iterdir()] == [LOCK]:
+                (at.profile / LOCK).unlink()
+                at.profile.rmdir()
+            raise

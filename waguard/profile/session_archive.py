@@ -1,0 +1,167 @@
+"""RemoteAuth's archive of a session: a ZIP of ``Default/IndexedDB`` and ``Default/Local Storage``.
+
+It may be anybody's: names that lead out of the profile, links, and what would fill the disk are refused as a
+whole, before a byte of it is written.
+"""
+
+import contextlib
+import os
+import stat
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from waguard.host.private_files import private_folders, sync_folder
+from waguard.host.small_file import UnreadableError
+from waguard.profile.snapshots import FOLDERS
+
+ENTRIES: Final = 65_535
+DIRECTORY: Final = 32 << 20  # bytes of the list of entries, which is read as a whole
+UNPACKED: Final = 4 << 30  # bytes in all
+DATABASES: Final = 256 << 20  # bytes of databases that are unpacked only to be read
+_PIECE: Final = 1 << 20  # bytes
+_TAIL: Final = 1 << 17  # bytes; the end of an archive is found in them
+_END, _LARGE_END = b"PK\5\6", b"PK\6\7"
+_BROKEN: Final = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+    UserWarning,  # entries that overlap: a bomb
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One that is open. ``members``: path below the profile → entry."""
+
+    file: zipfile.ZipFile
+    members: dict[PurePosixPath, zipfile.ZipInfo]
+
+    @property
+    def size(self) -> int:
+        """Bytes, unpacked."""
+        return sum(entry.file_size for entry in self.members.values())
+
+    def databases(self) -> "Archive":
+        """Without all else, which tells nothing of the credentials. Raises ``UnreadableError``."""
+        members = {
+            path: entry
+            for path, entry in self.members.items()
+            if path.parent.name == "leveldb" or path.parent.suffix == ".leveldb"
+        }
+        found = Archive(self.file, members)
+        if found.size > DATABASES:
+            raise UnreadableError(f"its databases have {found.size >> 20} MB")
+        return found
+
+    def unpack(self, into: Path) -> None:
+        """Write the members below ``into``, for this user alone; on disk and compared by their checksums
+        when this returns. Raises ``UnreadableError``, ``OSError``."""
+        try:
+            with warnings.catch_warnings(category=UserWarning, action="error"):
+                for path, entry in self.members.items():
+                    self._unpack(entry, into / path)
+        except _BROKEN as error:
+            raise _broken(error) from None
+        for folder, _, _ in os.walk(into):
+            sync_folder(Path(folder))
+
+    def _unpack(self, entry: zipfile.ZipInfo, target: Path) -> None:
+        private_folders(target.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with (
+            self.file.open(entry) as packed,  # which checks length and checksum
+            os.fdopen(os.open(target, flags, 0o600), "w+b") as written,
+        ):
+            while piece := packed.read(_PIECE):
+                written.write(piece)
+            written.flush()
+            os.fsync(written.fileno())
+            written.seek(0)
+            checksum = 0
+            while piece := written.read(_PIECE):
+                checksum = zlib.crc32(piece, checksum)
+        if checksum != entry.CRC:
+            raise UnreadableError(f"{entry.filename}: the copy differs from it")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """Raises ``UnreadableError`` with what is wrong with it, ``OSError``."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableError("it is no file")
+    with os.fdopen(descriptor, "rb") as raw:
+        _require_short_list(raw)
+        try:
+            archive = zipfile.ZipFile(raw)
+        except _BROKEN as error:
+            raise _broken(error) from None
+        with archive:
+            yield Archive(archive, _members(archive.infolist()))
+
+
+def _require_short_list(raw: BufferedReader) -> None:
+    """Of entries: each takes ten times its bytes in memory."""
+    raw.seek(max(0, raw.seek(0, os.SEEK_END) - _TAIL))
+    tail = raw.read()
+    # whichever of them is the true end
+    sizes = [int.from_bytes(end[8:12], "little") for end in tail.split(_END)[1:]]
+    if _LARGE_END in tail or max(sizes, default=0) > DIRECTORY:
+        raise UnreadableError(f"it has more than {ENTRIES} entries, or more than 4 GB")
+
+
+def _broken(error: Exception) -> UnreadableError:
+    return UnreadableError(f"it is no archive that can be read: {error}")
+
+
+def _members(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    if len(entries) > ENTRIES:
+        raise UnreadableError(f"it has {len(entries)} entries, {ENTRIES} at most are unpacked")
+    if (size := sum(entry.file_size for entry in entries)) > UNPACKED:
+        raise UnreadableError(f"it has {size >> 20} MB, {UNPACKED >> 20} at most are unpacked")
+    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for entry in entries:
+        path = _path(entry)
+        if path in found:
+            raise UnreadableError(f"{entry.filename!r} is in it twice")
+        if not entry.is_dir():
+            found[path] = entry
+    root = _root(found)
+    return {
+        PurePosixPath("Default", *path.parts[len(root) :]): entry
+        for path, entry in found.items()
+        if path.parts[: len(root)] == root
+    }
+
+
+def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Raises ``UnreadableError`` for what is no plain file or folder below the profile."""
+    path = PurePosixPath(entry.filename)
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in entry.filename or not path.parts
+    if leaves or "\0" in entry.orig_filename:
+        raise UnreadableError(f"{entry.filename!r} leads out of it")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise UnreadableError(f"{entry.filename!r} is no plain file")
+    if entry.flag_bits & 1:
+        raise UnreadableError("it is encrypted")
+    return path
+
+
+def _root(paths: dict[PurePosixPath, zipfile.ZipInfo]) -> tuple[str, ...]:
+    """What stands before the folders of the credentials; the shortest."""
+    roots = {
+        path.parts[: path.parts.index(name)]
+        for path in paths
+        for name in FOLDERS
+        if name in path.parts[:-1]
+    }
+    if not roots:
+        raise UnreadableError("it holds no profile")
+    return min(roots, key=lambda root: (len(root), root))
