@@ -13,7 +13,7 @@ from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
 from waguard.messaging.commands import Command
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, Ticket
 from waguard.ports.bus import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 

@@ -17,7 +17,7 @@ from waguard.host.media import MediaFolder
 from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, Ticket
 from waguard.ports.messages import Outgoing
 from waguard.store.sql import SqlStore
 

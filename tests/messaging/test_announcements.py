@@ -15,7 +15,7 @@ from waguard.config import Config, Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import Ticket
 from waguard.ports.bus import BusEvent
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import Office, office
+from tests.messaging.gateway import Office, office
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config import Media
@@ -22,9 +22,9 @@ from waguard.core.media import GONE
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
-from waguard.messaging import files as under_test
 from waguard.messaging import journal
-from waguard.messaging.files import NO_ANSWER
+from waguard.messaging import received_files as under_test
+from waguard.messaging.received_files import NO_ANSWER
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Move
 from waguard.store.housekeeping import tidy_media

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import office
+from tests.messaging.gateway import office
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until

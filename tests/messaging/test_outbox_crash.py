@@ -16,7 +16,7 @@ from waguard.core.inbox import Kind, Received, Told, ack_key
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
-from waguard.messaging.tickets import KEPT_FOR, Ticket
+from waguard.messaging.pending_sends import KEPT_FOR, Ticket
 from waguard.ports.messages import Move
 from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
@@ -345,7 +345,7 @@ async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
 async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.connect(UnavailableError("not yet"))
     ticket = world.send(later=True)
     await world.outbox.result(ticket)

@@ -14,8 +14,8 @@ import pytest
 from waguard.config import Send
 from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError
-from waguard.messaging.courier import AddressRefusedError, CheckedConnector, Courier
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.webhook_sender import AddressRefusedError, CheckedConnector, Courier
 
 
 def script(zero: int, one: int | None = None) -> dict[int, int]:

@@ -12,7 +12,7 @@ from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardE
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, Ticket
 from waguard.ports.sessions import SessionView
 from waguard.wire.protocol import Sent
 

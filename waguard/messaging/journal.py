@@ -24,7 +24,7 @@ from waguard.core.inbox import Kind, Received, Told, fitting
 from waguard.core.media import with_media
 from waguard.core.news import notices
 from waguard.errors import DatabaseUnavailableError, UnavailableError
-from waguard.messaging.files import NO_ANSWER, Keeper
+from waguard.messaging.received_files import NO_ANSWER, Keeper
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import (

@@ -46,12 +46,11 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
+from waguard.messaging.chat_queues import Lanes
 from waguard.messaging.commands import Command, body_of, command_of
 from waguard.messaging.journal import Journal
-from waguard.messaging.lanes import Lanes
-from waguard.messaging.look_ups import LookUps
-from waguard.messaging.pace import Turns
-from waguard.messaging.tickets import (
+from waguard.messaging.outcome_poller import LookUps
+from waguard.messaging.pending_sends import (
     KEPT_FOR,
     UNCERTAIN,
     KeyReusedError,
@@ -63,6 +62,7 @@ from waguard.messaging.tickets import (
     result_of,
     take_over,
 )
+from waguard.messaging.rate_limiter import Turns
 from waguard.messaging.timers import Timers
 from waguard.ports.clock import Ages, Clock, WallAges
 from waguard.ports.messages import Draft, Move, OutboxStore, Outgoing, Retract

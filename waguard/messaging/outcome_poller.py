@@ -8,7 +8,7 @@ from loguru import logger
 
 from waguard.core.identity import People
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import Ticket
 from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import Acks, Value
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import Ticket
 
 AT_ONCE: Final = 8  # chats of a session that are written to at the same time
 HOPE: Final = 60.0  # s; then it is asked again whether there is such a session

@@ -17,9 +17,9 @@ from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import DeliveryPolicy
 from waguard.core.inbox import Received
 from waguard.host.media import MediaFolder
-from waguard.messaging import line
+from waguard.messaging import endpoint_queue
 from waguard.messaging.journal import Journal, of_event
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
@@ -62,7 +62,7 @@ class Office:
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()
 
-    def line(self, endpoint: str = GLOBAL) -> line.Line:
+    def line(self, endpoint: str = GLOBAL) -> endpoint_queue.Line:
         return self.webhooks._lines[endpoint]
 
     def configure(self, **changes: Any) -> None:

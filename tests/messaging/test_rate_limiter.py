@@ -4,7 +4,7 @@ import pytest
 
 from tests.messaging.outbox_world import Clock
 from waguard.config import Send
-from waguard.messaging.pace import Turns
+from waguard.messaging.rate_limiter import Turns
 
 
 class World:

@@ -20,12 +20,12 @@ from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
 from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
 from waguard.messaging.call_backs import CallBacks
-from waguard.messaging.courier import Courier
-from waguard.messaging.files import with_content
+from waguard.messaging.endpoint_queue import LINKING, Line, Means
 from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
-from waguard.messaging.line import LINKING, Line, Means
+from waguard.messaging.received_files import with_content
 from waguard.messaging.signing import headers
+from waguard.messaging.webhook_sender import Courier
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import GLOBAL, Endpoint, Pending
 from waguard.ports.sessions import Connection
