@@ -24,7 +24,7 @@ from waguard.errors import (
 )
 from waguard.messaging import outbox as module
 from waguard.messaging.commands import Command, Context, Media, file, text
-from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
+from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend, new_message_id
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
@@ -34,7 +34,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def result(world: World, ticket: Ticket) -> Sent:
+async def result(world: World, ticket: PendingSend) -> Sent:
     sent = await world.outbox.result(ticket)
     assert sent
     return sent
@@ -139,7 +139,7 @@ async def test_media_are_asked_for_whole(world: World) -> None:
 
 
 async def test_what_differs_in_anything_is_another_message(world: World) -> None:
-    def media(**changes: Any) -> Ticket:
+    def media(**changes: Any) -> PendingSend:
         given: dict[str, Any] = {"content": b"x", "mimetype": "a/b", "kind": "document"}
         return world.accept(file(CHAT, Media(**(given | changes))))
 
@@ -161,7 +161,7 @@ async def test_what_differs_in_anything_is_another_message(world: World) -> None
 
 
 async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) -> None:
-    def fetched(content: bytes, address: str) -> Ticket:
+    def fetched(content: bytes, address: str) -> PendingSend:
         media = Media(content=content, mimetype="a/b", kind="document")
         return world.accept(file(CHAT, media), scope=address)
 
@@ -178,7 +178,7 @@ async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:
         fetched.append("bill")
         return file(CHAT, Media(content=b"a bill", mimetype="a/b", kind="image"))
 
-    def ask() -> Ticket:
+    def ask() -> PendingSend:
         asked = file(CHAT, Media(content=b"", mimetype="?/?", kind="document"))
         return world.accept(asked, key="k", scope="https://files.example/bill", fetch=fetch)
 
@@ -438,7 +438,7 @@ async def test_only_so_many_chats_at_once(world: World) -> None:
 # ---- without a reply that waits ----
 
 
-async def ended(world: World, ticket: Ticket) -> State:
+async def ended(world: World, ticket: PendingSend) -> State:
     """Its state when nobody waits for it."""
 
     async def look() -> State:
