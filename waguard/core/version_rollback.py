@@ -59,6 +59,7 @@ def _roll_back(
             boundary=boundary,
             since=state.hold.since if state.hold else now,
             evidence=evidence,
+            confirmed=tuple(dict.fromkeys(confirmed)),
             affected=affected,
             reported_at=now,
         ),

@@ -43,6 +43,14 @@ class Member(Struct, frozen=True, kw_only=True):
     """The lowest revision with which it was ill in the episode; None: there is none."""
     ill_loads: int = 0
     """Pages of the episode that were ill."""
+    ill_after: float = 0.0
+    """Seconds from the load of this page until it was ill: who sends much shows it soon."""
+    worked_for: float = 0.0
+    """Seconds for which this page worked until it was ill."""
+    relapses: int = 0
+    """Episodes that began with the same version as the one before."""
+    fell_ill_with: int | None = None
+    """The version with which the last episode began."""
     well_with: Arm | None = None
     """What it was well with last."""
     left_at: float | None = None
@@ -85,8 +93,10 @@ class Hold(Struct, frozen=True, kw_only=True):
     boundary: int
     since: float
     evidence: Evidence
+    confirmed: tuple[str, ...]
+    """Sessions of which it is proven that it makes them ill: they are the canaries."""
     affected: tuple[str, ...]
-    """Sessions that were ill with it: a canary is one of them."""
+    """These, and others that were ill with it."""
     reported_at: float
     """When it was announced last."""
 
@@ -129,12 +139,14 @@ class Trial(Struct, frozen=True, kw_only=True):
     began: float
     """This stage."""
     evidence: Evidence | None = None
+    proof: float = 0.0
+    """Seconds for which it must be well: longer where it becomes ill only after a while."""
     repeated: bool = False
     """It was ill with two loads, or is ill with each: no load of the same is the cure."""
     loaded_at: float | None = None
     """When the page of this stage became loaded."""
     control: str | None = None
-    """Another ill session, which was loaded anew with what it had."""
+    """Another ill session, which was loaded anew with what it had: is a load the cure? If not, it comes next."""
     recovered: bool = False
     """Another session became well with what is suspected."""
 

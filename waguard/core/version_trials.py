@@ -1,6 +1,7 @@
 """Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
 
 from collections.abc import Callable
+from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, intended, of_all, pin, proven
@@ -28,6 +29,7 @@ from waguard.core.version_verdicts import (
 )
 from waguard.core.version_wave import is_to_move
 
+PATIENCE: Final = 1.5  # times as long as it worked before it was ill
 Post = Callable[[VersionEffect], None]
 
 
@@ -64,6 +66,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 good=of_all(state),
                 began=now,
                 evidence=evidence,
+                proof=state.rules.well_for,
             )
             return _begin(state, stage, now, post, "it is ill with the new wa-js")
 
@@ -140,15 +143,19 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an ill session with what was good, where one is ill and it is time."""
-    if state.trial or pin(state) is not None:
+    if pin(state) is not None or (state.trial and not _may_be_cut_short(state, state.trial)):
         return state
     found = [
         (_rank(name, it), name, it, good)
         for name, it in ill(state)
         if (good := suspect(state, name, it, now))
+        and (state.trial is None or _proof(state, it) <= state.rules.well_for)
     ]
     if not found:
         return state
+    if state.trial:
+        why = "another session shows it sooner"
+        post(Concluded(state.trial.session, state.trial.arm, Verdict.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE
@@ -160,6 +167,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         good=good,
         began=now,
         evidence=it.ill,
+        proof=_proof(state, it),
         repeated=repeated,
     )
     newer = state.suspected is None or (bad.revision or 0) > state.suspected
@@ -185,6 +193,8 @@ def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState
     known = state.members.get(trial.control or "")
     if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
         return state
+    if trial.proof > state.rules.well_for:  # a load helps, for a while
+        return state
     if known and known.left_at is None:
         return state
     control = _control(state, trial.session, trial.bad)
@@ -194,6 +204,18 @@ def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState
     if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
         post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
     return state
+
+
+def _proof(state: VersionState, it: Member) -> float:
+    """It becomes ill again and again after a while: it has to be well for longer than that."""
+    rules = state.rules
+    if not it.relapses or it.ill_loads > 1:
+        return rules.well_for
+    return max(rules.well_for, min(PATIENCE * it.worked_for, rules.canary_for))
+
+
+def _may_be_cut_short(state: VersionState, trial: Trial) -> bool:
+    return trial.stage not in CANARIES and trial.proof > state.rules.well_for
 
 
 def _name(good: Arm, bad: Arm) -> str:
@@ -240,16 +262,17 @@ def is_paused(
     return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
 
 
-def _rank(name: str, it: Member) -> tuple[bool, float, int, str]:
-    """What is the same at each load is quickest; who was tried longest ago comes first, then who is ill
-    with the newest."""
-    return (it.ill not in REPEATABLE, it.tried_at, -(it.ill_from or 0), name)
+def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
+    """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
+    go back, who is ill with the newest, and who shows it soonest."""
+    from_ = -(it.ill_from or 0)
+    return (it.ill not in REPEATABLE, it.tried_at, it.ill_loads < 2, from_, it.ill_after, name)  # noqa: PLR2004
 
 
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
     """An ill session that would be loaded with what is suspected."""
     found = [
-        (it.ill_loads == 1, name)
+        (it.ill_loads == 1, it.ill_after, name)
         for name, it in ill(state)
         if name != subject
         and not is_to_move(state, name, it)

@@ -51,8 +51,9 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
 
 def ends_at(state: VersionState, trial: Trial) -> float:
     """When it is over without evidence."""
-    more = state.rules.canary_for if trial.stage in CANARIES else 0.0
-    return trial.began + state.rules.trial_limit + more
+    rules = state.rules
+    more = rules.canary_for if trial.stage in CANARIES else trial.proof - rules.well_for
+    return trial.began + rules.trial_limit + more
 
 
 def due(state: VersionState, trial: Trial) -> list[float]:
@@ -67,7 +68,7 @@ def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
         return NEVER
     if trial.stage in CANARIES:
         return max(trial.loaded_at, it.well_at) + state.rules.canary_for
-    return max(trial.loaded_at, it.well_at) + state.rules.well_for
+    return max(trial.loaded_at, it.well_at) + trial.proof
 
 
 def _late(state: VersionState, trial: Trial, now: float, why: str) -> Finding:
@@ -97,25 +98,15 @@ def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Findi
         return _late(state, trial, now, "nothing shows that it is well or ill")
     if _is_load_excluded(state, trial):
         return Conclusion(Verdict.CONFIRMED, "it is well with the older version")
-    control = state.members.get(trial.control or "")
-    if control and control.left_at is None and now < ends_at(state, trial):
-        return None  # it says within a moment whether a load alone helps
     return GoBack()
 
 
 def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
-    """A load with the same arm would not have been the cure."""
-    bad, control = trial.bad, state.members.get(trial.control or "")
-    if bad and bad.wajs != state.wajs:
+    """A load with the same arm would not have been the cure. Another ill session cannot show that: it may
+    be ill for a reason of its own."""
+    if trial.bad and trial.bad.wajs != state.wajs:
         return True  # a canary: it was well with what all have, ill with another, and is well again
-    if alone(state):
-        return False
-    if trial.repeated:
-        return True
-    if control is None or control.left_at is not None or bad is None:
-        return False
-    on_bad = (control.arm.revision or 0) >= (bad.revision or 0)
-    return on_bad and control.ill is not None and control.ill_loads > 1
+    return trial.repeated and not alone(state)
 
 
 def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
