@@ -297,6 +297,18 @@ def test_who_is_well_with_the_suspected_version_after_a_load_needed_the_load() -
     assert bench.state.hold is None
 
 
+@pytest.mark.parametrize("stage", [Stage.CROSSED, Stage.BACK])
+def test_another_illness_proves_nothing(stage: Stage) -> None:
+    """A slow machine makes pages late while sends are what is looked into."""
+    bench = broken("a")
+    if stage is Stage.BACK:
+        crossed(bench)
+    bench.load("a")
+    bench.ill("a", evidence=Evidence.NEVER_READY)
+    bench.pass_time(LIMIT)
+    assert bench.verdicts == [Verdict.VOID]
+
+
 def test_silence_after_going_back_proves_nothing() -> None:
     bench = broken("a")
     crossed(bench)

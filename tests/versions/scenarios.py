@@ -12,7 +12,6 @@ from waguard.core.version_facts import Evidence, Pin
 from waguard.core.version_rules import Mode, VersionRules
 
 BEFORE: Final = 12 * HOUR  # so long all is well
-DEAF_AFTER: Final = 1200.0  # s after its load, where a page becomes deaf later
 OWN: Final = 5 * 24 * HOUR  # mean between two illnesses of a session's own
 RELEASES: Final = releases()
 
@@ -191,10 +190,10 @@ BREAKAGES: Final[dict[str, Story]] = {
     "an export is renamed": breakage(Evidence.EXPORTS_MISSING),
     "the calling convention changes": breakage(Evidence.SEND_THROWS),
     "never ready": breakage(Evidence.NEVER_READY),
-    "nothing registers": breakage(Evidence.DEAF),
+    "nothing registers": breakage(Evidence.NEVER_READY, after=1.0),
     "never acked": breakage(Evidence.UNACKED),
-    "deaf after 20 minutes": breakage(Evidence.DEAF, after=DEAF_AFTER),
-    "throws at load": breakage(Evidence.NEVER_READY, after=1.0),
+    "deaf": breakage(Evidence.DEAF),
+    "throws at load": breakage(Evidence.EXPORTS_MISSING, after=1.0),
     "never acked, 8 of 20 accounts": breakage(Evidence.UNACKED, 0.4),
     "sends throw, 8 of 20 accounts": breakage(Evidence.SEND_THROWS, 0.4),
     "an export is renamed, 8 of 20": breakage(Evidence.EXPORTS_MISSING, 0.4),

@@ -76,8 +76,6 @@ def on_ill(state: VersionState, fact: Ill, now: float) -> VersionState:
     if it is None or it.ill is fact.evidence or it.arm.revision is None:
         return state
     revision = it.arm.revision
-    if it.ill is None:
-        it = _falls_ill(it, revision, fact.evidence, now)
     after = replace(
         it,
         ill=fact.evidence,
@@ -85,23 +83,11 @@ def on_ill(state: VersionState, fact: Ill, now: float) -> VersionState:
         well_at=None,
         acked=False,
         heard=False,
+        ill_loads=it.ill_loads + (it.ill is None),
+        ill_after=now - it.loaded_at if it.ill is None else it.ill_after,
         ill_from=min(it.ill_from or revision, revision),
     )
     return _passed_no_more(_affected(_with(state, fact.session, after), fact.session), fact.session)
-
-
-def _falls_ill(it: Member, revision: int, evidence: Evidence, now: float) -> Member:
-    """Its page was not ill before."""
-    again = it.ill_from is None and it.fell_ill_with == revision
-    worked = it.heard if evidence is Evidence.DEAF else it.acked
-    return replace(
-        it,
-        ill_loads=it.ill_loads + 1,
-        ill_after=now - it.loaded_at,
-        worked_for=now - it.loaded_at if worked else 0.0,
-        relapses=it.relapses + 1 if again else (it.relapses if it.ill_from is not None else 0),
-        fell_ill_with=revision if it.ill_from is None else it.fell_ill_with,
-    )
 
 
 def _affected(state: VersionState, session: str) -> VersionState:
@@ -163,8 +149,7 @@ def _clears(state: VersionState, it: Member) -> VersionState:
     """It becomes well with what is suspected. Where not even a load helped, nothing was wrong with the
     version, and what was confirmed of the same kind had another cause, too."""
     trial = state.trial
-    at_once = trial is not None and trial.proof <= state.rules.well_for
-    if trial and trial.bad and _is_on(it, trial.bad) and (at_once or it.ill):
+    if trial and trial.bad and _is_on(it, trial.bad):
         state = replace(state, trial=replace(trial, recovered=True))
     if it.ill is None:
         return state

@@ -45,12 +45,6 @@ class Member(Struct, frozen=True, kw_only=True):
     """Pages of the episode that were ill."""
     ill_after: float = 0.0
     """Seconds from the load of this page until it was ill: who sends much shows it soon."""
-    worked_for: float = 0.0
-    """Seconds for which this page worked until it was ill."""
-    relapses: int = 0
-    """Episodes that began with the same version as the one before."""
-    fell_ill_with: int | None = None
-    """The version with which the last episode began."""
     well_with: Arm | None = None
     """What it was well with last."""
     left_at: float | None = None
@@ -139,8 +133,6 @@ class Trial(Struct, frozen=True, kw_only=True):
     began: float
     """This stage."""
     evidence: Evidence | None = None
-    proof: float = 0.0
-    """Seconds for which it must be well: longer where it becomes ill only after a while."""
     repeated: bool = False
     """It was ill with two loads, or is ill with each: no load of the same is the cure."""
     loaded_at: float | None = None

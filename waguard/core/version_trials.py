@@ -1,7 +1,6 @@
 """Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
 
 from collections.abc import Callable
-from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, intended, of_all, pin, proven
@@ -29,7 +28,6 @@ from waguard.core.version_verdicts import (
 )
 from waguard.core.version_wave import is_to_move
 
-PATIENCE: Final = 1.5  # times as long as it worked before it was ill
 Post = Callable[[VersionEffect], None]
 
 
@@ -66,7 +64,6 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 good=of_all(state),
                 began=now,
                 evidence=evidence,
-                proof=state.rules.well_for,
             )
             return _begin(state, stage, now, post, "it is ill with the new wa-js")
 
@@ -143,19 +140,15 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an ill session with what was good, where one is ill and it is time."""
-    if pin(state) is not None or (state.trial and not _may_be_cut_short(state, state.trial)):
+    if state.trial or pin(state) is not None:
         return state
     found = [
         (_rank(name, it), name, it, good)
         for name, it in ill(state)
         if (good := suspect(state, name, it, now))
-        and (state.trial is None or _proof(state, it) <= state.rules.well_for)
     ]
     if not found:
         return state
-    if state.trial:
-        why = "another session shows it sooner"
-        post(Concluded(state.trial.session, state.trial.arm, Verdict.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE
@@ -167,7 +160,6 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         good=good,
         began=now,
         evidence=it.ill,
-        proof=_proof(state, it),
         repeated=repeated,
     )
     newer = state.suspected is None or (bad.revision or 0) > state.suspected
@@ -193,8 +185,6 @@ def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState
     known = state.members.get(trial.control or "")
     if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
         return state
-    if trial.proof > state.rules.well_for:  # a load helps, for a while
-        return state
     if known and known.left_at is None:
         return state
     control = _control(state, trial.session, trial.bad)
@@ -204,18 +194,6 @@ def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState
     if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
         post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
     return state
-
-
-def _proof(state: VersionState, it: Member) -> float:
-    """It becomes ill again and again after a while: it has to be well for longer than that."""
-    rules = state.rules
-    if not it.relapses or it.ill_loads > 1:
-        return rules.well_for
-    return max(rules.well_for, min(PATIENCE * it.worked_for, rules.canary_for))
-
-
-def _may_be_cut_short(state: VersionState, trial: Trial) -> bool:
-    return trial.stage not in CANARIES and trial.proof > state.rules.well_for
 
 
 def _name(good: Arm, bad: Arm) -> str:

@@ -52,7 +52,7 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
 def ends_at(state: VersionState, trial: Trial) -> float:
     """When it is over without evidence."""
     rules = state.rules
-    more = rules.canary_for if trial.stage in CANARIES else trial.proof - rules.well_for
+    more = rules.canary_for if trial.stage in CANARIES else 0.0
     return trial.began + rules.trial_limit + more
 
 
@@ -68,7 +68,7 @@ def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
         return NEVER
     if trial.stage in CANARIES:
         return max(trial.loaded_at, it.well_at) + state.rules.canary_for
-    return max(trial.loaded_at, it.well_at) + trial.proof
+    return max(trial.loaded_at, it.well_at) + state.rules.well_for
 
 
 def _late(state: VersionState, trial: Trial, now: float, why: str) -> Finding:
@@ -88,9 +88,9 @@ def _varies_both(trial: Trial, it: Member) -> bool:
 def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     if _varies_both(trial, it):
         return _void("WhatsApp serves another version meanwhile")
-    if it.ill is Evidence.TOO_OLD:
+    if it.ill is Evidence.TOO_OLD and trial.evidence is not Evidence.TOO_OLD:
         return _void("WhatsApp refuses the older version")
-    if it.ill:
+    if it.ill is trial.evidence:
         return Conclusion(Verdict.ACQUITTED, "it is ill with the older version, too")
     if trial.recovered:
         return _void("another session recovered with the suspected version")
@@ -115,7 +115,7 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
         return _void("WhatsApp serves another version meanwhile")
     if bad and revision < (bad.revision or 0):
         return _void("the network serves an older version again")
-    if it.ill:
+    if it.ill is trial.evidence:  # of another illness the cause is another, too
         return Conclusion(Verdict.CONFIRMED, "it is ill again with what all have")
     if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
         return _void("a load alone was the cure")
