@@ -178,12 +178,12 @@ def lossy(world: World, it: Plan, seed: int) -> None:
         if not begin <= world.now < end:
             return None
         share = 0.6 * (world.now - begin) / (end - begin)
-        draw = Random(f"{seed} {account.name} {world.now // 300:.0f}").random()
+        draw = Random(f"{seed} {account.name} {world.now // 120:.0f}").random()
         return Evidence.UNACKED if draw < share else None
 
     world.truths.append(truth)
-    for n in range(int(8 * HOUR / 300) + 1):
-        world.at(begin + n * 300, world.recover)
+    for n in range(int(8 * HOUR / 120) + 1):
+        world.at(begin + n * 120, world.recover)
 
 
 BREAKAGES: Final[dict[str, Story]] = {

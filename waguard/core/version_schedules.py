@@ -82,7 +82,15 @@ def _choose(state: VersionState, among: tuple[str, ...], but: tuple[str, ...]) -
 def _begin(
     state: VersionState, session: str, arm: Arm, stage: Stage, now: float, post: Post
 ) -> VersionState:
-    trial = Trial(session=session, stage=stage, arm=arm, bad=None, good=of_all(state), began=now)
+    trial = Trial(
+        session=session,
+        stage=stage,
+        arm=arm,
+        bad=None,
+        good=of_all(state),
+        began=now,
+        limit=state.rules.canary_for + state.rules.trial_limit,
+    )
     it = replace(state.members[session], tried_at=now)
     whose = "an operator asked for it" if stage is Stage.ASKED else "it is a canary"
     post(Reload(session, arm, whose))

@@ -132,6 +132,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     """What it is compared with."""
     began: float
     """This stage."""
+    limit: float
+    """Seconds until this stage is over without evidence."""
     evidence: Evidence | None = None
     repeated: bool = False
     """It was ill with two loads, or is ill with each: no load of the same is the cure."""
@@ -184,6 +186,8 @@ class VersionState(Struct, frozen=True, kw_only=True):
     trial: Trial | None = None
     confirmations: tuple[Confirmation, ...] = ()
     acquittal: Acquittal | None = None
+    doubted: Mapping[int, float] = field(default_factory=dict)
+    """Good ones with which an ill session was ill, too, and until when others are preferred."""
     suspected: int | None = None
     """The newest revision of a crossover."""
     voids: int = 0

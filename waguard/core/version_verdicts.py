@@ -39,7 +39,7 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
     if not may_load(state, trial):
         return _void("its version cannot be served any more")
     if trial.loaded_at is None or it.left_at is not None:
-        return _late(state, trial, now, "its page was not loaded with it in time")
+        return _late(trial, now, "its page was not loaded with it in time")
     match trial.stage:
         case Stage.CROSSED:
             return _crossed(state, trial, it, now)
@@ -49,17 +49,15 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
             return _canary(state, trial, it, now)
 
 
-def ends_at(state: VersionState, trial: Trial) -> float:
+def ends_at(trial: Trial) -> float:
     """When it is over without evidence."""
-    rules = state.rules
-    more = rules.canary_for if trial.stage in CANARIES else 0.0
-    return trial.began + rules.trial_limit + more
+    return trial.began + trial.limit
 
 
 def due(state: VersionState, trial: Trial) -> list[float]:
     """When it may have ended."""
     it = state.members.get(trial.session)
-    return [ends_at(state, trial), _proven_at(state, trial, it) if it else NEVER]
+    return [ends_at(trial), _proven_at(state, trial, it) if it else NEVER]
 
 
 def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
@@ -71,8 +69,8 @@ def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
     return max(trial.loaded_at, it.well_at) + state.rules.well_for
 
 
-def _late(state: VersionState, trial: Trial, now: float, why: str) -> Finding:
-    return _void(why) if now >= ends_at(state, trial) else None
+def _late(trial: Trial, now: float, why: str) -> Finding:
+    return _void(why) if now >= ends_at(trial) else None
 
 
 def _void(why: str) -> Conclusion:
@@ -95,7 +93,7 @@ def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Findi
     if trial.recovered:
         return _void("another session recovered with the suspected version")
     if not is_shown_well(it, trial.evidence) or now < _proven_at(state, trial, it):
-        return _late(state, trial, now, "nothing shows that it is well or ill")
+        return _late(trial, now, "nothing shows that it is well or ill")
     if _is_load_excluded(state, trial):
         return Conclusion(Verdict.CONFIRMED, "it is well with the older version")
     return GoBack()
@@ -119,7 +117,7 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
         return Conclusion(Verdict.CONFIRMED, "it is ill again with what all have")
     if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
         return _void("a load alone was the cure")
-    return _late(state, trial, now, "nothing shows that it is ill again")
+    return _late(trial, now, "nothing shows that it is ill again")
 
 
 def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
@@ -133,4 +131,4 @@ def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Findin
     shown = it.acked and has_shown(it, hold.evidence if hold else None)
     if shown and now >= _proven_at(state, trial, it):
         return Conclusion(Verdict.PASSED, "it is well")
-    return _late(state, trial, now, "nothing shows that it is well or ill")
+    return _late(trial, now, "nothing shows that it is well or ill")
