@@ -506,7 +506,7 @@ class Daemon:
 
     def _look_at_messages(self) -> None:
         if self._webhooks and self._messages:
-            self._webhooks.look()
+            self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
@@ -721,7 +721,7 @@ def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
 
         inbox.put((of_event(event),), stored)
     if session_id and event.event in delivery.SESSION_EVENTS:
-        webhooks.look(session_id)
+        webhooks.check(session_id)
 
 
 def _written(config: Config) -> tuple[Path, ...]:

@@ -157,7 +157,7 @@ def asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def reply_was_lost(api: Api) -> bool:
-    return any(ticket.kept_since is not None for ticket in api.outbox._tickets._known.values())
+    return any(pending.kept_since is not None for pending in api.outbox._sends._known.values())
 
 
 async def hang_up_after_sending(api: Api, body: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ async def test_message_sent_never_overtakes_the_reply(
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")
-    [ticket] = api.outbox._tickets._known.values()
+    [pending] = api.outbox._sends._known.values()
     answered = api.outbox.answered
 
     def told(which: Any) -> bool:
@@ -274,7 +274,7 @@ async def test_message_sent_never_overtakes_the_reply(
     assert (await sending).status == 200
     await wait_until(lambda: len(order) == 2, "it was announced")
     assert order == ["reply written", "message_sent"]
-    assert ticket.told
+    assert pending.replied
 
 
 async def test_what_was_not_sent_is_not_announced(api: Api, announced: list[BusEvent]) -> None:

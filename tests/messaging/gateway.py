@@ -32,7 +32,7 @@ QUICK: Final = DeliveryPolicy(base_delay=0.001, max_delay=0.001, circuit=QUICK_C
 
 
 @dataclass
-class Office:
+class Gateway:
     """What takes events and delivers them. ``settings`` can be changed, as a reload would."""
 
     store: SqlStore
@@ -62,8 +62,8 @@ class Office:
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()
 
-    def line(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
-        return self.webhooks._lines[endpoint]
+    def queue(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
+        return self.webhooks._queues[endpoint]
 
     def configure(self, **changes: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **changes)
@@ -71,7 +71,7 @@ class Office:
 
 
 @contextlib.asynccontextmanager
-async def office(
+async def gateway(
     folder: Path,
     url: str | None,
     *,
@@ -84,7 +84,7 @@ async def office(
     opened: bool = True,
     patience: float = 20.0,
     **settings: Any,
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``around`` may put itself before the store."""
     path = folder / "w.db"
     store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
@@ -92,7 +92,7 @@ async def office(
         if not path.exists():
             await template.copy_to(path)
         await store.open()
-    made = Office(store, Webhook(url=url, **settings))
+    made = Gateway(store, Webhook(url=url, **settings))
     messages = around(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
@@ -118,9 +118,9 @@ async def office(
         await store.close()
 
 
-async def kill(made: Office) -> None:
+async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
-    for one in made.webhooks._lines.values():
+    for one in made.webhooks._queues.values():
         one._closed = True
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:

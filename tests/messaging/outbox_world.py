@@ -116,11 +116,11 @@ class World:
         monkeypatch.setattr(self.store.messages, "write", torn)
         return back
 
-    async def row(self, ticket: PendingSend) -> Outgoing:
+    async def row(self, pending: PendingSend) -> Outgoing:
         """As it is when everything that was to be kept is kept."""
-        await asyncio.shield(ticket.stored)
+        await asyncio.shield(pending.stored)
         assert await self.journal.flushed(10.0)
-        found = await self.store.outbox.find(ticket.id)
+        found = await self.store.outbox.find(pending.id)
         assert found
         return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import office
+from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
@@ -56,7 +56,7 @@ def around(made: list[Wrapped]) -> Any:
 
 async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path: Path) -> None:
     told: list[Any] = []
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         for number in range(50):
             it.journal.put(
                 (of_event(event(number)),) if number % 3 else (),
@@ -71,7 +71,7 @@ async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path
 async def test_what_comes_in_meanwhile_is_one_transaction(
     tmp_path: Path, wrapped: list[Wrapped]
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         it.put(event(0))
         await wait_until(lambda: wrapped[0].batches, "the first is being written")
         for number in range(1, 100):
@@ -84,7 +84,7 @@ async def test_what_comes_in_meanwhile_is_one_transaction(
 async def test_a_locked_database_is_asked_again_and_nothing_is_acknowledged(
     tmp_path: Path, logged: list[str]
 ) -> None:
-    async with office(tmp_path, None, patience=1.0) as it:
+    async with gateway(tmp_path, None, patience=1.0) as it:
         with write_locked(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}"):
             it.put(event(1))
             it.put(event(2))
@@ -106,7 +106,7 @@ async def test_a_database_that_is_gone_is_not_asked_all_the_time(
         return False
 
     monkeypatch.setattr(journal.Journal, "_closes_within", noted)
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 7
         it.put(event(1))
         assert await it.journal.flushed(10.0)
@@ -115,7 +115,7 @@ async def test_a_database_that_is_gone_is_not_asked_all_the_time(
 
 
 async def test_before_the_database_was_ever_open(tmp_path: Path, receiver: Receiver) -> None:
-    async with office(tmp_path, receiver.url, opened=False) as it:
+    async with gateway(tmp_path, receiver.url, opened=False) as it:
         it.put(event(1))
         await asyncio.sleep(0)
         await it.store.open()
@@ -132,7 +132,7 @@ async def test_what_no_database_takes_holds_nobody_up(
         received = of_event(event(number))
         it.journal.put((received,), lambda _: told.append(received.key))
 
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         wrapped[0].indigestible = "message_received:3"
         wrapped[0].fail = [DatabaseUnavailableError("gone")]  # so that they gather
         for number in range(6):
@@ -151,7 +151,7 @@ async def test_a_bug_of_a_listener_does_not_end_the_writer(
     def faulty(_: Sequence[InboxRecord]) -> None:
         raise RuntimeError("a bug")
 
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         it.journal.put((of_event(event(1)),), faulty)
         it.put(event(2))
         assert await it.journal.flushed(10.0)
@@ -163,7 +163,7 @@ async def test_memory_is_bounded_while_the_database_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setattr(journal, "WAITING_LIMIT", 5)
-    async with office(tmp_path, None, opened=False) as it:
+    async with gateway(tmp_path, None, opened=False) as it:
         for number in range(8):
             it.put(event(number))
         await asyncio.sleep(0)
@@ -173,7 +173,7 @@ async def test_memory_is_bounded_while_the_database_is_away(
 
 
 async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: list[str]) -> None:
-    async with office(tmp_path, None, opened=False) as it:
+    async with gateway(tmp_path, None, opened=False) as it:
         it.put(event(1))
         await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
     assert any("not stored before the stop" in said for said in logged)
@@ -182,7 +182,7 @@ async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: lis
 async def test_new_work_waits_while_the_database_is_behind(
     tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         it.journal.require_room()
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
         for limit, value in (("COUNT", 1), ("BYTES", 1), ("AGE", 0.0)):
@@ -202,11 +202,11 @@ async def test_new_work_waits_while_the_database_is_behind(
 async def test_what_is_retracted_while_the_database_is_away_counts_too(
     tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         monkeypatch.setattr(journal, "BEHIND_COUNT", 2)
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
         for name in "ab":
-            it.journal.move(Withdrawal(name))
+            it.journal.update(Withdrawal(name))
         with pytest.raises(UnavailableError, match="2 writes wait"):
             it.journal.require_room()
         assert await it.journal.flushed(10.0)

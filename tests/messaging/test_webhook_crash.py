@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.messaging.gateway import Office, kill, office
+from tests.messaging.gateway import Gateway, gateway, kill
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
 from waguard.messaging.journal import of_event
@@ -66,7 +66,7 @@ class Worker:
     def __init__(self) -> None:
         self.kept = messages()
 
-    def tell(self, it: Office) -> None:
+    def tell(self, it: Gateway) -> None:
         for one in list(self.kept):
             it.journal.put((of_event(one),), lambda _, one=one: self._acknowledged(one))  # type: ignore[misc]
 
@@ -82,7 +82,7 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
         made.append(Doomed(store, doom[0], before=doom[1]))
         return made[0]
 
-    async with office(folder, receiver.url, around=around) as it:
+    async with gateway(folder, receiver.url, around=around) as it:
         worker.tell(it)
         ended = asyncio.create_task(it.drained())
         dying = asyncio.create_task(made[0].dead.wait())
@@ -110,7 +110,7 @@ def judge(receiver: Receiver, worker: Worker, kills: int) -> None:
 
 
 async def stored_once(folder: Path) -> None:
-    async with office(folder, None) as it, it.store._reading() as (connection, _):
+    async with gateway(folder, None) as it, it.store._reading() as (connection, _):
         rows = (await connection.exec_driver_sql("SELECT key FROM waguard_inbox")).all()
         assert sorted(row[0] for row in rows) == sorted(
             f"message_received:{n}" for n in range(EVENTS)
@@ -175,13 +175,13 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
         made.append(NeverMarked(store, 10_000, before=True))
         return made[0]
 
-    async with office(tmp_path, receiver.url, around=around) as it:
+    async with gateway(tmp_path, receiver.url, around=around) as it:
         it.put(*messages()[:1])
         await made[0].dead.wait()
         await wait_until(lambda: not made[0].busy, "no call is on its way")
         await kill(it)
     assert len(receiver.taken()) == 1
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         assert await it.drained()
     first, second = receiver.attempts
     assert first.headers["X-Waguard-Event-Id"] == second.headers["X-Waguard-Event-Id"]
@@ -192,17 +192,17 @@ async def test_what_failed_waits_for_its_time_also_after_a_restart(
 ) -> None:
     receiver.troubles.append((503, {"Retry-After": "600"}))
     now = [1_000.0]
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         it.put(event(1))
         await wait_until(lambda: receiver.attempts, "it failed")
         assert await it.journal.flushed(10.0)
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await wait_until(
-            lambda: "*" in it.webhooks._lines and it.line()._lanes.count, "it is known"
+            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count, "it is known"
         )
         assert len(receiver.attempts) == 1
         [waiting] = await it.pending()
         assert (waiting.attempts, waiting.next_at) == (1, 1_600.0)
     now[0] = 1_601.0
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await receiver.wait_taken(1)

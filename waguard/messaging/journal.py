@@ -60,8 +60,8 @@ class _Put:
 
 
 @dataclass(slots=True, eq=False)
-class _Settle:
-    settlement: DeliveryResult | Hold
+class _Save:
+    result: DeliveryResult | Hold
     done: "asyncio.Future[None]"
     since: float = field(default_factory=time.monotonic)
 
@@ -83,10 +83,10 @@ class _Keep:
 class _Batch:
     keeps: list[_Keep] = field(default_factory=list)
     puts: list[_Put] = field(default_factory=list)
-    settles: list[_Settle] = field(default_factory=list)
+    saves: list[_Save] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.keeps) + len(self.puts) + len(self.settles)
+        return len(self.keeps) + len(self.puts) + len(self.saves)
 
 
 class Journal:
@@ -108,7 +108,7 @@ class Journal:
     ) -> None:
         self.store = store
         self.files = files
-        self._keeper = MediaWriter(files)
+        self._media_writer = MediaWriter(files)
         self._base = base
         self._for_global = for_global
         self.poke = poke
@@ -118,12 +118,12 @@ class Journal:
         self.paused: Callable[[], bool] = lambda: False
         """Whether none would be taken now."""
         self.acked = acked
-        self.told = told
+        self.reported = told
         self._keeping: deque[_Keep] = deque()
         self._filing: deque[_Put] = deque()
         """Puts whose files are not on the disk yet, and those that came after them."""
         self._files_task: asyncio.Task[None] | None = None
-        self._waiting: deque[_Put | _Settle] = deque()
+        self._waiting: deque[_Put | _Save] = deque()
         self._bytes = 0
         self._alone = 0  # so many of the first are to be tried one by one
         self._some = asyncio.Event()
@@ -168,7 +168,7 @@ class Journal:
         self._urgent.set()
         return await asyncio.shield(done)
 
-    def move(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
+    def update(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
         """The same for what has to be kept, however long it takes, and for who does not wait."""
         return self._keep((item,), urgent=False)
 
@@ -257,16 +257,16 @@ class Journal:
         """See ``ports.inbox.Inbox``."""
         return await self.store.people(session_id)
 
-    async def settle(self, settlement: DeliveryResult) -> None:
+    async def save(self, result: DeliveryResult) -> None:
         """Store what became of a webhook; returns after the commit."""
-        await self.post(settlement)
+        await self.save_later(result)
 
-    def post(self, settlement: DeliveryResult | Hold) -> "asyncio.Future[None]":
+    def save_later(self, result: DeliveryResult | Hold) -> "asyncio.Future[None]":
         """The same for who does not wait."""
         done = asyncio.get_running_loop().create_future()
         # an error that nobody waits for is said by the writer
         done.add_done_callback(lambda it: it.cancelled() or it.exception())
-        self._add(_Settle(settlement, done))
+        self._add(_Save(result, done))
         return done
 
     async def flushed(self, timeout: float) -> bool:
@@ -278,7 +278,7 @@ class Journal:
             return False
         return True
 
-    def _add(self, item: _Put | _Settle) -> None:
+    def _add(self, item: _Put | _Save) -> None:
         self._waiting.append(item)
         self._empty.clear()
         self._some.set()
@@ -358,8 +358,8 @@ class Journal:
             if rows >= BATCH or self._alone:
                 return batch
         for item in self._waiting:
-            if isinstance(item, _Settle):
-                batch.settles.append(item)
+            if isinstance(item, _Save):
+                batch.saves.append(item)
                 rows += 1
             else:
                 if batch and size + item.size > BATCH_BYTES:
@@ -391,7 +391,7 @@ class Journal:
         if file is None:
             return entry
         try:
-            name = await self._keeper.keep(file)
+            name = await self._media_writer.write(file)
         except TimeoutError:
             return _entry(self._without_file(received, NO_ANSWER))
         except OSError as error:
@@ -401,12 +401,12 @@ class Journal:
 
     async def _write(self, batch: _Batch) -> None:
         entries = [entry for put in batch.puts for entry in put.entries]
-        settlements = [settle.settlement for settle in batch.settles]
+        results = [save.result for save in batch.saves]
         outgoing = [item for keep in batch.keeps for item in keep.items]
         written = Written(news=(), endpoints=frozenset())
-        if entries or settlements or outgoing:
+        if entries or results or outgoing:
             written = await self.store.write(
-                entries, settlements, outgoing=outgoing, for_global=self._for_global()
+                entries, results, outgoing=outgoing, for_global=self._for_global()
             )
         self._done_with(batch)
         kept = iter(written.kept)
@@ -414,15 +414,15 @@ class Journal:
             numbers = tuple(itertools.islice(kept, len(keep.items)))
             if not keep.done.done():
                 keep.done.set_result(numbers)
-        for settle in batch.settles:
-            if not settle.done.done():
-                settle.done.set_result(None)
+        for save in batch.saves:
+            if not save.done.done():
+                save.done.set_result(None)
         fresh = zip(written.received, written.news, strict=True)
         for put in batch.puts:
             own = itertools.islice(fresh, len(put.entries))
-            self._tell(put, [received for received, is_news in own if is_news])
-        for received in written.told:
-            self._say(received)
+            self._notify_stored(put, [received for received, is_news in own if is_news])
+        for received in written.reported:
+            self._notify_reported(received)
         for endpoint in sorted(written.endpoints):
             self.poke(endpoint)
 
@@ -438,18 +438,18 @@ class Journal:
             "it can never be stored and is lost", event="message_lost"
         )
         for put in batch.puts:
-            self._tell(put, [])
+            self._notify_stored(put, [])
         for keep in batch.keeps:
             if not keep.done.done():
                 keep.done.set_exception(error)
-        for settle in batch.settles:
-            if not settle.done.done():
-                settle.done.set_exception(error)
+        for save in batch.saves:
+            if not save.done.done():
+                save.done.set_exception(error)
 
     def _done_with(self, batch: _Batch) -> None:
         for _ in batch.keeps:
             self._keeping.popleft()
-        for _ in range(len(batch.puts) + len(batch.settles)):
+        for _ in range(len(batch.puts) + len(batch.saves)):
             self._waiting.popleft()
         self._alone = max(0, self._alone - len(batch))
         self._bytes -= sum(put.size for put in batch.puts)
@@ -462,7 +462,7 @@ class Journal:
             if not self._filing:
                 self._empty.set()
 
-    def _tell(self, put: _Put, news: Sequence[InboxRecord]) -> None:
+    def _notify_stored(self, put: _Put, news: Sequence[InboxRecord]) -> None:
         try:
             put.stored(news)
             for received in news:
@@ -471,9 +471,9 @@ class Journal:
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
             logger.exception("a bug in waguard after a write", event="bug")
 
-    def _say(self, received: InboxRecord) -> None:
+    def _notify_reported(self, received: InboxRecord) -> None:
         try:
-            self.told(received)
+            self.reported(received)
         except Exception:  # noqa: BLE001 - as above
             logger.exception("a bug in waguard after a write", event="bug")
 
@@ -487,7 +487,7 @@ def of_event(event: BusEvent) -> InboxRecord:
         kind=Kind.SESSION,
         at=event.at,
         chat=delivery.lane(event.event, event.data) or None,
-        told=(EventPayload(event.event, event.data),),
+        events=(EventPayload(event.event, event.data),),
     )
 
 
@@ -498,8 +498,8 @@ def _weight(entries: Sequence[Entry]) -> int:
 
 def _with_media(received: InboxRecord, **told: Any) -> InboxRecord:
     """What became of its file."""
-    data = (replace(one, data=with_media(one.data, **told)) for one in received.told)
-    return replace(received, file=None, told=tuple(data))
+    data = (replace(one, data=with_media(one.data, **told)) for one in received.events)
+    return replace(received, file=None, events=tuple(data))
 
 
 def _entry(received: InboxRecord) -> Entry:

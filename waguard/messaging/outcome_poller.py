@@ -34,9 +34,9 @@ class OutcomePoller:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, ticket: PendingSend) -> None:
+    def add(self, pending: PendingSend) -> None:
         """Look for it as soon as its session is connected."""
-        task = asyncio.create_task(self._look(ticket), name=f"look up {ticket.session_id}")
+        task = asyncio.create_task(self._poll(pending), name=f"look up {pending.session_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -47,28 +47,28 @@ class OutcomePoller:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _look(self, ticket: PendingSend) -> None:
+    async def _poll(self, pending: PendingSend) -> None:
         for delay in DELAYS:
             await asyncio.sleep(delay)
             try:
-                ack = await self._ask(ticket)
+                ack = await self._ask(pending)
             except NotFoundError:
                 ack = None
-            if self._found(ticket, ack):
+            if self._found(pending, ack):
                 return
 
-    async def _ask(self, ticket: PendingSend) -> int | None:
+    async def _ask(self, pending: PendingSend) -> int | None:
         """Its ack; raises ``NotFoundError`` where its session is gone."""
         while True:
             try:
-                await self._sessions.ready(ticket.session_id, wait=HOPE, hoping=True)
+                await self._sessions.ready(pending.session_id, wait=HOPE, hoping=True)
                 async with self._room:
-                    lids = (await self._people(ticket.session_id)).lids(ticket.chat)
-                    name = ticket.message_id
+                    lids = (await self._people(pending.session_id)).lids(pending.chat)
+                    name = pending.message_id
                     call = Acks(ids=(name,), aliases={name: lids} if lids else {})
-                    told = await self._sessions.call(ticket.session_id, call, wait=0)
+                    told = await self._sessions.call(pending.session_id, call, wait=0)
                 acks = told.acks if isinstance(told, Value) else None
-                return (acks or {}).get(ticket.message_id)
+                return (acks or {}).get(pending.message_id)
             except NotFoundError:
                 raise
             except WaguardError as error:
@@ -77,8 +77,8 @@ class OutcomePoller:
                 logger.exception(
                     "a bug in waguard: a message is not looked up",
                     event="bug",
-                    session=ticket.session_id,
-                    id=ticket.id,
+                    session=pending.session_id,
+                    id=pending.id,
                 )
                 return None
             await asyncio.sleep(RETRY)

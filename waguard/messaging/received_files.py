@@ -25,7 +25,7 @@ class MediaWriter:
         self._files = files
         self._last: asyncio.Task[str] | None = None
 
-    async def keep(self, file: File) -> str:
+    async def write(self, file: File) -> str:
         """Its name. Raises ``OSError``, of which ``TimeoutError`` is one."""
         if self._last and not self._last.done():
             raise TimeoutError(NO_ANSWER)

@@ -164,7 +164,7 @@ class Intake:
             link.stored(seq)
         self._undecryptable.stored(news)
         for received in news:
-            for told in received.told:
+            for told in received.events:
                 self._publish(told.event, told.data, stored=True)
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
