@@ -249,31 +249,25 @@ async def test_a_lost_refusal_that_was_only_not_ready_is_tried_again(api: Api) -
 
 
 async def test_message_sent_never_overtakes_the_reply(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch, announced: list[BusEvent]
 ) -> None:
-    order: list[str] = []
-    publish = api.bus.publish
-
-    def noting(event: str, *rest: Any, **more: Any) -> BusEvent:
-        order.append(event)
-        return publish(event, *rest, **more)
-
-    monkeypatch.setattr(api.outbox, "_publish", noting)
+    before: list[list[str]] = []
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")
     [pending] = api.outbox._sends._known.values()
     answered = api.outbox.answered
 
-    def told(which: Any) -> bool:
-        order.append("reply written")
+    def noting(which: Any) -> bool:
+        before.append([it.event for it in announced])
         return answered(which)
 
-    monkeypatch.setattr(api.outbox, "answered", told)
+    monkeypatch.setattr(api.outbox, "answered", noting)
     api.sessions.free.set()
     assert (await sending).status == 200
-    await wait_until(lambda: len(order) == 2, "it was announced")
-    assert order == ["reply written", "message_sent"]
+    await wait_until(lambda: announced, "it was announced")
+    assert before == [[]], "nothing was published before the reply was written"
+    assert [it.event for it in announced] == ["message_sent"]
     assert pending.replied
 
 

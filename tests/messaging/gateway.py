@@ -18,7 +18,10 @@ from waguard.core.delivery import DeliveryPolicy
 from waguard.core.inbox import InboxRecord
 from waguard.host.media import MediaFolder
 from waguard.messaging import endpoint_queue
-from waguard.messaging.journal import Journal, of_event
+from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.entries import of_event
+from waguard.messaging.journal import Journal
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
@@ -41,7 +44,7 @@ class Gateway:
     webhooks: Webhooks = field(init=False)
     news: list[InboxRecord] = field(default_factory=list)
     connections: dict[str, Connection] = field(default_factory=dict)
-    """How sessions stand that are not connected; ``look`` after a change."""
+    """How sessions stand that are not connected; ``check`` after a change."""
 
     def put(self, *events: BusEvent) -> None:
         """As one put, which is one transaction."""
@@ -83,6 +86,8 @@ async def gateway(
     files: MediaStore | None = None,
     opened: bool = True,
     patience: float = 20.0,
+    limits: JournalLimits | None = None,
+    timings: WebhookTimings = WEBHOOK,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``around`` may put itself before the store."""
@@ -100,6 +105,7 @@ async def gateway(
         files,
         base=INSTANCE,
         for_global=lambda: made.settings.events if made.settings.url is not None else (),
+        limits=limits,
     )
     made.webhooks = Webhooks(
         made.journal,
@@ -110,6 +116,7 @@ async def gateway(
         policy=(lambda: policy) if policy else None,
         wall=wall,
         ages=ages,
+        timings=timings,
     )
     try:
         async with made.journal, made.webhooks:

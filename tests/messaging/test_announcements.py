@@ -14,7 +14,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
-from waguard.messaging.journal import of_event
+from waguard.messaging.entries import of_event
 from waguard.messaging.pending_sends import PendingSend
 from waguard.ports.bus import BusEvent
 from waguard.ports.store import SessionRow
@@ -38,8 +38,8 @@ async def webhooks(world: World) -> list[tuple[str, Any]]:
     """All that wait, in order: the event and its data."""
     assert await world.journal.flushed(10.0)
     found = await world.store.messages.pending("*", after=0, limit=1_000)
-    told = [json.loads(one.body or b"") for one in found]
-    return [(one["event"], one["data"]) for one in told]
+    events = [json.loads(one.body or b"") for one in found]
+    return [(one["event"], one["data"]) for one in events]
 
 
 async def names(world: World) -> list[str]:
@@ -71,11 +71,11 @@ def written(world: World, message_id: str) -> None:
 
 
 async def until(world: World, pending: PendingSend, state: State) -> None:
-    async def look() -> None:
+    async def poll() -> None:
         while (await world.row(pending)).state is not state:
             await asyncio.sleep(0.005)
 
-    await asyncio.wait_for(look(), DEADLINE)
+    await asyncio.wait_for(poll(), DEADLINE)
 
 
 async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
@@ -118,14 +118,14 @@ async def test_what_comes_before_the_reply_waits_for_it(world: World) -> None:
     assert await webhooks(world) == []
     assert (await world.row(pending)).state is State.DELIVERED
     world.outbox.answered(pending)
-    told = await webhooks(world)
-    assert [event for event, _ in told] == [
+    events = await webhooks(world)
+    assert [event for event, _ in events] == [
         "message_sent",
         "message_status_updated",
         "message_status_updated",
         "message_delivered",
     ]
-    assert [data["status"] for _, data in told] == ["sent", "sent", "delivered", "delivered"]
+    assert [data["status"] for _, data in events] == ["sent", "sent", "delivered", "delivered"]
     ack(world, pending.message_id, -1, 0, 3)
     assert (await names(world))[4:] == ["message_status_updated", "message_read"]
 
@@ -225,9 +225,9 @@ async def test_an_uncertain_one_that_is_refused_after_all_is_said(world: World) 
     world.outbox.answered(pending)
     await until(world, pending, State.UNCERTAIN)
     ack(world, pending.message_id, -1)
-    told = await webhooks(world)
-    assert [event for event, _ in told] == ["message_failed", "message_status_updated"]
-    assert told[0][1]["status"] == "refused"
+    events = await webhooks(world)
+    assert [event for event, _ in events] == ["message_failed", "message_status_updated"]
+    assert events[0][1]["status"] == "refused"
 
 
 async def test_what_was_played_was_read(world: World) -> None:
@@ -235,8 +235,8 @@ async def test_what_was_played_was_read(world: World) -> None:
     await world.outbox.result(pending)
     world.outbox.answered(pending)
     ack(world, pending.message_id, 4)
-    told = (await webhooks(world))[1:]
-    assert [(event, data["status"], data["ack_level"]) for event, data in told] == [
+    events = (await webhooks(world))[1:]
+    assert [(event, data["status"], data["ack_level"]) for event, data in events] == [
         ("message_status_updated", "read", 4),
         ("message_read", "read", 4),
         ("message_played", "played", 5),
@@ -263,15 +263,15 @@ async def test_what_was_written_on_the_phone_is_told_and_its_status_after_it(wor
     written(world, message_id)
     written(world, message_id)
     ack(world, message_id, 3)
-    told = await webhooks(world)
-    assert [event for event, _ in told] == [
+    events = await webhooks(world)
+    assert [event for event, _ in events] == [
         "message_sent",
         "message_status_updated",
         "message_delivered",
         "message_status_updated",
         "message_read",
     ]
-    data = told[0][1]
+    data = events[0][1]
     assert data["source"] == "message_create_event"
     assert (data["message"]["id"], data["message"]["body"]) == (message_id, "ä")
     assert (data["message"]["from_me"], data["message"]["chat_type"]) == (True, "private")
@@ -463,8 +463,8 @@ async def test_all_that_waits_fails_and_is_told(world: World) -> None:
         await world.outbox.result(awaited)
     for pending in (queued, scheduled, awaited):
         assert (await world.row(pending)).state is State.FAILED
-    told = await webhooks(world)
-    assert [(event, data["error"]) for event, data in told] == [
+    events = await webhooks(world)
+    assert [(event, data["error"]) for event, data in events] == [
         ("message_failed", "the session was logged out")
     ] * 2
     world.sessions.connect()
@@ -498,7 +498,7 @@ async def test_one_that_is_just_being_kept_fails_too(
 
     monkeypatch.setattr(world.store.messages, "write", slow)
     pending = world.send(later=True)
-    await wait_until(lambda: world.journal._keeping, "it is being kept")
+    await wait_until(lambda: world.journal.backlog.count, "it is being kept")
     await world.outbox.abandon(SESSION, "the session was logged out")
     hold.set()
     await until(world, pending, State.FAILED)

@@ -22,9 +22,9 @@ from waguard.core.media import GONE
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
-from waguard.messaging import journal
-from waguard.messaging import received_files as under_test
+from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.received_files import NO_ANSWER
+from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import StateUpdate
 from waguard.store.housekeeping import tidy_media
@@ -35,9 +35,9 @@ URL = f"{INSTANCE}/api/media/{NAME}"
 
 
 def received(number: int, content: bytes | None = PICTURE, **media: Any) -> InboxRecord:
-    told = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
-    told |= {"error": None, "sha256": None, "url": None, **media}
-    message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": told}
+    payload = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
+    payload |= {"error": None, "sha256": None, "url": None, **media}
+    message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": payload}
     return InboxRecord(
         session_id="a",
         workspace_id=1,
@@ -129,7 +129,7 @@ async def test_a_disk_that_takes_no_file_does_not_cost_its_message(
 
 
 class Hung(MediaFolder):
-    """A disk that answers when it is told to."""
+    """A disk that answers when it is allowed to."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -147,26 +147,25 @@ class Hung(MediaFolder):
 
 
 @pytest.fixture
-def hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hung]:
-    monkeypatch.setattr(under_test, "DEADLINE", 0.05)
+def hung(tmp_path: Path) -> Iterator[Hung]:
     disk = Hung(tmp_path / "media")
     yield disk
     disk.answers.set()
 
 
 async def test_a_disk_that_takes_nothing_any_more_holds_up_no_text(
-    tmp_path: Path, receiver: Receiver, hung: Hung, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, receiver: Receiver, hung: Hung
 ) -> None:
-    async with gateway(tmp_path, receiver.url, files=hung) as it:
+    limits = JournalLimits(file_deadline=0.05)
+    async with gateway(tmp_path, receiver.url, files=hung, limits=limits) as it:
         put(it, received(1))
         media = await delivered(it, receiver)
         assert (media["sha256"], media["error"]) == (None, NO_ANSWER)
-        monkeypatch.setattr(under_test, "DEADLINE", 1_000.0)
         put(it, received(2))
         assert (await delivered(it, receiver))["error"] == NO_ANSWER
         assert hung.asked == 1  # nobody waits for a disk that is known to be stuck
         hung.answers.set()
-        keeping = it.journal._media_writer._last
+        keeping = it.journal._stage._writer._last
         assert keeping
         await asyncio.wait({keeping})
         put(it, received(3))
@@ -177,7 +176,8 @@ async def test_a_disk_that_gives_nothing_any_more_holds_up_no_text(
     tmp_path: Path, receiver: Receiver, hung: Hung
 ) -> None:
     MediaFolder(tmp_path / "media").keep(PICTURE, "image/png")
-    async with gateway(tmp_path, receiver.url, files=hung) as it:
+    timings = WebhookTimings(file=0.05)
+    async with gateway(tmp_path, receiver.url, files=hung, timings=timings) as it:
         put(it, received(1, content=None, sha256=NAME))
         media = await delivered(it, receiver)
     assert (media["data"], media["error"], media["sha256"]) == (None, NO_ANSWER, NAME)
@@ -191,10 +191,10 @@ async def test_a_file_that_the_page_did_not_give(tmp_path: Path, receiver: Recei
 
 
 async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(journal, "WAITING_BYTES", 4_000)
-    async with gateway(tmp_path, None, opened=False) as it:
+    limits = JournalLimits(waiting_bytes=4_000)
+    async with gateway(tmp_path, None, opened=False, limits=limits) as it:
         for number in range(4):
             put(it, received(number))
         await it.store.open()
@@ -202,7 +202,7 @@ async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
     errors = [one.payload()["message"]["media"]["error"] for one in it.news]
     assert errors[0] is None
     assert errors[1:] == ["too much waits for the database"] * 3
-    assert it.journal._bytes == 0
+    assert it.journal.backlog.bytes == 0
 
 
 async def test_an_empty_file_is_a_file(tmp_path: Path, receiver: Receiver) -> None:

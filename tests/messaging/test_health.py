@@ -9,8 +9,8 @@ from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth
-from waguard.messaging.journal import BEHIND_AGE, Journal
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import GLOBAL, Queued
 from waguard.ports.sessions import Connection
@@ -72,7 +72,7 @@ async def test_a_queue_is_counted_beyond_what_is_in_memory(
         (True, FAILING_FOR - 1, []),
         (True, FAILING_FOR + 1, ["database_behind"]),
         (False, FAILING_FOR + 1, []),
-        (False, BEHIND_AGE + 1, ["database_behind"]),
+        (False, JournalLimits().behind_age + 1, ["database_behind"]),
     ],
 )
 async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
@@ -85,8 +85,9 @@ async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
     expected: list[str],
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        it.journal.failing = failing
-        monkeypatch.setattr(Journal, "backlog", property(lambda _: (3, age)))
+        it.journal._writer.failing = failing
+        monkeypatch.setattr(Backlog, "count", property(lambda _: 3))
+        monkeypatch.setattr(Backlog, "age", property(lambda _: age))
         found = health(it).conditions()
         assert [one.type for one in found] == expected
         assert [one.since for one in found] == [1_000.0 - age] * len(expected)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import CHAT, World, outbox
+from tests.messaging.outbox_world import CHAT, World, outbox, with_timings
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.core.outbox import State
@@ -25,12 +25,13 @@ from waguard.errors import (
 from waguard.messaging import outbox as module
 from waguard.messaging.commands import Command, Context, Media, file, text
 from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend, new_message_id
+from waguard.messaging.timings import SendTimings
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with outbox(tmp_path) as made:
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    async with outbox(tmp_path, timings) as made:
         yield made
 
 
@@ -291,10 +292,10 @@ async def test_only_sent_is_sent(
         await world.outbox.result(world.send())
 
 
+@with_timings(margin=0.02)
 async def test_a_session_that_never_answers_is_uncertain(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(module, "MARGIN", 0.02)
     world.config = lambda: Config(send=Send(wait=0.0, timeout=0.01))
     world.sessions.free.clear()
     with pytest.raises(UncertainError):
@@ -441,14 +442,14 @@ async def test_only_so_many_chats_at_once(world: World) -> None:
 async def ended(world: World, pending: PendingSend) -> State:
     """Its state when nobody waits for it."""
 
-    async def look() -> State:
+    async def poll() -> State:
         while True:
             row = await world.row(pending)
             if row.state not in {State.ACCEPTED, State.SENDING}:
                 return row.state
             await asyncio.sleep(0.005)
 
-    return await asyncio.wait_for(look(), DEADLINE)
+    return await asyncio.wait_for(poll(), DEADLINE)
 
 
 async def test_what_nobody_waits_for_is_announced_when_the_server_has_it(world: World) -> None:
@@ -488,10 +489,10 @@ async def test_queueing_changes_nothing_where_the_session_is_ready(world: World)
     assert (await result(world, world.send(queue=True))).outcome == "sent"
 
 
+@with_timings(retry=0.01)
 async def test_what_has_certainly_not_left_waits_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.outcomes.extend([UnavailableError("the page is loading")] * 2)
     pending = world.send(later=True)
     assert await ended(world, pending) is State.SENT
@@ -514,10 +515,10 @@ async def test_only_so_many_wait_and_no_request_is_refused_for_them(
     assert await world.outbox.result(world.send("d"))
 
 
+@with_timings(retry=0.01)
 async def test_a_bug_in_another_part_does_not_stop_a_session_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     ready, bugs = world.sessions.ready, [True]
 
     async def buggy(*given: Any, hoping: bool = False, **more: Any) -> None:
@@ -614,10 +615,10 @@ async def test_a_key_of_what_never_left_may_be_used_again(world: World) -> None:
     assert (await result(world, again)).message_id != pending.message_id
 
 
+@with_timings(keeping=0.01)
 async def test_a_key_whose_failure_is_not_kept_yet_has_a_second_chance_soon(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEEPING", 0.01)
     world.config = lambda: Config(send=Send(wait=0.05))
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(key="k")
@@ -659,10 +660,10 @@ async def test_what_was_not_answered_is_looked_up(world: World) -> None:
     assert len(world.sessions.sends()) == 1
 
 
+@with_timings(polls=(0.0, 0.01))
 async def test_that_it_is_not_there_proves_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.outcome_poller.DELAYS", (0.0, 0.01))
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send(later=True)
     await world.outbox.result(pending)

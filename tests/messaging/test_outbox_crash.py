@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import CHAT, World
+from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.store.test_outages import write_locked
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
@@ -17,14 +17,14 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.timings import SendTimings
 from waguard.ports.messages import StateUpdate
-from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path)
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    made = World(tmp_path, timings=timings)
     await made.start()
     yield made
     made.sessions.free.set()
@@ -40,12 +40,12 @@ async def restart(world: World) -> None:
 async def state(world: World, pending: PendingSend, *wanted: State) -> State:
     """Its state, once it is one of these."""
 
-    async def look() -> State:
+    async def poll() -> State:
         while (row := await world.row(pending)).state not in wanted:
             await asyncio.sleep(0.005)
         return row.state
 
-    return await asyncio.wait_for(look(), DEADLINE)
+    return await asyncio.wait_for(poll(), DEADLINE)
 
 
 async def in_flight(world: World, **how: Any) -> PendingSend:
@@ -129,10 +129,10 @@ async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World)
     assert [call.message_id for call in world.sessions.sends()] == [second.message_id]
 
 
+@with_timings(keeping=0.01)
 async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
     first = await in_flight(world)
     second = world.send("second")
     await asyncio.shield(second.stored)
@@ -286,12 +286,10 @@ async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing
     world: World,
 ) -> None:
     await world.outbox.result(world.send("warm"))
-    url = f"sqlite+aiosqlite:///{world.path}"
-    await world.store.close()
-    world.store = store = SqlStore(url, busy_timeout=0.2, wall=world.clock.wall)
-    await store.open()
-    world.journal.store, world.outbox._store = store.messages, store.outbox
-    with write_locked(url):
+    await world.stop()
+    world.busy_timeout = 0.2
+    await world.start()
+    with write_locked(f"sqlite+aiosqlite:///{world.path}"):
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError):
                 await world.outbox.result(world.send())
@@ -325,10 +323,10 @@ async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
     assert len(await world.store.outbox.listing()) == 1
 
 
+@with_timings(keeping=0.01)
 async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
     back = world.tear(monkeypatch)
     for message in ("lost in the commit", "does not know yet"):
         with pytest.raises(UnavailableError, match=message):
@@ -342,10 +340,10 @@ async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
     assert len(await world.store.outbox.listing()) == 1
 
 
+@with_timings(retry=0.01)
 async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(later=True)
     await world.outbox.result(pending)
@@ -392,7 +390,7 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     first = await in_flight(world)
     second = world.send("second")
     await asyncio.shield(second.stored)
-    await world.store.messages.write(  # as a daemon that has not told the outbox yet
+    await world.store.messages.write(  # as a daemon whose outbox does not know yet
         [], outgoing=[StateUpdate(id=second.id, state=State.CANCELLED)]
     )
     world.sessions.free.set()

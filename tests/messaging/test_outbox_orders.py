@@ -35,7 +35,7 @@ class Applications(RuleBasedStateMachine):
         self.open: list[tuple[str, PendingSend]] = []
         """Requests that wait for their reply."""
         self.owed: dict[str, PendingSend] = {}
-        """The message of each text that nobody was told of, as far as it may have happened."""
+        """The message of each text whose reply nobody got, as far as it may have happened."""
         self.announced: list[str] = []
 
     def run(self, what: Coroutine[Any, Any, Any]) -> Any:

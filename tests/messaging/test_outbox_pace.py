@@ -1,4 +1,4 @@
-"""Messages of a session at its pace: in order, nobody overtakes, and who cannot wait is told."""
+"""Messages of a session at its pace: in order, nobody overtakes, and who cannot wait gets an error."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import CHAT, World, outbox
+from tests.messaging.outbox_world import CHAT, World, outbox, with_timings
 from tests.waiting import wait_until
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Context, Media, file, text
+from waguard.messaging.timings import SendTimings
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
@@ -27,8 +28,8 @@ ROW = SessionRow(
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with outbox(tmp_path) as made:
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    async with outbox(tmp_path, timings) as made:
         yield made
 
 
@@ -112,10 +113,10 @@ def too_many() -> UnavailableError:
     return UnavailableError("too many new numbers", field="recipient_phone", retry_after=900)
 
 
+@with_timings(retry=0.0)
 async def test_a_first_contact_rests_and_holds_up_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
     monkeypatch.setattr("waguard.messaging.chat_queues.AT_ONCE", 1)
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
@@ -128,8 +129,8 @@ async def test_a_first_contact_rests_and_holds_up_nobody(
     assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
 
 
-async def test_then_it_goes_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
+@with_timings(retry=0.0)
+async def test_then_it_goes_by_itself(world: World) -> None:
     error = UnavailableError("too many new numbers", field="recipient_phone", retry_after=1)
     world.sessions.outcomes.append(error)
     first, second = world.send(later=True), world.send("another", later=True)
@@ -166,7 +167,7 @@ async def test_one_that_may_queue_waits_and_outlives_a_restart(world: World) -> 
     await wait_until(lambda: len(world.sessions.sends()) == 3, "it goes")
     assert world.sessions.sends()[-1].message_id == pending.message_id
     await wait_until(
-        lambda: any(told[0] == "message_sent" for told in world.published), "it is told"
+        lambda: any(event[0] == "message_sent" for event in world.published), "it is published"
     )
 
 
@@ -200,12 +201,10 @@ async def test_without_the_database_it_does_not_queue(
     assert (await world.row(pending)).state is State.FAILED
 
 
+@with_timings(retry=0.0, pause_check=0.01, longest_rest=0.0)
 async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
-    monkeypatch.setattr("waguard.messaging.chat_queues.LOOK_AGAIN", 0.01)
-    monkeypatch.setattr("waguard.messaging.outbox.REST_AT_MOST", 0.0)
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)

@@ -30,8 +30,9 @@ from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
-from waguard.messaging import signing, webhook_sender, webhooks
+from waguard.messaging import signing, webhooks
 from waguard.messaging.signing import sign
+from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhook_sender import seconds
 from waguard.ports.messages import Endpoint
 
@@ -100,12 +101,9 @@ async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: 
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 
 
-async def test_one_that_hangs_has_a_deadline(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhook_sender, "ATTEMPT_DEADLINE", 0.1)
+async def test_one_that_hangs_has_a_deadline(receiver: Receiver, tmp_path: Path) -> None:
     receiver.troubles.append(HANG)
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(attempt=0.1)) as it:
         it.put(event(1))
         await receiver.wait_taken(1)
     assert [attempt.answer for attempt in receiver.attempts] == [HANG, 200]
@@ -165,7 +163,7 @@ async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
         taken = await receiver.wait_taken(1)
         assert await it.drained()
         [letter] = await it.dead()
-    assert [told["data"]["message"]["body"] for told in taken] == ["body 2"]
+    assert [payload["data"]["message"]["body"] for payload in taken] == ["body 2"]
     assert "not taken within" in letter.error
     assert "500" in letter.error
 
@@ -234,7 +232,7 @@ async def test_after_a_429_everybody_is_quiet(
     receiver.troubles.append(429)
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, session="a"))
-        await wait_until(lambda: receiver.attempts, "it was told so")
+        await wait_until(lambda: receiver.attempts, "it was payload so")
         await wait_until(
             lambda: "*" in it.webhooks._queues and it.queue()._circuit.opened_until, "it is quiet"
         )
@@ -304,8 +302,8 @@ async def test_two_secrets_are_valid_at_once_and_the_first_signs(
     def wanted(secret: bytes, body: bytes) -> str:
         return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
 
-    told = both.headers["X-Waguard-Signature"]
-    assert told == f"{wanted(b'the new one', both.body)}, {wanted(SECRET, both.body)}"
+    signature = both.headers["X-Waguard-Signature"]
+    assert signature == f"{wanted(b'the new one', both.body)}, {wanted(SECRET, both.body)}"
     stamp = both.headers["X-Timestamp"]
     assert both.headers["X-Hmac-Signature"] == sign(b"the new one", stamp, both.body)
     assert one.headers["X-Waguard-Signature"] == wanted(b"the new one", one.body)
@@ -325,8 +323,8 @@ async def test_an_event_that_is_no_json_is_told_as_well_as_can_be(
 async def test_a_received_file_is_delivered(receiver: Receiver, tmp_path: Path) -> None:
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, message={"media": {"data": "x" * (3 << 20)}}))
-        [told] = await receiver.wait_taken(1)
-    assert len(told["data"]["message"]["media"]["data"]) == 3 << 20
+        [payload] = await receiver.wait_taken(1)
+    assert len(payload["data"]["message"]["media"]["data"]) == 3 << 20
     assert receiver.attempts[0].signed
 
 
@@ -346,7 +344,7 @@ async def test_a_bug_in_one_delivery_does_not_end_the_lane(
         it.put(event(1))
         it.put(event(2))
         taken = await receiver.wait_taken(2)
-    assert [told["data"]["message"]["body"] for told in taken] == ["body 1", "body 2"]
+    assert [payload["data"]["message"]["body"] for payload in taken] == ["body 1", "body 2"]
     assert any("a bug" in line for line in logged)
 
 
@@ -368,17 +366,16 @@ async def test_the_end_waits_for_what_is_in_flight_and_leaves_no_task_behind(
     assert len(receiver.taken()) == 20
 
 
-async def test_the_end_does_not_wait_for_ever(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "LAST_ANSWER", 0.01)
+async def test_the_end_does_not_wait_for_ever(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(last_answer=0.01)) as it:
         it.put(event(1))
         await wait_until(lambda: receiver.arrived, "it is on its way")
     async with gateway(tmp_path, None) as it:
         pending = {one.event_id for one in await it.pending()}
-        dead = {one.event_id for one in await it.dead()}  # it may be buried between the two
+        dead = {
+            one.event_id for one in await it.dead()
+        }  # it may become a dead letter between the two
         assert len(pending | dead) == 1
 
 
@@ -392,8 +389,8 @@ async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path:
         assert await it.drained()
         [attempt] = own.attempts
         assert attempt.payload["data"]["session_id"] == "a"
-        told = attempt.headers["X-Timestamp"], attempt.body
-        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *told)
+        signed = attempt.headers["X-Timestamp"], attempt.body
+        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *signed)
         assert await it.webhooks.delete_endpoint("a")
         await it.stored(event(3, session="a"))
         await receiver.wait_taken(3)
@@ -421,8 +418,8 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
 
     async def rebound(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
         assert host == "harmless.example"
-        told = {"hostname": host, "host": "127.0.0.1", "port": port}
-        return [told | {"family": 2, "proto": 0, "flags": 0}]
+        address = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [address | {"family": 2, "proto": 0, "flags": 0}]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
     url = receiver.url.replace("127.0.0.1", "harmless.example")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.messaging.gateway import Gateway, gateway, kill
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
-from waguard.messaging.journal import of_event
+from waguard.messaging.entries import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import MessageStore
 
@@ -66,7 +66,7 @@ class Worker:
     def __init__(self) -> None:
         self.kept = messages()
 
-    def tell(self, it: Gateway) -> None:
+    def report(self, it: Gateway) -> None:
         for one in list(self.kept):
             it.journal.put((of_event(one),), lambda _, one=one: self._acknowledged(one))  # type: ignore[misc]
 
@@ -83,7 +83,7 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
         return made[0]
 
     async with gateway(folder, receiver.url, around=around) as it:
-        worker.tell(it)
+        worker.report(it)
         ended = asyncio.create_task(it.drained())
         dying = asyncio.create_task(made[0].dead.wait())
         await asyncio.wait({ended, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,12 +98,12 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
 
 
 def judge(receiver: Receiver, worker: Worker, kills: int) -> None:
-    told = [one["data"]["message"]["id"] for one in receiver.taken()]
-    counted = Counter(told)
+    taken = [one["data"]["message"]["id"] for one in receiver.taken()]
+    counted = Counter(taken)
     assert set(counted) == {one.data["message"]["id"] for one in messages()}, "one is lost"
     assert sum(counted.values()) - EVENTS <= kills * CHATS, "more than what was in flight"
     for chat in range(CHATS):
-        mine = [int(name.split("_")[2]) for name in told if name.startswith(f"false_{chat}@")]
+        mine = [int(name.split("_")[2]) for name in taken if name.startswith(f"false_{chat}@")]
         # a repetition is of the last one only: the order never goes back
         assert mine == sorted(mine)
     assert worker.kept == []
@@ -164,10 +164,10 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
     """The one case in which it is delivered twice, and it is the same event."""
 
     class NeverMarked(Doomed):
-        async def write(self, entries: Sequence[Any], settled: Sequence[Any], **more: Any) -> Any:
-            if settled:
+        async def write(self, entries: Sequence[Any], results: Sequence[Any], **more: Any) -> Any:
+            if results:
                 await self._die()
-            return await self.__getattr__("write")(entries, settled, **more)
+            return await self.__getattr__("write")(entries, results, **more)
 
     made: list[NeverMarked] = []
 

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import endpoint_queue
+from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks import overdue
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
@@ -49,7 +49,7 @@ async def test_messages_wait_for_their_session_and_nothing_else_does(
         it.put(message(1), message(2, "2@c.us"), message(3), message(4, session="b"))
         it.put(event(5, "session_disconnected"), event(6, "message_status_updated", message_id="x"))
         taken = await receiver.wait_taken(3)
-        assert {told["event"] for told in taken} == {
+        assert {payload["event"] for payload in taken} == {
             "message_received",
             "session_disconnected",
             "message_status_updated",
@@ -89,7 +89,7 @@ async def test_messages_wait_until_the_receiver_knows_that_the_session_is_ready(
         it.put(message(2))
         taken = await receiver.wait_taken(2)
         assert await it.drained()
-    assert [told["event"] for told in taken] == ["session_ready", "message_received"]
+    assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
 
 
 async def test_a_session_ready_that_is_not_stored_yet_goes_first_too(
@@ -102,7 +102,7 @@ async def test_a_session_ready_that_is_not_stored_yet_goes_first_too(
         await until_held(it, 1)
         await it.stored(ready(2))
         taken = await receiver.wait_taken(2)
-    assert [told["event"] for told in taken] == ["session_ready", "message_received"]
+    assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
 
 
 async def test_a_session_ready_that_never_comes_holds_nothing(
@@ -141,15 +141,14 @@ async def test_a_session_ready_of_one_that_is_gone_again_is_not_told(
         it.put(event(2, "session_ready", session="b"))
         await receiver.wait_taken(1)
         assert await it.drained()
-        assert [told["data"]["session_id"] for told in receiver.taken()] == ["b"]
+        assert [payload["data"]["session_id"] for payload in receiver.taken()] == ["b"]
         assert await it.dead() == []
 
 
 async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stands(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(endpoint_queue, "RETRY", 0.01)
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(retry=0.01)) as it:
         it.connections["a"] = Connection(why_not="it is not in memory", known=False)
         await it.stored(ready(1))
         it.put(event(2, "session_ready", session="b"))
@@ -157,7 +156,7 @@ async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stand
         connect(it)
         await receiver.wait_taken(2)
         assert await it.drained()
-    assert [told["data"]["session_id"] for told in receiver.taken()] == ["b", "a"]
+    assert [payload["data"]["session_id"] for payload in receiver.taken()] == ["b", "a"]
 
 
 async def test_one_message_of_a_session_at_a_time(receiver: Receiver, tmp_path: Path) -> None:

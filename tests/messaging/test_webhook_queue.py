@@ -14,6 +14,7 @@ from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import endpoint_queue, lane_queue
+from waguard.messaging.timings import WebhookTimings
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
 
@@ -21,15 +22,16 @@ PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 
 
 def message(number: int, chat: str = "1@c.us", session: str = "a") -> BusEvent:
-    told = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
-    return event(number, session=session, message=told)
+    payload = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
+    return event(number, session=session, message=payload)
 
 
 def numbers(taken: list[Any], chat: str = "", session: str = "") -> list[int]:
     return [
-        int(told["data"]["message"]["body"].split()[1])
-        for told in taken
-        if chat in told["data"]["message"].get("id", "") and session in told["data"]["session_id"]
+        int(payload["data"]["message"]["body"].split()[1])
+        for payload in taken
+        if chat in payload["data"]["message"].get("id", "")
+        and session in payload["data"]["session_id"]
     ]
 
 
@@ -45,9 +47,9 @@ async def test_events_of_a_chat_stay_in_order_whatever_fails(
         taken = await receiver.wait_taken(40)
     for chat in ("_0@", "_1@"):
         for session in "ab":
-            told = numbers(taken, chat, session)
-            assert len(told) == 10
-            assert told == sorted(told)
+            order = numbers(taken, chat, session)
+            assert len(order) == 10
+            assert order == sorted(order)
 
 
 async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: Path) -> None:
@@ -59,7 +61,8 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2, "both are settled"
+            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2,
+            "both are done with",
         )
         waiting = await it.pending()
     assert [item.attempts for item in waiting] == [1, 0]
@@ -117,7 +120,7 @@ async def test_what_is_outdated_is_left_out_and_messages_never(
         receiver.free.set()
         taken = await receiver.wait_taken(7)
         assert await it.drained()
-    of_a = [told["event"] for told in taken if told["data"]["session_id"] == "a"]
+    of_a = [payload["event"] for payload in taken if payload["data"]["session_id"] == "a"]
     assert sorted(of_a) == [
         "message_received",
         "message_received",
@@ -203,7 +206,7 @@ async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_po
 async def test_a_message_that_the_receiver_cannot_digest_does_not_stop_it(
     tmp_path: Path,
 ) -> None:
-    """The probes take turns: one of them shows that the receiver works."""
+    """The probes alternate: one of them shows that the receiver works."""
 
     class Picky(Receiver):
         async def handle(self, request: Any) -> Any:
@@ -254,13 +257,12 @@ async def test_large_ones_are_read_when_their_turn_comes(
         files = [{"id": "false_1@c.us_9", "media": {"data": str(n) * 50_000}} for n in range(4)]
         it.put(*(event(n, message=file) for n, file in enumerate(files)))
         taken = await receiver.wait_taken(4)
-    assert [told["data"]["message"]["media"]["data"][0] for told in taken] == list("0123")
+    assert [payload["data"]["message"]["media"]["data"][0] for payload in taken] == list("0123")
 
 
 async def test_a_queue_that_cannot_be_read_is_read_again(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    receiver: Receiver, tmp_path: Path, logged: list[str]
 ) -> None:
-    monkeypatch.setattr(endpoint_queue, "RETRY", 0.001)
     troubles: list[Exception] = [DatabaseUnavailableError("away"), RuntimeError("a bug")]
 
     class Shy:
@@ -272,7 +274,8 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
                 raise troubles.pop(0)
             return getattr(self._store, name)
 
-    async with gateway(tmp_path, receiver.url, around=Shy) as it:
+    timings = WebhookTimings(retry=0.001)
+    async with gateway(tmp_path, receiver.url, around=Shy, timings=timings) as it:
         await receiver.wait_taken(0)
         await wait_until(lambda: not troubles, "it was asked again")
         troubles.append(DatabaseUnavailableError("away"))

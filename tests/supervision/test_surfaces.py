@@ -24,7 +24,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.status import ParkCause
-from waguard.messaging.journal import BEHIND_BYTES
+from waguard.messaging.backlog import JournalLimits
 from waguard.ports.messages import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
@@ -130,7 +130,7 @@ async def database_away(it: Surfaces) -> Found:
 
 
 async def database_behind(it: Surfaces) -> Found:
-    it.gateway.journal._bytes = BEHIND_BYTES
+    it.gateway.journal.backlog._queue.bytes = JournalLimits().behind_bytes
     return {("database_behind", None)}
 
 

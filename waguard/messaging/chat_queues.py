@@ -11,11 +11,9 @@ from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.pending_sends import PendingSend
+from waguard.messaging.timings import SEND, SendTimings
 
 AT_ONCE: Final = 8  # chats of a session that are written to at the same time
-HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
-RETRY: Final = 1.0  # s
-LOOK_AGAIN: Final = 5.0  # s; a pause of first contacts may end before its time
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
@@ -39,7 +37,9 @@ class ChatQueues:
         lose: Callable[[PendingSend, WaguardError], None],
         acquire: Acquire,
         pause: Callable[[], float] = lambda: 0.0,
+        timings: SendTimings = SEND,
     ) -> None:
+        self._timings = timings
         self._ready = ready
         self._acquire = acquire
         self._pause = pause
@@ -97,7 +97,7 @@ class ChatQueues:
             insort(queue, pending, key=_order)
         self._changed.set()
         if not self._closing and (self._pump is None or self._pump.done()):
-            self._pump = asyncio.create_task(self._work(), name=f"lanes {pending.session_id}")
+            self._pump = asyncio.create_task(self._work(), name=f"queue {pending.session_id}")
 
     def remove(self, pending: PendingSend) -> bool:
         """Whether it still waited."""
@@ -128,7 +128,7 @@ class ChatQueues:
         while self._queues:
             self._changed.clear()
             try:
-                await self._ready(HOPE)
+                await self._ready(self._timings.hope)
             except NotFoundError as error:
                 for pending in self.waiting():
                     self.remove(pending)
@@ -136,11 +136,11 @@ class ChatQueues:
                 return
             except WaguardError as error:
                 logger.debug("messages wait for their session", why=error.line())
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._timings.retry)
                 continue
             except Exception:  # noqa: BLE001 - nobody else would begin what waits
                 logger.exception("a bug in waguard: messages wait, trying again", event="bug")
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._timings.retry)
                 continue
             self._begin()
             await self._changed.wait()
@@ -149,7 +149,7 @@ class ChatQueues:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
         heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
-        paused = min(self._pause(), LOOK_AGAIN)
+        paused = min(self._pause(), self._timings.pause_check)
         rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
         for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
@@ -175,7 +175,7 @@ class ChatQueues:
         try:
             if not await self._send(pending):
                 self.add(pending)
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._timings.retry)
         except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
             logger.exception(
                 "a bug in waguard: a message is left as it is",

@@ -28,6 +28,7 @@ from waguard.messaging.held_lanes import HeldLanes
 from waguard.messaging.journal import Journal
 from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
 from waguard.messaging.ready_lanes import ReadyLanes
+from waguard.messaging.timings import WEBHOOK
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import DeliveryResult, Hold, MessageStore, Pending
 from waguard.ports.sessions import Connection
@@ -35,7 +36,6 @@ from waguard.ports.sessions import Connection
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
 READ: Final = 500  # webhooks at a time
 LANES_READ: Final = 4  # lanes of which more is read at the same time
-RETRY: Final = 1.0  # s until the database is asked again
 LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
 UNSURE: Final = (
     "the receiver said yes, and may have dropped it: meanwhile it, or somebody else, was told both "
@@ -62,6 +62,8 @@ class DeliveryContext:
     chance: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     ages: Ages = field(default_factory=lambda: WallAges(time.time))
+    retry: float = WEBHOOK.retry
+    """Seconds until the database is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ class EndpointQueue:
         except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
             if not isinstance(error, WaguardError):
                 logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(self._ctx.retry)
             return None
 
     async def _read_lane(self, lane: Lane) -> None:
@@ -363,8 +365,7 @@ class EndpointQueue:
 
     def _may_save(self) -> bool:
         """What is taken while it cannot be settled is delivered again after a crash."""
-        journal = self._ctx.journal
-        can_write = not journal.failing and not journal.paused() and self._unsaved < CONCURRENT
+        can_write = self._ctx.journal.can_write and self._unsaved < CONCURRENT
         return can_write and not self._closed
 
     def _may_begin(self, lane: Lane) -> bool:
@@ -423,7 +424,7 @@ class EndpointQueue:
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
             lane.busy = False
-            lane.timer = asyncio.get_running_loop().call_later(RETRY, self._due, lane)
+            lane.timer = asyncio.get_running_loop().call_later(self._ctx.retry, self._due, lane)
             return
         finally:
             self._in_flight -= 1
@@ -440,7 +441,7 @@ class EndpointQueue:
                 await self._finish(lane, DeliveryResult(id=item.id))
             case _NotYet(why=why) if item.event == delivery.READY:
                 lane.busy = False
-                self._arm(lane, RETRY)
+                self._arm(lane, self._ctx.retry)
             case _NotYet(why=why):
                 lane.busy = False
                 self._hold(lane, why)

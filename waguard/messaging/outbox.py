@@ -46,6 +46,7 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
+from waguard.messaging.announcer import CommitListener
 from waguard.messaging.chat_queues import ChatQueues
 from waguard.messaging.commands import Command, body_of, command_of
 from waguard.messaging.journal import Journal
@@ -64,28 +65,22 @@ from waguard.messaging.pending_sends import (
 )
 from waguard.messaging.rate_limiter import RateLimiter
 from waguard.messaging.timers import Timers
+from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
 from waguard.ports.messages import NewMessage, OutboxStore, Outgoing, StateUpdate, Withdrawal
 from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import SendMedia, Sent, Value
 
-# beyond the waiting and the send itself; supervision has an end of its own well before
-MARGIN: Final = 30.0  # s
-REPLY_MARGIN: Final = 5.0  # s; beyond that, for a request that waits for another one's message
-KEEPING: Final = 2.0  # s that a reply "not sent" waits for the database to know it
 UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks up
 WATCHED_AT_MOST: Final = 1_000
 AT_ONCE: Final = 500  # messages that fail in one transaction
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
-REST_AT_MOST: Final = 60.0  # s for a first contact that was held
 HOUR: Final = 3_600.0  # s
-
-Publish = Callable[..., object]
 
 
 class Outbox:
-    """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send; ``publish``
-    is the bus's; ``require_room`` raises ``WaguardError`` while nothing new may begin."""
+    """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send;
+    ``require_room`` raises ``WaguardError`` while nothing new may begin."""
 
     def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
@@ -95,16 +90,16 @@ class Outbox:
         config: Callable[[], Config],
         clock: Clock,
         *,
-        publish: Publish = lambda *_, **__: None,
         require_room: Callable[[], None] = lambda: None,
         ages: Ages | None = None,
+        timings: SendTimings = SEND,
     ) -> None:
+        self._timings = timings
         self._sessions = sessions
         self._store = store
         self._journal = journal
         self._config = config
         self._require_room = require_room
-        self._publish = publish
         self._wall = clock.wall
         self._monotonic = clock.monotonic
         self._ages = ages or WallAges(clock.wall)
@@ -118,7 +113,7 @@ class Outbox:
         """Being kept, or sent."""
         self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
         """What was not sent, while its row may still say something else."""
-        self._poller = OutcomePoller(sessions, self._on_poll, journal.people)
+        self._poller = OutcomePoller(sessions, self._on_poll, journal.people, timings)
         self._rate_limiter = RateLimiter(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
         self._graces = Timers(clock.monotonic)
@@ -127,8 +122,7 @@ class Outbox:
         self._largest: int | None = None
         self._begun = False
         self._closing = False
-        journal.acked = self._on_ack
-        journal.reported = self._on_reported
+        journal.subscribe(CommitListener(acked=self._on_ack))
 
     # ---- the daemon's ----
 
@@ -292,7 +286,7 @@ class Outbox:
         """The message that has this key. Raises ``UnavailableError`` as long as the database does
         not know what was not sent: who repeats that must not be told that it is kept."""
         if self._unkept:
-            _, late = await asyncio.wait(self._unkept, timeout=KEEPING)
+            _, late = await asyncio.wait(self._unkept, timeout=self._timings.keeping)
             if late:
                 raise UnavailableError("the database does not know yet what failed", retry_after=1)
         return await self._store.find_key(session_id, key)
@@ -325,7 +319,9 @@ class Outbox:
         settings, done = self._config().send, pending.done
         ends: set[asyncio.Future[Any]] = {done, pending.waits}
         try:
-            async with asyncio.timeout(settings.wait + settings.timeout + MARGIN + REPLY_MARGIN):
+            async with asyncio.timeout(
+                settings.wait + settings.timeout + self._timings.margin + self._timings.reply_margin
+            ):
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 return done.result() if done.done() else None
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
@@ -553,6 +549,7 @@ class Outbox:
                 self._lose,
                 functools.partial(self._rate_limiter.acquire, session_id),
                 functools.partial(self._sessions.first_contacts_pause, session_id),
+                timings=self._timings,
             )
         return self._queues[session_id]
 
@@ -626,7 +623,7 @@ class Outbox:
             aliases=await self._aliases(pending, command.mentions),
         )
         try:
-            async with asyncio.timeout(wait + settings.timeout + MARGIN):
+            async with asyncio.timeout(wait + settings.timeout + self._timings.margin):
                 told = await self._sessions.call(
                     pending.session_id, call, wait=wait, phone=pending.phone
                 )
@@ -685,12 +682,12 @@ class Outbox:
         if state is State.ACCEPTED:
             self._journal.update(move)
             pending.begun.clear()
-            pending.rests_until = asyncio.get_running_loop().time() + _rest(result)
+            pending.rests_until = asyncio.get_running_loop().time() + self._rest(result)
             return False
         if outcome is Outcome.NOT_LEFT:
             # before the reply: who is told so may send it again, and no crash must send both
             with contextlib.suppress(TimeoutError, WaguardError):
-                await asyncio.wait_for(asyncio.shield(self._unkeep(move)), KEEPING)
+                await asyncio.wait_for(asyncio.shield(self._unkeep(move)), self._timings.keeping)
         elif pending.is_awaited:
             pending.owed = move
         else:
@@ -708,13 +705,19 @@ class Outbox:
         try:
             self._require_places(1)
             move = StateUpdate(id=pending.id, state=State.ACCEPTED, queued=True)
-            await asyncio.wait_for(self._journal.keep(move), KEEPING)
+            await asyncio.wait_for(self._journal.keep(move), self._timings.keeping)
         except (WaguardError, TimeoutError):
             return False
         pending.queued, pending.expires_at = True, None
         pending.begun.clear()
         pending.waits.set_result(None)
         return True
+
+    def _rest(self, result: Sent | WaguardError) -> float:
+        """Seconds in which it is not tried again; as long as first contacts pause, it is not anyway."""
+        if isinstance(result, UnavailableError) and _is_held(result):
+            return min(float(result.retry_after or 0), self._timings.longest_rest)
+        return 0.0
 
     # ---- what was not answered ----
 
@@ -783,13 +786,6 @@ class Outbox:
     def _report(self, number: int, name: tuple[str, str]) -> None:
         self._journal.update(StateUpdate(id=number, reports=name, due=True))
 
-    def _on_reported(self, received: InboxRecord) -> None:
-        """The webhooks are queued already."""
-        for told in received.events:
-            self._publish(
-                told.event, received.session_id, received.workspace_id, told.data, stored=True
-            )
-
     def _task(self, work: Coroutine[Any, Any, Any], among: "set[asyncio.Task[Any]]") -> None:
         task = asyncio.create_task(work, name="outbox")
         among.add(task)
@@ -857,13 +853,6 @@ def _outcome(result: Sent | WaguardError) -> Outcome:
 def _is_held(result: Sent | WaguardError) -> bool:
     """Whether it has not left because it is a first contact: its number alone is to blame."""
     return isinstance(result, UnavailableError) and result.field == "recipient_phone"
-
-
-def _rest(result: Sent | WaguardError) -> float:
-    """Seconds in which it is not tried again; as long as first contacts pause, it is not anyway."""
-    if isinstance(result, UnavailableError) and _is_held(result):
-        return min(float(result.retry_after or 0), REST_AT_MOST)
-    return 0.0
 
 
 def _stopping() -> UnavailableError:

@@ -19,20 +19,20 @@ from waguard.config import Webhook
 from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
 from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
+from waguard.messaging.announcer import CommitListener
 from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.endpoint_queue import LINKING, DeliveryContext, EndpointQueue
 from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
 from waguard.messaging.received_files import with_content
 from waguard.messaging.signing import headers
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhook_sender import WebhookSender
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import GLOBAL, Endpoint, Pending
 from waguard.ports.sessions import Connection
 
-RETRY: Final = 1.0  # s until the database is asked again
 DEAD_LETTERS_AT_ONCE: Final = 500  # webhooks a transaction
-LAST_ANSWER: Final = 5.0  # s at the end for what is in flight: cut off, it would be repeated
 
 REMOVED: Final = "its endpoint was removed"
 UNSET: Final = "webhook.url is not set any more"
@@ -54,7 +54,9 @@ class Webhooks:
         policy: Callable[[], DeliveryPolicy] | None = None,
         wall: Callable[[], float] = time.time,
         ages: Ages | None = None,
+        timings: WebhookTimings = WEBHOOK,
     ) -> None:
+        self._timings = timings
         self._store = journal.store
         self._files = journal.files
         self._settings = settings
@@ -73,9 +75,9 @@ class Webhooks:
             chance=random.Random(),  # noqa: S311 - jitter, no secret
             wall=wall,
             ages=ages or WallAges(wall),
+            retry=timings.retry,
         )
-        journal.poke = self.poke
-        journal.resumed = self._resume
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self._resume))
         self._queues: dict[str, EndpointQueue] = {}
         self._own: dict[str, Endpoint] | None = None
         self._numbers: dict[str, str | None] = {}
@@ -83,8 +85,8 @@ class Webhooks:
         self._linking: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()  # ``_own`` and the database say the same
         # the configured address was chosen by whoever runs this machine, the others by a caller
-        self._for_global = WebhookSender(lambda: True, wall=wall)
-        self._for_own = WebhookSender(lambda: settings().allow_private, wall=wall)
+        self._for_global = WebhookSender(lambda: True, wall=wall, timings=timings)
+        self._for_own = WebhookSender(lambda: settings().allow_private, wall=wall, timings=timings)
         self._stack = AsyncExitStack()
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -103,7 +105,9 @@ class Webhooks:
         await asyncio.gather(*self._linking.values(), return_exceptions=True)
         if self._beginning:
             await asyncio.wait({self._beginning})
-        await asyncio.gather(*(queue.close(LAST_ANSWER) for queue in self._queues.values()))
+        await asyncio.gather(
+            *(queue.close(self._timings.last_answer) for queue in self._queues.values())
+        )
         await self._stack.aclose()
 
     def configure(self, secrets: Sequence[bytes]) -> None:
@@ -128,7 +132,7 @@ class Webhooks:
             self._queues[endpoint] = EndpointQueue(
                 endpoint,
                 self._ctx,
-                complete=partial(with_content, files=self._files),
+                complete=partial(with_content, files=self._files, deadline=self._timings.file),
                 post=partial(self._post, endpoint),
                 holds=lambda: self._holds(endpoint),
             )
@@ -292,7 +296,7 @@ class Webhooks:
             if self._own is not None:
                 self._own.pop(session_id, None)
             if queue := self._queues.pop(session_id, None):
-                await queue.close(LAST_ANSWER)
+                await queue.close(self._timings.last_answer)
             await self._dead_letter(REMOVED, Cause.REMOVED, endpoint=session_id)
         return was_there
 
@@ -348,7 +352,7 @@ class Webhooks:
             await asyncio.wait({after})
         while not await self._load_endpoints():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY):
+                async with asyncio.timeout(self._timings.retry):
                     await self._closing.wait()
             if self._closing.is_set():
                 return
