@@ -53,9 +53,10 @@ from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
 from waguard.messaging.bulk import Bulks
+from waguard.messaging.entries import of_event
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
-from waguard.messaging.journal import Journal, of_event
+from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
 from waguard.messaging.webhooks import Webhooks
@@ -123,12 +124,6 @@ class Daemon:
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         self._media = MediaFolder(config.paths.state / "media")
-        self._journal = Journal(
-            self._store.messages,
-            self._media,
-            base=self._public_url,
-            for_global=self._for_global,
-        )
         self._webhooks: Webhooks | None = None
         self._keys: Keys | None = None
         self._messages: MessageHealth | None = None
@@ -149,9 +144,15 @@ class Daemon:
             self._fleet.outages,
             lost=self._end_for,
         )
-        self._store.barred = self._lease.why_barred
-        self._store.before_migration = self._lease.acquire
-        self._journal.paused = lambda: self._lease.why_barred() is not None
+        self._store.guard(why_barred=self._lease.why_barred, before_migration=self._lease.acquire)
+        self._journal = Journal(
+            self._store.messages,
+            self._media,
+            base=self._public_url,
+            for_global=self._for_global,
+            publish=self._bus.publish,
+            barred=lambda: self._lease.why_barred() is not None,
+        )
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -183,7 +184,6 @@ class Daemon:
             self._journal,
             lambda: self._config,
             self._clock,
-            publish=self._bus.publish,
             require_room=self._require_room,
             ages=self._ages,
         )
@@ -477,7 +477,7 @@ class Daemon:
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""
         self._disk.require()
-        self._journal.require_room()
+        self._journal.backlog.require_room()
 
     async def _watch(self) -> None:
         logs.tick()
@@ -507,7 +507,7 @@ class Daemon:
 
     def _look_at_messages(self) -> None:
         if self._webhooks and self._messages:
-            self._webhooks.look()
+            self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
@@ -722,7 +722,7 @@ def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
 
         inbox.put((of_event(event),), stored)
     if session_id and event.event in delivery.SESSION_EVENTS:
-        webhooks.look(session_id)
+        webhooks.check(session_id)
 
 
 def _written(config: Config) -> tuple[Path, ...]:
