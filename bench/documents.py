@@ -4,7 +4,8 @@
 
 Each round loads a page twice in one browser, once so and once so, the next round in the other order. The
 stand-in is a process of its own, on loopback; its document is as large as WhatsApp's (575 KB, 80 KB as xz),
-so the network's side costs the least that it can. ``--memory``: fresh processes, in turns, of which each
+so the network's side costs the least that it can. ``core`` is the time of a core of this process and the
+browser, which says more than the clock on a busy machine. ``--memory``: fresh processes, in turns, of which each
 loads its page five times; PSS of the process as a worker has it, and of its browser.
 """
 
@@ -23,13 +24,14 @@ from typing import Literal
 
 from aiohttp import web
 
-from bench.rig import environment, pss, tree
+from bench.rig import cpu, environment, pss, tree
 from waguard.host.documents import Documents
 from waguard.lab import standin
 from waguard.lab.standin.versions import REVISION
 from waguard.wire.protocol import StoredDocument
 from waguard.worker import wajs
 from waguard.worker.chromium import Chromium, ChromiumSpec, find_executable, launch
+from waguard.worker.devtools import PageSession
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_document import PageDocument
 
@@ -78,6 +80,7 @@ class Loads:
         self._bundle = wajs.bundle(None)
         self._store = Documents(folder / "versions")
         self.chromium: Chromium
+        self._last: PageSession | None = None
 
     async def open(self) -> None:
         self.chromium = await launch(
@@ -117,27 +120,37 @@ class Loads:
         assert page.version, "it is ready"
         assert page.version.served_by == by, page.version
         page.close()
-        if times == 1:
-            await devtools.close_page(session)
+        self._last = session
         return taken
+
+    async def drop(self) -> None:
+        """Close the last page, and wait until its process has ended: what it used is not counted then."""
+        if self._last:
+            await self.chromium.devtools.close_page(self._last)
+            await asyncio.sleep(0.5)
 
 
 async def compare(url: str, arguments: tuple[str, ...], folder: Path, rounds: int) -> None:
     loads = Loads(url, arguments, folder)
     await loads.open()
     taken: dict[By, list[float]] = {"network": [], "store": []}
+    core: dict[By, float] = {"network": 0.0, "store": 0.0}
     order: list[By] = ["network", "store"]
     for number in range(rounds + WARM_UP):
         for by in order:
+            await loads.drop()
+            before = cpu([os.getpid(), *tree(loads.chromium.pid)])
             seconds = await loads.load(by)
+            used = cpu([os.getpid(), *tree(loads.chromium.pid)]) - before
             if number >= WARM_UP:
                 taken[by].append(seconds * 1000)
+                core[by] += used * 1000 / rounds
         order.reverse()
     await loads.chromium.close()
     pairs = list(zip(taken["network"], taken["store"], strict=True))
     more = [store - network for network, store in pairs]
     for by, values in taken.items():
-        print(f"{by}: {_spread(values)} ms to ready")
+        print(f"{by}: {_spread(values)} ms to ready, {core[by]:.0f} ms of a core")
     ratio = statistics.median(store / network for network, store in pairs)
     print(
         f"store against network: {_spread(more)} ms more, {ratio:.3f} x (medians of {len(more)} rounds)"
