@@ -155,6 +155,7 @@ async def test_it_is_renewed_by_a_living_daemon(daemon: Daemon) -> None:
     assert run_file(daemon).stat().st_ino == before.st_ino
 
 
+@pytest.mark.long
 async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -> None:
     first = await started(daemon)
     await daemon.stop(signal.SIGKILL)

@@ -24,7 +24,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
 from waguard.core import delivery, last_run
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.core.incidents import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.errors import (
@@ -58,7 +58,7 @@ from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.journal import Journal, of_event
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.ports.process import Process
@@ -90,6 +90,7 @@ RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
         *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log", "lease"),
+        "versions",
     }
 )
 
@@ -715,7 +716,7 @@ def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
         if session_id and event.event == delivery.READY:
             webhooks.expect_ready(session_id)
 
-        def stored(news: Sequence[Received]) -> None:
+        def stored(news: Sequence[InboxRecord]) -> None:
             if not news and session_id:
                 webhooks.not_ready(session_id)
 

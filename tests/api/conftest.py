@@ -30,7 +30,7 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore

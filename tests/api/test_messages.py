@@ -13,7 +13,7 @@ from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
 from waguard.messaging.commands import Command
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, PendingSend
 from waguard.ports.bus import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 
@@ -148,7 +148,7 @@ def asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     chats: list[str] = []
     accept = api.outbox.accept
 
-    def noting(session_id: str, workspace_id: int, command: Command, how: Options) -> Ticket:
+    def noting(session_id: str, workspace_id: int, command: Command, how: Options) -> PendingSend:
         chats.append(command.chat)
         return accept(session_id, workspace_id, command, how)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received, Told, higher_acks, sent_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, higher_acks, sent_key
 from waguard.core.naming import (
     chosen,
     ids,
@@ -23,8 +23,8 @@ ANNA, LID, GROUP = "4917000001@c.us", "7000001@lid", "120363000000000001@g.us"
 PEOPLE = People([(LID, ANNA)])
 
 
-def received(message_id: str, data: Mapping[str, Any], **more: Any) -> Received:
-    return Received(
+def received(message_id: str, data: Mapping[str, Any], **more: Any) -> InboxRecord:
+    return InboxRecord(
         session_id="a",
         workspace_id=7,
         key=message_id,
@@ -32,7 +32,7 @@ def received(message_id: str, data: Mapping[str, Any], **more: Any) -> Received:
         at=1.0,
         chat=LID,
         ref=(more.pop("word", ""), message_id),
-        told=(Told("an_event", data),),
+        told=(EventPayload("an_event", data),),
         **more,
     )
 

@@ -17,7 +17,7 @@ from waguard.host.media import MediaFolder
 from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, PendingSend
 from waguard.ports.messages import Outgoing
 from waguard.store.sql import SqlStore
 
@@ -95,10 +95,10 @@ class World:
         await asyncio.gather(*mine, return_exceptions=True)
         await self.store.close()
 
-    def send(self, body: str = "hi", chat: str = CHAT, **how: Any) -> Ticket:
+    def send(self, body: str = "hi", chat: str = CHAT, **how: Any) -> PendingSend:
         return self.accept(text(chat, body), **how)
 
-    def accept(self, command: Command, session: str = SESSION, **how: Any) -> Ticket:
+    def accept(self, command: Command, session: str = SESSION, **how: Any) -> PendingSend:
         return self.outbox.accept(session, WORKSPACE, command, Options(**how))
 
     def tear(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -116,7 +116,7 @@ class World:
         monkeypatch.setattr(self.store.messages, "write", torn)
         return back
 
-    async def row(self, ticket: Ticket) -> Outgoing:
+    async def row(self, ticket: PendingSend) -> Outgoing:
         """As it is when everything that was to be kept is kept."""
         await asyncio.shield(ticket.stored)
         assert await self.journal.flushed(10.0)

@@ -15,7 +15,7 @@ from waguard.config import Config, Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, UncertainError
 from waguard.messaging.journal import of_event
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import PendingSend
 from waguard.ports.bus import BusEvent
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
@@ -70,7 +70,7 @@ def written(world: World, message_id: str) -> None:
     world.journal.put(translate.received(ROW, on_phone(message_id), 9.0), lambda _: None)
 
 
-async def until(world: World, ticket: Ticket, state: State) -> None:
+async def until(world: World, ticket: PendingSend, state: State) -> None:
     async def look() -> None:
         while (await world.row(ticket)).state is not state:
             await asyncio.sleep(0.005)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.messaging.outbox_world import outbox
 from waguard.messaging.commands import text
-from waguard.messaging.tickets import KEPT_FOR
+from waguard.messaging.pending_sends import KEPT_FOR
 
 
 async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:

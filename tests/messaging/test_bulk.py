@@ -16,7 +16,7 @@ from waguard.messaging import bulk, outbox
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.commands import text
 from waguard.messaging.outbox import HOUR
-from waguard.messaging.tickets import KEPT_FOR, KeyReusedError
+from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(5)]

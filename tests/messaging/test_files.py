@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import Office, office
+from tests.messaging.gateway import Office, office
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config import Media
-from waguard.core.inbox import File, Kind, Received, Told
+from waguard.core.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.media import GONE
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
-from waguard.messaging import files as under_test
 from waguard.messaging import journal
-from waguard.messaging.files import NO_ANSWER
+from waguard.messaging import received_files as under_test
+from waguard.messaging.received_files import NO_ANSWER
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import Move
+from waguard.ports.messages import StateUpdate
 from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8
@@ -34,23 +34,23 @@ NAME = hashlib.sha256(PICTURE).hexdigest()
 URL = f"{INSTANCE}/api/media/{NAME}"
 
 
-def received(number: int, content: bytes | None = PICTURE, **media: Any) -> Received:
+def received(number: int, content: bytes | None = PICTURE, **media: Any) -> InboxRecord:
     told = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
     told |= {"error": None, "sha256": None, "url": None, **media}
     message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": told}
-    return Received(
+    return InboxRecord(
         session_id="a",
         workspace_id=1,
         key=str(number),
         kind=Kind.MESSAGE,
         at=1.0,
         chat="1@c.us",
-        told=(Told("message_received", {"message": message}),),
+        told=(EventPayload("message_received", {"message": message}),),
         file=File(content, "image/png") if content is not None else None,
     )
 
 
-def put(it: Office, one: Received) -> None:
+def put(it: Office, one: InboxRecord) -> None:
     it.journal.put((one,), it.news.extend)
 
 
@@ -96,7 +96,7 @@ async def test_a_text_that_looks_like_a_files_name(
     tmp_path: Path, receiver: Receiver, text: str
 ) -> None:
     data = {"message": {"id": "false_1@c.us_1", "body": text, "media": None}}
-    one = replace(received(1, None), told=(Told("message_received", data),))
+    one = replace(received(1, None), told=(EventPayload("message_received", data),))
     async with office(tmp_path, receiver.url) as it:
         put(it, one)
         assert await it.drained()
@@ -225,7 +225,7 @@ async def test_no_send_waits_for_a_file_and_what_is_behind_it_does(
             it.journal.put((), lambda _: order.append("nothing"))
             it.journal.put((received(2, content=None),), lambda _: order.append("behind"))
             await wait_until(lambda: disk.asked, "the file is being written")
-            await asyncio.wait_for(it.journal.keep(Move(id=1, state=State.SENDING)), 45.0)
+            await asyncio.wait_for(it.journal.keep(StateUpdate(id=1, state=State.SENDING)), 45.0)
             await wait_until(lambda: order, "what came before is stored")
             assert order == ["before"]
             assert not await it.journal.flushed(0.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.messaging.office import Office, office
+from tests.messaging.gateway import Office, office
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.delivery import Cause

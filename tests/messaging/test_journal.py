@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import office
+from tests.messaging.gateway import office
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import journal
 from waguard.messaging.journal import of_event
-from waguard.ports.messages import Entry, MessageStore, Retract, Settlement, Written
+from waguard.ports.messages import DeliveryResult, Entry, MessageStore, Withdrawal, Written
 
 
 class Wrapped:
@@ -31,7 +31,7 @@ class Wrapped:
         return getattr(self._store, name)
 
     async def write(
-        self, entries: Sequence[Entry], settlements: Sequence[Settlement] = (), **more: Any
+        self, entries: Sequence[Entry], settlements: Sequence[DeliveryResult] = (), **more: Any
     ) -> Written:
         self.batches.append(len(entries))
         if self.fail and (error := self.fail.pop(0)):
@@ -148,7 +148,7 @@ async def test_what_no_database_takes_holds_nobody_up(
 async def test_a_bug_of_a_listener_does_not_end_the_writer(
     tmp_path: Path, logged: list[str]
 ) -> None:
-    def faulty(_: Sequence[Received]) -> None:
+    def faulty(_: Sequence[InboxRecord]) -> None:
         raise RuntimeError("a bug")
 
     async with office(tmp_path, None) as it:
@@ -206,7 +206,7 @@ async def test_what_is_retracted_while_the_database_is_away_counts_too(
         monkeypatch.setattr(journal, "BEHIND_COUNT", 2)
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
         for name in "ab":
-            it.journal.move(Retract(name))
+            it.journal.move(Withdrawal(name))
         with pytest.raises(UnavailableError, match="2 writes wait"):
             it.journal.require_room()
         assert await it.journal.flushed(10.0)

@@ -24,7 +24,7 @@ from waguard.errors import (
 )
 from waguard.messaging import outbox as module
 from waguard.messaging.commands import Command, Context, Media, file, text
-from waguard.messaging.tickets import KEPT_AT_MOST, KEPT_FOR, Ticket, new_message_id
+from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend, new_message_id
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
@@ -34,7 +34,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def result(world: World, ticket: Ticket) -> Sent:
+async def result(world: World, ticket: PendingSend) -> Sent:
     sent = await world.outbox.result(ticket)
     assert sent
     return sent
@@ -139,7 +139,7 @@ async def test_media_are_asked_for_whole(world: World) -> None:
 
 
 async def test_what_differs_in_anything_is_another_message(world: World) -> None:
-    def media(**changes: Any) -> Ticket:
+    def media(**changes: Any) -> PendingSend:
         given: dict[str, Any] = {"content": b"x", "mimetype": "a/b", "kind": "document"}
         return world.accept(file(CHAT, Media(**(given | changes))))
 
@@ -161,7 +161,7 @@ async def test_what_differs_in_anything_is_another_message(world: World) -> None
 
 
 async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) -> None:
-    def fetched(content: bytes, address: str) -> Ticket:
+    def fetched(content: bytes, address: str) -> PendingSend:
         media = Media(content=content, mimetype="a/b", kind="document")
         return world.accept(file(CHAT, media), scope=address)
 
@@ -178,7 +178,7 @@ async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:
         fetched.append("bill")
         return file(CHAT, Media(content=b"a bill", mimetype="a/b", kind="image"))
 
-    def ask() -> Ticket:
+    def ask() -> PendingSend:
         asked = file(CHAT, Media(content=b"", mimetype="?/?", kind="document"))
         return world.accept(asked, key="k", scope="https://files.example/bill", fetch=fetch)
 
@@ -315,7 +315,7 @@ async def test_only_so_many_are_kept_and_the_oldest_go(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert KEPT_AT_MOST > 100
-    monkeypatch.setattr("waguard.messaging.tickets.KEPT_AT_MOST", 10)
+    monkeypatch.setattr("waguard.messaging.pending_sends.KEPT_AT_MOST", 10)
     tickets = []
     for number in range(13):
         tickets.append(world.send(str(number)))
@@ -438,7 +438,7 @@ async def test_only_so_many_chats_at_once(world: World) -> None:
 # ---- without a reply that waits ----
 
 
-async def ended(world: World, ticket: Ticket) -> State:
+async def ended(world: World, ticket: PendingSend) -> State:
     """Its state when nobody waits for it."""
 
     async def look() -> State:
@@ -491,7 +491,7 @@ async def test_queueing_changes_nothing_where_the_session_is_ready(world: World)
 async def test_what_has_certainly_not_left_waits_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.outcomes.extend([UnavailableError("the page is loading")] * 2)
     ticket = world.send(later=True)
     assert await ended(world, ticket) is State.SENT
@@ -517,7 +517,7 @@ async def test_only_so_many_wait_and_no_request_is_refused_for_them(
 async def test_a_bug_in_another_part_does_not_stop_a_session_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     ready, bugs = world.sessions.ready, [True]
 
     async def buggy(*given: Any, hoping: bool = False, **more: Any) -> None:
@@ -662,7 +662,7 @@ async def test_what_was_not_answered_is_looked_up(world: World) -> None:
 async def test_that_it_is_not_there_proves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.look_ups.DELAYS", (0.0, 0.01))
+    monkeypatch.setattr("waguard.messaging.outcome_poller.DELAYS", (0.0, 0.01))
     world.sessions.outcomes.append(UncertainError("no answer"))
     ticket = world.send(later=True)
     await world.outbox.result(ticket)

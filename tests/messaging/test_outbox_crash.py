@@ -12,12 +12,12 @@ from tests.messaging.outbox_world import CHAT, World
 from tests.store.test_outages import write_locked
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
-from waguard.core.inbox import Kind, Received, Told, ack_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
-from waguard.messaging.tickets import KEPT_FOR, Ticket
-from waguard.ports.messages import Move
+from waguard.messaging.pending_sends import KEPT_FOR, PendingSend
+from waguard.ports.messages import StateUpdate
 from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
 
@@ -37,7 +37,7 @@ async def restart(world: World) -> None:
     await world.start()
 
 
-async def state(world: World, ticket: Ticket, *wanted: State) -> State:
+async def state(world: World, ticket: PendingSend, *wanted: State) -> State:
     """Its state, once it is one of these."""
 
     async def look() -> State:
@@ -48,7 +48,7 @@ async def state(world: World, ticket: Ticket, *wanted: State) -> State:
     return await asyncio.wait_for(look(), DEADLINE)
 
 
-async def in_flight(world: World, **how: Any) -> Ticket:
+async def in_flight(world: World, **how: Any) -> PendingSend:
     world.sessions.free.clear()
     ticket = world.send(**how)
     await wait_until(world.sessions.sends, "the command has left")
@@ -242,15 +242,15 @@ async def test_one_whose_session_stays_away_is_not_joined_for_ever(world: World)
     assert world.send().message_id != ticket.message_id
 
 
-def an_ack(ticket: Ticket, ack: int) -> Received:
+def an_ack(ticket: PendingSend, ack: int) -> InboxRecord:
     data = {"message_id": ticket.message_id, "ack_level": ack + 1}
-    return Received(
+    return InboxRecord(
         session_id=SESSION,
         workspace_id=1,
         key=ack_key(ticket.message_id, ack),
         kind=Kind.ACK,
         at=1.0,
-        told=(Told("message_status_updated", data),),
+        told=(EventPayload("message_status_updated", data),),
     )
 
 
@@ -345,7 +345,7 @@ async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
 async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.01)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.connect(UnavailableError("not yet"))
     ticket = world.send(later=True)
     await world.outbox.result(ticket)
@@ -393,7 +393,7 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     second = world.send("second")
     await asyncio.shield(second.stored)
     await world.store.messages.write(  # as a daemon that has not told the outbox yet
-        [], outgoing=[Move(id=second.id, state=State.CANCELLED)]
+        [], outgoing=[StateUpdate(id=second.id, state=State.CANCELLED)]
     )
     world.sessions.free.set()
     assert await world.outbox.result(first)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import PendingSend
 
 
 class Applications(RuleBasedStateMachine):
@@ -32,9 +32,9 @@ class Applications(RuleBasedStateMachine):
         self.world = World(Path(self.folder.name))
         self.world.sessions.free.clear()
         self.run(self.world.start())
-        self.open: list[tuple[str, Ticket]] = []
+        self.open: list[tuple[str, PendingSend]] = []
         """Requests that wait for their reply."""
-        self.owed: dict[str, Ticket] = {}
+        self.owed: dict[str, PendingSend] = {}
         """The message of each text that nobody was told of, as far as it may have happened."""
         self.announced: list[str] = []
 
@@ -43,7 +43,7 @@ class Applications(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from("ab"))
     def request(self, text: str) -> None:
-        async def send() -> Ticket:
+        async def send() -> PendingSend:
             ticket = self.world.send(text, chat=f"{ord(text)}345678@c.us")
             await asyncio.shield(ticket.stored)
             return ticket
@@ -105,7 +105,7 @@ class Applications(RuleBasedStateMachine):
 
     @rule()
     def a_client_gives_up(self) -> None:
-        async def give_up(ticket: Ticket) -> None:
+        async def give_up(ticket: PendingSend) -> None:
             self.world.outbox.unanswered(ticket)
 
         going = [pair for pair in self.open if not pair[1].done.done()]
@@ -117,7 +117,7 @@ class Applications(RuleBasedStateMachine):
     def the_daemon_is_killed(self) -> None:
         """What it had committed is known to the next one; no client hears anything any more."""
 
-        async def again() -> list[Ticket]:
+        async def again() -> list[PendingSend]:
             assert await self.world.journal.flushed(10.0)
             await self.world.kill()
             self.world.sessions.free.set()  # the worker lives on, and looks into the chat

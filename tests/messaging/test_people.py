@@ -115,8 +115,8 @@ def too_many() -> UnavailableError:
 async def test_a_first_contact_rests_and_holds_up_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
-    monkeypatch.setattr("waguard.messaging.lanes.AT_ONCE", 1)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
+    monkeypatch.setattr("waguard.messaging.chat_queues.AT_ONCE", 1)
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
     await wait_until(lambda: first.rests_until > 0, "it was tried")
@@ -129,7 +129,7 @@ async def test_a_first_contact_rests_and_holds_up_nobody(
 
 
 async def test_then_it_goes_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
     error = UnavailableError("too many new numbers", field="recipient_phone", retry_after=1)
     world.sessions.outcomes.append(error)
     first, second = world.send(later=True), world.send("another", later=True)
@@ -203,8 +203,8 @@ async def test_without_the_database_it_does_not_queue(
 async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.lanes.RETRY", 0.0)
-    monkeypatch.setattr("waguard.messaging.lanes.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
+    monkeypatch.setattr("waguard.messaging.chat_queues.LOOK_AGAIN", 0.01)
     monkeypatch.setattr("waguard.messaging.outbox.REST_AT_MOST", 0.0)
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())

@@ -13,7 +13,7 @@ import pytest
 from aiohttp.resolver import ThreadedResolver
 
 from tests.clocks import Clock
-from tests.messaging.office import QUICK, office
+from tests.messaging.gateway import QUICK, office
 from tests.messaging.receiver import (
     CLOSE,
     HANG,
@@ -30,9 +30,9 @@ from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
-from waguard.messaging import courier, signing, webhook
-from waguard.messaging.courier import seconds
+from waguard.messaging import signing, webhook_sender, webhooks
 from waguard.messaging.signing import sign
+from waguard.messaging.webhook_sender import seconds
 from waguard.ports.messages import Endpoint
 
 
@@ -103,7 +103,7 @@ async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: 
 async def test_one_that_hangs_has_a_deadline(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "ATTEMPT_DEADLINE", 0.1)
+    monkeypatch.setattr(webhook_sender, "ATTEMPT_DEADLINE", 0.1)
     receiver.troubles.append(HANG)
     async with office(tmp_path, receiver.url) as it:
         it.put(event(1))
@@ -341,7 +341,7 @@ async def test_a_bug_in_one_delivery_does_not_end_the_lane(
             raise RuntimeError("a bug")
         return headers(**rest)
 
-    monkeypatch.setattr(webhook, "headers", faulty)
+    monkeypatch.setattr(webhooks, "headers", faulty)
     async with office(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
@@ -371,7 +371,7 @@ async def test_the_end_waits_for_what_is_in_flight_and_leaves_no_task_behind(
 async def test_the_end_does_not_wait_for_ever(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "LAST_ANSWER", 0.01)
+    monkeypatch.setattr(webhooks, "LAST_ANSWER", 0.01)
     receiver.free.clear()
     async with office(tmp_path, receiver.url) as it:
         it.put(event(1))
@@ -443,7 +443,7 @@ async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_pa
         await it.stored(event(1))
     async with office(tmp_path, None) as it:
         assert await it.drained()
-        assert [letter.error for letter in await it.dead()] == [webhook.UNSET]
+        assert [letter.error for letter in await it.dead()] == [webhooks.UNSET]
         receiver.free.set()
         it.configure(url=receiver.url)
         assert await it.drained()

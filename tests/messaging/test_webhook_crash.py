@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.messaging.office import Office, kill, office
+from tests.messaging.gateway import Office, kill, office
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
 from waguard.messaging.journal import of_event

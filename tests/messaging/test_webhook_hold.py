@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import QUICK, QUICK_CIRCUIT, Office, office
+from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, Office, office
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import line
-from waguard.messaging.webhook import overdue
+from waguard.messaging import endpoint_queue
+from waguard.messaging.webhooks import overdue
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
 from waguard.ports.sessions import Connection
@@ -148,7 +148,7 @@ async def test_a_session_ready_of_one_that_is_gone_again_is_not_told(
 async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stands(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "RETRY", 0.01)
+    monkeypatch.setattr(endpoint_queue, "RETRY", 0.01)
     async with office(tmp_path, receiver.url) as it:
         it.connections["a"] = Connection(why_not="it is not in memory", known=False)
         await it.stored(ready(1))

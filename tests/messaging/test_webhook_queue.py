@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.office import QUICK, QUICK_CIRCUIT, office
+from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, office
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import lane_queue, line
+from waguard.messaging import endpoint_queue, lane_queue
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
 
@@ -70,7 +70,9 @@ async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) ->
     receiver.free.clear()
     async with office(tmp_path, receiver.url) as it:
         await it.stored(*(event(number, session=str(number)) for number in range(30)))
-        await wait_until(lambda: receiver.arrived == line.CONCURRENT, "the places are full")
+        await wait_until(
+            lambda: receiver.arrived == endpoint_queue.CONCURRENT, "the places are full"
+        )
         assert len(await it.pending()) == 30
         receiver.free.set()
         await receiver.wait_taken(30)
@@ -176,7 +178,7 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
         await wait_until(lambda: it.line("a")._in_flight == 0, "nothing is in flight")
         assert await it.journal.flushed(10.0)
         tried = sum(item.attempts for item in await it.pending("a"))
-        assert 3 <= tried <= 3 + line.CONCURRENT
+        assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
         assert it.line("a")._probe is not None
         assert sum("one at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
@@ -224,8 +226,8 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
 ) -> None:
     monkeypatch.setattr(lane_queue, "WINDOW", 20)
     monkeypatch.setattr(lane_queue, "LANE_LIMIT", 9)
-    monkeypatch.setattr(line, "LANE_LIMIT", 9)
-    monkeypatch.setattr(line, "READ", 7)
+    monkeypatch.setattr(endpoint_queue, "LANE_LIMIT", 9)
+    monkeypatch.setattr(endpoint_queue, "READ", 7)
     receiver.free.clear()
     async with office(tmp_path, receiver.url) as it:
         for start in range(0, 200, 10):
@@ -256,7 +258,7 @@ async def test_large_ones_are_read_when_their_turn_comes(
 async def test_a_queue_that_cannot_be_read_is_read_again(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    monkeypatch.setattr(line, "RETRY", 0.001)
+    monkeypatch.setattr(endpoint_queue, "RETRY", 0.001)
     troubles: list[Exception] = [DatabaseUnavailableError("away"), RuntimeError("a bug")]
 
     class Shy:

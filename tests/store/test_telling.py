@@ -12,10 +12,10 @@ from tests.store.test_outbox import draft, find, keep, write
 from waguard.config import Retention
 from waguard.core import news
 from waguard.core.delivery import EVENTS
-from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks, sent_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks, sent_key
 from waguard.core.outbox import REPEATED_FOR, State
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import GLOBAL, Entry, Move
+from waguard.ports.messages import GLOBAL, Entry, StateUpdate
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -23,13 +23,13 @@ every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 M = draft("m").message_id
 
 
-def entry(received: Received) -> Entry:
+def entry(received: InboxRecord) -> Entry:
     return Entry(received=received, notices=news.notices(received))
 
 
 def ack(level: int, message_id: str = M, session: str = "a") -> Entry:
     return entry(
-        Received(
+        InboxRecord(
             session_id=session,
             workspace_id=7,
             key=ack_key(message_id, level),
@@ -45,14 +45,14 @@ def ack(level: int, message_id: str = M, session: str = "a") -> Entry:
 def on_phone(message_id: str = M, session: str = "a") -> Entry:
     data = {"message_id": message_id, "message": {"id": message_id}}
     return entry(
-        Received(
+        InboxRecord(
             session_id=session,
             workspace_id=7,
             key=sent_key(message_id),
             kind=Kind.SENT,
             at=1.0,
             unless_own=True,
-            told=(Told("message_sent", data),),
+            told=(EventPayload("message_sent", data),),
         )
     )
 
@@ -64,8 +64,8 @@ async def queued(store: SqlStore) -> list[tuple[str, Any]]:
     return [(one["event"], one["data"].get("ack_level")) for one in told]
 
 
-def tells(number: int, name: str = "m", **move: Any) -> Move:
-    return Move(id=number, tells=("a", draft(name).message_id), **move)
+def tells(number: int, name: str = "m", **move: Any) -> StateUpdate:
+    return StateUpdate(id=number, tells=("a", draft(name).message_id), **move)
 
 
 @every_database
@@ -114,7 +114,7 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
 @every_database
 async def test_a_late_ack_tells_by_itself(store: SqlStore) -> None:
     number = await keep(store, state=State.UNCERTAIN, phone="6281", kind="image")
-    await write(store, Move(id=number, answered=True))
+    await write(store, StateUpdate(id=number, answered=True))
     written = await store.messages.write([ack(1), ack(2)])
     [told] = written.told
     message = told.told[0].data["message"]
@@ -159,7 +159,7 @@ async def test_nothing_is_lost_where_the_write_is_undone(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = await keep(store, state=State.UNCERTAIN)
-    await write(store, Move(id=number, answered=True))
+    await write(store, StateUpdate(id=number, answered=True))
     broken = replace(ack(2), notices=(replace(ack(2).notices[0], body=None),))  # type: ignore[arg-type]
     with pytest.raises(Exception, match=r"(?i)null"):
         await store.messages.write([broken])
@@ -208,7 +208,7 @@ async def test_a_number_takes_what_has_none_and_nothing_of_another(store: SqlSto
         await keep(store, name, phone=phone)
         for name, phone in zip("mno", (None, "1", "2"), strict=True)
     ]
-    steps = [Move(id=n, state=State.SENDING, phone="1") for n in (none, its, other)]
+    steps = [StateUpdate(id=n, state=State.SENDING, phone="1") for n in (none, its, other)]
     assert await write(store, *steps) == (1, 1, 0)
     assert [(await find(store, n)).phone for n in (none, its, other)] == ["1", "1", "2"]
     assert (await find(store, other)).state is State.ACCEPTED
@@ -222,13 +222,13 @@ async def test_a_pairing_claims_what_has_no_number(store: SqlStore) -> None:
         await keep(store, "o", phone="2"),
     ]
     elsewhere = await keep(store, "p", session_id="b")
-    ready = Received(
+    ready = InboxRecord(
         session_id="a",
         workspace_id=7,
         key="ready",
         kind=Kind.SESSION,
         at=1.0,
-        told=(Told("session_ready", {"phone_number": "+1"}),),
+        told=(EventPayload("session_ready", {"phone_number": "+1"}),),
     )
     await store.messages.write([entry(ready)])
     phones = [(await find(store, n)).phone for n in (none, sent, its, elsewhere)]

@@ -24,7 +24,7 @@ from waguard.core.admission import Cause, Reading
 from waguard.core.blame import Condition
 from waguard.core.facts import Beat, Unusable
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
@@ -348,15 +348,15 @@ class FakeInbox:
     """``ports.inbox.Inbox``: stores at once, each key once. While ``free`` is clear, nothing is stored."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], Received] = {}
+        self.kept: dict[tuple[str, str], InboxRecord] = {}
         self.free = asyncio.Event()
         self.free.set()
         self.full = False
         self.waits = 0
         self.empty = asyncio.Event()
         self.empty.set()
-        self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
-        self.named: Callable[[Received], Received] = lambda one: one
+        self.waiting: list[tuple[Sequence[InboxRecord], StoredCall]] = []
+        self.named: Callable[[InboxRecord], InboxRecord] = lambda one: one
         """As the application is told of it."""
         self.wall: Callable[[], float] = lambda: START
         self.error: WaguardError | None = None
@@ -366,7 +366,7 @@ class FakeInbox:
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
 
-    def put(self, received: Sequence[Received], stored: StoredCall) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
         if self.free.is_set():
             self.store()
@@ -426,7 +426,7 @@ class FakeInbox:
             received, stored = self.waiting.pop(0)
             stored([self.named(one) for one in received if self._is_news(one)])
 
-    def _is_news(self, one: Received) -> bool:
+    def _is_news(self, one: InboxRecord) -> bool:
         keys = [(one.session_id, key) for key in (one.key, *one.unless)]
         if any(key in self.kept for key in keys):
             return False

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.messaging.office import Office, office
+from tests.messaging.gateway import Office, office
 from tests.messaging.receiver import Receiver, receiving
 from tests.supervision.bench import Bench
 from waguard.api import ApiDeps, LocalApi, create_app, serve

@@ -12,7 +12,7 @@ from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardE
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, PendingSend
 from waguard.ports.sessions import SessionView
 from waguard.wire.protocol import Sent
 
@@ -105,14 +105,14 @@ async def _reply(
     return response
 
 
-async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError | None:
+async def _outcome(outbox: Outbox, ticket: PendingSend) -> Sent | WaguardError | None:
     try:
         return await outbox.result(ticket)
     except WaguardError as error:
         return error
 
 
-def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Response:
+def _response(ticket: PendingSend, outcome: Sent | WaguardError | None) -> web.Response:
     match outcome:
         case None:
             told: dict[str, Any] = {

@@ -79,7 +79,7 @@ DECIDED: Final = frozenset({Cause.REMOVED, Cause.OTHER_NUMBER})
 """Of dead letters that follow from what a person did: no trouble, though they are kept."""
 
 
-class Grave(StrEnum):
+class DeadLetterState(StrEnum):
     """How a dead letter is listed."""
 
     DEAD = "dead"
@@ -91,9 +91,13 @@ class Grave(StrEnum):
     """A person reads the message on the phone, then discards it, or replays it alone."""
 
 
-def grave(cause: str | None) -> Grave:
+def dead_letter_state(cause: str | None) -> DeadLetterState:
     """``cause`` is a ``Cause``, or None."""
-    return Grave.DEAD if cause is None or cause not in set(Grave) else Grave(cause)
+    return (
+        DeadLetterState.DEAD
+        if cause is None or cause not in set(DeadLetterState)
+        else DeadLetterState(cause)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

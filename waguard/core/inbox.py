@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventPayload:
     """An event as the application knows it."""
 
     event: str
@@ -59,7 +59,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class InboxRecord:
     """One thing that happened in a session. ``key`` is what makes it the same thing when it is
     reported again; ``unless`` are keys that make it old news. ``at`` is unix time."""
 
@@ -69,7 +69,7 @@ class Received:
     kind: Kind
     at: float
     chat: str | None = None
-    told: tuple[Told, ...]
+    told: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
     """It is no news of a message that the outbox has, which tells of it itself."""

@@ -17,7 +17,7 @@ from waguard.config import Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox import HOUR, Outbox
-from waguard.messaging.tickets import KEPT_FOR, KeyReusedError, Options, fingerprint
+from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import OutboxStore, Outgoing
 from waguard.wire.protocol import SendText

@@ -11,7 +11,7 @@ import aiohttp
 from waguard.config import Send
 from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
-from waguard.messaging.courier import CONNECT_DEADLINE, AddressRefusedError, CheckedConnector
+from waguard.messaging.webhook_sender import CONNECT_DEADLINE, AddressRefusedError, CheckedConnector
 
 AT_ONCE: Final = 4  # each may hold a whole file
 REDIRECTS: Final = 3

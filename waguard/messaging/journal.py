@@ -20,21 +20,21 @@ from loguru import logger
 
 from waguard.core import delivery
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received, Told, fitting
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, fitting
 from waguard.core.media import with_media
 from waguard.core.news import notices
 from waguard.errors import DatabaseUnavailableError, UnavailableError
-from waguard.messaging.files import NO_ANSWER, Keeper
+from waguard.messaging.received_files import NO_ANSWER, MediaWriter
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import (
-    Draft,
+    DeliveryResult,
     Entry,
     Hold,
     MessageStore,
-    Move,
-    Retract,
-    Settlement,
+    NewMessage,
+    StateUpdate,
+    Withdrawal,
     Written,
 )
 
@@ -61,21 +61,21 @@ class _Put:
 
 @dataclass(slots=True, eq=False)
 class _Settle:
-    settlement: Settlement | Hold
+    settlement: DeliveryResult | Hold
     done: "asyncio.Future[None]"
     since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True, eq=False)
 class _Keep:
-    items: Sequence[Draft | Move | Retract]
+    items: Sequence[NewMessage | StateUpdate | Withdrawal]
     done: "asyncio.Future[tuple[int, ...]]"
     urgent: bool
     """It is to fail, not to wait, when the database is gone."""
 
     @property
     def size(self) -> int:
-        drafts = [item for item in self.items if isinstance(item, Draft)]
+        drafts = [item for item in self.items if isinstance(item, NewMessage)]
         return sum(len(draft.body) + len(draft.content or b"") for draft in drafts)
 
 
@@ -103,12 +103,12 @@ class Journal:
         base: str,
         for_global: Callable[[], Collection[str]],
         poke: Callable[[str], None] = lambda _: None,
-        acked: Callable[[Received], None] = lambda _: None,
-        told: Callable[[Received], None] = lambda _: None,
+        acked: Callable[[InboxRecord], None] = lambda _: None,
+        told: Callable[[InboxRecord], None] = lambda _: None,
     ) -> None:
         self.store = store
         self.files = files
-        self._keeper = Keeper(files)
+        self._keeper = MediaWriter(files)
         self._base = base
         self._for_global = for_global
         self.poke = poke
@@ -153,7 +153,7 @@ class Journal:
             if not isinstance(item, _Put):
                 item.done.cancel()
 
-    async def keep(self, item: Draft | Move) -> int:
+    async def keep(self, item: NewMessage | StateUpdate) -> int:
         """As ``ports.messages.Written`` has it; returns after the commit.
 
         Raises ``DatabaseUnavailableError`` when the database is not there: then it may have been
@@ -162,18 +162,18 @@ class Journal:
         [number] = await self.keep_all((item,))
         return number
 
-    async def keep_all(self, items: Sequence[Draft | Move]) -> tuple[int, ...]:
+    async def keep_all(self, items: Sequence[NewMessage | StateUpdate]) -> tuple[int, ...]:
         """The same for some, all in one transaction."""
         done = self._keep(items, urgent=True)
         self._urgent.set()
         return await asyncio.shield(done)
 
-    def move(self, item: Move | Retract) -> "asyncio.Future[tuple[int, ...]]":
+    def move(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
         """The same for what has to be kept, however long it takes, and for who does not wait."""
         return self._keep((item,), urgent=False)
 
     def _keep(
-        self, items: Sequence[Draft | Move | Retract], *, urgent: bool
+        self, items: Sequence[NewMessage | StateUpdate | Withdrawal], *, urgent: bool
     ) -> "asyncio.Future[tuple[int, ...]]":
         done = asyncio.get_running_loop().create_future()
         done.add_done_callback(lambda it: it.cancelled() or it.exception())
@@ -189,7 +189,7 @@ class Journal:
         if self._keeping:  # it may have gone with others meanwhile
             self._some.set()
 
-    def put(self, received: Sequence[Received], stored: Stored) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         """See ``ports.inbox.Inbox``. Encoded at once: what is stored is what was said then."""
         if self.full and received:
             logger.error(
@@ -257,11 +257,11 @@ class Journal:
         """See ``ports.inbox.Inbox``."""
         return await self.store.people(session_id)
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: DeliveryResult) -> None:
         """Store what became of a webhook; returns after the commit."""
         await self.post(settlement)
 
-    def post(self, settlement: Settlement | Hold) -> "asyncio.Future[None]":
+    def post(self, settlement: DeliveryResult | Hold) -> "asyncio.Future[None]":
         """The same for who does not wait."""
         done = asyncio.get_running_loop().create_future()
         # an error that nobody waits for is said by the writer
@@ -283,12 +283,12 @@ class Journal:
         self._empty.clear()
         self._some.set()
 
-    def _encoded(self, received: Received) -> Entry:
+    def _encoded(self, received: InboxRecord) -> Entry:
         if received.file and len(received.file.content) > WAITING_BYTES - self._bytes:
             return _entry(self._without_file(received, "too much waits for the database"))
         return _entry(received)
 
-    def _without_file(self, received: Received, why: str) -> Received:
+    def _without_file(self, received: InboxRecord, why: str) -> InboxRecord:
         logger.warning(
             "a file is left out",
             event="media_left_out",
@@ -462,7 +462,7 @@ class Journal:
             if not self._filing:
                 self._empty.set()
 
-    def _tell(self, put: _Put, news: Sequence[Received]) -> None:
+    def _tell(self, put: _Put, news: Sequence[InboxRecord]) -> None:
         try:
             put.stored(news)
             for received in news:
@@ -471,23 +471,23 @@ class Journal:
         except Exception:  # noqa: BLE001 - one listener's bug must not end the writer
             logger.exception("a bug in waguard after a write", event="bug")
 
-    def _say(self, received: Received) -> None:
+    def _say(self, received: InboxRecord) -> None:
         try:
             self.told(received)
         except Exception:  # noqa: BLE001 - as above
             logger.exception("a bug in waguard after a write", event="bug")
 
 
-def of_event(event: BusEvent) -> Received:
+def of_event(event: BusEvent) -> InboxRecord:
     """What is stored of an event that no worker reported: a session's state."""
-    return Received(
+    return InboxRecord(
         session_id=event.session_id or "",
         workspace_id=event.workspace_id or 0,
         key=fitting(f"{event.event}:{event.id}"),
         kind=Kind.SESSION,
         at=event.at,
         chat=delivery.lane(event.event, event.data) or None,
-        told=(Told(event.event, event.data),),
+        told=(EventPayload(event.event, event.data),),
     )
 
 
@@ -496,11 +496,11 @@ def _weight(entries: Sequence[Entry]) -> int:
     return bodies + sum(len(e.received.file.content) for e in entries if e.received.file)
 
 
-def _with_media(received: Received, **told: Any) -> Received:
+def _with_media(received: InboxRecord, **told: Any) -> InboxRecord:
     """What became of its file."""
     data = (replace(one, data=with_media(one.data, **told)) for one in received.told)
     return replace(received, file=None, told=tuple(data))
 
 
-def _entry(received: Received) -> Entry:
+def _entry(received: InboxRecord) -> Entry:
     return Entry(received=received, notices=notices(received))

@@ -23,7 +23,7 @@ from loguru import logger
 
 from waguard.config import Config
 from waguard.core.identity import GROUP
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.core.outbox import (
     AT_SERVER,
     Outcome,
@@ -46,26 +46,26 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
+from waguard.messaging.chat_queues import ChatQueues
 from waguard.messaging.commands import Command, body_of, command_of
 from waguard.messaging.journal import Journal
-from waguard.messaging.lanes import Lanes
-from waguard.messaging.look_ups import LookUps
-from waguard.messaging.pace import Turns
-from waguard.messaging.tickets import (
+from waguard.messaging.outcome_poller import OutcomePoller
+from waguard.messaging.pending_sends import (
     KEPT_FOR,
     UNCERTAIN,
     KeyReusedError,
     Options,
-    Ticket,
-    Tickets,
+    PendingSend,
+    PendingSends,
     new_ticket,
     of_row,
     result_of,
     take_over,
 )
+from waguard.messaging.rate_limiter import RateLimiter
 from waguard.messaging.timers import Timers
 from waguard.ports.clock import Ages, Clock, WallAges
-from waguard.ports.messages import Draft, Move, OutboxStore, Outgoing, Retract
+from waguard.ports.messages import NewMessage, OutboxStore, Outgoing, StateUpdate, Withdrawal
 from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import SendMedia, Sent, Value
 
@@ -108,18 +108,18 @@ class Outbox:
         self._wall = clock.wall
         self._monotonic = clock.monotonic
         self._ages = ages or WallAges(clock.wall)
-        self._tickets = Tickets(clock.monotonic)
-        self._lanes: dict[str, Lanes] = {}
-        self._waiting: dict[int, Ticket] = {}
+        self._tickets = PendingSends(clock.monotonic)
+        self._lanes: dict[str, ChatQueues] = {}
+        self._waiting: dict[int, PendingSend] = {}
         """Accepted, by id."""
-        self._watched: dict[tuple[str, str], Ticket] = {}
+        self._watched: dict[tuple[str, str], PendingSend] = {}
         """Those whose answer was lost, by session and WhatsApp's id."""
-        self._going: set[Ticket] = set()
+        self._going: set[PendingSend] = set()
         """Being kept, or sent."""
         self._unkept: set[asyncio.Future[tuple[int, ...]]] = set()
         """What was not sent, while its row may still say something else."""
-        self._look_ups = LookUps(sessions, self._on_look, journal.people)
-        self._turns = Turns(lambda: config().send, clock=clock.monotonic)
+        self._look_ups = OutcomePoller(sessions, self._on_look, journal.people)
+        self._turns = RateLimiter(lambda: config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
         self._graces = Timers(clock.monotonic)
         self._sending: set[asyncio.Task[Any]] = set()
@@ -179,7 +179,7 @@ class Outbox:
 
     def accept(
         self, session_id: str, workspace_id: int, command: Command, options: Options | None = None
-    ) -> Ticket:
+    ) -> PendingSend:
         """Begin to keep and to send, or join the message that this request repeats.
 
         Say ``answered`` or ``unanswered`` after trying to write the reply. Raises
@@ -201,7 +201,7 @@ class Outbox:
         self._task(self._go(ticket, options), self._sending)
         return ticket
 
-    def _require_place(self, ticket: Ticket) -> None:
+    def _require_place(self, ticket: PendingSend) -> None:
         if ticket.queued:
             self._require_places(1)
             return
@@ -250,7 +250,7 @@ class Outbox:
                 numbers = await self._journal.keep_all(drafts)
         except BaseException:
             for ticket in tickets:
-                self._unkeep(Retract(ticket.message_id))
+                self._unkeep(Withdrawal(ticket.message_id))
             raise
         for ticket, ticket.id in zip(tickets, numbers, strict=True):
             ticket.command = None
@@ -297,7 +297,7 @@ class Outbox:
                 raise UnavailableError("the database does not know yet what failed", retry_after=1)
         return await self._store.find_key(session_id, key)
 
-    def _unkeep(self, item: Move | Retract) -> "asyncio.Future[tuple[int, ...]]":
+    def _unkeep(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
         keeping = self._journal.move(item)
         self._unkept.add(keeping)
         keeping.add_done_callback(self._unkept.discard)
@@ -312,7 +312,7 @@ class Outbox:
         if not self._begun:
             raise UnavailableError("waguard does not know yet what is still to be sent")
 
-    async def result(self, ticket: Ticket) -> Sent | None:
+    async def result(self, ticket: PendingSend) -> Sent | None:
         """Wait for the outcome; None: it is kept, and nobody waits for more. A caller that is
         cancelled does not cancel the message.
 
@@ -331,17 +331,17 @@ class Outbox:
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
             raise UncertainError(UNCERTAIN, value=ticket.message_id) from None
 
-    def answered(self, ticket: Ticket) -> bool:
+    def answered(self, ticket: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
         first = self._tickets.answered(ticket)
         ticket.replies -= 1
         owed, ticket.owed = ticket.owed, None
         if ticket.id and (first or owed):
-            move = replace(owed or Move(id=ticket.id), answered=True, tells=ticket.tells)
+            move = replace(owed or StateUpdate(id=ticket.id), answered=True, tells=ticket.tells)
             self._journal.move(move)
         return first
 
-    def unanswered(self, ticket: Ticket) -> None:
+    def unanswered(self, ticket: PendingSend) -> None:
         """The reply could not be written: the same request gets this result for a while."""
         ticket.replies -= 1
         owed, ticket.owed = ticket.owed, None
@@ -356,7 +356,7 @@ class Outbox:
 
     async def cancel(self, row: Outgoing) -> None:
         """Raises ``ConflictError`` where it has begun, or ended."""
-        if not await self._journal.keep(Move(id=row.id, state=State.CANCELLED)):
+        if not await self._journal.keep(StateUpdate(id=row.id, state=State.CANCELLED)):
             found = await self._store.find(row.id)
             raise ConflictError(
                 f"it is {found.state if found else row.state}",
@@ -386,7 +386,7 @@ class Outbox:
                 pass
 
     @contextlib.contextmanager
-    def _on_its_way(self, ticket: Ticket) -> Iterator[None]:
+    def _on_its_way(self, ticket: PendingSend) -> Iterator[None]:
         self._going.add(ticket)
         try:
             yield
@@ -396,11 +396,11 @@ class Outbox:
     async def _number(self, session_id: str) -> str | None:
         return number_of((await self._sessions.view(session_id)).phone_number)
 
-    async def _go(self, ticket: Ticket, options: Options) -> None:
+    async def _go(self, ticket: PendingSend, options: Options) -> None:
         with self._on_its_way(ticket):
             await self._keep_and_begin(ticket, options)
 
-    async def _keep_and_begin(self, ticket: Ticket, options: Options) -> None:
+    async def _keep_and_begin(self, ticket: PendingSend, options: Options) -> None:
         try:
             if ticket.key is not None and await self._was_kept(ticket, ticket.key):
                 return
@@ -427,7 +427,7 @@ class Outbox:
         if not ticket.queued:
             self._task(self._be_patient(ticket), self._hoping)
 
-    async def _was_kept(self, ticket: Ticket, key: str) -> bool:
+    async def _was_kept(self, ticket: PendingSend, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
         row = await self.find_key(ticket.session_id, key)
         oldest = self._ages.ago(self._config().send.idempotency_hours * HOUR)
@@ -441,7 +441,7 @@ class Outbox:
             ticket.settle(UncertainError(UNCERTAIN, value=row.message_id))
         return True
 
-    async def _keep(self, ticket: Ticket, options: Options) -> bool:
+    async def _keep(self, ticket: PendingSend, options: Options) -> bool:
         """Keep it; whether it may go at once, and is kept so."""
         ready = options.send_at is None and await self._is_ready(ticket, options)
         lanes = self._lanes_of(ticket.session_id)
@@ -464,7 +464,7 @@ class Outbox:
         except BaseException:
             if direct:
                 lanes.release(ticket.lane)
-            self._unkeep(Retract(ticket.message_id))
+            self._unkeep(Withdrawal(ticket.message_id))
             raise
         if direct:
             ticket.begun.set()
@@ -473,7 +473,7 @@ class Outbox:
         ticket.stored.set_result(ticket.id)
         return direct
 
-    async def _is_ready(self, ticket: Ticket, options: Options) -> bool:
+    async def _is_ready(self, ticket: PendingSend, options: Options) -> bool:
         """Raises where it is not, and nothing is to wait for it."""
         try:
             await self._sessions.ready(ticket.session_id, wait=0)
@@ -489,25 +489,25 @@ class Outbox:
             return False
         return True
 
-    def _reject(self, ticket: Ticket, error: Exception) -> None:
+    def _reject(self, ticket: PendingSend, error: Exception) -> None:
         """Nothing was kept, and nothing is sent."""
         self._tickets.drop(ticket)
         for future in (ticket.stored, ticket.done):
             if not future.done():
                 future.set_exception(error)
 
-    def _let_wait(self, ticket: Ticket) -> None:
+    def _let_wait(self, ticket: PendingSend) -> None:
         self._waiting[ticket.id] = ticket
         if ticket.send_at is not None and ticket.send_at > self._wall():
             self._timers.at(ticket.send_at, lambda: self._queue(ticket))
         else:
             self._queue(ticket)
 
-    def _queue(self, ticket: Ticket) -> None:
+    def _queue(self, ticket: PendingSend) -> None:
         if ticket.id in self._waiting and not self._closing:
             self._lanes_of(ticket.session_id).add(ticket)
 
-    async def _be_patient(self, ticket: Ticket) -> None:
+    async def _be_patient(self, ticket: PendingSend) -> None:
         """Give up when its session or its turn does not come in time: somebody waits for it."""
         wait = self._config().send.wait
         end = asyncio.get_running_loop().time() + wait
@@ -525,13 +525,13 @@ class Outbox:
         if not ticket.queued and self._lanes_of(ticket.session_id).take_out(ticket):
             self._task(self._end(ticket, error), self._sending)  # a stop gives it its time
 
-    def _expire(self, ticket: Ticket) -> None:
+    def _expire(self, ticket: PendingSend) -> None:
         """Whoever sent it has given up long ago."""
         if self._lanes_of(ticket.session_id).take_out(ticket):
             error = UnavailableError("its session was not connected in time")
             self._task(self._end(ticket, error), self._sending)
 
-    def _lose(self, ticket: Ticket, error: WaguardError) -> None:
+    def _lose(self, ticket: PendingSend, error: WaguardError) -> None:
         logger.warning(
             "a message is not sent: its session is gone",
             event="message_abandoned",
@@ -541,11 +541,11 @@ class Outbox:
         ticket.abandoned = error
         self._task(self._end(ticket, error), self._sending)
 
-    def _lanes_of(self, session_id: str) -> Lanes:
+    def _lanes_of(self, session_id: str) -> ChatQueues:
         if session_id not in self._lanes:
             for name in [name for name, lanes in self._lanes.items() if lanes.idle]:
                 del self._lanes[name]
-            self._lanes[session_id] = Lanes(
+            self._lanes[session_id] = ChatQueues(
                 lambda wait: self._sessions.ready(session_id, wait=wait, hoping=True),
                 self._send_waiting,
                 self._lose,
@@ -556,7 +556,7 @@ class Outbox:
 
     # ---- the command, and what comes of it ----
 
-    async def _send_directly(self, ticket: Ticket) -> None:
+    async def _send_directly(self, ticket: PendingSend) -> None:
         lanes = self._lanes_of(ticket.session_id)
         try:
             if not await self._transmit(ticket, wait=self._config().send.wait):
@@ -564,12 +564,12 @@ class Outbox:
         finally:
             lanes.release(ticket.lane)
 
-    async def _send_waiting(self, ticket: Ticket) -> bool:
+    async def _send_waiting(self, ticket: PendingSend) -> bool:
         """It is its turn; whether it is done with."""
         with self._on_its_way(ticket):
             return await self._begin_waiting(ticket)
 
-    async def _begin_waiting(self, ticket: Ticket) -> bool:
+    async def _begin_waiting(self, ticket: PendingSend) -> bool:
         if ticket.expires_at is not None and ticket.expires_at <= self._wall():
             return await self._end(ticket, UnavailableError("its turn did not come in time"))
         try:
@@ -589,7 +589,7 @@ class Outbox:
         self._waiting[ticket.id] = ticket
         return False
 
-    async def _may_begin(self, ticket: Ticket) -> bool:
+    async def _may_begin(self, ticket: PendingSend) -> bool:
         """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``."""
         if ticket.command is None:
             kept = await self._store.load(ticket.id)
@@ -597,7 +597,7 @@ class Outbox:
                 return False
             ticket.command = command_of(*kept)
         number = await self._number(ticket.session_id)
-        if await self._journal.keep(Move(id=ticket.id, state=State.SENDING, phone=number)):
+        if await self._journal.keep(StateUpdate(id=ticket.id, state=State.SENDING, phone=number)):
             ticket.phone = number or ticket.phone
             return True
         row = await self._store.find(ticket.id)
@@ -609,7 +609,7 @@ class Outbox:
         ticket.settle(result_of(row) if row else NotFoundError("the message is gone"))
         return False
 
-    async def _transmit(self, ticket: Ticket, *, wait: float) -> bool:
+    async def _transmit(self, ticket: PendingSend, *, wait: float) -> bool:
         """False: it certainly has not left, and is to wait again."""
         settings, command = self._config().send, ticket.command
         assert command  # noqa: S101 - read before
@@ -639,13 +639,13 @@ class Outbox:
             result = UncertainError(UNCERTAIN, value=ticket.message_id)
         return await self._end(ticket, result)
 
-    async def _find_lane(self, ticket: Ticket) -> None:
+    async def _find_lane(self, ticket: PendingSend) -> None:
         """What goes to a person's number and to a LID of theirs is one chat, in one order."""
         with contextlib.suppress(WaguardError):  # without the database it is not kept either
             people = await self._journal.people(ticket.session_id)
             ticket.lane = people.number(ticket.chat)
 
-    async def _exists(self, ticket: Ticket) -> bool | None:
+    async def _exists(self, ticket: PendingSend) -> bool | None:
         """Whether its number is known to have WhatsApp; None: that has to be asked."""
         try:
             people = await self._journal.people(ticket.session_id)
@@ -653,7 +653,9 @@ class Outbox:
             return None
         return people.exists(ticket.chat, self._wall())
 
-    async def _aliases(self, ticket: Ticket, people: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    async def _aliases(
+        self, ticket: PendingSend, people: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
         """By what other ids a group may know those whom it is to mention."""
         if not people or not ticket.chat.endswith(GROUP):
             return {}
@@ -661,7 +663,7 @@ class Outbox:
             return (await self._journal.people(ticket.session_id)).others(people)
         return {}
 
-    async def _end(self, ticket: Ticket, result: Sent | WaguardError) -> bool:
+    async def _end(self, ticket: PendingSend, result: Sent | WaguardError) -> bool:
         """Keep how it ended; False: it did not, it waits again."""
         self._waiting.pop(ticket.id, None)
         outcome = _outcome(result)
@@ -672,7 +674,7 @@ class Outbox:
         if ticket.held and ticket.may_queue and not final and await self._let_it_queue(ticket):
             return False
         state = after_call(outcome, waits=ticket.queued and not final)
-        move = Move(id=ticket.id, state=state, tells=ticket.name)
+        move = StateUpdate(id=ticket.id, state=state, tells=ticket.name)
         if isinstance(result, Sent):
             move = replace(move, ack=1, sent_at=result.timestamp)
         else:
@@ -697,13 +699,13 @@ class Outbox:
             self._watch(ticket)
         return True
 
-    async def _let_it_queue(self, ticket: Ticket) -> bool:
+    async def _let_it_queue(self, ticket: PendingSend) -> bool:
         """A first contact that may wait does so while those pause, once that is kept; whether it does."""
         if ticket.queued or self._closing:
             return False
         try:
             self._require_places(1)
-            move = Move(id=ticket.id, state=State.ACCEPTED, queued=True)
+            move = StateUpdate(id=ticket.id, state=State.ACCEPTED, queued=True)
             await asyncio.wait_for(self._journal.keep(move), KEEPING)
         except (WaguardError, TimeoutError):
             return False
@@ -714,34 +716,34 @@ class Outbox:
 
     # ---- what was not answered ----
 
-    def _watch(self, ticket: Ticket) -> None:
+    def _watch(self, ticket: PendingSend) -> None:
         self._watched[ticket.session_id, ticket.message_id] = ticket
         if len(self._watched) > WATCHED_AT_MOST:  # the row of the oldest moves all the same
             del self._watched[next(iter(self._watched))]
         self._look_ups.add(ticket)
 
-    def _on_look(self, ticket: Ticket, ack: int | None) -> bool:
+    def _on_look(self, ticket: PendingSend, ack: int | None) -> bool:
         """Whether no further look is needed."""
         if ticket.done.done() and (ticket.session_id, ticket.message_id) not in self._watched:
             return True  # an ack came meanwhile
         state = after_look(ack)
         if state is not State.UNCERTAIN:
-            self._journal.move(Move(id=ticket.id, state=state, ack=ack, tells=ticket.name))
+            self._journal.move(StateUpdate(id=ticket.id, state=state, ack=ack, tells=ticket.name))
             self._settle_late(ticket, state)
             return True
         if not ticket.done.done():
-            self._journal.move(Move(id=ticket.id, state=state, error=UNCERTAIN))
+            self._journal.move(StateUpdate(id=ticket.id, state=state, error=UNCERTAIN))
             ticket.settle(UncertainError(UNCERTAIN, value=ticket.message_id))
         return False
 
-    def _on_ack(self, received: Received) -> None:
+    def _on_ack(self, received: InboxRecord) -> None:
         """The journal has moved its row already."""
         told = received.told[0].data
         ticket = self._watched.get((received.session_id, told["message_id"]))
         if ticket and (state := by_ack(told["ack_level"] - 1)):
             self._settle_late(ticket, state)
 
-    def _settle_late(self, ticket: Ticket, state: State) -> None:
+    def _settle_late(self, ticket: PendingSend, state: State) -> None:
         self._watched.pop((ticket.session_id, ticket.message_id), None)
         logger.info(
             "the outcome of a message is known now",
@@ -759,7 +761,7 @@ class Outbox:
 
     # ---- what the application hears beside the replies ----
 
-    def _tell_later(self, ticket: Ticket) -> None:
+    def _tell_later(self, ticket: PendingSend) -> None:
         """Once nobody can ask for its reply any more; until then the reply comes first."""
         no_reply_comes = not (ticket.told or ticket.replies or ticket.bulk_id)
         if ticket.id and ticket.tells and no_reply_comes:
@@ -775,9 +777,9 @@ class Outbox:
         self._graces.at(when, lambda: self._tell(number, name))
 
     def _tell(self, number: int, name: tuple[str, str]) -> None:
-        self._journal.move(Move(id=number, tells=name, due=True))
+        self._journal.move(StateUpdate(id=number, tells=name, due=True))
 
-    def _on_told(self, received: Received) -> None:
+    def _on_told(self, received: InboxRecord) -> None:
         """The webhooks are queued already."""
         for told in received.told:
             self._publish(
@@ -801,9 +803,9 @@ async def _ended(tasks: "set[asyncio.Task[Any]]", grace: float) -> None:
         await asyncio.wait(tasks, timeout=grace)
 
 
-def _draft(ticket: Ticket, state: State, content: bytes | None = None) -> Draft:
+def _draft(ticket: PendingSend, state: State, content: bytes | None = None) -> NewMessage:
     assert ticket.command  # noqa: S101 - it has just come
-    return Draft(
+    return NewMessage(
         session_id=ticket.session_id,
         workspace_id=ticket.workspace_id,
         chat=ticket.chat,
@@ -822,8 +824,8 @@ def _draft(ticket: Ticket, state: State, content: bytes | None = None) -> Draft:
     )
 
 
-def _failed(ticket: Ticket, why: str) -> Move:
-    return Move(id=ticket.id, state=State.FAILED, error=why, tells=ticket.name)
+def _failed(ticket: PendingSend, why: str) -> StateUpdate:
+    return StateUpdate(id=ticket.id, state=State.FAILED, error=why, tells=ticket.name)
 
 
 def _sent(outcome: Sent | Value, message_id: str) -> Sent | WaguardError:

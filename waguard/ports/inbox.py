@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from waguard.core.identity import People
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 
-Stored = Callable[[Sequence[Received]], None]
+Stored = Callable[[Sequence[InboxRecord]], None]
 
 
 class Inbox(Protocol):
     """Where everything goes that must not be lost: what workers report, what sessions do."""
 
-    def put(self, received: Sequence[Received], stored: Stored) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         """Store it and queue its webhooks; never waits.
 
         ``stored`` is called after the commit, with those that were news; the calls come in the

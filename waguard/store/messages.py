@@ -30,24 +30,24 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
+from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, DeadLetterState
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.media import names_in
 from waguard.core.undecryptable import EXPIRED, Waiting
 from waguard.ports.messages import (
     GLOBAL,
     DeadLetter,
-    Draft,
+    DeliveryResult,
     Endpoint,
     Entry,
     Hold,
-    Move,
+    NewMessage,
     Pending,
     Queued,
-    Retract,
-    Settlement,
+    StateUpdate,
     UnidentifiedChat,
+    Withdrawal,
     Written,
 )
 from waguard.store import naming, outbox, readers, telling, undecryptable, unidentified
@@ -95,10 +95,10 @@ _PENDING: Final = DELIVERIES.c.state == "pending"
 _DEAD: Final = DELIVERIES.c.state == "dead"
 _CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
 _GRAVES: Final = {
-    Grave.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
-    Grave.UNIDENTIFIED: unidentified.WAITS,
-    Grave.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
-    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
+    DeadLetterState.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
+    DeadLetterState.UNIDENTIFIED: unidentified.WAITS,
+    DeadLetterState.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
+    DeadLetterState.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
 }
 
 
@@ -120,9 +120,9 @@ class SqlMessages:
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement | Hold] = (),
+        settlements: Sequence[DeliveryResult | Hold] = (),
         *,
-        outgoing: Sequence[Draft | Move | Retract] = (),
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
@@ -134,12 +134,12 @@ class SqlMessages:
     async def _write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement | Hold],
-        outgoing: Sequence[Draft | Move | Retract],
+        settlements: Sequence[DeliveryResult | Hold],
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         for_global: Collection[str],
     ) -> Written:
         alone = len(outgoing) == 1 and not (entries or settlements)
-        if alone and isinstance(draft := outgoing[0], Draft):
+        if alone and isinstance(draft := outgoing[0], NewMessage):
             return await self._keep(draft)
         sessions = {entry.received.session_id for entry in entries}
         try:
@@ -157,7 +157,7 @@ class SqlMessages:
         self,
         connection: AsyncConnection,
         entries: Sequence[Entry],
-        outgoing: Sequence[Draft | Move | Retract],
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         kept: tuple[int, ...],
         for_global: Collection[str],
     ) -> Written:
@@ -196,7 +196,7 @@ class SqlMessages:
             received=tuple(entry.received for entry in given),
         )
 
-    async def _keep(self, draft: Draft) -> Written:
+    async def _keep(self, draft: NewMessage) -> Written:
         """The same for a single message, which is what a request waits for: in half the time."""
         async with self._turn:
             number = await self._at_once(
@@ -229,7 +229,7 @@ class SqlMessages:
             await connection.execute(insert(DELIVERIES), queued)
         return frozenset(row["endpoint"] for row in queued if row["state"] == "pending")
 
-    def _row(self, received: Received) -> dict[str, Any]:
+    def _row(self, received: InboxRecord) -> dict[str, Any]:
         return {
             "session_id": received.session_id,
             "key": storable(received.key),
@@ -479,7 +479,7 @@ class SqlMessages:
         self,
         *,
         session_id: str | None = None,
-        state: Grave | None = None,
+        state: DeadLetterState | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
@@ -524,7 +524,7 @@ class SqlMessages:
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
         # those a person chooses one by one
-        some = true() if first == last else _GRAVES[Grave.DEAD]
+        some = true() if first == last else _GRAVES[DeadLetterState.DEAD]
         return await self._replay(_DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
 
     async def _replay(self, chosen: ColumnElement[bool], receivers: Collection[str]) -> list[str]:
@@ -609,12 +609,12 @@ class SqlMessages:
 
 
 async def _settle(
-    connection: AsyncConnection, settlements: Sequence[Settlement | Hold], now: float
+    connection: AsyncConnection, settlements: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
     """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
     looks at it."""
     own = DELIVERIES.c
-    delivered = [s.id for s in settlements if isinstance(s, Settlement) and s.error is None]
+    delivered = [s.id for s in settlements if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
         some = delivered[start : start + _KEYS_AT_ONCE]
         await connection.execute(delete(DELIVERIES).where(own.id.in_(some), _PENDING))
@@ -624,14 +624,14 @@ async def _settle(
             await connection.execute(same.values(values))
 
 
-def _changed(settled: Settlement | Hold, now: float) -> dict[str, Any]:
+def _changed(settled: DeliveryResult | Hold, now: float) -> dict[str, Any]:
     """What its row says then; {}: it was delivered."""
     match settled:
         case Hold(since=since):
             return {"held_since": since, "tried_since": None}
-        case Settlement(error=None):
+        case DeliveryResult(error=None):
             return {}
-        case Settlement(next_at=None):
+        case DeliveryResult(next_at=None):
             more = {"state": "dead", "cause": settled.cause, "died_at": now}
         case _:
             more = {"next_at": settled.next_at, "tried_since": settled.tried_since}

@@ -8,7 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.backfill import by_alias, deferral
-from waguard.core.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.core.inbox import LOOK_BACK, InboxRecord, Kind, missed_since
 from waguard.core.news import ack_of
 from waguard.profile import credentials
 from waguard.supervision import translate, undecryptable
@@ -98,7 +98,7 @@ class Intake:
             pass
         link.close()
 
-    def _received(self, event: Event) -> tuple[Received, ...]:
+    def _received(self, event: Event) -> tuple[InboxRecord, ...]:
         row = self._ledger.row
         match event.body:
             case InboundMessage() | Undecryptable() as it:
@@ -139,7 +139,7 @@ class Intake:
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 
-    def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[Received, ...]:
+    def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[InboxRecord, ...]:
         """() for one that cannot be decrypted and is from before the pairing: it never was this
         link's."""
         if isinstance(it, InboundMessage):
@@ -158,7 +158,7 @@ class Intake:
         self._undecryptable.reported(it.id)
         return translate.undecryptable(self._ledger.row, it, at)
 
-    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
+    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[InboxRecord]) -> None:
         """The commit is on the disk; the line may be another's by now, and is told nothing then."""
         if link:
             link.stored(seq)

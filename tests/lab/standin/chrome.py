@@ -33,8 +33,8 @@ FLAGS = [
     "--disable-sync",
     "--disable-quic",
     "--disable-dev-shm-usage",
-    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess,Translate,BackForwardCache,MediaRouter,OptimizationHints",
 ]
+DISABLED = "WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess,Translate,BackForwardCache,MediaRouter,OptimizationHints"
 BEFORE = (
     "window.WPPConfig = {disableGoogleAnalytics: true, linkPreviewApiServers: [], "
     "deviceName: false, poweredBy: 'waguard'}; window.seen = [];"
@@ -103,7 +103,7 @@ class Chrome:
             CHROMIUM,
             *FLAGS,
             *SANDBOX,
-            *self._args,
+            *(f"{arg},{DISABLED}" if "-features=" in arg else arg for arg in self._args),
             f"--user-data-dir={self.profile}",
             "--remote-debugging-pipe",
             "about:blank",
@@ -201,7 +201,7 @@ class Chrome:
             await asyncio.wait_for(self._changed.wait_for(condition), 60)
         return condition()
 
-    async def until_js(self, expression: str, *, every: float = 0.03, within: float = 15) -> Any:
+    async def until_js(self, expression: str, *, every: float = 0.03, within: float = 60) -> Any:
         """Poll the page until the expression is true; returns its value."""
         last: object = None
 

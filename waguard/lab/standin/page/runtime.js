@@ -2,7 +2,7 @@
 // wa-js finds modules through require('__debug').modulesMap and importNamespace.
 (() => {
   'use strict';
-  const config = JSON.parse(document.getElementById('standin').textContent);
+  const config = window.__standinConfig;
   const modulesMap = Object.create(null);
   let late = 0;
   let whenComplete = null;
@@ -51,6 +51,14 @@
     const after = config.factories[id];
     return after !== undefined && (after < 0 || performance.now() < after * 1000);
   };
+  // What the document itself says: it may be of another revision than the scripts that it names.
+  for (const part of document.querySelectorAll('script[data-sjs]')) {
+    for (const [, , , [defines]] of JSON.parse(part.textContent).require) {
+      for (const [id, dependencies, exports] of defines) {
+        modulesMap[id] = { id, dependencies, factory: (g, r, d, n, l, module) => { module.exports = exports; } };
+      }
+    }
+  }
   window.require = require;
   window.importNamespace = (id) => {
     if (tooEarly(id)) throw new Error(`Requiring module "${id}", whose dependencies are not there yet.`);

@@ -8,7 +8,7 @@ from waguard.config import Send
 from waguard.core.pacing import FRESH, Pace, Paced, after, changed, next_at
 
 
-class Turns:
+class RateLimiter:
     """``settings`` are read at each question; ``clock`` is monotonic, ``chance`` in [0, 1)."""
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import PendingSend
 
 AT_ONCE: Final = 8  # chats of a session that are written to at the same time
 HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
@@ -28,15 +28,15 @@ class Turn(Protocol):
         """Seconds until a message may go, one of a bulk or not; 0: now, and its turn is taken."""
 
 
-class Lanes:
+class ChatQueues:
     """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
     gets those whose session is gone. ``pause``: seconds for which first contacts pause."""
 
     def __init__(
         self,
         ready: Ready,
-        send: Callable[[Ticket], Awaitable[bool]],
-        lose: Callable[[Ticket, WaguardError], None],
+        send: Callable[[PendingSend], Awaitable[bool]],
+        lose: Callable[[PendingSend, WaguardError], None],
         turn: Turn,
         pause: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -48,7 +48,7 @@ class Lanes:
         """Messages wait for the session's pace."""
         self._send = send
         self._lose = lose
-        self._lanes: dict[str, list[Ticket]] = {}
+        self._lanes: dict[str, list[PendingSend]] = {}
         self._going: set[str] = set()
         self._coming: Counter[str] = Counter()
         self._changed = asyncio.Event()
@@ -61,7 +61,7 @@ class Lanes:
         """Nothing waits, nothing is on its way."""
         return not self._lanes and not self._going and not self._coming
 
-    def waiting(self) -> list[Ticket]:
+    def waiting(self) -> list[PendingSend]:
         """All that wait, in the order of their acceptance."""
         return sorted((ticket for lane in self._lanes.values() for ticket in lane), key=_order)
 
@@ -90,7 +90,7 @@ class Lanes:
         self._going.discard(chat)
         self._changed.set()
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: PendingSend) -> None:
         """Let it wait for its turn."""
         lane = self._lanes.setdefault(ticket.lane, [])
         if ticket not in lane:
@@ -99,7 +99,7 @@ class Lanes:
         if not self._closing and (self._pump is None or self._pump.done()):
             self._pump = asyncio.create_task(self._work(), name=f"lanes {ticket.session_id}")
 
-    def take_out(self, ticket: Ticket) -> bool:
+    def take_out(self, ticket: PendingSend) -> bool:
         """Whether it still waited."""
         lane = self._lanes.get(ticket.lane, [])
         if ticket not in lane:
@@ -171,7 +171,7 @@ class Lanes:
         if waits:
             self._alarm = asyncio.get_running_loop().call_later(min(waits), self._changed.set)
 
-    async def _run(self, ticket: Ticket) -> None:
+    async def _run(self, ticket: PendingSend) -> None:
         try:
             if not await self._send(ticket):
                 self.add(ticket)
@@ -187,5 +187,5 @@ class Lanes:
             self.release(ticket.lane)
 
 
-def _order(ticket: Ticket) -> int:
+def _order(ticket: PendingSend) -> int:
     return ticket.id

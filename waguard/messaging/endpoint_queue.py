@@ -29,7 +29,7 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
 from waguard.messaging.ready_lanes import ReadyLanes
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.messages import Hold, MessageStore, Pending, Settlement
+from waguard.ports.messages import DeliveryResult, Hold, MessageStore, Pending
 from waguard.ports.sessions import Connection
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
@@ -49,7 +49,7 @@ Post = Callable[[Pending, bytes], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class DeliveryContext:
     """What every line shares. ``wall`` is unix time; ``gate`` says why the application would drop a
     message of this session now, None: it would not; ``connection`` how a session stands."""
 
@@ -91,14 +91,14 @@ _FATES: Final[Mapping[Fate, _NotYet | Dead]] = {
 }
 
 
-class Line:
+class EndpointQueue:
     """``complete`` makes a body as it is sent, ``post`` one attempt; ``holds``: does the receiver
     call back. Begins with the first ``poke``."""
 
     def __init__(
         self,
         endpoint: str,
-        means: Means,
+        means: DeliveryContext,
         *,
         complete: Callable[[bytes], Awaitable[bytes]],
         post: Post,
@@ -109,7 +109,7 @@ class Line:
         self._complete = complete
         self._post = post
         self._holds = holds
-        self._lanes = LaneQueue(lambda item: self._settle_aside(Settlement(id=item.id)))
+        self._lanes = LaneQueue(lambda item: self._settle_aside(DeliveryResult(id=item.id)))
         self._ready = ReadyLanes()
         self.held = HeldLanes()
         self._circuit = CLOSED
@@ -282,7 +282,9 @@ class Line:
             if first.created_at > lane.doomed:
                 break
             why = delivery.given_up(self._means.policy(), first.attempts, "see the ones before")
-            dead = Settlement(id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED)
+            dead = DeliveryResult(
+                id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED
+            )
             self._settle_aside(dead)
             if not self._lanes.pop(lane):
                 return
@@ -435,7 +437,7 @@ class Line:
                 logger.debug(
                     "webhook left out: outdated", session=item.session_id, id=item.event_id
                 )
-                await self._settle(lane, Settlement(id=item.id))
+                await self._settle(lane, DeliveryResult(id=item.id))
             case _NotYet(why=why) if item.event == delivery.READY:
                 lane.busy = False
                 self._arm(lane, RETRY)
@@ -503,7 +505,7 @@ class Line:
                 self._works()
                 log.debug("webhook delivered", attempt=attempt)
                 lane.tried_since = None
-                await self._settle(lane, Settlement(id=item.id))
+                await self._settle(lane, DeliveryResult(id=item.id))
             case Dead():
                 if not answer.works and not answer.refused:
                     self._fails(policy, answer)
@@ -511,7 +513,7 @@ class Line:
                 await self._bury(lane, verdict, works=answer.works)
             case Retry() if delivery.outdated(item.event, lane.behind()):
                 log.debug("webhook left out: outdated")
-                await self._settle(lane, Settlement(id=item.id))
+                await self._settle(lane, DeliveryResult(id=item.id))
             case Retry():
                 if attempt in TOLD_AT:
                     log.warning(
@@ -532,7 +534,7 @@ class Line:
         log.error("webhook given up: it is a dead letter now", event="webhook_dead", why=dead.why)
         attempts = item.attempts + 1
         await self._settle(
-            lane, Settlement(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
+            lane, DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
         )
 
     def _works(self) -> None:
@@ -572,7 +574,7 @@ class Line:
     def _try_again(self, lane: Lane, item: Pending, answer: Answer, delay: float) -> None:
         next_at, attempts = self._means.wall() + delay, item.attempts + 1
         self._settle_aside(
-            Settlement(
+            DeliveryResult(
                 id=item.id,
                 attempts=attempts,
                 next_at=next_at,
@@ -586,7 +588,7 @@ class Line:
         lane.busy = False
         self._arm(lane, delay)
 
-    async def _settle(self, lane: Lane, settlement: Settlement) -> None:
+    async def _settle(self, lane: Lane, settlement: DeliveryResult) -> None:
         self._unsettled += 1
         self._pump()  # its place is free
         try:
@@ -595,7 +597,7 @@ class Line:
             self._unsettled -= 1
             self._next(lane)
 
-    def _settle_aside(self, settlement: Settlement | Hold) -> None:
+    def _settle_aside(self, settlement: DeliveryResult | Hold) -> None:
         """For which nobody waits."""
         self._means.journal.post(settlement)
 

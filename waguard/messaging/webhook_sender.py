@@ -86,7 +86,7 @@ class CheckedConnector(aiohttp.TCPConnector):
             raise AddressRefusedError(why)
 
 
-class Courier:
+class WebhookSender:
     """An async context manager; ``allow_private`` is asked at each connection."""
 
     def __init__(

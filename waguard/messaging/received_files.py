@@ -18,7 +18,7 @@ NO_ANSWER: Final = "the disk does not answer"
 _MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
 
-class Keeper:
+class MediaWriter:
     """One file at a time; while one is stuck, no other is begun."""
 
     def __init__(self, files: MediaStore) -> None:

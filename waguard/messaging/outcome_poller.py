@@ -8,7 +8,7 @@ from loguru import logger
 
 from waguard.core.identity import People
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging.tickets import Ticket
+from waguard.messaging.pending_sends import PendingSend
 from waguard.ports.sessions import Sessions
 from waguard.wire.protocol import Acks, Value
 
@@ -18,14 +18,14 @@ HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
 RETRY: Final = 2.0  # s
 
 
-class LookUps:
+class OutcomePoller:
     """``found`` gets what a look said, an ack or None, and says whether that was all; ``people``
     says whose LIDs a session knows."""
 
     def __init__(
         self,
         sessions: Sessions,
-        found: Callable[[Ticket, int | None], bool],
+        found: Callable[[PendingSend, int | None], bool],
         people: Callable[[str], Awaitable[People]],
     ) -> None:
         self._people = people
@@ -34,7 +34,7 @@ class LookUps:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: PendingSend) -> None:
         """Look for it as soon as its session is connected."""
         task = asyncio.create_task(self._look(ticket), name=f"look up {ticket.session_id}")
         self._tasks.add(task)
@@ -47,7 +47,7 @@ class LookUps:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _look(self, ticket: Ticket) -> None:
+    async def _look(self, ticket: PendingSend) -> None:
         for delay in DELAYS:
             await asyncio.sleep(delay)
             try:
@@ -57,7 +57,7 @@ class LookUps:
             if self._found(ticket, ack):
                 return
 
-    async def _ask(self, ticket: Ticket) -> int | None:
+    async def _ask(self, ticket: PendingSend) -> int | None:
         """Its ack; raises ``NotFoundError`` where its session is gone."""
         while True:
             try:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
-from waguard.ports.messages import Move, Outgoing
+from waguard.ports.messages import Outgoing, StateUpdate
 from waguard.wire.protocol import SendMedia, Sent
 
 KEPT_FOR: Final = REPEATED_FOR
@@ -59,7 +59,7 @@ class KeyReusedError(WaguardError):
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingSend:
     """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
 
     session_id: str
@@ -97,7 +97,7 @@ class Ticket:
     """Whether its row says that it has begun is not known, for the database went away."""
     rests_until: float = 0.0
     """Time of the loop; it is not tried again before."""
-    owed: Move | None = None
+    owed: StateUpdate | None = None
     """What is to be kept with the news that its reply was written."""
     replies: int = 0
     """That are still to be written."""
@@ -171,12 +171,12 @@ def _future(_: type[Result]) -> "asyncio.Future[Result]":
     return future
 
 
-class Tickets:
+class PendingSends:
     """Those that a request could be about; ``clock`` is monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[tuple[str, ...], Ticket] = {}
+        self._known: dict[tuple[str, ...], PendingSend] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -186,7 +186,7 @@ class Tickets:
         known = self._known.values()
         return sum(it.session_id == session_id and it.waited_for for it in known)
 
-    def same(self, ticket: Ticket) -> Ticket | None:
+    def same(self, ticket: PendingSend) -> PendingSend | None:
         """The message that this one repeats. Raises ``KeyReusedError``."""
         self.forget()
         known = self._known.get(ticket.ident)
@@ -196,18 +196,18 @@ class Tickets:
             raise KeyReusedError
         return known
 
-    def add(self, ticket: Ticket, *, age: float | None = None) -> None:
+    def add(self, ticket: PendingSend, *, age: float | None = None) -> None:
         """``age``: of one that an earlier run left without a reply."""
         if age is not None:
             ticket.kept_since, ticket.left = self._clock() - age, True
         self._known[ticket.ident] = ticket
 
-    def drop(self, ticket: Ticket) -> None:
+    def drop(self, ticket: PendingSend) -> None:
         """It is no message any more, or was told."""
         if self._known.get(ticket.ident) is ticket:
             del self._known[ticket.ident]
 
-    def answered(self, ticket: Ticket) -> bool:
+    def answered(self, ticket: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
         if ticket.key is None:
             self.drop(ticket)
@@ -216,7 +216,7 @@ class Tickets:
         first, ticket.told = not ticket.told, True
         return first
 
-    def unanswered(self, ticket: Ticket) -> None:
+    def unanswered(self, ticket: PendingSend) -> None:
         """The reply could not be written: the same request gets this result for a while."""
         ticket.kept_since = self._clock()
         self.forget()
@@ -240,9 +240,11 @@ def new_message_id(chat: str) -> str:
     return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
 
 
-def new_ticket(session_id: str, workspace_id: int, command: Command, options: Options) -> Ticket:
+def new_ticket(
+    session_id: str, workspace_id: int, command: Command, options: Options
+) -> PendingSend:
     """Of a message that is not kept yet."""
-    return Ticket(
+    return PendingSend(
         session_id=session_id,
         workspace_id=workspace_id,
         chat=command.chat,
@@ -271,9 +273,9 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def of_row(row: Outgoing) -> Ticket:
+def of_row(row: Outgoing) -> PendingSend:
     """The ticket of a message that was kept before."""
-    ticket = Ticket(
+    ticket = PendingSend(
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         chat=row.chat,
@@ -285,7 +287,7 @@ def of_row(row: Outgoing) -> Ticket:
     return ticket
 
 
-def take_over(ticket: Ticket, row: Outgoing) -> None:
+def take_over(ticket: PendingSend, row: Outgoing) -> None:
     """What the row says is true of the ticket."""
     ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
     ticket.queued, ticket.told = row.queued, row.answered

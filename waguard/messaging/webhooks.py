@@ -20,12 +20,12 @@ from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
 from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
 from waguard.messaging.call_backs import CallBacks
-from waguard.messaging.courier import Courier
-from waguard.messaging.files import with_content
+from waguard.messaging.endpoint_queue import LINKING, DeliveryContext, EndpointQueue
 from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
-from waguard.messaging.line import LINKING, Line, Means
+from waguard.messaging.received_files import with_content
 from waguard.messaging.signing import headers
+from waguard.messaging.webhook_sender import WebhookSender
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import GLOBAL, Endpoint, Pending
 from waguard.ports.sessions import Connection
@@ -63,7 +63,7 @@ class Webhooks:
         self._connection = connection
         self._wall = wall
         self.call_backs = CallBacks()
-        self._means = Means(
+        self._means = DeliveryContext(
             store=journal.store,
             journal=journal,
             policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
@@ -76,15 +76,15 @@ class Webhooks:
         )
         journal.poke = self.poke
         journal.resumed = self._resume
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, EndpointQueue] = {}
         self._own: dict[str, Endpoint] | None = None
         self._numbers: dict[str, str | None] = {}
         """The number of each session that is connected, once it is known to be the one before."""
         self._linking: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()  # ``_own`` and the database say the same
         # the configured address was chosen by whoever runs this machine, the others by a caller
-        self._for_global = Courier(lambda: True, wall=wall)
-        self._for_own = Courier(lambda: settings().allow_private, wall=wall)
+        self._for_global = WebhookSender(lambda: True, wall=wall)
+        self._for_own = WebhookSender(lambda: settings().allow_private, wall=wall)
         self._stack = AsyncExitStack()
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -123,9 +123,9 @@ class Webhooks:
             return  # all are looked at when the database has told which there are
         self._line(endpoint).poke()
 
-    def _line(self, endpoint: str) -> Line:
+    def _line(self, endpoint: str) -> EndpointQueue:
         if endpoint not in self._lines:
-            self._lines[endpoint] = Line(
+            self._lines[endpoint] = EndpointQueue(
                 endpoint,
                 self._means,
                 complete=partial(with_content, files=self._files),

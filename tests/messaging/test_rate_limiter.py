@@ -1,18 +1,18 @@
-"""Turns: each session for itself, and as it is configured now."""
+"""Rates: each session for itself, and as it is configured now."""
 
 import pytest
 
 from tests.messaging.outbox_world import Clock
 from waguard.config import Send
-from waguard.messaging.pace import Turns
+from waguard.messaging.rate_limiter import RateLimiter
 
 
 class World:
-    """Turns on a clock that a test moves."""
+    """A rate limiter on a clock that a test moves."""
 
     def __init__(self, send: Send) -> None:
         self.send, self.clock = send, Clock()
-        self.turns = Turns(lambda: self.send, clock=self.clock.monotonic, chance=lambda: 0.5)
+        self.turns = RateLimiter(lambda: self.send, clock=self.clock.monotonic, chance=lambda: 0.5)
 
     def waits(self, count: int, session: str = "s", *, bulk: bool = False) -> list[float]:
         """How long each of so many waits after the one before, where all want to go at once."""

@@ -15,11 +15,11 @@ from tests.store import template
 from waguard.config import Webhook
 from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import DeliveryPolicy
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.host.media import MediaFolder
-from waguard.messaging import line
+from waguard.messaging import endpoint_queue
 from waguard.messaging.journal import Journal, of_event
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
@@ -39,7 +39,7 @@ class Office:
     settings: Webhook
     journal: Journal = field(init=False)
     webhooks: Webhooks = field(init=False)
-    news: list[Received] = field(default_factory=list)
+    news: list[InboxRecord] = field(default_factory=list)
     connections: dict[str, Connection] = field(default_factory=dict)
     """How sessions stand that are not connected; ``look`` after a change."""
 
@@ -62,7 +62,7 @@ class Office:
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()
 
-    def line(self, endpoint: str = GLOBAL) -> line.Line:
+    def line(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
         return self.webhooks._lines[endpoint]
 
     def configure(self, **changes: Any) -> None:
