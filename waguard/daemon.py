@@ -62,7 +62,7 @@ from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.ports.process import Process
-from waguard.profile import credentials
+from waguard.profile import quarantine
 from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
@@ -522,7 +522,7 @@ class Daemon:
         keep = self._config.profiles
         keep_for = keep.quarantine_days * DAY
         doomed = await asyncio.to_thread(
-            credentials.purge,
+            quarantine.purge,
             self._config.paths.sessions,
             now=self._ages.ago(keep_for) + keep_for,
             keep_for=keep_for,

@@ -29,7 +29,8 @@ from waguard.doctor.judging.host import Space
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
 from waguard.host import lock
-from waguard.profile import credentials, snapshots
+from waguard.profile import layout, owner_mark, snapshots
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 
 SHIPPED = Path(__file__).parents[2] / "systemd/waguard.service"
@@ -169,8 +170,8 @@ class Host:
     def unit(self) -> Path:
         return self.machine.root / "etc/systemd/system/waguard.service"
 
-    def at(self, session: str = "s1") -> credentials.Places:
-        return credentials.places(self.sessions, 1, session)
+    def at(self, session: str = "s1") -> Places:
+        return layout.places(self.sessions, 1, session)
 
     def configure(self, section: str, **keys: object) -> None:
         """Write the configuration again, with these keys."""
@@ -291,15 +292,15 @@ def _profiles() -> Path:
     """``paths.sessions`` with the profile of s1 and a copy: made once, for a checksum takes its time."""
     folder = tempfile.TemporaryDirectory(prefix="wg-")
     atexit.register(folder.cleanup)
-    at = credentials.places(Path(folder.name), 1, "s1")
+    at = layout.places(Path(folder.name), 1, "s1")
     at.profile.parent.mkdir(mode=0o700)
     profile(at.profile)
     at.profile.chmod(0o700)
     for name in (INDEXED, LOCAL):
         (at.profile / name / "000006.log").write_bytes(log(batch("credentials")))
     with ProfileLock(at.profile) as held:
-        token = credentials.claim(at.profile, held.descriptor, anew=True)
-    snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=time.time())
+        token = owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
+    snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=time.time())
     return Path(folder.name)
 
 
