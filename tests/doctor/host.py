@@ -24,8 +24,8 @@ from tests.store import template
 from waguard.cli.program import parser
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
+from waguard.doctor.checks.host import Space
 from waguard.doctor.examination import examine
-from waguard.doctor.judging.host import Space
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
 from waguard.host import lock
@@ -52,7 +52,7 @@ class FakeMachine(Machine):
         self.state = STATE
         self.settings: dict[str, str] = {}
         self.follows: bool | None = True
-        self.strangers: list[Seen] = []
+        self.foreign: list[Seen] = []
         self.running: list[Running] = []
         self.ports: dict[int, int] = {}
         self.theirs: dict[str, str] = {}
@@ -64,7 +64,7 @@ class FakeMachine(Machine):
         return self.running
 
     def unsupervised(self) -> list[Seen]:
-        return self.strangers
+        return self.foreign
 
     def listener(self, port: int) -> int | None:
         return self.ports.get(port)
@@ -106,10 +106,10 @@ class Application:
     """What it answers the first time."""
 
     async def serve(self, request: web.Request) -> web.Response:
-        told = self.once.pop(request.path, self.answers.get(request.path))
-        status = 404 if told is None else self.status
+        answer = self.once.pop(request.path, self.answers.get(request.path))
+        status = 404 if answer is None else self.status
         headers = self.headers if 300 <= status < 400 or "Date" in self.headers else {}
-        return web.json_response(told, status=status, headers=headers)
+        return web.json_response(answer, status=status, headers=headers)
 
     @asynccontextmanager
     async def on(self, where: Path | None = None) -> AsyncIterator[int]:
@@ -195,8 +195,8 @@ class Host:
         os.close(self.lock)
         self.lock = None
         path = self.runtime / "waguard.pid"
-        told = json.loads(path.read_text())
-        path.write_text(json.dumps(told | {"pid": 4_000_000}))
+        answer = json.loads(path.read_text())
+        path.write_text(json.dumps(answer | {"pid": 4_000_000}))
 
     async def stop(self) -> None:
         """In order: nothing is left."""
@@ -304,7 +304,7 @@ def _profiles() -> Path:
     return Path(folder.name)
 
 
-def stranger(host: Host, **marks: Any) -> Seen:
+def foreign_process(host: Host, **marks: Any) -> Seen:
     """A process that somebody else started."""
     seen = Seen(
         pid=4_242,

@@ -8,7 +8,7 @@ from waguard.core import strays as policy
 from waguard.core.old_profiles import ARCHIVE
 from waguard.core.profile import Finding
 from waguard.core.strays import Foreign, Stray
-from waguard.doctor.judging.profiles import Folder, Profile
+from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
 from waguard.host import procfs
 from waguard.host.children import read_records
