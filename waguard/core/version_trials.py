@@ -288,6 +288,7 @@ def _previous(state: VersionState, it: Member) -> Arm | None:
 def is_paused(
     state: VersionState, pause: Acquittal | None, revision: int | None, now: float
 ) -> bool:
+    """Whether an acquittal still keeps trials away: not from a newer revision, nor when far more are ill."""
     if pause is None or now >= pause.until:
         return False
     if revision is not None and revision > pause.revision:

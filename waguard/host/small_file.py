@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Final
 
 LIMIT: Final = 1 << 16  # bytes; a worker's record has 500
-PUT_ASIDE: Final = ".unreadable"
+SUFFIX: Final = ".unreadable"
 
 
 class UnreadableError(Exception):
-    """It is there, and not what we wrote; says in words what it is."""
+    """It is there, and not what we wrote; says what it is.
+
+    ``by_system``: the system did not let it be read now, which says nothing of its content.
+    """
+
+    def __init__(self, why: str, *, by_system: bool = False) -> None:
+        super().__init__(why)
+        self.by_system = by_system
 
 
 def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
     """Its content, without following a link, waiting for a pipe or believing another user.
 
     ``limit`` in bytes. ``named``: a person gave this name, so a link is followed, and whose the file is
-    others have judged (``ownership``). Raises ``FileNotFoundError`` where there is none,
+    others have checked (``ownership``). Raises ``FileNotFoundError`` where there is none,
     ``UnreadableError`` for all else.
     """
     follow = 0 if named else os.O_NOFOLLOW
@@ -32,21 +39,22 @@ def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
     except OSError as error:
         link = error.errno == errno.ELOOP and not named
         raise UnreadableError(
-            "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}"
+            "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}",
+            by_system=not link,
         ) from None
     try:
         _require_small(os.fstat(descriptor), None if named else path, limit)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit)
     except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror}") from None
+        raise UnreadableError(f"it cannot be read: {error.strerror}", by_system=True) from None
     finally:
         os.close(descriptor)
 
 
 def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise UnreadableError("it is no regular file")
+        raise UnreadableError("it is not a regular file")
     # root may ask about another user's daemon: its files belong to whoever has their folder
     if ours and found.st_uid not in {0, os.geteuid(), ours.parent.stat().st_uid}:
         raise UnreadableError(f"it belongs to user {found.st_uid}")
@@ -54,9 +62,9 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
         raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")
 
 
-def put_aside(path: Path) -> None:
+def quarantine(path: Path) -> None:
     """Rename it, so that it stays as evidence and is not read again. Raises ``OSError``."""
-    aside = path.with_name(path.name + PUT_ASIDE)
-    if aside.is_dir() and not aside.is_symlink():  # rename replaces anything but that
-        aside = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{PUT_ASIDE}")
-    path.rename(aside)
+    target = path.with_name(path.name + SUFFIX)
+    if target.is_dir() and not target.is_symlink():  # rename replaces anything but that
+        target = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{SUFFIX}")
+    path.rename(target)
