@@ -140,7 +140,7 @@ async def test_an_odd_file_prevents_no_start_and_is_an_incident(daemon: Daemon) 
     run_file(daemon).write_bytes(b"\xff{")
     await started(daemon)
     (incident,) = await over(daemon)
-    assert incident["cause"].startswith(f"{run_file(daemon)} was put aside: ")
+    assert incident["cause"].startswith(f"{run_file(daemon)} is quarantined: ")
     assert Path(f"{run_file(daemon)}.unreadable").read_bytes() == b"\xff{"
 
 

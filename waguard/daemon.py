@@ -34,7 +34,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host import early_signals, files, logs
-from waguard.host.children import put_unreadable_records_aside, read_records
+from waguard.host.children import quarantine_unreadable_records, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
 from waguard.host.configuration import hidden_lines
@@ -46,7 +46,7 @@ from waguard.host.machine import holder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
-from waguard.host.pressure import cpu_is_crowded
+from waguard.host.pressure import cpu_is_saturated
 from waguard.host.restart_memory import RestartMemory
 from waguard.host.run_file import RunFile
 from waguard.host.systemd import SystemdNotifier
@@ -168,7 +168,7 @@ class Daemon:
                 mailbox=self._mailbox,
                 meter=Meter(),
                 remembered=lambda: remembered,
-                crowded=cpu_is_crowded,
+                crowded=cpu_is_saturated,
             )
         )
         self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
@@ -446,7 +446,7 @@ class Daemon:
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
         workers = self._config.paths.runtime / "workers"
-        self._put_unreadable_aside(workers)
+        self._quarantine_unreadable(workers)
         living: list[tuple[WorkerRecord, Process]] = []
         for path, record in read_records(workers):
             process = self._spawn.adopt(record)
@@ -457,8 +457,8 @@ class Daemon:
                 living.append((record, process))
         return living
 
-    def _put_unreadable_aside(self, workers: Path) -> None:
-        found = put_unreadable_records_aside(workers)
+    def _quarantine_unreadable(self, workers: Path) -> None:
+        found = quarantine_unreadable_records(workers)
         if self._lock.found_unreadable:
             found[workers.parent / PID_FILE] = self._lock.found_unreadable
         if self._restarts.unreadable:
@@ -467,12 +467,12 @@ class Daemon:
             found[self._run_file.path] = self._run_file.unreadable
         for path, why in found.items():
             logger.error(
-                "a file cannot be read and is put aside",
+                "a file is unreadable and is quarantined",
                 event="file_unreadable",
                 file=str(path),
                 why=why,
             )
-            self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
+            self._fleet.trail.record("file_unreadable", reason=f"{path} is quarantined: {why}")
 
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""
@@ -590,7 +590,7 @@ class Daemon:
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
-        for number in early_signals.take():
+        for number in early_signals.drain():
             match number:
                 case signal.SIGHUP:
                     self._on_reload()

@@ -98,7 +98,7 @@ class FakeMeter:
         self.usage: dict[str, Usage] = {}
         self.looked_at: Mapping[str, Collection[int]] = {}
 
-    def look(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
+    def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         self.looked_at = groups
         return self.usage
 
