@@ -37,7 +37,7 @@ class Shelf:
     def not_ready(self, session_id: str) -> None:
         self.expected.remove(session_id)
 
-    def look(self, session_id: str | None = None) -> None:
+    def check(self, session_id: str | None = None) -> None:
         self.looked.append(session_id)
 
     async def people(self, session_id: str) -> People:

@@ -132,7 +132,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     await database.open()
     media = MediaFolder(tmp_path / "media")
-    journal = Journal(database.messages, media, base="", for_global=lambda: OLD_SERVICE)
+    journal = Journal(
+        database.messages, media, base="", for_global=lambda: OLD_SERVICE, publish=bus.publish
+    )
     unlimited = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
@@ -142,7 +144,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             journal,
             lambda: world.config,
             SystemClock(),
-            publish=bus.publish,
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
         )
         await outbox.begin()

@@ -25,8 +25,8 @@ FILE = "waguard/some.py"
         ("import words as ledger", ["ledger"]),
         ("try: ...\nexcept E as verdict: ...", ["verdict"]),
         ("match 1:\n  case told: ...", ["told"]),
-        ("lines = outline = 1", []),
-        ("class Line: ...", ["Line"]),
+        ("turns = returns = 1", []),
+        ("class Turns: ...", ["Turns"]),
         ("def notice(): ...\nnotice = 1", ["notice"]),
     ],
 )

@@ -30,6 +30,7 @@ from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.host.lived import LivedTime
+from waguard.messaging.announcer import Announcer
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Stored as StoredCall
 from waguard.ports.process import Process, Swept, Usage
@@ -97,7 +98,7 @@ class FakeMeter:
         self.usage: dict[str, Usage] = {}
         self.looked_at: Mapping[str, Collection[int]] = {}
 
-    def look(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
+    def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         self.looked_at = groups
         return self.usage
 
@@ -365,6 +366,7 @@ class FakeInbox:
         """What is remembered, by session and id."""
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
+        self.announcer = Announcer(lambda *_, **__: None)
 
     def put(self, received: Sequence[InboxRecord], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
@@ -424,7 +426,8 @@ class FakeInbox:
         """All that waits, in order."""
         while self.waiting:
             received, stored = self.waiting.pop(0)
-            stored([self.named(one) for one in received if self._is_news(one)])
+            news = [self.named(one) for one in received if self._is_news(one)]
+            self.announcer.stored(stored, news)
 
     def _is_news(self, one: InboxRecord) -> bool:
         keys = [(one.session_id, key) for key in (one.key, *one.unless)]
@@ -460,6 +463,7 @@ class World:
         self._host, self._timings = Reading(), Timings(stop_grace=0.1)
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
+        self.inbox.announcer = Announcer(self.bus.publish)
         self.next_daemon()
 
     def next_daemon(self) -> None:

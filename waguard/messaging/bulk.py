@@ -69,7 +69,7 @@ class Bulks:
     def _kept(self, ident: tuple[str, str], task: "asyncio.Task[str]") -> None:
         del self._going[ident]
         if not task.cancelled():
-            task.exception()  # whoever asked was told, or has left
+            task.exception()  # whoever asked has its answer, or has left
 
     async def counts(self, bulk_id: str) -> dict[State, int]:
         """How many messages are in which state. Raises ``NotFoundError``."""

@@ -45,7 +45,7 @@ from waguard.errors import ConfigError, WaguardError
 from waguard.host import logs, procfs
 from waguard.host.disk import is_full
 from waguard.host.patience import patience
-from waguard.host.pressure import cpu_is_crowded
+from waguard.host.pressure import cpu_is_saturated
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -526,7 +526,7 @@ class SessionWorker:
         self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
         caught = self._phase == "ready" and self._silence is None
         if caught and should_end_script(
-            hearing, devtools=told.get("devtools"), crowded=cpu_is_crowded()
+            hearing, devtools=told.get("devtools"), crowded=cpu_is_saturated()
         ):
             logger.warning(
                 "the page does not answer: its script is ended",
@@ -550,6 +550,9 @@ class SessionWorker:
         if kind == "storage_closed":
             logger.debug("the page's storage was closed", database=word(told))
             self._storage_closed.set()
+        elif kind == "evaded":
+            logger.debug("the page loaded itself anew, past the document that it is to have")
+            self._to_reload.set()
         elif kind in KINDS:
             self._inbound.take(kind, told)
         elif kind == "people":
