@@ -19,9 +19,11 @@ from waguard.config import (
     is_loopback,
     load,
     require_sandbox,
+    version_rules,
     without_passwords,
 )
 from waguard.core.delivery import OLD_SERVICE
+from waguard.core.version_rules import VersionRules
 from waguard.errors import ConfigError
 
 EXAMPLE: Final = Path(__file__).parents[1] / "etc/waguard.toml"
@@ -76,6 +78,21 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "whatsapp.url": "https://web.whatsapp.com/",
         "whatsapp.wajs": None,
         "whatsapp.on_conflict": "park",
+        "versions.mode": "react",
+        "versions.keep": 8,
+        "versions.good_after": 1800.0,
+        "versions.good_sessions": 2,
+        "versions.well_for": 60.0,
+        "versions.trial_limit": 600.0,
+        "versions.confirmations": 2,
+        "versions.remember": 86_400.0,
+        "versions.pause": 900.0,
+        "versions.pause_limit": 14_400.0,
+        "versions.canary_after": 3600.0,
+        "versions.canary_limit": 43_200.0,
+        "versions.canary_for": 1800.0,
+        "versions.canaries": 2,
+        "versions.report_held_after": 1_209_600.0,
         "restore.timeout": 25.0,
         "restore.concurrency": 2,
         "admission.session_memory": 200,
@@ -443,6 +460,17 @@ BAD: Final = {
     "longest below shortest": Bad(
         "restart.max_delay", "60.0", "restart.base_delay", "[restart]\nbase_delay = 61.0"
     ),
+    "a pause above its limit": Bad(
+        "versions.pause_limit", "60.0", "versions.pause", "[versions]\npause_limit = 60"
+    ),
+    "a canary later than ever": Bad(
+        "versions.canary_limit", "60.0", "versions.canary_after", "[versions]\ncanary_limit = 60"
+    ),
+    "a trial shorter than its proof": Bad(
+        "versions.trial_limit", "30.0", "versions.well_for", "[versions]\ntrial_limit = 30"
+    ),
+    "a mode that is none": Bad("versions.mode", "'on'", SEES_EXAMPLE, "[versions]\nmode = 'on'"),
+    "one confirmation": Bad("versions.confirmations", "1", ">= 2", "[versions]\nconfirmations = 1"),
     "a gap from more to less": Bad("send.gap", "[3.0, 2.0]", "[2, 6]", "[send]\ngap = [3, 2]"),
     "a gap of one number": Bad("send.gap", "[3]", "length", "[send]\ngap = [3]"),
     "a date": Bad("api.port", "1979", "int", "[api]\nport = 1979-05-27"),
@@ -671,3 +699,10 @@ def test_root_needs_to_give_up_the_sandbox_on_purpose() -> None:
     require_sandbox(config.browser, root=False)
     given_up = loaded("browser.sandbox = false\nbrowser.extra_args = ['--no-sandbox']")
     require_sandbox(given_up.browser, root=True)
+
+
+def test_the_core_gets_the_rules_of_versions_as_configured() -> None:
+    rules = version_rules(
+        loaded("[versions]\nmode = 'guard'\npause = 60\n[restore]\nconcurrency = 3")
+    )
+    assert rules == VersionRules(mode="guard", pause=60.0, places=3)

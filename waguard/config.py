@@ -21,6 +21,7 @@ import msgspec
 
 from waguard.core import address, switches
 from waguard.core.delivery import EVENTS, OLD_SERVICE
+from waguard.core.version_rules import VersionRules
 from waguard.errors import ConfigError
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -94,6 +95,35 @@ class WhatsApp(msgspec.Struct, frozen=True, kw_only=True):
     url: str = "https://web.whatsapp.com/"
     wajs: Path | None = None
     on_conflict: Literal["park", "takeover"] = "park"
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which version of WhatsApp Web sessions get. ``core/versions.py`` decides.
+
+    - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
+    - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.
+    - ``remember``: accounts of a part send once a day at least; longer, and two unrelated faults add up.
+    - ``pause``: an outage of WhatsApp lasts minutes to hours; each trial in it loads one or two pages.
+    - ``canary_after``: a build comes every 2.8 h (median); each canary of a bad one is ill for minutes.
+    - ``good_after``, ``canary_for``: what breaks after minutes (acks, deafness) shows within half an hour.
+    - ``keep``: builds of two days and a half; 80 KB each.
+    """
+
+    mode: Literal["off", "react", "guard"] = "react"
+    keep: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
+    good_after: Seconds = 1800.0
+    good_sessions: Count = 2
+    well_for: Seconds = 60.0
+    trial_limit: Seconds = 600.0
+    confirmations: Annotated[int, msgspec.Meta(ge=2, le=20)] = 2
+    remember: LongSeconds = 86_400.0
+    pause: Seconds = 900.0
+    pause_limit: LongSeconds = 14_400.0
+    canary_after: Seconds = 3600.0
+    canary_limit: LongSeconds = 43_200.0
+    canary_for: Seconds = 1800.0
+    canaries: Count = 2
+    report_held_after: LongSeconds = 1_209_600.0
 
 
 class Restore(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +272,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     lease: Lease = Lease()
     browser: Browser = Browser()
     whatsapp: WhatsApp = WhatsApp()
+    versions: Versions = Versions()
     restore: Restore = Restore()
     admission: Admission = Admission()
     fleet: Fleet = Fleet()
@@ -549,6 +580,7 @@ def _cross_check(config: Config) -> None:
             value=config.restart.max_delay,
             remedy="use at least restart.base_delay",
         )
+    _check_versions(config.versions)
     if config.send.gap[0] > config.send.gap[1]:
         raise _refused("send.gap", list(config.send.gap), "the least is above the most", "[2, 6]")
     if not config.api.host.strip():
@@ -566,6 +598,25 @@ def _check_switches(browser: Browser) -> None:
     for argument in browser.extra_args:
         if refusal := switches.refusal(argument, sandbox=browser.sandbox):
             raise _refused("browser.extra_args", argument, refusal.why, refusal.remedy)
+
+
+def _check_versions(versions: Versions) -> None:
+    """A limit is no less than what it limits."""
+    for least, most in (
+        ("pause", "pause_limit"),
+        ("canary_after", "canary_limit"),
+        ("well_for", "trial_limit"),
+    ):
+        low, high = getattr(versions, least), getattr(versions, most)
+        if high < low:
+            why = f"it is less than versions.{least} ({low})"
+            raise _refused(f"versions.{most}", high, why, f"use at least versions.{least}")
+
+
+def version_rules(config: Config) -> VersionRules:
+    """For the core: as many pages are loaded at a time as sessions start."""
+    sections = msgspec.structs.asdict(config.versions)
+    return VersionRules(**sections, places=config.restore.concurrency)
 
 
 def require_sandbox(browser: Browser, *, root: bool) -> None:

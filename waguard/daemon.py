@@ -90,6 +90,7 @@ RELOADABLE: Final = frozenset(
     {
         *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
         *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log", "lease"),
+        "versions",
     }
 )
 
