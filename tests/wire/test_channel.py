@@ -36,6 +36,7 @@ from waguard.wire.protocol import (
     LoggedOut,
     LogSettings,
     MessageError,
+    PageVersion,
     PairingCode,
     ProfileMended,
     QrCode,
@@ -54,6 +55,7 @@ from waguard.wire.protocol import (
     SetLog,
     Stop,
     Stored,
+    StoredDocument,
     TakeOver,
     Undecryptable,
     Unlink,
@@ -112,6 +114,21 @@ TO_DAEMON: Final = (
         qr=QrCode(raw="2@abc", count=2, expires_at=1_732_233_600.5),
         qr_idle=True,
         details="more",
+    ),
+    Report(
+        session="a",
+        generation=3,
+        phase="closing",
+        link=Link.CONNECTED,
+        version=PageVersion(
+            page=1_045_220_589,
+            document=1_045_220_589,
+            wajs="0f" * 32,
+            wajs_version="4.6.0",
+            served_by="store",
+            missing=("ChatStore",),
+            spent="HTTP 404",
+        ),
     ),
     Heartbeat(devtools=0.001, page=None),
     Event(seq=1, at=1_732_233_600.5, body=MESSAGE),
@@ -380,6 +397,38 @@ def test_what_a_worker_is_told_at_its_start_survives_json() -> None:
         heartbeat=1.0,
     )
     assert msgspec.json.decode(msgspec.json.encode(spec), type=WorkerSpec) == spec
+    pinned = msgspec.structs.replace(
+        spec,
+        wajs="/w.js",
+        wajs_sha256="0f" * 32,
+        document=StoredDocument(revision=1_045_220_589, path="/d"),
+        documents="/",
+    )
+    assert msgspec.json.decode(msgspec.json.encode(pinned), type=WorkerSpec) == pinned
+
+
+def test_a_worker_of_an_earlier_version_says_nothing_of_versions() -> None:
+    said = msgspec.to_builtins(
+        Report(session="a", generation=3, phase="ready", link=Link.QR_PENDING)
+    )
+    del said["version"]
+    assert msgspec.convert(said, FromWorker).version is None
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        {"page": -1},
+        {"wajs": "0f"},
+        {"served_by": "somebody"},
+        {"missing": ["x"] * 101},
+        {"missing": ["x" * 129]},
+        {"spent": "x" * 4_097},
+    ],
+)
+def test_a_version_that_cannot_be_is_not_read(version: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(version, PageVersion)
 
 
 def test_a_record_without_one_of_its_fields_is_none() -> None:

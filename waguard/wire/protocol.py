@@ -37,6 +37,8 @@ At = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 AtSecond = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 RoundTrip = Annotated[float, Meta(ge=0, le=86_400)]
 RetryAfter = Annotated[float, Meta(ge=0, le=86_400)]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Names = Annotated[tuple[Word, ...], Meta(max_length=100)]
 
 
 class LogSettings(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,15 @@ class LogSettings(Struct, frozen=True, kw_only=True):
 
     level: Word = "INFO"
     format: Word = "auto"
+
+
+class StoredDocument(Struct, frozen=True, kw_only=True):
+    """WhatsApp Web's index document of an earlier load, to be served instead of the network's."""
+
+    revision: int
+    """WhatsApp's number of that version; the page's own is compared with it."""
+    path: str
+    """Its file in the store: an absolute path."""
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -72,6 +83,12 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     url: str
     wajs: str | None
     """wa-js to inject; None: the packed one, whose sha256 is checked."""
+    wajs_sha256: str | None = None
+    """In hex; checked before ``wajs`` is injected. None: an operator named that file, it is not checked."""
+    document: StoredDocument | None = None
+    """What to serve as WhatsApp's page; None: what the network serves."""
+    documents: str | None = None
+    """The folder to keep documents of new versions in: an absolute path; None: none is kept."""
     left_out: tuple[str, ...] = ()
     """How the ids of chats end of which nothing is told."""
     executable: str | None
@@ -292,6 +309,25 @@ class QrCode(_Private, frozen=True, kw_only=True):
     expires_at: At
 
 
+class PageVersion(Struct, frozen=True, kw_only=True):
+    """What the loaded page is, as far as that could be read."""
+
+    page: Count | None = None
+    """The revision that runs, by WhatsApp's own word."""
+    document: Count | None = None
+    """The revision of the index document as it was served."""
+    wajs: Sha256 | None = None
+    """SHA-256 of the injected wa-js, in hex."""
+    wajs_version: Word | None = None
+    """wa-js's own word for its version."""
+    served_by: Literal["network", "store"] = "network"
+    missing: Names = ()
+    """Exports of wa-js that waguard uses and that cannot be had after this load."""
+    spent: Words | None = None
+    """The stored document that was to be served cannot be used: its scripts are not there any more,
+    although their server answers. The page is the network's."""
+
+
 class Report(Struct, tag="report", frozen=True, kw_only=True):
     """The worker's whole state."""
 
@@ -328,6 +364,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     details: Words | None = None
     silence: Words | None = None
     """Evidence, while the page does not answer."""
+    version: PageVersion | None = None
+    """None: no page has been loaded yet, or the worker is of a version that does not say it."""
     log: LogSettings | None = None
     """None: it is of a version that knows no ``SetLog``."""
     exit_code: ExitCode | None = None
