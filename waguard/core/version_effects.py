@@ -53,6 +53,31 @@ class Announce(Struct, frozen=True, kw_only=True):
     """Only a person can help."""
 
 
+class Verdict(StrEnum):
+    """How a trial ended."""
+
+    CONFIRMED = auto()
+    """Ill with the one, well with the other."""
+    ACQUITTED = auto()
+    """Ill with both."""
+    PASSED = auto()
+    """The canary was well."""
+    FAILED = auto()
+    """The canary was ill."""
+    VOID = auto()
+    """Nothing is proven."""
+
+
+class Concluded(Struct, frozen=True):
+    """A trial ended; for the log."""
+
+    session: str
+    arm: Arm
+    """What it was loaded with."""
+    verdict: Verdict
+    why: str
+
+
 class Keep(Struct, frozen=True):
     """These stored documents are needed; said whenever they change."""
 
@@ -65,4 +90,4 @@ class Discard(Struct, frozen=True):
     revision: int
 
 
-VersionEffect = Reload | Announce | Keep | Discard
+VersionEffect = Reload | Announce | Concluded | Keep | Discard

@@ -1,12 +1,63 @@
-"""Which version of WhatsApp, and of wa-js, each session gets. Pure: facts in, effects out."""
-# ruff: noqa: ARG001
+"""Which version of WhatsApp, and of wa-js, each session gets. Pure: facts in, effects out.
 
+What is served by default is what the network serves. Only where that breaks sessions, and a crossover shows
+that it is the version, do all get an older one that is proven; canaries find out when that is over.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
-from waguard.core.version_effects import VersionEffect
-from waguard.core.version_facts import Arm, VersionFact
-from waguard.core.version_rules import VersionRules
-from waguard.core.version_state import NEVER, StateError, VersionState, initial
+from waguard.core import (
+    version_good,
+    version_pages,
+    version_rollback,
+    version_schedules,
+    version_trials,
+    version_wave,
+)
+from waguard.core.replace import replace
+from waguard.core.version_arms import intended, needed, unservable
+from waguard.core.version_effects import Announce, Discard, Keep, Kind, VersionEffect
+from waguard.core.version_events import (
+    on_bundle_removed,
+    on_captured,
+    on_discarded,
+    on_pin,
+    on_refused,
+    on_spent,
+    on_try,
+    on_use_bundle,
+    refusal,
+)
+from waguard.core.version_facts import (
+    Acked,
+    BundleAdded,
+    BundleRemoved,
+    Captured,
+    Discarded,
+    Ill,
+    Left,
+    Loaded,
+    Pin,
+    Refused,
+    RulesChanged,
+    Spent,
+    TimerDue,
+    Try,
+    Unpin,
+    Unreachable,
+    UseBundle,
+    VersionFact,
+    Well,
+)
+from waguard.core.version_state import (
+    NEVER,
+    StateError,
+    VersionState,
+    decode,
+    encode,
+    initial,
+)
 
 __all__ = [
     "NEVER",
@@ -19,8 +70,10 @@ __all__ = [
     "initial",
     "intended",
     "next_deadline",
+    "refusal",
     "unservable",
 ]
+Post = Callable[[VersionEffect], None]
 
 
 class Step(NamedTuple):
@@ -32,32 +85,114 @@ class Step(NamedTuple):
 
 def advance(state: VersionState, fact: VersionFact, now: float) -> Step:
     """Take one fact. ``now``: unix time that does not go back while the daemon lives. Never raises."""
-    return Step(state)
+    effects: list[VersionEffect] = []
+    now = max(now, state.at)
+    after = _handle(state, fact, now, effects.append)
+    if after is state and not isinstance(fact, TimerDue):
+        return Step(state)
+    after = replace(after, at=now)
+    after = version_pages.forget_gone(after, now)
+    if after.rules.mode == "off":
+        after = replace(after, trial=None, requested=None)
+    else:
+        after = _decide(after, now, effects.append)
+    after = _keep(state, after, effects.append)
+    return Step(after, tuple(effects))
+
+
+def _handle(  # noqa: C901, PLR0912 - a table of facts
+    state: VersionState, fact: VersionFact, now: float, post: Post
+) -> VersionState:
+    match fact:
+        case Acked(session):
+            return version_pages.on_acked(state, session, now)
+        case Loaded():
+            return version_pages.on_loaded(state, fact, now)
+        case Ill():
+            return version_pages.on_ill(state, fact)
+        case Well(session):
+            return version_pages.on_well(state, session, now)
+        case Unreachable(session):
+            return version_pages.on_unreachable(state, session)
+        case Left(session):
+            return version_pages.on_left(state, session, now)
+        case Captured():
+            return on_captured(state, fact, now)
+        case Discarded(revision):
+            return on_discarded(state, revision)
+        case Refused(revision):
+            return on_refused(state, revision, now, post)
+        case Spent(revision):
+            return on_spent(state, revision, post)
+        case Pin():
+            return on_pin(state, fact, now)
+        case Unpin():
+            return replace(state, pin=None)
+        case Try():
+            return on_try(state, fact)
+        case BundleAdded(wajs):
+            return replace(state, bundles=state.bundles | {wajs})
+        case BundleRemoved(wajs):
+            return on_bundle_removed(state, wajs)
+        case UseBundle():
+            return on_use_bundle(state, fact)
+        case RulesChanged(rules):
+            return replace(state, rules=rules)
+        case TimerDue():
+            return state
+
+
+def _decide(state: VersionState, now: float, post: Post) -> VersionState:
+    state = version_rollback.expire(state, now)
+    state = version_trials.go_on(state, now, post)
+    state = version_good.mark_good(state, now)
+    state = version_trials.cross_over(state, now, post)
+    state = version_schedules.try_asked(state, now, post)
+    state = version_schedules.try_bundle(state, now, post)
+    state = version_schedules.try_newest(state, now, post)
+    state = version_wave.move(state, now, post)
+    return _report_held(state, now, post)
+
+
+def _report_held(state: VersionState, now: float, post: Post) -> VersionState:
+    hold = state.hold
+    if hold is None or now < hold.reported_at + state.rules.report_held_after:
+        return state
+    post(
+        Announce(
+            kind=Kind.HELD,
+            revision=hold.boundary,
+            instead=intended(state, "").revision,
+            evidence=hold.evidence,
+            sessions=hold.affected,
+            person=True,
+        )
+    )
+    return replace(state, hold=replace(hold, reported_at=now))
+
+
+def _keep(before: VersionState, state: VersionState, post: Post) -> VersionState:
+    kept = needed(state)
+    if kept == state.kept and state.stored == before.stored:
+        return state
+    if kept != state.kept:
+        post(Keep(kept))
+    for revision in sorted(state.stored - set(kept) - state.spent):
+        post(Discard(revision))
+    return replace(state, kept=kept)
 
 
 def next_deadline(state: VersionState) -> float:
-    """When ``TimerDue`` is to be posted; ``NEVER``: nothing waits."""
-    return NEVER
-
-
-def intended(state: VersionState, session: str) -> Arm:
-    """What the session gets at its next start or load."""
-    return Arm(None, state.wajs)
-
-
-def unservable(state: VersionState, revision: int) -> str | None:
-    """Why this revision cannot be served from the store, in words; None: it can."""
-    return None
-
-
-def encode(state: VersionState) -> bytes:
-    """For the disk. Without what only lives as long as the daemon: pages, the trial, the rules."""
-    return b""
-
-
-def decode(data: bytes, rules: VersionRules, *, wajs: str, now: float) -> VersionState:
-    """What was kept; sessions report their pages again. ``wajs``: the bundle that waguard ships.
-
-    Times in the future are now. Raises ``StateError`` with a reason for what is no such state.
-    """
-    return initial(wajs, rules)
+    """When ``TimerDue`` is to be posted; ``NEVER``: nothing waits. What was due at ``state.at`` was done."""
+    if state.rules.mode == "off":
+        return NEVER
+    found = [
+        *version_rollback.deadlines(state),
+        *version_trials.deadlines(state),
+        *version_good.deadlines(state),
+        *version_schedules.deadlines(state),
+        *version_wave.deadlines(state),
+    ]
+    if state.hold:
+        found.append(state.hold.reported_at + state.rules.report_held_after)
+    return min((at for at in found if at > state.at), default=NEVER)

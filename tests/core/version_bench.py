@@ -1,0 +1,140 @@
+"""A fleet's versions by hand: facts are posted, what comes out is kept."""
+
+from waguard.core.version_effects import (
+    Announce,
+    Concluded,
+    Discard,
+    Keep,
+    Kind,
+    Reload,
+    Verdict,
+    VersionEffect,
+)
+from waguard.core.version_facts import (
+    Acked,
+    Captured,
+    Evidence,
+    Ill,
+    Left,
+    Loaded,
+    TimerDue,
+    VersionFact,
+    Well,
+)
+from waguard.core.version_rules import VersionRules
+from waguard.core.version_state import NEVER, VersionState, initial
+from waguard.core.versions import advance, intended, next_deadline
+
+OLD, NEW, NEWER = 100, 200, 300
+WAJS, OTHER = "a" * 64, "b" * 64
+RULES = VersionRules(places=4)
+
+
+class VersionBench:
+    """``now`` is its clock."""
+
+    def __init__(self, *sessions: str, rules: VersionRules = RULES) -> None:
+        self.state: VersionState = initial(WAJS, rules)
+        self.now = 1_000_000.0
+        self.done: list[VersionEffect] = []
+        self.newest = OLD
+        for name in sessions:
+            self.load(name, OLD, well=True)
+
+    def post(self, fact: VersionFact) -> list[VersionEffect]:
+        """What came out of it."""
+        self.state, effects = advance(self.state, fact, self.now)
+        self.done.extend(effects)
+        return list(effects)
+
+    def pass_time(self, seconds: float) -> None:
+        """Timers fire when they are due."""
+        end = self.now + seconds
+        while (at := next_deadline(self.state)) <= end:
+            assert at > self.now
+            self.now = at
+            self.post(TimerDue())
+        self.now = end
+
+    def load(self, name: str, revision: int | None = None, *, well: bool = False) -> None:
+        """Its page becomes loaded, with what it is to have unless ``revision`` says otherwise. It takes a second."""
+        self.pass_time(1)
+        arm = intended(self.state, name)
+        wanted = arm.revision if revision is None else revision
+        if wanted is None or (arm.revision is None and revision is not None):
+            served = wanted if wanted is not None else self.newest
+            self.post(Loaded(name, served, arm.wajs, "network"))
+            self.post(Captured(served))
+        else:
+            self.post(Loaded(name, wanted, arm.wajs, "store"))
+        if well:
+            self.well(name)
+
+    def well(self, name: str) -> None:
+        self.post(Well(name))
+        self.post(Acked(name))
+
+    def ill(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
+        for name in names:
+            self.post(Ill(name, evidence))
+
+    def leave(self, name: str) -> None:
+        self.post(Left(name))
+
+    def prove(self) -> None:
+        """What all have is proven."""
+        self.pass_time(self.state.rules.good_after)
+
+    def release(self, revision: int, *names: str) -> None:
+        """WhatsApp serves a new version, and these have it."""
+        self.newest = revision
+        for name in names:
+            self.load(name)
+
+    def ill_with_new(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
+        """They were well with the proven OLD, and are ill with NEW."""
+        self.prove()
+        self.release(NEW, *names)
+        self.ill(*names, evidence=evidence)
+
+    # ---- what came out ----
+
+    @property
+    def reloads(self) -> list[tuple[str, int | None]]:
+        """Who was loaded anew, with which version."""
+        return [(it.session, it.arm.revision) for it in self.done if isinstance(it, Reload)]
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """What was announced."""
+        return [it.kind for it in self.done if isinstance(it, Announce)]
+
+    def announced(self, kind: Kind) -> Announce:
+        """The newest of them."""
+        return [it for it in self.done if isinstance(it, Announce) and it.kind is kind][-1]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [it.verdict for it in self.done if isinstance(it, Concluded)]
+
+    @property
+    def why(self) -> str:
+        """Of the newest verdict."""
+        return [it.why for it in self.done if isinstance(it, Concluded)][-1]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return [it.revisions for it in self.done if isinstance(it, Keep)][-1]
+
+    @property
+    def discarded(self) -> list[int]:
+        return [it.revision for it in self.done if isinstance(it, Discard)]
+
+    def gets(self, name: str = "") -> int | None:
+        """The version that it is to have; of nobody in particular: what all are to have."""
+        return intended(self.state, name).revision
+
+    @property
+    def rests(self) -> bool:
+        """Nothing is waited for."""
+        return next_deadline(self.state) == NEVER

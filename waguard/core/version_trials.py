@@ -1,0 +1,270 @@
+"""Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
+
+from collections.abc import Callable
+
+from waguard.core.replace import replace
+from waguard.core.version_arms import ill, intended, of_all, pin, proven
+from waguard.core.version_effects import Announce, Concluded, Kind, Reload, Verdict, VersionEffect
+from waguard.core.version_facts import REPEATABLE, Arm
+from waguard.core.version_rollback import on_confirmed
+from waguard.core.version_schedules import on_canary
+from waguard.core.version_state import (
+    NEVER,
+    Acquittal,
+    Confirmation,
+    Member,
+    Stage,
+    Trial,
+    VersionState,
+)
+from waguard.core.version_verdicts import (
+    CANARIES,
+    Conclusion,
+    CrossOver,
+    GoBack,
+    due,
+    ends_at,
+    judge,
+)
+from waguard.core.version_wave import is_to_move
+
+Post = Callable[[VersionEffect], None]
+
+
+# ---- the one that runs ----
+
+
+def go_on(state: VersionState, now: float, post: Post) -> VersionState:
+    """Judge it; a stage may follow, or its end."""
+    trial = state.trial
+    if trial is None:
+        return state
+    match judge(state, trial, now):
+        case None:
+            return _with_control(state, trial, now, post)
+        case Conclusion() as it:
+            return _end(state, trial, it, now, post)
+        case GoBack():
+            stage = replace(
+                trial,
+                stage=Stage.BACK,
+                arm=of_all(state),
+                began=now,
+                loaded_at=None,
+                control=None,
+            )
+            why = "it is well with the older version: is it ill again without it?"
+            return _begin(state, stage, now, post, why)
+        case CrossOver(evidence):
+            stage = Trial(
+                session=trial.session,
+                stage=Stage.CROSSED,
+                arm=of_all(state),
+                bad=Arm(state.members[trial.session].arm.revision, trial.arm.wajs),
+                good=of_all(state),
+                began=now,
+                evidence=evidence,
+            )
+            return _begin(state, stage, now, post, "it is ill with the new wa-js")
+
+
+def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) -> VersionState:
+    it = replace(state.members[trial.session], tried_at=now)
+    post(Reload(trial.session, trial.arm, why))
+    return replace(state, trial=trial, members={**state.members, trial.session: it})
+
+
+def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Post) -> VersionState:
+    post(Concluded(trial.session, trial.arm, it.verdict, it.why))
+    state = replace(state, trial=None)
+    if trial.stage in CANARIES:
+        return on_canary(state, trial, it.verdict, now, post)
+    match it.verdict:
+        case Verdict.CONFIRMED:
+            return _confirmed(state, trial, now, post)
+        case Verdict.ACQUITTED:
+            return _acquitted(state, trial, now, post)
+        case _:
+            return _void(state, trial, now)
+
+
+def _confirmed(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+    state = replace(state, voids=0, next_trial_at=now)
+    if trial.bad is None or trial.evidence is None:
+        return state
+    it = Confirmation(trial.session, trial.bad, trial.good, trial.evidence, now)
+    return on_confirmed(state, it, now, post)
+
+
+def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+    state = replace(state, voids=0, next_trial_at=now)
+    if trial.bad is None or trial.bad.revision is None:
+        return state
+    of_bundle = trial.bad.wajs != trial.good.wajs
+    before = state.bundle_pause if of_bundle else state.acquittal
+    rules = state.rules
+    count, revision = 1, trial.bad.revision
+    if before and now < before.until + rules.pause_limit:
+        if of_bundle or before.revision >= revision:
+            count = before.count + 1
+        revision = max(before.revision, revision)
+    until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
+    pause = Acquittal(revision, count, until, sum(1 for _ in ill(state)))
+    if count == 1:
+        wajs = trial.bad.wajs if of_bundle else None
+        post(
+            Announce(
+                kind=Kind.ACQUITTED,
+                revision=trial.bad.revision,
+                wajs=wajs,
+                evidence=trial.evidence,
+                sessions=(trial.session,),
+            )
+        )
+    if of_bundle and trial.bad.wajs == state.candidate:  # another session tries it
+        state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
+    return replace(state, bundle_pause=pause) if of_bundle else replace(state, acquittal=pause)
+
+
+def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
+    rules, voids = state.rules, state.voids + 1
+    wait = min(rules.well_for * 2.0 ** min(voids - 1, 32), rules.pause_limit)
+    if trial.bad and trial.bad.wajs == state.candidate:
+        later = replace(state.bundle_canary, at=now + max(wait, rules.pause))
+        state = replace(state, bundle_canary=later)
+    return replace(state, voids=voids, next_trial_at=now + wait)
+
+
+# ---- the next one ----
+
+
+def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
+    """Load an ill session with what was good, where one is ill and it is time."""
+    if state.trial or pin(state) is not None:
+        return state
+    found = [
+        (_rank(name, it), name, it, good)
+        for name, it in ill(state)
+        if (good := suspect(state, name, it, now))
+    ]
+    if not found:
+        return state
+    _, name, it, good = min(found, key=lambda one: one[0])
+    bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
+    repeated = it.ill_loads > 1 or it.ill in REPEATABLE
+    trial = Trial(
+        session=name,
+        stage=Stage.CROSSED,
+        arm=good,
+        bad=bad,
+        good=good,
+        began=now,
+        evidence=it.ill,
+        repeated=repeated,
+    )
+    newer = state.suspected is None or (bad.revision or 0) > state.suspected
+    if newer:
+        state = replace(state, suspected=bad.revision, voids=0)
+    post(
+        Announce(
+            kind=Kind.SUSPECTED,
+            revision=bad.revision,
+            instead=good.revision,
+            wajs=None if good.wajs == bad.wajs else bad.wajs,
+            evidence=it.ill,
+            sessions=(name,),
+        )
+    )
+    state = _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
+    return _with_control(state, trial, now, post)
+
+
+def _with_control(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+    """As soon as another session is ill, and unless no load of the same is the cure."""
+    known = state.members.get(trial.control or "")
+    if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
+        return state
+    if known and known.left_at is None:
+        return state
+    control = _control(state, trial.session, trial.bad)
+    if control is None:
+        return state
+    state = replace(state, trial=replace(trial, control=control))
+    it = state.members[control]
+    if it.ill_loads > 1:  # a load was none
+        return state
+    post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
+    return replace(state, members={**state.members, control: replace(it, tried_at=now)})
+
+
+def _name(good: Arm, bad: Arm) -> str:
+    return f"version {good.revision}" if good.wajs == bad.wajs else f"wa-js {good.wajs[:12]}"
+
+
+def suspect(state: VersionState, name: str, it: Member, now: float) -> Arm | None:
+    """What an ill session is to be tried with; None: with nothing, or not yet."""
+    if it.ill_from is None or is_to_move(state, name, it):
+        return None  # it gets another arm anyway
+    newer = state.suspected is None or it.ill_from > state.suspected
+    if now < state.next_trial_at and not newer:
+        return None
+    if _blames_bundle(state, it):
+        return None if is_paused(state, state.bundle_pause, None, now) else _previous(state, it)
+    good = proven(state, below=it.ill_from)
+    if good is not None and it.arm.wajs in state.bundles:
+        paused = is_paused(state, state.acquittal, it.ill_from, now)
+        return None if paused else Arm(good, it.arm.wajs)
+    return None
+
+
+def _blames_bundle(state: VersionState, it: Member) -> bool:
+    """It was well with the version that it has, and with the bundle that all had before."""
+    return (
+        it.arm.wajs == state.wajs
+        and state.previous in state.bundles
+        and it.well_with == Arm(it.arm.revision, state.previous or "")
+    )
+
+
+def _previous(state: VersionState, it: Member) -> Arm | None:
+    fits = it.arm.revision == of_all(state).revision or of_all(state).revision is None
+    return Arm(of_all(state).revision, state.previous) if fits and state.previous else None
+
+
+def is_paused(
+    state: VersionState, pause: Acquittal | None, revision: int | None, now: float
+) -> bool:
+    if pause is None or now >= pause.until:
+        return False
+    if revision is not None and revision > pause.revision:
+        return False
+    return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
+
+
+def _rank(name: str, it: Member) -> tuple[bool, float, int, str]:
+    """What is the same at each load is quickest; who was tried longest ago comes first, then who is ill
+    with the newest."""
+    return (it.ill not in REPEATABLE, it.tried_at, -(it.ill_from or 0), name)
+
+
+def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
+    """An ill session that would be loaded with what is suspected."""
+    found = [
+        (it.ill_loads == 1, it.tried_at, name)
+        for name, it in ill(state)
+        if name != subject
+        and it.arm.wajs == bad.wajs
+        and (it.arm.revision or 0) >= (bad.revision or 0)
+        and (arm := intended(state, name)).wajs == bad.wajs
+        and (arm.revision is None or arm.revision >= (bad.revision or 0))
+    ]
+    return min(found)[-1] if found else None
+
+
+def deadlines(state: VersionState) -> list[float]:
+    """When a trial may end or begin."""
+    found = [] if state.trial is None else [*due(state, state.trial), ends_at(state, state.trial)]
+    if any(True for _ in ill(state)):
+        pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
+        found += [state.next_trial_at, *pauses]
+    return found or [NEVER]

@@ -1,0 +1,131 @@
+"""What a trial has shown. Only a crossover blames: the same session is ill with one arm and well with the
+other, a load alone is not the cure, and nobody else recovers meanwhile. No evidence is no acquittal. Pure.
+"""
+
+from typing import Final, NamedTuple
+
+from waguard.core.version_arms import alone, can_load, is_shown_well, of_all
+from waguard.core.version_effects import Verdict
+from waguard.core.version_facts import Evidence
+from waguard.core.version_state import NEVER, Member, Stage, Trial, VersionState
+
+
+class Conclusion(NamedTuple):
+    """How it ended, and why."""
+
+    verdict: Verdict
+    why: str
+
+
+class GoBack(NamedTuple):
+    """It is well with what was good: is it ill again with what all have?"""
+
+
+class CrossOver(NamedTuple):
+    """The canary is ill: is it well with what it had?"""
+
+    evidence: Evidence
+
+
+Finding = Conclusion | GoBack | CrossOver | None
+CANARIES: Final = frozenset({Stage.CANARY, Stage.ASKED})
+
+
+def judge(state: VersionState, trial: Trial, now: float) -> Finding:
+    """None: nothing is known yet."""
+    it = state.members.get(trial.session)
+    if it is None:
+        return _void("the session is gone")
+    if not can_load(state, trial.arm):
+        return _void("its version cannot be served any more")
+    if trial.loaded_at is None or it.left_at is not None:
+        return _late(state, trial, now, "its page was not loaded with it in time")
+    match trial.stage:
+        case Stage.CROSSED:
+            return _crossed(state, trial, it, now)
+        case Stage.BACK:
+            return _back(state, trial, it, now)
+        case Stage.CANARY | Stage.ASKED:
+            return _canary(state, trial, it, now)
+
+
+def ends_at(state: VersionState, trial: Trial) -> float:
+    """When it is over without evidence."""
+    more = state.rules.canary_for if trial.stage in CANARIES else 0.0
+    return trial.began + state.rules.trial_limit + more
+
+
+def due(state: VersionState, trial: Trial) -> list[float]:
+    """When it may have ended."""
+    it = state.members.get(trial.session)
+    return [ends_at(state, trial), _proven_at(state, trial, it) if it else NEVER]
+
+
+def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
+    """When it has been well for long enough."""
+    if trial.loaded_at is None or it.well_at is None:
+        return NEVER
+    if trial.stage in CANARIES:
+        return max(trial.loaded_at, it.well_at) + state.rules.canary_for
+    return max(trial.loaded_at, it.well_at) + state.rules.well_for
+
+
+def _late(state: VersionState, trial: Trial, now: float, why: str) -> Finding:
+    return _void(why) if now >= ends_at(state, trial) else None
+
+
+def _void(why: str) -> Conclusion:
+    return Conclusion(Verdict.VOID, why)
+
+
+def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
+    if it.ill is Evidence.TOO_OLD:
+        return _void("WhatsApp refuses the older version")
+    if it.ill:
+        return Conclusion(Verdict.ACQUITTED, "it is ill with the older version, too")
+    if trial.recovered:
+        return _void("another session recovered with the suspected version")
+    if not is_shown_well(it, trial.evidence) or now < _proven_at(state, trial, it):
+        return _late(state, trial, now, "nothing shows that it is well or ill")
+    if _is_load_excluded(state, trial):
+        return Conclusion(Verdict.CONFIRMED, "it is well with the older version")
+    control = state.members.get(trial.control or "")
+    if control and control.left_at is None and now < ends_at(state, trial):
+        return None  # it says within a moment whether a load alone helps
+    return GoBack()
+
+
+def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
+    """A load with the same arm would not have been the cure."""
+    bad, control = trial.bad, state.members.get(trial.control or "")
+    if bad and bad.wajs == state.candidate:
+        return True  # it was well with what it had, ill with the candidate, and is well again
+    if alone(state):
+        return False
+    if trial.repeated:
+        return True
+    if control is None or control.left_at is not None or bad is None:
+        return False
+    on_bad = (control.arm.revision or 0) >= (bad.revision or 0)
+    return on_bad and control.ill is not None and control.ill_loads > 1
+
+
+def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
+    revision, bad = it.arm.revision or 0, trial.bad
+    if bad and revision < (bad.revision or 0):
+        return _void("the network serves an older version again")
+    if it.ill:
+        return Conclusion(Verdict.CONFIRMED, "it is ill again with what all have")
+    if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
+        return _void("a load alone was the cure")
+    return _late(state, trial, now, "nothing shows that it is ill again")
+
+
+def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
+    if it.ill:
+        if trial.arm.wajs != of_all(state).wajs:
+            return CrossOver(it.ill)
+        return Conclusion(Verdict.FAILED, f"it is ill: {it.ill}")
+    if it.acked and now >= _proven_at(state, trial, it):
+        return Conclusion(Verdict.PASSED, "it is well")
+    return _late(state, trial, now, "nothing shows that it is well or ill")
