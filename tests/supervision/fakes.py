@@ -40,6 +40,7 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions import Versions
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -68,6 +69,8 @@ TERMINATED: Final = 0
 KILLED: Final = -9
 
 SOON: Final = 0.9  # s
+PACKED: Final = "0" * 64
+"""The digest of the wa-js that waguard ships."""
 
 Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
 
@@ -440,6 +443,23 @@ class FakeInbox:
 
 
 @dataclass
+class FakeDocuments:
+    """``ports.versions.Documents`` in memory."""
+
+    there: set[int] = field(default_factory=set)
+
+    def revisions(self) -> Collection[int]:
+        return set(self.there)
+
+    def path(self, revision: int) -> Path:
+        return Path("/documents") / str(revision)
+
+    def discard(self, revision: int) -> bool:
+        self.there.discard(revision)
+        return True
+
+
+@dataclass
 class World:
     """All around a session. Its folder has a short name: Unix sockets need one."""
 
@@ -455,6 +475,7 @@ class World:
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
+    documents: FakeDocuments = field(default_factory=FakeDocuments)
 
     def __post_init__(self) -> None:
         self._host, self._timings = Reading(), Timings(stop_grace=0.1)
@@ -479,7 +500,16 @@ class World:
             timers=self._soon,
             chance=self.chance,
         )
+        self.versions = Versions(
+            lambda: self.config,
+            self.clock,
+            self.fleet,
+            self.mailbox,
+            packed=PACKED,
+            documents=self.documents,
+        )
         self.around = Surroundings(
+            versions=self.versions,
             config=lambda: self.config,
             instance="test",
             store=self.store,

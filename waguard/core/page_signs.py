@@ -28,6 +28,7 @@ _ENDS: Final = {
     **dict.fromkeys(_NEVER_READY, Evidence.NEVER_READY),
 }
 """By the reason for which a worker ended: what its page showed."""
+_OF_ENDS: Final = frozenset(_ENDS.values())
 _AWAY: Final = frozenset({Link.OFFLINE, Link.BLOCKED})
 
 
@@ -41,8 +42,6 @@ class Page(Struct, frozen=True, kw_only=True):
     wajs: str
     stored: bool
     """Its document came from the store."""
-    missing: tuple[str, ...] = ()
-    """What waguard calls, the last good version had, and this one lacks."""
     spent: int | None = None
     """The stored revision that was meant, and whose scripts left the CDN."""
 
@@ -55,10 +54,12 @@ class Seen(Struct, frozen=True, kw_only=True):
     worker: int
     """The number of the newest one."""
     lives: bool
-    """That worker runs."""
+    """That worker runs, and does not end."""
     failed: str | None = None
-    """For which reason it ended, if it did."""
+    """For which reason the last one ended, while that is not over."""
     page: Page | None = None
+    missing: tuple[str, ...] = ()
+    """What waguard calls, the last good version had, and its page lacks."""
     link: Link = Link.UNKNOWN
     """As far as a ready page says."""
     unreachable: bool = False
@@ -115,7 +116,7 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     if seen.lives and seen.worker == page.worker:
         watched = _of_page(session, watched, page, seen, now, facts)
     else:
-        watched = _without_page(session, watched, page, seen, now, facts)
+        watched = _without_page(session, watched, seen, now, facts)
     return Read(watched, tuple(facts))
 
 
@@ -123,8 +124,9 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
     facts: list[VersionFact] = []
     if page.spent is not None:
         facts.append(Spent(page.spent))
-    served_by = "store" if page.stored else "network"
-    facts.append(Loaded(session, page.revision, page.wajs, served_by, page.missing))
+    facts.append(
+        Loaded(session, page.revision, page.wajs, "store" if page.stored else "network")
+    )
     return facts
 
 
@@ -157,6 +159,8 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
     """How the page stands; None: that is not known now."""
     if seen.link is Link.NEEDS_UPDATE:
         return Evidence.TOO_OLD
+    if seen.missing:
+        return Evidence.EXPORTS_MISSING
     if seen.unreachable or seen.link in _AWAY:
         return AWAY
     if seen.threw_at is not None and seen.threw_at >= watched.page_at:
@@ -166,15 +170,14 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
     return WELL if seen.link is Link.CONNECTED else None
 
 
-def _without_page(  # noqa: PLR0913 - one moment of one session
-    session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
+def _without_page(
+    session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    """Its worker has ended. One that never became ready is ill until the next page is loaded."""
-    ill = _ENDS.get(seen.failed or "") if seen.worker == page.worker else None
-    if ill and watched.sign is not ill and not watched.gone:
+    """Its worker ends. One that never became ready is ill until the next page is loaded."""
+    if watched.gone or watched.sign in _OF_ENDS:
+        return watched
+    if ill := _ENDS.get(seen.failed or ""):
         facts.append(Ill(session, ill))
         return replace(watched, sign=ill, sign_at=now, acked=False)
-    if watched.gone or watched.sign in _ENDS.values():
-        return watched
     facts.append(Left(session))
     return replace(watched, gone=True)
