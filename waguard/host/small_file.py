@@ -14,7 +14,14 @@ PUT_ASIDE: Final = ".unreadable"
 
 
 class UnreadableError(Exception):
-    """It is there, and not what we wrote; says in words what it is."""
+    """It is there, and not what we wrote; says in words what it is.
+
+    ``by_system``: the system did not let it be read now, which says nothing of its content.
+    """
+
+    def __init__(self, why: str, *, by_system: bool = False) -> None:
+        super().__init__(why)
+        self.by_system = by_system
 
 
 def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
@@ -32,14 +39,15 @@ def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
     except OSError as error:
         link = error.errno == errno.ELOOP and not named
         raise UnreadableError(
-            "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}"
+            "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}",
+            by_system=not link,
         ) from None
     try:
         _require_small(os.fstat(descriptor), None if named else path, limit)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit)
     except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror}") from None
+        raise UnreadableError(f"it cannot be read: {error.strerror}", by_system=True) from None
     finally:
         os.close(descriptor)
 

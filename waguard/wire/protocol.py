@@ -321,6 +321,8 @@ class PageVersion(Struct, frozen=True, kw_only=True):
     wajs_version: Word | None = None
     """wa-js's own word for its version."""
     served_by: Literal["network", "store"] = "network"
+    kept: bool = False
+    """The document of that revision lies in the worker's folder of documents."""
     missing: Names = ()
     """Exports of wa-js that waguard uses and that cannot be had after this load."""
     spent: Words | None = None
