@@ -41,7 +41,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
         return state
     match judge(state, trial, now):
         case None:
-            return _with_control(state, trial, now, post)
+            return _with_control(state, trial, post)
         case Conclusion() as it:
             return _end(state, trial, it, now, post)
         case GoBack():
@@ -165,21 +165,22 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     newer = state.suspected is None or (bad.revision or 0) > state.suspected
     if newer:
         state = replace(state, suspected=bad.revision, voids=0)
-    post(
-        Announce(
-            kind=Kind.SUSPECTED,
-            revision=bad.revision,
-            instead=good.revision,
-            wajs=None if good.wajs == bad.wajs else bad.wajs,
-            evidence=it.ill,
-            sessions=(name,),
+    if newer or good.wajs != bad.wajs:
+        post(
+            Announce(
+                kind=Kind.SUSPECTED,
+                revision=bad.revision,
+                instead=good.revision,
+                wajs=None if good.wajs == bad.wajs else bad.wajs,
+                evidence=it.ill,
+                sessions=(name,),
+            )
         )
-    )
     state = _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
-    return _with_control(state, trial, now, post)
+    return _with_control(state, trial, post)
 
 
-def _with_control(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState:
     """As soon as another session is ill, and unless no load of the same is the cure."""
     known = state.members.get(trial.control or "")
     if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
@@ -190,11 +191,9 @@ def _with_control(state: VersionState, trial: Trial, now: float, post: Post) -> 
     if control is None:
         return state
     state = replace(state, trial=replace(trial, control=control))
-    it = state.members[control]
-    if it.ill_loads > 1:  # a load was none
-        return state
-    post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
-    return replace(state, members={**state.members, control: replace(it, tried_at=now)})
+    if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
+        post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
+    return state
 
 
 def _name(good: Arm, bad: Arm) -> str:
@@ -250,7 +249,7 @@ def _rank(name: str, it: Member) -> tuple[bool, float, int, str]:
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
     """An ill session that would be loaded with what is suspected."""
     found = [
-        (it.ill_loads == 1, it.tried_at, name)
+        (it.ill_loads == 1, name)
         for name, it in ill(state)
         if name != subject
         and it.arm.wajs == bad.wajs

@@ -98,8 +98,8 @@ def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Findi
 def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
     """A load with the same arm would not have been the cure."""
     bad, control = trial.bad, state.members.get(trial.control or "")
-    if bad and bad.wajs == state.candidate:
-        return True  # it was well with what it had, ill with the candidate, and is well again
+    if bad and bad.wajs != state.wajs:
+        return True  # a canary: it was well with what all have, ill with another, and is well again
     if alone(state):
         return False
     if trial.repeated:
