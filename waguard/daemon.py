@@ -38,6 +38,7 @@ from waguard.host.children import put_unreadable_records_aside, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
 from waguard.host.configuration import hidden_lines
+from waguard.host.documents import FOLDER, Documents
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY, LivedTime
@@ -76,7 +77,9 @@ from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.versions import Versions
 from waguard.wire.protocol import WorkerRecord
+from waguard.worker import wajs
 
 WATCH_INTERVAL: Final = 1.0  # s
 TIDY_INTERVAL: Final = 3600.0  # s
@@ -142,6 +145,14 @@ class Daemon:
             network=self._network.read,
         )
         self._mailbox = Mailbox(lambda: self._config, self._clock, self._fleet)
+        self._versions = Versions(
+            lambda: self._config,
+            self._clock,
+            self._fleet,
+            self._mailbox,
+            packed=wajs.SHA256,
+            documents=Documents(config.paths.state / FOLDER),
+        )
         self._lease = LeaseKeeper(
             self._store.lease,
             holder(config.paths.runtime, lock.instance),
@@ -165,6 +176,7 @@ class Daemon:
                 ages=self._ages,
                 fleet=self._fleet,
                 mailbox=self._mailbox,
+                versions=self._versions,
                 meter=Meter(),
                 remembered=lambda: remembered,
                 crowded=cpu_is_crowded,
@@ -248,6 +260,7 @@ class Daemon:
                 webhooks=webhooks,
                 message_health=messages,
                 log=self._log,
+                versions=self._versions,
                 require_room=self._require_room,
             )
         )
@@ -326,6 +339,7 @@ class Daemon:
         self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
         self._ticker.start()
         self._report_last_run()
+        self._versions.begin()
         renewing = asyncio.create_task(self._renew_run(), name="alive")
         reporting = asyncio.create_task(self._renew_when_reported(), name="reporting")
         beginning = asyncio.create_task(self._begin(), name="beginning")
@@ -465,6 +479,8 @@ class Daemon:
             found[self._restarts.path] = self._restarts.unreadable
         if self._run_file.unreadable:
             found[self._run_file.path] = self._run_file.unreadable
+        if self._versions.memory.unreadable:
+            found[self._versions.memory.path] = self._versions.memory.unreadable
         for path, why in found.items():
             logger.error(
                 "a file cannot be read and is put aside",

@@ -29,6 +29,7 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
+from waguard.host.documents import Document, DocumentError
 from waguard.host.lived import LivedTime
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Stored as StoredCall
@@ -448,15 +449,17 @@ class FakeDocuments:
 
     there: set[int] = field(default_factory=set)
 
-    def revisions(self) -> Collection[int]:
-        return set(self.there)
+    def known(self) -> Collection[int]:
+        return tuple(sorted(self.there))
 
     def path(self, revision: int) -> Path:
         return Path("/documents") / str(revision)
 
-    def discard(self, revision: int) -> bool:
+    def discard(self, revision: int) -> None:
         self.there.discard(revision)
-        return True
+
+    def load(self, revision: int) -> Document:
+        raise DocumentError(f"version {revision} is not stored")
 
 
 @dataclass

@@ -256,8 +256,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
         if entry.kind in FLEET_STEPS and entry.reason:
-            known = [ongoing[it] for it in _OF_VERSIONS if it in ongoing]
-            (known[0].actions if known else steps).append(entry.reason)
+            _of_versions(ongoing, steps).append(entry.reason)
         if entry.kind == DIED:
             if (who := _who(entry)) in deaths:
                 continue  # reported by a daemon that died before it could note that
@@ -266,19 +265,15 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             ongoing[end] = Incident(
                 _since(entry, at),
                 entry.reason or entry.kind.replace("_", " "),
-                actions=[_FLEET_DONE[entry.kind]],
+                actions=[*_taken(steps, entry.kind), _FLEET_DONE[entry.kind]],
                 advice=_advice(remedies.FLEET, entry.kind, None),
             )
             incidents.append(ongoing[end])
-            if end in _OF_VERSIONS:
-                ongoing[end].actions[:0], steps = steps, []
         elif entry.kind == DIED:
             ongoing[RESTORED].actions.append(f"the next one died as well: {entry.reason}")
         if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
-            told = entry.reason or entry.kind
-            incidents.append(Incident(at, told, result=result, ended=at))
-            if entry.kind in VERSION_NEWS:
-                incidents[-1].actions, steps = steps, []
+            told, done = entry.reason or entry.kind, _taken(steps, entry.kind)
+            incidents.append(Incident(at, told, actions=done, result=result, ended=at))
         if entry.kind == RESTORED and RESTORED in ongoing and entry.reason:
             ongoing[RESTORED].actions.append(entry.reason)
         ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
@@ -286,6 +281,20 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at
             incident.advice = None
     return incidents
+
+
+def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]:
+    """Where a step about a version belongs: to what goes on, or to what comes of it."""
+    return next((ongoing[it].actions for it in _OF_VERSIONS if it in ongoing), steps)
+
+
+def _taken(steps: list[str], kind: str) -> list[str]:
+    """The steps that led to an entry of this kind; they are told once."""
+    if FLEET_ENDS.get(kind) not in _OF_VERSIONS and kind not in VERSION_NEWS:
+        return []
+    taken = steps[:]
+    steps.clear()
+    return taken
 
 
 def _who(entry: Entry) -> str:

@@ -124,13 +124,11 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
     facts: list[VersionFact] = []
     if page.spent is not None:
         facts.append(Spent(page.spent))
-    facts.append(
-        Loaded(session, page.revision, page.wajs, "store" if page.stored else "network")
-    )
+    facts.append(Loaded(session, page.revision, page.wajs, "store" if page.stored else "network"))
     return facts
 
 
-def _of_page(  # noqa: PLR0913 - one moment of one session
+def _of_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
     if _is_acked(watched, seen):

@@ -39,7 +39,9 @@ def announced(it: Announce) -> str:
         case Kind.ROLLED_BACK:
             return f"{about} makes sessions ill: {_seen(it)}; {_gets(it)}"
         case Kind.RELEASED:
-            return f"{about} works, as canaries showed{_whose(it)}; sessions get it at their next load"
+            return (
+                f"{about} works, as canaries showed{_whose(it)}; sessions get it at their next load"
+            )
         case Kind.HELD:
             return f"{about} and newer ones have been held back for long: {_seen(it)}; {_gets(it)}"
         case Kind.REFUSED:

@@ -1,8 +1,7 @@
 """WhatsApp's versions, and the wa-js bundles, as operators see and change them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from waguard.core.version_rules import Mode
@@ -43,19 +42,6 @@ class Listing:
     configured: str | None
     """The wa-js file of the configuration, which wins."""
     bundles: Sequence[BundleRow]
-
-
-class Documents(Protocol):
-    """Stored index documents of WhatsApp Web, by revision. All calls block."""
-
-    def revisions(self) -> Collection[int]:
-        """Those that are there."""
-
-    def path(self, revision: int) -> Path:
-        """The file of one, which may be gone."""
-
-    def discard(self, revision: int) -> bool:
-        """Remove it; whether it is gone."""
 
 
 class VersionControl(Protocol):

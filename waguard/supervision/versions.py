@@ -5,9 +5,9 @@ It decides nothing: ``core/versions.py`` does. It runs to completion, as the mai
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, Protocol, assert_never
 
 from loguru import logger
 
@@ -43,18 +43,33 @@ from waguard.core.version_facts import (
 )
 from waguard.core.version_state import VersionState
 from waguard.errors import ConflictError, NotFoundError
+from waguard.host.documents import FOLDER, Document, DocumentError
 from waguard.host.version_memory import VersionMemory
 from waguard.host.wajs_store import Bundle, WajsStore
 from waguard.ports.clock import Clock
-from waguard.ports.versions import BundleRow, Documents, Listing
+from waguard.ports.versions import BundleRow, Listing
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.wire.protocol import StoredDocument
 
-KEPT_IN: Final = "versions"
-"""The folder of stored documents, below ``paths.state``."""
 _AUDITS: Final = 32  # versions
 _ERRORS: Final = frozenset({Kind.ROLLED_BACK, Kind.BUNDLE_ROLLED_BACK, Kind.HELD})
+
+
+class Documents(Protocol):
+    """Stored index documents of WhatsApp Web. All calls block."""
+
+    def known(self) -> Collection[int]:
+        """The revisions that lie here."""
+
+    def path(self, revision: int) -> Path:
+        """Where that one lies, or would."""
+
+    def discard(self, revision: int) -> None:
+        """Delete it, where it is there. Raises ``OSError``."""
+
+    def load(self, revision: int) -> Document:
+        """Read and check it. Raises ``DocumentError``."""
 
 
 class Given(NamedTuple):
@@ -106,6 +121,8 @@ class Versions:
         self._busy = False
         self._saving: asyncio.Task[None] | None = None
         self.state = self._remembered()
+        if not self.memory.written:  # nothing is known that is worth a file
+            self.memory.written = versions.encode(self.state)
 
     def _remembered(self) -> VersionState:
         rules, now = version_rules(self._known), self._clock.wall()
@@ -113,7 +130,10 @@ class Versions:
         state = found or versions.initial(self._packed, rules)
         self._bundles = {it.sha256: it.version for it in self._store.listing()}
         state = replace(state, bundles=state.bundles | {self._packed})
-        if state.wajs not in {self._packed, *self._bundles}:  # of an earlier version of waguard, or removed
+        if state.wajs not in {
+            self._packed,
+            *self._bundles,
+        }:  # of an earlier version of waguard, or removed
             state = replace(state, wajs=self._packed)
         return state
 
@@ -150,8 +170,14 @@ class Versions:
         while len(self._lacks) > _AUDITS:
             del self._lacks[min(self._lacks)]
         last = max((it for it in self.state.good if it != page.revision), default=None)
-        before = None if last is None else self._lacks.get(last)
-        return () if before is None else tuple(it for it in missing if it not in before)
+        if not missing or last is None:
+            return ()
+        if last not in self._lacks:
+            try:
+                self._lacks[last] = frozenset(self._documents.load(last).missing)
+            except DocumentError:
+                return ()
+        return tuple(it for it in missing if it not in self._lacks[last])
 
     def forget(self, session: str) -> None:
         """It is no more."""
@@ -179,7 +205,7 @@ class Versions:
         arm = versions.intended(self.state, session)
         revision = arm.revision if self._on else None
         self._given[session] = revision
-        documents = config.paths.state / KEPT_IN if self._on else None
+        documents = config.paths.state / FOLDER if self._on else None
         document = None
         if revision is not None:
             path = str(self._documents.path(revision))
@@ -265,10 +291,18 @@ class Versions:
             case Keep():
                 pass  # what is not needed is discarded one by one
             case Discard(revision):
-                if self._documents.discard(revision):
-                    self._post(Discarded(revision))
+                self._discard(revision)
             case _:
                 assert_never(effect)
+
+    def _discard(self, revision: int) -> None:
+        try:
+            self._documents.discard(revision)
+        except OSError as error:
+            why = f"{self._documents.path(revision)}: {error.strerror}"
+            logger.warning("a document is not deleted", event="document_not_deleted", why=why)
+            return
+        self._post(Discarded(revision))
 
     def _announce(self, it: Announce) -> None:
         words, about = version_words.announced(it), version_words.evidence(it)
@@ -297,7 +331,7 @@ class Versions:
     # ---- what lies here ----
 
     def _take_documents(self) -> None:
-        there = frozenset(self._documents.revisions())
+        there = frozenset(self._documents.known())
         for revision in sorted(there - self.state.stored):
             self._post(Captured(revision))
         for revision in sorted(self.state.stored - there):
@@ -308,6 +342,7 @@ class Versions:
         there = {self._packed, *self._bundles}
         for sha256 in sorted(there - self.state.bundles):
             self._post(BundleAdded(sha256))
+            self._note("bundle_added", f"{version_words.bundle(sha256)} can be used now")
         for sha256 in sorted(self.state.bundles - there):
             self._post(BundleRemoved(sha256))
 
@@ -389,9 +424,7 @@ class Versions:
     def _ask(self, fact: Pin | Try | UseBundle, field: str, value: object) -> None:
         """Post it. Raises ``ConflictError`` where it cannot be fulfilled."""
         if why := versions.refusal(self.state, fact):
-            raise ConflictError(
-                why, field=field, value=value, remedy="see `waguard versions list`"
-            )
+            raise ConflictError(why, field=field, value=value, remedy="see `waguard versions list`")
         self._post(fact)
 
     def _note(self, kind: str, words: str, **about: object) -> None:
