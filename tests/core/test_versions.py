@@ -12,6 +12,7 @@ from waguard.core.version_facts import (
     Captured,
     Discarded,
     Evidence,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -491,10 +492,21 @@ def test_the_ill_go_first_then_those_of_whom_nothing_is_known() -> None:
     assert bench.state.members["d"].arm.revision == NEW
 
 
+def test_a_deaf_session_is_well_again_when_an_event_came() -> None:
+    bench = broken("a", evidence=Evidence.DEAF)
+    bench.load("a")
+    bench.post(Well("a"))
+    bench.post(Acked("a"))
+    assert bench.state.members["a"].well_at is None
+    bench.post(Heard("a"))
+    assert bench.state.members["a"].well_at == bench.now
+
+
 def test_where_pages_are_deaf_an_ack_proves_nothing() -> None:
     bench = broken("a", "b", evidence=Evidence.DEAF)
     bench.release(NEW, "c")
-    bench.well("c")
+    bench.post(Well("c"))
+    bench.post(Acked("c"))
     bench.load("b")
     bench.ill("b", evidence=Evidence.DEAF)
     crossed(bench)
@@ -536,11 +548,13 @@ def test_who_becomes_ill_later_is_loaded_anew_then() -> None:
         Ill("x", Evidence.DEAF),
         Well("x"),
         Acked("x"),
+        Heard("x"),
         Unreachable("x"),
         Left("x"),
         Discarded(1),
         UseBundle(OTHER),
         Acked("a"),
+        Heard("a"),
         Well("a"),
     ],
 )

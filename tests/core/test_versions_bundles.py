@@ -149,6 +149,31 @@ def test_never_are_both_arms_varied_in_one_trial() -> None:
     assert trial.arm == Arm(OLD, OTHER)
 
 
+def test_a_new_version_meanwhile_proves_nothing_about_a_bundle() -> None:
+    bench = candidate("a", "b", "c")
+    name = subject(bench)
+    bench.load(name)
+    bench.ill(name)
+    bench.newest = NEW
+    bench.load(name, well=True)
+    assert (bench.verdicts, bench.why) == (
+        [Verdict.VOID],
+        "WhatsApp serves another version meanwhile",
+    )
+
+
+def test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle() -> None:
+    bench = candidate("a", "b", "c")
+    name = subject(bench)
+    bench.newest = NEW
+    bench.load(name)
+    good = {**bench.state.good, 50: bench.state.good[OLD]}
+    hold = rolled_back().state.hold
+    bench.state = replace(bench.state, hold=hold, good=good)
+    bench.ill(name)
+    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "all get another version meanwhile")
+
+
 def test_a_released_bundle_is_what_the_next_canary_of_the_held_version_gets() -> None:
     """It may know what the one before did not."""
     bench = rolled_back()

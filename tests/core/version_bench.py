@@ -14,6 +14,7 @@ from waguard.core.version_facts import (
     Acked,
     Captured,
     Evidence,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -71,8 +72,8 @@ class VersionBench:
             self.well(name)
 
     def well(self, name: str) -> None:
-        self.post(Well(name))
-        self.post(Acked(name))
+        for fact in (Well(name), Acked(name), Heard(name)):
+            self.post(fact)
 
     def ill(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
         for name in names:

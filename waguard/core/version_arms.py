@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from waguard.core.version_facts import SHOWN_BY_ACKS, Arm, Evidence
-from waguard.core.version_state import Confirmation, Member, Stage, VersionState
+from waguard.core.version_state import Confirmation, Member, Stage, Trial, VersionState
 
 NEW_KEPT: Final = 4  # unproven documents: as many builds as there may be in half an hour, and some
 RECENT: Final = 4  # proven ones that are kept however close they are
@@ -57,7 +57,7 @@ def intended(state: VersionState, session: str) -> Arm:
     arm, trial = of_all(state), state.trial
     if state.rules.mode == "off":
         return arm
-    if trial and trial.session == session and can_load(state, trial.arm):
+    if trial and trial.session == session and may_load(state, trial):
         return trial.arm
     for it in state.confirmations:
         if it.session == session:
@@ -73,12 +73,21 @@ def can_load(state: VersionState, arm: Arm) -> bool:
     return fits and arm.wajs in state.bundles
 
 
+def may_load(state: VersionState, trial: Trial) -> bool:
+    """What nobody asked for is proven, or what the network serves."""
+    revision = trial.arm.revision
+    known = revision in state.good or revision in {None, pin(state)}
+    return (known or trial.stage is Stage.ASKED) and can_load(state, trial.arm)
+
+
 def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:
     """It was ill with what all have: it stays with what it was well with."""
     if it.of_bundle:
         return Arm(arm.revision, it.good.wajs) if it.good.wajs in state.bundles else arm
     revision = it.good.revision
-    if pin(state) or revision is None or unservable(state, revision):
+    if revision is None or revision not in state.good:
+        return arm
+    if pin(state) or unservable(state, revision):
         return arm
     if arm.revision is not None and arm.revision < revision:
         return arm
@@ -100,9 +109,16 @@ def alone(state: VersionState) -> bool:
     return len(state.members) <= 1
 
 
+def has_shown(it: Member, evidence: Evidence | None) -> bool:
+    """It did what failed: a page that sends nothing only looks well where sends are what failed."""
+    if evidence is Evidence.DEAF:
+        return it.heard
+    return it.acked or evidence not in SHOWN_BY_ACKS
+
+
 def is_shown_well(it: Member, evidence: Evidence | None) -> bool:
-    """A page that sends nothing only looks well where sends are what failed."""
-    return it.well_at is not None and (it.acked or evidence not in SHOWN_BY_ACKS)
+    """It is well, and has shown that what failed works."""
+    return it.well_at is not None and has_shown(it, evidence)
 
 
 def needed(state: VersionState) -> tuple[int, ...]:
@@ -128,9 +144,3 @@ def needed(state: VersionState) -> tuple[int, ...]:
 
 def _age(state: VersionState, revision: int) -> float:
     return state.good[revision].at
-
-
-def is_canary(state: VersionState, session: str) -> bool:
-    """It tries what others do not have."""
-    trial = state.trial
-    return trial is not None and trial.session == session and trial.stage is not Stage.CROSSED

@@ -40,7 +40,7 @@ class Evidence(StrEnum):
 
 
 SHOWN_BY_ACKS: Final = frozenset({Evidence.SEND_THROWS, Evidence.UNACKED})
-"""Only an ack shows that it is over: a page that sends nothing looks well."""
+"""Only an ack shows that it is over: a page that sends nothing looks well. ``DEAF`` needs ``Heard``."""
 REPEATABLE: Final = frozenset({Evidence.EXPORTS_MISSING, Evidence.TOO_OLD})
 """The same at each load: no load of the same version cures it."""
 
@@ -83,13 +83,22 @@ class Unreachable(Struct, frozen=True):
 
 
 class Well(Struct, frozen=True):
-    """Connected, and nothing that was wrong is wrong any more."""
+    """Connected, and nothing that was wrong is wrong any more, as far as the page shows.
+
+    After ``SEND_THROWS`` and ``UNACKED`` an ack is awaited all the same, after ``DEAF`` an event (``Heard``).
+    """
 
     session: str
 
 
 class Acked(Struct, frozen=True):
     """WhatsApp acknowledged something that this page sent after it was loaded."""
+
+    session: str
+
+
+class Heard(Struct, frozen=True):
+    """An event came for a message that this page's chats got after it was loaded."""
 
     session: str
 
@@ -169,6 +178,7 @@ VersionFact = (
     | Unreachable
     | Well
     | Acked
+    | Heard
     | Left
     | Refused
     | Spent

@@ -3,7 +3,7 @@
 from typing import Final
 
 from waguard.core.replace import replace
-from waguard.core.version_arms import intended, of_all
+from waguard.core.version_arms import has_shown, intended, of_all
 from waguard.core.version_facts import SHOWN_BY_ACKS, Arm, Evidence, Ill, Loaded
 from waguard.core.version_state import Member, VersionState
 
@@ -28,6 +28,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
         loaded_at=now,
         well_at=None,
         acked=False,
+        heard=False,
         ill=None,
         left_at=None,
         moves=0 if arrived else it.moves,
@@ -81,6 +82,7 @@ def on_ill(state: VersionState, fact: Ill) -> VersionState:
         last_ill=fact.evidence,
         well_at=None,
         acked=False,
+        heard=False,
         ill_from=lowest,
         ill_loads=it.ill_loads + (it.ill is None),
     )
@@ -104,11 +106,9 @@ def _passed_no_more(state: VersionState, session: str) -> VersionState:
 
 
 def on_well(state: VersionState, session: str, now: float) -> VersionState:
-    """Connected, and nothing is wrong; of a page that could not send only an ack says so."""
+    """Connected, and nothing is wrong: where sends or events were missing only these say so."""
     it = state.members.get(session)
-    if it is None or it.well_at is not None:
-        return state
-    if it.last_ill in SHOWN_BY_ACKS and not it.acked:
+    if it is None or it.well_at is not None or not has_shown(it, it.last_ill):
         return state
     return _becomes_well(state, session, it, now)
 
@@ -120,6 +120,17 @@ def on_acked(state: VersionState, session: str, now: float) -> VersionState:
         return state
     it = replace(it, acked=True)
     if it.well_at is None and (it.last_ill is None or it.last_ill in _ACK_ENDS):
+        return _becomes_well(state, session, it, now)
+    return _with(state, session, it)
+
+
+def on_heard(state: VersionState, session: str, now: float) -> VersionState:
+    """As ``on_acked``, for an event of a received message."""
+    it = state.members.get(session)
+    if it is None or it.heard:
+        return state
+    it = replace(it, heard=True)
+    if it.well_at is None and it.last_ill is Evidence.DEAF:
         return _becomes_well(state, session, it, now)
     return _with(state, session, it)
 

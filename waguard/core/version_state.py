@@ -33,6 +33,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """Since when it is well; None: it is ill, or nothing is known."""
     acked: bool = False
     """An ack came for what this page sent, and it was not ill since."""
+    heard: bool = False
+    """As ``acked``, for an event of a received message."""
     ill: Evidence | None = None
     """Of this page."""
     last_ill: Evidence | None = None

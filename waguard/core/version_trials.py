@@ -252,6 +252,7 @@ def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
         (it.ill_loads == 1, name)
         for name, it in ill(state)
         if name != subject
+        and not is_to_move(state, name, it)
         and it.arm.wajs == bad.wajs
         and (it.arm.revision or 0) >= (bad.revision or 0)
         and (arm := intended(state, name)).wajs == bad.wajs

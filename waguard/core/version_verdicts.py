@@ -4,7 +4,7 @@ other, a load alone is not the cure, and nobody else recovers meanwhile. No evid
 
 from typing import Final, NamedTuple
 
-from waguard.core.version_arms import alone, can_load, is_shown_well, of_all
+from waguard.core.version_arms import alone, has_shown, is_shown_well, may_load, of_all
 from waguard.core.version_effects import Verdict
 from waguard.core.version_facts import Evidence
 from waguard.core.version_state import NEVER, Member, Stage, Trial, VersionState
@@ -36,7 +36,7 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
     it = state.members.get(trial.session)
     if it is None:
         return _void("the session is gone")
-    if not can_load(state, trial.arm):
+    if not may_load(state, trial):
         return _void("its version cannot be served any more")
     if trial.loaded_at is None or it.left_at is not None:
         return _late(state, trial, now, "its page was not loaded with it in time")
@@ -78,7 +78,15 @@ def _void(why: str) -> Conclusion:
     return Conclusion(Verdict.VOID, why)
 
 
+def _varies_both(trial: Trial, it: Member) -> bool:
+    """The bundle is on trial, and the network serves another version than before."""
+    bad = trial.bad
+    return bad is not None and bad.wajs != trial.good.wajs and bad.revision != it.arm.revision
+
+
 def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
+    if _varies_both(trial, it):
+        return _void("WhatsApp serves another version meanwhile")
     if it.ill is Evidence.TOO_OLD:
         return _void("WhatsApp refuses the older version")
     if it.ill:
@@ -112,6 +120,8 @@ def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
 
 def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     revision, bad = it.arm.revision or 0, trial.bad
+    if _varies_both(trial, it):
+        return _void("WhatsApp serves another version meanwhile")
     if bad and revision < (bad.revision or 0):
         return _void("the network serves an older version again")
     if it.ill:
@@ -124,8 +134,12 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
 def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     if it.ill:
         if trial.arm.wajs != of_all(state).wajs:
+            if of_all(state).revision not in {None, it.arm.revision}:
+                return _void("all get another version meanwhile")
             return CrossOver(it.ill)
         return Conclusion(Verdict.FAILED, f"it is ill: {it.ill}")
-    if it.acked and now >= _proven_at(state, trial, it):
+    hold = state.hold
+    shown = it.acked and has_shown(it, hold.evidence if hold else None)
+    if shown and now >= _proven_at(state, trial, it):
         return Conclusion(Verdict.PASSED, "it is well")
     return _late(state, trial, now, "nothing shows that it is well or ill")

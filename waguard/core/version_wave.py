@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from waguard.core.replace import replace
-from waguard.core.version_arms import intended
+from waguard.core.version_arms import has_shown, intended
 from waguard.core.version_effects import Reload, VersionEffect
-from waguard.core.version_facts import Evidence
 from waguard.core.version_state import Member, VersionState
 
 
@@ -24,7 +23,7 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
     if hold is None or arm.revision is None or revision < hold.boundary:
         return False
     # an ack shows that sends work, and not that events come
-    return not it.acked or hold.evidence is Evidence.DEAF
+    return not (it.acked and has_shown(it, hold.evidence))
 
 
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:

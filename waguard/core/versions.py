@@ -35,6 +35,7 @@ from waguard.core.version_facts import (
     BundleRemoved,
     Captured,
     Discarded,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -106,6 +107,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
     match fact:
         case Acked(session):
             return version_pages.on_acked(state, session, now)
+        case Heard(session):
+            return version_pages.on_heard(state, session, now)
         case Loaded():
             return version_pages.on_loaded(state, fact, now)
         case Ill():

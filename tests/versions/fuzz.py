@@ -1,0 +1,269 @@
+"""Facts in any order, some of them true: what must never be so is looked for after each.
+
+A small world has versions and bundles that are broken for some sessions. Pages are loaded when they are to be,
+or not, and say how they stand, or lie. In the end everything works again: then all has to come to rest.
+"""
+
+from collections import Counter
+from random import Random
+from typing import Final
+
+from tests.versions.invariants import Violation, check_rest, check_step
+from waguard.core.replace import replace
+from waguard.core.version_effects import (
+    Announce,
+    Concluded,
+    Discard,
+    Keep,
+    Reload,
+    VersionEffect,
+)
+from waguard.core.version_facts import (
+    Acked,
+    BundleAdded,
+    BundleRemoved,
+    Captured,
+    Discarded,
+    Evidence,
+    Heard,
+    Ill,
+    Left,
+    Loaded,
+    Pin,
+    Refused,
+    RulesChanged,
+    Spent,
+    TimerDue,
+    Try,
+    Unpin,
+    Unreachable,
+    UseBundle,
+    VersionFact,
+    Well,
+)
+from waguard.core.version_rules import Mode, VersionRules
+from waguard.core.version_state import NEVER, VersionState
+from waguard.core.versions import advance, decode, encode, initial, intended, next_deadline
+
+DAY: Final = 86_400.0
+BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)
+EVIDENCE: Final = tuple(Evidence)
+STORM: Final = 20_000  # timers in two days without a fact: one each 9 s
+
+
+class Fuzz:
+    """One fleet of few sessions; ``seed`` decides everything."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.sessions = [f"s{it}" for it in range(self.random.choice((1, 2, 3, 5)))]
+        mode: Mode = self.random.choice(("react", "react", "guard"))
+        # what takes minutes takes seconds: more happens in as many steps
+        self.rules = VersionRules(
+            mode=mode,
+            places=self.random.choice((1, 2)),
+            good_after=100.0,
+            well_for=10.0,
+            trial_limit=100.0,
+            remember=20_000.0,
+            pause=60.0,
+            pause_limit=960.0,
+            canary_after=200.0,
+            canary_limit=2400.0,
+            canary_for=100.0,
+            report_held_after=DAY,
+        )
+        self.now = 1e9
+        self.state: VersionState = initial(BUNDLES[0], self.rules)
+        self.newest = 10
+        self.broken: dict[int, set[str]] = {}
+        """Sessions that are ill with a version."""
+        self.bad_bundles: set[str] = set()
+        self.pages: dict[str, Loaded] = {}
+        self.wanted: set[str] = set()
+        """They were asked to load anew, and have not yet."""
+        self.kept: tuple[int, ...] = ()
+        self.seen: Counter[str] = Counter()
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._step()
+        self._end()
+
+    def post(self, fact: VersionFact) -> None:
+        before = self.state
+        self.state, effects = advance(before, fact, self.now)
+        self.seen[type(fact).__name__] += 1
+        check_step(before, fact, self.state, effects)
+        for it in effects:
+            self._perform(it)
+
+    def _perform(self, effect: VersionEffect) -> None:
+        match effect:
+            case Reload(session=session):
+                self.wanted.add(session)
+            case Announce(kind=kind):
+                self.seen[kind] += 1
+            case Concluded(verdict=verdict, why=why):
+                self.seen[f"{verdict}: {why}"] += 1
+            case Discard(revision):
+                if self.random.random() < 0.9:
+                    self.post(Discarded(revision))
+            case Keep():
+                self.kept = effect.revisions
+
+    # ---- what happens ----
+
+    def _step(self) -> None:
+        draw = self.random.random()
+        if draw < 0.55:
+            self._true()
+        elif draw < 0.72 and self.wanted:
+            self._load(self.random.choice(sorted(self.wanted)))
+        elif draw < 0.74:
+            self._load(self.random.choice(self.sessions))
+        elif draw < 0.95:
+            self._pass_time(self.random.choice((1, 1, 5, 11, 30, 110, 300, 2000)))
+        elif draw < 0.985:
+            self.post(self._any())
+        else:
+            self._world()
+
+    def _true(self) -> None:
+        """A page says how it stands."""
+        session = self.random.choice(self.sessions)
+        if session not in self.pages:
+            self._load(session)
+        elif evidence := self._ails(session):
+            self.post(Ill(session, evidence))
+        else:
+            self.post(Well(session))
+            if self.random.random() < 0.7:
+                self.post(Acked(session))
+                self.post(Heard(session))
+
+    def _ails(self, session: str) -> Evidence | None:
+        page = self.pages[session]
+        if page.wajs in self.bad_bundles:
+            return Evidence.EXPORTS_MISSING
+        if session in self.broken.get(page.revision, ()):
+            return EVIDENCE[page.revision % len(EVIDENCE)]
+        return None
+
+    def _load(self, session: str) -> None:
+        self.wanted.discard(session)
+        arm = intended(self.state, session)
+        if self.random.random() < 0.05:  # it is served something else
+            arm = replace(arm, revision=None)
+        if arm.revision is None:
+            page = Loaded(session, self.newest, arm.wajs, "network")
+        else:
+            page = Loaded(session, arm.revision, arm.wajs, "store")
+        self.pages[session] = page
+        self.post(page)
+        if arm.revision is None:
+            self.post(Captured(page.revision))
+
+    def _world(self) -> None:
+        """WhatsApp serves a new version; something breaks, or works again; the daemon is started anew."""
+        match self.random.randrange(7):
+            case 0 | 1:
+                self.newest += self.random.randint(1, 3)
+                share = self.random.choice((0.0, 0.0, 0.4, 1.0))
+                ill = {it for it in self.sessions if self.random.random() < share}
+                self.broken[self.newest] = ill
+            case 2:
+                self.broken = {it: set() for it in self.broken}
+            case 3:  # an outage, or its end
+                ill = set() if self.random.random() < 0.7 else set(self.sessions)
+                self.broken = dict.fromkeys(range(self.newest + 1), ill)
+            case 4:
+                self.bad_bundles = {self.random.choice(BUNDLES[1:])}
+            case 5:
+                self.state = decode(encode(self.state), self.state.rules, now=self.now)
+                self.seen["restart"] += 1
+            case _:
+                mode: Mode = self.random.choice(("off", "react", "guard"))
+                self.post(RulesChanged(replace(self.rules, mode=mode)))
+
+    def _any(self) -> VersionFact:
+        """Whatever comes, true or not."""
+        random = self.random
+        if random.random() < 0.05:
+            return Refused(random.randint(0, max(1, self.newest - 4)))
+        session = random.choice([*self.sessions, "nobody"])
+        revision, bundle = (
+            random.randint(max(1, self.newest - 9), self.newest + 1),
+            random.choice(BUNDLES),
+        )
+        made: tuple[VersionFact, ...] = (
+            Ill(session, random.choice(EVIDENCE)),
+            Well(session),
+            Acked(session),
+            Heard(session),
+            Unreachable(session),
+            Unreachable(session),
+            Left(session),
+            Left(session),
+            Loaded(session, revision, bundle, random.choice(("network", "store"))),
+            Loaded(session, self.newest, BUNDLES[0], "network", ("WPP.chat.send",)),
+            Captured(revision),
+            Discarded(revision),
+            Spent(revision),
+            Pin(revision),
+            Unpin(),
+            Unpin(),
+            Unpin(),
+            Try(session=session),
+            Try(revision=revision),
+            Try(wajs=bundle),
+            Try(revision=revision, wajs=bundle, session=session),
+            BundleAdded(bundle),
+            BundleAdded(bundle),
+            BundleRemoved(bundle),
+            UseBundle(bundle),
+            UseBundle(bundle),
+            TimerDue(),
+        )
+        return random.choice(made)
+
+    def _pass_time(self, seconds: float) -> int:
+        """Fire the timers until then; how many."""
+        end, fired = self.now + seconds, 0
+        while (at := next_deadline(self.state)) <= end:
+            if at <= self.now and at <= self.state.at:
+                raise Violation(f"a timer is due at {at}, and was handled")
+            self.now = max(self.now, at)
+            self.post(TimerDue())
+            fired += 1
+            if fired > STORM:
+                raise Violation(f"{fired} timers in {seconds / DAY:.1f} days")
+        self.now = end
+        return fired
+
+    # ---- the end ----
+
+    def _end(self) -> None:
+        """Nobody does anything for long; then all that is loaded works."""
+        self._pass_time(2 * DAY)
+        self.broken, self.bad_bundles = {}, set()
+        self.newest += 1
+        self.post(RulesChanged(replace(self.rules, mode="react")))
+        self.post(Unpin())
+        for session in self.sessions:
+            self._load(session)
+        for _ in range(4_000):
+            if self.wanted:
+                self.now += 1
+                self._load(min(self.wanted))
+            for session in self.sessions:
+                if self._ails(session) is None:
+                    self.post(Well(session))
+                    self.post(Acked(session))
+                    self.post(Heard(session))
+            at = next_deadline(self.state)
+            if at == NEVER and not self.wanted:
+                break
+            if not self.wanted:
+                self._pass_time(max(1.0, at - self.now))
+        check_rest(self.state, self.sessions)
