@@ -54,6 +54,7 @@ from waguard.wire.protocol import (
     Hello,
     InboundMessage,
     Lasting,
+    PageVersion,
     QrCode,
     Reply,
     Report,
@@ -130,6 +131,8 @@ class Script:
         {"phase": "ready", "link": "connected", "phone": "4915112345678"},
     )
     """What it reports, one after the other, when its daemon has greeted it."""
+    loads: Callable[[WorkerSpec | WorkerRecord], PageVersion | None] = lambda _: None
+    """What its page is, by what it was told to load."""
     listens: bool = True
     """False: it dies, or hangs, before anybody can connect."""
     obeys: bool = True
@@ -271,7 +274,7 @@ class FakeProcess:
             self.greeting = hello
             self._channels.add(channel)
             for told in self.script.reports:
-                self.report(**told)
+                self.report(**{"version": self.script.loads(self.spec), **told})
             while True:
                 self._take(channel, await channel.receive())
         except EOFError:

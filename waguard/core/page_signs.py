@@ -148,7 +148,7 @@ def _of_page(
 
 def _is_acked(watched: Watched, seen: Seen) -> bool:
     """Something that this page sent, after whatever was wrong with it."""
-    if watched.acked or seen.acked_at is None or seen.acked_from < watched.page_at:
+    if watched.acked or seen.acked_at is None or seen.acked_from <= watched.page_at:
         return False
     return not isinstance(watched.sign, Evidence) or seen.acked_at > watched.sign_at
 
@@ -161,9 +161,9 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
         return Evidence.EXPORTS_MISSING
     if seen.unreachable or seen.link in _AWAY:
         return AWAY
-    if seen.threw_at is not None and seen.threw_at >= watched.page_at:
+    if seen.threw_at is not None and seen.threw_at > watched.page_at:
         return Evidence.SEND_THROWS
-    if seen.unacked_at is not None and seen.unacked_at >= watched.page_at:
+    if seen.unacked_at is not None and seen.unacked_at > watched.page_at:
         return Evidence.UNACKED
     return WELL if seen.link is Link.CONNECTED else None
 

@@ -244,7 +244,9 @@ class SessionActor:
         versions, traffic = self._ctx.versions, self.traffic
         meant = versions.given(self.name)
         found = seen(self.state, self.runner.report, traffic.acks, traffic.throws, meant=meant)
-        versions.watch(self.name, found)
+        report = self.runner.report
+        if versions.watch(self.name, found) and report and report.version:
+            self.publisher.publish_version(report.version)
 
     # ---- what decisions ask for ----
 

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, assert_never
+from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from loguru import logger
 
@@ -22,7 +22,6 @@ from waguard.core.version_effects import (
     Concluded,
     Discard,
     Keep,
-    Kind,
     Reload,
     VersionEffect,
 )
@@ -52,8 +51,16 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.wire.protocol import StoredDocument
 
+Noted = Literal[
+    "version_pinned",
+    "version_unpinned",
+    "version_asked",
+    "bundle_asked",
+    "bundle_used",
+    "bundle_added",
+]
+"""Kinds of entries of the fleet's trail: what a person did."""
 _AUDITS: Final = 32  # versions
-_ERRORS: Final = frozenset({Kind.ROLLED_BACK, Kind.BUNDLE_ROLLED_BACK, Kind.HELD})
 
 
 class Documents(Protocol):
@@ -148,21 +155,22 @@ class Versions:
         self._take_bundles(self._store.listing())
         self._take_documents()
 
-    def watch(self, session: str, seen: Seen) -> None:
-        """Take what is seen of it now; only a change is news."""
+    def watch(self, session: str, seen: Seen) -> bool:
+        """Take what is seen of it now; only a change is news. Whether its page is another version."""
         if not self._on:
-            return
+            return False
         before = self._watched.get(session, Watched())
         if seen.page is not None:
             seen = replace(seen, missing=self._lost(seen.page, seen.missing))
         after, facts = read(session, before, seen, self._clock.monotonic())
         if after is before and not facts:
-            return
+            return False
         self._watched[session] = after
         for fact in facts:
             if isinstance(fact, Loaded) and fact.served_by == "network":
                 self._take_documents()
             self._post(fact)
+        return after.page is not None and _version(after.page) != _version(before.page)
 
     def _lost(self, page: Page, missing: tuple[str, ...]) -> tuple[str, ...]:
         """What the last good version had; nothing where that is unknown."""
@@ -223,7 +231,8 @@ class Versions:
         if (config := self._config()) is not self._known:
             self._known = config
             if (rules := version_rules(config)) != self.state.rules:
-                self._watched.clear()  # what is to be known is said again, where it is on
+                if "off" in {rules.mode, self.state.rules.mode}:
+                    self._watched.clear()  # what was seen meanwhile is said anew
                 self._post(RulesChanged(rules))
         if self._on and versions.next_deadline(self.state) <= self._now():
             self._post(TimerDue())
@@ -312,7 +321,7 @@ class Versions:
                 self._fleet.outages.report(replace(found, message=words), about)
             return
         kind = version_words.ENTRIES[it.kind]
-        level = "ERROR" if it.person or it.kind in _ERRORS else "WARNING"
+        level = "ERROR" if it.person else "WARNING"
         logger.log(level, kind.replace("_", " "), event=kind, why=words, **about)
         self._fleet.trail.record(kind, reason=words, evidence=dict(about))
 
@@ -427,7 +436,7 @@ class Versions:
             raise ConflictError(why, field=field, value=value, remedy="see `waguard versions list`")
         self._post(fact)
 
-    def _note(self, kind: str, words: str, **about: object) -> None:
+    def _note(self, kind: Noted, words: str, **about: object) -> None:
         logger.warning(kind.replace("_", " "), event=kind, every=True, why=words)
         self._fleet.trail.record(kind, reason=words, evidence=dict(about))
 
@@ -464,6 +473,10 @@ class Versions:
             value=sha256,
             remedy=f"known are {', '.join(it[: version_words.SHORT] for it in known)}",
         )
+
+
+def _version(page: Page | None) -> object:
+    return page and (page.revision, page.wajs, page.stored)
 
 
 def _named(arm: Arm) -> str:
