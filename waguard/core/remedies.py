@@ -41,7 +41,7 @@ ACKS_LATE: Final = (
 SENDS_THROW: Final = (
     "waguard replaces the worker once. Where that does not help, WhatsApp Web has changed: waguard goes back to an"
     " older version where one is known to work; `waguard versions list` shows them. Else add a newer wa-js,"
-    f" `waguard wajs add`, or name it in `whatsapp.wajs`, then {_RESTART}. What was refused is not sent again: `waguard messages list"
+    f" `waguard wajs add FILE --sha256 HEX`, or name it in `whatsapp.wajs`, then {_RESTART}. What was refused is not sent again: `waguard messages list"
     " --session {s}` shows it."
 )
 
