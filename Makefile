@@ -1,4 +1,4 @@
-# Three commands: `make demo`, `make test` and `make test-long`. Each sets up what it needs first.
+# `make` alone prints the targets; each sets up what it needs first.
 # Debian's own Python where it will do: every user can run it, one below a closed home only its owner
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV   := .venv
@@ -9,7 +9,10 @@ PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
 
-.PHONY: demo test test-long simulate mutants servers run setup system lint wheel install upgrade uninstall clean
+.PHONY: help demo test test-long simulate mutants words texts coverage hooks servers run setup system lint wheel install upgrade uninstall clean
+
+help: ## these targets
+	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
@@ -20,16 +23,29 @@ test: setup servers lint ## everything that CI runs; says what was skipped and w
 test-long: setup servers ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
 
+coverage: setup servers ## which lines and branches no test of `make test` runs; ARGS=tests/core for a part. Shown, not enforced
+	@mkdir -p .coverage
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term --cov-report=html:.coverage/html $(ARGS)
+
+hooks: setup ## `make lint` before each commit of yours
+	$(BIN)/pre-commit install
+
 simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEARS=1 SESSIONS=100
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),1) --sessions $(or $(SESSIONS),100) $(ARGS)
 
 mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
+words: setup ## names and texts against docs/glossary.md: lowers the counts; FILES="waguard/host" lists what is left there
+	@$(BIN)/python -m tests.house.words $(FILES)
+
+texts: setup ## every text that a user can meet: file, line, kind, text; FILES="waguard/host" for these only
+	@$(BIN)/python -m tests.house.texts $(FILES)
+
 run: setup ## the real thing, on web.whatsapp.com
 	@$(BIN)/waguard run $(ARGS)
 
-setup: system $(VENV)/.installed $(WAJS)
+setup: system $(VENV)/.installed $(WAJS) ## the environment in .venv, wa-js, Chromium
 	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet
 
 # Chromium comes from Debian; without root and without Chromium the one line says what to do.
@@ -71,4 +87,4 @@ uninstall: ## as root: configuration and data stay
 	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants
+	rm -rf $(VENV) dist waguard/wajs/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage

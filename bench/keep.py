@@ -10,14 +10,14 @@ from pathlib import Path
 from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
-from waguard.ports.messages import Draft
+from waguard.ports.messages import NewMessage
 from waguard.store.outbox import _values as values
 from waguard.store.sql import SqlStore
 
 
-def message() -> Draft:
+def message() -> NewMessage:
     """A text that goes at once, as the daemon keeps it."""
-    return Draft(
+    return NewMessage(
         session_id="s0",
         workspace_id=1,
         chat="6281180002@c.us",

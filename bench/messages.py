@@ -30,10 +30,10 @@ from waguard.host.clock import SystemClock
 from waguard.host.documents import Documents
 from waguard.host.media import MediaFolder
 from waguard.host.usage import Meter
+from waguard.messaging.endpoint_queue import CONCURRENT
 from waguard.messaging.journal import Journal
-from waguard.messaging.line import CONCURRENT
 from waguard.messaging.signing import headers
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore

@@ -62,6 +62,7 @@ class FailedError(Exception):
 
 
 def say(text: str) -> None:
+    """On stdout, at once: a pipe shows the progress too."""
     print(text, flush=True)
 
 
@@ -290,6 +291,7 @@ class Daemon:
 
 
 def is_active() -> bool:
+    """Whether the unit runs, by systemd."""
     return is_what("is-active")
 
 
@@ -347,6 +349,7 @@ def last_words() -> str:
 
 
 def install(host: Host, wheel: Path, requirements: Path) -> None:
+    """A first release, its links, the unit. Raises ``FailedError`` where there is one already."""
     if host.current():
         raise FailedError(f"waguard is installed in {host.prefix}: make upgrade", CONFIGURATION)
     require_reachable(host.prefix)
@@ -372,6 +375,7 @@ def require_reachable(prefix: PurePosixPath) -> None:
 
 
 def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
+    """The new release in place of the old one, which comes back where the sessions are not up ``within`` s."""
     old = host.current()
     if old is None:
         raise FailedError(f"waguard is not installed in {host.prefix}: make install", CONFIGURATION)

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from waguard.core.identity import People
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.daemon import _feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored
@@ -17,7 +17,7 @@ class Shelf:
         self.expected: list[str] = []
         self.looked: list[str | None] = []
 
-    def put(self, received: Sequence[Received], stored: Stored) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         for one in received:
             name, _, number = one.key.partition(":")
             if name == "session_error":
@@ -37,7 +37,7 @@ class Shelf:
     def not_ready(self, session_id: str) -> None:
         self.expected.remove(session_id)
 
-    def look(self, session_id: str | None = None) -> None:
+    def check(self, session_id: str | None = None) -> None:
         self.looked.append(session_id)
 
     async def people(self, session_id: str) -> People:

@@ -140,7 +140,7 @@ async def test_an_odd_file_prevents_no_start_and_is_an_incident(daemon: Daemon) 
     run_file(daemon).write_bytes(b"\xff{")
     await started(daemon)
     (incident,) = await over(daemon)
-    assert incident["cause"].startswith(f"{run_file(daemon)} was put aside: ")
+    assert incident["cause"].startswith(f"{run_file(daemon)} is quarantined: ")
     assert Path(f"{run_file(daemon)}.unreadable").read_bytes() == b"\xff{"
 
 
@@ -155,6 +155,7 @@ async def test_it_is_renewed_by_a_living_daemon(daemon: Daemon) -> None:
     assert run_file(daemon).stat().st_ino == before.st_ino
 
 
+@pytest.mark.long
 async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -> None:
     first = await started(daemon)
     await daemon.stop(signal.SIGKILL)

@@ -40,7 +40,7 @@ async def daemon() -> AsyncIterator[Daemon]:
             yield made
 
 
-async def test_odd_files_do_not_stop_the_restore_and_are_told_of(daemon: Daemon) -> None:
+async def test_odd_files_do_not_stop_the_restore_and_are_reported(daemon: Daemon) -> None:
     spoilt: dict[str, Spoil] = all_spoilt()
     workers = daemon.folder / "run/workers"
     for folder in (workers.parent, workers):
@@ -50,12 +50,12 @@ async def test_odd_files_do_not_stop_the_restore_and_are_told_of(daemon: Daemon)
     (daemon.folder / "run/waguard.pid").write_bytes(b'{"api":"\xff"}')
     await daemon.start()
     assert (await daemon.call("GET", "/api/sessions"))[0] == 200
-    assert daemon.log().count("a file cannot be read and is put aside") == len(spoilt) + 1
+    assert daemon.log().count("a file is unreadable and is quarantined") == len(spoilt) + 1
 
     async def on_the_trail() -> bool:
         _, told = await daemon.call("GET", "/api/incidents")
         causes = [one["cause"] for one in told["incidents"]]
-        return sum("was put aside" in cause for cause in causes) == len(spoilt) + 1
+        return sum("is quarantined" in cause for cause in causes) == len(spoilt) + 1
 
     await daemon.until(on_the_trail)
 

@@ -24,7 +24,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
 from waguard.core import delivery, last_run
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.core.incidents import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.errors import (
@@ -34,7 +34,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host import early_signals, files, logs
-from waguard.host.children import put_unreadable_records_aside, read_records
+from waguard.host.children import quarantine_unreadable_records, read_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
 from waguard.host.configuration import hidden_lines
@@ -47,19 +47,20 @@ from waguard.host.machine import holder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.host.ownership import require_private
-from waguard.host.pressure import cpu_is_crowded
+from waguard.host.pressure import cpu_is_saturated
 from waguard.host.restart_memory import RestartMemory
 from waguard.host.run_file import RunFile
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
 from waguard.messaging.bulk import Bulks
+from waguard.messaging.entries import of_event
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
-from waguard.messaging.journal import Journal, of_event
+from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.ports.process import Process
@@ -126,12 +127,6 @@ class Daemon:
         self._store = SqlStore(config.database.url)
         self._spawn = spawn
         self._media = MediaFolder(config.paths.state / "media")
-        self._journal = Journal(
-            self._store.messages,
-            self._media,
-            base=self._public_url,
-            for_global=self._for_global,
-        )
         self._webhooks: Webhooks | None = None
         self._keys: Keys | None = None
         self._messages: MessageHealth | None = None
@@ -160,9 +155,15 @@ class Daemon:
             self._fleet.outages,
             lost=self._end_for,
         )
-        self._store.barred = self._lease.why_barred
-        self._store.before_migration = self._lease.acquire
-        self._journal.paused = lambda: self._lease.why_barred() is not None
+        self._store.guard(why_barred=self._lease.why_barred, before_migration=self._lease.acquire)
+        self._journal = Journal(
+            self._store.messages,
+            self._media,
+            base=self._public_url,
+            for_global=self._for_global,
+            publish=self._bus.publish,
+            barred=lambda: self._lease.why_barred() is not None,
+        )
         self._supervisor = Supervisor(
             Surroundings(
                 config=lambda: self._config,
@@ -179,7 +180,7 @@ class Daemon:
                 versions=self._versions,
                 meter=Meter(),
                 remembered=lambda: remembered,
-                crowded=cpu_is_crowded,
+                crowded=cpu_is_saturated,
             )
         )
         self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
@@ -195,7 +196,6 @@ class Daemon:
             self._journal,
             lambda: self._config,
             self._clock,
-            publish=self._bus.publish,
             require_room=self._require_room,
             ages=self._ages,
         )
@@ -460,7 +460,7 @@ class Daemon:
     def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
         """Living workers of an earlier daemon; records of dead ones are removed."""
         workers = self._config.paths.runtime / "workers"
-        self._put_unreadable_aside(workers)
+        self._quarantine_unreadable(workers)
         living: list[tuple[WorkerRecord, Process]] = []
         for path, record in read_records(workers):
             process = self._spawn.adopt(record)
@@ -471,8 +471,8 @@ class Daemon:
                 living.append((record, process))
         return living
 
-    def _put_unreadable_aside(self, workers: Path) -> None:
-        found = put_unreadable_records_aside(workers)
+    def _quarantine_unreadable(self, workers: Path) -> None:
+        found = quarantine_unreadable_records(workers)
         if self._lock.found_unreadable:
             found[workers.parent / PID_FILE] = self._lock.found_unreadable
         if self._restarts.unreadable:
@@ -483,17 +483,17 @@ class Daemon:
             found[self._versions.memory.path] = self._versions.memory.unreadable
         for path, why in found.items():
             logger.error(
-                "a file cannot be read and is put aside",
+                "a file is unreadable and is quarantined",
                 event="file_unreadable",
                 file=str(path),
                 why=why,
             )
-            self._fleet.trail.record("file_unreadable", reason=f"{path} was put aside: {why}")
+            self._fleet.trail.record("file_unreadable", reason=f"{path} is quarantined: {why}")
 
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""
         self._disk.require()
-        self._journal.require_room()
+        self._journal.backlog.require_room()
 
     async def _watch(self) -> None:
         logs.tick()
@@ -523,7 +523,7 @@ class Daemon:
 
     def _look_at_messages(self) -> None:
         if self._webhooks and self._messages:
-            self._webhooks.look()
+            self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
@@ -606,7 +606,7 @@ class Daemon:
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         loop.add_signal_handler(signal.SIGUSR2, self._on_hand_over)
-        for number in early_signals.take():
+        for number in early_signals.drain():
             match number:
                 case signal.SIGHUP:
                     self._on_reload()
@@ -732,13 +732,13 @@ def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
         if session_id and event.event == delivery.READY:
             webhooks.expect_ready(session_id)
 
-        def stored(news: Sequence[Received]) -> None:
+        def stored(news: Sequence[InboxRecord]) -> None:
             if not news and session_id:
                 webhooks.not_ready(session_id)
 
         inbox.put((of_event(event),), stored)
     if session_id and event.event in delivery.SESSION_EVENTS:
-        webhooks.look(session_id)
+        webhooks.check(session_id)
 
 
 def _written(config: Config) -> tuple[Path, ...]:

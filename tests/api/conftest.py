@@ -31,7 +31,7 @@ from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
@@ -134,7 +134,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     database = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     await database.open()
     media = MediaFolder(tmp_path / "media")
-    journal = Journal(database.messages, media, base="", for_global=lambda: OLD_SERVICE)
+    journal = Journal(
+        database.messages, media, base="", for_global=lambda: OLD_SERVICE, publish=bus.publish
+    )
     unlimited = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
@@ -144,7 +146,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             journal,
             lambda: world.config,
             SystemClock(),
-            publish=bus.publish,
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
         )
         await outbox.begin()

@@ -250,7 +250,7 @@ class TestKeyFile:
         assert KEY not in raised.value.line()
 
     def test_a_folder_or_a_dangling_link_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="no regular file"):
+        with pytest.raises(ConfigError, match="not a regular file"):
             load_or_create_keys(tmp_path)
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
         with pytest.raises(ConfigError, match="File exists"):

@@ -5,7 +5,7 @@ import pytest
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.waiting import wait_until
-from waguard.core.inbox import Kind, Received, Told
+from waguard.core.inbox import EventPayload, InboxRecord, Kind
 from waguard.errors import UnavailableError
 from waguard.ports.messages import GLOBAL
 
@@ -54,15 +54,15 @@ async def test_what_waits_to_be_delivered_is_a_dead_letter_only_after_a_purge(
     api: Api, purge: str, dead: int
 ) -> None:
     api.configure("webhook", url="http://127.0.0.1:9/hook")
-    received = Received(
+    received = InboxRecord(
         session_id=SESSION,
         workspace_id=WORKSPACE,
         key="k",
         kind=Kind.MESSAGE,
         at=1.0,
-        told=(Told("message_received", {"message": {"id": "false_1@c.us_A"}}),),
+        events=(EventPayload("message_received", {"message": {"id": "false_1@c.us_A"}}),),
     )
-    stored: list[Received] = []
+    stored: list[InboxRecord] = []
     api.outbox._journal.put((received,), stored.extend)
     await wait_until(lambda: stored, "it is stored")
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}{purge}")).status == 200

@@ -31,7 +31,7 @@ from waguard.errors import (
 )
 from waguard.messaging import outbox
 from waguard.messaging.fetch import NotFetchedError
-from waguard.messaging.tickets import KeyReusedError
+from waguard.messaging.pending_sends import KeyReusedError
 from waguard.profile.lock import ProfileInUseError
 
 ONE = f"/api/sessions/{SESSION}"

@@ -8,10 +8,10 @@ from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from waguard.core import news
 from waguard.core.delivery import OLD_SERVICE, Cause
-from waguard.core.inbox import Kind, Received, Told
+from waguard.core.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.news import Notice
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.messages import GLOBAL, Entry, Settlement
+from waguard.ports.messages import GLOBAL, DeliveryResult, Entry
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import InboundMessage
@@ -27,20 +27,22 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
     api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
     for number in range(count):
-        told = Told("message_received", {})
-        received = Received(
+        told = EventPayload("message_received", {})
+        received = InboxRecord(
             session_id=SESSION,
             workspace_id=WORKSPACE,
             key=f"k{number}",
             kind=Kind.MESSAGE,
             at=1.0,
-            told=(told,),
+            events=(told,),
         )
         body = b'{"event": "message_received", "data": {"n": %d}}' % number
         notice = Notice(event=told.event, event_id=f"id{number}", lane="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
-    await api.database.messages.bury(why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000)
+    await api.database.messages.dead_letter_pending(
+        why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000
+    )
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
 
 
@@ -204,7 +206,7 @@ async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
     first, second = await letters(api, 2)
     assert await api.database.messages.replay(first, first, [GLOBAL])
     [item] = await api.database.messages.pending(GLOBAL, after=0, limit=9)
-    unsure = Settlement(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
+    unsure = DeliveryResult(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
     await api.database.messages.write([], [unsure])
     told = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
     assert [(one["id"], one["state"], one["cause"]) for one in told] == [

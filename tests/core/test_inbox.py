@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from waguard.core.inbox import (
     KEY_LIMIT,
     OVERLAP,
+    EventPayload,
+    InboxRecord,
     Kind,
-    Received,
-    Told,
     ack_key,
     event_id,
     fitting,
@@ -55,14 +55,14 @@ def test_what_is_left_out_is_known_by_its_chat() -> None:
     assert left_out(broadcasts=True, channels=True, groups=True) == ()
 
 
-def received(**data: Any) -> Received:
-    return Received(
+def received(**data: Any) -> InboxRecord:
+    return InboxRecord(
         session_id="a",
         workspace_id=1,
         key="k",
         kind=Kind.MESSAGE,
         at=1.0,
-        told=(Told("message_received", data),),
+        events=(EventPayload("message_received", data),),
     )
 
 

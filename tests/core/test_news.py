@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from waguard.core.inbox import Kind, Received, Told
+from waguard.core.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.news import (
     Message,
     may_be_told,
@@ -75,10 +75,10 @@ def test_what_is_told_of_each_state(state: State) -> None:
     told = of_outcome(message(state=state), 200.0)
     if state in AT_SERVER:
         assert told
-        assert (told.kind, told.told[0].event) == (Kind.SENT, "message_sent")
+        assert (told.kind, told.events[0].event) == (Kind.SENT, "message_sent")
     elif state in {State.FAILED, State.REFUSED}:
         assert told
-        assert (told.kind, told.told[0].data["status"]) == (Kind.FAILED, str(state))
+        assert (told.kind, told.events[0].data["status"]) == (Kind.FAILED, str(state))
     else:
         assert told is None
 
@@ -93,13 +93,13 @@ def test_groups_are_groups() -> None:
 
 
 def test_a_body_that_is_no_json_is_said_badly_and_not_lost() -> None:
-    received = Received(
+    received = InboxRecord(
         session_id="s",
         workspace_id=1,
         key="k",
         kind=Kind.MESSAGE,
         at=1.0,
-        told=(Told("message_received", {"message": {"body": "cut \ud83d"}}),),
+        events=(EventPayload("message_received", {"message": {"body": "cut \ud83d"}}),),
     )
     [notice] = notices(received)
     assert msgspec.json.decode(notice.body)["data"]["message"]["body"] == "cut ?"

@@ -13,7 +13,7 @@ from waguard.core.outbox import (
     Outcome,
     State,
     after_call,
-    after_look,
+    after_poll,
     by_ack,
     moves,
 )
@@ -36,7 +36,7 @@ STATES = st.sampled_from(list(State))
 )
 def test_where_an_ack_leads(ack: int | None, state: State | None) -> None:
     assert by_ack(ack) is state
-    assert after_look(ack) is (state or State.UNCERTAIN)
+    assert after_poll(ack) is (state or State.UNCERTAIN)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -131,7 +131,7 @@ class Message(RuleBasedStateMachine):
     def look(self, there: bool) -> None:  # noqa: FBT001 - hypothesis gives it
         """Only what left can be there, but the page may have forgotten it."""
         if not self.begun:
-            self.move(after_look(self.ack if there and self.left else None))
+            self.move(after_poll(self.ack if there and self.left else None))
 
     @rule()
     def crash(self) -> None:

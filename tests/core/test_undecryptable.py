@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.delivery import Cause, Grave, grave
+from waguard.core.delivery import Cause, DeadLetterState, dead_letter_state
 from waguard.core.identity import People
 from waguard.core.undecryptable import (
     ADVISE_AFTER,
@@ -67,5 +67,5 @@ def test_a_message_is_recognised_by_what_its_names_share() -> None:
 
 
 def test_one_that_was_given_up_is_a_dead_letter_of_its_own_kind() -> None:
-    assert grave(Cause.UNDECRYPTABLE) is Grave.UNDECRYPTABLE
-    assert grave(Cause.EXPIRED) is grave(None) is Grave.DEAD
+    assert dead_letter_state(Cause.UNDECRYPTABLE) is DeadLetterState.UNDECRYPTABLE
+    assert dead_letter_state(Cause.EXPIRED) is dead_letter_state(None) is DeadLetterState.DEAD

@@ -1,7 +1,8 @@
 """What comes of a worker's reports, of its silence and of its end."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -141,12 +142,45 @@ def test_pages_that_never_say_how_they_stand_spend_the_restarts(bench: EngineBen
     assert bench.lifecycle("s") is State.PARKED
     assert parked_for(bench.state("s")) is ParkCause.RESTART_BUDGET
     [condition] = conditions(bench.state("s"))
-    assert condition.message.startswith("5 restarts in 600 s did not help: the page has not said")
+    assert condition.message.startswith("5 restarts did not help: the page has not said")
     bench.pass_time(bench.state("s").not_before - bench.at + LIMITS.link + 1)
     assert bench.lifecycle("s") is State.PARKED, "it was tried once more, and that did not help"
     bench.script = Script()
     bench.pass_time(bench.state("s").not_before - bench.at + 1)
     assert bench.link("s") is Link.CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("report", "limit", "reason"),
+    [
+        ({"phase": "loading", "link": Link.UNKNOWN}, LIMITS.start, "not_ready"),
+        ({"phase": "ready", "link": Link.QR_PENDING, "code": "one"}, LIMITS.code, "no_new_code"),
+    ],
+)
+def test_what_takes_long_to_fail_spends_the_restarts_too(
+    report: Mapping[str, Any], limit: float, reason: str, bench: EngineBench
+) -> None:
+    bench.script = Script(reports=(report,))
+    bench.exit("s", EXIT_BROWSER_GONE)
+    for _ in range(RestartPolicy().intensity):
+        while bench.lifecycle("s") is not State.PARKED and not bench.state("s").worker:
+            bench.pass_time(1)
+        bench.pass_time(limit)
+    assert bench.lifecycle("s") is State.PARKED
+    [condition] = conditions(bench.state("s"))
+    assert condition.message.startswith("5 restarts did not help")
+    assert [why.reason for why in ended_for(bench) if why] == [reason] * RestartPolicy().intensity
+
+
+def test_time_in_which_it_was_well_lets_restarts_go(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.pass_time(RestartPolicy().period - 1)
+    assert len(bench.state("s").counted) == 1
+    bench.exit("s", EXIT_BROWSER_GONE)
+    assert len(bench.state("s").counted) == 2
+    bench.pass_time(RestartPolicy().period)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    assert len(bench.state("s").counted) == 1
 
 
 def test_a_page_that_shows_no_new_code_is_replaced(bench: EngineBench) -> None:
@@ -503,10 +537,7 @@ def test_one_that_spent_its_restarts_says_when_it_is_tried_again(bench: EngineBe
     state = bench.state("s")
     assert state.failure
     at = dt.datetime.fromtimestamp(WALL + bench.at + 300.0, dt.UTC)
-    words = (
-        "5 restarts in 300 s did not help: Chromium did not start;"
-        f" it is tried again at {at:%H:%M} UTC"
-    )
+    words = f"5 restarts did not help: Chromium did not start; it is tried again at {at:%H:%M} UTC"
     assert state.failure.message == words
     assert state.not_before == state.retries.at == bench.at + 300.0
     assert bench.records("s", "parked") == ["restart_budget"]

@@ -88,6 +88,7 @@ async def test_a_kill_in_the_middle_of_a_disconnect(world: World) -> None:
     await reconnect(world)
 
 
+@pytest.mark.long
 async def test_stop_and_start_need_no_new_code(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

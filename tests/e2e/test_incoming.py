@@ -80,6 +80,7 @@ async def received(world: World, body: str) -> Any:
     return (await world.receiver.wait_for("message_received", where=is_it))["message"]
 
 
+@pytest.mark.long
 async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None:
     daemon, phone, content = world.daemon, world.standin.phone, os.urandom(300_000)
     await daemon.start()

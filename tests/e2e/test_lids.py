@@ -80,6 +80,7 @@ async def test_a_send_to_a_number_whose_chat_is_a_lid(world: World) -> None:
     await world.daemon.until(is_read)
 
 
+@pytest.mark.long
 async def test_a_migration_doubles_nothing_connected_or_not(world: World) -> None:
     await paired(world)
     phone = world.standin.phone
@@ -225,6 +226,7 @@ async def test_a_group_tells_each_level_once_and_a_reply_finds_its_message(world
     assert sent["quotedStanzaID"] == asked["id"].split("_")[2]
 
 
+@pytest.mark.long
 async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world: World) -> None:
     await paired(world)
     phone = world.standin.phone

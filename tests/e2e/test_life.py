@@ -113,6 +113,7 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
     assert code == 200, told
 
 
+@pytest.mark.long
 async def test_media_both_ways(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
@@ -337,6 +338,7 @@ async def test_nobody_scans(world: World) -> None:
     await daemon.wait_status("s1", "connected")
 
 
+@pytest.mark.long
 async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

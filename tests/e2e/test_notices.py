@@ -83,6 +83,7 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     assert len(await incidents(world)) == 1
 
 
+@pytest.mark.long
 async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
@@ -115,6 +116,7 @@ async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world
     assert world.receiver.count("session_disconnected") == 0
 
 
+@pytest.mark.long
 async def test_after_a_pairing_live_messages_flow_and_what_was_missed_is_read_later(
     world: World,
 ) -> None:
@@ -156,6 +158,7 @@ async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
     await told_as(world, "Update waguard, or name a newer wa-js")
 
 
+@pytest.mark.long
 async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()

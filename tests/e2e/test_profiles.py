@@ -57,6 +57,7 @@ async def told(daemon: Daemon, words: str) -> str:
     return str(await daemon.until(look))
 
 
+@pytest.mark.long
 async def test_a_profile_that_was_removed_comes_back_from_its_snapshot(world: World) -> None:
     at = await copied(world)
     shutil.rmtree(at.profile)

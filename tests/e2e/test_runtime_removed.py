@@ -42,6 +42,7 @@ async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -
         assert after[same] == before[same], same
 
 
+@pytest.mark.long
 async def test_a_session_that_starts_meanwhile_starts_all_the_same(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

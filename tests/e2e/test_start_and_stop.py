@@ -194,6 +194,7 @@ async def _nothing_left(daemon: Daemon) -> bool:
     return daemon.left_behind() == []
 
 
+@pytest.mark.long
 async def test_restore_tells_the_truth(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -41,7 +41,7 @@ async def test_a_worker_whose_record_is_lost_is_ended_before_its_session_is_star
     assert after["worker_pid"] != before["worker_pid"]
     assert procfs.start_time(before["worker_pid"]) is None
     assert procfs.start_time(before["browser_pid"]) is None
-    assert "a stray is ended" in daemon.log()
+    assert "a stray process is ended" in daemon.log()
     # it was closed in order: nobody had to scan again
     assert world.receiver.count("qr_code_generated") <= 1
 

@@ -113,12 +113,12 @@ async def test_a_signal(start: Start, number: signal.Signals) -> None:
 
 
 async def test_terminate_asks_the_worker_alone(start: Start, tmp_path: Path) -> None:
-    told = tmp_path / "told"
+    report = tmp_path / "report"
     process = await start(
         "import subprocess, signal, sys, time\n"
         "child = subprocess.Popen(['sleep', '600'])\n"
         "def stop(*_):\n"
-        f"    open({str(told)!r}, 'w').write(str(child.poll()))\n"
+        f"    open({str(report)!r}, 'w').write(str(child.poll()))\n"
         "    child.kill(); child.wait(); sys.exit(3)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
         "import os; os.write(1, b'ready')\n"
@@ -127,7 +127,7 @@ async def test_terminate_asks_the_worker_alone(start: Start, tmp_path: Path) -> 
     await listening(process)
     process.terminate()
     assert await ended(process) == 3
-    assert told.read_text() == "None"  # its own child had been left to it
+    assert report.read_text() == "None"  # its own child had been left to it
 
 
 async def test_kill_ends_the_whole_group(start: Start, tmp_path: Path) -> None:
@@ -261,16 +261,16 @@ async def test_what_a_worker_is_given(
     }
     for name, value in {**secrets, "WAGUARD_TEST_MARK": "kept"}.items():
         monkeypatch.setenv(name, value)
-    told = tmp_path / "told"
+    report = tmp_path / "report"
     process = await start(
         "import json, os, sys\n"
-        "told = {'argv': sys.argv[1:], 'stdin': sys.stdin.read(), 'environ': dict(os.environ),\n"
+        "report = {'argv': sys.argv[1:], 'stdin': sys.stdin.read(), 'environ': dict(os.environ),\n"
         "        'pid': os.getpid(), 'sid': os.getsid(0), 'pgid': os.getpgid(0),\n"
         "        'fds': sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1]}\n"
-        f"json.dump(told, open({str(told)!r}, 'w'))"
+        f"json.dump(report, open({str(report)!r}, 'w'))"
     )
     assert await ended(process) == 0
-    seen: dict[str, Any] = json.loads(told.read_text())
+    seen: dict[str, Any] = json.loads(report.read_text())
     assert seen["argv"] == ["-P", "-m", "waguard.worker", "a session"]
     assert msgspec.json.decode(seen["stdin"], type=WorkerSpec) == spec
     assert process.pid == seen["pid"] == seen["sid"] == seen["pgid"]
@@ -295,7 +295,7 @@ async def test_nothing_is_kept_open(start: Start) -> None:
 
 
 async def test_a_worker_that_reads_nothing(start: Start) -> None:
-    """It closed its end before it was told anything."""
+    """It closed its end before it was sent anything."""
     process = await start("import os; os.close(0); os._exit(4)")
     assert await ended(process) == 4
 
@@ -361,7 +361,7 @@ async def test_the_real_worker_says_why_it_ended(spec: WorkerSpec) -> None:
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator["subprocess.Popen[bytes]"]:
+async def adopted() -> AsyncIterator["subprocess.Popen[bytes]"]:
     """A process that nobody here started by ``ExecSpawn``."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         yield process
@@ -382,26 +382,26 @@ def record(pid: int, /, **changes: Any) -> WorkerRecord:
     return msgspec.structs.replace(plain, **changes)
 
 
-async def test_an_adopted_worker_is_told_to_stop_and_its_code_is_unknown(
-    stranger: "subprocess.Popen[bytes]",
+async def test_an_adopted_worker_is_asked_to_stop_and_its_code_is_unknown(
+    adopted: "subprocess.Popen[bytes]",
 ) -> None:
-    process = ExecSpawn().adopt(record(stranger.pid))
+    process = ExecSpawn().adopt(record(adopted.pid))
     assert process
-    assert process.pid == stranger.pid
+    assert process.pid == adopted.pid
     await listening(process)  # it does already
     process.terminate()
     assert await ended(process) is None
-    assert stranger.wait() == -signal.SIGTERM
+    assert adopted.wait() == -signal.SIGTERM
 
 
 async def test_an_adopted_worker_is_killed_with_its_group(
-    stranger: "subprocess.Popen[bytes]",
+    adopted: "subprocess.Popen[bytes]",
 ) -> None:
-    process = ExecSpawn().adopt(record(stranger.pid))
+    process = ExecSpawn().adopt(record(adopted.pid))
     assert process
     process.kill()
     assert await ended(process) is None
-    assert stranger.wait() == -signal.SIGKILL
+    assert adopted.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -410,24 +410,24 @@ async def test_an_adopted_worker_is_killed_with_its_group(
     ids=str,
 )
 async def test_what_is_not_the_worker_is_not_adopted(
-    stranger: "subprocess.Popen[bytes]", changes: dict[str, Any]
+    adopted: "subprocess.Popen[bytes]", changes: dict[str, Any]
 ) -> None:
     before = descriptors()
-    assert ExecSpawn().adopt(record(stranger.pid, **changes)) is None
+    assert ExecSpawn().adopt(record(adopted.pid, **changes)) is None
     assert descriptors() == before
-    assert stranger.poll() is None
+    assert adopted.poll() is None
 
 
-async def test_a_zombie_counts_as_gone(stranger: "subprocess.Popen[bytes]") -> None:
-    known = record(stranger.pid)
-    stranger.kill()
-    has_ended(stranger.pid)
+async def test_a_zombie_counts_as_gone(adopted: "subprocess.Popen[bytes]") -> None:
+    known = record(adopted.pid)
+    adopted.kill()
+    has_ended(adopted.pid)
     assert ExecSpawn().adopt(known) is None
 
 
-async def test_a_stopped_worker_is_alive(stranger: "subprocess.Popen[bytes]") -> None:
-    stranger.send_signal(signal.SIGSTOP)
-    process = ExecSpawn().adopt(record(stranger.pid))
+async def test_a_stopped_worker_is_alive(adopted: "subprocess.Popen[bytes]") -> None:
+    adopted.send_signal(signal.SIGSTOP)
+    process = ExecSpawn().adopt(record(adopted.pid))
     assert process
     process.kill()
     assert await ended(process) is None

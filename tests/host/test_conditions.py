@@ -83,9 +83,9 @@ def test_a_chromium_that_is_missing_or_not_executable(tmp_path: Path) -> None:
     (tmp_path / "chromium").chmod(0o644)
     assert "is not an executable file" in str(read(wanted).executable)
     (tmp_path / "chromium").unlink()
-    told = read(wanted).executable
-    assert "does not exist" in str(told)
-    assert "install" in str(told)
+    condition = read(wanted).executable
+    assert "does not exist" in str(condition)
+    assert "install" in str(condition)
 
 
 def test_another_folder_in_the_place_of_the_profiles_is_not_it(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_without_a_file_nothing_changes(here: Path) -> None:
 
 
 @pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
-def test_a_new_place_that_cannot_be_looked_at_may_hold_it(here: Path, short_path: Path) -> None:
+def test_a_new_place_that_cannot_be_read_may_hold_it(here: Path, short_path: Path) -> None:
     for folder in (short_path, here):
         folder.chmod(0o755)
     profile(here / "sessions")

@@ -181,7 +181,7 @@ async def test_an_exit_code(run: Run, code: int) -> None:
     assert gone(process.pid)
 
 
-async def test_an_exception_is_told_on_the_log(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_an_exception_is_logged(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     process = await run("raise RuntimeError('broken')")
     assert await ended(process) == 1
     assert "RuntimeError: broken" in capfd.readouterr().err
@@ -247,10 +247,10 @@ async def test_what_a_worker_is_given(
     }
     for name, value in {**secrets, "WAGUARD_TEST_MARK": "kept"}.items():
         monkeypatch.setenv(name, value)
-    told = tmp_path / "told"
+    report = tmp_path / "report"
     code = (
         "import gc, json, msgspec, os, signal, sys, threading\n"
-        "told = {'argv': sys.argv, 'stdin': os.readlink('/proc/self/fd/0'),\n"
+        "report = {'argv': sys.argv, 'stdin': os.readlink('/proc/self/fd/0'),\n"
         "        'environ': dict(os.environ), 'umask': os.umask(0), 'cwd': os.getcwd(),\n"
         "        'sid': os.getsid(0), 'pgid': os.getpgid(0), 'parent': os.getppid(),\n"
         "        'gc': gc.isenabled(), 'threads': threading.active_count(),\n"
@@ -258,7 +258,7 @@ async def test_what_a_worker_is_given(
         "        'term': signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,\n"
         "        'spec': msgspec.to_builtins(spec),\n"
         "        'fds': sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1]}\n"
-        f"json.dump(told, open({str(told)!r}, 'w'))\n" + STAYS
+        f"json.dump(report, open({str(report)!r}, 'w'))\n" + STAYS
     )
     spec = worker_spec(tmp_path, wajs=code)
     spawner = ForkSpawn(stand_in(), PATIENT)
@@ -270,7 +270,7 @@ async def test_what_a_worker_is_given(
         shown = environment_of(process.pid)
         line = procfs.command_line(process.pid)
         assert comm(process.pid) == "waguard.worker"
-    seen: dict[str, Any] = json.loads(told.read_text())
+    seen: dict[str, Any] = json.loads(report.read_text())
     assert seen["argv"] == ["waguard.worker", "a session"]
     assert msgspec.convert(seen["spec"], type(spec)) == spec
     assert process.pid == seen["sid"] == seen["pgid"]
@@ -299,14 +299,14 @@ async def test_what_a_worker_is_given(
 
 
 async def test_marks_without_room_are_kept_where_they_count(run: Run, tmp_path: Path) -> None:
-    told = tmp_path / "told"
+    report = tmp_path / "report"
     session = "s" * 1000
     process = await run(
-        f"import os; open({str(told)!r}, 'w').write(os.environ['WAGUARD_SESSION'])",
+        f"import os; open({str(report)!r}, 'w').write(os.environ['WAGUARD_SESSION'])",
         session=session,
     )
     assert await ended(process) == 0
-    assert told.read_text() == session
+    assert report.read_text() == session
 
 
 async def test_no_descriptor_of_the_daemons_is_inherited(
@@ -479,13 +479,13 @@ async def test_a_silent_server_is_killed_and_exec_takes_over(
     ("server", "start", "why"),
     [
         (("-c", "import time; time.sleep(600)"), 0.5, "was not ready within 0.5 s"),
-        (("-c", ""), DEADLINE, "ended whenever it was started"),
-        (("-c", "import os; os.write(1, b'x')"), DEADLINE, "ended whenever it was started"),
+        (("-c", ""), DEADLINE, "ends whenever it is started"),
+        (("-c", "import os; os.write(1, b'x')"), DEADLINE, "ends whenever it is started"),
         # one that hangs up but lives on would be waited for
         (
             ("-c", "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(600)"),
             DEADLINE,
-            "ended whenever",
+            "ends whenever",
         ),
     ],
     ids=["never ready", "ends", "ends when ready", "hangs up"],
@@ -499,9 +499,9 @@ async def test_a_server_of_no_use(
         process = await spawner.spawn(worker_spec(tmp_path))
         assert not was_forked(process)
         assert not was_forked(await spawner.spawn(worker_spec(tmp_path)))
-    told = [line for line in said if "by exec" in line]
-    assert len(told) == 1
-    assert why in told[0]
+    report = [line for line in said if "by exec" in line]
+    assert len(report) == 1
+    assert why in report[0]
 
 
 async def test_a_server_that_cannot_be_started(
@@ -535,7 +535,7 @@ async def test_the_server_ends_when_the_spawner_is_closed(
 # ---- orphans ----
 
 
-async def test_orphans_are_buried_and_children_that_somebody_waits_for_are_not(
+async def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not(
     run: Run, tmp_path: Path
 ) -> None:
     note = tmp_path / "pid"
@@ -635,7 +635,7 @@ async def test_a_real_workers_browser_has_its_marks_and_dies_with_it(short_path:
 def test_a_worker_without_instructions_ends_quietly() -> None:
     """The real server, spoken to by hand; its workers are this process's, no subreaper: init's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    told, tell = os.pipe()
+    report, spec_out = os.pipe()
     output, say = os.pipe()
     with (
         ours,
@@ -645,9 +645,9 @@ def test_a_worker_without_instructions_ends_quietly() -> None:
         ) as server,
     ):
         theirs.close()
-        socket.send_fds(ours, [msgspec.json.encode(Fork(number=3))], (told, say, say))
+        socket.send_fds(ours, [msgspec.json.encode(Fork(number=3))], (report, say, say))
         answer = msgspec.json.decode(ours.recv(LIMIT), type=Forked)
-        for descriptor in (told, say, tell):
+        for descriptor in (report, say, spec_out):
             os.close(descriptor)
         assert (answer.number, answer.error) == (3, 0)
         assert os.read(output, 100) == b""

@@ -101,15 +101,15 @@ def test_a_journal_that_does_not_read_is_not_waited_for(journald: Journald) -> N
     log.close()
 
 
-def test_a_journal_that_was_started_anew_is_found_again(journald: Journald) -> None:
+def test_a_journal_that_was_restarted_is_found_again(journald: Journald) -> None:
     log = Journal(journald.path)
     journald.socket.close()
     assert not log.send(b"MESSAGE=lost\n", 0.0)
     journald.path.unlink()
     assert not log.send(b"MESSAGE=lost\n", 0.0)
-    with listen(journald.path) as anew:
+    with listen(journald.path) as restarted:
         assert log.send(b"MESSAGE=back\n", 0.0)
-        assert anew.recv(100) == b"MESSAGE=back\n"
+        assert restarted.recv(100) == b"MESSAGE=back\n"
     log.close()
 
 

@@ -40,8 +40,8 @@ def listening(host: str, port: int = 0) -> Iterator[socket.socket]:
 
 def places(listener: socket.socket) -> int:
     """Connections that may wait in the kernel's queue: tcpi_sacked of tcp(7), where one listens."""
-    told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
-    return int(struct.unpack_from("=I", told, 28)[0])
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return int(struct.unpack_from("=I", info, 28)[0])
 
 
 def test_as_many_may_wait_as_may_be_open() -> None:

@@ -17,9 +17,9 @@ SPOILT = all_spoilt()
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     """What is logged."""
-    told: list[str] = []
-    sink = logger.add(told.append, format="{message}")
-    yield told
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}")
+    yield lines
     logger.remove(sink)
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_written_is_said_once(tmp_path: Path, lines: list[
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_an_odd_file_is_put_aside_and_begun_anew(tmp_path: Path, spoil: Spoil) -> None:
+def test_an_odd_file_is_quarantined_and_begun_again(tmp_path: Path, spoil: Spoil) -> None:
     clock = Clock()
     spoil(tmp_path / FILE, b'{"at":1.0,"reached":2.0,"gaps":[[0.5,"boot"]]}')
     ages = LivedTime(tmp_path, clock)

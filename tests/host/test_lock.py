@@ -70,7 +70,7 @@ def is_free(runtime: Path) -> bool:
 
 
 @pytest.mark.parametrize("what", ["all", "waguard.lock", "waguard.pid"])
-def test_what_was_removed_is_noticed_and_made_anew(tmp_path: Path, what: str) -> None:
+def test_what_was_removed_is_noticed_and_made_again(tmp_path: Path, what: str) -> None:
     runtime = tmp_path / "run"
     lock = acquire(runtime)
     lock.publish(API)
@@ -139,7 +139,7 @@ def test_a_lock_file_that_is_deleted_while_it_is_locked_is_locked_again(
 # ---- one process ----
 
 
-def test_the_holder_tells_who_he_is(tmp_path: Path) -> None:
+def test_the_holder_says_who_it_is(tmp_path: Path) -> None:
     runtime = tmp_path / "deep" / "run"
     lock = acquire(runtime)
     lock.publish(API)

@@ -72,7 +72,7 @@ def configured(form: str, level: str = "DEBUG", clock: Clock | None = None) -> i
     return out
 
 
-def told(out: io.StringIO) -> list[str]:
+def lines(out: io.StringIO) -> list[str]:
     return out.getvalue().splitlines()
 
 
@@ -91,7 +91,7 @@ def read(line: str) -> dict[str, Any]:
 def test_a_line_is_read_back_as_it_was_said(form: str, value: str) -> None:
     out = configured(form)
     logger.bind(session=value).warning("a worker said {}", value, event="page_odd", why=value)
-    (line,) = told(out)
+    (line,) = lines(out)
     assert line.isprintable()
     found = read(line)
     assert datetime.fromisoformat(found.pop("at")).utcoffset() is not None
@@ -126,7 +126,7 @@ def test_json_has_types() -> None:
         file=Path("/f"),
         k=1 << 70,
     )
-    (line,) = [json.loads(line) for line in told(out)]
+    (line,) = [json.loads(line) for line in lines(out)]
     del line["at"]
     odd = {"g": None, "h": "/x", "i": [1], "j": "Stored(seq=1)", "file": "/f", "k": 1 << 70}
     assert line == {"level": "info", "message": "x", **given, **odd}
@@ -142,14 +142,14 @@ def test_what_is_below_the_level_is_left_out(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_an_exception_is_a_part_of_its_line_without_the_values_around_it(form: str) -> None:
+def test_an_exception_is_a_part_of_its_line_without_local_values(form: str) -> None:
     out = configured(form)
     secret = "sesame"
     try:
         int(secret.replace("sesame", "{x}<red>"))
     except ValueError:
         logger.bind(session="a").exception("a bug", event="bug")
-    (line,) = map(read, told(out))
+    (line,) = map(read, lines(out))
     said = "ValueError: invalid literal for int() with base 10: '{x}<red>'"
     assert (line["message"], line["level"], line["exception"]) == ("a bug", "error", said)
     assert line["traceback"].startswith("Traceback")
@@ -162,7 +162,7 @@ def test_a_library_is_heard_with_its_name(form: str) -> None:
     out = configured(form)
     logging.getLogger("aiohttp.access").warning("%s {x} <red>", "GET /")
     logging.getLogger("aiohttp.access").info("too small")
-    (line,) = map(read, told(out))
+    (line,) = map(read, lines(out))
     assert (line["message"], line["event"]) == ("GET / {x} <red>", "library")
     assert line["logger"] == "aiohttp.access"
 
@@ -174,7 +174,7 @@ def test_a_library_with_levels_of_its_own_and_an_exception() -> None:
         raise KeyError("k")  # noqa: TRY301  # something to log
     except KeyError:
         logging.getLogger("lib").exception("failed")
-    odd, failed = map(read, told(out))
+    odd, failed = map(read, lines(out))
     assert (odd["message"], odd["level"], odd["logger"]) == ("odd", "level 35", "lib")
     assert failed["exception"] == "KeyError: 'k'"
 
@@ -184,7 +184,7 @@ def test_configuring_again_does_not_say_things_twice() -> None:
     out = configured("text", "INFO")
     logger.info("once")
     logging.getLogger("lib").warning("once")
-    assert len(told(out)) == 2
+    assert len(lines(out)) == 2
 
 
 # ---- repetitions ----
@@ -198,10 +198,10 @@ def test_a_storm_is_one_line_and_then_a_count(form: str) -> None:
         logger.error("webhook not taken", event="webhook_failed", session="a", id=number)
         clock.now += 1
     logs.tick()
-    assert len(told(out)) == 1
+    assert len(lines(out)) == 1
     clock.now = 100 + WINDOW
     logs.tick()
-    first, last = map(read, told(out))
+    first, last = map(read, lines(out))
     assert (first["message"], int(first["id"])) == ("webhook not taken", 0)
     assert last["message"] == "webhook not taken (37 more in 60 s)"
     assert (int(last["repeated"]), int(last["seconds"]), int(last["id"])) == (37, 60, 37)
@@ -215,7 +215,7 @@ def test_a_line_of_another_kind_says_what_is_due() -> None:
     logger.error("down")
     clock.now += WINDOW
     logger.info("something else")
-    assert [read(line)["message"] for line in told(out)] == [
+    assert [read(line)["message"] for line in lines(out)] == [
         *("down", "down (1 more in 60 s)", "something else"),
     ]
 
@@ -225,7 +225,7 @@ def test_errors_of_different_text_do_not_fold_into_one() -> None:
     for why in ("HTTP 500", "HTTP 404", "HTTP 500"):
         logger.error("webhook not taken", event="webhook_failed", why=why)
         logger.opt(exception=ValueError(why)).error("a bug", event="bug")
-    said = [(line.get("why") or line["exception"]) for line in map(read, told(out))]
+    said = [(line.get("why") or line["exception"]) for line in map(read, lines(out))]
     assert said == ["HTTP 500", "ValueError: HTTP 500", "HTTP 404", "ValueError: HTTP 404"]
 
 
@@ -233,7 +233,7 @@ def test_what_is_news_each_time_is_not_folded() -> None:
     out = configured("text")
     for _ in range(2):
         logger.error("configuration kept as it was", event="config_rejected", every=True)
-    assert [read(line)["event"] for line in told(out)] == ["config_rejected"] * 2
+    assert [read(line)["event"] for line in lines(out)] == ["config_rejected"] * 2
     assert "every" not in out.getvalue()
 
 
@@ -241,7 +241,7 @@ def test_details_are_not_folded() -> None:
     out = configured("text")
     logger.debug("a request")
     logger.debug("a request")
-    assert len(told(out)) == 2
+    assert len(lines(out)) == 2
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_nothing_is_lost_at_the_end_or_at_a_reload(again: Any) -> None:
     clock.now += 5
     again()
     again()
-    assert [read(line)["message"] for line in told(out)] == ["slow", "slow (2 more in 5 s)"]
+    assert [read(line)["message"] for line in lines(out)] == ["slow", "slow (2 more in 5 s)"]
 
 
 # ---- what is never shown ----
@@ -275,7 +275,7 @@ def shown(form: str, say: Any) -> str:
     out = configured(form)
     logs.hide(SECRETS["key"].encode(), SECRETS["password"])
     say()
-    (line,) = told(out)
+    (line,) = lines(out)
     assert read(line)["level"] == "error"
     return out.getvalue()
 
@@ -503,7 +503,7 @@ def test_a_log_that_nobody_reads_stops_nobody_and_says_what_is_lost() -> None:
     assert re.search(r'message="at last \d+"\n\Z', text)
 
 
-def test_a_journal_that_does_not_read_is_told_how_many_lines_it_lost(
+def test_a_journal_that_does_not_read_hears_how_many_lines_it_lost(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "is_journal", lambda _: True)

@@ -64,7 +64,7 @@ def test_the_same_again_is_kept_once_and_is_as_new_as_ever(
     assert files.tidy(now=after.st_mtime, keep_for=50, size_limit=1_000) == 0
 
 
-def test_what_was_cut_short_is_written_anew(files: MediaFolder, folder: Path) -> None:
+def test_what_was_cut_short_is_written_again(files: MediaFolder, folder: Path) -> None:
     files.keep(PICTURE, "image/png")
     (folder / NAME[:2] / NAME).write_bytes(b"a pic")
     files.keep(PICTURE, "image/png")

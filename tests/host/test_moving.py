@@ -82,10 +82,10 @@ def test_a_damaged_profile_is_quarantined_and_its_snapshot_restored(stored: Layo
     assert files(prepared.aside / "Default") == before
     assert [copy.name for copy in credentials.quarantined(stored.sessions)] == [prepared.aside.name]
     assert stored.link.is_symlink(), "where it lies is the operator's choice"
-    nothing_is_left_over(stored)
+    nothing_is_left_behind(stored)
 
 
-def nothing_is_left_over(stored: Layout) -> None:
+def nothing_is_left_behind(stored: Layout) -> None:
     for folder in {stored.at.profile.resolve().parent, stored.at.quarantine}:
         assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -96,14 +96,14 @@ def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(stored: Layout
         token = credentials.claim(at.profile, lock.descriptor, anew=True)
         snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
         before = files(at.profile / "Default")
-        aside = credentials.retire(at, lock.descriptor, token=token, why="deleted by the API")
-    assert aside is not None
-    assert files(aside / "Default") == before
-    assert len(snapshots.known(aside / "waguard-snapshots")) == 1
+        retired = credentials.retire(at, lock.descriptor, token=token, why="deleted by the API")
+    assert retired is not None
+    assert files(retired / "Default") == before
+    assert len(snapshots.known(retired / "waguard-snapshots")) == 1
     assert not credentials.something_left(at)
     with ProfileLock(at.profile) as lock:
         assert isinstance(credentials.prepare(at, lock.descriptor).end, ShowQr)
-    nothing_is_left_over(stored)
+    nothing_is_left_behind(stored)
 
 
 @pytest.fixture

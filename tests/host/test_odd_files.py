@@ -17,7 +17,7 @@ from waguard import config
 from waguard.api.auth import load_or_create_keys
 from waguard.errors import ConfigError
 from waguard.host import procfs, small_file
-from waguard.host.children import ExecSpawn, put_unreadable_records_aside, read_records
+from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read_records
 from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
 from waguard.messaging.signing import read_secrets
@@ -52,27 +52,27 @@ def written(pid: int = 1) -> bytes:
 
 
 @odd
-def test_an_odd_record_is_put_aside_and_the_others_are_read(tmp_path: Path, spoil: Spoil) -> None:
+def test_an_odd_record_is_quarantined_and_the_others_are_read(tmp_path: Path, spoil: Spoil) -> None:
     (tmp_path / "a.json").write_bytes(written())
     spoil(tmp_path / "b.json", written())
     (tmp_path / "c.json").write_bytes(written())
     good = [tmp_path / "a.json", tmp_path / "c.json"]
     assert [path for path, _ in read_records(tmp_path)] == good
-    [(path, why)] = put_unreadable_records_aside(tmp_path).items()
+    [(path, why)] = quarantine_unreadable_records(tmp_path).items()
     assert path == tmp_path / "b.json"
     assert why.startswith("it ")
     assert not os.path.lexists(path)
     assert os.path.lexists(tmp_path / "b.json.unreadable"), "it stays as evidence"
     assert [path for path, _ in read_records(tmp_path)] == good
-    assert put_unreadable_records_aside(tmp_path) == {}
+    assert quarantine_unreadable_records(tmp_path) == {}
 
 
-def test_what_was_put_aside_before_is_no_obstacle(tmp_path: Path) -> None:
+def test_what_was_quarantined_before_is_no_obstacle(tmp_path: Path) -> None:
     for _ in range(3):
         (tmp_path / "a.json").mkdir()
-        assert list(put_unreadable_records_aside(tmp_path)) == [tmp_path / "a.json"]
+        assert list(quarantine_unreadable_records(tmp_path)) == [tmp_path / "a.json"]
         (tmp_path / "a.json").touch()
-        assert list(put_unreadable_records_aside(tmp_path)) == [tmp_path / "a.json"]
+        assert list(quarantine_unreadable_records(tmp_path)) == [tmp_path / "a.json"]
     assert not (tmp_path / "a.json").exists()
 
 
@@ -81,16 +81,16 @@ async def test_no_mutation_of_a_record_stops_the_restore_or_reaches_another_proc
 ) -> None:
     path = tmp_path / "a.json"
     readable = 0
-    with subprocess.Popen(["sleep", "600"]) as stranger:
-        plain = written(stranger.pid)
+    with subprocess.Popen(["sleep", "600"]) as sleeper:
+        plain = written(sleeper.pid)
         for content in mutations(plain):
             path.write_bytes(content)
-            put_unreadable_records_aside(tmp_path)
-            for _, told in read_records(tmp_path):
+            quarantine_unreadable_records(tmp_path)
+            for _, found in read_records(tmp_path):
                 readable += 1
-                process = ExecSpawn().adopt(told)
-                assert process is None or process.pid == stranger.pid
-        stranger.kill()
+                process = ExecSpawn().adopt(found)
+                assert process is None or process.pid == sleeper.pid
+        sleeper.kill()
     assert readable > 10, "some are valid, and say other things"
 
 
@@ -106,7 +106,7 @@ def pid_file() -> bytes:
 
 
 @odd
-def test_an_odd_pid_file_is_nobody_and_is_put_aside_at_the_next_start(
+def test_an_odd_pid_file_is_nobody_and_is_quarantined_at_the_next_start(
     tmp_path: Path, spoil: Spoil
 ) -> None:
     path = tmp_path / "waguard.pid"
@@ -116,9 +116,9 @@ def test_an_odd_pid_file_is_nobody_and_is_put_aside_at_the_next_start(
     lock.publish("http://127.0.0.1:3001")
     assert lock.found_unreadable
     assert os.path.lexists(tmp_path / "waguard.pid.unreadable")
-    told = read_pid_file(tmp_path)
-    assert told
-    assert told.instance == lock.instance
+    found = read_pid_file(tmp_path)
+    assert found
+    assert found.instance == lock.instance
     lock.release()
 
 
@@ -220,7 +220,7 @@ def test_so_does_a_media_note_that_is_no_file_of_ours(tmp_path: Path, spoil: Spo
 
 
 @odd
-async def test_an_odd_note_of_a_version_is_asked_for_anew(
+async def test_an_odd_note_of_a_version_is_asked_for_again(
     tmp_path: Path, spoil: Spoil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def asked(*_: object) -> str:

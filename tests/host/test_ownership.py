@@ -11,7 +11,7 @@ from tests.host.processes import waguard
 from waguard.errors import ConfigError
 from waguard.host.ownership import refusals, require_private
 
-STRANGER = 12_345
+ANOTHER_USER = 12_345
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give things away")
 
 
@@ -58,9 +58,9 @@ def test_a_folder_that_our_own_group_can_write_is_warned_of(place: Path) -> None
 def test_somebody_elses_things_are_refused_wherever_they_stand(place: Path) -> None:
     theirs = place / "theirs"
     theirs.mkdir(mode=0o700)
-    os.chown(theirs, STRANGER, STRANGER)
+    os.chown(theirs, ANOTHER_USER, ANOTHER_USER)
     for path in (theirs, theirs / "run"):
-        with pytest.raises(ConfigError, match=f"{theirs} belongs to user {STRANGER}"):
+        with pytest.raises(ConfigError, match=f"{theirs} belongs to user {ANOTHER_USER}"):
             require_private("paths.runtime", path)
 
 
@@ -68,7 +68,7 @@ def test_somebody_elses_things_are_refused_wherever_they_stand(place: Path) -> N
 def test_a_link_does_not_hide_where_it_leads(place: Path) -> None:
     (place / "theirs").mkdir(mode=0o700)
     (place / "theirs/run").mkdir(mode=0o700)
-    os.chown(place / "theirs", STRANGER, STRANGER)
+    os.chown(place / "theirs", ANOTHER_USER, ANOTHER_USER)
     (place / "run").symlink_to(place / "theirs/run")
     with pytest.raises(ConfigError, match="theirs belongs to"):
         require_private("paths.runtime", place / "run")

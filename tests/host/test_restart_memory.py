@@ -26,9 +26,9 @@ def memory(tmp_path: Path) -> RestartMemory:
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     """What is logged."""
-    told: list[str] = []
-    sink = logger.add(told.append, format="{message}")
-    yield told
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}")
+    yield lines
     logger.remove(sink)
 
 
@@ -84,7 +84,7 @@ def test_it_is_bounded_and_the_largest_can_be_read_again(
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_an_odd_file_is_quarantined_and_begun_anew(
+def test_an_odd_file_is_quarantined_and_begun_again(
     tmp_path: Path, memory: RestartMemory, spoil: Spoil
 ) -> None:
     spoil(tmp_path / FILE, b'{"boot":{"counted":[1.0],"restarts":1,"tries":0}}')
@@ -120,7 +120,7 @@ def test_what_cannot_be_written_is_logged_once_and_written_later(
     (tmp_path / f"{FILE}.new").mkdir()
     memory.save({"a": ONE})
     memory.save({"a": ONE})
-    assert sum("cannot be remembered" in line for line in lines) == 1
+    assert sum("history of restarts cannot be written" in line for line in lines) == 1
     (tmp_path / f"{FILE}.new").rmdir()
     memory.save({"a": ONE})
     assert RestartMemory(tmp_path, Clock()).load() == {"a": ONE}

@@ -21,9 +21,9 @@ SPOILT = all_spoilt()
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     """What is logged."""
-    told: list[str] = []
-    sink = logger.add(told.append, format="{message}")
-    yield told
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}")
+    yield lines
     logger.remove(sink)
 
 
@@ -148,7 +148,7 @@ def test_the_file_of_a_living_daemon_is_left_alone(tmp_path: Path, lines: list[s
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_an_odd_file_is_quarantined_and_begun_anew(tmp_path: Path, spoil: Spoil) -> None:
+def test_an_odd_file_is_quarantined_and_begun_again(tmp_path: Path, spoil: Spoil) -> None:
     clock = Clock()
     spoil(tmp_path / FILE, b'{"pid":1,"start_time":1,"boot":"boot","began":1.0}')
     file = begun(tmp_path, clock)
@@ -186,7 +186,7 @@ def test_no_mutation_prevents_a_start(tmp_path: Path) -> None:
         assert file.deaths or file.unreadable or file.before
 
 
-def test_one_that_was_removed_is_written_anew(tmp_path: Path) -> None:
+def test_one_that_was_removed_is_written_again(tmp_path: Path) -> None:
     file = begun(tmp_path, Clock())
     file.renew(reported=True)
     (tmp_path / FILE).unlink()

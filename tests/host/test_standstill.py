@@ -41,7 +41,7 @@ async def child(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator[PidfdProcess]:
+async def adopted() -> AsyncIterator[PidfdProcess]:
     """Adopted: the kernel does not tell us of it."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         adopted = ExecSpawn().adopt(
@@ -81,9 +81,9 @@ async def test_a_child_that_goes_on_within_the_grace(
     seen = child._standstill
     watching = asyncio.create_task(child.stopped())
     os.kill(child.pid, signal.SIGSTOP)
-    await wait_until(seen.begun.is_set, "the stop is told")
+    await wait_until(seen.begun.is_set, "the stop is reported")
     os.kill(child.pid, signal.SIGCONT)
-    await wait_until(lambda: not seen.begun.is_set(), "that it goes on is told")
+    await wait_until(lambda: not seen.begun.is_set(), "that it goes on is reported")
     assert not watching.done()
     monkeypatch.setattr(standstill, "GRACE", SHORT)
     os.kill(child.pid, signal.SIGSTOP)
@@ -93,19 +93,19 @@ async def test_a_child_that_goes_on_within_the_grace(
 
 async def test_its_exit_is_left_to_its_parent(child: PidfdProcess) -> None:
     os.kill(child.pid, signal.SIGSTOP)
-    await wait_until(child._standstill.begun.is_set, "the stop is told")
+    await wait_until(child._standstill.begun.is_set, "the stop is reported")
     child.kill()
     async with asyncio.timeout(DEADLINE):
         assert await child.wait() == -signal.SIGKILL
 
 
-async def test_an_adopted_worker_is_looked_at(
-    stranger: PidfdProcess, monkeypatch: pytest.MonkeyPatch
+async def test_an_adopted_worker_is_polled(
+    adopted: PidfdProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standstill, "GRACE", SHORT)
-    monkeypatch.setattr(standstill, "LOOK", SHORT)
-    watching = asyncio.create_task(stranger.stopped())
-    os.kill(stranger.pid, signal.SIGSTOP)
+    monkeypatch.setattr(standstill, "POLL", SHORT)
+    watching = asyncio.create_task(adopted.stopped())
+    os.kill(adopted.pid, signal.SIGSTOP)
     async with asyncio.timeout(DEADLINE):
         await watching
 
@@ -113,7 +113,7 @@ async def test_an_adopted_worker_is_looked_at(
 async def test_who_stood_still_itself_has_seen_nothing(
     child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own timer comes late: the grace begins anew, and the other one may go on meanwhile."""
+    """Its own timer comes late: the grace begins again, and the other one may go on meanwhile."""
     monkeypatch.setattr(standstill, "GRACE", SHORT)
     monkeypatch.setattr(standstill, "LATE", -1.0)  # every timer is late
     seen = child._standstill

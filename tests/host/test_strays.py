@@ -141,7 +141,7 @@ async def test_a_living_worker_of_ours_keeps_its_browser(start: Start, tmp_path:
     assert (worker.poll(), browser.poll()) == (None, None)
 
 
-async def test_other_peoples_processes_are_told_of_and_left_alone(
+async def test_other_peoples_processes_are_reported_and_left_alone(
     start: Start, tmp_path: Path
 ) -> None:
     by_hand = start(WAITS, profile(tmp_path))
@@ -149,9 +149,9 @@ async def test_other_peoples_processes_are_told_of_and_left_alone(
     elsewhere = start(WAITS, "waguard.worker", "s", record=tmp_path / "run2/workers/a.json")
     swept = await sweep(tmp_path)
     assert swept.ended == ()
-    [stranger] = swept.foreign
-    assert stranger.browser.pid == by_hand.pid
-    assert f"Chromium {by_hand.pid} uses {tmp_path}/sessions/a" in str(stranger)
+    [foreign] = swept.foreign
+    assert foreign.browser.pid == by_hand.pid
+    assert f"Chromium {by_hand.pid} uses {tmp_path}/sessions/a" in str(foreign)
     assert {one.poll() for one in (by_hand, renderer, elsewhere)} == {None}
 
 
@@ -159,5 +159,5 @@ async def test_a_relative_profile_is_found(start: Start, tmp_path: Path) -> None
     (tmp_path / "sessions").mkdir()
     relative = os.path.relpath(tmp_path / "sessions/a")
     by_hand = start(WAITS, f"--user-data-dir={relative}")
-    [stranger] = (await sweep(tmp_path)).foreign
-    assert stranger.browser.pid == by_hand.pid
+    [foreign] = (await sweep(tmp_path)).foreign
+    assert foreign.browser.pid == by_hand.pid

@@ -7,19 +7,19 @@ import pytest
 
 from waguard.host.systemd import SystemdNotifier
 
-Told = Callable[[], list[str]]
+Sent = Callable[[], list[str]]
 
 
 @pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Told]]:
-    """A service manager's socket: its address as NOTIFY_SOCKET has it, and what it was told."""
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Sent]]:
+    """A service manager's socket: its address as NOTIFY_SOCKET has it, and what it was sent."""
     path = str(tmp_path / "notify")
     name = path if request.param == "path" else f"@waguard-test-{os.getpid()}-{id(request)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(name.replace("@", "\0") if request.param == "abstract" else name)
         server.settimeout(0)
 
-        def told() -> list[str]:
+        def sent() -> list[str]:
             messages = []
             while True:
                 try:
@@ -27,7 +27,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
                 except BlockingIOError:
                     return messages
 
-        yield name, told
+        yield name, sent
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def reloading(monkeypatch: pytest.MonkeyPatch) -> str:
     return "RELOADING=1\nMONOTONIC_USEC=7000123"
 
 
-def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told], reloading: str) -> None:
-    address, told = manager
+def test_what_a_daemon_says_in_its_life(manager: tuple[str, Sent], reloading: str) -> None:
+    address, sent = manager
     notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
     notifier.ready("waiting for the database")
     notifier.status("restored 3")
@@ -48,7 +48,7 @@ def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told], reloading: st
     notifier.ready("configuration read again")
     notifier.status("restored 3")
     notifier.stopping()
-    assert told() == [
+    assert sent() == [
         "READY=1\nSTATUS=waiting for the database",
         "STATUS=restored 3",
         "WATCHDOG=1",
@@ -60,10 +60,10 @@ def test_what_a_daemon_says_in_its_life(manager: tuple[str, Told], reloading: st
 
 
 def test_a_manager_that_does_not_read_holds_up_nobody_and_hears_the_news_later(
-    manager: tuple[str, Told], reloading: str
+    manager: tuple[str, Sent], reloading: str
 ) -> None:
     """The kernel keeps some ten messages (net.unix.max_dgram_qlen); one more would wait for ever."""
-    address, told = manager
+    address, sent = manager
     notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
     for number in range(1_000):
         notifier.alive()
@@ -71,31 +71,31 @@ def test_a_manager_that_does_not_read_holds_up_nobody_and_hears_the_news_later(
     notifier.reloading()
     notifier.ready("configuration read again")
     notifier.status("all is well")
-    told()
+    sent()
     notifier.alive()
-    assert told() == [
+    assert sent() == [
         reloading,
         "READY=1\nSTATUS=configuration read again",
         "STATUS=all is well",
         "WATCHDOG=1",
     ]
     notifier.alive()
-    assert told() == ["WATCHDOG=1"]
+    assert sent() == ["WATCHDOG=1"]
 
 
-def test_a_status_cannot_say_anything_else(manager: tuple[str, Told]) -> None:
+def test_a_status_cannot_say_anything_else(manager: tuple[str, Sent]) -> None:
     """A database's error has several lines; each would be an assignment of its own."""
-    address, told = manager
+    address, sent = manager
     notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
     notifier.status("no answer\nSTOPPING=1\r\nMAINPID=1")
     notifier.ready("a\nWATCHDOG=trigger")
-    assert told() == ["STATUS=no answer STOPPING=1 MAINPID=1", "READY=1\nSTATUS=a WATCHDOG=trigger"]
+    assert sent() == ["STATUS=no answer STOPPING=1 MAINPID=1", "READY=1\nSTATUS=a WATCHDOG=trigger"]
 
 
-def test_a_status_of_any_text(manager: tuple[str, Told]) -> None:
-    address, told = manager
+def test_a_status_of_any_text(manager: tuple[str, Sent]) -> None:
+    address, sent = manager
     SystemdNotifier({"NOTIFY_SOCKET": address}).status("é 👋 \udcff")
-    assert told() == ["STATUS=é 👋 ?"]
+    assert sent() == ["STATUS=é 👋 ?"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_status_of_any_text(manager: tuple[str, Told]) -> None:
     [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "/" + "x" * 200}],
     ids=["none", "empty", "another kind", "too long"],
 )
-def test_nobody_to_tell(environ: dict[str, str]) -> None:
+def test_nobody_to_notify(environ: dict[str, str]) -> None:
     notifier = SystemdNotifier(environ)
     notifier.ready("up")
     notifier.alive()

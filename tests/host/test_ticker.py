@@ -64,7 +64,7 @@ async def test_a_slow_tick_never_runs_twice_and_late_ones_are_left_out(
     assert most == 1
 
 
-async def test_a_loop_that_was_held_up_ticks_once_for_all_that_it_missed(ticker: Ticker) -> None:
+async def test_a_loop_that_was_held_up_ticks_once_for_all_skipped_ticks(ticker: Ticker) -> None:
     ticks: list[float] = []
 
     async def tick() -> None:

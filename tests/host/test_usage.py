@@ -44,8 +44,8 @@ class Proc:
             f"0-1 ---p 0 0 0 [rollup]\nRss: 9 kB\nPss: {pss << 10} kB\n"
         )
 
-    def look(self, now: float = 0.0, **groups: tuple[int, ...]) -> dict[str, Usage]:
-        return self.meter.look(groups or {"s": (10, 20)}, now)
+    def sample(self, now: float = 0.0, **groups: tuple[int, ...]) -> dict[str, Usage]:
+        return self.meter.sample(groups or {"s": (10, 20)}, now)
 
 
 @pytest.fixture
@@ -58,53 +58,53 @@ def test_the_groups_of_worker_and_browser_count(proc: Proc) -> None:
     proc.process(20, 20, pss=90)
     proc.process(21, 20, pss=70)
     proc.process(30, 30, pss=500)
-    assert proc.look() == {"s": Usage(cpu_percent=None, memory=171 * MB)}
+    assert proc.sample() == {"s": Usage(cpu_percent=None, memory=171 * MB)}
 
 
-def test_the_share_of_a_core_is_between_two_looks(proc: Proc) -> None:
+def test_the_share_of_a_core_is_between_two_samples(proc: Proc) -> None:
     proc.process(10, 10, seconds=1.0)
     proc.process(20, 20, seconds=100.0)
-    assert proc.look(0.0)["s"].cpu_percent is None
+    assert proc.sample(0.0)["s"].cpu_percent is None
     proc.process(10, 10, seconds=1.5)  # user and system each
     shutil.rmtree(proc.folder / "20")  # and what this one used is gone with it
     proc.process(21, 20, seconds=1.0)
-    assert proc.look(10.0)["s"].cpu_percent == pytest.approx(30.0)
+    assert proc.sample(10.0)["s"].cpu_percent == pytest.approx(30.0)
 
 
-def test_a_session_of_which_nothing_is_left_is_left_out_and_begins_anew(proc: Proc) -> None:
+def test_a_session_of_which_nothing_is_left_is_left_out_and_begins_again(proc: Proc) -> None:
     proc.process(10, 10, seconds=5.0)
-    proc.look(0.0)
+    proc.sample(0.0)
     shutil.rmtree(proc.folder / "10")
-    assert proc.look(1.0) == {}
+    assert proc.sample(1.0) == {}
     proc.process(10, 10, seconds=6.0)
-    assert proc.look(2.0)["s"].cpu_percent is None
+    assert proc.sample(2.0)["s"].cpu_percent is None
 
 
 def test_memory_is_measured_again_only_where_private_pages_have_changed(proc: Proc) -> None:
     proc.process(10, 10, pss=100, private=80)
-    assert proc.look(0.0)["s"].memory == 100 * MB
+    assert proc.sample(0.0)["s"].memory == 100 * MB
     proc.process(10, 10, pss=300, private=82)
-    assert proc.look(1.0)["s"].memory == 100 * MB
+    assert proc.sample(1.0)["s"].memory == 100 * MB
     proc.process(10, 10, pss=300, private=90)
-    assert proc.look(2.0)["s"].memory == 300 * MB
+    assert proc.sample(2.0)["s"].memory == 300 * MB
     proc.process(10, 10, pss=310, private=90)
-    assert proc.look(3.0 + STALE)["s"].memory == 310 * MB
+    assert proc.sample(3.0 + STALE)["s"].memory == 310 * MB
 
 
-def test_a_process_that_goes_while_one_looks(proc: Proc) -> None:
+def test_a_process_that_goes_meanwhile(proc: Proc) -> None:
     proc.process(10, 10, pss=100)
     (proc.folder / "20").mkdir()
     proc.process(21, 20, pss=50)
     (proc.folder / "21/smaps_rollup").unlink()
     (proc.folder / "21/statm").unlink()
-    assert proc.look()["s"].memory == 100 * MB
+    assert proc.sample()["s"].memory == 100 * MB
 
 
-def test_sessions_are_told_apart(proc: Proc) -> None:
+def test_sessions_are_distinguished(proc: Proc) -> None:
     proc.process(10, 10, pss=1)
     proc.process(20, 20, pss=2)
-    told = proc.look(a=(10,), b=(20,), c=(30,))
-    assert {name: usage.memory for name, usage in told.items()} == {"a": MB, "b": 2 * MB}
+    used = proc.sample(a=(10,), b=(20,), c=(30,))
+    assert {name: usage.memory for name, usage in used.items()} == {"a": MB, "b": 2 * MB}
 
 
 def test_a_real_process() -> None:
@@ -118,8 +118,8 @@ def test_a_real_process() -> None:
         assert child.stdout
         child.stdout.readline()
         meter = Meter()
-        assert meter.look({"s": (child.pid,)}, 0.0)["s"].memory > 64 * MB
-        usage = meter.look({"s": (child.pid,)}, 1.0)["s"]
+        assert meter.sample({"s": (child.pid,)}, 0.0)["s"].memory > 64 * MB
+        usage = meter.sample({"s": (child.pid,)}, 1.0)["s"]
         assert usage.cpu_percent is not None
         assert child.stdin
         child.stdin.close()

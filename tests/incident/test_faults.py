@@ -166,7 +166,7 @@ def test_12_acks_are_counted_as_the_application_counts() -> None:
     )
     for ack, level, status in ((1, 2, "sent"), (2, 3, "delivered"), (3, 4, "read")):
         [received] = translate.acks(row, Ack(ids=("m",), ack=ack, chat="c"), 1.0)
-        told = received.told[0]
+        told = received.events[0]
         assert (told.event, told.data["ack_level"], told.data["status"]) == (
             "message_status_updated",
             level,

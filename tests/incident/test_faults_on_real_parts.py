@@ -66,6 +66,7 @@ async def test_06_live_and_ready_tell_the_truth(real: World) -> None:
     assert (code, health["status"]) == (200, "healthy")
 
 
+@pytest.mark.long
 async def test_11_a_stop_ends_all_at_once_and_harms_no_profile(real: World) -> None:
     """One after the other, and killed after 5 s: orphans and corrupt profiles."""
     daemon = real.daemon
@@ -113,6 +114,7 @@ async def test_14_what_the_receiver_refuses_comes_later(real: World) -> None:
     assert real.receiver.count("message_received") == 5
 
 
+@pytest.mark.long
 async def test_15_a_second_instance_never_touches_the_sessions(real: World) -> None:
     """Four instances shared one folder."""
     daemon = real.daemon
@@ -139,6 +141,7 @@ async def test_17_the_browser_has_processes_of_its_own(real: World) -> None:
     assert "--single-process" in refused.stderr
 
 
+@pytest.mark.long
 async def test_18_a_database_that_comes_later_is_waited_for(real: World) -> None:
     """The service booted first, was refused, and gave up."""
     daemon = real.daemon

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from tests.messaging.outbox_world import outbox
 from waguard.messaging.commands import text
-from waguard.messaging.tickets import KEPT_FOR
+from waguard.messaging.pending_sends import KEPT_FOR
 
 
 async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:
     async with outbox(tmp_path) as world:
         world.sessions.free.clear()
-        ticket = world.send()
-        world.outbox.unanswered(ticket)  # its client left
+        pending = world.send()
+        world.outbox.unanswered(pending)  # its client left
         world.clock.now += KEPT_FOR + 1
-        assert world.send() is ticket
+        assert world.send() is pending
         world.sessions.free.set()
-        await world.outbox.result(ticket)
+        await world.outbox.result(pending)
         assert len(world.sessions.sends()) == 1
 
 

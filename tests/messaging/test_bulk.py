@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import World
+from tests.messaging.outbox_world import World, with_timings
 from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.core.outbox import State
@@ -16,7 +16,8 @@ from waguard.messaging import bulk, outbox
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.commands import text
 from waguard.messaging.outbox import HOUR
-from waguard.messaging.tickets import KEPT_FOR, KeyReusedError
+from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError
+from waguard.messaging.timings import SendTimings
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(5)]
@@ -28,8 +29,8 @@ def settings() -> Send:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path, lambda: Config(send=settings()))
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    made = World(tmp_path, lambda: Config(send=settings()), timings)
     await made.start()
     yield made
     await made.stop(0.0)
@@ -103,10 +104,10 @@ async def test_all_are_kept_or_none(world: World) -> None:
     assert len(await world.store.outbox.listing()) == len(CHATS)
 
 
+@with_timings(keeping=0.01)
 async def test_one_whose_commit_seemed_to_fail_is_kept_by_its_repetition(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "KEEPING", 0.01)
     back = world.tear(monkeypatch)
     for message in ("lost in the commit", "does not know yet"):
         with pytest.raises(UnavailableError, match=message):

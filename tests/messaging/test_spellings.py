@@ -14,8 +14,8 @@ import pytest
 from waguard.config import Send
 from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError
-from waguard.messaging.courier import AddressRefusedError, CheckedConnector, Courier
 from waguard.messaging.fetch import Fetcher
+from waguard.messaging.webhook_sender import AddressRefusedError, CheckedConnector, WebhookSender
 
 
 def script(zero: int, one: int | None = None) -> dict[int, int]:
@@ -105,7 +105,7 @@ class World:
 
     async def post(self, url: str) -> None:
         """A webhook that is refused for good."""
-        async with Courier(lambda: self.settings.allow_private) as one:
+        async with WebhookSender(lambda: self.settings.allow_private) as one:
             answer = await one.post(url, b"{}", {})
         assert answer.refused
         assert "refused" in (answer.error or "")
@@ -178,13 +178,13 @@ async def test_a_redirect_is_not_followed_there(world: World, host: str) -> None
 async def test_the_connection_refuses_by_itself(
     world: World, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    """Where a spelling passes by the first look."""
+    """Where a spelling passes the first check."""
     monkeypatch.setattr(address, "url_refusal", lambda *_, **__: None)
     monkeypatch.setattr(address, "has_user", lambda _: False)
     url = f"http://{host}:{world.port}/a.png"
     with contextlib.suppress(UnavailableError):  # a name that leads nowhere
         await world.fetch(url)
-    async with Courier(lambda: False) as one:
+    async with WebhookSender(lambda: False) as one:
         assert (await one.post(url, b"{}", {})).status is None
 
 

@@ -394,7 +394,7 @@ async def test_an_id_is_found_only_exactly(bench: Bench) -> None:
 
 
 async def test_many_tasks_write_at_once(bench: Bench) -> None:
-    ids = [f"s{number:02}" for number in range(20)]
+    ids = [f"s{number:02}" for number in range(10)]
     async with asyncio.TaskGroup() as tasks:
         for session_id in ids * 2:
             tasks.create_task(bench.store.create(session_id, 1, account_id=None, priority=0))

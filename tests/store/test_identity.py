@@ -9,11 +9,11 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find
 from tests.store.test_telling import entry
-from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, Grave
-from waguard.core.inbox import Received
+from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
+from waguard.core.inbox import InboxRecord
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.messages import GLOBAL, Move, UnidentifiedChat
+from waguard.ports.messages import GLOBAL, StateUpdate, UnidentifiedChat
 from waguard.ports.store import SessionRow
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
@@ -29,7 +29,7 @@ ROW = SessionRow(session_id="a", workspace_id=7, status="connected", desired_up=
 AT = 1_732_233_000.0
 
 
-async def take(store: SqlStore, *some: tuple[Received, ...]) -> tuple[bool, ...]:
+async def take(store: SqlStore, *some: tuple[InboxRecord, ...]) -> tuple[bool, ...]:
     """Store it in one transaction, as the journal does; what was news."""
     entries = [entry(one) for received in some for one in received]
     written = await store.messages.write(entries, for_global=EVENTS)
@@ -37,13 +37,13 @@ async def take(store: SqlStore, *some: tuple[Received, ...]) -> tuple[bool, ...]
     return written.news
 
 
-def knows(lid: str, number: str = ANNA) -> tuple[Received, ...]:
+def knows(lid: str, number: str = ANNA) -> tuple[InboxRecord, ...]:
     return translate.acquainted(ROW, Acquainted(pairs=((lid, number),)), AT)
 
 
 def message(
     chat: str, stem: str = "A", *, author: str | None = None, own: bool = False, **more: Any
-) -> tuple[Received, ...]:
+) -> tuple[InboxRecord, ...]:
     parts = ("true" if own else "false", chat, stem, *((author,) if author else ()))
     told = InboundMessage(
         id="_".join(parts),
@@ -58,7 +58,7 @@ def message(
     return translate.received(ROW, told, AT, **more)
 
 
-def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[Received, ...]:
+def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[InboxRecord, ...]:
     name = f"true_{chat}_{stem}" + (f"_{reader}" if reader else "")
     return translate.acks(ROW, Ack(ids=(name,), chat=chat, ack=level), AT)
 
@@ -84,7 +84,7 @@ async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
     kept = draft(message_id=name, chat=chat, state=State.SENDING)
     written = await store.messages.write([], outgoing=[kept])
     number = written.kept[0]
-    move = Move(id=number, state=State.SENT, answered=True, tells=("a", name))
+    move = StateUpdate(id=number, state=State.SENT, answered=True, reports=("a", name))
     await store.messages.write([], outgoing=[move], for_global=EVENTS)
     return number
 
@@ -178,7 +178,7 @@ async def test_what_a_failed_write_learned_is_forgotten(
 async def test_a_number_that_was_asked_for_is_remembered(
     store: SqlStore, database: str, wall: Wall
 ) -> None:
-    def asked(number: str, *, exists: bool) -> tuple[Received, ...]:
+    def asked(number: str, *, exists: bool) -> tuple[InboxRecord, ...]:
         return translate.acquainted(ROW, Acquainted(asked=((number, exists),)), wall.time)
 
     await take(store, asked(ANNA, exists=True), asked(BEN, exists=True), asked(BEN, exists=False))
@@ -193,7 +193,9 @@ async def test_a_number_that_was_asked_for_is_remembered(
 # ---- what is about a message ----
 
 
-def changed(kind: type, chat: str, target: str, sender: str, **more: Any) -> tuple[Received, ...]:
+def changed(
+    kind: type, chat: str, target: str, sender: str, **more: Any
+) -> tuple[InboxRecord, ...]:
     own = f"false_{chat}_E{len(more)}"
     it = kind(id=own, chat=chat, sender=sender, timestamp=int(AT), message_id=target, **more)
     return translate.happened(ROW, it, AT)
@@ -331,8 +333,8 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     await take(store, message(LID, "A"), message(LID, "B"))
     assert await store.messages.dead() == []
     wall.time += UNIDENTIFIED_AFTER
-    second, first = await store.messages.dead(state=Grave.UNIDENTIFIED)
-    assert await store.messages.dead(state=Grave.DEAD) == []
+    second, first = await store.messages.dead(state=DeadLetterState.UNIDENTIFIED)
+    assert await store.messages.dead(state=DeadLetterState.DEAD) == []
     assert {first.cause, second.cause} == {Cause.UNIDENTIFIED}
     assert await store.messages.replay(0, second.id, {GLOBAL}) == []  # not all at once
     assert await store.messages.replay(first.id, first.id, {GLOBAL}) == [GLOBAL]
@@ -370,7 +372,7 @@ async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
 async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wall) -> None:
     await take(store, message(LID, "A"))
     why, now = "another number", wall.time + 1
-    bury = store.messages.bury
+    bury = store.messages.dead_letter_pending
     assert await bury(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
     await take(store, knows(LID))
     assert await told(store) == []

@@ -10,10 +10,10 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
-from waguard.core.delivery import Cause, Grave
-from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.core.delivery import Cause, DeadLetterState
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.news import Notice
-from waguard.ports.messages import GLOBAL, Endpoint, Entry, Hold, Pending, Queued, Settlement
+from waguard.ports.messages import GLOBAL, DeliveryResult, Endpoint, Entry, Hold, Pending, Queued
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore
 
@@ -31,14 +31,14 @@ def entry(
     **more: Any,
 ) -> Entry:
     """Something to store, with one webhook."""
-    received = Received(
+    received = InboxRecord(
         session_id=session,
         workspace_id=7,
         key=key,
         kind=Kind.MESSAGE,
         at=1_732_233_000.5,
         chat="49170@c.us",
-        told=(Told(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
+        events=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
         **more,
     )
     notice = Notice(event=event, event_id=f"id-{key}"[:32], lane=lane, body=body)
@@ -164,10 +164,10 @@ async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
     settled = [
-        Settlement(id=first.id),
-        Settlement(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
-        Settlement(id=third.id, attempts=9, error="the receiver answered 404"),
-        Settlement(id=987_654),
+        DeliveryResult(id=first.id),
+        DeliveryResult(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
+        DeliveryResult(id=third.id, attempts=9, error="the receiver answered 404"),
+        DeliveryResult(id=987_654),
     ]
     await messages.write([], settled)
     assert await waiting(messages) == [
@@ -177,7 +177,7 @@ async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
     [letter] = await messages.dead()
     assert (letter.id, letter.attempts, letter.error) == (third.id, 9, "the receiver answered 404")
     assert (letter.died_at, letter.size, letter.endpoint) == (wall.time, 2, GLOBAL)
-    await messages.write([], [Settlement(id=third.id)])  # too late: it is dead
+    await messages.write([], [DeliveryResult(id=third.id)])  # too late: it is dead
     assert await messages.dead() == [letter]
 
 
@@ -186,7 +186,7 @@ async def test_an_id_is_never_given_twice(messages: SqlMessages, store: SqlStore
     """Who has read up to 7 asks for what came after 7."""
     await messages.write([entry("k1")])
     [item] = await waiting(messages)
-    await messages.write([], [Settlement(id=item.id)])
+    await messages.write([], [DeliveryResult(id=item.id)])
     await store.close()
     await store.open()
     await messages.write([entry("k2")])
@@ -221,9 +221,9 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     assert (await messages.write([entry("k3")], for_global=())).endpoints == {"a"}
     assert await messages.delete_endpoint("a")
     assert not await messages.delete_endpoint("a")
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
     assert await waiting(messages, "a") == []
     assert [letter.cause for letter in await messages.dead()] == [Cause.REMOVED] * 2
     assert len(await waiting(messages)) == 2
@@ -261,7 +261,7 @@ async def test_one_lane_is_read_by_itself(messages: SqlMessages) -> None:
 async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry("k")])
     [item] = await waiting(messages)
-    again = Settlement(
+    again = DeliveryResult(
         id=item.id, attempts=1, next_at=wall.time + 1, error="500", tried_since=wall.time
     )
     await messages.write([], [again])
@@ -280,11 +280,11 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
 ) -> None:
     await messages.write([entry("k1"), entry("k2")])
     first, second = await waiting(messages)
-    unsure = Settlement(id=first.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
-    dead = Settlement(id=second.id, attempts=1, error="404", cause=Cause.REFUSED)
+    unsure = DeliveryResult(id=first.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
+    dead = DeliveryResult(id=second.id, attempts=1, error="404", cause=Cause.REFUSED)
     await messages.write([], [unsure, dead])
-    assert [one.id for one in await messages.dead(state=Grave.UNCERTAIN)] == [first.id]
-    assert [one.id for one in await messages.dead(state=Grave.DEAD)] == [second.id]
+    assert [one.id for one in await messages.dead(state=DeadLetterState.UNCERTAIN)] == [first.id]
+    assert [one.id for one in await messages.dead(state=DeadLetterState.DEAD)] == [second.id]
     assert await messages.replay(0, second.id, [GLOBAL]) == [GLOBAL]
     assert [one.id for one in await messages.dead()] == [first.id]
     assert await messages.replay(first.id, first.id, ["a"]) == []  # no such receiver any more
@@ -298,7 +298,7 @@ async def test_only_received_messages_of_a_session_are_buried_with_its_number(
     await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
     wall.time += 10
     await messages.write([entry("k4")])
-    buried = await messages.bury(
+    buried = await messages.dead_letter_pending(
         "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
     )
     assert buried == 1
@@ -343,12 +343,14 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 ) -> None:
     await messages.write([entry(f"k{n}", session="ab"[n % 2], body=b"%d" % n) for n in range(6)])
     assert (
-        await messages.bury(
+        await messages.dead_letter_pending(
             "webhook.url is not set any more", Cause.REMOVED, endpoint=GLOBAL, limit=100
         )
         == 6
     )
-    assert await messages.bury("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
+    assert (
+        await messages.dead_letter_pending("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
+    )
     letters = await messages.dead()
     assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
     assert await messages.dead(limit=2) == letters[:2]
@@ -381,7 +383,7 @@ async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
     await messages.write([entry("old", "session_disconnected", lane="")])
-    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
+    await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     await messages.write([entry("new", "session_ready", lane="")])
     assert await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"]) == [GLOBAL]
     lanes = [(item.event_id, item.lane) for item in await waiting(messages)]
@@ -393,7 +395,7 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     await messages.write([entry(f"k{number}") for number in range(5)])
-    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
+    await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     wall.time += 100
     await messages.write([entry("new")])
     before = wall.time - 50
@@ -473,8 +475,8 @@ async def test_the_queue_is_counted_by_receiver_and_dead_letters_by_cause(
     assert (await messages.queued()).pending == {GLOBAL: 5}
     wall.time += 1.0
     first = [one.id for one in await waiting(messages)]
-    refused = [Settlement(id=it, error=f"no {it}", cause=Cause.REFUSED) for it in first[:3]]
-    unsure = [Settlement(id=first[3], error="perhaps", cause=Cause.UNCERTAIN)]
+    refused = [DeliveryResult(id=it, error=f"no {it}", cause=Cause.REFUSED) for it in first[:3]]
+    unsure = [DeliveryResult(id=first[3], error="perhaps", cause=Cause.UNCERTAIN)]
     await messages.write([], [*refused, *unsure])
     found = await messages.queued()
     assert found.pending == {GLOBAL: 1}
@@ -492,6 +494,6 @@ async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMess
     await messages.put_endpoint(Endpoint(session_id="a", url="http://x/", secret=None))
     await messages.write([entry("1")])
     assert (await messages.queued()).pending == {GLOBAL: 1, "a": 1}
-    await messages.bury("gone", Cause.EXPIRED, endpoint="a", limit=9)
+    await messages.dead_letter_pending("gone", Cause.EXPIRED, endpoint="a", limit=9)
     [it] = (await messages.queued()).dead
     assert (it.session, it.cause, it.count) == ("a", Cause.EXPIRED, 1)

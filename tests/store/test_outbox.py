@@ -11,20 +11,20 @@ from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from waguard.config import Retention
-from waguard.core.inbox import Kind, Received, Told, ack_key, higher_acks
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import Draft, Entry, Move, Outgoing, Retract
+from waguard.ports.messages import Entry, NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 
 
-def draft(name: str = "m", **changes: Any) -> Draft:
+def draft(name: str = "m", **changes: Any) -> NewMessage:
     """A text that waits."""
-    plain = Draft(
+    plain = NewMessage(
         session_id="a",
         workspace_id=7,
         chat="49170@c.us",
@@ -37,7 +37,7 @@ def draft(name: str = "m", **changes: Any) -> Draft:
     return replace(plain, **changes)
 
 
-async def write(store: SqlStore, *items: Draft | Move | Retract) -> tuple[int, ...]:
+async def write(store: SqlStore, *items: NewMessage | StateUpdate | Withdrawal) -> tuple[int, ...]:
     return (await store.messages.write([], outgoing=items)).kept
 
 
@@ -106,7 +106,7 @@ async def test_a_message_moves_as_the_policy_says_and_no_other_way(
     wall.time += 1
     for after in State:
         moved = await write(
-            store, *(Move(id=numbers[before][after], state=after) for before in State)
+            store, *(StateUpdate(id=numbers[before][after], state=after) for before in State)
         )
         assert moved == tuple(int(before in FROM[after]) for before in State)
         for before in State:
@@ -118,14 +118,14 @@ async def test_a_message_moves_as_the_policy_says_and_no_other_way(
 async def test_what_became_of_it(store: SqlStore, wall: Wall) -> None:
     number = await keep(store, content=b"file")
     wall.time += 1
-    await write(store, Move(id=number, state=State.SENDING))
-    await write(store, Move(id=number, state=State.ACCEPTED, error="not\0 ready"))
+    await write(store, StateUpdate(id=number, state=State.SENDING))
+    await write(store, StateUpdate(id=number, state=State.ACCEPTED, error="not\0 ready"))
     row = await find(store, number)
     assert (row.state, row.attempts, row.error) == (State.ACCEPTED, 1, "not ready")
     assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', b"file")
-    await write(store, Move(id=number, state=State.SENDING))
+    await write(store, StateUpdate(id=number, state=State.SENDING))
     assert await write(
-        store, Move(id=number, state=State.SENT, ack=1, sent_at=1_732_240_000, answered=True)
+        store, StateUpdate(id=number, state=State.SENT, ack=1, sent_at=1_732_240_000, answered=True)
     ) == (1,)
     row = await find(store, number)
     assert (row.state, row.ack, row.error, row.attempts) == (State.SENT, 1, None, 2)
@@ -137,36 +137,36 @@ async def test_what_became_of_it(store: SqlStore, wall: Wall) -> None:
 @every_database
 async def test_one_for_which_a_request_waited_may_wait_without_it(store: SqlStore) -> None:
     number = await keep(store, state=State.SENDING, expires_at=2.5, content=b"a file")
-    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    await write(store, StateUpdate(id=number, state=State.ACCEPTED, queued=True))
     found = await find(store, number)
     assert (found.state, found.queued, found.expires_at) == (State.ACCEPTED, True, None)
     assert await store.outbox.load(number) == (b'{"text":"\xc3\xa4"}', b"a file")
-    await write(store, Move(id=number, state=State.ACCEPTED, queued=True))
+    await write(store, StateUpdate(id=number, state=State.ACCEPTED, queued=True))
     assert (await find(store, number)).state is State.ACCEPTED
 
 
 @every_database
 async def test_that_it_was_answered_is_kept_also_where_it_has_moved_on(store: SqlStore) -> None:
     number = await keep(store, state=State.READ)
-    move = Move(id=number, state=State.SENT, sent_at=5, answered=True)
+    move = StateUpdate(id=number, state=State.SENT, sent_at=5, answered=True)
     assert await write(store, move) == (0,)
     row = await find(store, number)
     assert (row.state, row.sent_at, row.answered) == (State.READ, 5, True)
     other = await keep(store)
-    await write(store, Move(id=other, answered=True))
+    await write(store, StateUpdate(id=other, answered=True))
     assert (await find(store, other)).answered
 
 
 def ack(level: int, name: str = "m", session: str = "a") -> Entry:
     message_id = f"true_49170@c.us_{name}"
     data = {"message_id": message_id, "ack_level": level + 1}
-    received = Received(
+    received = InboxRecord(
         session_id=session,
         workspace_id=7,
         key=ack_key(message_id, level),
         kind=Kind.ACK,
         at=1.0,
-        told=(Told("message_status_updated", data),),
+        events=(EventPayload("message_status_updated", data),),
         unless=higher_acks(message_id, level),
     )
     return Entry(received=received, notices=())
@@ -177,7 +177,7 @@ async def test_an_ack_moves_what_it_is_about_in_the_same_transaction(store: SqlS
     one = await keep(store, "m", state=State.UNCERTAIN)
     two = await keep(store, "n", state=State.SENDING, content=b"x")
     other = await keep(store, "o", state=State.SENDING)
-    await write(store, Move(id=other, state=State.UNCERTAIN, error="no answer"))
+    await write(store, StateUpdate(id=other, state=State.UNCERTAIN, error="no answer"))
     await store.messages.write([ack(0), ack(1), ack(1, "n"), ack(1, session="b"), ack(2, "n")])
     assert [(await find(store, n)).state for n in (one, two, other)] == [
         State.SENT,
@@ -195,7 +195,7 @@ async def test_an_ack_moves_what_it_is_about_in_the_same_transaction(store: SqlS
 @every_database
 async def test_what_seemed_not_to_be_kept_is_forgotten(store: SqlStore) -> None:
     waits, went = await keep(store, "m"), await keep(store, "n", state=State.SENT)
-    await write(store, Retract("true_49170@c.us_m"), Retract("true_49170@c.us_n"))
+    await write(store, Withdrawal("true_49170@c.us_m"), Withdrawal("true_49170@c.us_n"))
     assert await store.outbox.find(waits) is None
     assert (await find(store, went)).state is State.SENT
 
@@ -214,7 +214,7 @@ async def test_a_new_message_takes_over_the_key(store: SqlStore, database: str) 
 async def test_a_bulk_is_kept_as_a_whole_between_others(store: SqlStore) -> None:
     older = await keep(store, "older", key="k")
     bulk = [draft(str(n), bulk_id="b", key=None if n else "k") for n in range(300)]
-    numbers = await write(store, Move(id=older, answered=True), *bulk, draft("last"))
+    numbers = await write(store, StateUpdate(id=older, answered=True), *bulk, draft("last"))
     assert len(set(numbers)) == len(numbers) == 302
     for number, one in zip(numbers[1:4], bulk[:3], strict=True):
         assert (await find(store, number)).message_id == one.message_id
@@ -234,7 +234,7 @@ async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
     wall.time += 100
     new = {state: await keep(store, "new", state=state) for state in State}
     told = await keep(store, "told", state=State.SENT)
-    await write(store, Move(id=told, answered=True))
+    await write(store, StateUpdate(id=told, answered=True))
     queued = await keep(store, "queued", state=State.SENT, queued=True)
     await keep(store, "bulk", state=State.SENT, queued=True, bulk_id="b")
     left = await store.outbox.unfinished(uncertain_since=start, answered_since=start + 50)
@@ -248,7 +248,7 @@ async def test_the_newest_are_listed(store: SqlStore) -> None:
         await keep(store, str(n), session_id="ab"[n % 2], bulk_id="b" if n < 3 else None)
         for n in range(6)
     ]
-    await write(store, Move(id=numbers[0], state=State.CANCELLED))
+    await write(store, StateUpdate(id=numbers[0], state=State.CANCELLED))
 
     async def listed(**asked: Any) -> list[int]:
         return [row.id for row in await store.outbox.listing(**asked)]

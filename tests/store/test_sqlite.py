@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
 from waguard.core.outbox import State
-from waguard.ports.messages import Draft
+from waguard.ports.messages import NewMessage
 from waguard.store import sql, sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
 from waguard.store.layout import Layout
@@ -58,8 +58,8 @@ def steps(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def draft() -> Draft:
-    return Draft(
+def draft() -> NewMessage:
+    return NewMessage(
         session_id="a",
         workspace_id=1,
         chat="6281180002@c.us",

@@ -10,8 +10,8 @@ from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_identity import ANNA, AT, GROUP, LID, NEWER, ROW, knows, message, take, told
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
-from waguard.core.delivery import Grave
-from waguard.core.inbox import Received
+from waguard.core.delivery import DeadLetterState
+from waguard.core.inbox import InboxRecord
 from waguard.core.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
@@ -28,7 +28,7 @@ DAY = 86_400.0
 SHORT = Retention(inbox_days=1, outbox_days=1, dead_days=30)
 
 
-def sealed(chat: str = ANNA, stem: str = "A", author: str | None = None) -> tuple[Received, ...]:
+def sealed(chat: str = ANNA, stem: str = "A", author: str | None = None) -> tuple[InboxRecord, ...]:
     parts = ("false", chat, stem, *((author,) if author else ()))
     it = Undecryptable(id="_".join(parts), chat=chat, sender=author or chat, timestamp=int(AT))
     return translate.undecryptable(ROW, it, AT)
@@ -151,9 +151,9 @@ async def test_the_oldest_are_given_up_as_dead_letters(
     ids = [f"false_{ANNA}_A", f"false_{ANNA}_C"]
     assert await messages.give_up("why", message_ids=ids, limit=9) == [("a", f"false_{ANNA}_C")]
     assert await waiting(messages) == []
-    letters = await messages.dead(state=Grave.UNDECRYPTABLE)
+    letters = await messages.dead(state=DeadLetterState.UNDECRYPTABLE)
     assert await messages.dead() == letters
-    assert await messages.dead(state=Grave.DEAD) == []
+    assert await messages.dead(state=DeadLetterState.DEAD) == []
     assert [(one.endpoint, one.error, one.cause) for one in letters] == [
         ("a", "why", "undecryptable"),
         ("a", "why", "undecryptable"),
@@ -218,7 +218,7 @@ async def test_those_of_a_session_that_is_gone_are_given_up_by_housekeeping(
     assert await messages.dead() == []
     wall.time += 1
     await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
-    (letter,) = await messages.dead(state=Grave.UNDECRYPTABLE)
+    (letter,) = await messages.dead(state=DeadLetterState.UNDECRYPTABLE)
     assert "14 days" in letter.error
 
 

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 from waguard.config import Config
 from waguard.core.backfill import by_alias
 from waguard.core.delivery import EVENTS
-from waguard.core.inbox import LOOK_BACK, Received
+from waguard.core.inbox import LOOK_BACK, InboxRecord
 from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
@@ -57,14 +57,14 @@ ROWS = {
 # ---- what the page tells when it is back ----
 
 
-def acquaintances(place: int) -> tuple[Received, ...]:
+def acquaintances(place: int) -> tuple[InboxRecord, ...]:
     """Everybody has a LID by now."""
     everybody = [me(place), *(person(place + len(SESSIONS) * one) for one in range(PEOPLE))]
     pairs = tuple((one.lid, one.number) for one in everybody)
     return translate.acquainted(ROWS[SESSIONS[place]], Acquainted(pairs=pairs), Wall().time)
 
 
-def again(past: Past, number: int) -> tuple[Received, ...]:
+def again(past: Past, number: int) -> tuple[InboxRecord, ...]:
     """The ``number``th thing as the page tells it today: what was under a number is under a LID,
     and the other way round."""
     who, own, form, stem = (
@@ -117,7 +117,7 @@ def _stem(number: int) -> str:
     return f"{STEM}{number:018X}"
 
 
-def acks_again(past: Past, number: int, level: int) -> tuple[Received, ...]:
+def acks_again(past: Past, number: int, level: int) -> tuple[InboxRecord, ...]:
     """An ack of the ``number``th send; in a group with one reader."""
     who, chat = person(number), past.sent_chat(number)
     _, _, stem = past.sent_id(number).split("_")
@@ -144,7 +144,7 @@ class Upgraded:
     wall: Wall
     took: dict[str, float] = field(default_factory=dict)
 
-    async def take(self, received: Iterable[tuple[Received, ...]]) -> Counter[bool]:
+    async def take(self, received: Iterable[tuple[InboxRecord, ...]]) -> Counter[bool]:
         """Store it as the journal does; how much of it was news."""
         news: Counter[bool] = Counter()
         entries = [entry(one) for some in received for one in some]
@@ -180,7 +180,7 @@ async def upgraded(
     journal = Journal(
         store.messages, MediaFolder(folder / "media"), base="", for_global=lambda: EVENTS
     )
-    outbox = Outbox(sessions, store.outbox, journal, Config, _Clock(wall), publish=_nobody)
+    outbox = Outbox(sessions, store.outbox, journal, Config, _Clock(wall))
     try:
         async with journal:
             await timed("sends", outbox.begin())
@@ -201,10 +201,6 @@ async def _scan(app: SqlApplication) -> None:
 async def _read_times(store: SqlStore) -> None:
     for name in SESSIONS:
         await store.messages.newest(name, after=Wall().time - LOOK_BACK)
-
-
-def _nobody(*_: object, **__: object) -> None:
-    """Nobody listens to what is published."""
 
 
 @dataclass

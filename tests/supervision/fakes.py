@@ -24,13 +24,14 @@ from waguard.core.admission import Cause, Reading
 from waguard.core.blame import Condition
 from waguard.core.facts import Beat, Unusable
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.host.documents import Document, DocumentError
 from waguard.host.lived import LivedTime
+from waguard.messaging.announcer import Announcer
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Stored as StoredCall
 from waguard.ports.process import Process, Swept, Usage
@@ -102,7 +103,7 @@ class FakeMeter:
         self.usage: dict[str, Usage] = {}
         self.looked_at: Mapping[str, Collection[int]] = {}
 
-    def look(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
+    def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         self.looked_at = groups
         return self.usage
 
@@ -355,15 +356,15 @@ class FakeInbox:
     """``ports.inbox.Inbox``: stores at once, each key once. While ``free`` is clear, nothing is stored."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], Received] = {}
+        self.kept: dict[tuple[str, str], InboxRecord] = {}
         self.free = asyncio.Event()
         self.free.set()
         self.full = False
         self.waits = 0
         self.empty = asyncio.Event()
         self.empty.set()
-        self.waiting: list[tuple[Sequence[Received], StoredCall]] = []
-        self.named: Callable[[Received], Received] = lambda one: one
+        self.waiting: list[tuple[Sequence[InboxRecord], StoredCall]] = []
+        self.named: Callable[[InboxRecord], InboxRecord] = lambda one: one
         """As the application is told of it."""
         self.wall: Callable[[], float] = lambda: START
         self.error: WaguardError | None = None
@@ -372,8 +373,9 @@ class FakeInbox:
         """What is remembered, by session and id."""
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
+        self.announcer = Announcer(lambda *_, **__: None)
 
-    def put(self, received: Sequence[Received], stored: StoredCall) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
         if self.free.is_set():
             self.store()
@@ -431,9 +433,10 @@ class FakeInbox:
         """All that waits, in order."""
         while self.waiting:
             received, stored = self.waiting.pop(0)
-            stored([self.named(one) for one in received if self._is_news(one)])
+            news = [self.named(one) for one in received if self._is_news(one)]
+            self.announcer.stored(stored, news)
 
-    def _is_news(self, one: Received) -> bool:
+    def _is_news(self, one: InboxRecord) -> bool:
         keys = [(one.session_id, key) for key in (one.key, *one.unless)]
         if any(key in self.kept for key in keys):
             return False
@@ -487,6 +490,7 @@ class World:
         self._host, self._timings = Reading(), Timings(stop_grace=0.1)
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
+        self.inbox.announcer = Announcer(self.bus.publish)
         self.next_daemon()
 
     def next_daemon(self) -> None:

@@ -11,7 +11,7 @@ from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.news import of_ack
@@ -126,8 +126,8 @@ async def test_an_ack_under_another_alias_of_its_chat_counts(
     process = await up(empty)
     await send_in_vain(empty, 1)
 
-    def named(one: Received) -> Received:
-        return replace(one, told=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
+    def named(one: InboxRecord) -> InboxRecord:
+        return replace(one, events=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
 
     world.inbox.named = named
     process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))

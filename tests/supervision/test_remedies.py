@@ -294,7 +294,7 @@ async def test_the_command_mends_the_state_in_which_it_is_named(
     assert f"`waguard {command}`" in before.remedy
     await run(shown, command + (" --yes" if any(it in command for it in ASKING) else ""))
     await wait_until(lambda: settled(shown), "it is up, or it waits for a scan")
-    await shown.office.drained()
+    await shown.gateway.drained()
     await shown.bench.it.reconciler.reconcile()
     assert await condition(shown, type_) is None
 
@@ -339,8 +339,11 @@ async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 async def test_an_uncertain_letter_is_named_by_its_number(shown: Surfaces, verb: str) -> None:
     await held(shown)
-    assert await shown.office.webhooks._bury("perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL) == 1
-    [letter] = await shown.office.dead()
+    assert (
+        await shown.gateway.webhooks._dead_letter("perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL)
+        == 1
+    )
+    [letter] = await shown.gateway.dead()
     before = await condition(shown, "letters_uncertain")
     assert before is not None
     command = f"webhooks {verb} {letter.id}"

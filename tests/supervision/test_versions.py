@@ -19,7 +19,7 @@ from waguard.core.link import Link
 from waguard.core.version_facts import Evidence
 from waguard.core.versions import encode
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
-from waguard.host.small_file import PUT_ASIDE
+from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
@@ -271,7 +271,7 @@ async def test_a_file_that_is_none_is_quarantined(world: World) -> None:
     path.write_text('{"format": 7}')
     world.next_daemon()
     assert world.versions.memory.unreadable
-    assert path.with_name(FILE + PUT_ASIDE).exists()
+    assert path.with_name(FILE + SUFFIX).exists()
     assert world.versions.state.newest is None
 
 

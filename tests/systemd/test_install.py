@@ -177,6 +177,7 @@ def test_the_service_must_see_it(host: Host, prefix: str) -> None:
         install.install(hidden, wheel("1.0"), NONE)
 
 
+@pytest.mark.long
 def test_nothing_stays_of_a_release_that_cannot_be_built(tmp_path: Path) -> None:
     host = Host(prefix=PurePosixPath("/opt/waguard"), destdir=str(tmp_path))
     broken = tmp_path / "waguard-1.0-py3-none-any.whl"

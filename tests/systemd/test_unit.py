@@ -195,6 +195,7 @@ def test_without_a_daemon_the_command_line_says_so(systemd: SystemdNamespace) ->
     assert "no waguard runs here (/run/waguard/waguard.sock: " in refused.stderr
 
 
+@pytest.mark.long
 def test_folders_elsewhere_need_the_drop_in_that_is_printed(systemd: SystemdNamespace) -> None:
     configure(systemd, ("/var/lib/waguard/sessions", "/srv/waguard/sessions"))
     systemd.systemctl("reset-failed")

@@ -96,6 +96,7 @@ async def test_a_session_works_without_files(browser: BrowserSession) -> None:
         await browser.close()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("impatient")
 async def test_a_page_that_loads_itself_anew_and_is_of_no_use_is_told(
     browser: BrowserSession,

@@ -345,6 +345,7 @@ async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_be
 FLAVOUR_DIGITS: Final = {"chromium": "1001", "headless-shell": "1002"}
 
 
+@pytest.mark.long
 async def test_a_browser_that_was_killed_in_the_middle_of_writing_leaves_no_damage(
     standin: StandIn, folder: Path
 ) -> None:

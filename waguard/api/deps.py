@@ -14,7 +14,7 @@ from waguard.messaging.bulk import Bulks
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhook import Webhooks
+from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore, OutboxStore

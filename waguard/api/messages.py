@@ -12,7 +12,7 @@ from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardE
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
 from waguard.messaging.outbox import Outbox
-from waguard.messaging.tickets import Options, Ticket
+from waguard.messaging.pending_sends import Options, PendingSend
 from waguard.ports.sessions import SessionView
 from waguard.wire.protocol import Sent
 
@@ -89,36 +89,36 @@ async def _reply(
 ) -> web.StreamResponse:
     """Write the reply here, to know whether it could be written; then tell the world."""
     outbox = request.app[DEPS].outbox
-    ticket = outbox.accept(view.session_id, view.workspace_id, command, how)
+    pending = outbox.accept(view.session_id, view.workspace_id, command, how)
     written = False
     try:
-        outcome = await _outcome(outbox, ticket)
-        response = _response(ticket, outcome)
+        outcome = await _outcome(outbox, pending)
+        response = _response(pending, outcome)
         await response.prepare(request)
         await response.write_eof()  # raises ConnectionError where nobody is left to read it
         written = True
     finally:  # however this ends, also by a cancellation
         if not written:
-            outbox.unanswered(ticket)
+            outbox.unanswered(pending)
     # after the reply: for a message_sent before it the application would store a second row
-    outbox.answered(ticket)
+    outbox.answered(pending)
     return response
 
 
-async def _outcome(outbox: Outbox, ticket: Ticket) -> Sent | WaguardError | None:
+async def _outcome(outbox: Outbox, pending: PendingSend) -> Sent | WaguardError | None:
     try:
-        return await outbox.result(ticket)
+        return await outbox.result(pending)
     except WaguardError as error:
         return error
 
 
-def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Response:
+def _response(pending: PendingSend, outcome: Sent | WaguardError | None) -> web.Response:
     match outcome:
         case None:
             told: dict[str, Any] = {
                 "success": True,
-                "id": ticket.id,
-                "message_id": ticket.message_id,
+                "id": pending.id,
+                "message_id": pending.message_id,
                 "status": "accepted",
             }
             return web.json_response(told, status=202)
@@ -132,7 +132,7 @@ def _response(ticket: Ticket, outcome: Sent | WaguardError | None) -> web.Respon
             told = {
                 "success": False,
                 "outcome": "uncertain",
-                "message_id": ticket.message_id,
+                "message_id": pending.message_id,
                 "error": error.message,
                 "remedy": "do not send it again; look at the chat on the phone",
             }

@@ -10,7 +10,7 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.core import address
-from waguard.core.delivery import EVENTS, OLD_SERVICE, Grave, grave
+from waguard.core.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
 from waguard.errors import NotFoundError
 from waguard.ports.messages import GLOBAL, DeadLetter, Endpoint
 
@@ -66,11 +66,11 @@ async def listing(request: web.Request) -> web.Response:
     without their bodies."""
     query = request.query
     given, state = query.get("session_id"), query.get("state")
-    if state not in {None, *Grave}:
-        raise fields.bad("state", state, "no such state", " or ".join(Grave))
+    if state not in {None, *DeadLetterState}:
+        raise fields.bad("state", state, "no such state", " or ".join(DeadLetterState))
     found = await request.app[DEPS].messages.dead(
         session_id=None if given is None else fields.session_id(given),
-        state=None if state is None else Grave(state),
+        state=None if state is None else DeadLetterState(state),
         before=_number(query["before"], "before") if "before" in query else None,
         limit=LISTED,
     )
@@ -106,7 +106,7 @@ async def discard_held(request: web.Request) -> web.Response:
     """POST /api/webhooks/held/discard ``{session_id}``: its received messages that wait are dead
     letters."""
     session_id = fields.session_id(request[BODY].get("session_id"))
-    count = await request.app[DEPS].webhooks.bury_session(
+    count = await request.app[DEPS].webhooks.dead_letter_session(
         session_id, "a person discarded what waited", before=time.time()
     )
     return web.json_response({"success": True, "discarded": count})
@@ -253,7 +253,7 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "session_id": letter.session_id,
         "chat_id": letter.lane if "@" in letter.lane else None,
         "attempts": letter.attempts,
-        "state": grave(letter.cause),
+        "state": dead_letter_state(letter.cause),
         "cause": letter.cause,
         "error": letter.error,
         "created_at": fields.iso(letter.created_at),

@@ -1,0 +1,1 @@
+"""Decisions: no clock, no chance, no I/O, nothing that awaits."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.delivery import DECIDED, Grave, grave
+from waguard.core.delivery import DECIDED, DeadLetterState, dead_letter_state
 from waguard.core.incidents import fleet_condition
 from waguard.core.reconcile import Finding, Kind
 
@@ -96,10 +96,10 @@ def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
 def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
     """What was given up and nobody has decided about."""
     found = []
-    groups: dict[tuple[str, Grave], list[DeadLetters]] = {}
+    groups: dict[tuple[str, DeadLetterState], list[DeadLetters]] = {}
     for it in letters:
-        kind = grave(it.cause)
-        if it.cause not in DECIDED and kind is not Grave.UNIDENTIFIED:
+        kind = dead_letter_state(it.cause)
+        if it.cause not in DECIDED and kind is not DeadLetterState.UNIDENTIFIED:
             groups.setdefault((it.session or "", kind), []).append(it)
     for (session, kind), group in sorted(groups.items()):
         count, since = sum(it.count for it in group), min(it.since for it in group)
@@ -111,12 +111,15 @@ def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
 
 
 _GRAVES: Final = {
-    Grave.DEAD: ("dead_letters", "dead letters: {webhooks} given up, the newest: {error}"),
-    Grave.UNCERTAIN: (
+    DeadLetterState.DEAD: (
+        "dead_letters",
+        "dead letters: {webhooks} given up, the newest: {error}",
+    ),
+    DeadLetterState.UNCERTAIN: (
         "letters_uncertain",
         "dead letters: {webhooks} accepted by the receiver, and perhaps dropped",
     ),
-    Grave.UNDECRYPTABLE: (
+    DeadLetterState.UNDECRYPTABLE: (
         "letters_undecryptable",
         "dead letters: {webhooks} of messages that WhatsApp Web could not decrypt",
     ),

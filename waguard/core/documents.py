@@ -29,7 +29,7 @@ _NOT_REPLAYED: Final = frozenset(
         *("set-cookie", "set-cookie2", "clear-site-data", "refresh", "location"),
         # of a transfer that is over: Chromium has decoded the body
         *("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"),
-        *("proxy-authenticate", "proxy-connection", "te", "trailer", "upgrade"),
+        *("proxy-authenticate", "proxy-connection", "trailer", "upgrade"),
     }
 )
 

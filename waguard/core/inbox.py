@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventPayload:
     """An event as the application knows it."""
 
     event: str
@@ -59,7 +59,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class InboxRecord:
     """One thing that happened in a session. ``key`` is what makes it the same thing when it is
     reported again; ``unless`` are keys that make it old news. ``at`` is unix time."""
 
@@ -69,7 +69,7 @@ class Received:
     kind: Kind
     at: float
     chat: str | None = None
-    told: tuple[Told, ...]
+    events: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
     """It is no news of a message that the outbox has, which tells of it itself."""
@@ -93,7 +93,7 @@ class Received:
 
     def payload(self) -> Mapping[str, Any]:
         """What is kept of it: without a code that could be scanned."""
-        data = self.told[0].data
+        data = self.events[0].data
         kept = {name: value for name, value in data.items() if name not in _NOT_KEPT}
         if self.ref and fitting("".join(self.ref)) != self.key:
             kept["raw_id"] = self.ref[1]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from waguard.core.identity import NUMBER, People, is_unidentified, message_aliases, parse
-from waguard.core.inbox import Kind, Received, Told, fitting, higher_acks, sent_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, fitting, higher_acks, sent_key
 
 _WHO: Final = ("from", "to", "chat_id")
 _MENTION: Final = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js reads it
@@ -22,17 +22,17 @@ def phone_of(wid: str) -> str | None:
     return digits if wid.endswith(NUMBER) and digits.isdigit() else None
 
 
-def ids(received: Received, people: People) -> tuple[str, ...]:
+def ids(received: InboxRecord, people: People) -> tuple[str, ...]:
     """All ids that the message of its key may have, the canonical one first."""
     return message_aliases(received.ref[1], people) if received.ref else ()
 
 
-def targets(received: Received, people: People) -> tuple[str, ...]:
+def targets(received: InboxRecord, people: People) -> tuple[str, ...]:
     """The same of the message that it is about."""
     return message_aliases(received.target, people) if received.target else ()
 
 
-def keys_of(received: Received, some: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def keys_of(received: InboxRecord, some: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """By id, the keys of the inbox that say the application was told of it so."""
     word = received.ref[0] if received.ref else ""
     sent = received.kind in {Kind.ACK, Kind.SENT}
@@ -60,24 +60,24 @@ def chosen(
     return next(iter(keys), None)
 
 
-def named(received: Received, people: People, own_id: str, target: str | None) -> Received:
+def named(received: InboxRecord, people: People, own_id: str, target: str | None) -> InboxRecord:
     """The same as the application is to hear of it: ``own_id`` in its key, ``target`` if it is
     about another message."""
     assert received.ref  # noqa: S101 - what has no id keeps its key
     word = received.ref[0]
     unless = received.unless
     if received.kind is Kind.ACK:
-        unless = higher_acks(own_id, received.told[0].data["ack_level"] - 1)
+        unless = higher_acks(own_id, received.events[0].data["ack_level"] - 1)
     message_id = target or own_id
     told = (
-        Told(told.event, _named(told.data, people, received, message_id, own_id))
-        for told in received.told
+        EventPayload(told.event, _named(told.data, people, received, message_id, own_id))
+        for told in received.events
     )
-    return replace(received, key=fitting(word + own_id), unless=unless, told=tuple(told))
+    return replace(received, key=fitting(word + own_id), unless=unless, events=tuple(told))
 
 
 def _named(
-    data: Mapping[str, Any], people: People, received: Received, message_id: str, own_id: str
+    data: Mapping[str, Any], people: People, received: InboxRecord, message_id: str, own_id: str
 ) -> dict[str, Any]:
     changed = _shown(data, people, received)
     if "message_id" in data:
@@ -87,7 +87,7 @@ def _named(
     return changed
 
 
-def _shown(data: Mapping[str, Any], people: People, received: Received) -> dict[str, Any]:
+def _shown(data: Mapping[str, Any], people: People, received: InboxRecord) -> dict[str, Any]:
     changed = numbered(data, people, received.sender)
     if received.mentioned and isinstance(body := data.get("body"), str):
         numbers = {lid.partition("@")[0]: people.number(lid) for lid in received.mentioned}
@@ -107,7 +107,7 @@ def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dic
     return changed
 
 
-def waits_for_its_number(received: Received, people: People) -> bool:
+def waits_for_its_number(received: InboxRecord, people: People) -> bool:
     """Whether it is of a person whose number nobody knows: the application loses such senders."""
     about = received.target or (received.ref[1] if received.ref else "")
     key = parse(about)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from waguard.core import delivery
-from waguard.core.inbox import Kind, Received, Told, event_id, failed_key, sent_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, event_id, failed_key, sent_key
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 
 # WhatsApp's ack -1…3; the application's ack_level is one more, and it knows nothing above "read"
@@ -54,7 +54,7 @@ class Message:
     created_at: float
 
 
-def notices(received: Received) -> tuple[Notice, ...]:
+def notices(received: InboxRecord) -> tuple[Notice, ...]:
     """The webhooks of what was received."""
     return tuple(
         Notice(
@@ -63,11 +63,11 @@ def notices(received: Received) -> tuple[Notice, ...]:
             lane=delivery.lane(told.event, told.data),
             body=_json(_body(received, told)),
         )
-        for told in received.told
+        for told in received.events
     )
 
 
-def _body(received: Received, told: Told) -> dict[str, Any]:
+def _body(received: InboxRecord, told: EventPayload) -> dict[str, Any]:
     """As the application knows it."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
     data = identity | dict(told.data)
@@ -84,7 +84,7 @@ def _json(body: dict[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
-def of_ack(message_id: str, ack: int, at: float) -> tuple[Told, ...]:
+def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:
     """What an ack says; that a message was played is told beside its status."""
     data = {
         "message_id": message_id,
@@ -93,18 +93,18 @@ def of_ack(message_id: str, ack: int, at: float) -> tuple[Told, ...]:
         "timestamp": int(at),
     }
     if ack >= PLAYED:
-        return (Told("message_played", data),)
+        return (EventPayload("message_played", data),)
     names = ["message_status_updated", *([_OWN_EVENT[ack]] if ack in _OWN_EVENT else [])]
-    return tuple(Told(name, data) for name in names)
+    return tuple(EventPayload(name, data) for name in names)
 
 
-def ack_of(received: Received) -> tuple[str, int]:
+def ack_of(received: InboxRecord) -> tuple[str, int]:
     """The message that an ack is about, and what it says in WhatsApp's numbers."""
-    data = received.told[0].data
+    data = received.events[0].data
     return data["message_id"], data["ack_level"] - 1
 
 
-def of_stored_ack(payload: Mapping[str, Any]) -> tuple[Told, ...]:
+def of_stored_ack(payload: Mapping[str, Any]) -> tuple[EventPayload, ...]:
     """The same as ``of_ack``, from what is kept of one."""
     return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
 
@@ -116,27 +116,27 @@ def may_be_told(message: Message, now: float) -> bool:
     )
 
 
-def of_outcome(message: Message, now: float, *, due: bool = False) -> Received | None:
+def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecord | None:
     """What the application is to hear of how it ended; None: nothing, or not yet. ``due``: its
     reply is not waited for any more."""
     if not due and not may_be_told(message, now):
         return None
     if message.state in AT_SERVER:
         key, kind = sent_key(message.message_id), Kind.SENT
-        told = Told("message_sent", _sent(message, int(now)))
+        told = EventPayload("message_sent", _sent(message, int(now)))
     elif message.state in NOT_SENT:
         key, kind = failed_key(message.message_id), Kind.FAILED
-        told = Told("message_failed", _failed(message))
+        told = EventPayload("message_failed", _failed(message))
     else:
         return None
-    return Received(
+    return InboxRecord(
         session_id=message.session_id,
         workspace_id=message.workspace_id,
         key=key,
         kind=kind,
         at=now,
         chat=message.chat,
-        told=(told,),
+        events=(told,),
     )
 
 

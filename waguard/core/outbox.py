@@ -98,7 +98,7 @@ def by_ack(ack: int | None) -> State | None:
     return State.DELIVERED if ack == ACK_DEVICE else State.READ
 
 
-def after_look(ack: int | None) -> State:
+def after_poll(ack: int | None) -> State:
     """What a look into its chat says of one whose answer was lost. That it is not there proves
     nothing: it may be on its way, or the page was loaded anew."""
     return by_ack(ack) or State.UNCERTAIN

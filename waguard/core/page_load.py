@@ -10,6 +10,8 @@ FIRST_PAUSE: Final = 60.0  # s
 LONGEST_PAUSE: Final = 900.0  # s
 MOST: Final = 3_600.0  # s; whatever a server asks for
 REFUSED: Final = 400  # HTTP
+SERVERS_FAULT: Final = 500  # HTTP
+_LATER: Final = frozenset({408, 425, 429})  # HTTP; the same may be answered in a moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Answers:
     scripts: int = 0
     failed: int = 0
     """Scripts that were not loaded."""
+    gone: int = 0
+    """Of these: their server says that it has not got them."""
     waiting: int = 0
     """Scripts that nobody has answered yet."""
     loaded: bool = False
@@ -55,6 +59,19 @@ def refusal(answers: Answers) -> Refusal | None:
         of = f"{answers.host}: {answers.failed} of {answers.scripts}, {answers.error}"
         return Refusal(f"WhatsApp's scripts cannot be loaded ({of})")
     return None
+
+
+def is_gone(status: int) -> bool:
+    """Whether a server that answers so has not got what it was asked for, and will not get it."""
+    return REFUSED <= status < SERVERS_FAULT and status not in _LATER
+
+
+def spent(answers: Answers) -> str | None:
+    """Why a stored document cannot be used any more: its scripts are not there, and their server answers."""
+    if answers.waiting or not 0 < answers.gone == answers.failed:
+        return None
+    refused = refusal(answers)
+    return refused.message if refused else None
 
 
 def is_hopeless(answers: Answers) -> bool:

@@ -1,6 +1,7 @@
 """Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
 
 from collections.abc import Callable
+from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, intended, of_all, pin, proven
@@ -28,6 +29,9 @@ from waguard.core.version_verdicts import (
 )
 from waguard.core.version_wave import is_to_move
 
+PATIENCE: Final = (
+    3.0  # times as long as it took until it was ill: waits are of this length and less
+)
 Post = Callable[[VersionEffect], None]
 
 
@@ -63,6 +67,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 bad=Arm(state.members[trial.session].arm.revision, trial.arm.wajs),
                 good=of_all(state),
                 began=now,
+                limit=state.rules.trial_limit,
                 evidence=evidence,
             )
             return _begin(state, stage, now, post, "it is ill with the new wa-js")
@@ -123,7 +128,12 @@ def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> Ver
         )
     if of_bundle and trial.bad.wajs == state.candidate:  # another session tries it
         state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
-    return replace(state, bundle_pause=pause) if of_bundle else replace(state, acquittal=pause)
+    if of_bundle:
+        return replace(state, bundle_pause=pause)
+    doubted = {it: at for it, at in state.doubted.items() if now < at}
+    if trial.good.revision is not None:
+        doubted[trial.good.revision] = now + rules.pause_limit
+    return replace(state, acquittal=pause, doubted=doubted)
 
 
 def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
@@ -159,6 +169,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         bad=bad,
         good=good,
         began=now,
+        limit=_limit(state, it),
         evidence=it.ill,
         repeated=repeated,
     )
@@ -196,6 +207,12 @@ def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState
     return state
 
 
+def _limit(state: VersionState, it: Member) -> float:
+    """Who seldom sends is waited for: it took as long until it was ill."""
+    rules = state.rules
+    return max(rules.trial_limit, min(PATIENCE * it.ill_after, rules.canary_for))
+
+
 def _name(good: Arm, bad: Arm) -> str:
     return f"version {good.revision}" if good.wajs == bad.wajs else f"wa-js {good.wajs[:12]}"
 
@@ -209,11 +226,18 @@ def suspect(state: VersionState, name: str, it: Member, now: float) -> Arm | Non
         return None
     if _blames_bundle(state, it):
         return None if is_paused(state, state.bundle_pause, None, now) else _previous(state, it)
-    good = proven(state, below=it.ill_from)
+    good = _compared_with(state, it.ill_from, now)
     if good is not None and it.arm.wajs in state.bundles:
         paused = is_paused(state, state.acquittal, it.ill_from, now)
         return None if paused else Arm(good, it.arm.wajs)
     return None
+
+
+def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
+    """The newest good one; rather one with which nobody was ill of late."""
+    doubted = frozenset(it for it, until in state.doubted.items() if now < until)
+    found = proven(state, below=bad, but=doubted)
+    return proven(state, below=bad) if found is None else found
 
 
 def _blames_bundle(state: VersionState, it: Member) -> bool:
@@ -233,6 +257,7 @@ def _previous(state: VersionState, it: Member) -> Arm | None:
 def is_paused(
     state: VersionState, pause: Acquittal | None, revision: int | None, now: float
 ) -> bool:
+    """Whether an acquittal still keeps trials away: not from a newer revision, nor when far more are ill."""
     if pause is None or now >= pause.until:
         return False
     if revision is not None and revision > pause.revision:
@@ -240,16 +265,17 @@ def is_paused(
     return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
 
 
-def _rank(name: str, it: Member) -> tuple[bool, float, int, str]:
-    """What is the same at each load is quickest; who was tried longest ago comes first, then who is ill
-    with the newest."""
-    return (it.ill not in REPEATABLE, it.tried_at, -(it.ill_from or 0), name)
+def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
+    """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
+    go back, who is ill with the newest, and who shows it soonest."""
+    from_ = -(it.ill_from or 0)
+    return (it.ill not in REPEATABLE, it.tried_at, it.ill_loads < 2, from_, it.ill_after, name)  # noqa: PLR2004
 
 
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
     """An ill session that would be loaded with what is suspected."""
     found = [
-        (it.ill_loads == 1, name)
+        (it.ill_loads == 1, it.ill_after, name)
         for name, it in ill(state)
         if name != subject
         and not is_to_move(state, name, it)
@@ -263,7 +289,7 @@ def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
 
 def deadlines(state: VersionState) -> list[float]:
     """When a trial may end or begin."""
-    found = [] if state.trial is None else [*due(state, state.trial), ends_at(state, state.trial)]
+    found = [] if state.trial is None else [*due(state, state.trial), ends_at(state.trial)]
     if any(True for _ in ill(state)):
         pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
         found += [state.next_trial_at, *pauses]

@@ -112,7 +112,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Loaded():
             return version_pages.on_loaded(state, fact, now)
         case Ill():
-            return version_pages.on_ill(state, fact)
+            return version_pages.on_ill(state, fact, now)
         case Well(session):
             return version_pages.on_well(state, session, now)
         case Unreachable(session):

@@ -1,6 +1,5 @@
 """What a worker reports, how it falls silent, and how it ends: facts about one process. Pure."""
 
-import dataclasses
 import datetime as dt
 from typing import Final
 
@@ -30,7 +29,6 @@ from waguard.core.status import ParkCause
 
 HUNG: Final = "a worker or its page hung"
 NOT_READY: Final = "it did not become ready"
-_LINK_UNKNOWN: Final = "link_unknown"
 _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
@@ -92,23 +90,31 @@ def on_silent(
     limits, at = state.rules.limits, now.at
     match passed:
         case Due.START_OVERDUE:
-            reason, why = "not_ready", f"not ready {limits.start:g} s after its start"
+            reason, since = "not_ready", worker.since
+            why = f"not ready {limits.start:g} s after its start"
         case Due.WORKER_SILENT:
-            why = f"the worker has been silent for {at - worker.heard_at:.0f} s"
-            reason = "worker_silent"
+            reason, since = "worker_silent", worker.heard_at
+            why = f"the worker has been silent for {at - since:.0f} s"
         case Due.PAGE_SILENT:
-            why = f"the page has not answered for {at - worker.page_at:.0f} s"
-            reason = "page_silent"
+            reason, since = "page_silent", worker.page_at
+            why = f"the page has not answered for {at - since:.0f} s"
         case Due.NO_NEW_CODE:
-            reason = "no_new_code"
-            why = f"the page has shown no new QR code for {at - worker.code_at:.0f} s"
+            reason, since = "no_new_code", worker.code_at
+            why = f"the page has shown no new QR code for {at - since:.0f} s"
         case _:
-            reason, seconds = _LINK_UNKNOWN, at - worker.link_since
-            why = f"the page has not said for {seconds:.0f} s how it stands with WhatsApp"
+            reason, since = "link_unknown", worker.link_since
+            why = f"the page has not said for {at - since:.0f} s how it stands with WhatsApp"
+    state = _without(state, at - since)
     if worker.evidence:
         why = f"{why}: {worker.evidence}"
     cause = HUNG if worker.stage is Stage.READY else NOT_READY
     return end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
+
+
+def _without(state: SessionState, unwell: float) -> SessionState:
+    """Seconds in which a worker was not well are no time in which its restart has helped: without them
+    what takes as long as ``restart.period`` to fail would be restarted for ever."""
+    return replace(state, counted=tuple(at + unwell for at in state.counted))
 
 
 def on_report(
@@ -271,6 +277,8 @@ def on_end(
             wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
+            if worker.stage is Stage.STARTING:
+                down = _without(down, now.at - worker.since)
             return _after_its_own(down, failure, now, out)
         case Blame.NETWORK | Blame.WHATSAPP | Blame.OPERATOR:
             return _after_others(down, failure, now, out)
@@ -296,15 +304,11 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
         retries = Retries(state.retries.tries)
         return replace(state, not_before=now.at, retries=retries, uncounted=True)
     policy = state.rules.restart
-    if failure.reason == _LINK_UNKNOWN:
-        # each has waited for this deadline first: without that time they would never be too many
-        waited = policy.intensity * state.rules.limits.link
-        policy = dataclasses.replace(policy, period=policy.period + waited)
     if state.retries.running:
         return _give_up(state, "another try did not help", failure, now, out)
     answer = decide(policy, state.counted, now=now.at, jitter=now.chance)
     if isinstance(answer, GiveUp):
-        why = f"{answer.restarts} restarts in {policy.period:g} s did not help"
+        why = f"{answer.restarts} restarts did not help"
         return _give_up(state, why, failure, now, out)
     out(_restart(failure, answer.delay))
     return replace(

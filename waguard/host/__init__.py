@@ -1,0 +1,1 @@
+"""This machine: processes, locks, /proc, systemd, network, resources."""

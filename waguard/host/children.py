@@ -71,17 +71,17 @@ class PidfdProcess:
                 os.killpg(self._pid, signal.SIGKILL)
 
     async def wait(self) -> int | None:
-        """Exit code, negative signal, or None (adopted: the kernel tells its parent only)."""
+        """Exit code, negative signal, or None (adopted: the kernel notifies its parent only)."""
         return await asyncio.shield(self._exit)
 
     async def stopped(self) -> None:
         """Return when it has stood still for a while, which ``terminate`` does not change."""
         await self._standstill.lasting()
 
-    def look(self) -> None:
-        """To be called at SIGCHLD."""
+    def on_sigchld(self) -> None:
+        """A child stopped, continued or ended."""
         if self._child and not self._exit.done():
-            self._standstill.look()
+            self._standstill.check()
 
     def _signal(self, number: signal.Signals) -> None:
         if not self._exit.done():
@@ -122,7 +122,7 @@ class ExecSpawn:
         """Start ``python -m waguard.worker`` in a session and process group of its own."""
         argv = [sys.executable, "-P", "-m", "waguard.worker", spec.session]
         try:
-            return execute(argv, environment() | spec.marks(), told=msgspec.json.encode(spec))
+            return execute(argv, environment() | spec.marks(), stdin=msgspec.json.encode(spec))
         except OSError as error:
             raise not_started(error) from None
 
@@ -153,10 +153,10 @@ def execute(
     argv: Sequence[str],
     environ: Mapping[str, str],
     *,
-    told: bytes = b"",
+    stdin: bytes = b"",
     pass_fds: Collection[int] = (),
 ) -> PidfdProcess:
-    """Run a program in a session of its own, with ``told`` as its standard input.
+    """Run a program in a session of its own, with ``stdin`` as its standard input.
 
     It gets no other descriptor than those and our log. Raises ``OSError``.
     """
@@ -172,12 +172,12 @@ def execute(
         process = _watched(child)
         assert child.stdin  # noqa: S101 - asked for above
         with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-            pipe.write(told)
+            pipe.write(stdin)
     return process
 
 
 def _watched(child: "subprocess.Popen[bytes]") -> PidfdProcess:
-    """A child that cannot be watched, for want of descriptors, is ended: nobody would miss it."""
+    """A child that cannot be watched, because descriptors are missing, is ended: nobody would miss it."""
     assert child.stdout  # noqa: S101 - it was started with a pipe
     with contextlib.ExitStack() as undo:
         undo.callback(child.kill)
@@ -193,7 +193,7 @@ def not_started(error: OSError) -> WaguardError:
     """What a spawner says when the system refuses."""
     return WaguardError(
         f"no worker could be started: {error.strerror}",
-        remedy="look at TasksMax, ulimit -u, ulimit -n and free memory",
+        remedy="check TasksMax, ulimit -u, ulimit -n and free memory",
     )
 
 
@@ -206,8 +206,8 @@ def read_records(workers: Path) -> list[tuple[Path, WorkerRecord]]:
     return found
 
 
-def put_unreadable_records_aside(workers: Path) -> dict[Path, str]:
-    """Where each lay, and what was wrong with it; a worker that it told of is a stray by its mark."""
+def quarantine_unreadable_records(workers: Path) -> dict[Path, str]:
+    """Where each lay, and what was wrong with it; its worker is a stray by its mark."""
     found = {}
     for path in sorted(workers.glob("*.json")):
         try:
@@ -216,8 +216,8 @@ def put_unreadable_records_aside(workers: Path) -> dict[Path, str]:
             continue
         except UnreadableError as error:
             found[path] = str(error)
-            with contextlib.suppress(OSError):  # it is told of all the same
-                small_file.put_aside(path)
+            with contextlib.suppress(OSError):  # it is reported all the same
+                small_file.quarantine(path)
     return found
 
 
@@ -227,4 +227,4 @@ def _record(path: Path) -> WorkerRecord:
     try:
         return msgspec.json.decode(content, type=WorkerRecord)
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without an end
-        raise UnreadableError(f"it is no record of a worker: {error}") from None
+        raise UnreadableError(f"it is not a record of a worker: {error}") from None

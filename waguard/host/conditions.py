@@ -18,7 +18,7 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 class HostConditions:
     """Knows the folder of all profiles again: what takes its place under a running daemon (a browser that
-    lives writes anew where its disk was) is not it."""
+    lives writes again where its disk was) is not it."""
 
     def __init__(self) -> None:
         self._folder: tuple[int, int] | None = None
@@ -61,7 +61,7 @@ def read(config: Config) -> Reading:
         resources.read(),
         executable=_executable(config),
         empty=_mounted(empty, sessions) if empty else None,
-        unreadable=printable(f"{unreadable}: mount its disk, or mend it") if unreadable else None,
+        unreadable=printable(f"{unreadable}: mount its disk, or repair it") if unreadable else None,
     )
 
 

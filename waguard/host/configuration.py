@@ -62,7 +62,7 @@ def read(option: Path | None, environ: Mapping[str, str]) -> tuple[Found, Readin
 
 
 def _is_there(path: Path) -> bool:
-    """Also a dangling link is, and what cannot be looked at may be."""
+    """Also a dangling link is, and what cannot be read may be."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -135,7 +135,7 @@ def require_nothing_left_behind(found: Found, reading: Reading) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """Something that must not be lost. ``there``: None where it cannot be looked at."""
+    """Something that must not be lost. ``there``: None where it cannot be read."""
 
     key: str
     what: str

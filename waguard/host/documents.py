@@ -22,7 +22,7 @@ from waguard.core.documents import Refused
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import sync_folder, write_private
-from waguard.host.small_file import PUT_ASIDE, UnreadableError
+from waguard.host.small_file import SUFFIX, UnreadableError
 
 FOLDER: Final = "versions"
 MOST_FILES: Final = 128  # versions.keep is 64 at most; the daemon discards what it does not need
@@ -118,16 +118,8 @@ class Documents:
         return True
 
     def load(self, revision: int) -> Document:
-        """Read and check it. Raises ``DocumentError``; what lies there instead is renamed."""
-        path = self.path(revision)
-        try:
-            return _read(path, revision)
-        except FileNotFoundError:
-            raise DocumentError(f"version {revision} is not stored") from None
-        except UnreadableError as error:
-            if not error.by_system:
-                self._quarantine(path)
-            raise DocumentError(f"{path} is no stored document: {error}") from None
+        """``load`` of its file."""
+        return load(self.path(revision), revision)
 
     def discard(self, revision: int) -> None:
         """Delete it, where it is there."""
@@ -153,15 +145,27 @@ class Documents:
                 if draft.lstat().st_mtime < old:
                     draft.unlink()
 
-    def _quarantine(self, path: Path) -> None:
-        """Another one may have done it a moment ago."""
-        with contextlib.suppress(OSError):
-            small_file.put_aside(path)
-            aside = sorted(
-                self._folder.glob(f"*{_SUFFIX}{PUT_ASIDE}"), key=lambda one: one.lstat().st_ctime
-            )
-            for one in aside[:-MOST_UNREADABLE]:
-                one.unlink()
+
+def load(path: Path, revision: int) -> Document:
+    """Read a stored document and check it. Blocks. Raises ``DocumentError``; what lies there instead is
+    renamed."""
+    try:
+        return _read(path, revision)
+    except FileNotFoundError:
+        raise DocumentError(f"version {revision} is not stored") from None
+    except UnreadableError as error:
+        if not error.by_system:
+            _quarantine(path)
+        raise DocumentError(f"{path} is no stored document: {error}") from None
+
+
+def _quarantine(path: Path) -> None:
+    """Another one may have done it a moment ago."""
+    with contextlib.suppress(OSError):
+        small_file.quarantine(path)
+        found = path.parent.glob(f"*{_SUFFIX}{SUFFIX}")
+        for one in sorted(found, key=lambda one: one.lstat().st_ctime)[:-MOST_UNREADABLE]:
+            one.unlink()
 
 
 def _line(document: Document) -> bytes:

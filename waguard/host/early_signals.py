@@ -16,14 +16,14 @@ _arrived: list[signal.Signals] = []
 def remember() -> None:
     """From now on they end nothing; a program that is executed gets the system's handlers."""
     for number in HANDLED:
-        signal.signal(number, _note)
+        signal.signal(number, _record)
 
 
-def take() -> list[signal.Signals]:
+def drain() -> list[signal.Signals]:
     """What arrived so far, in order; each is given once."""
-    taken = list(_arrived)
-    del _arrived[: len(taken)]
-    return taken
+    drained = list(_arrived)
+    del _arrived[: len(drained)]
+    return drained
 
 
 def ignore() -> None:
@@ -31,5 +31,5 @@ def ignore() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 
-def _note(number: int, _: FrameType | None) -> None:
+def _record(number: int, _: FrameType | None) -> None:
     _arrived.append(signal.Signals(number))

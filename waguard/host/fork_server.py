@@ -40,7 +40,7 @@ class Deadlines:
     answer: float = 5.0
     """A fork takes 4 ms."""
     hold_off: float = 60.0
-    """Without a server, after one that was of no use."""
+    """Without a server, after one that was unusable."""
     closing: float = 1.0
     """For a server to see that the daemon has gone."""
 
@@ -77,7 +77,7 @@ class _Server:
 
     @property
     def ended(self) -> bool:
-        """Whether it is of no use any more; its socket may tell before its exit."""
+        """Whether it is unusable; its socket may show it before its exit."""
         return self.process.ended or self._control.fileno() < 0
 
     async def ready(self, deadline: float) -> None:
@@ -156,7 +156,7 @@ class ForkSpawn:
         self._program = program
         self._deadlines = deadlines or Deadlines()
         self._exec = ExecSpawn()
-        self._subreaper = Subreaper(self._spared, self._look)
+        self._subreaper = Subreaper(self._spared, self._on_sigchld)
         self._server: _Server | None = None
         self._children: set[PidfdProcess] = set()
         self._servers: set[PidfdProcess] = set()
@@ -193,11 +193,11 @@ class ForkSpawn:
         try:
             process = await self._forked(spec) or await self._exec.spawn(spec)
             self._children.add(process)
-            process.look()  # its SIGCHLD may have come before it was known
+            process.on_sigchld()  # its SIGCHLD may have come before it was known
             return process
         finally:
             self._under_way -= 1
-            self._subreaper.bury()
+            self._subreaper.reap()
 
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """How a worker was started makes no difference."""
@@ -229,23 +229,23 @@ class ForkSpawn:
                     )
                     self._falls_back = False
                 return process
-        self._hold_off("ended whenever it was started")
+        self._hold_off("ends whenever it is started")
         return None
 
     async def _fork(self, server: _Server, spec: WorkerSpec) -> PidfdProcess:
         await server.ready(self._deadlines.start)
         with contextlib.ExitStack() as ours:
             try:
-                told, tell = _pipe(ours.callback)
-                heard, say = _pipe(ours.callback)
-                forked = await server.fork((told, say, STDERR), self._deadlines.answer)
+                spec_in, spec_out = _pipe(ours.callback)
+                ready_in, ready_out = _pipe(ours.callback)
+                forked = await server.fork((spec_in, ready_out, STDERR), self._deadlines.answer)
                 if forked.error:
                     raise OSError(forked.error, os.strerror(forked.error))  # noqa: TRY301 - one wording for all
-                process = _watched(forked.pid, heard)
+                process = _watched(forked.pid, ready_in)
             except OSError as error:
                 raise not_started(error) from None
             with contextlib.suppress(BrokenPipeError):
-                os.write(tell, msgspec.json.encode(spec))
+                os.write(spec_out, msgspec.json.encode(spec))
         return process
 
     def _living_server(self) -> _Server | None:
@@ -278,9 +278,9 @@ class ForkSpawn:
             )
             self._falls_back = True
 
-    def _look(self) -> None:
+    def _on_sigchld(self) -> None:
         for process in self._children:
-            process.look()
+            process.on_sigchld()
 
     def _spared(self) -> set[int] | None:
         """None while a worker may be on its way here that nobody knows yet."""
@@ -298,7 +298,7 @@ def _pipe(at_the_end: Callable[..., object]) -> tuple[int, int]:
 
 
 def _watched(pid: int, output: int) -> PidfdProcess:
-    """Nobody can have reaped it: until this returns no orphan is buried."""
+    """Nobody can have reaped it: until this returns no orphan is reaped."""
     pidfd = os.pidfd_open(pid)
     with contextlib.ExitStack() as undo:
         undo.callback(os.close, pidfd)

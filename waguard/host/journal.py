@@ -34,7 +34,7 @@ def _field(name: str, content: bytes) -> bytes:
 
 
 class Journal:
-    """Nothing here waits longer than it is told to."""
+    """Nothing here waits longer than its caller allows."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         """Raises ``OSError`` where no journal listens."""
@@ -65,7 +65,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 if error.errno in _TOO_LARGE:
                     self._send_as_file(content)
-                else:  # it may have been started anew
+                else:  # it may have been restarted
                     self._socket.connect(self._path)
                     self._socket.send(content)
                 return True

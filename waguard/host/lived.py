@@ -21,30 +21,30 @@ SAVED_EVERY: Final = (
 
 
 class LivedTime:
-    """Fills ``ports.clock.Ages``. Each question looks at the clocks first: what is asked in the moment
+    """Fills ``ports.clock.Ages``. Each question reads the clocks first: what is asked in the moment
     after a step counts, too."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._path = folder / FILE
         self._clock = clock
-        self._looked_at: float | None = None
+        self._read_at: float | None = None
         self._lived = self._read()
         self._saves = True
-        self._look()  # what comes from here on is lived
+        self._read_clocks()  # what comes from here on is lived
 
     def age(self, since: float) -> float:
         """See ``ports.clock.Ages``."""
-        lived = self._look()
+        lived = self._read_clocks()
         return policy.age(lived, now=lived.at, since=since)
 
     def ago(self, seconds: float) -> float:
         """See ``ports.clock.Ages``."""
-        lived = self._look()
+        lived = self._read_clocks()
         return policy.ago(lived, now=lived.at, seconds=seconds)
 
     def save(self) -> None:
         """Blocks; what cannot be written is said once, and written the next time."""
-        self._look()
+        self._read_clocks()
         try:
             replace_private(self._path, msgspec.json.encode(self._lived))
         except (OSError, WaguardError) as error:
@@ -56,10 +56,10 @@ class LivedTime:
         else:
             self._saves = True
 
-    def _look(self) -> Lived:
+    def _read_clocks(self) -> Lived:
         now, moment = self._clock.wall(), self._clock.monotonic()
-        passed = 0.0 if self._looked_at is None else moment - self._looked_at
-        before, self._looked_at = self._lived, moment
+        passed = 0.0 if self._read_at is None else moment - self._read_at
+        before, self._read_at = self._lived, moment
         self._lived = lived = policy.seen(before, now=now, passed=passed)
         if before is None:
             return lived
@@ -67,7 +67,7 @@ class LivedTime:
         if abs(ahead) > policy.STEP:
             what = "it was set" if passed else "it was set, or no daemon was there"
             logger.warning(
-                "the clock has jumped: nothing is older for it",
+                "the clock jumped; the step counts for no age",
                 event="clock_jumped",
                 by=round(ahead),
                 why=what,
@@ -81,28 +81,31 @@ class LivedTime:
             return None
         except (UnreadableError, ValueError, RecursionError) as error:
             logger.error(
-                "a file cannot be read and is put aside",
+                "a file is unreadable and is quarantined",
                 event="file_unreadable",
                 file=str(self._path),
                 why=error,
             )
-            self._put_aside()
+            self._quarantine()
             return None
         edges = [edge for gap in found.gaps for edge in gap]
         if edges != sorted(edges) or any(edge > found.at for edge in edges):
             logger.error(
-                "a file says what cannot be and is put aside",
+                "a file is inconsistent and is quarantined",
                 event="file_unreadable",
                 file=str(self._path),
             )
-            self._put_aside()
+            self._quarantine()
             return None
         return found
 
-    def _put_aside(self) -> None:
+    def _quarantine(self) -> None:
         try:
-            small_file.put_aside(self._path)
+            small_file.quarantine(self._path)
         except OSError as error:
             logger.warning(
-                "it stays", event="file_not_moved", file=str(self._path), why=error.strerror
+                "the unreadable file cannot be renamed",
+                event="file_not_moved",
+                file=str(self._path),
+                why=error.strerror,
             )

@@ -1,4 +1,4 @@
-"""One daemon per runtime directory: a flock for life, and a pid file that tells who has it.
+"""One daemon per runtime directory: a flock for life, and a pid file that names who has it.
 
 The flock decides; a stale pid file is no obstacle. Where the lock's file was deleted, the flock on it
 excludes nobody, until its holder notices and locks a new one: then a pid file of a living daemon does.
@@ -49,7 +49,7 @@ def decoded(path: Path) -> PidFile:
     try:
         return msgspec.json.decode(content, type=PidFile)
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without an end
-        raise UnreadableError(f"it is no pid file: {error}") from None
+        raise UnreadableError(f"it is not a pid file: {error}") from None
 
 
 class InstanceLock:
@@ -60,13 +60,13 @@ class InstanceLock:
         self._descriptor = descriptor
         self.instance = secrets.token_hex(8)
         self.found_unreadable: str | None = None
-        """What was wrong with the pid file that lay there, which is put aside."""
+        """What was wrong with the pid file that lay there, which is quarantined."""
         self._api = ""
 
     def publish(self, api: str) -> None:
-        """Write the pid file, whole or not at all; one that cannot be read is put aside first."""
+        """Write the pid file, whole or not at all; one that cannot be read is quarantined first."""
         self._api = api
-        self._put_unreadable_aside()
+        self._quarantine_unreadable()
         pid = os.getpid()
         content = PidFile(
             pid=pid,
@@ -81,7 +81,7 @@ class InstanceLock:
             file.write(msgspec.json.encode(content) + b"\n")
         Path(draft).replace(self._runtime / PID_FILE)
 
-    def _put_unreadable_aside(self) -> None:
+    def _quarantine_unreadable(self) -> None:
         path = self._runtime / PID_FILE
         try:
             decoded(path)
@@ -89,11 +89,11 @@ class InstanceLock:
             return
         except UnreadableError as error:
             self.found_unreadable = str(error)
-            small_file.put_aside(path)
+            small_file.quarantine(path)
 
     @property
     def in_place(self) -> bool:
-        """Whether the next instance would be refused, and told by whom."""
+        """Whether the next instance would be refused, and learn by whom."""
         return self._is_on_the_file() and (self._runtime / PID_FILE).exists()
 
     def _is_on_the_file(self) -> bool:
@@ -119,7 +119,7 @@ class InstanceLock:
 
 
 def acquire(runtime: Path) -> InstanceLock:
-    """Raises ``InstanceHeldError`` that tells who holds it, since when and where its API is."""
+    """Raises ``InstanceHeldError`` that says who holds it, since when and where its API is."""
     return InstanceLock(runtime, _locked(runtime))
 
 

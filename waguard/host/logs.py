@@ -95,7 +95,7 @@ def configure(
     _output = _opened(form, out or sys.stderr, clock, journal_socket)
     logger.remove()
     # what the format returns is a template: only the traceback is left to loguru
-    logger.add(_output.take, level=level, format=_traceback, catch=True, diagnose=False)
+    logger.add(_output.write, level=level, format=_traceback, catch=True, diagnose=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.WARNING, force=True)
 
 
@@ -287,7 +287,7 @@ class Output:
         self._lost = 0
         self._guard = threading.RLock()  # what is collected meanwhile may log, too
 
-    def take(self, message: "Message") -> None:
+    def write(self, message: "Message") -> None:
         """A line of loguru's; ``message`` is its traceback."""
         line = _line(message.record, str(message))
         with self._guard:

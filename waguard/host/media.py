@@ -45,11 +45,11 @@ class MediaFolder:
                 private_folder(self._folder)
                 private_folder(path.parent)
                 sync_folder(self._folder)
-            _write(_note(path), msgspec.json.encode({"mimetype": mimetype}))
+            _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
             try:
                 _write(path, content)
             except BaseException:
-                _note(path).unlink(missing_ok=True)
+                _details_path(path).unlink(missing_ok=True)
                 raise
             sync_folder(path.parent)
         return name
@@ -66,10 +66,10 @@ class MediaFolder:
         if not media.NAME.fullmatch(name) or not (path := self._path(name)).is_file():
             return None
         try:
-            told = msgspec.json.decode(small_file.read(_note(path)))
+            note = msgspec.json.decode(small_file.read(_details_path(path)))
         except (OSError, ValueError, RecursionError, UnreadableError):
-            told = None
-        return path, media.content_type(told.get("mimetype") if isinstance(told, dict) else None)
+            note = None
+        return path, media.content_type(note.get("mimetype") if isinstance(note, dict) else None)
 
     def expired(self, *, now: float, keep_for: float, size_limit: int) -> bool:
         """Whether retention lets any file go."""
@@ -81,7 +81,7 @@ class MediaFolder:
     ) -> int:
         """Delete what retention lets go but the names that are ``spared``, and what a crash left;
         how many files it were."""
-        for path in self._left_over(now - STALE):
+        for path in self._unfinished(now - STALE):
             path.unlink(missing_ok=True)
         doomed = media.expired(
             self._held(), now=now, keep_for=keep_for, size_limit=size_limit, spared=spared
@@ -93,7 +93,7 @@ class MediaFolder:
         with self._lock, contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime == file.at:
                 path.unlink()
-                _note(path).unlink(missing_ok=True)
+                _details_path(path).unlink(missing_ok=True)
                 return True
         return False
 
@@ -104,7 +104,7 @@ class MediaFolder:
                     found = path.stat()
                     yield Held(name=path.name, size=found.st_size, at=found.st_mtime)
 
-    def _left_over(self, before: float) -> Iterator[Path]:
+    def _unfinished(self, before: float) -> Iterator[Path]:
         for path in self._folder.glob(f"??/{UNFINISHED}*"):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:
@@ -114,7 +114,7 @@ class MediaFolder:
         return self._folder / name[:2] / name
 
 
-def _note(path: Path) -> Path:
+def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 

@@ -80,7 +80,7 @@ def uses_proxy(arguments: Sequence[str], environment: Mapping[str, str] = os.env
 
 
 def read(root: Path = Path("/")) -> Reading:
-    """A look at ``root``'s proc and sys, which takes about 0.1 ms and waits for nothing."""
+    """Reads ``root``'s proc and sys, which takes about 0.1 ms and waits for nothing."""
     tables = [_text(root / "proc/net/route"), _text(root / "proc/net/ipv6_route")]
     if tables[0] is None:
         return Reading()

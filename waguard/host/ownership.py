@@ -16,7 +16,7 @@ def us() -> Us:
 def refusals(path: Path, who: Us | None = None) -> list[Refusal]:
     """What is wrong with it, and with what is above it; what is not there yet is not wrong.
 
-    Raises ``OSError`` where it cannot be looked at.
+    Raises ``OSError`` where it cannot be read.
     """
     who = who or us()
     own = [refusal] if (found := _found(path)) and (refusal := of_private(found, who)) else []
@@ -26,7 +26,7 @@ def refusals(path: Path, who: Us | None = None) -> list[Refusal]:
 
 def require_private(field: str, path: Path, who: Us | None = None) -> list[Refusal]:
     """What is to be warned of, for ``who`` runs waguard. Raises ``ConfigError`` with the command that
-    mends it."""
+    repairs it."""
     try:
         found = refusals(path, who)
     except OSError as error:

@@ -32,6 +32,7 @@ def private_folders(path: Path) -> None:
 
 
 def open_private(path: Path) -> BinaryIO:
+    """Make or empty a file of mode 0600, with its folders. Raises ``OSError``."""
     private_folders(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "wb")

@@ -37,7 +37,7 @@ def start_time(pid: int) -> int | None:
 
 
 def is_same(pid: int, started: int, booted: str) -> bool:
-    """Whether ``pid`` is still the process that a record tells of: a pid is soon reused."""
+    """Whether ``pid`` is still the process that a record names: a pid is soon reused."""
     return booted == boot_id() and start_time(pid) == started
 
 
@@ -64,7 +64,7 @@ def group_members(group: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """Living and dead children of ``pid``, those of its main thread where the kernel tells."""
+    """Living and dead children of ``pid``, those of its main thread where the kernel says."""
     try:
         return [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

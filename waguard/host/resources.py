@@ -15,7 +15,7 @@ _SOME: Final = re.compile(r"^some .*?avg10=(\d+(?:\.\d+)?)", re.MULTILINE)
 
 
 def read(root: Path = Path("/"), *, process: str = "self") -> Reading:
-    """A look at ``root``'s proc and sys, which takes about 0.2 ms and waits for nothing. ``process``:
+    """Reads ``root``'s proc and sys, which takes about 0.2 ms and waits for nothing. ``process``:
     a pid, whose control group it is about."""
     return Reading(
         memory=_least(_kernel_memory(root), *_in_groups(root, process, _group_memory)),

@@ -40,13 +40,13 @@ class RestartMemory:
         except UnreadableError as error:
             self.unreadable = str(error)
             logger.error(
-                "a file cannot be read and is quarantined",
+                "a file is unreadable and is quarantined",
                 event="file_unreadable",
                 file=str(self.path),
                 why=error,
             )
             with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.put_aside(self.path)
+                small_file.quarantine(self.path)
             return {}
         return restart.credible(self._written, now=self._clock.wall())
 
@@ -60,7 +60,9 @@ class RestartMemory:
         except (OSError, WaguardError) as error:
             if self._writes:
                 logger.warning(
-                    "restarts cannot be remembered", event="state_not_written", why=str(error)
+                    "the history of restarts cannot be written",
+                    event="state_not_written",
+                    why=str(error),
                 )
             self._writes = False
         else:
@@ -71,7 +73,7 @@ class RestartMemory:
         try:
             found = msgspec.json.decode(content, type=dict[str, Remembered])
         except (ValueError, RecursionError) as error:
-            raise UnreadableError(f"it remembers no restarts: {error}") from None
+            raise UnreadableError(f"it is not a history of restarts: {error}") from None
         for one in found.values():
             if one.restarts < 0 or one.tries < 0 or any(at < 0 for at in one.counted):
                 raise UnreadableError("it has numbers below zero")

@@ -54,11 +54,11 @@ class RunFile:
         except UnreadableError as error:
             self.unreadable = str(error)
             with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.put_aside(self.path)
+                small_file.quarantine(self.path)
         else:
             if procfs.is_same(found.pid, found.start_time, found.boot):
                 logger.warning(
-                    "another waguard uses the same paths.state: its run is not overwritten",
+                    "another waguard uses the same paths.state; its run file stays as it is",
                     event="state_shared",
                     file=str(self.path),
                     pid=found.pid,
@@ -143,7 +143,7 @@ class RunFile:
             run = msgspec.json.decode(content, type=Run)
             last_seen = self.path.lstat().st_mtime
         except (ValueError, RecursionError, OSError) as error:
-            raise UnreadableError(f"it is no file of a run: {error}") from None
+            raise UnreadableError(f"it is not the file of a run: {error}") from None
         if why := last_run.impossible(run, last_seen=last_seen, now=now):
             raise UnreadableError(why)
         return run, last_seen

@@ -49,7 +49,7 @@ def executes(config: Config) -> PurePosixPath | None:
 
 
 def user() -> Us | None:
-    """Its own user may ask too; None: there is none, and whoever asks is to be judged."""
+    """Its own user may ask too; None: there is none, and whoever asks is checked."""
     try:
         found = pwd.getpwnam(USER)
     except KeyError:

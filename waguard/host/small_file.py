@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 LIMIT: Final = 1 << 16  # bytes; a worker's record has 500
-PUT_ASIDE: Final = ".unreadable"
+SUFFIX: Final = ".unreadable"
 
 
 class UnreadableError(Exception):
-    """It is there, and not what we wrote; says in words what it is.
+    """It is there, and not what we wrote; says what it is.
 
     ``by_system``: the system did not let it be read now, which says nothing of its content.
     """
@@ -28,7 +28,7 @@ def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
     """Its content, without following a link, waiting for a pipe or believing another user.
 
     ``limit`` in bytes. ``named``: a person gave this name, so a link is followed, and whose the file is
-    others have judged (``ownership``). Raises ``FileNotFoundError`` where there is none,
+    others have checked (``ownership``). Raises ``FileNotFoundError`` where there is none,
     ``UnreadableError`` for all else.
     """
     follow = 0 if named else os.O_NOFOLLOW
@@ -54,7 +54,7 @@ def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
 
 def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise UnreadableError("it is no regular file")
+        raise UnreadableError("it is not a regular file")
     # root may ask about another user's daemon: its files belong to whoever has their folder
     if ours and found.st_uid not in {0, os.geteuid(), ours.parent.stat().st_uid}:
         raise UnreadableError(f"it belongs to user {found.st_uid}")
@@ -62,9 +62,9 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
         raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")
 
 
-def put_aside(path: Path) -> None:
+def quarantine(path: Path) -> None:
     """Rename it, so that it stays as evidence and is not read again. Raises ``OSError``."""
-    aside = path.with_name(path.name + PUT_ASIDE)
-    if aside.is_dir() and not aside.is_symlink():  # rename replaces anything but that
-        aside = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{PUT_ASIDE}")
-    path.rename(aside)
+    target = path.with_name(path.name + SUFFIX)
+    if target.is_dir() and not target.is_symlink():  # rename replaces anything but that
+        target = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{SUFFIX}")
+    path.rename(target)

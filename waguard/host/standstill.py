@@ -1,6 +1,6 @@
 """Whether a process stands still: SIGSTOP, Ctrl-Z. It does nothing then and hears no SIGTERM.
 
-The kernel tells the parent of it within 0.2 ms, with SIGCHLD; somebody else's child has to be looked at.
+The kernel notifies the parent within 0.2 ms, with SIGCHLD; another process's child has to be polled.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from waguard.host.patience import patience
 
 GRACE: Final = 1.0  # s; a shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on
 LATE: Final = 0.25  # s; this process stood still itself, or was not let run: it has seen nothing
-LOOK: Final = 1.0  # s between two looks at a process that is not our child
+POLL: Final = 1.0  # s between two checks of a process that is not our child
 
 
 class Standstill:
     """Of one process. Made on the loop that waits for it."""
 
     def __init__(self, pid: int, pidfd: int, *, child: bool) -> None:
-        """``child``: ``look`` is called at each SIGCHLD; else it is looked at by the clock."""
+        """``child``: ``check`` is called at each SIGCHLD; else it is polled."""
         self._pid = pid
         self._pidfd = pidfd
         self._child = child
@@ -28,8 +28,8 @@ class Standstill:
         """It stands still."""
         self._over = asyncio.Event()
 
-    def look(self) -> None:
-        """Take what the kernel has to say. Exits are left to whoever reaps."""
+    def check(self) -> None:
+        """Read the kernel's news. Exits are left to whoever reaps."""
         if not self._child:
             self._set(stopped=procfs.is_stopped(self._pid))
             return
@@ -54,10 +54,10 @@ class Standstill:
                     continue
             if procfs.is_stopped(self._pid):
                 return
-            self.look()
+            self.check()
 
     async def _beginning(self) -> None:
         while not self._child and not self.begun.is_set():
-            self.look()
-            await asyncio.sleep(LOOK)
+            self.check()
+            await asyncio.sleep(POLL)
         await self.begun.wait()

@@ -24,12 +24,12 @@ from waguard.ports.process import Swept
 FOLLOWS: Final = 1.0  # s; a Chromium whose worker was killed a moment ago ends by itself
 WORKER_GRACE: Final = 12.0  # s; it closes its Chromium
 BROWSER_GRACE: Final = 3.0  # s
-LOOK: Final = 0.02  # s; nobody tells of the end of somebody else's children
+POLL: Final = 0.02  # s; the end of another process's child has no event
 _PROFILE: Final = "--user-data-dir="
 
 
 async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
-    """End what is ours and left over; see ``core.strays.judge``. Workers first: they end in order."""
+    """End the strays of this instance; see ``core.strays.judge``. Workers first: they end in order."""
     seen = await asyncio.to_thread(scan)
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
     found = judge(seen, kept=kept, **places)
@@ -77,12 +77,12 @@ def _profile(pid: int, arguments: list[str]) -> str | None:
     """Of a browser process; its renderers say ``--type`` and are nobody's own."""
     if any("--type=" in argument for argument in arguments):
         return None
-    told = [a.removeprefix(_PROFILE) for a in arguments if a.startswith(_PROFILE)]
-    if not told:
+    profiles = [a.removeprefix(_PROFILE) for a in arguments if a.startswith(_PROFILE)]
+    if not profiles:
         return None
     with contextlib.suppress(OSError):
-        return os.path.realpath(Path(f"/proc/{pid}/cwd").readlink() / told[-1])
-    return os.path.realpath(told[-1])
+        return os.path.realpath(Path(f"/proc/{pid}/cwd").readlink() / profiles[-1])
+    return os.path.realpath(profiles[-1])
 
 
 def _user(pid: int) -> str:
@@ -112,7 +112,7 @@ class _Left:
         if not self._kill_stopped():
             if await self._gone(follows):
                 return False
-            self._say("a stray is ended")
+            self._say("a stray process is ended")
         _signal(self.seen.pid, self.seen.start_time, signal.SIGTERM)
         if await self._gone(grace):
             return True
@@ -127,7 +127,7 @@ class _Left:
         """Also of its group: whether there was one."""
         stopped = [(pid, started) for pid, started in {*self._all()} if procfs.is_stopped(pid)]
         if stopped:
-            self._say("a stray that stands still is killed")
+            self._say("a stopped stray process is killed")
         for pid, started in stopped:
             _signal(pid, started, signal.SIGKILL)
         return bool(stopped)
@@ -149,7 +149,7 @@ class _Left:
         with contextlib.suppress(TimeoutError):
             async with patience(within):
                 while any(procfs.start_time(pid) == started for pid, started in self._all()):  # noqa: ASYNC110 - there is no event
-                    await asyncio.sleep(LOOK)
+                    await asyncio.sleep(POLL)
                 return True
         return False
 
@@ -168,7 +168,7 @@ def _signal(pid: int, started: int, number: signal.Signals) -> None:
             signal.pidfd_send_signal(pidfd, number)
     except OSError as error:
         logger.error(
-            "a stray cannot be ended", event="stray_not_ended", pid=pid, why=error.strerror
+            "a stray process cannot be ended", event="stray_not_ended", pid=pid, why=error.strerror
         )
     finally:
         os.close(pidfd)

@@ -1,4 +1,4 @@
-"""Be the parent of what its own parent has left, and bury it.
+"""Be the parent of orphans, and reap them.
 
 A worker that is forked twice comes to the daemon this way. So do the processes of a Chromium whose
 worker was killed; nobody else would reap those.
@@ -18,17 +18,17 @@ _PR_GET_CHILD_SUBREAPER = 37
 
 
 class Subreaper:
-    """``spared``: children that somebody waits for; None: not known now, bury nobody.
+    """``spared``: children that somebody waits for; None: not known now, nobody is reaped.
 
     Children in this process's own session are spared too: they are not orphans.
     """
 
     def __init__(
-        self, spared: Callable[[], Collection[int] | None], look: Callable[[], None]
+        self, spared: Callable[[], Collection[int] | None], on_sigchld: Callable[[], None]
     ) -> None:
-        """``look``: called at each SIGCHLD, which also tells of children that stop."""
+        """``on_sigchld``: called first at each SIGCHLD, which also reports children that stop."""
         self._spared = spared
-        self._look = look
+        self._on_sigchld = on_sigchld
         self._before = 0
 
     def start(self) -> None:
@@ -43,10 +43,10 @@ class Subreaper:
         _set_subreaper(self._before)
 
     def _on_child(self) -> None:
-        self._look()
-        self.bury()
+        self._on_sigchld()
+        self.reap()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Reap every dead orphan; by itself at each SIGCHLD, to be called after a None."""
         spared = self._spared()
         if spared is None:

@@ -1,4 +1,4 @@
-"""sd_notify(3): what the service manager is told. Nothing happens without NOTIFY_SOCKET.
+"""sd_notify(3): what the service manager hears. Nothing happens without NOTIFY_SOCKET.
 
 Stdlib only: the command line says its last line with ``is_journal``, whatever it could not import.
 """
@@ -35,28 +35,28 @@ class SystemdNotifier:
     def ready(self, status: str) -> None:
         """The daemon serves."""
         self._status = status
-        self._tell(f"READY=1\nSTATUS={_line(status)}")
+        self._notify(f"READY=1\nSTATUS={_line(status)}")
 
     def status(self, text: str) -> None:
-        """A line for ``systemctl status``; only another one is told."""
+        """A line for ``systemctl status``; only another one is sent."""
         if text != self._status:
             self._status = text
-            self._tell(f"{_STATUS}{_line(text)}")
+            self._notify(f"{_STATUS}{_line(text)}")
 
     def alive(self) -> None:
         """Supervision moves."""
-        self._tell(_ALIVE)
+        self._notify(_ALIVE)
 
     def stopping(self) -> None:
         """An orderly stop has begun."""
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
 
     def reloading(self) -> None:
         """The configuration is being read again; ``ready`` ends it."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000  # Type=notify-reload wants it
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={now}")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         if not self._address:
             return
         self._unsaid.append(text)

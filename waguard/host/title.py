@@ -1,4 +1,4 @@
-"""What ``ps`` and /proc tell of a forked process: its own arguments and marks, not its server's.
+"""What ``ps`` and /proc show of a forked process: its own arguments and marks, not its server's.
 
 The kernel shows the memory that a process was executed with, and a fork keeps it (proc(5): cmdline,
 environ). So a server is executed with room at the end of both, and each child writes over it. What a
@@ -37,7 +37,7 @@ class Title:
     def claim(cls) -> Self:
         """Take the room that ``with_room`` made: the variable is gone from ``os.environ``.
 
-        Where there is none, or the kernel does not tell, nothing is ever written.
+        Where there is none, or the kernel does not say, nothing is ever written.
         """
         filler = os.environ.pop(_VARIABLE, None)
         try:

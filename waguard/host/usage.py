@@ -35,13 +35,13 @@ class _Seen:
 
 
 class Meter:
-    """Remembers the look before."""
+    """Remembers the sample before."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._proc = root / "proc"
         self._seen: dict[str, _Seen] = {}
 
-    def look(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
+    def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         """What each session's process groups use; ``now`` in monotonic seconds.
 
         A session of whose processes none can be seen is left out.
@@ -54,11 +54,11 @@ class Meter:
                 ticks.setdefault(session, {})[pid, int(fields[_STARTED])] = used
         before, self._seen = self._seen, {}
         return {
-            session: self._judge(session, mine, before.get(session), now)
+            session: self._usage(session, mine, before.get(session), now)
             for session, mine in ticks.items()
         }
 
-    def _judge(
+    def _usage(
         self, session: str, ticks: dict[tuple[int, int], int], before: _Seen | None, now: float
     ) -> Usage:
         seen = self._seen[session] = _Seen(now, ticks)

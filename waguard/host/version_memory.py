@@ -44,7 +44,7 @@ class VersionMemory:
                 why=error,
             )
             with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.put_aside(self.path)
+                small_file.quarantine(self.path)
             return None
         self.written = content
         return found

@@ -1,0 +1,1 @@
+"""What the daemon never imports: the stand-in, the demo, chaos and their harness."""

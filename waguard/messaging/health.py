@@ -10,7 +10,7 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver, Unidentified
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
-from waguard.messaging.webhook import Webhooks, overdue
+from waguard.messaging.webhooks import Webhooks, overdue
 from waguard.ports.clock import Ages
 from waguard.ports.messages import Queued
 
@@ -59,8 +59,9 @@ class MessageHealth:
         ]
 
     def _database(self) -> list[Condition]:
-        count, age = self._journal.backlog
-        if not self._journal.behind and not (self._journal.failing and age >= FAILING_FOR):
+        backlog = self._journal.backlog
+        count, age = backlog.count, backlog.age
+        if not backlog.behind and not (self._journal.failing and age >= FAILING_FOR):
             return []
         return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
 

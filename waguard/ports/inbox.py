@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from waguard.core.identity import People
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 
-Stored = Callable[[Sequence[Received]], None]
+Stored = Callable[[Sequence[InboxRecord]], None]
 
 
 class Inbox(Protocol):
     """Where everything goes that must not be lost: what workers report, what sessions do."""
 
-    def put(self, received: Sequence[Received], stored: Stored) -> None:
+    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         """Store it and queue its webhooks; never waits.
 
         ``stored`` is called after the commit, with those that were news; the calls come in the
@@ -45,7 +45,7 @@ class ReadyWatch(Protocol):
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
 
-    def look(self, session_id: str | None = None) -> None:
+    def check(self, session_id: str | None = None) -> None:
         """How it stands has changed."""
 
 

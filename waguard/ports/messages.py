@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.delivery import OLD_SERVICE, Cause, Grave
+from waguard.core.delivery import OLD_SERVICE, Cause, DeadLetterState
 from waguard.core.identity import People
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.core.news import Notice
 from waguard.core.outbox import State
 from waguard.core.undecryptable import Waiting
@@ -19,7 +19,7 @@ GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its sess
 class Entry:
     """Something to store, with its webhooks."""
 
-    received: Received
+    received: InboxRecord
     notices: tuple[Notice, ...]
 
 
@@ -42,7 +42,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class DeliveryResult:
     """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
 
     id: int
@@ -66,7 +66,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class NewMessage:
     """A message to keep before it is sent. Times are unix time.
 
     ``body`` is the command as JSON, ``content`` its file where it may have to be sent later. A
@@ -94,7 +94,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class StateUpdate:
     """What became of a kept message; None changes nothing, and a step that
     ``core.outbox.FROM`` does not know does nothing."""
 
@@ -107,7 +107,7 @@ class Move:
     """Its reply was written."""
     phone: str | None = None
     """Step only where it belongs to this number, or to none yet; then it does."""
-    tells: tuple[str, str] | None = None
+    reports: tuple[str, str] | None = None
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
     """It is to hear it also where no reply was written."""
@@ -116,7 +116,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Retract:
+class Withdrawal:
     """Forget a message whose keeping seemed to fail, if it was kept all the same."""
 
     message_id: str
@@ -158,8 +158,8 @@ class Written:
     news: tuple[bool, ...]
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
-    told: tuple[Received, ...] = ()
-    received: tuple[Received, ...] = ()
+    reported: tuple[InboxRecord, ...] = ()
+    received: tuple[InboxRecord, ...] = ()
     """The entries as the application is told of them: with numbers for LIDs, under known ids."""
 
 
@@ -262,9 +262,9 @@ class MessageStore(Undecryptables, Protocol):
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement | Hold] = (),
+        results: Sequence[DeliveryResult | Hold] = (),
         *,
-        outgoing: Sequence[Draft | Move | Retract] = (),
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """All of it, durably, in one transaction; an entry that is no news is left out.
@@ -308,7 +308,7 @@ class MessageStore(Undecryptables, Protocol):
     async def delete_endpoint(self, session_id: str) -> bool:
         """Whether there was one. What it still should have got is for ``bury``."""
 
-    async def bury(
+    async def dead_letter_pending(
         self,
         why: str,
         cause: Cause,
@@ -325,7 +325,7 @@ class MessageStore(Undecryptables, Protocol):
         self,
         *,
         session_id: str | None = None,
-        state: Grave | None = None,
+        state: DeadLetterState | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
@@ -393,7 +393,7 @@ class OutboxStore(Protocol):
         """All that are accepted or sending, those that became uncertain since, and those since
         whose reply was not written; by id. Times are unix time."""
 
-    async def untold(self, *, since: float) -> list[Outgoing]:
+    async def unreported(self, *, since: float) -> list[Outgoing]:
         """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
         ones that it will never have, without a ``message_failed``."""
 

@@ -44,7 +44,7 @@ class Usage:
 class Meter(Protocol):
     """Measures sessions."""
 
-    def look(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
+    def sample(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
         """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
 
 

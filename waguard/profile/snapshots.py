@@ -305,6 +305,7 @@ def _plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
 
 
 def other_database(source: Path) -> Path | None:
+    """A file in ``source`` that begins as SQLite's do: no LevelDB."""
     for path in source.rglob("*"):
         try:
             with path.open("rb") as file:

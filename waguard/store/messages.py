@@ -30,24 +30,24 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, Grave
+from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, DeadLetterState
 from waguard.core.identity import People
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.media import names_in
 from waguard.core.undecryptable import EXPIRED, Waiting
 from waguard.ports.messages import (
     GLOBAL,
     DeadLetter,
-    Draft,
+    DeliveryResult,
     Endpoint,
     Entry,
     Hold,
-    Move,
+    NewMessage,
     Pending,
     Queued,
-    Retract,
-    Settlement,
+    StateUpdate,
     UnidentifiedChat,
+    Withdrawal,
     Written,
 )
 from waguard.store import naming, outbox, readers, telling, undecryptable, unidentified
@@ -95,10 +95,10 @@ _PENDING: Final = DELIVERIES.c.state == "pending"
 _DEAD: Final = DELIVERIES.c.state == "dead"
 _CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
 _GRAVES: Final = {
-    Grave.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
-    Grave.UNIDENTIFIED: unidentified.WAITS,
-    Grave.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
-    Grave.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
+    DeadLetterState.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
+    DeadLetterState.UNIDENTIFIED: unidentified.WAITS,
+    DeadLetterState.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
+    DeadLetterState.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
 }
 
 
@@ -120,33 +120,33 @@ class SqlMessages:
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement | Hold] = (),
+        results: Sequence[DeliveryResult | Hold] = (),
         *,
-        outgoing: Sequence[Draft | Move | Retract] = (),
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
         try:
-            return await self._write(entries, settlements, outgoing, for_global)
+            return await self._write(entries, results, outgoing, for_global)
         except IntegrityError:  # somebody else stored one of them a moment ago: now it is seen
-            return await self._write(entries, settlements, outgoing, for_global)
+            return await self._write(entries, results, outgoing, for_global)
 
     async def _write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[Settlement | Hold],
-        outgoing: Sequence[Draft | Move | Retract],
+        results: Sequence[DeliveryResult | Hold],
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         for_global: Collection[str],
     ) -> Written:
-        alone = len(outgoing) == 1 and not (entries or settlements)
-        if alone and isinstance(draft := outgoing[0], Draft):
+        alone = len(outgoing) == 1 and not (entries or results)
+        if alone and isinstance(draft := outgoing[0], NewMessage):
             return await self._keep(draft)
         sessions = {entry.received.session_id for entry in entries}
         try:
             async with self._turn, self._writing() as work:
                 connection = work.connection
                 kept = await outbox.write(connection, outgoing, self._wall())
-                await _settle(connection, settlements, self._wall())
+                await _settle(connection, results, self._wall())
                 return await self._take(connection, entries, outgoing, kept, for_global)
         except BaseException:
             self._people.forget(sessions)
@@ -157,7 +157,7 @@ class SqlMessages:
         self,
         connection: AsyncConnection,
         entries: Sequence[Entry],
-        outgoing: Sequence[Draft | Move | Retract],
+        outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         kept: tuple[int, ...],
         for_global: Collection[str],
     ) -> Written:
@@ -171,7 +171,7 @@ class SqlMessages:
         told = telling.tells(outgoing)
         known = await _known(connection, telling.keys(given, told))
         also = Telling(connection, known, now)
-        await also.look(given, told)
+        await also.read(given, told)
         everything = [entry.received for entry in given]
         remembered = await self._undecryptable.remember(connection, everything, people, now)
         await self._undecryptable.resolve(connection, everything, people)
@@ -192,11 +192,11 @@ class SqlMessages:
             news=news,
             endpoints=queued | identified,
             kept=kept,
-            told=tuple(made),
+            reported=tuple(made),
             received=tuple(entry.received for entry in given),
         )
 
-    async def _keep(self, draft: Draft) -> Written:
+    async def _keep(self, draft: NewMessage) -> Written:
         """The same for a single message, which is what a request waits for: in half the time."""
         async with self._turn:
             number = await self._at_once(
@@ -229,7 +229,7 @@ class SqlMessages:
             await connection.execute(insert(DELIVERIES), queued)
         return frozenset(row["endpoint"] for row in queued if row["state"] == "pending")
 
-    def _row(self, received: Received) -> dict[str, Any]:
+    def _row(self, received: InboxRecord) -> dict[str, Any]:
         return {
             "session_id": received.session_id,
             "key": storable(received.key),
@@ -428,7 +428,7 @@ class SqlMessages:
             gone = await work.connection.execute(delete(ENDPOINTS).where(same))
             return bool(gone.rowcount)
 
-    async def bury(
+    async def dead_letter_pending(
         self,
         why: str,
         cause: Cause,
@@ -448,9 +448,11 @@ class SqlMessages:
             chosen &= own.endpoint == endpoint
         if before is not None:
             chosen &= own.created_at < before
-        return await self._bury(chosen, why, cause, limit)
+        return await self._dead_letter(chosen, why, cause, limit)
 
-    async def _bury(self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int) -> int:
+    async def _dead_letter(
+        self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int
+    ) -> int:
         """Found before the writer is held: a few of many are found slowly."""
         own = DELIVERIES.c
         async with self._reading() as (connection, _):
@@ -479,7 +481,7 @@ class SqlMessages:
         self,
         *,
         session_id: str | None = None,
-        state: Grave | None = None,
+        state: DeadLetterState | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
@@ -524,7 +526,7 @@ class SqlMessages:
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
         """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
         # those a person chooses one by one
-        some = true() if first == last else _GRAVES[Grave.DEAD]
+        some = true() if first == last else _GRAVES[DeadLetterState.DEAD]
         return await self._replay(_DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
 
     async def _replay(self, chosen: ColumnElement[bool], receivers: Collection[str]) -> list[str]:
@@ -582,7 +584,7 @@ class SqlMessages:
     ) -> int:
         own = INBOX.c
         too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
-        count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
+        count = await self._dead_letter(too_old, "it waited for too long", Cause.EXPIRED, limit)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
@@ -609,29 +611,29 @@ class SqlMessages:
 
 
 async def _settle(
-    connection: AsyncConnection, settlements: Sequence[Settlement | Hold], now: float
+    connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
     """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
     looks at it."""
     own = DELIVERIES.c
-    delivered = [s.id for s in settlements if isinstance(s, Settlement) and s.error is None]
+    delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
         some = delivered[start : start + _KEYS_AT_ONCE]
         await connection.execute(delete(DELIVERIES).where(own.id.in_(some), _PENDING))
-    for settled in settlements:
+    for settled in results:
         if values := _changed(settled, now):
             same = update(DELIVERIES).where(own.id == settled.id, _PENDING)
             await connection.execute(same.values(values))
 
 
-def _changed(settled: Settlement | Hold, now: float) -> dict[str, Any]:
+def _changed(settled: DeliveryResult | Hold, now: float) -> dict[str, Any]:
     """What its row says then; {}: it was delivered."""
     match settled:
         case Hold(since=since):
             return {"held_since": since, "tried_since": None}
-        case Settlement(error=None):
+        case DeliveryResult(error=None):
             return {}
-        case Settlement(next_at=None):
+        case DeliveryResult(next_at=None):
             more = {"state": "dead", "cause": settled.cause, "died_at": now}
         case _:
             more = {"next_at": settled.next_at, "tried_since": settled.tried_since}

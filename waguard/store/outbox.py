@@ -23,10 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.news import NOT_SENT
 from waguard.core.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
-from waguard.ports.messages import Draft, Move, Outgoing, Reader, Retract
+from waguard.ports.messages import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import readers
 from waguard.store.engine import commit_with_next
 from waguard.store.layout import Layout
@@ -80,7 +80,7 @@ class SqlOutbox:
             select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         )
 
-    async def untold(self, *, since: float) -> list[Outgoing]:
+    async def unreported(self, *, since: float) -> list[Outgoing]:
         untold = or_(
             and_(_in(AT_SERVER), ~_has_key("sent:")),
             and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
@@ -172,7 +172,7 @@ def _outgoing(row: dict[str, Any]) -> Outgoing:
 
 
 async def write(
-    connection: AsyncConnection, items: Sequence[Draft | Move | Retract], now: float
+    connection: AsyncConnection, items: Sequence[NewMessage | StateUpdate | Withdrawal], now: float
 ) -> tuple[int, ...]:
     """For each the new id, or how many messages it changed."""
     kept: list[int] = []
@@ -180,46 +180,48 @@ async def write(
         if bulk_id is None:
             kept += [await _write(connection, item, now) for item in group]
         else:
-            drafts = [item for item in group if isinstance(item, Draft)]
+            drafts = [item for item in group if isinstance(item, NewMessage)]
             kept += await connection.run_sync(_keep_bulk, bulk_id, drafts, now)
     return tuple(kept)
 
 
-def keep_last(connection: Connection, draft: Draft, now: float) -> int:
+def keep_last(connection: Connection, draft: NewMessage, now: float) -> int:
     """Its new id. Nothing may follow in this transaction: it may be committed already."""
     _free_key(connection, draft)
     commit_with_next(connection)
     return _insert(connection, draft, now)
 
 
-def _bulk_of(item: Draft | Move | Retract) -> str | None:
-    return item.bulk_id if isinstance(item, Draft) else None
+def _bulk_of(item: NewMessage | StateUpdate | Withdrawal) -> str | None:
+    return item.bulk_id if isinstance(item, NewMessage) else None
 
 
-async def _write(connection: AsyncConnection, item: Draft | Move | Retract, now: float) -> int:
+async def _write(
+    connection: AsyncConnection, item: NewMessage | StateUpdate | Withdrawal, now: float
+) -> int:
     match item:
-        case Draft():
+        case NewMessage():
             return await connection.run_sync(_keep, item, now)
-        case Move():
+        case StateUpdate():
             return await _move(connection, item, now)
-        case Retract(message_id):
+        case Withdrawal(message_id):
             same = _OWN.message_id == storable(message_id)
             return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
 
 
-def _keep(connection: Connection, draft: Draft, now: float) -> int:
+def _keep(connection: Connection, draft: NewMessage, now: float) -> int:
     _free_key(connection, draft)
     return _insert(connection, draft, now)
 
 
-def _insert(connection: Connection, draft: Draft, now: float) -> int:
+def _insert(connection: Connection, draft: NewMessage, now: float) -> int:
     done = connection.execute(_INSERT, _values(draft, now))
     assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
     return int(done.inserted_primary_key[0])
 
 
 def _keep_bulk(
-    connection: Connection, bulk_id: str, drafts: Sequence[Draft], now: float
+    connection: Connection, bulk_id: str, drafts: Sequence[NewMessage], now: float
 ) -> list[int]:
     """The same for many at once: one by one, a thousand would hold up everybody for a second."""
     for draft in drafts:
@@ -230,12 +232,12 @@ def _keep_bulk(
     return [ids[draft.message_id] for draft in drafts]
 
 
-def _free_key(connection: Connection, draft: Draft) -> None:
+def _free_key(connection: Connection, draft: NewMessage) -> None:
     if draft.key is not None:
         connection.execute(_FREE_KEY, {"session": draft.session_id, "used": draft.key})
 
 
-def _values(draft: Draft, now: float) -> dict[str, Any]:
+def _values(draft: NewMessage, now: float) -> dict[str, Any]:
     return {
         "session_id": draft.session_id,
         "workspace_id": draft.workspace_id,
@@ -259,7 +261,7 @@ def _values(draft: Draft, now: float) -> dict[str, Any]:
     }
 
 
-async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
+async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> int:
     number = {"number": move.id}
     anyway: dict[str, Any] = {"answered": True} if move.answered else {}
     if move.sent_at is not None:
@@ -285,25 +287,30 @@ async def _move(connection: AsyncConnection, move: Move, now: float) -> int:
     return 0
 
 
-async def claim(connection: AsyncConnection, received: Sequence[Received]) -> None:
+async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
     """What belongs to no number yet is the first one's that its session is paired with."""
     for one in received:
-        phone = number_of(one.told[0].data.get("phone_number"))
-        if one.told[0].event == "session_ready" and phone:
+        phone = number_of(one.events[0].data.get("phone_number"))
+        if one.events[0].event == "session_ready" and phone:
             waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
             mine = and_(_OWN.session_id == one.session_id, waits)
             await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
 
 
-async def take_acks(connection: AsyncConnection, received: Sequence[Received], now: float) -> None:
+async def take_acks(
+    connection: AsyncConnection, received: Sequence[InboxRecord], now: float
+) -> None:
     """Move what the acks among ``received`` are about."""
     by_state: dict[State, list[dict[str, Any]]] = {}
     for one in received:
         if one.kind is not Kind.ACK:
             continue
-        ack = one.told[0].data["ack_level"] - 1
+        ack = one.events[0].data["ack_level"] - 1
         if state := by_ack(ack):
-            about = {"session": one.session_id, "message": storable(one.told[0].data["message_id"])}
+            about = {
+                "session": one.session_id,
+                "message": storable(one.events[0].data["message_id"]),
+            }
             by_state.setdefault(state, []).append(about | {"new_ack": ack})
     for state, found in by_state.items():
         step = update(OUTBOX).where(

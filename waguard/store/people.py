@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.identity import People
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.store.models import NUMBERS, PEOPLE
 from waguard.store.types import storable
 
@@ -42,7 +42,7 @@ class Acquaintances:
         return self._known.get(session_id)
 
     async def learn(
-        self, connection: AsyncConnection, received: Sequence[Received], now: float
+        self, connection: AsyncConnection, received: Sequence[InboxRecord], now: float
     ) -> list[Pair]:
         """Keep what is new of whose LIDs they are; what that was, oldest first."""
         news: list[Pair] = []
@@ -69,7 +69,9 @@ class Acquaintances:
             self._known.pop(session_id, None)
 
 
-async def _note(connection: AsyncConnection, one: Received, number: str, *, exists: bool) -> None:
+async def _note(
+    connection: AsyncConnection, one: InboxRecord, number: str, *, exists: bool
+) -> None:
     own = NUMBERS.c
     said = {"known": exists, "asked_at": one.at}
     same = (own.session_id == one.session_id) & (own.number == storable(number))

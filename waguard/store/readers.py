@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.inbox import Received
+from waguard.core.inbox import InboxRecord
 from waguard.core.news import ack_of
 from waguard.ports.messages import Reader
 from waguard.store.models import READERS
@@ -16,7 +16,7 @@ _AT_ONCE: Final = 500
 _OWN: Final = READERS.c
 
 
-async def note(connection: AsyncConnection, received: Sequence[Received]) -> None:
+async def note(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
     """Keep those of ``received`` that name a reader, as far as they are not kept."""
     said: dict[tuple[str, str, str, int], float] = {}
     for one in received:

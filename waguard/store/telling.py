@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core import news
-from waguard.core.inbox import Kind, Received, ack_keys, failed_key, sent_key
+from waguard.core.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
 from waguard.core.news import Message
 from waguard.core.outbox import ACK_SERVER, State, by_ack, moves
-from waguard.ports.messages import Draft, Entry, Move, Retract
+from waguard.ports.messages import Entry, NewMessage, StateUpdate, Withdrawal
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 
@@ -28,12 +28,12 @@ Keys = set[Name]
 KEYS_AT_ONCE: Final = 1_000
 
 
-def tells(outgoing: Sequence[Draft | Move | Retract]) -> dict[Name, bool]:
+def tells(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> dict[Name, bool]:
     """The messages of which the application may have to hear; and whether without a reply too."""
     told: dict[Name, bool] = {}
     for item in outgoing:
-        if isinstance(item, Move) and item.tells:
-            told[item.tells] = item.due or told.get(item.tells, False)
+        if isinstance(item, StateUpdate) and item.reports:
+            told[item.reports] = item.due or told.get(item.reports, False)
     return told
 
 
@@ -58,10 +58,10 @@ def _keys(name: Name, kind: Kind) -> Iterable[Name]:
             yield session_id, key
 
 
-def _name(received: Received) -> Name | None:
+def _name(received: InboxRecord) -> Name | None:
     if received.kind not in {Kind.ACK, Kind.SENT}:
         return None
-    return received.session_id, str(received.told[0].data["message_id"])
+    return received.session_id, str(received.events[0].data["message_id"])
 
 
 def _is_told(name: Name, known: Keys) -> bool:
@@ -79,11 +79,11 @@ class Telling:
         """Those that the application knows."""
         self._own: dict[Name, Message] = {}
         """Those of the outbox that this may be about."""
-        self._made: list[Received] = []
+        self._made: list[InboxRecord] = []
         self._stored: dict[Name, list[Entry]] = {}
         """Acks that waited in the inbox."""
 
-    async def look(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
+    async def read(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
         """Read from the outbox what ``entries`` and ``told`` are about, as far as it is untold."""
         found = [*told, *(name for entry in entries if (name := _name(entry.received)))]
         self._told = {name for name in found if _is_told(name, self._known)}
@@ -96,11 +96,11 @@ class Telling:
                 message = _message(row._asdict())
                 self._own[message.session_id, message.message_id] = message
 
-    def is_own(self, received: Received) -> bool:
+    def is_own(self, received: InboxRecord) -> bool:
         """Whether the outbox tells of it itself."""
         return received.unless_own and _name(received) in self._own
 
-    async def make(self, fresh: Sequence[Entry], told: Mapping[Name, bool]) -> list[Received]:
+    async def make(self, fresh: Sequence[Entry], told: Mapping[Name, bool]) -> list[InboxRecord]:
         """How messages ended, by this transaction; then what waited for it is read too."""
         moved = [name for entry in fresh if (name := self._moved(entry.received))]
         for name in dict.fromkeys((*told, *moved)):
@@ -114,7 +114,7 @@ class Telling:
         await self._read_waiting(sent)
         return self._made
 
-    def _moved(self, received: Received) -> Name | None:
+    def _moved(self, received: InboxRecord) -> Name | None:
         """Follow what an ack does to its message."""
         name = _name(received)
         message = self._own.get(name) if name and received.kind is Kind.ACK else None
@@ -127,7 +127,7 @@ class Telling:
         self._own[name] = replace(message, state=state, error=error)
         return name
 
-    async def _read_waiting(self, sent: Sequence[Received]) -> None:
+    async def _read_waiting(self, sent: Sequence[InboxRecord]) -> None:
         wanted = {
             (one.session_id, storable(key)): (one.session_id, str(name[1]))
             for one in sent
@@ -170,7 +170,7 @@ class Telling:
         behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
         return [entry, *(one for one in behind if news.ack_of(one.received)[1] >= ACK_SERVER)]
 
-    def _may_go(self, name: Name, received: Received) -> bool:
+    def _may_go(self, name: Name, received: InboxRecord) -> bool:
         if name in self._told:
             return True
         # it never had a message_sent, and will have none: who knows its id has to hear it now
@@ -197,5 +197,5 @@ def _message(row: dict[str, Any]) -> Message:
 
 def _of_stored(row: dict[str, Any]) -> Entry:
     told = news.of_stored_ack(row.pop("payload"))
-    received = Received(**row, kind=Kind.ACK, told=told)
+    received = InboxRecord(**row, kind=Kind.ACK, events=told)
     return Entry(received=received, notices=news.notices(received))

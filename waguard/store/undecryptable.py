@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core import naming, news
 from waguard.core.delivery import Cause
 from waguard.core.identity import People, message_aliases
-from waguard.core.inbox import Kind, Received, Told, fitting, sent_key
+from waguard.core.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
 from waguard.core.undecryptable import Waiting
 from waguard.ports.messages import GLOBAL
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
@@ -51,7 +51,7 @@ class Remembered:
     async def remember(
         self,
         connection: AsyncConnection,
-        received: Iterable[Received],
+        received: Iterable[InboxRecord],
         people: Mapping[str, People],
         now: float,
     ) -> set[tuple[str, str]]:
@@ -73,7 +73,7 @@ class Remembered:
     async def resolve(
         self,
         connection: AsyncConnection,
-        received: Iterable[Received],
+        received: Iterable[InboxRecord],
         people: Mapping[str, People],
     ) -> None:
         """These messages can be read, and are in the inbox: none of them is waited for any more."""
@@ -175,7 +175,7 @@ async def _is_known(connection: AsyncConnection, session_id: str, ids: Sequence[
     return False
 
 
-def _row(one: Received, now: float) -> dict[str, Any]:
+def _row(one: InboxRecord, now: float) -> dict[str, Any]:
     assert one.ref  # noqa: S101 - each has an id
     return {
         "session_id": one.session_id,
@@ -201,13 +201,13 @@ def _letter(
         "raw": "",
         "timestamp": int(row["at"]),
     }
-    received = Received(
+    received = InboxRecord(
         session_id=row["session_id"],
         workspace_id=row["workspace_id"],
         key=fitting(f"error:{Kind.UNDECRYPTABLE}:{message_id}"),
         kind=Kind.ERROR,
         at=row["at"],
-        told=(Told(EVENT, data),),
+        events=(EventPayload(EVENT, data),),
     )
     (notice,) = news.notices(received)
     return {

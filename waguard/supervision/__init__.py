@@ -1,0 +1,1 @@
+"""The shell of the sessions: it performs what the core decides."""

@@ -8,7 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.backfill import by_alias, deferral
-from waguard.core.inbox import LOOK_BACK, Kind, Received, missed_since
+from waguard.core.inbox import LOOK_BACK, InboxRecord, Kind, missed_since
 from waguard.core.news import ack_of
 from waguard.profile import credentials
 from waguard.supervision import translate, undecryptable
@@ -50,7 +50,6 @@ class Intake:
         *,
         acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
-        publish: Callable[..., None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
     ) -> None:
@@ -59,7 +58,6 @@ class Intake:
         self._ledger = ledger
         self._acked = acked
         self._active = active
-        self._publish = publish
         self._begin = begin
         self._order = AckOrder()
         self._touched_at: float | None = None
@@ -98,7 +96,7 @@ class Intake:
             pass
         link.close()
 
-    def _received(self, event: Event) -> tuple[Received, ...]:
+    def _received(self, event: Event) -> tuple[InboxRecord, ...]:
         row = self._ledger.row
         match event.body:
             case InboundMessage() | Undecryptable() as it:
@@ -139,7 +137,7 @@ class Intake:
                 self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 
-    def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[Received, ...]:
+    def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[InboxRecord, ...]:
         """() for one that cannot be decrypted and is from before the pairing: it never was this
         link's."""
         if isinstance(it, InboundMessage):
@@ -158,14 +156,11 @@ class Intake:
         self._undecryptable.reported(it.id)
         return translate.undecryptable(self._ledger.row, it, at)
 
-    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[Received]) -> None:
+    def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[InboxRecord]) -> None:
         """The commit is on the disk; the line may be another's by now, and is told nothing then."""
         if link:
             link.stored(seq)
         self._undecryptable.stored(news)
-        for received in news:
-            for told in received.told:
-                self._publish(told.event, told.data, stored=True)
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)

@@ -43,10 +43,10 @@ class StatusPublisher:
         self._log = logger.bind(session=row.session_id)
         self.ledger = Ledger(row, ctx.store, ctx.clock, moved=changed, told=self._publish_incident)
 
-    def publish(self, event: str, data: Any, *, stored: bool = False) -> None:
+    def publish(self, event: str, data: Any) -> None:
         """For the stream and the webhooks."""
         row = self.ledger.row
-        self._ctx.bus.publish(event, row.session_id, row.workspace_id, data, stored=stored)
+        self._ctx.bus.publish(event, row.session_id, row.workspace_id, data)
 
     def publish_code(self, code: QrCode | None) -> None:
         """There is a new one on the screen."""

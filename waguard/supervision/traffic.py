@@ -97,7 +97,6 @@ class Traffic:
             ledger,
             acked=self._acked,
             active=self._be_active,
-            publish=publisher.publish,
             begin=begin,
             undecryptable=self.undecryptable,
         )

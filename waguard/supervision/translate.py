@@ -6,10 +6,10 @@ from typing import Any
 
 from waguard.core.identity import GROUP, parse
 from waguard.core.inbox import (
+    EventPayload,
     File,
+    InboxRecord,
     Kind,
-    Received,
-    Told,
     ack_key,
     fitting,
     higher_acks,
@@ -83,17 +83,21 @@ def on_phone(message: InboundMessage) -> Mapping[str, Any]:
     }
 
 
-def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Received, ...]:
+def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
     worker heard of it."""
     if message.from_me:
-        kind, key, told = Kind.SENT, sent_key(message.id), Told("message_sent", on_phone(message))
+        kind, key, told = (
+            Kind.SENT,
+            sent_key(message.id),
+            EventPayload("message_sent", on_phone(message)),
+        )
     else:
         kind, key = Kind.MESSAGE, fitting(message.id)
-        told = Told("message_received", inbound(message))
+        told = EventPayload("message_received", inbound(message))
     content = message.media
     return (
-        Received(
+        InboxRecord(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             key=key,
@@ -105,7 +109,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
             mentioned=message.mentioned,
-            told=(told,),
+            events=(told,),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
@@ -113,7 +117,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Recei
 
 def happened(
     row: SessionRow, it: Edit | Revoke | Reaction | IncomingCall, at: float
-) -> tuple[Received, ...]:
+) -> tuple[InboxRecord, ...]:
     """What is stored of an edit, a revoke, a reaction or a call; ``at`` as in ``received``."""
     more: Mapping[str, Any]
     target = None if isinstance(it, IncomingCall) else it.message_id
@@ -130,7 +134,7 @@ def happened(
             kind, event = Kind.CALL, "call_received"
             more = {"call_id": it.id, "is_video": it.video, "is_group_call": it.group}
     return (
-        Received(
+        InboxRecord(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             key=fitting(f"{kind}:{it.id}"),
@@ -141,31 +145,35 @@ def happened(
             target=target,
             sender=it.sender,
             mentioned=it.mentioned if isinstance(it, Edit) else (),
-            told=(Told(event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}),),
+            events=(
+                EventPayload(
+                    event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}
+                ),
+            ),
         ),
     )
 
 
-def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[Received, ...]:
+def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of what the page told and nobody could read; ``at`` as in ``received``."""
     data = {"message_id": it.id, "chat_id": it.chat or None, "error": f"{it.what}: {it.error}"}
     return (
-        Received(
+        InboxRecord(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             key=fitting(f"error:{it.what}:{it.id or it.digest}"),
             kind=Kind.ERROR,
             at=at,
             chat=it.chat or None,
-            told=(Told("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
+            events=(EventPayload("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
         ),
     )
 
 
-def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[Received, ...]:
+def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[InboxRecord, ...]:
     """What is remembered of a message that cannot be decrypted yet; ``at`` as in ``received``."""
     return (
-        Received(
+        InboxRecord(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             key=fitting(f"{Kind.UNDECRYPTABLE}:{it.id}"),
@@ -174,23 +182,23 @@ def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[Receiv
             chat=it.chat,
             ref=(f"{Kind.UNDECRYPTABLE}:", it.id),
             sender=it.sender,
-            told=(),
+            events=(),
         ),
     )
 
 
-def acks(row: SessionRow, ack: Ack, at: float) -> tuple[Received, ...]:
+def acks(row: SessionRow, ack: Ack, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of an ack, for each message whose ack changed. What was played was read."""
     said = (ACK_READ, ack.ack) if ack.ack == PLAYED else (ack.ack,)
     return tuple(_ack(row, ack.chat, message_id, one, at) for message_id in ack.ids for one in said)
 
 
-def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> Received:
+def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> InboxRecord:
     """In a group the page names who read it where the id names who wrote it."""
     key = parse(raw_id)
     reader = key.author if key and key.chat.endswith(GROUP) and ack >= ACK_DEVICE else None
     message_id = str(replace(key, author=None)) if key and reader else raw_id
-    return Received(
+    return InboxRecord(
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         key=ack_key(message_id, ack),
@@ -199,15 +207,15 @@ def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> Receiv
         chat=chat,
         ref=(f"ack:{ack}:", message_id),
         reader=reader,
-        told=of_ack(message_id, ack, at),
+        events=of_ack(message_id, ack, at),
         unless=higher_acks(message_id, ack),
     )
 
 
-def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ...]:
+def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of whose LIDs they are, and of which numbers WhatsApp knows."""
     return (
-        Received(
+        InboxRecord(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
             key=Kind.PEOPLE,
@@ -215,7 +223,7 @@ def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[Received, ..
             at=at,
             pairs=it.pairs,
             asked=it.asked,
-            told=(),
+            events=(),
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.backfill import deferral
-from waguard.core.inbox import Kind, Received
+from waguard.core.inbox import InboxRecord, Kind
 from waguard.core.undecryptable import (
     AT_ONCE,
     EXPIRED,
@@ -99,7 +99,7 @@ class Undecryptable:
         self._stems |= {stem_of(message_id)}
         self._is_stale = True
 
-    def stored(self, news: Sequence[Received]) -> None:
+    def stored(self, news: Sequence[InboxRecord]) -> None:
         """These were stored; some may change what is remembered."""
         for one in news:
             if one.kind is Kind.UNDECRYPTABLE or (

@@ -45,7 +45,7 @@ class Watchdog:
         ]
         groups = {session.name: session.runner.groups for session, _ in measured}
         now = self._around.clock.monotonic()
-        used = await asyncio.to_thread(self._around.meter.look, groups, now)
+        used = await asyncio.to_thread(self._around.meter.sample, groups, now)
         for session, process in measured:
             if session.runner.process is process and (usage := used.get(session.name)):
                 session.runner.usage = usage

@@ -151,7 +151,7 @@ class BrowserProcess:
     def look(self) -> None:
         """To be called at SIGCHLD, which also tells of a browser that stops."""
         if not self.exited.done():
-            self.standstill.look()
+            self.standstill.check()
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the group. Its number stays ours until ``gone``: the leader is reaped last."""

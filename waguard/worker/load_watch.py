@@ -3,14 +3,24 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.core.page_load import REFUSED, Answers, is_hopeless
+from waguard.core.page_load import REFUSED, Answers, is_gone, is_hopeless
 from waguard.worker.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentAnswer:
+    """What came for the document; ``request`` is DevTools' id, which is that of its loader, too."""
+
+    request: str
+    url: str
+    status: int
+    headers: dict[str, str]
 
 
 class LoadWatch:
@@ -19,11 +29,13 @@ class LoadWatch:
 
     def __init__(self) -> None:
         self.answers = Answers()
+        self.document: DocumentAnswer | None = None
         self.hopeless = asyncio.Event()
         self._scripts: dict[str, str] = {}
         """The host of each, by its request."""
         self._waiting: set[str] = set()
-        self._document: str | None = None
+        self._request: str | None = None
+        """Of the document."""
 
     @contextlib.asynccontextmanager
     async def watching(self, session: PageSession) -> AsyncIterator[None]:
@@ -48,23 +60,24 @@ class LoadWatch:
         kind, request = params.get("type"), str(params.get("requestId"))
         # a frame has a document too, and is none of ours
         if kind == "Document" and params.get("requestId") == params.get("loaderId"):
-            if self._document is None or request != self._document:
-                self._document = request
+            if request != self._request:  # one that is redirected keeps its id
+                self._request, self.document = request, None
                 self._scripts.clear()
                 self._waiting.clear()
                 self.hopeless.clear()
                 self.answers = Answers(asked=True)
-        elif kind == "Script":
-            self._scripts[request] = urlsplit(str(params["request"]["url"])).netloc
+        elif kind == "Script" and (host := urlsplit(str(params["request"]["url"])).netloc):
+            self._scripts[request] = host  # one without a host is part of the document (data:)
             self._waiting.add(request)
             self._count()
 
     def _on_response(self, params: dict[str, Any]) -> None:
         response, request = params["response"], params.get("requestId")
         status = int(response["status"])
-        if request == self._document:
-            headers = {name.lower(): value for name, value in response["headers"].items()}
-            after = str(headers.get("retry-after", ""))
+        if request == self._request:
+            headers = {str(name): str(value) for name, value in response["headers"].items()}
+            self.document = DocumentAnswer(str(request), str(response["url"]), status, headers)
+            after = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
             self.answers = replace(
                 self.answers,
                 status=status,
@@ -73,7 +86,7 @@ class LoadWatch:
         elif request in self._scripts:
             self._waiting.discard(str(request))
             if status >= REFUSED:
-                self._failed(str(request), f"HTTP {status}")
+                self._failed(str(request), f"HTTP {status}", gone=is_gone(status))
             self._count()
 
     def _on_failed(self, params: dict[str, Any]) -> None:
@@ -94,10 +107,11 @@ class LoadWatch:
         else:
             self.hopeless.clear()
 
-    def _failed(self, request: str, error: str) -> None:
+    def _failed(self, request: str, error: str, *, gone: bool = False) -> None:
         self.answers = replace(
             self.answers,
             failed=self.answers.failed + 1,
+            gone=self.answers.gone + gone,
             host=self._scripts[request],
             error=error.removeprefix("net::")[:80],
         )

@@ -41,11 +41,11 @@ from waguard.core.link import Link
 from waguard.core.page_load import pause
 from waguard.core.probe import Hearing, listen, should_end_script
 from waguard.core.profile import CredentialsLost
-from waguard.errors import WaguardError
+from waguard.errors import ConfigError, WaguardError
 from waguard.host import logs, procfs
 from waguard.host.disk import is_full
 from waguard.host.patience import patience
-from waguard.host.pressure import cpu_is_crowded
+from waguard.host.pressure import cpu_is_saturated
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -104,6 +104,7 @@ from waguard.worker.page import (
     TooOftenError,
     WhatsAppPage,
 )
+from waguard.worker.page_document import PageDocument
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
 from waguard.worker.told import KINDS, asked, people, word
 from waguard.worker.unstored import UnstoredEvents
@@ -159,6 +160,7 @@ class SessionWorker:
         self._page_opened = asyncio.Event()
         self._to_reload = asyncio.Event()
         self._storage_closed = asyncio.Event()
+        self._document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         self._logout_reason: str | None = None
         self._care: ProfileCare | None = None
         self._backfill: tuple[CatchUp, asyncio.Task[None]] | None = None
@@ -337,13 +339,13 @@ class SessionWorker:
             raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
 
     async def _open_page(self, session: PageSession) -> None:
-        wajs_path = Path(self._spec.wajs) if self._spec.wajs else None
         try:
             self._page = WhatsAppPage(
                 session,
                 url=self._spec.url,
-                bundle=wajs.bundle(wajs_path),
+                bundle=_bundle(self._spec),
                 tell=self._on_page_event,
+                document=self._document,
             )
             self._session = session
             self._page_opened.set()
@@ -524,7 +526,7 @@ class SessionWorker:
         self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
         caught = self._phase == "ready" and self._silence is None
         if caught and should_end_script(
-            hearing, devtools=told.get("devtools"), crowded=cpu_is_crowded()
+            hearing, devtools=told.get("devtools"), crowded=cpu_is_saturated()
         ):
             logger.warning(
                 "the page does not answer: its script is ended",
@@ -548,6 +550,9 @@ class SessionWorker:
         if kind == "storage_closed":
             logger.debug("the page's storage was closed", database=word(told))
             self._storage_closed.set()
+        elif kind == "evaded":
+            logger.debug("the page loaded itself anew, past the document that it is to have")
+            self._to_reload.set()
         elif kind in KINDS:
             self._inbound.take(kind, told)
         elif kind == "people":
@@ -616,6 +621,7 @@ class SessionWorker:
                 locked_until=watch.locked_until,
                 details=self._details or watch.details,
                 silence=self._silence,
+                version=self._page.version if self._page else None,
                 log=self._log,
                 exit_code=self._exit_code,
             )
@@ -723,6 +729,22 @@ class SessionWorker:
         if self._chromium and self._care:
             await self._chromium.close()
             await self._care.ended(orderly=await self._chromium.exited == 0)
+
+
+def _bundle(spec: WorkerSpec) -> str:
+    """wa-js. One of waguard's own store that was damaged is not injected, and no reason to stand still."""
+    path = Path(spec.wajs) if spec.wajs else None
+    try:
+        return wajs.bundle(path, spec.wajs_sha256)
+    except ConfigError as error:
+        if path is None or spec.wajs_sha256 is None:
+            raise
+        logger.warning(
+            "the chosen wa-js cannot be used; the packed one is",
+            event="wajs_damaged",
+            why=error.line(),
+        )
+        return wajs.bundle(None)
 
 
 def _unreachable_pause(error: PageUnreachableError, attempt: int) -> float:

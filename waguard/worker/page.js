@@ -37,6 +37,15 @@
     'functions.queryWidExists', 'functions.genLinkDeviceCodeForPhoneNumber', 'functions.initializeAltDeviceLinking',
     'MediaPrep', 'OpaqueData',
   ];
+  // What waguard calls of wa-js itself.
+  const CALLED = [
+    'on', 'chat.downloadMedia', 'chat.find', 'chat.get', 'chat.getMessageById', 'chat.getMessages',
+    'chat.sendFileMessage', 'chat.sendTextMessage', 'conn.genLinkDeviceCodeForPhoneNumber', 'conn.getAuthCode',
+    'conn.getMyUserId', 'conn.getMyUserLid', 'conn.getStreamData', 'conn.isAuthenticated', 'conn.logout',
+    'conn.needsUpdate', 'conn.refreshQR', 'contact.queryWidExists', 'group.getParticipants', 'loader.moduleRequire',
+    'util.createWid',
+  ];
+  const isCalled = (path) => typeof attempt(() => path.split('.').reduce((part, name) => part[name], W)) === 'function';
   const isThere = (path) => attempt(() => path.split('.').reduce((part, name) => part[name], W.whatsapp)) !== null;
   const missing = (names) => names.filter((name) => !name.split('|').some(isThere));
 
@@ -329,7 +338,11 @@
     wpp: W,
     unresolved() {
       const isSignedIn = attempt(() => W.conn.isAuthenticated()) === true;
-      return { needed: missing(isSignedIn ? [...LINKING, ...MESSAGING] : LINKING), further: missing(FURTHER) };
+      return {
+        needed: missing(isSignedIn ? [...LINKING, ...MESSAGING] : LINKING),
+        further: missing(FURTHER),
+        lacking: CALLED.filter((path) => !isCalled(path)).map((path) => `WPP.${path}`),
+      };
     },
     async facts() {
       const stream = attempt(() => W.conn.getStreamData()) || {};

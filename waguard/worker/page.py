@@ -13,20 +13,24 @@ before the page is called ready, and a fresh wa-js looks for what is missing.
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from loguru import logger
 
 from waguard.core.link import PageFacts
-from waguard.core.page_load import REFUSED, Refusal, refusal
+from waguard.core.page_load import REFUSED, Refusal, refusal, spent
 from waguard.errors import WaguardError
 from waguard.host.patience import patience
+from waguard.wire.protocol import PageVersion
+from waguard.worker import wajs
 from waguard.worker.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
@@ -34,7 +38,8 @@ from waguard.worker.devtools import (
     NavigationError,
     PageSession,
 )
-from waguard.worker.load_watch import LoadWatch
+from waguard.worker.load_watch import DocumentAnswer, LoadWatch
+from waguard.worker.page_document import PageDocument
 from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
@@ -135,10 +140,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """wa-js's exports that are not there: those without which nothing works, and further ones."""
+    """wa-js's exports that are not there: those without which nothing works, and further ones; then what
+    it lacks itself."""
 
     needed: tuple[str, ...] = ()
     further: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """As far as a report holds them."""
+        return (*self.needed, *self.further, *self.lacking)[:NAMES_LIMIT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +166,24 @@ class WhatsAppPage:
     """Drives one page. ``tell(kind, data)`` is called for everything that the hook reports."""
 
     def __init__(
-        self, session: PageSession, *, url: str, bundle: str, tell: Callable[[str, Any], None]
+        self,
+        session: PageSession,
+        *,
+        url: str,
+        bundle: str,
+        tell: Callable[[str, Any], None],
+        document: PageDocument | None = None,
     ) -> None:
         self._session = session
         self._url = url
         self._bundle = bundle
+        self._digest = wajs.digest(bundle)
         self._tell = tell
+        self._document = document or PageDocument(url)
+        self.version: PageVersion | None = None
+        """Of the page that is there; None: none is, or it is not known yet."""
+        self._missing: tuple[str, ...] = ()
+        self._background: set[asyncio.Task[None]] = set()
         self._injection: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading = False
@@ -175,6 +199,7 @@ class WhatsAppPage:
         Raises ``PageNotReadyError``, ``PageUnreachableError``.
         """
         self._session.keep_to(self._url)
+        await self._document.attach(self._session)
         await self._session.on_new_document(EARLY)
         await self._session.add_binding(BINDING, self._on_binding)
         self._session.on("Page.loadEventFired", lambda _: self._on_load())
@@ -186,12 +211,38 @@ class WhatsAppPage:
         watch = LoadWatch()
         try:
             async with watch.watching(self._session):
-                await self._load(watch)
+                await self._document.before_load()
+                try:
+                    await self._load(watch)
+                except PageNotReadyError:
+                    if keeping := await self._keeping(watch.document):
+                        await keeping
+                    raise
+                if keeping := await self._keeping(watch.document):
+                    self._in_background(keeping)  # it takes longer than what is left to do
         finally:
             self._loading = False
 
+    async def _keeping(self, answer: DocumentAnswer | None) -> Coroutine[Any, Any, None] | None:
+        """To store the document that came; None: it is stored, or not to be."""
+        version = self.version
+        body = await self._document.body(answer, version) if version else None
+        return self._keep(answer, version, body) if answer and version and body else None
+
+    async def _keep(self, answer: DocumentAnswer, version: PageVersion, body: bytes) -> None:
+        if await self._document.keep(answer, version, body) and self.version is version:
+            self.version = msgspec.structs.replace(version, kept=True)
+            self._tell("changed", "kept")
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="keep the document")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     async def _load(self, watch: LoadWatch) -> None:
-        for load in range(1, LOADS + 1):
+        loads = LOADS
+        for load in itertools.count(1):
+            self.version = None
             if self._ready.done():  # of the page that is there now
                 self._ready = asyncio.get_running_loop().create_future()
             try:
@@ -201,12 +252,17 @@ class WhatsAppPage:
                     raise PageUnreachableError(error.message) from None
                 raise PageNotReadyError(error.message) from None
             except (PageNotReadyError, DevToolsTimeoutError, TimeoutError) as error:
+                if self._document.serves and (gone := spent(watch.answers)):
+                    await self._document.give_up(gone)
+                    loads += 1  # the network's document is another page
+                    continue
                 if refused := refusal(watch.answers):
-                    self._refused = True
+                    self._refused, self.version = True, None
+                    await self._document.serve_again()
                     self._session.post("Page.stopLoading")  # what hangs keeps its connections
                     raise PageUnreachableError(refused.message, refused) from None
                 why = str(error) or f"{self._url} did not finish loading"
-                if load == LOADS:
+                if load == loads:
                     known = isinstance(error, PageNotReadyError)
                     raise (error if known else PageNotReadyError(why)) from None
                 logger.warning("page not ready, loading it again", event="page_retried", why=why)
@@ -259,6 +315,7 @@ class WhatsAppPage:
 
     def _on_load(self) -> None:
         self._tell("loaded", None)
+        self.version = None
         if self._ready.done():
             self._ready = asyncio.get_running_loop().create_future()
         if self._injection:
@@ -269,9 +326,14 @@ class WhatsAppPage:
         try:
             await self._wait(_MODULES, MODULES_DEADLINE)
             await self._make_usable()
+            await self._read_version()
+            if self._document.evaded and not self._loading:
+                self._tell("evaded", None)
             ready.set_result(None)
             self._tell("changed", "injected")
         except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:
+            with contextlib.suppress(DevToolsError, EvaluationError):
+                await self._read_version()
             known = isinstance(error, PageNotReadyError)
             if not ready.done():
                 ready.set_exception(error if known else PageNotReadyError(str(error)))
@@ -280,8 +342,12 @@ class WhatsAppPage:
             if known and not self._loading and not self._refused:
                 self._tell("unusable", str(error))
 
+    async def _read_version(self) -> None:
+        self.version = await self._document.version(wajs=self._digest, missing=self._missing)
+
     async def _make_usable(self) -> None:
         """Inject until wa-js is ready, and has what waguard uses of it."""
+        self._missing = ()
         end = time.monotonic() + RESOLVE_DEADLINE
         for injection in itertools.count(1):
             await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
@@ -292,6 +358,7 @@ class WhatsAppPage:
                 # again: only a ready wa-js has every part that the hook needs
                 await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
             missing = await self._unresolved()
+            self._missing = missing.all
             if is_ready and not missing.needed and (not missing.further or injection > INJECTIONS):
                 if missing.further:
                     logger.warning(
@@ -318,7 +385,8 @@ class WhatsAppPage:
             "window.__waguard ? window.__waguard.unresolved() : null", timeout=CALL_DEADLINE
         )
         told = told if isinstance(told, dict) else {}
-        return Unresolved(*(_names(told.get(kind)) for kind in ("needed", "further")))
+        kinds = ("needed", "further", "lacking")
+        return Unresolved(*(_names(told.get(kind)) for kind in kinds))
 
     async def _wait(self, condition: str, deadline: float) -> bool:
         expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)

@@ -75,7 +75,7 @@ class UnstoredEvents:
 
     def _quarantine(self) -> None:
         try:
-            small_file.put_aside(self._path)
+            small_file.quarantine(self._path)
         except OSError as error:
             logger.error(
                 "not quarantined", event="file_not_moved", file=str(self._path), why=error.strerror

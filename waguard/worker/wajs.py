@@ -12,9 +12,11 @@ PACKED: Final = (
 SHA256: Final = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 
 
-def bundle(override: Path | None) -> str:
-    """The script's text. An ``override`` is ops' own choice and is not checked."""
+def bundle(override: Path | None, sha256: str | None = None) -> str:
+    """The script's text. ``sha256`` (hex) is what it must have; without it an ``override`` is an operator's
+    own choice and is not checked. Raises ``ConfigError``."""
     path = override or PACKED
+    wanted = sha256 or (None if override else SHA256)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -24,14 +26,20 @@ def bundle(override: Path | None) -> str:
             value=str(path),
             remedy="run `make setup`" if override is None else "name a readable wa-js bundle",
         ) from None
-    if override is None and hashlib.sha256(content).hexdigest() != SHA256:
+    if wanted and (found := hashlib.sha256(content).hexdigest()) != wanted:
+        if override:
+            raise ConfigError(
+                f"{path} is not the wa-js that was chosen: its SHA-256 is {found}",
+                field="whatsapp.wajs",
+                remedy="add the bundle again",
+            )
         raise ConfigError(
             f"{path} is not the wa-js that this version was tested with",
             field="whatsapp.wajs",
             remedy="run `make setup` again, or name another bundle on purpose",
         )
     try:
-        return content.decode()
+        return content.decode()  # encoded again it is the same
     except UnicodeDecodeError:
         raise ConfigError(
             f"{path} is no JavaScript: it is not UTF-8",
@@ -39,3 +47,8 @@ def bundle(override: Path | None) -> str:
             value=str(path),
             remedy="name a readable wa-js bundle",
         ) from None
+
+
+def digest(bundle: str) -> str:
+    """SHA-256 of a script's text, in hex."""
+    return hashlib.sha256(bundle.encode()).hexdigest()

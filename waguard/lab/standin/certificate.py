@@ -17,20 +17,23 @@ LIFETIME = dt.timedelta(
 )  # a demo may run long; the key never leaves memory for longer than a load
 
 
-def make_certificate(host: str) -> tuple[ssl.SSLContext, str]:
-    """A server context for `host`, and the base64 sha256 of its public key (SPKI)."""
+def make_certificate(host: str, *others: str) -> tuple[ssl.SSLContext, str]:
+    """A server context for these hosts, and the base64 sha256 of its public key (SPKI)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in (host, *others)]),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
     spki = key.public_key().public_bytes(

@@ -71,8 +71,11 @@ class Policy:
     """The server never answers that question."""
     page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away"] = "ok"
     """The document: served, never answered, answered 500, answered 429 with Retry-After, served without
-    its scripts (404), with scripts that are never answered, or with scripts on static.whatsapp.net, which
-    no browser of the stand-in's can find (WhatsApp's are there)."""
+    its scripts (404), with scripts that are never answered, or with a CDN that breaks each connection."""
+    cdn_delay: Seconds = 0.0
+    """How long the CDN takes for each script."""
+    service_worker: bool = False
+    """The page registers a service worker that serves the document which it saw first, from then on."""
     refuse_sockets: bool = False
     """New connections of pages are refused (live ones stay: see the phone's drop)."""
     media_gone: bool = False

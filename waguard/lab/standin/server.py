@@ -10,36 +10,27 @@ import base64
 import contextlib
 import hashlib
 import json
-import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
 
+from waguard.lab.standin import documents
 from waguard.lab.standin.certificate import make_certificate
+from waguard.lab.standin.documents import CDN, HOST, SCRIPTS
 from waguard.lab.standin.limits import Limits
 from waguard.lab.standin.link import MAX_STANZA, PageLink
 from waguard.lab.standin.phone import Phone, phone_app
 from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.whatsapp import WhatsApp
 
-HOST = "web.whatsapp.com"
-CDN = "static.whatsapp.net"  # `browser_args` lets no name be found but HOST
 LOOPBACK = "127.0.0.1"
-PAGE = Path(__file__).with_name("page")
-VERSION = "2.3000.1045220589"
 RETRY_AFTER = 120  # s
 MAX_FILE = 1 << 28  # bytes of an uploaded file
-POLICY_OF_PAGE = (
-    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; "
-    "connect-src 'self' wss://web.whatsapp.com; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'"
-)
 
 _PRINT: Final = partial(print, flush=True)  # also where it is read by another program
 
@@ -56,7 +47,7 @@ class StandIn:
         self._runners: list[web.AppRunner] = []
         self._sockets: set[web.WebSocketResponse] = set()
         self._closing = asyncio.Event()
-        self._context, self._spki = make_certificate(HOST)
+        self._context, self._spki = make_certificate(HOST, CDN)
         self.port = self.phone_port = 0
 
     @property
@@ -70,10 +61,13 @@ class StandIn:
     @property
     def browser_args(self) -> list[str]:
         """What makes a Chromium take this for WhatsApp, trust its key alone, and reach nothing else."""
-        rules = f"MAP {HOST} {LOOPBACK}:{self.port}, MAP * ~NOTFOUND, EXCLUDE {LOOPBACK}"
+        here = f"{LOOPBACK}:{self.port}"
+        rules = f"MAP {HOST} {here}, MAP {CDN} {here}, MAP * ~NOTFOUND, EXCLUDE {LOOPBACK}"
         return [
             f"--host-resolver-rules={rules}",
             f"--ignore-certificate-errors-spki-list={self._spki}",
+            # a document that its owner serves itself counts as public, and this is not
+            "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
         ]
 
     @property
@@ -124,8 +118,9 @@ class StandIn:
         app.add_routes(
             [
                 web.get("/", self._document),
+                web.get("/sw.js", self._service_worker),
                 web.get("/ws/chat", self._chat),
-                web.get("/static/{name}", self._script),
+                web.get(r"/rsrc.php/v4/{revision:\d+}/{name}.js", self._script),
                 web.put("/media/{hash:.+}", self._upload),
                 web.get("/media/{hash:.+}", self._download),
             ]
@@ -142,40 +137,25 @@ class StandIn:
         if policy.page == "too_often":
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
         if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):
-            return web.Response(text=_read("unsupported.html"), content_type="text/html")
-        nonce = secrets.token_urlsafe(12)
-        config = {
-            "version": VERSION,
-            "slow_modules": policy.slow_modules,
-            "slow_part": policy.slow_part,
-            "factories": policy.factories,
-            "reconnect_delay": policy.reconnect_delay,
-            "reconnect_max": policy.reconnect_max,
-            "lids": policy.lids,
-            "history_error": policy.history_error,
-            "history_delay": policy.history_delay,
-        }
-        text = (
-            _read("index.html")
-            .replace("__CONFIG__", json.dumps(config))
-            .replace("__NONCE__", nonce)
-        )
-        if policy.page == "cdn_away":
-            text = text.replace('src="/static/', f'src="https://{CDN}/')
-        response = web.Response(text=text, content_type="text/html")
-        response.headers["Cache-Control"] = "no-store"
-        if policy.csp:
-            response.headers["Content-Security-Policy"] = POLICY_OF_PAGE.format(nonce=nonce)
-        return response
+            return documents.unsupported()
+        phone = request.cookies.get(documents.ACCOUNT)
+        return documents.document(self.whatsapp.versions.served(phone), policy)
+
+    async def _service_worker(self, _request: web.Request) -> web.Response:
+        return documents.service_worker()
 
     async def _script(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if self.policy.page == "silent":
+        name, policy = request.match_info["name"], self.policy
+        revision = self.whatsapp.versions.get(int(request.match_info["revision"]))
+        await asyncio.sleep(policy.cdn_delay)
+        if policy.page == "cdn_away" and request.transport is not None:
+            request.transport.abort()
+        if policy.page == "silent":
             await self._closing.wait()
-        if self.policy.page == "broken" or name not in {p.name for p in PAGE.glob("*.js")}:
-            raise web.HTTPNotFound
-        headers = {"Cache-Control": "no-store"}
-        return web.Response(text=_read(name), content_type="text/javascript", headers=headers)
+        is_there = revision is not None and revision.on_cdn and name in SCRIPTS
+        if policy.page in ("broken", "cdn_away") or revision is None or not is_there:
+            raise web.HTTPNotFound(headers=documents.OF_A_SCRIPT)
+        return documents.script(name, revision, policy)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         if self.policy.refuse_sockets:
@@ -212,13 +192,10 @@ class StandIn:
 async def _only_for_whatsapp(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    if request.host.split(":")[0] != HOST:
-        raise web.HTTPMisdirectedRequest(text=f"this is {HOST} only\n")
+    host, is_script = request.host.split(":")[0], request.path.startswith("/rsrc.php/")
+    if host != (CDN if is_script else HOST):
+        raise web.HTTPMisdirectedRequest(text=f"{request.path} is not on {host}\n")
     return await handler(request)
-
-
-def _read(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
 
 
 async def serve(

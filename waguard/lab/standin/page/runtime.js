@@ -2,7 +2,7 @@
 // wa-js finds modules through require('__debug').modulesMap and importNamespace.
 (() => {
   'use strict';
-  const config = JSON.parse(document.getElementById('standin').textContent);
+  const config = window.__standinConfig;
   const modulesMap = Object.create(null);
   let late = 0;
   let whenComplete = null;
@@ -31,7 +31,16 @@
     return entry.module.exports;
   };
 
+  // Whether this build is broken in that way, for this account: a page that is not linked yet has none.
+  const isBroken = (way) => {
+    if (config.way !== way) return false;
+    const account = /^"(\d+)/.exec(localStorage.getItem('last-wid-md'))?.[1];
+    return !config.broken_for || config.broken_for.includes(account);
+  };
+
+  const isUnregistered = isBroken('unregistered');
   window.__d = (id, dependencies, factory) => {
+    if (isUnregistered) return;
     const register = () => {
       modulesMap[id] = { id, dependencies, factory, module: null };
     };
@@ -51,6 +60,14 @@
     const after = config.factories[id];
     return after !== undefined && (after < 0 || performance.now() < after * 1000);
   };
+  // What the document itself says: it may be of another revision than the scripts that it names.
+  for (const part of document.querySelectorAll('script[data-sjs]')) {
+    for (const [, , , [defines]] of JSON.parse(part.textContent).require) {
+      for (const [id, dependencies, exports] of defines) {
+        modulesMap[id] = { id, dependencies, factory: (g, r, d, n, l, module) => { module.exports = exports; } };
+      }
+    }
+  }
   window.require = require;
   window.importNamespace = (id) => {
     if (tooEarly(id)) throw new Error(`Requiring module "${id}", whose dependencies are not there yet.`);
@@ -60,6 +77,7 @@
   window.ErrorGuard = { skipGuardGlobal() {}, applyWithGuard: (f, self, args) => f.apply(self, args) };
   window.__standin = {
     config,
+    isBroken,
     define: (id, factory) => window.__d(id, [], (g, r, d, n, l, module, exports) => factory(exports, r)),
     onceComplete(boot) {
       if (late === 0) boot();

@@ -8,7 +8,7 @@ from waguard.config import Send
 from waguard.core.pacing import FRESH, Pace, Paced, after, changed, next_at
 
 
-class Turns:
+class RateLimiter:
     """``settings`` are read at each question; ``clock`` is monotonic, ``chance`` in [0, 1)."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Turns:
         """Of all messages, and of those of a bulk."""
         self._paced: dict[tuple[str, bool], Paced] = {}
 
-    def take(self, session_id: str, *, bulk: bool) -> float:
+    def acquire(self, session_id: str, *, bulk: bool) -> float:
         """Seconds until the session may send its next message; 0: now, and its turn is taken."""
         now = self._clock()
         self._refresh(now)

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
-from waguard.ports.messages import Move, Outgoing
+from waguard.ports.messages import Outgoing, StateUpdate
 from waguard.wire.protocol import SendMedia, Sent
 
 KEPT_FOR: Final = REPEATED_FOR
@@ -59,7 +59,7 @@ class KeyReusedError(WaguardError):
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingSend:
     """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
 
     session_id: str
@@ -75,7 +75,7 @@ class Ticket:
     """It may wait, where it cannot go now."""
     held: bool = False
     """It is a first contact, and those paused when it was tried."""
-    lane: str = ""
+    chat_key: str = ""
     """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
@@ -97,23 +97,23 @@ class Ticket:
     """Whether its row says that it has begun is not known, for the database went away."""
     rests_until: float = 0.0
     """Time of the loop; it is not tried again before."""
-    owed: Move | None = None
+    owed: StateUpdate | None = None
     """What is to be kept with the news that its reply was written."""
     replies: int = 0
     """That are still to be written."""
-    told: bool = False
+    replied: bool = False
     """A reply was written."""
     kept_since: float | None = None
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
     left: bool = False
     """By an earlier run: it may take days until its outcome is known."""
 
-    def take(self, command: Command) -> None:
+    def set_command(self, command: Command) -> None:
         """What is to be sent."""
         self.command, self.kind = command, kind_of(command)
 
     def __post_init__(self) -> None:
-        self.lane = self.lane or self.chat
+        self.chat_key = self.chat_key or self.chat
 
     @property
     def ident(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class Ticket:
         return self.session_id, self.message_id
 
     @property
-    def tells(self) -> tuple[str, str] | None:
+    def reports(self) -> tuple[str, str] | None:
         """Its name, where the application may have to hear more than the reply has said."""
         if not self.done.done():
             return None
@@ -146,7 +146,7 @@ class Ticket:
         """Whether a request waits for its outcome now."""
         return self.replies > 0 and not self.queued
 
-    def settle(self, result: Sent | WaguardError) -> None:
+    def resolve(self, result: Sent | WaguardError) -> None:
         """It ended so, or it turned out later that it did."""
         if self.done.done():
             self.done = _future(Sent)
@@ -171,12 +171,12 @@ def _future(_: type[Result]) -> "asyncio.Future[Result]":
     return future
 
 
-class Tickets:
+class PendingSends:
     """Those that a request could be about; ``clock`` is monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[tuple[str, ...], Ticket] = {}
+        self._known: dict[tuple[str, ...], PendingSend] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -186,47 +186,47 @@ class Tickets:
         known = self._known.values()
         return sum(it.session_id == session_id and it.waited_for for it in known)
 
-    def same(self, ticket: Ticket) -> Ticket | None:
+    def same(self, pending: PendingSend) -> PendingSend | None:
         """The message that this one repeats. Raises ``KeyReusedError``."""
         self.forget()
-        known = self._known.get(ticket.ident)
+        known = self._known.get(pending.ident)
         if known is None or not known.may_have_happened():
             return None
-        if known.fingerprint != ticket.fingerprint:
+        if known.fingerprint != pending.fingerprint:
             raise KeyReusedError
         return known
 
-    def add(self, ticket: Ticket, *, age: float | None = None) -> None:
+    def add(self, pending: PendingSend, *, age: float | None = None) -> None:
         """``age``: of one that an earlier run left without a reply."""
         if age is not None:
-            ticket.kept_since, ticket.left = self._clock() - age, True
-        self._known[ticket.ident] = ticket
+            pending.kept_since, pending.left = self._clock() - age, True
+        self._known[pending.ident] = pending
 
-    def drop(self, ticket: Ticket) -> None:
+    def drop(self, pending: PendingSend) -> None:
         """It is no message any more, or was told."""
-        if self._known.get(ticket.ident) is ticket:
-            del self._known[ticket.ident]
+        if self._known.get(pending.ident) is pending:
+            del self._known[pending.ident]
 
-    def answered(self, ticket: Ticket) -> bool:
+    def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
-        if ticket.key is None:
-            self.drop(ticket)
+        if pending.key is None:
+            self.drop(pending)
         else:
-            ticket.kept_since = self._clock()
-        first, ticket.told = not ticket.told, True
+            pending.kept_since = self._clock()
+        first, pending.replied = not pending.replied, True
         return first
 
-    def unanswered(self, ticket: Ticket) -> None:
+    def unanswered(self, pending: PendingSend) -> None:
         """The reply could not be written: the same request gets this result for a while."""
-        ticket.kept_since = self._clock()
+        pending.kept_since = self._clock()
         self.forget()
 
     def forget(self) -> None:
         """Results that were kept for too long, and the oldest of too many."""
         kept = sorted(
-            (ticket.kept_since, ident)
-            for ident, ticket in self._known.items()
-            if ticket.kept_since is not None and (ticket.left or ticket.done.done())
+            (pending.kept_since, ident)
+            for ident, pending in self._known.items()
+            if pending.kept_since is not None and (pending.left or pending.done.done())
         )
         too_old = self._clock() - KEPT_FOR
         too_many = len(kept) - KEPT_AT_MOST
@@ -240,9 +240,11 @@ def new_message_id(chat: str) -> str:
     return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
 
 
-def new_ticket(session_id: str, workspace_id: int, command: Command, options: Options) -> Ticket:
+def new_pending_send(
+    session_id: str, workspace_id: int, command: Command, options: Options
+) -> PendingSend:
     """Of a message that is not kept yet."""
-    return Ticket(
+    return PendingSend(
         session_id=session_id,
         workspace_id=workspace_id,
         chat=command.chat,
@@ -271,9 +273,9 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def of_row(row: Outgoing) -> Ticket:
+def of_row(row: Outgoing) -> PendingSend:
     """The ticket of a message that was kept before."""
-    ticket = Ticket(
+    pending = PendingSend(
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         chat=row.chat,
@@ -281,21 +283,21 @@ def of_row(row: Outgoing) -> Ticket:
         message_id=row.message_id,
         fingerprint=row.fingerprint,
     )
-    take_over(ticket, row)
-    return ticket
+    take_over(pending, row)
+    return pending
 
 
-def take_over(ticket: Ticket, row: Outgoing) -> None:
+def take_over(pending: PendingSend, row: Outgoing) -> None:
     """What the row says is true of the ticket."""
-    ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
-    ticket.queued, ticket.told = row.queued, row.answered
-    ticket.send_at, ticket.expires_at = row.send_at, row.expires_at
-    ticket.bulk_id, ticket.phone = row.bulk_id, row.phone
+    pending.id, pending.message_id, pending.key = row.id, row.message_id, row.key
+    pending.queued, pending.replied = row.queued, row.answered
+    pending.send_at, pending.expires_at = row.send_at, row.expires_at
+    pending.bulk_id, pending.phone = row.bulk_id, row.phone
     if row.state is not State.ACCEPTED:
-        ticket.begun.set()
+        pending.begun.set()
     if row.state not in {State.ACCEPTED, State.SENDING}:
-        ticket.settle(result_of(row))
-    ticket.stored.set_result(row.id)
+        pending.resolve(result_of(row))
+    pending.stored.set_result(row.id)
 
 
 def result_of(row: Outgoing) -> Sent | WaguardError:

@@ -1,0 +1,112 @@
+"""Names and texts follow docs/glossary.md; what does not yet is counted in words.txt, which only shrinks."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.house import glossary, words
+
+FILE = "waguard/some.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("def tell_all(): ...", ["tell_all"]),
+        ("async def _take(): ...", ["_take"]),
+        ("def intake(): ...", []),
+        ("def is_taken(): ...", []),
+        ("class Surroundings: ...", ["Surroundings"]),
+        ("class LaneQueue: ...", ["LaneQueue"]),
+        ("def run(self, around): ...", ["around"]),
+        ("self.told_at = 1", ["told_at"]),
+        ("x: int = self.told", []),  # somebody else's name
+        ("LEFT_OVER = left = over = 1", ["LEFT_OVER"]),
+        ("import words as ledger", ["ledger"]),
+        ("try: ...\nexcept E as verdict: ...", ["verdict"]),
+        ("match 1:\n  case told: ...", ["told"]),
+        ("turns = returns = 1", []),
+        ("class Turns: ...", ["Turns"]),
+        ("def notice(): ...\nnotice = 1", ["notice"]),
+    ],
+)
+def test_names_are_found_where_they_are_defined(text: str, found: list[str]) -> None:
+    assert [it.found for it in words.name_findings(FILE, text)] == found
+
+
+def test_files_and_packages_are_names_too() -> None:
+    assert [it.found for it in words.name_findings("waguard/lane_queue.py", "")] == ["lane_queue"]
+    assert [it.found for it in words.name_findings("waguard/books/__init__.py", "")] == ["books"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        (FILE, '"""Nobody is told."""', [(1, "told")]),
+        (FILE, 'x = 1\ny = f"{x} is put aside"', [(2, "aside")]),
+        (FILE, "x = 1  # judged once\n", [(1, "judged")]),
+        (FILE, "# it was the last\n# word\n", [(1, "last word")]),
+        (FILE, "x = 'told'", []),  # a value
+        (FILE, '"""As ``told_at`` says."""', []),
+        (FILE, '"""It is retold, as foretold; told-you."""', []),
+        ("docs/some.md", "One\nthat is\nnone, `told`, anew.", [(2, "that is none"), (3, "anew")]),
+        ("docs/some.md", "```\nTold\n```\nSilence", [(4, "Silence")]),
+        ("waguard/page.js", "// the books\n", [(1, "books")]),
+    ],
+)
+def test_phrases_are_found_in_what_a_person_reads(
+    file: str, text: str, found: list[tuple[int, str]]
+) -> None:
+    assert [(it.line, it.found) for it in words.prose_findings(file, text)] == found
+
+
+def test_what_is_allowed_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(words.ALLOWED, (FILE, "told_at"), "a column")
+    monkeypatch.setitem(words.ALLOWED, (FILE, "the old service's words"), "its error text")
+    assert not list(words.name_findings(FILE, "told_at = 1"))
+    assert not list(words.prose_findings(FILE, "x = 'told by the old service\\'s words'"))
+    assert list(words.prose_findings(FILE, "x = 'told by another'"))
+
+
+def test_the_glossary_has_a_term_for_each_word_that_it_replaces() -> None:
+    rules = glossary.names()
+    assert {"told", "around", "ticket"} <= {word for (word, *_) in rules.words}
+    assert {"take", "notice"} <= rules.verbs.keys()
+    assert "Surroundings" in rules.whole
+    assert glossary.phrases()["told"] == "report, say, state"
+    assert all([*rules.words.values(), *rules.whole.values(), *rules.verbs.values()])
+    assert all(write and phrase for phrase, write in glossary.phrases().items())
+
+
+def test_a_baseline_is_read_as_it_was_written() -> None:
+    counts = {"a.py": {"name": 2, "prose": 0}, "b.md": {"name": 0, "prose": 3}}
+    assert words.read_baseline(words.write_baseline(counts)) == counts
+    assert words.total(counts) == 5
+
+
+def test_nothing_is_found_beyond_the_baseline_and_the_baseline_has_nothing_more() -> None:
+    found = words.findings()
+    baseline = words.read_baseline(words.BASELINE.read_text())
+    beyond = words.beyond(found, baseline)
+    assert not beyond, f"docs/glossary.md has other words for these:\n{words.show(beyond)}"
+    assert words.count(found) == baseline, "fewer than words.txt says: run `make words`"
+
+
+def test_what_is_allowed_still_stands_there() -> None:
+    texts = {file: (glossary.ROOT / file).read_text() for file, _ in words.ALLOWED}
+    assert [key for key in words.ALLOWED if key[1] not in texts[key[0]]] == []
+
+
+def test_the_baseline_is_lowered_and_never_raised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = words.Finding("a.py", 3, "name", "told", "report")
+    monkeypatch.setattr(words, "BASELINE", tmp_path / "words.txt")
+    words.BASELINE.write_text("a.py 1 0\nb.py 0 1\n")
+    monkeypatch.setattr(words, "findings", lambda: [one, one, one])
+    assert words.main([]) == 1
+    assert "a.py:3: name 'told': write report" in capsys.readouterr().out
+    assert words.BASELINE.read_text() == "a.py 1 0\nb.py 0 1\n"
+    monkeypatch.setattr(words, "findings", lambda: [one._replace(file="c.py")])
+    assert words.main([]) == 0
+    assert words.read_baseline(words.BASELINE.read_text()) == {"c.py": {"name": 1, "prose": 0}}
