@@ -10,17 +10,17 @@ PACKED, ADDED = "0" * 64, "a1" * 32
 OFF = ConflictError("versions.mode is off", field="versions.mode", remedy="set it")
 
 
-def a_row(revision: int, standing: Standing) -> VersionRow:
+def a_row(revision: int, status: Standing) -> VersionRow:
     return VersionRow(
         revision=revision,
-        standing=standing,
+        standing=status,
         since=1_732_240_000.4,
         why="so it is",
         sessions=("s1",),
         wajs=(PACKED,),
         stored=True,
-        latest=standing is Standing.LATEST,
-        served=standing is Standing.GOOD,
+        latest=status is Standing.LATEST,
+        served=status is Standing.GOOD,
     )
 
 
@@ -55,7 +55,7 @@ class FakeVersions:
     now: Listing = LISTED
     fail: WaguardError | None = None
     done: list[tuple[object, ...]] = field(default_factory=list)
-    looked: int = 0
+    refreshed: int = 0
 
     def listing(self) -> Listing:
         return self.now
@@ -80,7 +80,7 @@ class FakeVersions:
         self._do("use bundle", sha256, by)
 
     async def refresh_bundles(self) -> None:
-        self.looked += 1
+        self.refreshed += 1
 
     def _do(self, *what: object) -> None:
         if self.fail:

@@ -31,16 +31,16 @@ async def test_versions_are_listed(api: Api) -> None:
         "versions": [
             {
                 "revision": revision,
-                "standing": standing,
+                "standing": status,
                 "since": "2024-11-22T01:46:40Z",
                 "why": "so it is",
                 "sessions": ["s1"],
                 "wajs": [PACKED],
                 "stored": True,
                 "latest": False,
-                "served": standing == "good",
+                "served": status == "good",
             }
-            for revision, standing in ((1023, "held"), (1022, "good"))
+            for revision, status in ((1023, "held"), (1022, "good"))
         ],
     }
 
@@ -63,10 +63,10 @@ async def test_changes_name_who_asked(api: Api) -> None:
 
 
 async def test_bundles_are_listed_tried_and_used(api: Api) -> None:
-    told = (await api.call("GET", "/api/wajs")).json()
-    assert api.versions.looked == 1
-    assert told["configured"] is None
-    assert told["bundles"][0] == {
+    shown = (await api.call("GET", "/api/wajs")).json()
+    assert api.versions.refreshed == 1
+    assert shown["configured"] is None
+    assert shown["bundles"][0] == {
         "sha256": PACKED,
         "version": None,
         "packed": True,
@@ -75,7 +75,7 @@ async def test_bundles_are_listed_tried_and_used(api: Api) -> None:
         "rolled_back_at": None,
         "sessions": ["s1"],
     }
-    assert told["bundles"][1]["rolled_back_at"] == "2024-11-22T01:46:40Z"
+    assert shown["bundles"][1]["rolled_back_at"] == "2024-11-22T01:46:40Z"
     tried = await api.call("POST", "/api/wajs/try", {"sha256": ADDED[:8], "session_id": SESSION})
     assert tried.status == 200
     assert (await api.call("POST", "/api/wajs/use", {"sha256": ADDED.upper()})).status == 200
@@ -121,8 +121,8 @@ async def test_where_it_is_off_nothing_is_changed(api: Api) -> None:
 
 async def test_a_session_shows_what_its_page_is(api: Api) -> None:
     api.sessions.known[SESSION] = a_view(version=VERSION)
-    told = (await api.call("GET", f"/api/sessions/{SESSION}/status")).json()
-    assert told["version"] == {
+    shown = (await api.call("GET", f"/api/sessions/{SESSION}/status")).json()
+    assert shown["version"] == {
         "page": 1023,
         "document": 1022,
         "served_by": "store",

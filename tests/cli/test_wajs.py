@@ -53,7 +53,7 @@ def test_a_file_is_kept_for_the_daemon_alone(
 
 
 @pytest.mark.parametrize(
-    ("content", "named", "told"),
+    ("content", "named", "expected"),
     [
         (BUNDLE, OTHER, f"its SHA-256 is {SHA256}, and {OTHER} was named"),
         (BUNDLE, "abc", "it is no SHA-256"),
@@ -62,11 +62,11 @@ def test_a_file_is_kept_for_the_daemon_alone(
     ],
 )
 def test_anything_else_is_not_kept(
-    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, named: str, told: str
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, named: str, expected: str
 ) -> None:
     assert main(["wajs", "add", bundle(folder, content), "--sha256", named]) == 2
     [line] = said(capsys)[1]
-    assert told in line
+    assert expected in line
     assert not folder.exists() or not list(folder.iterdir())
 
 
@@ -105,14 +105,14 @@ def npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
 def archive(path: Path, content: bytes | None) -> str:
     """What ``npm pack`` makes."""
     with tarfile.open(path, "w:gz") as file:
-        for name, told in (
+        for name, expected in (
             ("package/package.json", b"{}"),
             ("package/dist/wppconnect-wa.js", content),
         ):
-            if told is not None:
+            if expected is not None:
                 member = tarfile.TarInfo(name)
-                member.size = len(told)
-                file.addfile(member, io.BytesIO(told))
+                member.size = len(expected)
+                file.addfile(member, io.BytesIO(expected))
     return str(path)
 
 
@@ -134,7 +134,7 @@ def test_npm_brings_exactly_this_version(
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ("echo no such version >&2; exit 1", "npm failed with exit code 1: no such version"),
         ("exit 0", "npm brought no archive"),
@@ -147,13 +147,13 @@ def test_npm_that_fails_is_said_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     script: str,
-    told: str,
+    expected: str,
 ) -> None:
     without = archive(folder.parents[1] / "without", None)
     npm(folder, monkeypatch, script.format(without=without))
     assert main(["wajs", "add", "npm:4.7.0", "--sha256", SHA256]) == 1
     [line] = said(capsys)[1]
-    assert told in line
+    assert expected in line
 
 
 @pytest.mark.parametrize("version", ["latest", "^4.6.0", "4.6", "4.6.0 --registry=x", "../x"])

@@ -138,10 +138,10 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     assert f"all sessions get {OLD}" in text
     assert f"WhatsApp Web {NEW} is suspected" in text
     assert "were loaded with an older version" in text
-    told = drill.world.events("incident")
-    kinds = [it.data["kind"] for it in told if it.session_id is None]
+    published = drill.world.events("incident")
+    kinds = [it.data["kind"] for it in published if it.session_id is None]
     assert kinds[:2] == ["version_suspected", "version_held"]
-    held_event = next(it.data for it in told if it.data["kind"] == "version_held")
+    held_event = next(it.data for it in published if it.data["kind"] == "version_held")
     assert (held_event["revision"], held_event["instead"]) == (NEW, OLD)
     assert held_event["evidence"] == str(Evidence.SEND_THROWS)
     of_a = drill.world.events("page_version", session="a")
@@ -231,7 +231,7 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
         await versions.try_bundle(PACKED, session=None, by=ME)
 
 
-async def test_a_worker_is_told_where_documents_are_kept(drill: Drill) -> None:
+async def test_a_worker_knows_where_documents_are_kept(drill: Drill) -> None:
     await drill.up()
     spec = drill.bench.process("a").spec
     assert isinstance(spec, WorkerSpec)
@@ -239,7 +239,7 @@ async def test_a_worker_is_told_where_documents_are_kept(drill: Drill) -> None:
     assert spec.wajs_sha256 == PACKED
 
 
-async def test_operators_are_told_what_is_known(drill: Drill) -> None:
+async def test_an_error_names_what_is_known(drill: Drill) -> None:
     await drill.up()
     with pytest.raises(NotFoundError) as unknown:
         drill.world.versions.pin(77, by=ME)

@@ -33,32 +33,32 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("GET", _PATH)
+    answer = connect(arguments).call("GET", _PATH)
     if arguments.json:
-        print_json(told)
+        print_json(answer)
         return 0
-    for line in _about(told):
+    for line in _about(answer):
         print(line)
-    if told["versions"]:
+    if answer["versions"]:
         columns = ("revision", "standing", "since", "sessions", "stored", "served", "why")
-        print_table([_row(it) for it in told["versions"]], columns)
+        print_table([_row(it) for it in answer["versions"]], columns)
     else:
         print("no version is known yet: no session has loaded its page")
     return 0
 
 
-def _about(told: Mapping[str, Any]) -> Iterator[str]:
-    if told["mode"] == "off":
+def _about(answer: Mapping[str, Any]) -> Iterator[str]:
+    if answer["mode"] == "off":
         yield "versions.mode is off: every session gets what WhatsApp serves"
         return
     served = "what WhatsApp serves"
-    if told["pinned"] is not None:
-        served = f"version {told['pinned']}, which is pinned"
-    elif told["held_from"] is not None:
-        served = f"an older version: those from {told['held_from']} on are held back"
-    yield f"mode {told['mode']}; sessions get {served}"
-    if told["trying"]:
-        yield from wrapped(f"session {told['trying']} tries a version now", first="  ", then="  ")
+    if answer["pinned"] is not None:
+        served = f"version {answer['pinned']}, which is pinned"
+    elif answer["held_from"] is not None:
+        served = f"an older version: those from {answer['held_from']} on are held back"
+    yield f"mode {answer['mode']}; sessions get {served}"
+    if answer["trying"]:
+        yield from wrapped(f"session {answer['trying']} tries a version now", first="  ", then="  ")
 
 
 def _row(it: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def _pin(arguments: argparse.Namespace) -> int:
         f"all sessions get version {arguments.revision} at their next load, those that are ill now"
     )
     require_yes(arguments, what)
-    told = connect(arguments).call("POST", f"{_PATH}/pin", {"revision": arguments.revision})
-    print_either(arguments, told, f"version {arguments.revision} is pinned")
+    answer = connect(arguments).call("POST", f"{_PATH}/pin", {"revision": arguments.revision})
+    print_either(arguments, answer, f"version {arguments.revision} is pinned")
     return 0
 
 
@@ -84,20 +84,20 @@ def _unpin(arguments: argparse.Namespace) -> int:
     require_yes(
         arguments, "sessions get what WhatsApp serves at their next load, those that are ill now"
     )
-    told = connect(arguments).call("POST", f"{_PATH}/unpin", {})
-    print_either(arguments, told, "no version is pinned any more")
+    answer = connect(arguments).call("POST", f"{_PATH}/unpin", {})
+    print_either(arguments, answer, "no version is pinned any more")
     return 0
 
 
 def _try(arguments: argparse.Namespace) -> int:
     who = f"session {arguments.session}" if arguments.session else "a session"
     what = "what WhatsApp serves" if arguments.revision is None else f"version {arguments.revision}"
-    require_yes(arguments, f"{who} is loaded anew, with {what}")
+    require_yes(arguments, f"{who} is loaded again, with {what}")
     body = {"revision": arguments.revision, "session_id": arguments.session}
-    told = called(connect(arguments), f"{_PATH}/try", body, arguments.session)
+    answer = called(connect(arguments), f"{_PATH}/try", body, arguments.session)
     print_either(
         arguments,
-        told,
+        answer,
         f"{who} is loaded with {what} as soon as it may; see `waguard versions list`",
     )
     return 0

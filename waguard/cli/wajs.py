@@ -49,14 +49,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("GET", _PATH)
+    answer = connect(arguments).call("GET", _PATH)
     if arguments.json:
-        print_json(told)
+        print_json(answer)
         return 0
-    if told["configured"]:
-        print(f"whatsapp.wajs names {told['configured']}, which all sessions get")
-    rows = [_row(it) for it in told["bundles"]]
-    print_table(rows, ("sha256", "version", "standing", "sessions"))
+    if answer["configured"]:
+        print(f"whatsapp.wajs names {answer['configured']}, which all sessions get")
+    rows = [_row(it) for it in answer["bundles"]]
+    print_table(rows, ("sha256", "version", "state", "sessions"))
     return 0
 
 
@@ -67,8 +67,8 @@ def _row(it: Mapping[str, Any]) -> dict[str, Any]:
         f"rolled back {it['rolled_back_at']}": it["rolled_back_at"],
         "packed": it["packed"],
     }
-    standing = ", ".join(word for word, is_so in words.items() if is_so) or "added"
-    return {**it, "standing": standing, "sessions": len(it["sessions"])}
+    state = ", ".join(word for word, is_so in words.items() if is_so) or "added"
+    return {**it, "state": state, "sessions": len(it["sessions"])}
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -79,10 +79,10 @@ def _add(arguments: argparse.Namespace) -> int:
         )
     store = WajsStore(config_of(arguments).paths.state)
     kept = store.add(_content(arguments.source), sha256)
-    told = {"sha256": kept.sha256, "version": kept.version, "size": kept.size}
+    answer = {"sha256": kept.sha256, "version": kept.version, "size": kept.size}
     print_either(
         arguments,
-        {**told, "file": str(store.path(sha256))},
+        {**answer, "file": str(store.path(sha256))},
         f"wa-js {kept.version} is kept in {store.path(sha256)}; to try it with one session: `waguard wajs"
         f" try {kept.sha256[:12]}`; for all: `waguard wajs use {kept.sha256[:12]}`",
     )
@@ -103,17 +103,17 @@ def _content(source: str) -> bytes:
 
 def _try(arguments: argparse.Namespace) -> int:
     who = f"session {arguments.session}" if arguments.session else "a session"
-    require_yes(arguments, f"{who} is loaded anew, with wa-js {arguments.sha256[:12]}")
+    require_yes(arguments, f"{who} is loaded again, with wa-js {arguments.sha256[:12]}")
     body = {"sha256": arguments.sha256, "session_id": arguments.session}
-    told = called(connect(arguments), f"{_PATH}/try", body, arguments.session)
+    answer = called(connect(arguments), f"{_PATH}/try", body, arguments.session)
     line = f"{who} is loaded with it as soon as it may; see `waguard wajs list`"
-    print_either(arguments, told, line)
+    print_either(arguments, answer, line)
     return 0
 
 
 def _use(arguments: argparse.Namespace) -> int:
-    what = f"two sessions are loaded anew with wa-js {arguments.sha256[:12]}; where they are well, all get it"
+    what = f"two sessions are loaded again with wa-js {arguments.sha256[:12]}; where they are healthy, all get it"
     require_yes(arguments, what)
-    told = connect(arguments).call("POST", f"{_PATH}/use", {"sha256": arguments.sha256})
-    print_either(arguments, told, "canaries get it, then all; see `waguard wajs list`")
+    answer = connect(arguments).call("POST", f"{_PATH}/use", {"sha256": arguments.sha256})
+    print_either(arguments, answer, "canaries get it, then all; see `waguard wajs list`")
     return 0

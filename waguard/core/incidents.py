@@ -289,7 +289,7 @@ def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]
 
 
 def _taken(steps: list[str], kind: str) -> list[str]:
-    """The steps that led to an entry of this kind; they are told once."""
+    """The steps that led to an entry of this kind; they are reported once."""
     if FLEET_ENDS.get(kind) not in _OF_VERSIONS and kind not in VERSION_NEWS:
         return []
     taken = steps[:]

@@ -20,7 +20,7 @@ class BundleRow:
     in_use: bool
     """All sessions get it."""
     candidate: bool
-    """Canaries get it; where they are well, all do."""
+    """Canaries get it; where they are healthy, all do."""
     rolled_back: float | None
     """Unix time at which it was rolled back; None: it was not."""
     sessions: tuple[str, ...]

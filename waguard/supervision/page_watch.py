@@ -20,7 +20,7 @@ def seen(
     *,
     meant: int | None,
 ) -> Seen:
-    """``report``: the newest of the living worker. ``meant``: the stored revision that it was told to
+    """``report``: the newest of the living worker. ``meant``: the stored revision that it was to
     serve."""
     worker = state.worker
     lives = worker is not None and worker.stage in _LIVING

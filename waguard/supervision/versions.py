@@ -80,7 +80,7 @@ class Documents(Protocol):
 
 
 class Given(NamedTuple):
-    """What a worker is told to load its page with."""
+    """What a worker loads its page with."""
 
     document: StoredDocument | None
     """None: what the network serves."""
@@ -123,7 +123,7 @@ class Versions:
         self._lacks: dict[int, frozenset[str]] = {}
         """What pages of each version lack of that which waguard calls."""
         self._given: dict[str, int | None] = {}
-        """By session: the stored revision that its worker was told to serve."""
+        """By session: the stored revision that its worker was to serve."""
         self._waiting: deque[VersionFact] = deque()
         self._busy = False
         self._saving: asyncio.Task[None] | None = None
@@ -152,8 +152,8 @@ class Versions:
 
     def begin(self) -> None:
         """Compare what is remembered with what lies here; blocks."""
-        self._take_bundles(self._store.listing())
-        self._take_documents()
+        self._handle_bundles(self._store.listing())
+        self._handle_documents()
 
     def watch(self, session: str, seen: Seen) -> bool:
         """Take what is seen of it now; only a change is news. Whether its page is another version."""
@@ -168,7 +168,7 @@ class Versions:
         self._watched[session] = after
         for fact in facts:
             if isinstance(fact, Loaded) and fact.served_by == "network":
-                self._take_documents()
+                self._handle_documents()
             self._post(fact)
         return after.page is not None and _version(after.page) != _version(before.page)
 
@@ -204,7 +204,7 @@ class Versions:
         return page.stored or page.revision < (self.state.newest or 0)
 
     def given(self, session: str) -> int | None:
-        """The stored revision that its worker was told to serve; None: none."""
+        """The stored revision that its worker was to serve; None: none."""
         return self._given.get(session)
 
     def for_worker(self, session: str) -> Given:
@@ -232,7 +232,7 @@ class Versions:
             self._known = config
             if (rules := version_rules(config)) != self.state.rules:
                 if "off" in {rules.mode, self.state.rules.mode}:
-                    self._watched.clear()  # what was seen meanwhile is said anew
+                    self._watched.clear()  # what was seen meanwhile is reported again
                 self._post(RulesChanged(rules))
         if self._on and versions.next_deadline(self.state) <= self._now():
             self._post(TimerDue())
@@ -288,13 +288,13 @@ class Versions:
                 self._mailbox.post(session, RestartRequested(why=f"{why} ({_named(arm)})"))
             case Announce():
                 self._announce(effect)
-            case Concluded(session, arm, verdict, why):
+            case Concluded(session, arm, outcome, why):
                 logger.info(
                     "a trial of a version has ended",
                     event="version_trial_ended",
                     session=session,
                     tried=_named(arm),
-                    verdict=str(verdict),
+                    verdict=str(outcome),
                     why=why,
                 )
             case Keep():
@@ -339,19 +339,19 @@ class Versions:
 
     # ---- what lies here ----
 
-    def _take_documents(self) -> None:
+    def _handle_documents(self) -> None:
         there = frozenset(self._documents.known())
         for revision in sorted(there - self.state.stored):
             self._post(Captured(revision))
         for revision in sorted(self.state.stored - there):
             self._post(Discarded(revision))
 
-    def _take_bundles(self, found: Iterable[Bundle]) -> None:
+    def _handle_bundles(self, found: Iterable[Bundle]) -> None:
         self._bundles = {it.sha256: it.version for it in found}
         there = {self._packed, *self._bundles}
         for sha256 in sorted(there - self.state.bundles):
             self._post(BundleAdded(sha256))
-            self._note("bundle_added", f"{version_words.bundle(sha256)} can be used now")
+            self._record("bundle_added", f"{version_words.bundle(sha256)} can be used now")
         for sha256 in sorted(self.state.bundles - there):
             self._post(BundleRemoved(sha256))
 
@@ -393,7 +393,7 @@ class Versions:
         self._require_on()
         self._require_known(revision)
         self._ask(Pin(revision), "revision", revision)
-        self._note("version_pinned", f"{by} pinned WhatsApp Web {revision}", revision=revision)
+        self._record("version_pinned", f"{by} pinned WhatsApp Web {revision}", revision=revision)
 
     def unpin(self, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
@@ -401,7 +401,7 @@ class Versions:
         if (before := self.state.pin) is None:
             raise ConflictError("no version is pinned", remedy="see `waguard versions list`")
         self._post(Unpin())
-        self._note("version_unpinned", f"{by} ended the pin of {before}", revision=before)
+        self._record("version_unpinned", f"{by} ended the pin of {before}", revision=before)
 
     def try_version(self, revision: int | None, *, session: str | None, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
@@ -410,7 +410,7 @@ class Versions:
             self._require_known(revision)
         self._ask(Try(revision=revision, session=session), "revision", revision)
         what = "what WhatsApp serves" if revision is None else f"WhatsApp Web {revision}"
-        self._note("version_asked", f"{by} asked to try {what} with {session or 'any session'}")
+        self._record("version_asked", f"{by} asked to try {what} with {session or 'any session'}")
 
     async def try_bundle(self, sha256: str, *, session: str | None, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
@@ -418,17 +418,17 @@ class Versions:
         found = await self._require_bundle(sha256)
         self._ask(Try(wajs=found, session=session), "sha256", sha256)
         what = version_words.bundle(found)
-        self._note("bundle_asked", f"{by} asked to try {what} with {session or 'any session'}")
+        self._record("bundle_asked", f"{by} asked to try {what} with {session or 'any session'}")
 
     async def use_bundle(self, sha256: str, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         found = await self._require_bundle(sha256)
         self._ask(UseBundle(found), "sha256", sha256)
-        self._note("bundle_used", f"{by} has all sessions get {version_words.bundle(found)}")
+        self._record("bundle_used", f"{by} has all sessions get {version_words.bundle(found)}")
 
     async def refresh_bundles(self) -> None:
         """See ``ports.versions.VersionControl``."""
-        self._take_bundles(await asyncio.to_thread(self._store.listing))
+        self._handle_bundles(await asyncio.to_thread(self._store.listing))
 
     def _ask(self, fact: Pin | Try | UseBundle, field: str, value: object) -> None:
         """Post it. Raises ``ConflictError`` where it cannot be fulfilled."""
@@ -436,7 +436,7 @@ class Versions:
             raise ConflictError(why, field=field, value=value, remedy="see `waguard versions list`")
         self._post(fact)
 
-    def _note(self, kind: Noted, words: str, **about: object) -> None:
+    def _record(self, kind: Noted, words: str, **about: object) -> None:
         logger.warning(kind.replace("_", " "), event=kind, every=True, why=words)
         self._fleet.trail.record(kind, reason=words, evidence=dict(about))
 

@@ -24,9 +24,9 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 def versions(
-    kept: Kept, told: Mapping[str, Any] | None, *, mode: str, now: float, cli: Cli
+    kept: Kept, answer: Mapping[str, Any] | None, *, mode: str, now: float, cli: Cli
 ) -> Check:
-    """``told``: GET /api/versions; None: no daemon answers. ``now``: unix time."""
+    """``answer``: GET /api/versions; None: no daemon answers. ``now``: unix time."""
     if mode == "off":
         return ok(NAME, "versions.mode is off: every session gets what WhatsApp serves")
     if kept.problem:
@@ -36,9 +36,9 @@ def versions(
             "Give it to the daemon's user alone; the daemon quarantines what it cannot use",
             f"ls -la {kept.path}",
         )
-    if told is None:
+    if answer is None:
         return skipped(NAME, "no daemon answers that could say")
-    rows: Sequence[Mapping[str, Any]] = told.get("versions") or []
+    rows: Sequence[Mapping[str, Any]] = answer.get("versions") or []
     good = [it for it in rows if it.get("standing") in {"good", "pinned"} and it.get("stored")]
     stored = sum(bool(it.get("stored")) for it in rows)
     if not good:

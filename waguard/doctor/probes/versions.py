@@ -11,7 +11,7 @@ from waguard.host.version_memory import FILE, LIMIT
 
 
 def kept(state: Path) -> Kept:
-    """Look at ``paths.state``."""
+    """Read ``paths.state``."""
     folder, file = state / FOLDER, state / FILE
     try:
         os.scandir(folder).close()
