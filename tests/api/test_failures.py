@@ -52,7 +52,7 @@ async def test_a_lost_reply_is_no_mistake_of_waguard(api: Api, logged: list[str]
     await hang_up(api, "POST", "/api/messages/send", body)
     api.sessions.free.set()
     await wait_until(
-        lambda: any(t.kept_since is not None for t in api.outbox._tickets._known.values()),
+        lambda: any(t.kept_since is not None for t in api.outbox._sends._known.values()),
         "it was lost",
     )
     assert (await api.call("GET", "/health", key=None)).status == 200

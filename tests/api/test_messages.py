@@ -157,7 +157,7 @@ def asked(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def reply_was_lost(api: Api) -> bool:
-    return any(ticket.kept_since is not None for ticket in api.outbox._tickets._known.values())
+    return any(pending.kept_since is not None for pending in api.outbox._sends._known.values())
 
 
 async def hang_up_after_sending(api: Api, body: dict[str, Any]) -> None:
@@ -249,32 +249,26 @@ async def test_a_lost_refusal_that_was_only_not_ready_is_tried_again(api: Api) -
 
 
 async def test_message_sent_never_overtakes_the_reply(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch, announced: list[BusEvent]
 ) -> None:
-    order: list[str] = []
-    publish = api.bus.publish
-
-    def noting(event: str, *rest: Any, **more: Any) -> BusEvent:
-        order.append(event)
-        return publish(event, *rest, **more)
-
-    monkeypatch.setattr(api.outbox, "_publish", noting)
+    before: list[list[str]] = []
     api.sessions.free.clear()
     sending = asyncio.ensure_future(api.call("POST", SEND, BODY))
     await wait_until(api.sessions.sends, "the send began")
-    [ticket] = api.outbox._tickets._known.values()
+    [pending] = api.outbox._sends._known.values()
     answered = api.outbox.answered
 
-    def told(which: Any) -> bool:
-        order.append("reply written")
+    def noting(which: Any) -> bool:
+        before.append([it.event for it in announced])
         return answered(which)
 
-    monkeypatch.setattr(api.outbox, "answered", told)
+    monkeypatch.setattr(api.outbox, "answered", noting)
     api.sessions.free.set()
     assert (await sending).status == 200
-    await wait_until(lambda: len(order) == 2, "it was announced")
-    assert order == ["reply written", "message_sent"]
-    assert ticket.told
+    await wait_until(lambda: announced, "it was announced")
+    assert before == [[]], "nothing was published before the reply was written"
+    assert [it.event for it in announced] == ["message_sent"]
+    assert pending.replied
 
 
 async def test_what_was_not_sent_is_not_announced(api: Api, announced: list[BusEvent]) -> None:

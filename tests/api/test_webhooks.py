@@ -34,13 +34,15 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
             key=f"k{number}",
             kind=Kind.MESSAGE,
             at=1.0,
-            told=(told,),
+            events=(told,),
         )
         body = b'{"event": "message_received", "data": {"n": %d}}' % number
         notice = Notice(event=told.event, event_id=f"id{number}", lane="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
-    await api.database.messages.bury(why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000)
+    await api.database.messages.dead_letter_pending(
+        why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000
+    )
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
 
 

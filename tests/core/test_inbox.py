@@ -62,7 +62,7 @@ def received(**data: Any) -> InboxRecord:
         key="k",
         kind=Kind.MESSAGE,
         at=1.0,
-        told=(EventPayload("message_received", data),),
+        events=(EventPayload("message_received", data),),
     )
 
 

@@ -32,7 +32,7 @@ def received(message_id: str, data: Mapping[str, Any], **more: Any) -> InboxReco
         at=1.0,
         chat=LID,
         ref=(more.pop("word", ""), message_id),
-        told=(EventPayload("an_event", data),),
+        events=(EventPayload("an_event", data),),
         **more,
     )
 
@@ -42,7 +42,7 @@ def test_ids_and_people_are_told_by_numbers_and_the_pages_own_id_is_kept() -> No
     it = received(message["id"], {"message": message | {"sender_phone": None}}, sender=LID)
     told = named(it, PEOPLE, f"false_{ANNA}_A", None)
     assert told.key == f"false_{ANNA}_A"
-    assert told.told[0].data["message"] == {
+    assert told.events[0].data["message"] == {
         "id": f"false_{ANNA}_A",
         "from": ANNA,
         "to": "me@c.us",
@@ -68,7 +68,7 @@ def test_a_text_shows_those_whom_it_mentions_by_numbers(body: str, shown: str) -
     message = received("false_g_A", {"message": {"body": body, "from": GROUP}}, mentioned=mentioned)
     edit = received("false_g_E", {"body": body, "message_id": "x"}, mentioned=mentioned)
     plain = received("false_g_P", {"message": {"body": body, "from": GROUP}})
-    told = [named(it, PEOPLE, "id", None).told[0].data for it in (message, edit, plain)]
+    told = [named(it, PEOPLE, "id", None).events[0].data for it in (message, edit, plain)]
     assert told[0]["message"]["body"] == told[1]["body"] == shown
     assert told[2]["message"]["body"] == body
 
@@ -78,15 +78,15 @@ def test_what_is_about_a_message_names_that_one() -> None:
     it = received(f"false_{LID}_E", data, kind=Kind.EDIT, word="edit:", target=f"false_{LID}_A")
     told = named(it, PEOPLE, f"false_{ANNA}_E", f"false_{ANNA}_A")
     assert told.key == f"edit:false_{ANNA}_E"
-    assert told.told[0].data["message_id"] == f"false_{ANNA}_A"
+    assert told.events[0].data["message_id"] == f"false_{ANNA}_A"
 
 
 def test_an_ack_is_old_news_by_its_messages_id() -> None:
     it = received(f"true_{LID}_A", {}, kind=Kind.ACK, word="ack:2:")
-    it = replace(it, told=of_ack("x", 2, 1.0))
+    it = replace(it, events=of_ack("x", 2, 1.0))
     told = named(it, PEOPLE, f"true_{ANNA}_A", None)
     assert told.unless == higher_acks(f"true_{ANNA}_A", 2)
-    assert told.told[0].data["message_id"] == f"true_{ANNA}_A"
+    assert told.events[0].data["message_id"] == f"true_{ANNA}_A"
 
 
 def test_the_id_that_the_application_knows_is_chosen() -> None:

@@ -75,10 +75,10 @@ def test_what_is_told_of_each_state(state: State) -> None:
     told = of_outcome(message(state=state), 200.0)
     if state in AT_SERVER:
         assert told
-        assert (told.kind, told.told[0].event) == (Kind.SENT, "message_sent")
+        assert (told.kind, told.events[0].event) == (Kind.SENT, "message_sent")
     elif state in {State.FAILED, State.REFUSED}:
         assert told
-        assert (told.kind, told.told[0].data["status"]) == (Kind.FAILED, str(state))
+        assert (told.kind, told.events[0].data["status"]) == (Kind.FAILED, str(state))
     else:
         assert told is None
 
@@ -99,7 +99,7 @@ def test_a_body_that_is_no_json_is_said_badly_and_not_lost() -> None:
         key="k",
         kind=Kind.MESSAGE,
         at=1.0,
-        told=(EventPayload("message_received", {"message": {"body": "cut \ud83d"}}),),
+        events=(EventPayload("message_received", {"message": {"body": "cut \ud83d"}}),),
     )
     [notice] = notices(received)
     assert msgspec.json.decode(notice.body)["data"]["message"]["body"] == "cut ?"

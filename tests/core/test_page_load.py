@@ -1,5 +1,7 @@
 """Whose fault it is that a page was not loaded, and when it is tried again."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from waguard.core.page_load import (
     MOST,
     Answers,
     Refusal,
+    is_gone,
     is_hopeless,
     pause,
     refusal,
+    spent,
 )
 
 SERVED = Answers(asked=True, status=200, scripts=9)
@@ -73,6 +77,35 @@ def test_without_any_of_its_scripts_nothing_is_waited_for(
     expected: bool,  # noqa: FBT001
 ) -> None:
     assert is_hopeless(answers) is expected
+
+
+GONE = Answers(
+    asked=True,
+    status=200,
+    scripts=9,
+    failed=2,
+    gone=2,
+    host="static.whatsapp.net",
+    error="HTTP 404",
+)
+
+
+def test_a_document_whose_scripts_their_server_has_not_got_is_spent() -> None:
+    assert spent(GONE) == (
+        "WhatsApp's scripts cannot be loaded (static.whatsapp.net: 2 of 9, HTTP 404)"
+    )
+    not_spent = [
+        SERVED,
+        replace(GONE, gone=0),  # the server does not answer
+        replace(GONE, gone=1),
+        replace(GONE, waiting=1),
+    ]
+    assert [answers for answers in not_spent if spent(answers)] == []
+
+
+def test_what_a_server_has_not_got_it_says() -> None:
+    asked = (200, 304, 399, 400, 403, 404, 408, 410, 425, 429, 499, 500, 503)
+    assert [status for status in asked if is_gone(status)] == [400, 403, 404, 410, 499]
 
 
 def test_it_is_tried_ever_more_rarely() -> None:

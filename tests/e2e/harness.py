@@ -42,7 +42,7 @@ class Receiver:
         """What deliveries say that waguard is called by."""
         self._news = asyncio.Event()
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """The route."""
         body = await request.read()
         if self.refusals:
@@ -305,7 +305,7 @@ async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
     """A receiver and its address."""
     receiver = Receiver()
     app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/hook", receiver.take)
+    app.router.add_post("/hook", receiver.handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

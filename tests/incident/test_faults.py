@@ -154,7 +154,7 @@ async def test_10_a_request_that_is_repeated_in_flight_is_one_message(tmp_path: 
         first, second, third = world.send(), world.send(), world.send()
         assert first is second is third
         world.sessions.free.set()
-        await world.outbox.result(first)
+        await world.result(first)
         assert len(world.sessions.sends()) == 1
         assert world.sessions.calls[0][0] == SESSION
 
@@ -166,7 +166,7 @@ def test_12_acks_are_counted_as_the_application_counts() -> None:
     )
     for ack, level, status in ((1, 2, "sent"), (2, 3, "delivered"), (3, 4, "read")):
         [received] = translate.acks(row, Ack(ids=("m",), ack=ack, chat="c"), 1.0)
-        told = received.told[0]
+        told = received.events[0]
         assert (told.event, told.data["ack_level"], told.data["status"]) == (
             "message_status_updated",
             level,

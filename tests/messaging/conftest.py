@@ -7,12 +7,19 @@ from loguru import logger
 
 from tests.messaging.receiver import Receiver, receiving
 from tests.ports import reserved_port
+from waguard.messaging.timings import SEND, SendTimings
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as made:
         yield made
+
+
+@pytest.fixture
+def timings() -> SendTimings:
+    """As the daemon has them; ``with_timings`` changes them for a test."""
+    return SEND
 
 
 @pytest.fixture

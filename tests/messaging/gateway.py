@@ -18,7 +18,10 @@ from waguard.core.delivery import DeliveryPolicy
 from waguard.core.inbox import InboxRecord
 from waguard.host.media import MediaFolder
 from waguard.messaging import endpoint_queue
-from waguard.messaging.journal import Journal, of_event
+from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.entries import of_event
+from waguard.messaging.journal import Journal
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
@@ -32,7 +35,7 @@ QUICK: Final = DeliveryPolicy(base_delay=0.001, max_delay=0.001, circuit=QUICK_C
 
 
 @dataclass
-class Office:
+class Gateway:
     """What takes events and delivers them. ``settings`` can be changed, as a reload would."""
 
     store: SqlStore
@@ -41,7 +44,7 @@ class Office:
     webhooks: Webhooks = field(init=False)
     news: list[InboxRecord] = field(default_factory=list)
     connections: dict[str, Connection] = field(default_factory=dict)
-    """How sessions stand that are not connected; ``look`` after a change."""
+    """How sessions stand that are not connected; ``check`` after a change."""
 
     def put(self, *events: BusEvent) -> None:
         """As one put, which is one transaction."""
@@ -62,8 +65,8 @@ class Office:
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()
 
-    def line(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
-        return self.webhooks._lines[endpoint]
+    def queue(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
+        return self.webhooks._queues[endpoint]
 
     def configure(self, **changes: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **changes)
@@ -71,7 +74,7 @@ class Office:
 
 
 @contextlib.asynccontextmanager
-async def office(
+async def gateway(
     folder: Path,
     url: str | None,
     *,
@@ -83,8 +86,10 @@ async def office(
     files: MediaStore | None = None,
     opened: bool = True,
     patience: float = 20.0,
+    limits: JournalLimits | None = None,
+    timings: WebhookTimings = WEBHOOK,
     **settings: Any,
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``around`` may put itself before the store."""
     path = folder / "w.db"
     store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
@@ -92,7 +97,7 @@ async def office(
         if not path.exists():
             await template.copy_to(path)
         await store.open()
-    made = Office(store, Webhook(url=url, **settings))
+    made = Gateway(store, Webhook(url=url, **settings))
     messages = around(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
@@ -100,6 +105,7 @@ async def office(
         files,
         base=INSTANCE,
         for_global=lambda: made.settings.events if made.settings.url is not None else (),
+        limits=limits,
     )
     made.webhooks = Webhooks(
         made.journal,
@@ -110,6 +116,7 @@ async def office(
         policy=(lambda: policy) if policy else None,
         wall=wall,
         ages=ages,
+        timings=timings,
     )
     try:
         async with made.journal, made.webhooks:
@@ -118,9 +125,9 @@ async def office(
         await store.close()
 
 
-async def kill(made: Office) -> None:
+async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
-    for one in made.webhooks._lines.values():
+    for one in made.webhooks._queues.values():
         one._closed = True
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:

@@ -18,8 +18,10 @@ from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.messages import Outgoing
-from waguard.store.sql import SqlStore
+from waguard.ports.outcomes import Acked
+from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 CHAT = "6281234567890@c.us"
 START = 1_732_233_600.0
@@ -39,11 +41,16 @@ class Clock:
 
 
 class World:
-    """An outbox and what is around it. ``published`` has the events that it told itself."""
+    """An outbox and what is around it. ``published`` has the events of how
+    messages ended."""
 
-    def __init__(self, folder: Path, config: Callable[[], Config] = Config) -> None:
+    def __init__(
+        self, folder: Path, config: Callable[[], Config] = Config, timings: SendTimings = SEND
+    ) -> None:
         self.path = folder / "w.db"
         self.config = config
+        self.timings = timings
+        self.busy_timeout = BUSY_TIMEOUT
         self.sessions = FakeSessions()
         self.clock = Clock()
         self.published: list[tuple[Any, ...]] = []
@@ -55,13 +62,15 @@ class World:
         """A daemon comes; the first one has a new database."""
         if not self.path.exists():
             await template.copy_to(self.path)
-        self.store = SqlStore(f"sqlite+aiosqlite:///{self.path}", wall=self.clock.wall)
+        url, clock = f"sqlite+aiosqlite:///{self.path}", self.clock
+        self.store = SqlStore(url, busy_timeout=self.busy_timeout, wall=clock.wall)
         await self.store.open()
         self.journal = Journal(
             self.store.messages,
             MediaFolder(self.path.parent / "media"),
             base="",
             for_global=lambda: EVENTS,
+            publish=self._on_event,
         )
         await self.journal.__aenter__()
         self.outbox = Outbox(
@@ -70,10 +79,14 @@ class World:
             self.journal,
             lambda: self.config(),  # noqa: PLW0108 - a test may change it
             self.clock,
-            publish=lambda *told, **_: self.published.append(told),
+            timings=self.timings,
         )
         if begin:
             await self.outbox.begin()
+
+    def _on_event(self, event: str, *rest: Any, **_: Any) -> None:
+        if event in {"message_sent", "message_failed"}:
+            self.published.append((event, *rest))
 
     async def stop(self, grace: float = 5.0) -> None:
         """In order."""
@@ -86,10 +99,10 @@ class World:
         mine = [
             task
             for task in asyncio.all_tasks()
-            if task.get_name().startswith(("outbox", "send", "lanes", "look up", "journal"))
+            if task.get_name().startswith(("outbox", "send", "queue", "poll", "journal"))
         ]
-        self.outbox._timers.close()
-        self.outbox._graces.close()
+        self.outbox._dispatcher._timers.close()
+        self.outbox._reports.close()
         for task in mine:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
@@ -100,6 +113,14 @@ class World:
 
     def accept(self, command: Command, session: str = SESSION, **how: Any) -> PendingSend:
         return self.outbox.accept(session, WORKSPACE, command, Options(**how))
+
+    async def result(self, pending: PendingSend) -> Acked | None:
+        """As the outbox has it, but what is not sent is raised."""
+        match await self.outbox.result(pending):
+            case Acked() | None as outcome:
+                return outcome
+            case outcome:
+                raise outcome.error
 
     def tear(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         """The answer to the next commit of the outbox is lost; later writes wait for the event."""
@@ -116,22 +137,27 @@ class World:
         monkeypatch.setattr(self.store.messages, "write", torn)
         return back
 
-    async def row(self, ticket: PendingSend) -> Outgoing:
+    async def row(self, pending: PendingSend) -> Outgoing:
         """As it is when everything that was to be kept is kept."""
-        await asyncio.shield(ticket.stored)
+        await asyncio.shield(pending.stored)
         assert await self.journal.flushed(10.0)
-        found = await self.store.outbox.find(ticket.id)
+        found = await self.store.outbox.find(pending.id)
         assert found
         return found
 
 
 @contextlib.asynccontextmanager
-async def outbox(folder: Path) -> AsyncIterator[World]:
+async def outbox(folder: Path, timings: SendTimings = SEND) -> AsyncIterator[World]:
     """One that runs, and is ended in order."""
-    world = World(folder)
+    world = World(folder, timings=timings)
     await world.start()
     try:
         yield world
     finally:
         world.sessions.free.set()
         await world.stop(0.0)
+
+
+def with_timings(**seconds: Any) -> pytest.MarkDecorator:
+    """For a test whose world waits otherwise."""
+    return pytest.mark.parametrize("timings", [SendTimings(**seconds)], ids=["quick"])

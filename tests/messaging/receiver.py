@@ -33,7 +33,7 @@ class Delivery:
     """Of the loop's clock."""
 
     @property
-    def told(self) -> Any:
+    def payload(self) -> Any:
         """The decoded body."""
         return json.loads(self.body)
 
@@ -58,14 +58,14 @@ class Receiver:
 
     def taken(self) -> list[Any]:
         """Decoded bodies that were taken, in order."""
-        return [attempt.told for attempt in self.attempts if attempt.answer in (200, TORN)]
+        return [attempt.payload for attempt in self.attempts if attempt.answer in (200, TORN)]
 
     async def wait_taken(self, count: int) -> list[Any]:
         """Wait for so many."""
         await wait_until(lambda: len(self.taken()) >= count, f"{count} deliveries are taken")
         return self.taken()
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """The route."""
         body = await request.read()
         self.arrived += 1
@@ -94,7 +94,7 @@ async def receiving(receiver: Receiver | None = None, port: int = 0) -> AsyncIte
     receiver = receiver or Receiver()
     receiver.free.set()
     app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/hook", receiver.take)
+    app.router.add_post("/hook", receiver.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -11,12 +11,12 @@ from waguard.messaging.pending_sends import KEPT_FOR
 async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:
     async with outbox(tmp_path) as world:
         world.sessions.free.clear()
-        ticket = world.send()
-        world.outbox.unanswered(ticket)  # its client left
+        pending = world.send()
+        world.outbox.unanswered(pending)  # its client left
         world.clock.now += KEPT_FOR + 1
-        assert world.send() is ticket
+        assert world.send() is pending
         world.sessions.free.set()
-        await world.outbox.result(ticket)
+        await world.result(pending)
         assert len(world.sessions.sends()) == 1
 
 
@@ -27,4 +27,4 @@ async def test_where_one_part_ends_and_the_next_begins_counts(tmp_path: Path) ->
         one = world.accept(text("2345678@c.us", "hi"), session="s1")
         other = world.accept(text("345678@c.us", "hi"), session="s12")
         assert one is not other
-        await asyncio.gather(world.outbox.result(one), world.outbox.result(other))
+        await asyncio.gather(world.result(one), world.result(other))

@@ -1,4 +1,4 @@
-"""What is kept of a message: the same bytes in each version, for a repetition is told by them."""
+"""What is kept of a message: the same bytes in each version, for a repetition is known by them."""
 
 import pytest
 

@@ -62,8 +62,8 @@ async def _answer(request: web.Request) -> web.StreamResponse:
         case ["size", number]:
             return web.Response(body=bytes(int(number)), headers=PNG)
         case ["named", name]:
-            told = f'attachment; filename="{name}"'
-            return web.Response(body=b"x", headers={"Content-Disposition": told})
+            disposition = f'attachment; filename="{name}"'
+            return web.Response(body=b"x", headers={"Content-Disposition": disposition})
         case ["gzip"]:
             return web.Response(body=b"x", headers={"Content-Encoding": "gzip"})
         case ["endless"]:
@@ -104,7 +104,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetchedError) -> str:
-    """What is told of a fetch that fails."""
+    """The error of a fetch that fails."""
     url = path if "://" in path else server.base + path
     with pytest.raises(kind) as raised:
         await server.fetcher.fetch(url, "media_url")
@@ -157,9 +157,9 @@ async def test_each_redirect_is_judged_again(server: Server, there: str) -> None
     ],
 )
 async def test_what_is_refused_everywhere(server: Server, url: str) -> None:
-    told = await failing(server, url, InvalidInputError)
-    assert "refused" in told
-    assert len(told) < 300
+    error = await failing(server, url, InvalidInputError)
+    assert "refused" in error
+    assert len(error) < 300
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ async def test_what_is_refused_everywhere(server: Server, url: str) -> None:
 async def test_nothing_is_fetched_from_this_machine(server: Server, host: str) -> None:
     server.configure(allow_private=False)
     url = server.base.replace("127.0.0.1", host)
-    told = await failing(server, url, InvalidInputError)
-    assert "refused" in told
+    error = await failing(server, url, InvalidInputError)
+    assert "refused" in error
     assert server.arrived == 0
 
 
@@ -177,8 +177,8 @@ async def test_a_name_is_judged_by_where_it_leads(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def resolve(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
-        told = {"hostname": host, "host": "127.0.0.1", "port": port}
-        return [told | {"family": 2, "proto": 0, "flags": 0}]
+        address = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [address | {"family": 2, "proto": 0, "flags": 0}]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
     url = server.base.replace("127.0.0.1", "harmless.example") + "/a.png"
@@ -204,10 +204,10 @@ async def test_no_more_is_read_than_the_limit(server: Server, path: str) -> None
     ],
 )
 async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) -> None:
-    told = await failing(server, f"{path}?signature=secret")
-    assert why in told
-    assert path in told
-    assert "secret" not in told
+    error = await failing(server, f"{path}?signature=secret")
+    assert why in error
+    assert path in error
+    assert "secret" not in error
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) ->
     ],
 )
 async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why: str) -> None:
-    told = await failing(server, f"{path}?signature=secret", UnavailableError)
-    assert why in told
-    assert path in told
-    assert "secret" not in told
+    error = await failing(server, f"{path}?signature=secret", UnavailableError)
+    assert why in error
+    assert path in error
+    assert "secret" not in error
 
 
 async def test_nobody_listens(server: Server, dead_port: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import Office, office
+from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config import Media
@@ -22,9 +22,9 @@ from waguard.core.media import GONE
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
-from waguard.messaging import journal
-from waguard.messaging import received_files as under_test
+from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.received_files import NO_ANSWER
+from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import StateUpdate
 from waguard.store.housekeeping import tidy_media
@@ -35,9 +35,9 @@ URL = f"{INSTANCE}/api/media/{NAME}"
 
 
 def received(number: int, content: bytes | None = PICTURE, **media: Any) -> InboxRecord:
-    told = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
-    told |= {"error": None, "sha256": None, "url": None, **media}
-    message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": told}
+    payload = {"mimetype": "image/png", "filename": "a.png", "size": None, "data": None}
+    payload |= {"error": None, "sha256": None, "url": None, **media}
+    message = {"id": f"false_1@c.us_{number}", "body": 'say "sha256"', "media": payload}
     return InboxRecord(
         session_id="a",
         workspace_id=1,
@@ -45,16 +45,16 @@ def received(number: int, content: bytes | None = PICTURE, **media: Any) -> Inbo
         kind=Kind.MESSAGE,
         at=1.0,
         chat="1@c.us",
-        told=(EventPayload("message_received", {"message": message}),),
+        events=(EventPayload("message_received", {"message": message}),),
         file=File(content, "image/png") if content is not None else None,
     )
 
 
-def put(it: Office, one: InboxRecord) -> None:
+def put(it: Gateway, one: InboxRecord) -> None:
     it.journal.put((one,), it.news.extend)
 
 
-async def delivered(it: Office, receiver: Receiver) -> dict[str, Any]:
+async def delivered(it: Gateway, receiver: Receiver) -> dict[str, Any]:
     """The one file that is delivered."""
     assert await it.drained()
     media: dict[str, Any] = receiver.taken()[-1]["data"]["message"]["media"]
@@ -65,7 +65,7 @@ async def test_the_webhook_has_the_file_and_the_database_has_its_name(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     receiver.troubles.append(503)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         receiver.free.clear()
         put(it, received(1))
         put(it, received(2))
@@ -96,15 +96,15 @@ async def test_a_text_that_looks_like_a_files_name(
     tmp_path: Path, receiver: Receiver, text: str
 ) -> None:
     data = {"message": {"id": "false_1@c.us_1", "body": text, "media": None}}
-    one = replace(received(1, None), told=(EventPayload("message_received", data),))
-    async with office(tmp_path, receiver.url) as it:
+    one = replace(received(1, None), events=(EventPayload("message_received", data),))
+    async with gateway(tmp_path, receiver.url) as it:
         put(it, one)
         assert await it.drained()
     assert receiver.taken()[-1]["data"]["message"]["body"] == text
 
 
 async def test_a_file_that_expired_before_its_delivery(tmp_path: Path, receiver: Receiver) -> None:
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         it.settings = it.settings.__class__(url=receiver.url)
         receiver.free.clear()
         put(it, received(1))
@@ -119,7 +119,7 @@ async def test_a_disk_that_takes_no_file_does_not_cost_its_message(
     tmp_path: Path, receiver: Receiver, logged: list[str]
 ) -> None:
     (tmp_path / "media").write_text("no folder")
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         put(it, received(1))
         media = await delivered(it, receiver)
         assert it.news[0].file is None
@@ -129,7 +129,7 @@ async def test_a_disk_that_takes_no_file_does_not_cost_its_message(
 
 
 class Hung(MediaFolder):
-    """A disk that answers when it is told to."""
+    """A disk that answers when it is allowed to."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -147,26 +147,25 @@ class Hung(MediaFolder):
 
 
 @pytest.fixture
-def hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hung]:
-    monkeypatch.setattr(under_test, "DEADLINE", 0.05)
+def hung(tmp_path: Path) -> Iterator[Hung]:
     disk = Hung(tmp_path / "media")
     yield disk
     disk.answers.set()
 
 
 async def test_a_disk_that_takes_nothing_any_more_holds_up_no_text(
-    tmp_path: Path, receiver: Receiver, hung: Hung, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, receiver: Receiver, hung: Hung
 ) -> None:
-    async with office(tmp_path, receiver.url, files=hung) as it:
+    limits = JournalLimits(file_deadline=0.05)
+    async with gateway(tmp_path, receiver.url, files=hung, limits=limits) as it:
         put(it, received(1))
         media = await delivered(it, receiver)
         assert (media["sha256"], media["error"]) == (None, NO_ANSWER)
-        monkeypatch.setattr(under_test, "DEADLINE", 1_000.0)
         put(it, received(2))
         assert (await delivered(it, receiver))["error"] == NO_ANSWER
         assert hung.asked == 1  # nobody waits for a disk that is known to be stuck
         hung.answers.set()
-        keeping = it.journal._keeper._last
+        keeping = it.journal._stage._writer._last
         assert keeping
         await asyncio.wait({keeping})
         put(it, received(3))
@@ -177,24 +176,25 @@ async def test_a_disk_that_gives_nothing_any_more_holds_up_no_text(
     tmp_path: Path, receiver: Receiver, hung: Hung
 ) -> None:
     MediaFolder(tmp_path / "media").keep(PICTURE, "image/png")
-    async with office(tmp_path, receiver.url, files=hung) as it:
+    timings = WebhookTimings(file=0.05)
+    async with gateway(tmp_path, receiver.url, files=hung, timings=timings) as it:
         put(it, received(1, content=None, sha256=NAME))
         media = await delivered(it, receiver)
     assert (media["data"], media["error"], media["sha256"]) == (None, NO_ANSWER, NAME)
 
 
 async def test_a_file_that_the_page_did_not_give(tmp_path: Path, receiver: Receiver) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         put(it, received(1, content=None, error="no answer within 15 s"))
         media = await delivered(it, receiver)
     assert (media["data"], media["error"]) == (None, "no answer within 15 s")
 
 
 async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(journal, "WAITING_BYTES", 4_000)
-    async with office(tmp_path, None, opened=False) as it:
+    limits = JournalLimits(waiting_bytes=4_000)
+    async with gateway(tmp_path, None, opened=False, limits=limits) as it:
         for number in range(4):
             put(it, received(number))
         await it.store.open()
@@ -202,11 +202,11 @@ async def test_files_that_wait_for_the_database_are_bounded_and_texts_are_not(
     errors = [one.payload()["message"]["media"]["error"] for one in it.news]
     assert errors[0] is None
     assert errors[1:] == ["too much waits for the database"] * 3
-    assert it.journal._bytes == 0
+    assert it.journal.backlog.bytes == 0
 
 
 async def test_an_empty_file_is_a_file(tmp_path: Path, receiver: Receiver) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         put(it, received(1, content=b""))
         media = await delivered(it, receiver)
     assert (media["data"], media["error"]) == ("", None)
@@ -218,7 +218,7 @@ async def test_no_send_waits_for_a_file_and_what_is_behind_it_does(
 ) -> None:
     disk = Hung(tmp_path / "media")
     try:
-        async with office(tmp_path, None, files=disk) as it:
+        async with gateway(tmp_path, None, files=disk) as it:
             order: list[str] = []
             it.journal.put((received(0, content=None),), lambda _: order.append("before"))
             it.journal.put((received(1),), lambda _: order.append("file"))
@@ -237,7 +237,7 @@ async def test_no_send_waits_for_a_file_and_what_is_behind_it_does(
 
 
 async def test_files_that_are_on_their_way_at_the_end_are_stored(tmp_path: Path) -> None:
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         for number in range(5):
             put(it, received(number))
     assert [one.key for one in it.news] == [str(number) for number in range(5)]
@@ -249,7 +249,7 @@ async def test_a_bug_with_a_file_costs_the_file_and_holds_up_nobody(
     def buggy(*_: Any) -> str:
         raise RuntimeError("a bug")
 
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         monkeypatch.setattr(it.journal.files, "keep", buggy)
         put(it, received(1))
         put(it, received(2, content=None))
@@ -264,7 +264,7 @@ async def test_a_file_whose_webhook_waits_is_not_tidied_away(
 ) -> None:
     receiver.free.clear()
     keep = Media(keep_days=1, limit=1)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         files = MediaFolder(tmp_path / "media")
         files.keep(b"x" * (1 << 20), "a/b")
         put(it, received(1))
@@ -281,7 +281,7 @@ async def test_a_file_whose_webhook_waits_is_not_tidied_away(
 async def test_while_the_database_does_not_say_what_waits_nothing_is_tidied_away(
     tmp_path: Path,
 ) -> None:
-    async with office(tmp_path, None, opened=False) as it:
+    async with gateway(tmp_path, None, opened=False) as it:
         files = MediaFolder(tmp_path / "media")
         files.keep(PICTURE, "a/b")
         in_a_year = WallAges(lambda: time.time() + 365 * 86_400)

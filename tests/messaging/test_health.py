@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.messaging.gateway import Office, office
+from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth
-from waguard.messaging.journal import BEHIND_AGE, Journal
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import GLOBAL, Queued
 from waguard.ports.sessions import Connection
@@ -18,7 +18,7 @@ from waguard.ports.sessions import Connection
 AWAY = Connection(why_not="it is disconnected")
 
 
-def health(it: Office, wall: float = 1_000.0) -> MessageHealth:
+def health(it: Gateway, wall: float = 1_000.0) -> MessageHealth:
     return MessageHealth(
         it.webhooks, it.journal, hold_limit=lambda: 900.0, ages=WallAges(lambda: wall)
     )
@@ -32,7 +32,7 @@ async def test_what_the_database_said_stays_while_it_is_away(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.troubles.append(404)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await it.stored(event(1))
         assert await it.drained()
         report = health(it)
@@ -55,7 +55,7 @@ async def test_what_the_database_said_stays_while_it_is_away(
 async def test_a_queue_is_counted_beyond_what_is_in_memory(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         await it.stored(*(event(number) for number in range(20)))
         await wait_until(it.webhooks.held, "they wait")
@@ -72,7 +72,7 @@ async def test_a_queue_is_counted_beyond_what_is_in_memory(
         (True, FAILING_FOR - 1, []),
         (True, FAILING_FOR + 1, ["database_behind"]),
         (False, FAILING_FOR + 1, []),
-        (False, BEHIND_AGE + 1, ["database_behind"]),
+        (False, JournalLimits().behind_age + 1, ["database_behind"]),
     ],
 )
 async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
@@ -84,9 +84,10 @@ async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
     age: float,
     expected: list[str],
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
-        it.journal.failing = failing
-        monkeypatch.setattr(Journal, "backlog", property(lambda _: (3, age)))
+    async with gateway(tmp_path, receiver.url) as it:
+        it.journal._writer.failing = failing
+        monkeypatch.setattr(Backlog, "count", property(lambda _: 3))
+        monkeypatch.setattr(Backlog, "age", property(lambda _: age))
         found = health(it).conditions()
         assert [one.type for one in found] == expected
         assert [one.since for one in found] == [1_000.0 - age] * len(expected)
@@ -97,7 +98,7 @@ async def test_one_chat_that_the_receiver_cannot_digest_is_late_alone(
 ) -> None:
     now = [1_000.0]
     receiver.free.clear()
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await it.stored(event(1))
         await wait_until(lambda: receiver.arrived, "it is on its way")
         now[0] += 301.0
@@ -114,10 +115,12 @@ async def test_one_chat_that_the_receiver_cannot_digest_is_late_alone(
 async def test_what_was_decided_is_counted_and_is_no_condition(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         await it.stored(event(1))
-        await it.store.messages.bury("by hand", Cause.REMOVED, endpoint=GLOBAL, limit=9)
+        await it.store.messages.dead_letter_pending(
+            "by hand", Cause.REMOVED, endpoint=GLOBAL, limit=9
+        )
         report = health(it)
         await report.count()
         assert (types(report), report.dead) == ([], 1)

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import office
+from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
 from waguard.core.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError, UnavailableError
-from waguard.messaging import journal
-from waguard.messaging.journal import of_event
+from waguard.messaging import group_commit
+from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.entries import of_event
 from waguard.ports.messages import DeliveryResult, Entry, MessageStore, Withdrawal, Written
 
 
 class Wrapped:
-    """A store whose writes can be told to fail. Everything else goes through."""
+    """A store whose writes can be made to fail. Everything else goes through."""
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
@@ -55,23 +56,23 @@ def around(made: list[Wrapped]) -> Any:
 
 
 async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path: Path) -> None:
-    told: list[Any] = []
-    async with office(tmp_path, None) as it:
+    stored: list[Any] = []
+    async with gateway(tmp_path, None) as it:
         for number in range(50):
             it.journal.put(
                 (of_event(event(number)),) if number % 3 else (),
-                lambda news, number=number: told.append((number, len(news))),  # type: ignore[misc]
+                lambda news, number=number: stored.append((number, len(news))),  # type: ignore[misc]
             )
-        it.journal.put((of_event(event(1)),), lambda news: told.append(("again", len(news))))
-        assert told == []
+        it.journal.put((of_event(event(1)),), lambda news: stored.append(("again", len(news))))
+        assert stored == []
         assert await it.journal.flushed(10.0)
-    assert told == [(n, int(bool(n % 3))) for n in range(50)] + [("again", 0)]
+    assert stored == [(n, int(bool(n % 3))) for n in range(50)] + [("again", 0)]
 
 
 async def test_what_comes_in_meanwhile_is_one_transaction(
     tmp_path: Path, wrapped: list[Wrapped]
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         it.put(event(0))
         await wait_until(lambda: wrapped[0].batches, "the first is being written")
         for number in range(1, 100):
@@ -84,7 +85,7 @@ async def test_what_comes_in_meanwhile_is_one_transaction(
 async def test_a_locked_database_is_asked_again_and_nothing_is_acknowledged(
     tmp_path: Path, logged: list[str]
 ) -> None:
-    async with office(tmp_path, None, patience=1.0) as it:
+    async with gateway(tmp_path, None, patience=1.0) as it:
         with write_locked(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}"):
             it.put(event(1))
             it.put(event(2))
@@ -101,21 +102,21 @@ async def test_a_database_that_is_gone_is_not_asked_all_the_time(
 ) -> None:
     slept: list[float] = []
 
-    async def noted(_: journal.Journal, delay: float) -> bool:
+    async def noted(_: group_commit.GroupCommit, delay: float) -> bool:
         slept.append(delay)
         return False
 
-    monkeypatch.setattr(journal.Journal, "_closes_within", noted)
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    monkeypatch.setattr(group_commit.GroupCommit, "_closes_within", noted)
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 7
         it.put(event(1))
         assert await it.journal.flushed(10.0)
-    assert slept == [*journal.RETRY, 5.0, 5.0]
+    assert slept == [*group_commit.RETRY, 5.0, 5.0]
     assert len(it.news) == 1
 
 
 async def test_before_the_database_was_ever_open(tmp_path: Path, receiver: Receiver) -> None:
-    async with office(tmp_path, receiver.url, opened=False) as it:
+    async with gateway(tmp_path, receiver.url, opened=False) as it:
         it.put(event(1))
         await asyncio.sleep(0)
         await it.store.open()
@@ -126,13 +127,13 @@ async def test_before_the_database_was_ever_open(tmp_path: Path, receiver: Recei
 async def test_what_no_database_takes_holds_nobody_up(
     tmp_path: Path, wrapped: list[Wrapped], logged: list[str]
 ) -> None:
-    told: list[str] = []
+    stored: list[str] = []
 
     def put(it: Any, number: int) -> None:
         received = of_event(event(number))
-        it.journal.put((received,), lambda _: told.append(received.key))
+        it.journal.put((received,), lambda _: stored.append(received.key))
 
-    async with office(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, around=around(wrapped)) as it:
         wrapped[0].indigestible = "message_received:3"
         wrapped[0].fail = [DatabaseUnavailableError("gone")]  # so that they gather
         for number in range(6):
@@ -141,7 +142,7 @@ async def test_what_no_database_takes_holds_nobody_up(
         put(it, 9)
         assert await it.journal.flushed(10.0)
     # the worker would send it for ever: it is acknowledged, and said
-    assert told == [f"message_received:{n}" for n in (0, 1, 2, 3, 4, 5, 9)]
+    assert stored == [f"message_received:{n}" for n in (0, 1, 2, 3, 4, 5, 9)]
     assert sum("can never be stored" in said for said in logged) == 1
 
 
@@ -151,7 +152,7 @@ async def test_a_bug_of_a_listener_does_not_end_the_writer(
     def faulty(_: Sequence[InboxRecord]) -> None:
         raise RuntimeError("a bug")
 
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         it.journal.put((of_event(event(1)),), faulty)
         it.put(event(2))
         assert await it.journal.flushed(10.0)
@@ -160,10 +161,9 @@ async def test_a_bug_of_a_listener_does_not_end_the_writer(
 
 
 async def test_memory_is_bounded_while_the_database_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    tmp_path: Path, logged: list[str]
 ) -> None:
-    monkeypatch.setattr(journal, "WAITING_LIMIT", 5)
-    async with office(tmp_path, None, opened=False) as it:
+    async with gateway(tmp_path, None, opened=False, limits=JournalLimits(waiting=5)) as it:
         for number in range(8):
             it.put(event(number))
         await asyncio.sleep(0)
@@ -173,41 +173,46 @@ async def test_memory_is_bounded_while_the_database_is_away(
 
 
 async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: list[str]) -> None:
-    async with office(tmp_path, None, opened=False) as it:
+    async with gateway(tmp_path, None, opened=False) as it:
         it.put(event(1))
         await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
     assert any("not stored before the stop" in said for said in logged)
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        JournalLimits(behind_count=1),
+        JournalLimits(behind_bytes=1),
+        JournalLimits(behind_age=1e-9),
+    ],
+    ids=["count", "bytes", "age"],
+)
 async def test_new_work_waits_while_the_database_is_behind(
-    tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wrapped: list[Wrapped], limits: JournalLimits
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
-        it.journal.require_room()
+    async with gateway(tmp_path, None, around=around(wrapped), limits=limits) as it:
+        backlog = it.journal.backlog
+        backlog.require_room()
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
-        for limit, value in (("COUNT", 1), ("BYTES", 1), ("AGE", 0.0)):
-            with monkeypatch.context() as patch:
-                it.put(event(ord(limit[0])))
-                it.journal.require_room()
-                patch.setattr(journal, f"BEHIND_{limit}", value)
-                with pytest.raises(UnavailableError, match="the database is behind") as refused:
-                    it.journal.require_room()
-                assert refused.value.retry_after == 10
+        it.put(event(1))
+        with pytest.raises(UnavailableError, match="the database is behind") as refused:
+            backlog.require_room()
+        assert refused.value.retry_after == 10
         assert await it.journal.flushed(10.0)
-        monkeypatch.setattr(journal, "BEHIND_COUNT", 1)
-        it.journal.require_room()
-        assert len(it.news) == 3
+        backlog.require_room()
+        assert len(it.news) == 1
 
 
-async def test_what_is_retracted_while_the_database_is_away_counts_too(
-    tmp_path: Path, wrapped: list[Wrapped], monkeypatch: pytest.MonkeyPatch
+async def test_what_is_withdrawn_while_the_database_is_away_counts_too(
+    tmp_path: Path, wrapped: list[Wrapped]
 ) -> None:
-    async with office(tmp_path, None, around=around(wrapped)) as it:
-        monkeypatch.setattr(journal, "BEHIND_COUNT", 2)
+    limits = JournalLimits(behind_count=2)
+    async with gateway(tmp_path, None, around=around(wrapped), limits=limits) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
         for name in "ab":
-            it.journal.move(Withdrawal(name))
+            it.journal.update(Withdrawal(name))
         with pytest.raises(UnavailableError, match="2 writes wait"):
-            it.journal.require_room()
+            it.journal.backlog.require_room()
         assert await it.journal.flushed(10.0)
-        it.journal.require_room()
+        it.journal.backlog.require_room()

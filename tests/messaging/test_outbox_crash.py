@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import CHAT, World
+from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.store.test_outages import write_locked
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
@@ -17,14 +17,14 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.timings import SendTimings
 from waguard.ports.messages import StateUpdate
-from waguard.store.sql import SqlStore
 from waguard.wire.protocol import SendMedia
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path)
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    made = World(tmp_path, timings=timings)
     await made.start()
     yield made
     made.sessions.free.set()
@@ -37,22 +37,22 @@ async def restart(world: World) -> None:
     await world.start()
 
 
-async def state(world: World, ticket: PendingSend, *wanted: State) -> State:
+async def state(world: World, pending: PendingSend, *wanted: State) -> State:
     """Its state, once it is one of these."""
 
-    async def look() -> State:
-        while (row := await world.row(ticket)).state not in wanted:
+    async def poll() -> State:
+        while (row := await world.row(pending)).state not in wanted:
             await asyncio.sleep(0.005)
         return row.state
 
-    return await asyncio.wait_for(look(), DEADLINE)
+    return await asyncio.wait_for(poll(), DEADLINE)
 
 
 async def in_flight(world: World, **how: Any) -> PendingSend:
     world.sessions.free.clear()
-    ticket = world.send(**how)
+    pending = world.send(**how)
     await wait_until(world.sessions.sends, "the command has left")
-    return ticket
+    return pending
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ async def in_flight(world: World, **how: Any) -> PendingSend:
 async def test_killed_in_mid_send_it_is_looked_up_and_never_sent_again(
     world: World, ack: int | None, after: State
 ) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     if ack is not None:
-        world.sessions.acks[ticket.message_id] = ack
+        world.sessions.acks[pending.message_id] = ack
     await restart(world)
-    assert await state(world, ticket, after)
+    assert await state(world, pending, after)
     again = world.send()  # the application repeats what had no answer
     if after is State.UNCERTAIN:
         with pytest.raises(UncertainError):
-            await world.outbox.result(again)
+            await world.result(again)
     else:
-        sent = await world.outbox.result(again)
+        sent = await world.result(again)
         assert sent
-        assert sent.message_id == ticket.message_id
-    assert again.id == ticket.id
+        assert sent.message_id == pending.message_id
+    assert again.id == pending.id
     assert len(world.sessions.sends()) == 1
 
 
@@ -89,58 +89,58 @@ async def test_killed_before_the_command_it_is_not_sent_again_either(
 
     with monkeypatch.context() as patch:
         patch.setattr(world.sessions, "call", never)
-        ticket = world.send()
-        await asyncio.shield(ticket.stored)
+        pending = world.send()
+        await asyncio.shield(pending.stored)
         await world.kill()
     await world.start()
-    assert await state(world, ticket, State.UNCERTAIN)
+    assert await state(world, pending, State.UNCERTAIN)
     assert world.sessions.sends() == []
 
 
 async def test_what_was_accepted_is_sent_once_and_its_repetition_joins_it(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send()
-    await asyncio.shield(ticket.stored)
+    pending = world.send()
+    await asyncio.shield(pending.stored)
     await restart(world)
     again = world.send()
     await asyncio.shield(again.stored)
     world.sessions.connect()
-    sent = await world.outbox.result(again)
+    sent = await world.result(again)
     assert sent
-    assert sent.message_id == ticket.message_id
+    assert sent.message_id == pending.message_id
     assert len(world.sessions.sends()) == 1
 
 
 async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send()
-    await asyncio.shield(ticket.stored)
+    pending = world.send()
+    await asyncio.shield(pending.stored)
     await restart(world)
     world.config = lambda: Config(send=Send(wait=0.05))
     again = world.send()
-    assert again.message_id == ticket.message_id
+    assert again.message_id == pending.message_id
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(again), DEADLINE)
+        await asyncio.wait_for(world.result(again), DEADLINE)
     world.outbox.answered(again)
     assert (await world.row(again)).state is State.FAILED
     world.sessions.connect()
-    second = await world.outbox.result(world.send())
+    second = await world.result(world.send())
     assert second
     assert [call.message_id for call in world.sessions.sends()] == [second.message_id]
 
 
+@with_timings(keeping=0.01)
 async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
     first = await in_flight(world)
     second = world.send("second")
     await asyncio.shield(second.stored)
     await world.store.close()
     world.sessions.free.set()
-    assert await world.outbox.result(first)
+    assert await world.result(first)
     with pytest.raises(DatabaseUnavailableError):
-        await asyncio.wait_for(world.outbox.result(second), DEADLINE)
+        await asyncio.wait_for(world.result(second), DEADLINE)
     world.outbox.answered(second)
     await world.store.open()
     assert await state(world, second, State.FAILED)
@@ -149,153 +149,151 @@ async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
 
 async def test_what_a_client_has_given_up_long_ago_is_not_sent(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send()
-    await asyncio.shield(ticket.stored)
+    pending = world.send()
+    await asyncio.shield(pending.stored)
     await world.kill()
     world.clock.now += KEPT_FOR + 1
     world.sessions.connect()
     await world.start()
-    assert await state(world, ticket, State.FAILED)
+    assert await state(world, pending, State.FAILED)
     assert world.sessions.sends() == []
 
 
 async def test_a_file_that_is_queued_survives(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     media = Media(content=b"picture", mimetype="image/png", kind="image", caption="ä")
-    ticket = world.accept(file(CHAT, media), later=True)
-    await world.outbox.result(ticket)
-    world.outbox.answered(ticket)
-    assert (await world.row(ticket)).answered
+    pending = world.accept(file(CHAT, media), later=True)
+    await world.result(pending)
+    world.outbox.answered(pending)
+    assert (await world.row(pending)).answered
     await restart(world)
     world.sessions.connect()
-    assert await state(world, ticket, State.SENT)
+    assert await state(world, pending, State.SENT)
     [call] = world.sessions.sends()
     assert isinstance(call, SendMedia)
-    assert (call.content, call.caption, call.message_id) == (b"picture", "ä", ticket.message_id)
+    assert (call.content, call.caption, call.message_id) == (b"picture", "ä", pending.message_id)
     await wait_until(lambda: world.published, "it is announced")
 
 
 async def test_the_order_of_a_chat_survives(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
-    tickets = [world.send(str(number), later=True) for number in range(10)]
-    for ticket in tickets:
-        await world.outbox.result(ticket)
+    sends = [world.send(str(number), later=True) for number in range(10)]
+    for pending in sends:
+        await world.result(pending)
     await restart(world)
     world.sessions.connect()
-    assert await state(world, tickets[-1], State.SENT)
+    assert await state(world, sends[-1], State.SENT)
     ids = [call.message_id for call in world.sessions.sends()]
-    assert ids == [ticket.message_id for ticket in tickets]
+    assert ids == [pending.message_id for pending in sends]
 
 
 async def test_the_same_key_over_a_restart_has_the_same_result(world: World) -> None:
-    ticket = world.send(key="k")
-    sent = await world.outbox.result(ticket)
-    world.outbox.answered(ticket)
-    await world.row(ticket)
+    pending = world.send(key="k")
+    sent = await world.result(pending)
+    world.outbox.answered(pending)
+    await world.row(pending)
     await restart(world)
     again = world.send(key="k")
-    assert await world.outbox.result(again) == sent
-    assert (again.id, len(world.sessions.sends())) == (ticket.id, 1)
+    assert await world.result(again) == sent
+    assert (again.id, len(world.sessions.sends())) == (pending.id, 1)
 
 
 async def test_one_that_was_only_to_be_accepted_is_joined_over_a_crash(world: World) -> None:
-    ticket = world.send(later=True)
-    await world.outbox.result(ticket)
-    assert await state(world, ticket, State.SENT)
+    pending = world.send(later=True)
+    await world.result(pending)
+    assert await state(world, pending, State.SENT)
     await restart(world)  # its 202 was never written
     again = world.send(later=True)
-    assert await world.outbox.result(again) is None
-    assert (again.id, len(world.sessions.sends())) == (ticket.id, 1)
+    assert await world.result(again) is None
+    assert (again.id, len(world.sessions.sends())) == (pending.id, 1)
     world.outbox.answered(again)
-    await world.outbox.result(world.send(later=True))
+    await world.result(world.send(later=True))
     await wait_until(lambda: len(world.sessions.sends()) == 2, "one more is a new one")
 
 
 async def test_what_was_answered_before_the_crash_is_over(world: World) -> None:
-    ticket = world.send()
-    await world.outbox.result(ticket)
-    world.outbox.answered(ticket)
-    await world.row(ticket)
+    pending = world.send()
+    await world.result(pending)
+    world.outbox.answered(pending)
+    await world.row(pending)
     await restart(world)
-    second = await world.outbox.result(world.send())
+    second = await world.result(world.send())
     assert second
-    assert second.message_id != ticket.message_id
+    assert second.message_id != pending.message_id
 
 
 async def test_one_of_an_earlier_run_that_nobody_asks_for_is_not_kept_for_ever(
     world: World,
 ) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     await restart(world)
-    assert await state(world, ticket, State.UNCERTAIN)
+    assert await state(world, pending, State.UNCERTAIN)
     world.clock.now += KEPT_FOR + 1
-    assert world.send().message_id != ticket.message_id
+    assert world.send().message_id != pending.message_id
 
 
 async def test_one_whose_session_stays_away_is_not_joined_for_ever(world: World) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     world.sessions.connect(UnavailableError("not yet"))
     await restart(world)
     world.clock.now += KEPT_FOR - 1
-    assert world.send().id == ticket.id
+    assert world.send().id == pending.id
     world.clock.now += 2
-    assert world.send().message_id != ticket.message_id
+    assert world.send().message_id != pending.message_id
 
 
-def an_ack(ticket: PendingSend, ack: int) -> InboxRecord:
-    data = {"message_id": ticket.message_id, "ack_level": ack + 1}
+def an_ack(pending: PendingSend, ack: int) -> InboxRecord:
+    data = {"message_id": pending.message_id, "ack_level": ack + 1}
     return InboxRecord(
         session_id=SESSION,
         workspace_id=1,
-        key=ack_key(ticket.message_id, ack),
+        key=ack_key(pending.message_id, ack),
         kind=Kind.ACK,
         at=1.0,
-        told=(EventPayload("message_status_updated", data),),
+        events=(EventPayload("message_status_updated", data),),
     )
 
 
 @pytest.mark.parametrize("later", [True, False])
 async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None:  # noqa: FBT001
     world.sessions.outcomes.append(UncertainError("no answer"))
-    ticket = world.send(later=later)
+    pending = world.send(later=later)
     if later:
-        await world.outbox.result(ticket)
+        await world.result(pending)
     else:
         with pytest.raises(UncertainError):
-            await world.outbox.result(ticket)
+            await world.result(pending)
     if later:
-        world.outbox.answered(ticket)
+        world.outbox.answered(pending)
     else:
-        world.outbox.unanswered(ticket)
-    assert await state(world, ticket, State.UNCERTAIN)
+        world.outbox.unanswered(pending)
+    assert await state(world, pending, State.UNCERTAIN)
     await restart(world)
-    world.journal.put((an_ack(ticket, 0),), lambda _: None)
-    world.journal.put((an_ack(ticket, 2),), lambda _: None)
-    assert await state(world, ticket, State.DELIVERED)
+    world.journal.put((an_ack(pending, 0),), lambda _: None)
+    world.journal.put((an_ack(pending, 2),), lambda _: None)
+    assert await state(world, pending, State.DELIVERED)
     if later:
         await wait_until(lambda: world.published, "it is announced")
     else:
         assert world.published == []
-        sent = await world.outbox.result(world.send())
+        sent = await world.result(world.send())
         assert sent
-        assert sent.message_id == ticket.message_id
+        assert sent.message_id == pending.message_id
     assert len(world.sessions.sends()) == 1
 
 
 async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing(
     world: World,
 ) -> None:
-    await world.outbox.result(world.send("warm"))
-    url = f"sqlite+aiosqlite:///{world.path}"
-    await world.store.close()
-    world.store = store = SqlStore(url, busy_timeout=0.2, wall=world.clock.wall)
-    await store.open()
-    world.journal.store, world.outbox._store = store.messages, store.outbox
-    with write_locked(url):
+    await world.result(world.send("warm"))
+    await world.stop()
+    world.busy_timeout = 0.2
+    await world.start()
+    with write_locked(f"sqlite+aiosqlite:///{world.path}"):
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError):
-                await world.outbox.result(world.send())
-    sent = await world.outbox.result(world.send())
+                await world.result(world.send())
+    sent = await world.result(world.send())
     assert sent
     assert [call.message_id for call in world.sessions.sends()][1:] == [sent.message_id]
     assert await world.journal.flushed(10.0)
@@ -317,38 +315,38 @@ async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
 
     monkeypatch.setattr(world.store.messages, "write", torn)
     with pytest.raises(DatabaseUnavailableError):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
     assert await world.journal.flushed(10.0)
     assert await world.store.outbox.listing() == []
     assert world.sessions.sends() == []
-    await world.outbox.result(world.send())
+    await world.result(world.send())
     assert len(await world.store.outbox.listing()) == 1
 
 
+@with_timings(keeping=0.01)
 async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.outbox.KEEPING", 0.01)
     back = world.tear(monkeypatch)
     for message in ("lost in the commit", "does not know yet"):
         with pytest.raises(UnavailableError, match=message):
-            await world.outbox.result(world.send(key="k", later=True))
+            await world.result(world.send(key="k", later=True))
     back.set()
     assert await world.journal.flushed(10.0)
-    ticket = world.send(key="k", later=True)
-    await world.outbox.result(ticket)
-    assert await state(world, ticket, State.SENT)
-    assert [call.message_id for call in world.sessions.sends()] == [ticket.message_id]
+    pending = world.send(key="k", later=True)
+    await world.result(pending)
+    assert await state(world, pending, State.SENT)
+    assert [call.message_id for call in world.sessions.sends()] == [pending.message_id]
     assert len(await world.store.outbox.listing()) == 1
 
 
+@with_timings(retry=0.01)
 async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.01)
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send(later=True)
-    await world.outbox.result(ticket)
+    pending = world.send(later=True)
+    await world.result(pending)
     write = world.store.messages.write
     lost = [True]
 
@@ -361,12 +359,12 @@ async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
 
     monkeypatch.setattr(world.store.messages, "write", torn)
     world.sessions.connect()
-    assert await state(world, ticket, State.SENT)
+    assert await state(world, pending, State.SENT)
     assert len(world.sessions.sends()) == 1
 
 
 async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     waits = world.send("behind", later=True)
     assert waits.replies == 1, "its reply is still to be written"
     hopes = world.send("hopes")
@@ -374,13 +372,13 @@ async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> Non
         await asyncio.shield(one.stored)
     stopping = asyncio.create_task(world.stop())
     with pytest.raises(UnavailableError, match="stopping"):
-        await world.outbox.result(hopes)
+        await world.result(hopes)
     world.sessions.free.set()
-    assert await world.outbox.result(ticket)
-    world.outbox.answered(ticket)
+    assert await world.result(pending)
+    world.outbox.answered(pending)
     await stopping
     await world.start()
-    assert await state(world, ticket, State.SENT)
+    assert await state(world, pending, State.SENT)
     assert await state(world, hopes, State.FAILED)
     assert await state(world, waits, State.SENT)
     assert len(world.sessions.sends()) == 2
@@ -392,25 +390,25 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
     first = await in_flight(world)
     second = world.send("second")
     await asyncio.shield(second.stored)
-    await world.store.messages.write(  # as a daemon that has not told the outbox yet
+    await world.store.messages.write(  # as a daemon whose outbox does not know yet
         [], outgoing=[StateUpdate(id=second.id, state=State.CANCELLED)]
     )
     world.sessions.free.set()
-    assert await world.outbox.result(first)
+    assert await world.result(first)
     with pytest.raises(ConflictError, match="cancelled"):
-        await world.outbox.result(second)
+        await world.result(second)
     assert len(world.sessions.sends()) == 1
 
 
 async def test_a_repetition_during_a_stop_joins_what_is_on_its_way(world: World) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     stopping = asyncio.create_task(world.outbox.close(5.0))
     await asyncio.sleep(0)
-    assert world.send() is ticket
+    assert world.send() is pending
     with pytest.raises(UnavailableError, match="stopping"):
         world.send("another")
     world.sessions.free.set()
-    assert await world.outbox.result(ticket)
+    assert await world.result(pending)
     await stopping
     assert len(world.sessions.sends()) == 1
 
@@ -420,8 +418,8 @@ async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
 ) -> None:
     world.config = lambda: Config(send=Send(wait=0.05))
     world.sessions.connect(UnavailableError("not yet"))
-    ticket = world.send()
-    await asyncio.shield(ticket.stored)
+    pending = world.send()
+    await asyncio.shield(pending.stored)
     write, asked, hold = world.store.messages.write, asyncio.Event(), asyncio.Event()
 
     async def slow(*given: Any, **more: Any) -> Any:
@@ -435,23 +433,23 @@ async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
+        await asyncio.wait_for(world.result(pending), DEADLINE)
     await stopping
-    assert (await world.row(ticket)).state is State.FAILED
+    assert (await world.row(pending)).state is State.FAILED
 
 
 async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -> None:
-    ticket = await in_flight(world, later=True)
+    pending = await in_flight(world, later=True)
     world.sessions.outcomes.append(UnavailableError("the page is loading"))
     stopping = asyncio.create_task(world.outbox.close(5.0))
     await asyncio.sleep(0)
     world.sessions.free.set()
     await stopping
-    assert (await world.row(ticket)).state is State.ACCEPTED
+    assert (await world.row(pending)).state is State.ACCEPTED
     assert len(world.sessions.sends()) == 1
     await world.stop()
     await world.start()
-    assert await state(world, ticket, State.SENT)
+    assert await state(world, pending, State.SENT)
     assert len(world.sessions.sends()) == 2
 
 
@@ -466,24 +464,24 @@ async def test_what_is_just_kept_during_a_stop_is_told_so(
         return await write(*given, **more)
 
     monkeypatch.setattr(world.store.messages, "write", slow)
-    ticket = world.send()
+    pending = world.send()
     await asyncio.sleep(0)
     stopping = asyncio.create_task(world.stop())
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="stopping"):
-        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
+        await asyncio.wait_for(world.result(pending), DEADLINE)
     await stopping
     await world.start()
-    assert await state(world, ticket, State.FAILED)
+    assert await state(world, pending, State.FAILED)
 
 
 async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:
-    ticket = await in_flight(world)
+    pending = await in_flight(world)
     await world.stop(0.01)
     with pytest.raises(UncertainError):  # no reply would mean "send it again"
-        await asyncio.wait_for(world.outbox.result(ticket), DEADLINE)
-    world.sessions.acks[ticket.message_id] = 2
+        await asyncio.wait_for(world.result(pending), DEADLINE)
+    world.sessions.acks[pending.message_id] = 2
     await world.start()
-    assert await state(world, ticket, State.DELIVERED)
+    assert await state(world, pending, State.DELIVERED)
     assert len(world.sessions.sends()) == 1

@@ -35,7 +35,7 @@ class Applications(RuleBasedStateMachine):
         self.open: list[tuple[str, PendingSend]] = []
         """Requests that wait for their reply."""
         self.owed: dict[str, PendingSend] = {}
-        """The message of each text that nobody was told of, as far as it may have happened."""
+        """The message of each text whose reply nobody got, as far as it may have happened."""
         self.announced: list[str] = []
 
     def run(self, what: Coroutine[Any, Any, Any]) -> Any:
@@ -44,19 +44,19 @@ class Applications(RuleBasedStateMachine):
     @rule(text=st.sampled_from("ab"))
     def request(self, text: str) -> None:
         async def send() -> PendingSend:
-            ticket = self.world.send(text, chat=f"{ord(text)}345678@c.us")
-            await asyncio.shield(ticket.stored)
-            return ticket
+            pending = self.world.send(text, chat=f"{ord(text)}345678@c.us")
+            await asyncio.shield(pending.stored)
+            return pending
 
-        ticket = self.run(send())
+        pending = self.run(send())
         if text in self.owed:
-            assert ticket.message_id == self.owed[text].message_id
+            assert pending.message_id == self.owed[text].message_id
         else:
-            assert all(ticket is not known for _, known in self.open)
-        self.owed[text] = ticket
-        self.open.append((text, ticket))
+            assert all(pending is not known for _, known in self.open)
+        self.owed[text] = pending
+        self.open.append((text, pending))
 
-    @precondition(lambda self: any(not ticket.done.done() for ticket in self.owed.values()))
+    @precondition(lambda self: any(not pending.done.done() for pending in self.owed.values()))
     @rule(end=st.sampled_from(["sent", "uncertain", "refused", "not ready", "bug"]))
     def sends_end(self, end: str) -> None:
         outcome = {
@@ -76,7 +76,7 @@ class Applications(RuleBasedStateMachine):
             if outcome is not None:
                 self.world.sessions.outcomes.extend([outcome] * len(going))
             self.world.sessions.free.set()
-            await asyncio.wait([ticket.done for ticket in going.values()])
+            await asyncio.wait([pending.done for pending in going.values()])
             await asyncio.sleep(0)
             self.world.sessions.free.clear()
             self.world.sessions.outcomes.clear()
@@ -86,27 +86,27 @@ class Applications(RuleBasedStateMachine):
             ended = set(going)
             self.owed = {t: k for t, k in self.owed.items() if k.message_id not in ended}
 
-    @precondition(lambda self: any(ticket.done.done() for _, ticket in self.open))
+    @precondition(lambda self: any(pending.done.done() for _, pending in self.open))
     @rule(written=st.booleans(), last=st.booleans())
     def reply(self, written: bool, last: bool) -> None:  # noqa: FBT001 - hypothesis gives them
         ended = [pair for pair in self.open if pair[1].done.done()]
-        text, ticket = ended[-1 if last else 0]
-        self.open.remove((text, ticket))
+        text, pending = ended[-1 if last else 0]
+        self.open.remove((text, pending))
 
         async def say() -> None:
             if not written:
-                self.world.outbox.unanswered(ticket)
-            elif self.world.outbox.answered(ticket):
-                self.announced.append(ticket.message_id)
+                self.world.outbox.unanswered(pending)
+            elif self.world.outbox.answered(pending):
+                self.announced.append(pending.message_id)
 
         self.run(say())
-        if written and self.owed.get(text) is ticket:
+        if written and self.owed.get(text) is pending:
             del self.owed[text]
 
     @rule()
     def a_client_gives_up(self) -> None:
-        async def give_up(ticket: PendingSend) -> None:
-            self.world.outbox.unanswered(ticket)
+        async def give_up(pending: PendingSend) -> None:
+            self.world.outbox.unanswered(pending)
 
         going = [pair for pair in self.open if not pair[1].done.done()]
         if going:
@@ -122,18 +122,18 @@ class Applications(RuleBasedStateMachine):
             await self.world.kill()
             self.world.sessions.free.set()  # the worker lives on, and looks into the chat
             await self.world.start()
-            tickets = list(self.world.outbox._tickets._known.values())
-            for ticket in tickets:
-                if not ticket.done.done():
-                    await asyncio.wait([ticket.done])
-            return tickets
+            sends = list(self.world.outbox._sends._known.values())
+            for pending in sends:
+                if not pending.done.done():
+                    await asyncio.wait([pending.done])
+            return sends
 
-        tickets = self.run(again())
+        sends = self.run(again())
         self.world.sessions.free.clear()
         self.open.clear()
-        may = {t.message_id for t in tickets if t.may_have_happened()}
+        may = {t.message_id for t in sends if t.may_have_happened()}
         assert {t.message_id for t in self.owed.values()} <= may
-        by_id = {t.message_id: t for t in tickets}
+        by_id = {t.message_id: t for t in sends}
         self.owed = {text: by_id[t.message_id] for text, t in self.owed.items()}
 
     @invariant()
@@ -147,8 +147,8 @@ class Applications(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_kept_that_is_not_owed(self) -> None:
-        living = {ticket.message_id for ticket in self.owed.values()}
-        known = self.world.outbox._tickets._known.values()
+        living = {pending.message_id for pending in self.owed.values()}
+        known = self.world.outbox._sends._known.values()
         assert {t.message_id for t in known if t.may_have_happened()} == living
 
     def teardown(self) -> None:

@@ -1,4 +1,4 @@
-"""Messages of a session at its pace: in order, nobody overtakes, and who cannot wait is told."""
+"""Messages of a session at its pace: in order, nobody overtakes, and who cannot wait gets an error."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,9 +32,9 @@ async def wait_began(world: World, count: int) -> None:
 
 
 async def test_one_after_the_other_in_the_order_of_acceptance(world: World) -> None:
-    tickets = [world.send(chat=chat, later=True) for chat in CHATS[:3]]
-    for ticket in tickets:
-        await ticket.stored
+    sends = [world.send(chat=chat, later=True) for chat in CHATS[:3]]
+    for pending in sends:
+        await pending.stored
     await wait_until(lambda: began(world), "the first went")
     assert began(world) == CHATS[:1]
     world.clock.now += GAP / 2
@@ -49,13 +49,13 @@ async def test_one_after_the_other_in_the_order_of_acceptance(world: World) -> N
 
 
 async def test_who_waits_for_a_reply_is_told_that_nothing_was_sent(world: World) -> None:
-    await world.outbox.result(world.send(chat=CHATS[0]))
-    ticket = world.send(chat=CHATS[1])
+    await world.result(world.send(chat=CHATS[0]))
+    pending = world.send(chat=CHATS[1])
     with pytest.raises(UnavailableError, match="earlier messages"):
-        await world.outbox.result(ticket)
-    assert (await world.row(ticket)).state is State.FAILED
+        await world.result(pending)
+    assert (await world.row(pending)).state is State.FAILED
     world.clock.now += GAP
-    await world.outbox.result(world.send(chat=CHATS[2]))
+    await world.result(world.send(chat=CHATS[2]))
     assert began(world) == [CHATS[0], CHATS[2]]
 
 

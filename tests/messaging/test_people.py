@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import CHAT, World, outbox
+from tests.messaging.outbox_world import CHAT, World, outbox, with_timings
 from tests.waiting import wait_until
 from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Context, Media, file, text
+from waguard.messaging.timings import SendTimings
+from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
@@ -27,8 +29,8 @@ ROW = SessionRow(
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with outbox(tmp_path) as made:
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    async with outbox(tmp_path, timings) as made:
         yield made
 
 
@@ -39,9 +41,9 @@ async def learn(world: World, it: Acquainted) -> None:
 
 async def checks(world: World, chat: str = CHAT) -> tuple[bool, bool]:
     """How the command of a send there says whether its number is to be asked for."""
-    ticket = world.send(chat=chat)
-    await world.outbox.result(ticket)
-    world.outbox.answered(ticket)  # the next one is another message
+    pending = world.send(chat=chat)
+    await world.result(pending)
+    world.outbox.answered(pending)  # the next one is another message
     call = world.sessions.sends()[-1]
     return call.first_contact_check, call.absent
 
@@ -72,9 +74,9 @@ GROUP = "120363000000000001@g.us"
 
 async def aliases(world: World, chat: str, *mentions: str) -> dict[str, tuple[str, ...]]:
     """By what other ids the command of a send there says that they are known."""
-    ticket = world.accept(text(chat, "hi", Context(mentions=mentions)))
-    await world.outbox.result(ticket)
-    world.outbox.answered(ticket)
+    pending = world.accept(text(chat, "hi", Context(mentions=mentions)))
+    await world.result(pending)
+    world.outbox.answered(pending)
     return world.sessions.sends()[-1].aliases
 
 
@@ -93,7 +95,7 @@ async def test_a_repetition_is_the_same_message_whatever_was_learned_meanwhile(
 ) -> None:
     command = text(GROUP, "hi", Context(mentions=(OTHER,)))
     first = world.accept(command)
-    await world.outbox.result(first)  # its reply is not written yet
+    await world.result(first)  # its reply is not written yet
     await learn(world, Acquainted(pairs=((LID, OTHER),)))
     assert world.accept(command).message_id == first.message_id
 
@@ -112,61 +114,60 @@ def too_many() -> UnavailableError:
     return UnavailableError("too many new numbers", field="recipient_phone", retry_after=900)
 
 
+@with_timings(retry=0.0)
 async def test_a_first_contact_rests_and_holds_up_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
     monkeypatch.setattr("waguard.messaging.chat_queues.AT_ONCE", 1)
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
     await wait_until(lambda: first.rests_until > 0, "it was tried")
     second = world.send("another", later=True)
     others = [world.send(f"{n}", chat=OTHER, later=True) for n in range(3)]
-    for ticket in others:
-        assert (await ticket.done).outcome == "sent"
+    for pending in others:
+        assert isinstance(await pending.done, Acked)
     assert [(await world.row(it)).state for it in (first, second)] == [State.ACCEPTED] * 2
     assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
 
 
-async def test_then_it_goes_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
+@with_timings(retry=0.0)
+async def test_then_it_goes_by_itself(world: World) -> None:
     error = UnavailableError("too many new numbers", field="recipient_phone", retry_after=1)
     world.sessions.outcomes.append(error)
     first, second = world.send(later=True), world.send("another", later=True)
-    for ticket in (first, second):
-        assert (await ticket.done).outcome == "sent"
+    for pending in (first, second):
+        assert isinstance(await pending.done, Acked)
     sent = [call.message_id for call in world.sessions.sends()]
     assert sent == [first.message_id, first.message_id, second.message_id]
 
 
 async def test_a_request_is_told_to_come_back(world: World) -> None:
     world.sessions.outcomes.append(too_many())
-    ticket = world.send()
+    pending = world.send()
     with pytest.raises(UnavailableError) as raised:
-        await world.outbox.result(ticket)
+        await world.result(pending)
     assert raised.value.retry_after == 900
-    assert (await world.row(ticket)).state is State.FAILED
+    assert (await world.row(pending)).state is State.FAILED
 
 
 async def test_one_that_may_queue_waits_and_outlives_a_restart(world: World) -> None:
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())
-    ticket = world.send(queue=True)
-    assert await world.outbox.result(ticket) is None
-    row = await world.row(ticket)
+    pending = world.send(queue=True)
+    assert await world.result(pending) is None
+    row = await world.row(pending)
     assert (row.state, row.queued, row.expires_at) == (State.ACCEPTED, True, None)
     other = world.send("another", chat=OTHER, queue=True)
-    sent = await world.outbox.result(other)
+    sent = await world.result(other)
     assert sent
-    assert sent.outcome == "sent"
-    world.outbox.answered(ticket)
+    world.outbox.answered(pending)
     await world.stop(0.0)
     world.sessions.first_contacts = 0.0
     await world.start()
     await wait_until(lambda: len(world.sessions.sends()) == 3, "it goes")
-    assert world.sessions.sends()[-1].message_id == ticket.message_id
+    assert world.sessions.sends()[-1].message_id == pending.message_id
     await wait_until(
-        lambda: any(told[0] == "message_sent" for told in world.published), "it is told"
+        lambda: any(event[0] == "message_sent" for event in world.published), "it is published"
     )
 
 
@@ -174,9 +175,9 @@ async def test_a_file_that_may_queue_is_kept(world: World) -> None:
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())
     command = file(CHAT, Media(content=b"a file", mimetype="text/plain", kind="document"))
-    ticket = world.accept(command, queue=True)
-    assert await world.outbox.result(ticket) is None
-    loaded = await world.store.outbox.load(ticket.id)
+    pending = world.accept(command, queue=True)
+    assert await world.result(pending) is None
+    loaded = await world.store.outbox.load(pending.id)
     assert loaded
     assert loaded[1] == b"a file"
 
@@ -186,7 +187,7 @@ async def test_without_the_database_it_does_not_queue(
 ) -> None:
     world.sessions.outcomes.append(too_many())
     world.sessions.free.clear()
-    ticket = world.send(queue=True)
+    pending = world.send(queue=True)
     await wait_until(world.sessions.sends, "it is tried")
 
     async def gone(*_: object) -> int:
@@ -196,16 +197,14 @@ async def test_without_the_database_it_does_not_queue(
         patch.setattr(world.journal, "keep", gone)
         world.sessions.free.set()
         with pytest.raises(UnavailableError, match="too many new numbers"):
-            await world.outbox.result(ticket)
-    assert (await world.row(ticket)).state is State.FAILED
+            await world.result(pending)
+    assert (await world.row(pending)).state is State.FAILED
 
 
+@with_timings(retry=0.0, pause_check=0.01, longest_rest=0.0)
 async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.RETRY", 0.0)
-    monkeypatch.setattr("waguard.messaging.chat_queues.LOOK_AGAIN", 0.01)
-    monkeypatch.setattr("waguard.messaging.outbox.REST_AT_MOST", 0.0)
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
@@ -214,7 +213,7 @@ async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
         await world.send(f"{number}", chat=OTHER, later=True).done
     assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
     world.sessions.first_contacts = 0.0
-    assert (await first.done).outcome == "sent"
+    assert isinstance(await first.done, Acked)
 
 
 async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> None:
@@ -223,23 +222,23 @@ async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> N
     first = world.send("first")
     await wait_until(world.sessions.sends, "the first began")
     second, third = world.send("second", chat=LID, later=True), world.send("third", later=True)
-    for ticket in (second, third):
-        await asyncio.shield(ticket.stored)
-    await world.outbox.result(world.send("elsewhere", chat=OTHER, later=True))
+    for pending in (second, third):
+        await asyncio.shield(pending.stored)
+    await world.result(world.send("elsewhere", chat=OTHER, later=True))
     await wait_until(lambda: len(world.sessions.sends()) == 2, "another chat goes on")
     world.sessions.free.set()
-    await world.outbox.result(first)
-    for ticket in (second, third):
-        await ticket.done
+    await world.result(first)
+    for pending in (second, third):
+        await pending.done
     assert [call.chat for call in world.sessions.sends()] == [CHAT, OTHER, LID, CHAT]
 
 
 async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) -> None:
     await learn(world, Acquainted(pairs=((LID, CHAT), (NEWER, CHAT))))
     world.sessions.outcomes.append(UncertainError("no answer"))
-    ticket = world.send()
+    pending = world.send()
     with pytest.raises(UncertainError):
-        await world.outbox.result(ticket)
+        await world.result(pending)
     looks: list[Acks] = []
 
     def looked() -> bool:
@@ -247,5 +246,5 @@ async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) ->
         return bool(looks)
 
     await wait_until(looked, "it is looked up")
-    name = ticket.message_id
+    name = pending.message_id
     assert looks[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})

@@ -19,7 +19,7 @@ class World:
         waited = []
         for _ in range(count):
             began = self.clock.now
-            while wait := self.turns.take(session, bulk=bulk):
+            while wait := self.turns.acquire(session, bulk=bulk):
                 self.clock.now += wait
             waited.append(self.clock.now - began)
         return waited
@@ -41,13 +41,13 @@ def test_a_session_does_not_wait_for_another() -> None:
     world = World(Send(rate=6, burst=1))
     assert world.waits(1) == [0.0]
     assert world.waits(1, "other") == [0.0]
-    assert world.turns.take("s", bulk=False) == pytest.approx(10.0)
+    assert world.turns.acquire("s", bulk=False) == pytest.approx(10.0)
 
 
 def test_what_is_configured_later_counts_at_once() -> None:
     world = World(Send(rate=1, burst=1))
     world.waits(1)
-    assert world.turns.take("s", bulk=False) == pytest.approx(60.0)
+    assert world.turns.acquire("s", bulk=False) == pytest.approx(60.0)
     world.send = Send(rate=60, burst=1)
     assert world.waits(2) == pytest.approx([1.0, 1.0])
     world.send = Send()
@@ -60,7 +60,7 @@ def test_a_bulk_has_a_gap_of_its_own_that_holds_up_nobody_else() -> None:
     world = World(Send(bulk_gap=2.0))
     assert world.waits(3, bulk=True) == [0.0, 2.0, 2.0]
     assert world.waits(3) == [0.0, 0.0, 0.0]
-    assert world.turns.take("s", bulk=True) == 2.0
+    assert world.turns.acquire("s", bulk=True) == 2.0
 
 
 def test_a_bulk_keeps_the_pace_of_its_session() -> None:

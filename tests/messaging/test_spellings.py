@@ -178,7 +178,7 @@ async def test_a_redirect_is_not_followed_there(world: World, host: str) -> None
 async def test_the_connection_refuses_by_itself(
     world: World, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    """Where a spelling passes by the first look."""
+    """Where a spelling passes the first check."""
     monkeypatch.setattr(address, "url_refusal", lambda *_, **__: None)
     monkeypatch.setattr(address, "has_user", lambda _: False)
     url = f"http://{host}:{world.port}/a.png"

@@ -19,8 +19,8 @@ async def test_they_come_in_the_order_of_their_times() -> None:
 
 
 async def test_one_that_raises_does_not_keep_the_others_waiting() -> None:
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     called: list[str] = []
 
     def bug() -> None:
@@ -30,7 +30,7 @@ async def test_one_that_raises_does_not_keep_the_others_waiting() -> None:
     timers.at(98.0, bug)
     timers.at(99.0, lambda: called.append("the other"))
     await wait_until(lambda: called, "the other is called")
-    assert [type(context["exception"]) for context in told] == [RuntimeError]
+    assert [type(context["exception"]) for context in reported] == [RuntimeError]
 
 
 async def test_a_closed_one_calls_nothing() -> None:

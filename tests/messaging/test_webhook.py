@@ -13,7 +13,7 @@ import pytest
 from aiohttp.resolver import ThreadedResolver
 
 from tests.clocks import Clock
-from tests.messaging.gateway import QUICK, office
+from tests.messaging.gateway import QUICK, gateway
 from tests.messaging.receiver import (
     CLOSE,
     HANG,
@@ -30,20 +30,21 @@ from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
-from waguard.messaging import signing, webhook_sender, webhooks
+from waguard.messaging import signing, webhooks
 from waguard.messaging.signing import sign
+from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhook_sender import seconds
 from waguard.ports.messages import Endpoint
 
 
 async def test_body_headers_and_signature(receiver: Receiver, tmp_path: Path) -> None:
-    async with office(tmp_path, receiver.url, wall=lambda: 1_732_240_123.9) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: 1_732_240_123.9) as it:
         it.put(event(7, "session_ready", phone_number="62811", status="connected"))
         await receiver.wait_taken(1)
         assert await it.drained()
         assert await it.pending() == []
     [attempt] = receiver.attempts
-    assert attempt.told == {
+    assert attempt.payload == {
         "event": "session_ready",
         "data": {
             "workspace_id": 1,
@@ -82,7 +83,7 @@ async def test_is_tried_again_signed_anew_as_the_same_event(
 ) -> None:
     receiver.troubles.extend([trouble] * 3)
     times = itertools.count(1_732_240_000)
-    async with office(tmp_path, receiver.url, wall=lambda: next(times)) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: next(times)) as it:
         it.put(event(1))
         await receiver.wait_taken(1)
     assert len(receiver.attempts) == 4
@@ -93,19 +94,16 @@ async def test_is_tried_again_signed_anew_as_the_same_event(
 
 
 async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:
-    async with office(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
+    async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
         it.put(event(1))
         await wait_until(lambda: any("not taken" in line for line in logged), "it was tried")
         async with receiving(port=dead_port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 
 
-async def test_one_that_hangs_has_a_deadline(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhook_sender, "ATTEMPT_DEADLINE", 0.1)
+async def test_one_that_hangs_has_a_deadline(receiver: Receiver, tmp_path: Path) -> None:
     receiver.troubles.append(HANG)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(attempt=0.1)) as it:
         it.put(event(1))
         await receiver.wait_taken(1)
     assert [attempt.answer for attempt in receiver.attempts] == [HANG, 200]
@@ -115,7 +113,7 @@ async def test_a_status_is_an_answer_also_when_its_body_is_torn(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.troubles.append(TORN)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
         await receiver.wait_taken(2)
@@ -128,14 +126,14 @@ async def test_what_will_never_be_taken_is_a_dead_letter_at_once(
     receiver: Receiver, tmp_path: Path, logged: list[str], status: int
 ) -> None:
     receiver.troubles.append((status, {"Location": "/hook", "Set-Cookie": "a=b"}))
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
         await receiver.wait_taken(1)
         assert await it.drained()
         [letter] = await it.dead()
     assert (letter.attempts, letter.error) == (1, f"the receiver answered {status}")
-    assert [attempt.told["data"]["message"]["body"] for attempt in receiver.attempts] == [
+    assert [attempt.payload["data"]["message"]["body"] for attempt in receiver.attempts] == [
         "body 1",
         "body 2",
     ]
@@ -156,7 +154,7 @@ async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
         now[0] += 1.0 if next(times, None) is None else 0.0
         return now[0] + len(receiver.attempts) * 40.0
 
-    async with office(
+    async with gateway(
         tmp_path, receiver.url, policy=replace(QUICK, give_up_after=100.0), wall=wall
     ) as it:
         it.put(event(1))
@@ -165,7 +163,7 @@ async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
         taken = await receiver.wait_taken(1)
         assert await it.drained()
         [letter] = await it.dead()
-    assert [told["data"]["message"]["body"] for told in taken] == ["body 2"]
+    assert [payload["data"]["message"]["body"] for payload in taken] == ["body 2"]
     assert "not taken within" in letter.error
     assert "500" in letter.error
 
@@ -175,7 +173,7 @@ async def test_what_waits_behind_a_dead_receiver_for_too_long_is_not_tried(
 ) -> None:
     now = [1_000.0]
     policy = replace(QUICK, give_up_after=100.0)
-    async with office(tmp_path, None, policy=policy, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, None, policy=policy, wall=lambda: now[0]) as it:
         it.settings = type(it.settings)(url=receiver.url)
         receiver.free.clear()
         it.put(*(event(number, session=str(number % 20)) for number in range(40)))
@@ -196,7 +194,7 @@ async def test_a_step_of_the_clock_ends_no_delivery(
 ) -> None:
     clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
     ages = LivedTime(tmp_path / "state", clock)
-    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
         receiver.free.clear()
         it.put(event(1), event(2), event(3, session="b"))
         await wait_until(lambda: receiver.arrived == 2, "they are tried")
@@ -212,14 +210,14 @@ async def test_days_without_power_end_no_delivery(receiver: Receiver, tmp_path: 
     clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
     receiver.troubles.extend([500] * 1000)
     ages = LivedTime(tmp_path / "state", clock)
-    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
         it.put(event(1), event(2))
         await wait_until(lambda: receiver.attempts, "it is tried")
     ages.save()
     clock.at, clock.up = clock.at + 2 * 86_400.0, 7.0
     before = len(receiver.attempts)
     ages = LivedTime(tmp_path / "state", clock)
-    async with office(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
         await wait_until(lambda: len(receiver.attempts) >= before + 2, "it is tried again")
         assert await it.dead() == []
         clock.live(200.0)  # that, however, is too long
@@ -232,11 +230,11 @@ async def test_after_a_429_everybody_is_quiet(
 ) -> None:
     monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.3)
     receiver.troubles.append(429)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, session="a"))
-        await wait_until(lambda: receiver.attempts, "it was told so")
+        await wait_until(lambda: receiver.attempts, "it was payload so")
         await wait_until(
-            lambda: "*" in it.webhooks._lines and it.line()._circuit.opened_until, "it is quiet"
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.opened_until, "it is quiet"
         )
         for number in range(2, 12):
             it.put(event(number, session=f"s{number}"))
@@ -251,7 +249,7 @@ async def test_what_was_in_flight_at_a_429_does_not_end_the_pause(
     monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.4)
     receiver.free.clear()
     receiver.troubles.append(429)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, session="a"), event(2, session="b"))
         await wait_until(lambda: receiver.arrived == 2, "both are on their way")
         receiver.free.set()
@@ -269,7 +267,7 @@ async def test_a_shorter_pause_does_not_end_a_longer_one(
     monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.5)
     receiver.free.clear()
     receiver.troubles.extend([429, (429, {"Retry-After": "0"})])
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, session="a"), event(2, session="b"))
         await wait_until(lambda: receiver.arrived == 2, "both are on their way")
         receiver.free.set()
@@ -281,7 +279,7 @@ async def test_a_shorter_pause_does_not_end_a_longer_one(
 async def test_without_a_secret_it_is_unsigned_and_warned_once(
     receiver: Receiver, tmp_path: Path, logged: list[str]
 ) -> None:
-    async with office(tmp_path, receiver.url, secrets=()) as it:
+    async with gateway(tmp_path, receiver.url, secrets=()) as it:
         for number in range(3):
             it.put(event(number))
         await receiver.wait_taken(3)
@@ -293,7 +291,7 @@ async def test_without_a_secret_it_is_unsigned_and_warned_once(
 async def test_two_secrets_are_valid_at_once_and_the_first_signs(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url, secrets=(b"the new one", SECRET)) as it:
+    async with gateway(tmp_path, receiver.url, secrets=(b"the new one", SECRET)) as it:
         it.put(event(1))
         await receiver.wait_taken(1)
         it.webhooks.configure((b"the new one",))
@@ -304,8 +302,8 @@ async def test_two_secrets_are_valid_at_once_and_the_first_signs(
     def wanted(secret: bytes, body: bytes) -> str:
         return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
 
-    told = both.headers["X-Waguard-Signature"]
-    assert told == f"{wanted(b'the new one', both.body)}, {wanted(SECRET, both.body)}"
+    signature = both.headers["X-Waguard-Signature"]
+    assert signature == f"{wanted(b'the new one', both.body)}, {wanted(SECRET, both.body)}"
     stamp = both.headers["X-Timestamp"]
     assert both.headers["X-Hmac-Signature"] == sign(b"the new one", stamp, both.body)
     assert one.headers["X-Waguard-Signature"] == wanted(b"the new one", one.body)
@@ -314,7 +312,7 @@ async def test_two_secrets_are_valid_at_once_and_the_first_signs(
 async def test_an_event_that_is_no_json_is_told_as_well_as_can_be(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, message="\ud800 half a sign"))
         it.put(event(2))
         taken = await receiver.wait_taken(2)
@@ -323,10 +321,10 @@ async def test_an_event_that_is_no_json_is_told_as_well_as_can_be(
 
 
 async def test_a_received_file_is_delivered(receiver: Receiver, tmp_path: Path) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, message={"media": {"data": "x" * (3 << 20)}}))
-        [told] = await receiver.wait_taken(1)
-    assert len(told["data"]["message"]["media"]["data"]) == 3 << 20
+        [payload] = await receiver.wait_taken(1)
+    assert len(payload["data"]["message"]["media"]["data"]) == 3 << 20
     assert receiver.attempts[0].signed
 
 
@@ -342,11 +340,11 @@ async def test_a_bug_in_one_delivery_does_not_end_the_lane(
         return headers(**rest)
 
     monkeypatch.setattr(webhooks, "headers", faulty)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
         taken = await receiver.wait_taken(2)
-    assert [told["data"]["message"]["body"] for told in taken] == ["body 1", "body 2"]
+    assert [payload["data"]["message"]["body"] for payload in taken] == ["body 1", "body 2"]
     assert any("a bug" in line for line in logged)
 
 
@@ -356,34 +354,33 @@ async def test_the_end_waits_for_what_is_in_flight_and_leaves_no_task_behind(
     receiver.free.clear()
     before = asyncio.all_tasks()
     async with contextlib.AsyncExitStack() as stack:
-        it = await stack.enter_async_context(office(tmp_path, receiver.url))
+        it = await stack.enter_async_context(gateway(tmp_path, receiver.url))
         it.put(*(event(number, session=str(number)) for number in range(20)))
         await wait_until(lambda: receiver.arrived == 8, "some are on their way")
         asyncio.get_running_loop().call_later(0.05, receiver.free.set)
     assert len(receiver.taken()) == 8, "cut off, they would be delivered twice"
     names = {task.get_name() for task in asyncio.all_tasks() - before}
     assert not {name for name in names if name.startswith(("webhook", "journal"))}
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         assert await it.drained()
     assert len(receiver.taken()) == 20
 
 
-async def test_the_end_does_not_wait_for_ever(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "LAST_ANSWER", 0.01)
+async def test_the_end_does_not_wait_for_ever(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(last_answer=0.01)) as it:
         it.put(event(1))
         await wait_until(lambda: receiver.arrived, "it is on its way")
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         pending = {one.event_id for one in await it.pending()}
-        dead = {one.event_id for one in await it.dead()}  # it may be buried between the two
+        dead = {
+            one.event_id for one in await it.dead()
+        }  # it may become a dead letter between the two
         assert len(pending | dead) == 1
 
 
 async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
-    async with receiving() as own, office(tmp_path, receiver.url, allow_private=True) as it:
+    async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         secret = "a secret of its own"
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=secret))
         it.put(event(1, session="a"), event(2, session="b"))
@@ -391,9 +388,9 @@ async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path:
         await own.wait_taken(1)
         assert await it.drained()
         [attempt] = own.attempts
-        assert attempt.told["data"]["session_id"] == "a"
-        told = attempt.headers["X-Timestamp"], attempt.body
-        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *told)
+        assert attempt.payload["data"]["session_id"] == "a"
+        signed = attempt.headers["X-Timestamp"], attempt.body
+        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *signed)
         assert await it.webhooks.delete_endpoint("a")
         await it.stored(event(3, session="a"))
         await receiver.wait_taken(3)
@@ -405,7 +402,7 @@ async def test_a_session_may_not_send_us_to_ourselves(
     receiver: Receiver, tmp_path: Path, host: str
 ) -> None:
     url = receiver.url.replace("127.0.0.1", host)
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
@@ -421,12 +418,12 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
 
     async def rebound(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
         assert host == "harmless.example"
-        told = {"hostname": host, "host": "127.0.0.1", "port": port}
-        return [told | {"family": 2, "proto": 0, "flags": 0}]
+        address = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [address | {"family": 2, "proto": 0, "flags": 0}]
 
     monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
     url = receiver.url.replace("127.0.0.1", "harmless.example")
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
@@ -439,9 +436,9 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
 
 async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await it.stored(event(1))
-    async with office(tmp_path, None) as it:
+    async with gateway(tmp_path, None) as it:
         assert await it.drained()
         assert [letter.error for letter in await it.dead()] == [webhooks.UNSET]
         receiver.free.set()

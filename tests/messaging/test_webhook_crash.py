@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.messaging.gateway import Office, kill, office
+from tests.messaging.gateway import Gateway, gateway, kill
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
-from waguard.messaging.journal import of_event
+from waguard.messaging.entries import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import MessageStore
 
@@ -66,7 +66,7 @@ class Worker:
     def __init__(self) -> None:
         self.kept = messages()
 
-    def tell(self, it: Office) -> None:
+    def report(self, it: Gateway) -> None:
         for one in list(self.kept):
             it.journal.put((of_event(one),), lambda _, one=one: self._acknowledged(one))  # type: ignore[misc]
 
@@ -82,8 +82,8 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
         made.append(Doomed(store, doom[0], before=doom[1]))
         return made[0]
 
-    async with office(folder, receiver.url, around=around) as it:
-        worker.tell(it)
+    async with gateway(folder, receiver.url, around=around) as it:
+        worker.report(it)
         ended = asyncio.create_task(it.drained())
         dying = asyncio.create_task(made[0].dead.wait())
         await asyncio.wait({ended, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,19 +98,19 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
 
 
 def judge(receiver: Receiver, worker: Worker, kills: int) -> None:
-    told = [one["data"]["message"]["id"] for one in receiver.taken()]
-    counted = Counter(told)
+    taken = [one["data"]["message"]["id"] for one in receiver.taken()]
+    counted = Counter(taken)
     assert set(counted) == {one.data["message"]["id"] for one in messages()}, "one is lost"
     assert sum(counted.values()) - EVENTS <= kills * CHATS, "more than what was in flight"
     for chat in range(CHATS):
-        mine = [int(name.split("_")[2]) for name in told if name.startswith(f"false_{chat}@")]
+        mine = [int(name.split("_")[2]) for name in taken if name.startswith(f"false_{chat}@")]
         # a repetition is of the last one only: the order never goes back
         assert mine == sorted(mine)
     assert worker.kept == []
 
 
 async def stored_once(folder: Path) -> None:
-    async with office(folder, None) as it, it.store._reading() as (connection, _):
+    async with gateway(folder, None) as it, it.store._reading() as (connection, _):
         rows = (await connection.exec_driver_sql("SELECT key FROM waguard_inbox")).all()
         assert sorted(row[0] for row in rows) == sorted(
             f"message_received:{n}" for n in range(EVENTS)
@@ -164,10 +164,10 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
     """The one case in which it is delivered twice, and it is the same event."""
 
     class NeverMarked(Doomed):
-        async def write(self, entries: Sequence[Any], settled: Sequence[Any], **more: Any) -> Any:
-            if settled:
+        async def write(self, entries: Sequence[Any], results: Sequence[Any], **more: Any) -> Any:
+            if results:
                 await self._die()
-            return await self.__getattr__("write")(entries, settled, **more)
+            return await self.__getattr__("write")(entries, results, **more)
 
     made: list[NeverMarked] = []
 
@@ -175,13 +175,13 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
         made.append(NeverMarked(store, 10_000, before=True))
         return made[0]
 
-    async with office(tmp_path, receiver.url, around=around) as it:
+    async with gateway(tmp_path, receiver.url, around=around) as it:
         it.put(*messages()[:1])
         await made[0].dead.wait()
         await wait_until(lambda: not made[0].busy, "no call is on its way")
         await kill(it)
     assert len(receiver.taken()) == 1
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         assert await it.drained()
     first, second = receiver.attempts
     assert first.headers["X-Waguard-Event-Id"] == second.headers["X-Waguard-Event-Id"]
@@ -192,17 +192,17 @@ async def test_what_failed_waits_for_its_time_also_after_a_restart(
 ) -> None:
     receiver.troubles.append((503, {"Retry-After": "600"}))
     now = [1_000.0]
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         it.put(event(1))
         await wait_until(lambda: receiver.attempts, "it failed")
         assert await it.journal.flushed(10.0)
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await wait_until(
-            lambda: "*" in it.webhooks._lines and it.line()._lanes.count, "it is known"
+            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count, "it is known"
         )
         assert len(receiver.attempts) == 1
         [waiting] = await it.pending()
         assert (waiting.attempts, waiting.next_at) == (1, 1_600.0)
     now[0] = 1_601.0
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await receiver.wait_taken(1)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, Office, office
+from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, Gateway, gateway
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
 from waguard.core.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import endpoint_queue
+from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks import overdue
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
@@ -28,28 +28,28 @@ def ready(number: int, session: str = "a") -> BusEvent:
     return event(number, "session_ready", session=session, phone_number="4917", status="connected")
 
 
-async def until_held(it: Office, count: int, endpoint: str = GLOBAL) -> None:
+async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
-        lambda: endpoint in it.webhooks._lines and len(list(it.line(endpoint).held)) == count,
+        lambda: endpoint in it.webhooks._queues and len(list(it.queue(endpoint).held)) == count,
         f"{count} chats wait",
     )
 
 
-def connect(it: Office, session: str = "a", **now: Any) -> None:
+def connect(it: Gateway, session: str = "a", **now: Any) -> None:
     """As the supervisor would say it."""
     it.connections[session] = Connection(**now)
-    it.webhooks.look(session)
+    it.webhooks.check(session)
 
 
 async def test_messages_wait_for_their_session_and_nothing_else_does(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         it.put(message(1), message(2, "2@c.us"), message(3), message(4, session="b"))
         it.put(event(5, "session_disconnected"), event(6, "message_status_updated", message_id="x"))
         taken = await receiver.wait_taken(3)
-        assert {told["event"] for told in taken} == {
+        assert {payload["event"] for payload in taken} == {
             "message_received",
             "session_disconnected",
             "message_status_updated",
@@ -69,11 +69,11 @@ async def test_messages_wait_for_their_session_and_nothing_else_does(
 async def test_a_held_lane_is_read_again_from_the_database(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
-        assert it.line()._lanes.count == 3
+        assert it.queue()._lanes.count == 3
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):
@@ -84,37 +84,37 @@ async def test_messages_wait_until_the_receiver_knows_that_the_session_is_ready(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.troubles.extend([500, 500])
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(ready(1))
         it.put(message(2))
         taken = await receiver.wait_taken(2)
         assert await it.drained()
-    assert [told["event"] for told in taken] == ["session_ready", "message_received"]
+    assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
 
 
 async def test_a_session_ready_that_is_not_stored_yet_goes_first_too(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks._lines, "it has begun")
+    async with gateway(tmp_path, receiver.url) as it:
+        await wait_until(lambda: GLOBAL in it.webhooks._queues, "it has begun")
         it.webhooks.expect_ready("a")
         it.put(message(1))
         await until_held(it, 1)
         await it.stored(ready(2))
         taken = await receiver.wait_taken(2)
-    assert [told["event"] for told in taken] == ["session_ready", "message_received"]
+    assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
 
 
 async def test_a_session_ready_that_never_comes_holds_nothing(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks._lines, "it has begun")
+    async with gateway(tmp_path, receiver.url) as it:
+        await wait_until(lambda: GLOBAL in it.webhooks._queues, "it has begun")
         it.webhooks.expect_ready("a")
         it.put(message(1))
         await until_held(it, 1)
         it.webhooks.not_ready("a")
-        it.webhooks.look()
+        it.webhooks.check()
         await receiver.wait_taken(1)
 
 
@@ -124,7 +124,7 @@ async def test_a_session_ready_that_is_not_to_be_delivered_holds_nothing(
 ) -> None:
     wanted = ("message_received", *(["session_ready"] if trouble else []))
     receiver.troubles.extend([trouble] if trouble else [])
-    async with office(tmp_path, receiver.url, events=wanted) as it:
+    async with gateway(tmp_path, receiver.url, events=wanted) as it:
         it.webhooks.expect_ready("a")
         await it.stored(ready(1))
         it.put(message(2))
@@ -135,21 +135,20 @@ async def test_a_session_ready_of_one_that_is_gone_again_is_not_told(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     """The application would write "connected" at once, and "disconnected" whenever it comes to it."""
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         it.put(ready(1))
         it.put(event(2, "session_ready", session="b"))
         await receiver.wait_taken(1)
         assert await it.drained()
-        assert [told["data"]["session_id"] for told in receiver.taken()] == ["b"]
+        assert [payload["data"]["session_id"] for payload in receiver.taken()] == ["b"]
         assert await it.dead() == []
 
 
 async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stands(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(endpoint_queue, "RETRY", 0.01)
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(retry=0.01)) as it:
         it.connections["a"] = Connection(why_not="it is not in memory", known=False)
         await it.stored(ready(1))
         it.put(event(2, "session_ready", session="b"))
@@ -157,12 +156,12 @@ async def test_a_session_ready_waits_where_it_is_not_known_how_the_session_stand
         connect(it)
         await receiver.wait_taken(2)
         assert await it.drained()
-    assert [told["data"]["session_id"] for told in receiver.taken()] == ["b", "a"]
+    assert [payload["data"]["session_id"] for payload in receiver.taken()] == ["b", "a"]
 
 
 async def test_one_message_of_a_session_at_a_time(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         chats = [message(n, f"{n}@c.us", session=s) for n in range(5) for s in "ab"]
         await it.stored(*chats)
         await wait_until(lambda: receiver.arrived == 2, "one of each session")
@@ -173,7 +172,7 @@ async def test_one_message_of_a_session_at_a_time(receiver: Receiver, tmp_path: 
 
 
 async def answered(
-    it: Office, receiver: Receiver, *, status: tuple[bool, ...] = (), health: tuple[bool, ...] = ()
+    it: Gateway, receiver: Receiver, *, status: tuple[bool, ...] = (), health: tuple[bool, ...] = ()
 ) -> None:
     """The receiver asks so while it handles its message, and then says 200."""
     arrived = receiver.arrived
@@ -196,7 +195,7 @@ async def answered(
 async def test_who_was_told_that_it_is_connected_has_taken_it(
     receiver: Receiver, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await answered(it, receiver, **asked)
         await receiver.wait_taken(2)
         assert await it.drained()
@@ -216,12 +215,12 @@ async def test_who_was_told_that_it_is_connected_has_taken_it(
 async def test_who_was_refused_has_dropped_it_and_gets_it_again(
     receiver: Receiver, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await answered(it, receiver, **asked)
         await until_held(it, 1)
         assert await it.journal.flushed(10.0)
         assert [item.attempts for item in await it.pending()] == [0, 0]
-        it.webhooks.look()
+        it.webhooks.check()
         await receiver.wait_taken(3)
         assert await it.drained()
         assert await it.dead() == []
@@ -237,7 +236,7 @@ async def test_who_was_refused_has_dropped_it_and_gets_it_again(
 async def test_who_was_told_both_may_have_dropped_it_and_the_next_one_goes(
     receiver: Receiver, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await answered(it, receiver, **asked)
         await receiver.wait_taken(2)
         assert await it.drained()
@@ -252,7 +251,7 @@ async def test_who_was_told_both_may_have_dropped_it_and_the_next_one_goes(
 async def test_two_receivers_at_once_leave_it_open_whose_questions_they_were(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with receiving() as own, office(tmp_path, receiver.url, allow_private=True) as it:
+    async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=None))
         receiver.free.clear()
         own.free.clear()
@@ -269,7 +268,7 @@ async def test_a_failure_is_a_failure_whatever_was_asked(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.troubles.append(500)
-    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+    async with gateway(tmp_path, receiver.url, policy=PATIENT) as it:
         await answered(it, receiver, status=(False,))
         await wait_until(lambda: receiver.attempts, "it failed")
         assert await it.journal.flushed(10.0)
@@ -279,7 +278,7 @@ async def test_a_failure_is_a_failure_whatever_was_asked(
 async def test_a_receiver_that_does_not_call_back_waits_for_nobody(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with receiving() as own, office(tmp_path, receiver.url, allow_private=True) as it:
+    async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         it.connections["a"] = AWAY
         endpoint = Endpoint(session_id="a", url=own.url, secret=None, hold=False)
         await it.webhooks.put_endpoint(endpoint)
@@ -295,12 +294,12 @@ async def test_a_hold_is_known_over_a_restart_and_ends_with_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     now = [1_000.0]
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         it.connections["a"] = AWAY
         await it.stored(message(1))
         await until_held(it, 1)
     now[0] = 2_000.0
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         it.connections["a"] = AWAY
         await until_held(it, 1)
         [held] = it.webhooks.held()
@@ -317,7 +316,7 @@ async def test_time_on_hold_does_not_count_when_it_is_given_up(
 ) -> None:
     now, policy = [1_000.0], replace(QUICK, give_up_after=100.0)
     receiver.troubles.extend([500] * 3)
-    async with office(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
         it.connections["a"] = AWAY
         await it.stored(message(1))
         await until_held(it, 1)
@@ -334,11 +333,11 @@ async def test_attempts_before_a_restart_count_when_it_is_given_up(
 ) -> None:
     now, policy = [1_000.0], replace(PATIENT, give_up_after=100.0)
     receiver.troubles.extend([500] * 2)
-    async with office(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
         await it.stored(message(1))
         await wait_until(lambda: receiver.attempts, "it failed")
     now[0] += 100.0
-    async with office(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=lambda: now[0]) as it:
         assert await it.drained()
         [letter] = await it.dead()
     assert (letter.cause, letter.attempts) == (Cause.EXPIRED, 2)
@@ -358,7 +357,7 @@ async def test_a_number_that_cannot_be_compared_delivers_nothing_yet(
                 raise DatabaseUnavailableError("away")
             return getattr(self._store, name)
 
-    async with office(tmp_path, receiver.url, around=Shy) as it:
+    async with gateway(tmp_path, receiver.url, around=Shy) as it:
         await it.store.create("a", 1, account_id=None, priority=0)
         connect(it, phone="4917")
         await it.stored(message(1))
@@ -366,7 +365,7 @@ async def test_a_number_that_cannot_be_compared_delivers_nothing_yet(
         await wait_until(lambda: not it.webhooks._linking, "it failed")
         assert receiver.arrived == 0
         Shy.away = False
-        it.webhooks.look()
+        it.webhooks.check()
         await receiver.wait_taken(1)
 
 
@@ -375,7 +374,7 @@ async def test_what_waits_for_a_number_is_not_told_of_another(
     receiver: Receiver, tmp_path: Path, number: str | None, taken: int
 ) -> None:
     now = [1_000.0]
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await it.store.create("a", 1, account_id=None, priority=0)
         connect(it, phone="4917", since=900.0)
         it.put(message(1))
@@ -408,7 +407,7 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
                 raise DatabaseUnavailableError("locked")
             return getattr(self._store, name)
 
-    async with office(tmp_path, receiver.url, around=Locked) as it:
+    async with gateway(tmp_path, receiver.url, around=Locked) as it:
         receiver.free.clear()
         await it.stored(*(message(n, f"{n}@c.us", session=f"s{n}") for n in range(40)))
         await wait_until(lambda: receiver.arrived == 8, "the places are full")
@@ -416,7 +415,7 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
         receiver.free.set()
         await wait_until(lambda: it.journal.failing, "it was seen")
         await wait_until(
-            lambda: "*" in it.webhooks._lines and not it.line()._in_flight,
+            lambda: "*" in it.webhooks._queues and not it.queue()._in_flight,
             "what was begun is taken",
         )
         assert receiver.arrived <= 16
@@ -431,7 +430,7 @@ async def test_before_the_sessions_stop_what_can_go_goes_and_what_is_in_flight_i
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.troubles.append(500)
-    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+    async with gateway(tmp_path, receiver.url, policy=PATIENT) as it:
         it.connections["away"] = AWAY
         it.put(message(1, session="late"))
         await wait_until(lambda: receiver.attempts, "it failed and waits for its time")
@@ -453,7 +452,7 @@ async def test_before_the_sessions_stop_what_can_go_goes_and_what_is_in_flight_i
 
 async def test_a_clock_that_is_set_back_delays_nothing(receiver: Receiver, tmp_path: Path) -> None:
     now = [1_000_000.0]
-    async with office(tmp_path, receiver.url, wall=lambda: now[0]) as it:
+    async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         receiver.free.clear()
         await it.stored(*(message(n) for n in range(3)))
         await wait_until(lambda: receiver.arrived, "it is on its way")
@@ -468,15 +467,15 @@ async def poisoned(folder: Path, chats: int, count: int) -> tuple[int, int]:
     chats' messages it gets, and how many attempts that took."""
 
     class Picky(Receiver):
-        async def take(self, request: Any) -> Any:
+        async def handle(self, request: Any) -> Any:
             bad = b"poison" in await request.read()
             self.troubles.extend([500] if bad else [])
-            return await super().take(request)
+            return await super().handle(request)
 
     circuit = replace(QUICK_CIRCUIT, base_pause=0.01, max_pause=0.5, max_pause_answering=0.05)
     policy = replace(QUICK, base_delay=60.0, max_delay=60.0, circuit=circuit)
     async with receiving(Picky()) as receiver:
-        async with office(folder, None) as it:
+        async with gateway(folder, None) as it:
             it.settings = type(it.settings)(url=receiver.url)
             for start in range(0, count, 5_000):
                 it.put(
@@ -486,7 +485,7 @@ async def poisoned(folder: Path, chats: int, count: int) -> tuple[int, int]:
                     )
                 )
                 assert await it.journal.flushed(60.0)
-        async with office(folder, receiver.url, policy=policy) as it:
+        async with gateway(folder, receiver.url, policy=policy) as it:
             await wait_until(lambda: receiver.attempts, "it has begun")
             it.put(*(message(n, f"good-{n}@c.us", session=f"s{n}") for n in range(20)))
             await receiver.wait_taken(20)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, office
+from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, gateway
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import endpoint_queue, lane_queue
+from waguard.messaging.timings import WebhookTimings
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
 
@@ -21,15 +22,16 @@ PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 
 
 def message(number: int, chat: str = "1@c.us", session: str = "a") -> BusEvent:
-    told = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
-    return event(number, session=session, message=told)
+    payload = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
+    return event(number, session=session, message=payload)
 
 
 def numbers(taken: list[Any], chat: str = "", session: str = "") -> list[int]:
     return [
-        int(told["data"]["message"]["body"].split()[1])
-        for told in taken
-        if chat in told["data"]["message"].get("id", "") and session in told["data"]["session_id"]
+        int(payload["data"]["message"]["body"].split()[1])
+        for payload in taken
+        if chat in payload["data"]["message"].get("id", "")
+        and session in payload["data"]["session_id"]
     ]
 
 
@@ -38,28 +40,29 @@ async def test_events_of_a_chat_stay_in_order_whatever_fails(
 ) -> None:
     for trouble in (500, CLOSE, 503, 408, CLOSE):
         receiver.troubles.extend([trouble, 200])
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         for number in range(1, 41):
             chat, session = f"{number % 2}@c.us", "ab"[number // 2 % 2]
             it.put(message(number, chat, session))
         taken = await receiver.wait_taken(40)
     for chat in ("_0@", "_1@"):
         for session in "ab":
-            told = numbers(taken, chat, session)
-            assert len(told) == 10
-            assert told == sorted(told)
+            order = numbers(taken, chat, session)
+            assert len(order) == 10
+            assert order == sorted(order)
 
 
 async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: Path) -> None:
     receiver.troubles.append(500)
-    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+    async with gateway(tmp_path, receiver.url, policy=PATIENT) as it:
         it.put(message(1, "1@c.us"))
         await wait_until(lambda: receiver.attempts, "the first one failed")
         it.put(message(2, "1@c.us"), message(3, "2@c.us"), message(4, "1@c.us", session="b"))
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks._lines and it.line()._lanes.count == 2, "both are settled"
+            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2,
+            "both are done with",
         )
         waiting = await it.pending()
     assert [item.attempts for item in waiting] == [1, 0]
@@ -68,7 +71,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
 
 async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         await it.stored(*(event(number, session=str(number)) for number in range(30)))
         await wait_until(
             lambda: receiver.arrived == endpoint_queue.CONCURRENT, "the places are full"
@@ -81,7 +84,7 @@ async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) ->
 
 async def test_an_event_is_never_in_flight_twice(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         await wait_until(lambda: receiver.arrived, "it is on its way")
         for number in range(2, 12):
@@ -98,7 +101,7 @@ async def test_what_is_outdated_is_left_out_and_messages_never(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, "session_authenticated"), message(1))
         await wait_until(lambda: receiver.arrived == 2, "the first ones are on their way")
         for number, name in enumerate(
@@ -117,7 +120,7 @@ async def test_what_is_outdated_is_left_out_and_messages_never(
         receiver.free.set()
         taken = await receiver.wait_taken(7)
         assert await it.drained()
-    of_a = [told["event"] for told in taken if told["data"]["session_id"] == "a"]
+    of_a = [payload["event"] for payload in taken if payload["data"]["session_id"] == "a"]
     assert sorted(of_a) == [
         "message_received",
         "message_received",
@@ -134,12 +137,12 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
 ) -> None:
     receiver.free.clear()
     receiver.troubles.extend([500, 200])
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1, "session_disconnected"))
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
         await wait_until(
-            lambda: "*" in it.webhooks._lines and it.line()._lanes.count == 2,
+            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2,
             "the newer one is behind it",
         )
         receiver.free.set()
@@ -152,7 +155,7 @@ async def test_a_newer_session_event_does_not_wait_for_the_pause_of_an_older_one
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.troubles.append(500)
-    async with office(tmp_path, receiver.url, policy=PATIENT) as it:
+    async with gateway(tmp_path, receiver.url, policy=PATIENT) as it:
         it.put(event(1, "session_disconnected"))
         await wait_until(lambda: receiver.attempts, "it failed, and waits")
         it.put(event(2, "session_ready"))
@@ -170,25 +173,27 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
     circuit = CircuitPolicy(trip_after=3, base_pause=60.0, max_pause=60.0)
     policy = replace(QUICK, circuit=circuit)
     dead = f"http://127.0.0.1:{dead_port}/hook"
-    async with office(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
         await it.webhooks.put_endpoint(Endpoint(session_id="a", url=dead, secret=None))
         it.put(*(message(number, f"{number}@c.us") for number in range(50)))
         await receiver.wait_taken(50)
-        await wait_until(lambda: it.line("a")._circuit.trips == 1, "its circuit is open")
-        await wait_until(lambda: it.line("a")._in_flight == 0, "nothing is in flight")
+        await wait_until(lambda: it.queue("a")._circuit.trips == 1, "its circuit is open")
+        await wait_until(lambda: it.queue("a")._in_flight == 0, "nothing is in flight")
         assert await it.journal.flushed(10.0)
         tried = sum(item.attempts for item in await it.pending("a"))
         assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
-        assert it.line("a")._probe is not None
+        assert it.queue("a")._probe is not None
         assert sum("one at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
 
 
 async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_port: int) -> None:
     policy = replace(QUICK, circuit=replace(QUICK_CIRCUIT, base_pause=0.01, max_pause=0.01))
-    async with office(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
+    async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
         it.put(*(message(number, f"{number}@c.us") for number in range(100)))
-        await wait_until(lambda: "*" in it.webhooks._lines and it.line()._circuit.trips > 2, "open")
+        await wait_until(
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.trips > 2, "open"
+        )
         async with receiving(port=dead_port) as receiver:
             receiver.free.clear()
             await wait_until(lambda: receiver.arrived, "the probe")
@@ -201,18 +206,18 @@ async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_po
 async def test_a_message_that_the_receiver_cannot_digest_does_not_stop_it(
     tmp_path: Path,
 ) -> None:
-    """The probes take turns: one of them shows that the receiver works."""
+    """The probes alternate: one of them shows that the receiver works."""
 
     class Picky(Receiver):
-        async def take(self, request: Any) -> Any:
+        async def handle(self, request: Any) -> Any:
             bad = b"poison" in await request.read()
             self.troubles.extend([500] if bad else [])
-            return await super().take(request)
+            return await super().handle(request)
 
     circuit = replace(QUICK_CIRCUIT, trip_after=1)
     async with (
         receiving(Picky()) as receiver,
-        office(tmp_path, receiver.url, policy=replace(QUICK, circuit=circuit)) as it,
+        gateway(tmp_path, receiver.url, policy=replace(QUICK, circuit=circuit)) as it,
     ):
         it.put(event(1, message={"id": "false_0@c.us_1", "body": "poison 1"}))
         await wait_until(lambda: len(receiver.attempts) > 2, "it is tried again and again")
@@ -229,14 +234,14 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
     monkeypatch.setattr(endpoint_queue, "LANE_LIMIT", 9)
     monkeypatch.setattr(endpoint_queue, "READ", 7)
     receiver.free.clear()
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         for start in range(0, 200, 10):
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
         await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
         await wait_until(
-            lambda: "*" in it.webhooks._lines and not it.line()._loading, "all is read"
+            lambda: "*" in it.webhooks._queues and not it.queue()._loading, "all is read"
         )
-        assert it.line()._lanes.count <= 20 + 4
+        assert it.queue()._lanes.count <= 20 + 4
         receiver.free.set()
         taken = await receiver.wait_taken(200)
         assert await it.drained()
@@ -248,17 +253,16 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
 async def test_large_ones_are_read_when_their_turn_comes(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with office(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url) as it:
         files = [{"id": "false_1@c.us_9", "media": {"data": str(n) * 50_000}} for n in range(4)]
         it.put(*(event(n, message=file) for n, file in enumerate(files)))
         taken = await receiver.wait_taken(4)
-    assert [told["data"]["message"]["media"]["data"][0] for told in taken] == list("0123")
+    assert [payload["data"]["message"]["media"]["data"][0] for payload in taken] == list("0123")
 
 
 async def test_a_queue_that_cannot_be_read_is_read_again(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    receiver: Receiver, tmp_path: Path, logged: list[str]
 ) -> None:
-    monkeypatch.setattr(endpoint_queue, "RETRY", 0.001)
     troubles: list[Exception] = [DatabaseUnavailableError("away"), RuntimeError("a bug")]
 
     class Shy:
@@ -270,7 +274,8 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
                 raise troubles.pop(0)
             return getattr(self._store, name)
 
-    async with office(tmp_path, receiver.url, around=Shy) as it:
+    timings = WebhookTimings(retry=0.001)
+    async with gateway(tmp_path, receiver.url, around=Shy, timings=timings) as it:
         await receiver.wait_taken(0)
         await wait_until(lambda: not troubles, "it was asked again")
         troubles.append(DatabaseUnavailableError("away"))
@@ -282,7 +287,7 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
 
 async def test_draining_ends_with_its_time(tmp_path: Path, dead_port: int) -> None:
     url = f"http://127.0.0.1:{dead_port}/hook"
-    async with office(tmp_path, url, policy=PATIENT) as it:
+    async with gateway(tmp_path, url, policy=PATIENT) as it:
         assert await it.webhooks.drain(5.0)
         await it.stored(event(1))
         assert not await it.webhooks.drain(0.05)

@@ -84,7 +84,7 @@ async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
     kept = draft(message_id=name, chat=chat, state=State.SENDING)
     written = await store.messages.write([], outgoing=[kept])
     number = written.kept[0]
-    move = StateUpdate(id=number, state=State.SENT, answered=True, tells=("a", name))
+    move = StateUpdate(id=number, state=State.SENT, answered=True, reports=("a", name))
     await store.messages.write([], outgoing=[move], for_global=EVENTS)
     return number
 
@@ -372,7 +372,7 @@ async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
 async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wall) -> None:
     await take(store, message(LID, "A"))
     why, now = "another number", wall.time + 1
-    bury = store.messages.bury
+    bury = store.messages.dead_letter_pending
     assert await bury(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
     await take(store, knows(LID))
     assert await told(store) == []

@@ -23,6 +23,10 @@ B = Holder(machine="m2", runtime="/run/b", host="beta", pid=8, instance="i8")
 TERMS = Terms(lasts=75.0, renewed_every=5.0)
 
 
+async def nothing() -> None:
+    """Nobody has to be waited for."""
+
+
 @dataclass
 class Bench:
     """The lease, and another connection to it."""
@@ -168,7 +172,7 @@ async def test_who_is_barred_reaches_nothing_but_the_lease(database: str) -> Non
     store = SqlStore(database)
     await store.open()
     why: list[str] = ["another one holds it"]
-    store.barred = lambda: why[0] if why else None
+    store.guard(why_barred=lambda: why[0] if why else None, before_migration=nothing)
     try:
         for call in (
             store.sessions,
@@ -200,7 +204,7 @@ async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_leas
     async def refuse() -> None:
         raise InstanceHeldError("another one holds it")
 
-    store.before_migration = refuse
+    store.guard(before_migration=refuse)
     with pytest.raises(InstanceHeldError):
         await store.open()
     taken: list[int | None] = []
@@ -208,7 +212,7 @@ async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_leas
     async def take() -> None:
         taken.append(await store.lease.take(A, TERMS, always))
 
-    store.before_migration = take
+    store.guard(before_migration=take)
     await store.open()
     assert taken == [1]
     await store.close()

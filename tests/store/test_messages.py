@@ -38,7 +38,7 @@ def entry(
         kind=Kind.MESSAGE,
         at=1_732_233_000.5,
         chat="49170@c.us",
-        told=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
+        events=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
         **more,
     )
     notice = Notice(event=event, event_id=f"id-{key}"[:32], lane=lane, body=body)
@@ -221,9 +221,9 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     assert (await messages.write([entry("k3")], for_global=())).endpoints == {"a"}
     assert await messages.delete_endpoint("a")
     assert not await messages.delete_endpoint("a")
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
-    assert await messages.bury("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
+    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
     assert await waiting(messages, "a") == []
     assert [letter.cause for letter in await messages.dead()] == [Cause.REMOVED] * 2
     assert len(await waiting(messages)) == 2
@@ -298,7 +298,7 @@ async def test_only_received_messages_of_a_session_are_buried_with_its_number(
     await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
     wall.time += 10
     await messages.write([entry("k4")])
-    buried = await messages.bury(
+    buried = await messages.dead_letter_pending(
         "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
     )
     assert buried == 1
@@ -343,12 +343,14 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 ) -> None:
     await messages.write([entry(f"k{n}", session="ab"[n % 2], body=b"%d" % n) for n in range(6)])
     assert (
-        await messages.bury(
+        await messages.dead_letter_pending(
             "webhook.url is not set any more", Cause.REMOVED, endpoint=GLOBAL, limit=100
         )
         == 6
     )
-    assert await messages.bury("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
+    assert (
+        await messages.dead_letter_pending("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
+    )
     letters = await messages.dead()
     assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
     assert await messages.dead(limit=2) == letters[:2]
@@ -381,7 +383,7 @@ async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
     await messages.write([entry("old", "session_disconnected", lane="")])
-    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
+    await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     await messages.write([entry("new", "session_ready", lane="")])
     assert await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"]) == [GLOBAL]
     lanes = [(item.event_id, item.lane) for item in await waiting(messages)]
@@ -393,7 +395,7 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     await messages.write([entry(f"k{number}") for number in range(5)])
-    await messages.bury("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
+    await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     wall.time += 100
     await messages.write([entry("new")])
     before = wall.time - 50
@@ -492,6 +494,6 @@ async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMess
     await messages.put_endpoint(Endpoint(session_id="a", url="http://x/", secret=None))
     await messages.write([entry("1")])
     assert (await messages.queued()).pending == {GLOBAL: 1, "a": 1}
-    await messages.bury("gone", Cause.EXPIRED, endpoint="a", limit=9)
+    await messages.dead_letter_pending("gone", Cause.EXPIRED, endpoint="a", limit=9)
     [it] = (await messages.queued()).dead
     assert (it.session, it.cause, it.count) == ("a", Cause.EXPIRED, 1)

@@ -166,7 +166,7 @@ def ack(level: int, name: str = "m", session: str = "a") -> Entry:
         key=ack_key(message_id, level),
         kind=Kind.ACK,
         at=1.0,
-        told=(EventPayload("message_status_updated", data),),
+        events=(EventPayload("message_status_updated", data),),
         unless=higher_acks(message_id, level),
     )
     return Entry(received=received, notices=())

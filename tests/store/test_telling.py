@@ -36,7 +36,7 @@ def ack(level: int, message_id: str = M, session: str = "a") -> Entry:
             kind=Kind.ACK,
             at=1.0,
             chat="49170@c.us",
-            told=news.of_ack(message_id, level, 1.0),
+            events=news.of_ack(message_id, level, 1.0),
             unless=higher_acks(message_id, level),
         )
     )
@@ -52,7 +52,7 @@ def on_phone(message_id: str = M, session: str = "a") -> Entry:
             kind=Kind.SENT,
             at=1.0,
             unless_own=True,
-            told=(EventPayload("message_sent", data),),
+            events=(EventPayload("message_sent", data),),
         )
     )
 
@@ -65,7 +65,7 @@ async def queued(store: SqlStore) -> list[tuple[str, Any]]:
 
 
 def tells(number: int, name: str = "m", **move: Any) -> StateUpdate:
-    return StateUpdate(id=number, tells=("a", draft(name).message_id), **move)
+    return StateUpdate(id=number, reports=("a", draft(name).message_id), **move)
 
 
 @every_database
@@ -73,11 +73,11 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
     number = await keep(store, state=State.SENDING)
     written = await store.messages.write([ack(0), ack(1), ack(1, session="b"), ack(2)])
     assert written.news == (True,) * 4
-    assert (written.endpoints, written.told) == (frozenset(), ())
+    assert (written.endpoints, written.reported) == (frozenset(), ())
     assert await queued(store) == []
     assert (await find(store, number)).state is State.DELIVERED
     done = await store.messages.write([], outgoing=[tells(number, answered=True)])
-    assert [one.key for one in done.told] == [sent_key(M)]
+    assert [one.key for one in done.reported] == [sent_key(M)]
     assert done.endpoints == {GLOBAL}
     in_order = [
         ("message_sent", None),
@@ -87,15 +87,17 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
     ]
     assert await queued(store) == in_order
     again = await store.messages.write([ack(0)], outgoing=[tells(number)])
-    assert (again.news, again.told) == ((False,), ())
+    assert (again.news, again.reported) == ((False,), ())
     assert await queued(store) == in_order
 
 
 @every_database
 async def test_message_sent_waits_for_the_reply_or_until_it_is_due(store: SqlStore) -> None:
     number = await keep(store, state=State.SENDING)
-    assert (await store.messages.write([], outgoing=[tells(number, state=State.SENT)])).told == ()
-    assert len((await store.messages.write([], outgoing=[tells(number, due=True)])).told) == 1
+    assert (
+        await store.messages.write([], outgoing=[tells(number, state=State.SENT)])
+    ).reported == ()
+    assert len((await store.messages.write([], outgoing=[tells(number, due=True)])).reported) == 1
 
 
 @every_database
@@ -103,10 +105,12 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
     store: SqlStore, wall: Wall
 ) -> None:
     number = await keep(store, state=State.SENDING)
-    assert (await store.messages.write([], outgoing=[tells(number, state=State.SENT)])).told == ()
+    assert (
+        await store.messages.write([], outgoing=[tells(number, state=State.SENT)])
+    ).reported == ()
     wall.time += REPEATED_FOR
-    [told] = (await store.messages.write([], outgoing=[tells(number)])).told
-    data = told.told[0].data
+    [told] = (await store.messages.write([], outgoing=[tells(number)])).reported
+    data = told.events[0].data
     assert (data["message"]["body"], data["message"]["from"]) == ("ä", None)
     assert data["timestamp"] == int(wall.time)
 
@@ -116,8 +120,8 @@ async def test_a_late_ack_tells_by_itself(store: SqlStore) -> None:
     number = await keep(store, state=State.UNCERTAIN, phone="6281", kind="image")
     await write(store, StateUpdate(id=number, answered=True))
     written = await store.messages.write([ack(1), ack(2)])
-    [told] = written.told
-    message = told.told[0].data["message"]
+    [told] = written.reported
+    message = told.events[0].data["message"]
     assert (message["from"], message["type"]) == ("6281@c.us", "image")
     assert [event for event, _ in await queued(store)] == [
         "message_sent",
@@ -131,11 +135,11 @@ async def test_a_late_ack_tells_by_itself(store: SqlStore) -> None:
 async def test_a_failure_is_told_once(store: SqlStore) -> None:
     number = await keep(store, bulk_id="b")
     failed = tells(number, state=State.FAILED, error="it is gone")
-    [told] = (await store.messages.write([], outgoing=[failed], for_global=EVENTS)).told
-    assert (told.kind, told.told[0].event) == (Kind.FAILED, "message_failed")
-    assert told.told[0].data["error"] == "it is gone"
-    assert told.told[0].data["bulk_id"] == "b"
-    assert (await store.messages.write([], outgoing=[failed])).told == ()
+    [told] = (await store.messages.write([], outgoing=[failed], for_global=EVENTS)).reported
+    assert (told.kind, told.events[0].event) == (Kind.FAILED, "message_failed")
+    assert told.events[0].data["error"] == "it is gone"
+    assert told.events[0].data["bulk_id"] == "b"
+    assert (await store.messages.write([], outgoing=[failed])).reported == ()
     assert await queued(store) == [("message_failed", None)]
 
 
@@ -164,7 +168,7 @@ async def test_nothing_is_lost_where_the_write_is_undone(
     with pytest.raises(Exception, match=r"(?i)null"):
         await store.messages.write([broken])
     assert (await find(store, number)).state is State.UNCERTAIN
-    assert len((await store.messages.write([ack(2)])).told) == 1
+    assert len((await store.messages.write([ack(2)])).reported) == 1
 
 
 @every_database
@@ -176,12 +180,12 @@ async def test_what_was_never_announced_is_found(store: SqlStore, wall: Wall) ->
     numbers = [await keep(store, name, state=State.SENT) for name in "mn"]
     await keep(store, "o", state=State.UNCERTAIN)
     told = await store.messages.write([], outgoing=[tells(numbers[0], answered=True)])
-    assert len(told.told) == 1
+    assert len(told.reported) == 1
     failed = [await keep(store, name, state=State.REFUSED, queued=True) for name in "pq"]
     await keep(store, "r", state=State.FAILED)  # its request was told
     told = await store.messages.write([], outgoing=[tells(failed[0], "p", answered=True)])
-    assert [one.kind for one in told.told] == [Kind.FAILED]
-    left = await store.outbox.untold(since=later + 5)
+    assert [one.kind for one in told.reported] == [Kind.FAILED]
+    left = await store.outbox.unreported(since=later + 5)
     assert [row.id for row in left] == [numbers[1], failed[1]]
 
 
@@ -191,14 +195,14 @@ async def test_as_long_as_the_outbox_knows_it_nothing_is_told_twice(
 ) -> None:
     number = await keep(store, bulk_id="b", state=State.SENT)
     written = await store.messages.write([ack(2)], outgoing=[tells(number)])
-    assert len(written.told) == 1
+    assert len(written.reported) == 1
     wall.time += 50 * 86_400
     keep_for = Retention(inbox_days=1, outbox_days=100)
     waiting = len(await queued(store))  # dead letters now
     ages = WallAges(lambda: wall.time)
     count = await housekeeping.tidy_messages(store.messages, keep_for, ages)
     assert count == 1 + waiting  # the ack
-    assert (await store.messages.write([ack(3)])).told == ()
+    assert (await store.messages.write([ack(3)])).reported == ()
     assert (await queued(store))[-1] == ("message_read", 4)
 
 
@@ -228,7 +232,7 @@ async def test_a_pairing_claims_what_has_no_number(store: SqlStore) -> None:
         key="ready",
         kind=Kind.SESSION,
         at=1.0,
-        told=(EventPayload("session_ready", {"phone_number": "+1"}),),
+        events=(EventPayload("session_ready", {"phone_number": "+1"}),),
     )
     await store.messages.write([entry(ready)])
     phones = [(await find(store, n)).phone for n in (none, sent, its, elsewhere)]

@@ -180,7 +180,7 @@ async def upgraded(
     journal = Journal(
         store.messages, MediaFolder(folder / "media"), base="", for_global=lambda: EVENTS
     )
-    outbox = Outbox(sessions, store.outbox, journal, Config, _Clock(wall), publish=_nobody)
+    outbox = Outbox(sessions, store.outbox, journal, Config, _Clock(wall))
     try:
         async with journal:
             await timed("sends", outbox.begin())
@@ -201,10 +201,6 @@ async def _scan(app: SqlApplication) -> None:
 async def _read_times(store: SqlStore) -> None:
     for name in SESSIONS:
         await store.messages.newest(name, after=Wall().time - LOOK_BACK)
-
-
-def _nobody(*_: object, **__: object) -> None:
-    """Nobody listens to what is published."""
 
 
 @dataclass

@@ -29,7 +29,9 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
+from waguard.host.documents import Document, DocumentError
 from waguard.host.lived import LivedTime
+from waguard.messaging.announcer import Announcer
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Stored as StoredCall
 from waguard.ports.process import Process, Swept, Usage
@@ -40,6 +42,7 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions import Versions
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -52,6 +55,7 @@ from waguard.wire.protocol import (
     Hello,
     InboundMessage,
     Lasting,
+    PageVersion,
     QrCode,
     Reply,
     Report,
@@ -68,6 +72,8 @@ TERMINATED: Final = 0
 KILLED: Final = -9
 
 SOON: Final = 0.9  # s
+PACKED: Final = "0" * 64
+"""The digest of the wa-js that waguard ships."""
 
 Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
 
@@ -126,6 +132,8 @@ class Script:
         {"phase": "ready", "link": "connected", "phone": "4915112345678"},
     )
     """What it reports, one after the other, when its daemon has greeted it."""
+    loads: Callable[[WorkerSpec | WorkerRecord], PageVersion | None] = lambda _: None
+    """What its page is, by what it was told to load."""
     listens: bool = True
     """False: it dies, or hangs, before anybody can connect."""
     obeys: bool = True
@@ -267,7 +275,7 @@ class FakeProcess:
             self.greeting = hello
             self._channels.add(channel)
             for told in self.script.reports:
-                self.report(**told)
+                self.report(**{"version": self.script.loads(self.spec), **told})
             while True:
                 self._take(channel, await channel.receive())
         except EOFError:
@@ -365,6 +373,7 @@ class FakeInbox:
         """What is remembered, by session and id."""
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
+        self.announcer = Announcer(lambda *_, **__: None)
 
     def put(self, received: Sequence[InboxRecord], stored: StoredCall) -> None:
         self.waiting.append((received, stored))
@@ -424,7 +433,8 @@ class FakeInbox:
         """All that waits, in order."""
         while self.waiting:
             received, stored = self.waiting.pop(0)
-            stored([self.named(one) for one in received if self._is_news(one)])
+            news = [self.named(one) for one in received if self._is_news(one)]
+            self.announcer.stored(stored, news)
 
     def _is_news(self, one: InboxRecord) -> bool:
         keys = [(one.session_id, key) for key in (one.key, *one.unless)]
@@ -437,6 +447,25 @@ class FakeInbox:
         elif one.ref:
             self.undecrypted.pop((one.session_id, one.ref[1]), None)
         return True
+
+
+@dataclass
+class FakeDocuments:
+    """``ports.versions.Documents`` in memory."""
+
+    there: set[int] = field(default_factory=set)
+
+    def known(self) -> Collection[int]:
+        return tuple(sorted(self.there))
+
+    def path(self, revision: int) -> Path:
+        return Path("/documents") / str(revision)
+
+    def discard(self, revision: int) -> None:
+        self.there.discard(revision)
+
+    def load(self, revision: int) -> Document:
+        raise DocumentError(f"version {revision} is not stored")
 
 
 @dataclass
@@ -455,11 +484,13 @@ class World:
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
+    documents: FakeDocuments = field(default_factory=FakeDocuments)
 
     def __post_init__(self) -> None:
         self._host, self._timings = Reading(), Timings(stop_grace=0.1)
         self.inbox.wall = self.clock.wall
         self.bus = Bus(self.clock)
+        self.inbox.announcer = Announcer(self.bus.publish)
         self.next_daemon()
 
     def next_daemon(self) -> None:
@@ -479,7 +510,16 @@ class World:
             timers=self._soon,
             chance=self.chance,
         )
+        self.versions = Versions(
+            lambda: self.config,
+            self.clock,
+            self.fleet,
+            self.mailbox,
+            packed=PACKED,
+            documents=self.documents,
+        )
         self.around = Surroundings(
+            versions=self.versions,
             config=lambda: self.config,
             instance="test",
             store=self.store,

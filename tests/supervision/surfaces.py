@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.messaging.gateway import Office, office
+from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import Receiver, receiving
 from tests.supervision.bench import Bench
 from waguard.api import ApiDeps, LocalApi, create_app, serve
@@ -36,7 +36,7 @@ class Surfaces:
     """``wall``: the clock of the messages, unix time."""
 
     bench: Bench
-    office: Office
+    gateway: Gateway
     receiver: Receiver
     wall: list[float]
     messages: MessageHealth
@@ -126,7 +126,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
     outbox: Any = _Outbox()
     async with (
         receiving() as receiver,
-        office(folder, receiver.url, wall=lambda: wall[0]) as made,
+        gateway(folder, receiver.url, wall=lambda: wall[0]) as made,
         aiohttp.ClientSession() as http,
     ):
         ages = WallAges(lambda: wall[0])
@@ -150,6 +150,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             webhooks=made.webhooks,
             message_health=messages,
             log=nothing,
+            versions=world.versions,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

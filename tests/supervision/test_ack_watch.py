@@ -127,7 +127,7 @@ async def test_an_ack_under_another_alias_of_its_chat_counts(
     await send_in_vain(empty, 1)
 
     def named(one: InboxRecord) -> InboxRecord:
-        return replace(one, told=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
+        return replace(one, events=of_ack("true_s_1", 1, 0.0)) if one.kind is Kind.ACK else one
 
     world.inbox.named = named
     process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))

@@ -23,8 +23,12 @@ from waguard.core.facts import ParkRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
+from waguard.core.replace import replace
 from waguard.core.status import ParkCause
-from waguard.messaging.journal import BEHIND_BYTES
+from waguard.core.version_facts import Evidence
+from waguard.core.version_state import Hold
+from waguard.host.wajs_store import WajsStore, digest
+from waguard.messaging.backlog import JournalLimits
 from waguard.ports.messages import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
@@ -32,6 +36,7 @@ from waguard.supervision.disk import DiskReserve
 
 NAMES: Final = ("a", "b", "c")
 CHAT: Final = "7000001@lid"
+BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 
 
 @pytest.fixture
@@ -70,29 +75,30 @@ async def say(it: Surfaces, name: str, link: str, **said: Any) -> None:
 
 async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
-    await it.office.stored(*(event(number, session=str(number)) for number in range(3)))
+    await it.gateway.stored(*(event(number, session=str(number)) for number in range(3)))
     await wait_until(
-        lambda: "*" in it.office.webhooks._lines and it.office.line().down, "the circuit is open"
+        lambda: "*" in it.gateway.webhooks._queues and it.gateway.queue().down,
+        "the circuit is open",
     )
     return {("webhooks_down", None)}
 
 
 async def own_receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([503] * 100_000)
-    it.office.configure(url=None, allow_private=True)
-    await it.office.webhooks.put_endpoint(
+    it.gateway.configure(url=None, allow_private=True)
+    await it.gateway.webhooks.put_endpoint(
         Endpoint(session_id="a", url=it.receiver.url, secret=None)
     )
-    await it.office.stored(event(1))
+    await it.gateway.stored(event(1))
     await wait_until(
-        lambda: "a" in it.office.webhooks._lines and it.office.line("a").down, "it is open"
+        lambda: "a" in it.gateway.webhooks._queues and it.gateway.queue("a").down, "it is open"
     )
     return {("webhooks_down", "a")}
 
 
 async def receiver_slow(it: Surfaces) -> Found:
     it.receiver.free.clear()
-    await it.office.stored(event(1))
+    await it.gateway.stored(event(1))
     await wait_until(lambda: it.receiver.arrived, "it is on its way")
     it.wall[0] += LATE_AFTER
     return {("webhooks_late", None)}
@@ -100,24 +106,24 @@ async def receiver_slow(it: Surfaces) -> Found:
 
 async def dead_letters(it: Surfaces) -> Found:
     it.receiver.troubles.append(404)
-    await it.office.stored(event(1))
-    assert await it.office.drained()
+    await it.gateway.stored(event(1))
+    assert await it.gateway.drained()
     return {("dead_letters", None)}
 
 
 async def held(it: Surfaces) -> Found:
-    it.office.connections["a"] = AWAY
-    await it.office.stored(event(2))
-    await wait_until(it.office.webhooks.held, "it waits")
-    it.wall[0] += it.office.settings.hold_limit
+    it.gateway.connections["a"] = AWAY
+    await it.gateway.stored(event(2))
+    await wait_until(it.gateway.webhooks.held, "it waits")
+    it.wall[0] += it.gateway.settings.hold_limit
     return {("webhooks_held", "a")}
 
 
 async def unidentified(it: Surfaces) -> Found:
     inbound = message(1, id=f"false_{CHAT}_1", chat=CHAT, sender=CHAT)
     row = it.bench.session("a").row
-    it.office.journal.put(translate.received(row, inbound, it.wall[0]), lambda _: None)
-    assert await it.office.journal.flushed(10.0)
+    it.gateway.journal.put(translate.received(row, inbound, it.wall[0]), lambda _: None)
+    assert await it.gateway.journal.flushed(10.0)
     it.wall[0] += UNIDENTIFIED_AFTER
     return {("numbers_unknown", "a")}
 
@@ -129,7 +135,7 @@ async def database_away(it: Surfaces) -> Found:
 
 
 async def database_behind(it: Surfaces) -> Found:
-    it.office.journal._bytes = BEHIND_BYTES
+    it.gateway.journal.backlog._queue.bytes = JournalLimits().behind_bytes
     return {("database_behind", None)}
 
 
@@ -210,6 +216,40 @@ async def whatsapp_refuses(it: Surfaces) -> Found:
     return {("whatsapp_refuses", None), *(("whatsapp_refuses", name) for name in NAMES)}
 
 
+async def version_held(it: Surfaces) -> Found:
+    it.bench.world.versions.state = replace(
+        it.bench.world.versions.state,
+        hold=Hold(
+            boundary=1023,
+            since=it.wall[0],
+            evidence=Evidence.SEND_THROWS,
+            affected=("a", "b"),
+            confirmed=("a", "b"),
+            reported_at=it.bench.world.clock.wall(),
+        ),
+    )
+    await tick(it)
+    return {("version_held", None)}
+
+
+async def version_refused(it: Surfaces) -> Found:
+    it.bench.world.versions.state = replace(
+        it.bench.world.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
+    )
+    await tick(it)
+    return {("version_refused", None)}
+
+
+async def bundle_rolled_back(it: Surfaces) -> Found:
+    world = it.bench.world
+    WajsStore(world.config.paths.state).add(BUNDLE, digest(BUNDLE))
+    await world.versions.refresh_bundles()
+    rejected = {digest(BUNDLE): it.wall[0]}
+    world.versions.state = replace(world.versions.state, rejected=rejected)
+    await tick(it)
+    return {("bundle_rolled_back", None)}
+
+
 async def profile_without_row(it: Surfaces) -> Found:
     it.bench.world.profile("old")
     await it.bench.it.reconciler.reconcile()
@@ -232,6 +272,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
     *(sends_throw, whatsapp_refuses, profile_without_row, bug),
+    *(version_held, version_refused, bundle_rolled_back),
 )
 
 
@@ -269,18 +310,21 @@ async def test_a_wait_for_a_scan_is_shown_and_degrades_nothing(shown: Surfaces) 
 
 
 async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
-    shown.office.connections["a"] = AWAY
-    await shown.office.stored(event(1))
-    await wait_until(shown.office.webhooks.held, "it waits")
-    assert await shown.office.webhooks.bury_session("a", "discarded", before=shown.wall[0] + 1) == 1
-    assert [letter.cause for letter in await shown.office.dead()] == [Cause.OTHER_NUMBER]
+    shown.gateway.connections["a"] = AWAY
+    await shown.gateway.stored(event(1))
+    await wait_until(shown.gateway.webhooks.held, "it waits")
+    assert (
+        await shown.gateway.webhooks.dead_letter_session("a", "discarded", before=shown.wall[0] + 1)
+        == 1
+    )
+    assert [letter.cause for letter in await shown.gateway.dead()] == [Cause.OTHER_NUMBER]
     await compare(shown, set())
 
 
 async def test_what_is_over_is_shown_nowhere_and_is_an_incident(shown: Surfaces) -> None:
     await compare(shown, await receiver_down(shown))
     shown.receiver.troubles.clear()
-    assert await shown.office.drained()
+    assert await shown.gateway.drained()
     await compare(shown, set())
     await wait_until(lambda: shown.bench.world.audited("webhooks_up"), "both are on the trail")
     _, why = await shown.command("why")

@@ -183,7 +183,7 @@ async def all_is_well_after(bench: Bench, world: World) -> None:
     await wait_until(lambda: back(bench), "it is connected again")
     await bench.settled("s")
     for received in world.inbox.kept.values():
-        msgspec.json.encode([told.data for told in received.told])
+        msgspec.json.encode([told.data for told in received.events])
     assert world.row_status("s") == ("connected", None)
 
 

@@ -12,6 +12,7 @@ from waguard.worker import wajs
 from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.devtools import DevToolsError, EvaluationError, PageSession
 from waguard.worker.page import Reading, WhatsAppPage
+from waguard.worker.page_document import PageDocument
 
 LONG = 60.0  # s; for what works, on a machine that is busy with other things
 
@@ -25,6 +26,8 @@ class BrowserSession:
     tmpdir: Path
     flavour: Flavour = "chromium"
     told: list[tuple[str, Any]] = field(default_factory=list)
+    document: PageDocument | None = None
+    """What is served and kept."""
     chromium: Chromium = field(init=False)
     session: PageSession = field(init=False)
     page: WhatsAppPage = field(init=False)
@@ -49,9 +52,21 @@ class BrowserSession:
         """A page of this browser, ready."""
         self.session = await self.chromium.devtools.open_page(LONG)
         self.page = WhatsAppPage(
-            self.session, url=self.standin.url, bundle=wajs.bundle(None), tell=self._tell
+            self.session,
+            url=self.standin.url,
+            bundle=wajs.bundle(None),
+            tell=self._tell,
+            document=self.document,
         )
         await self.page.open()
+
+    async def load_anew(self, document: PageDocument) -> None:
+        """In another page, as a worker does it that is started with another document."""
+        self.page.close()
+        await self.chromium.devtools.open_blank(timeout=LONG)
+        await self.chromium.devtools.close_page(self.session)
+        self.document = document
+        await self.load()
 
     def _tell(self, kind: str, data: Any) -> None:
         self.told.append((kind, data))

@@ -14,7 +14,16 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
 from waguard.core.page_load import MOST, Refusal
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Reload, Reply, Report, Request
+from waguard.wire.protocol import (
+    PROTOCOL,
+    FromWorker,
+    Hello,
+    PageVersion,
+    Reload,
+    Reply,
+    Report,
+    Request,
+)
 from waguard.worker import main as under_test
 from waguard.worker.devtools import PageSession
 from waguard.worker.main import SessionWorker
@@ -31,6 +40,7 @@ class Page:
         self.left = refusals
         self.retry_after = retry_after
         self.loads = 0
+        self.version: PageVersion | None = None
 
     async def load(self) -> None:
         self.loads += 1
@@ -173,3 +183,12 @@ async def test_a_worker_whose_daemon_goes_waits_its_whole_pause(
     async with asyncio.timeout(DEADLINE):
         await reaching
     assert asyncio.get_running_loop().time() - alone > 0.5
+
+
+async def test_which_version_the_page_is_is_reported(bench: Bench) -> None:
+    await bench.greet()
+    page = Page(refusals=9)
+    await bench.begin(page)
+    page.version = PageVersion(page=7, document=7, served_by="store")
+    bench.worker._report()
+    await wait_until(lambda: bench.reports[-1].version == page.version, "its version is reported")

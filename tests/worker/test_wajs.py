@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from tests.host.processes import worker_spec
 from waguard.errors import ConfigError
 from waguard.worker import wajs
+from waguard.worker.main import _bundle
 
 
 def test_the_packed_one_is_the_one_that_was_tested() -> None:
@@ -37,6 +40,30 @@ def test_another_one_is_ops_own_choice(tmp_path: Path) -> None:
     other = tmp_path / "newer.js"
     other.write_text("window.WPP = 'ü';", encoding="utf-8")
     assert wajs.bundle(other) == "window.WPP = 'ü';"
+
+
+def test_a_chosen_one_is_what_was_chosen(tmp_path: Path) -> None:
+    other = tmp_path / "newer.js"
+    other.write_text("window.WPP = 'ü';", encoding="utf-8")
+    chosen = wajs.digest("window.WPP = 'ü';")
+    assert wajs.bundle(other, chosen) == "window.WPP = 'ü';"
+    other.write_text("window.WPP = 'u';", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not the wa-js that was chosen: its SHA-256 is") as it:
+        wajs.bundle(other, chosen)
+    assert wajs.digest("window.WPP = 'u';") in it.value.message
+
+
+@pytest.mark.parametrize("kind", ["missing", "changed"])
+def test_a_chosen_one_that_was_damaged_is_no_reason_to_stand_still(
+    tmp_path: Path, kind: str
+) -> None:
+    other = tmp_path / "newer.js"
+    if kind == "changed":
+        other.write_text("window.WPP = 'u';")
+    chosen = replace(worker_spec(tmp_path), wajs=str(other), wajs_sha256="0f" * 32)
+    assert _bundle(chosen) == wajs.bundle(None)
+    with pytest.raises(ConfigError):  # an operator named this one
+        _bundle(replace(chosen, wajs=str(tmp_path / "none.js"), wajs_sha256=None))
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder", "no text"])

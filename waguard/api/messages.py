@@ -8,13 +8,12 @@ from aiohttp import web
 from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.api.outbox import options
-from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
+from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
-from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.ports.sessions import SessionView
-from waguard.wire.protocol import Sent
 
 
 async def send(request: web.Request) -> web.StreamResponse:
@@ -87,57 +86,49 @@ async def session_for(request: web.Request, session_id: str, body: dict[str, Any
 async def _reply(
     request: web.Request, view: SessionView, command: Command, how: Options
 ) -> web.StreamResponse:
-    """Write the reply here, to know whether it could be written; then tell the world."""
+    """Write the reply here, to know whether it could be written."""
     outbox = request.app[DEPS].outbox
-    ticket = outbox.accept(view.session_id, view.workspace_id, command, how)
+    pending = outbox.accept(view.session_id, view.workspace_id, command, how)
     written = False
     try:
-        outcome = await _outcome(outbox, ticket)
-        response = _response(ticket, outcome)
+        response = _response(pending, await outbox.result(pending))
         await response.prepare(request)
         await response.write_eof()  # raises ConnectionError where nobody is left to read it
         written = True
     finally:  # however this ends, also by a cancellation
         if not written:
-            outbox.unanswered(ticket)
+            outbox.unanswered(pending)
     # after the reply: for a message_sent before it the application would store a second row
-    outbox.answered(ticket)
+    outbox.answered(pending)
     return response
 
 
-async def _outcome(outbox: Outbox, ticket: PendingSend) -> Sent | WaguardError | None:
-    try:
-        return await outbox.result(ticket)
-    except WaguardError as error:
-        return error
-
-
-def _response(ticket: PendingSend, outcome: Sent | WaguardError | None) -> web.Response:
+def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
     match outcome:
         case None:
-            told: dict[str, Any] = {
+            body: dict[str, Any] = {
                 "success": True,
-                "id": ticket.id,
-                "message_id": ticket.message_id,
+                "id": pending.id,
+                "message_id": pending.message_id,
                 "status": "accepted",
             }
-            return web.json_response(told, status=202)
-        case Sent(message_id=message_id, timestamp=timestamp):
-            told = {"success": True, "message_id": message_id, "timestamp": timestamp}
-            return web.json_response(told)
-        case RefusedError() as error:
-            told = {"success": False, "outcome": "refused", "error": error.message}
-            return web.json_response(told | _advice(error), status=422)
-        case UncertainError() as error:
-            told = {
+            return web.json_response(body, status=202)
+        case Acked(message_id=message_id, timestamp=timestamp):
+            body = {"success": True, "message_id": message_id, "timestamp": timestamp}
+            return web.json_response(body)
+        case Refused(error):
+            body = {"success": False, "outcome": "refused", "error": error.message}
+            return web.json_response(body | _advice(error), status=422)
+        case Uncertain(error):
+            body = {
                 "success": False,
                 "outcome": "uncertain",
-                "message_id": ticket.message_id,
+                "message_id": pending.message_id,
                 "error": error.message,
                 "remedy": "do not send it again; look at the chat on the phone",
             }
-            return web.json_response(told, status=202)
-        case error:
+            return web.json_response(body, status=202)
+        case NotSent(error):
             return problems.answer(error)
 
 

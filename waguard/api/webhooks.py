@@ -106,7 +106,7 @@ async def discard_held(request: web.Request) -> web.Response:
     """POST /api/webhooks/held/discard ``{session_id}``: its received messages that wait are dead
     letters."""
     session_id = fields.session_id(request[BODY].get("session_id"))
-    count = await request.app[DEPS].webhooks.bury_session(
+    count = await request.app[DEPS].webhooks.dead_letter_session(
         session_id, "a person discarded what waited", before=time.time()
     )
     return web.json_response({"success": True, "discarded": count})

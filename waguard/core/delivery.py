@@ -127,7 +127,7 @@ class Answer:
         """Whether the receiver does: it understood the request."""
         return self.status is not None and self.status < SERVER_ERROR
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For a log and a dead letter; no word of the receiver's own."""
         return self.error if self.status is None else f"the receiver answered {self.status}"
 
@@ -169,9 +169,9 @@ def judge(
         return Delivered()
     passing = status is None or status in RETRIED or status >= SERVER_ERROR
     if answer.refused or not passing:
-        return Dead(answer.told())
+        return Dead(answer.summary())
     if age >= policy.give_up_after:
-        return Dead(given_up(policy, attempt, answer.told()), Cause.EXPIRED)
+        return Dead(given_up(policy, attempt, answer.summary()), Cause.EXPIRED)
     too_many = status == TOO_MANY
     if answer.retry_after is not None:
         delay = min(max(answer.retry_after, 0.0), policy.longest_retry_after)

@@ -69,7 +69,7 @@ class InboxRecord:
     kind: Kind
     at: float
     chat: str | None = None
-    told: tuple[EventPayload, ...]
+    events: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
     """It is no news of a message that the outbox has, which tells of it itself."""
@@ -93,7 +93,7 @@ class InboxRecord:
 
     def payload(self) -> Mapping[str, Any]:
         """What is kept of it: without a code that could be scanned."""
-        data = self.told[0].data
+        data = self.events[0].data
         kept = {name: value for name, value in data.items() if name not in _NOT_KEPT}
         if self.ref and fitting("".join(self.ref)) != self.key:
             kept["raw_id"] = self.ref[1]

@@ -67,13 +67,13 @@ def named(received: InboxRecord, people: People, own_id: str, target: str | None
     word = received.ref[0]
     unless = received.unless
     if received.kind is Kind.ACK:
-        unless = higher_acks(own_id, received.told[0].data["ack_level"] - 1)
+        unless = higher_acks(own_id, received.events[0].data["ack_level"] - 1)
     message_id = target or own_id
     told = (
         EventPayload(told.event, _named(told.data, people, received, message_id, own_id))
-        for told in received.told
+        for told in received.events
     )
-    return replace(received, key=fitting(word + own_id), unless=unless, told=tuple(told))
+    return replace(received, key=fitting(word + own_id), unless=unless, events=tuple(told))
 
 
 def _named(

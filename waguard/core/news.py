@@ -63,7 +63,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
             lane=delivery.lane(told.event, told.data),
             body=_json(_body(received, told)),
         )
-        for told in received.told
+        for told in received.events
     )
 
 
@@ -100,7 +100,7 @@ def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:
 
 def ack_of(received: InboxRecord) -> tuple[str, int]:
     """The message that an ack is about, and what it says in WhatsApp's numbers."""
-    data = received.told[0].data
+    data = received.events[0].data
     return data["message_id"], data["ack_level"] - 1
 
 
@@ -136,7 +136,7 @@ def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecor
         kind=kind,
         at=now,
         chat=message.chat,
-        told=(told,),
+        events=(told,),
     )
 
 

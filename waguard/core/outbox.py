@@ -37,15 +37,6 @@ class State(StrEnum):
     """The same, because somebody asked for it."""
 
 
-class Outcome(StrEnum):
-    """What came of a command to send."""
-
-    SENT = "sent"
-    REFUSED = "refused"
-    UNCERTAIN = "uncertain"
-    NOT_LEFT = "not_left"
-
-
 _UNPROVEN: Final = frozenset(
     {State.ACCEPTED, State.SENDING, State.UNCERTAIN, State.REFUSED, State.FAILED}
 )
@@ -74,19 +65,6 @@ def moves(before: State, after: State) -> bool:
     return before in FROM[after]
 
 
-def after_call(outcome: Outcome, *, waits: bool) -> State:
-    """``waits``: it is queued, and tried again when it certainly has not left."""
-    match outcome:
-        case Outcome.SENT:
-            return State.SENT
-        case Outcome.REFUSED:
-            return State.REFUSED
-        case Outcome.UNCERTAIN:
-            return State.UNCERTAIN
-        case Outcome.NOT_LEFT:
-            return State.ACCEPTED if waits else State.FAILED
-
-
 def by_ack(ack: int | None) -> State | None:
     """Where an ack leads; None: nowhere. Pending says only that WhatsApp's page has it."""
     if ack is None or ack == 0:
@@ -98,7 +76,7 @@ def by_ack(ack: int | None) -> State | None:
     return State.DELIVERED if ack == ACK_DEVICE else State.READ
 
 
-def after_look(ack: int | None) -> State:
+def after_poll(ack: int | None) -> State:
     """What a look into its chat says of one whose answer was lost. That it is not there proves
     nothing: it may be on its way, or the page was loaded anew."""
     return by_ack(ack) or State.UNCERTAIN

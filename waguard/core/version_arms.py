@@ -24,12 +24,16 @@ def unservable(state: VersionState, revision: int) -> str | None:
     return None
 
 
-def proven(state: VersionState, *, below: int | None = None) -> int | None:
+def proven(
+    state: VersionState, *, below: int | None = None, but: frozenset[int] = frozenset()
+) -> int | None:
     """The newest good one that can be served."""
     fit = [
         revision
         for revision in state.good
-        if (below is None or revision < below) and unservable(state, revision) is None
+        if (below is None or revision < below)
+        and revision not in but
+        and unservable(state, revision) is None
     ]
     return max(fit, default=None)
 

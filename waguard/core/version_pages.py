@@ -37,7 +37,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
     state = _with(_seen(state, fact, now), fact.session, it)
     state = _trial_loaded(state, fact, now)
     if fact.missing:
-        return on_ill(state, Ill(fact.session, Evidence.EXPORTS_MISSING))
+        return on_ill(state, Ill(fact.session, Evidence.EXPORTS_MISSING), now)
     return state
 
 
@@ -70,12 +70,12 @@ def _trial_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState
     return replace(state, trial=replace(trial, loaded_at=loaded_at))
 
 
-def on_ill(state: VersionState, fact: Ill) -> VersionState:
+def on_ill(state: VersionState, fact: Ill, now: float) -> VersionState:
     """Its page does not do its work."""
     it = state.members.get(fact.session)
     if it is None or it.ill is fact.evidence or it.arm.revision is None:
         return state
-    lowest = min(it.ill_from or it.arm.revision, it.arm.revision)
+    revision = it.arm.revision
     after = replace(
         it,
         ill=fact.evidence,
@@ -83,8 +83,9 @@ def on_ill(state: VersionState, fact: Ill) -> VersionState:
         well_at=None,
         acked=False,
         heard=False,
-        ill_from=lowest,
         ill_loads=it.ill_loads + (it.ill is None),
+        ill_after=now - it.loaded_at if it.ill is None else it.ill_after,
+        ill_from=min(it.ill_from or revision, revision),
     )
     return _passed_no_more(_affected(_with(state, fact.session, after), fact.session), fact.session)
 
@@ -136,16 +137,30 @@ def on_heard(state: VersionState, session: str, now: float) -> VersionState:
 
 
 def _becomes_well(state: VersionState, session: str, it: Member, now: float) -> VersionState:
-    trial = state.trial
-    if trial and trial.bad and it.ill_from is not None and trial.session != session:
-        same = it.arm.wajs == trial.bad.wajs
-        on_bad = same and (it.arm.revision or 0) >= (trial.bad.revision or 0)
-        if on_bad:
-            state = replace(state, trial=replace(trial, recovered=True))
+    if it.ill_from is not None:
+        state = _clears(state, it)
     after = replace(
         it, well_at=now, ill=None, last_ill=None, ill_from=None, ill_loads=0, well_with=it.arm
     )
     return _with(state, session, after)
+
+
+def _clears(state: VersionState, it: Member) -> VersionState:
+    """It becomes well with what is suspected. Where not even a load helped, nothing was wrong with the
+    version, and what was confirmed of the same kind had another cause, too."""
+    trial = state.trial
+    if trial and trial.bad and _is_on(it, trial.bad):
+        state = replace(state, trial=replace(trial, recovered=True))
+    if it.ill is None:
+        return state
+    kept = tuple(
+        one for one in state.confirmations if one.evidence is not it.ill or not _is_on(it, one.bad)
+    )
+    return state if len(kept) == len(state.confirmations) else replace(state, confirmations=kept)
+
+
+def _is_on(it: Member, bad: Arm) -> bool:
+    return it.arm.wajs == bad.wajs and (it.arm.revision or 0) >= (bad.revision or 0)
 
 
 def on_unreachable(state: VersionState, session: str) -> VersionState:

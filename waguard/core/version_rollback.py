@@ -21,7 +21,7 @@ def on_confirmed(state: VersionState, it: Confirmation, now: float, post: Post) 
     if it.of_bundle:
         same = [one for one in state.confirmations if one.of_bundle and one.bad.wajs == it.bad.wajs]
         return _roll_bundle_back(state, same, now, post) if _are_enough(state, same) else state
-    boundary, agreeing = _boundary(state)
+    boundary, agreeing = _boundary(state, now)
     if boundary is None:
         return state
     return _roll_back(state, boundary, agreeing, now, post)
@@ -32,7 +32,7 @@ def _are_enough(state: VersionState, found: Iterable[Confirmation]) -> bool:
     return len({it.session for it in found}) >= wanted
 
 
-def _boundary(state: VersionState) -> tuple[int | None, list[Confirmation]]:
+def _boundary(state: VersionState, now: float) -> tuple[int | None, list[Confirmation]]:
     """The lowest revision that enough of them can mean: bad from it on, good before."""
     known = [it for it in state.confirmations if not it.of_bundle]
     for revision in sorted({it.bad.revision or 0 for it in known}):
@@ -40,7 +40,10 @@ def _boundary(state: VersionState) -> tuple[int | None, list[Confirmation]]:
             it for it in known if (it.good.revision or 0) < revision <= (it.bad.revision or 0)
         ]
         if _are_enough(state, agreeing):
-            return revision, agreeing
+            well = max(it.good.revision or 0 for it in agreeing)
+            # good ones between with which others were ill of late
+            doubted = [it for it, until in state.doubted.items() if now < until]
+            return min([revision, *(it for it in doubted if it > well)]), agreeing
     return None, []
 
 
@@ -59,6 +62,7 @@ def _roll_back(
             boundary=boundary,
             since=state.hold.since if state.hold else now,
             evidence=evidence,
+            confirmed=tuple(dict.fromkeys(confirmed)),
             affected=affected,
             reported_at=now,
         ),
@@ -66,6 +70,7 @@ def _roll_back(
         good={revision: it for revision, it in state.good.items() if revision < boundary},
         confirmations=tuple(it for it in state.confirmations if it.of_bundle),
         acquittal=None,
+        doubted={},
     )
     post(
         Announce(

@@ -47,8 +47,8 @@ def try_newest(state: VersionState, now: float, post: Post) -> VersionState:
     """The next canary of what is held back; in mode guard of what is new."""
     if state.trial or not wants_newest(state) or now < state.canary.at:
         return state
-    affected = state.hold.affected if state.hold else ()
-    session = _choose(state, affected, state.canary.passed)
+    among = state.hold.confirmed if state.hold else ()
+    session = _choose(state, among, state.canary.passed)
     if session is None:
         return _later(state, bundle=False, now=now)
     return _begin(state, session, Arm(None, of_all(state).wajs), Stage.CANARY, now, post)
@@ -72,17 +72,25 @@ def _later(state: VersionState, *, bundle: bool, now: float) -> VersionState:
 
 
 def _choose(state: VersionState, among: tuple[str, ...], but: tuple[str, ...]) -> str | None:
-    """Well, affected where any is, not one that passed where there is another, tried longest ago."""
+    """Well, of ``among`` where any is, not of ``but`` where there is another, tried longest ago."""
     well = [name for name, it in state.members.items() if it.well_at is not None]
-    affected = [name for name in well if name in among] or well
-    fresh = [name for name in affected if name not in but] or affected
+    fit = [name for name in well if name in among] or well
+    fresh = [name for name in fit if name not in but] or fit
     return min(fresh, key=lambda name: (state.members[name].tried_at, name), default=None)
 
 
 def _begin(
     state: VersionState, session: str, arm: Arm, stage: Stage, now: float, post: Post
 ) -> VersionState:
-    trial = Trial(session=session, stage=stage, arm=arm, bad=None, good=of_all(state), began=now)
+    trial = Trial(
+        session=session,
+        stage=stage,
+        arm=arm,
+        bad=None,
+        good=of_all(state),
+        began=now,
+        limit=state.rules.canary_for + state.rules.trial_limit,
+    )
     it = replace(state.members[session], tried_at=now)
     whose = "an operator asked for it" if stage is Stage.ASKED else "it is a canary"
     post(Reload(session, arm, whose))

@@ -43,6 +43,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """The lowest revision with which it was ill in the episode; None: there is none."""
     ill_loads: int = 0
     """Pages of the episode that were ill."""
+    ill_after: float = 0.0
+    """Seconds from the load of this page until it was ill: who sends much shows it soon."""
     well_with: Arm | None = None
     """What it was well with last."""
     left_at: float | None = None
@@ -85,8 +87,10 @@ class Hold(Struct, frozen=True, kw_only=True):
     boundary: int
     since: float
     evidence: Evidence
+    confirmed: tuple[str, ...]
+    """Sessions of which it is proven that it makes them ill: they are the canaries."""
     affected: tuple[str, ...]
-    """Sessions that were ill with it: a canary is one of them."""
+    """These, and others that were ill with it."""
     reported_at: float
     """When it was announced last."""
 
@@ -128,13 +132,17 @@ class Trial(Struct, frozen=True, kw_only=True):
     """What it is compared with."""
     began: float
     """This stage."""
+    limit: float
+    """Seconds until this stage is over without evidence."""
     evidence: Evidence | None = None
     repeated: bool = False
     """It was ill with two loads, or is ill with each: no load of the same is the cure."""
     loaded_at: float | None = None
     """When the page of this stage became loaded."""
     control: str | None = None
-    """Another ill session, which was loaded anew with what it had."""
+    """Another ill session, which was loaded anew with what it had: is a load the cure? If not, it comes next."""
+    control_at: float = 0.0
+    """When it was to be loaded."""
     recovered: bool = False
     """Another session became well with what is suspected."""
 
@@ -180,6 +188,8 @@ class VersionState(Struct, frozen=True, kw_only=True):
     trial: Trial | None = None
     confirmations: tuple[Confirmation, ...] = ()
     acquittal: Acquittal | None = None
+    doubted: Mapping[int, float] = field(default_factory=dict)
+    """Good ones with which an ill session was ill, too, and until when others are preferred."""
     suspected: int | None = None
     """The newest revision of a crossover."""
     voids: int = 0

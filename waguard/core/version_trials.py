@@ -1,6 +1,7 @@
 """Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
 
 from collections.abc import Callable
+from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, intended, of_all, pin, proven
@@ -23,11 +24,15 @@ from waguard.core.version_verdicts import (
     CrossOver,
     GoBack,
     due,
-    ends_at,
     judge,
 )
 from waguard.core.version_wave import is_to_move
 
+PATIENCE: Final = (
+    3.0  # times as long as it took until it was ill: waits are of this length and less
+)
+MANY: Final = 2  # sessions that are ill with a newer version
+_Suspect = tuple[tuple[bool, float, bool, int, float, str], str, Member, Arm]
 Post = Callable[[VersionEffect], None]
 
 
@@ -41,7 +46,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
         return state
     match judge(state, trial, now):
         case None:
-            return _with_control(state, trial, post)
+            return state
         case Conclusion() as it:
             return _end(state, trial, it, now, post)
         case GoBack():
@@ -63,6 +68,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 bad=Arm(state.members[trial.session].arm.revision, trial.arm.wajs),
                 good=of_all(state),
                 began=now,
+                limit=state.rules.trial_limit,
                 evidence=evidence,
             )
             return _begin(state, stage, now, post, "it is ill with the new wa-js")
@@ -123,7 +129,12 @@ def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> Ver
         )
     if of_bundle and trial.bad.wajs == state.candidate:  # another session tries it
         state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
-    return replace(state, bundle_pause=pause) if of_bundle else replace(state, acquittal=pause)
+    if of_bundle:
+        return replace(state, bundle_pause=pause)
+    doubted = {it: at for it, at in state.doubted.items() if now < at}
+    if trial.good.revision is not None:
+        doubted[trial.good.revision] = now + rules.pause_limit
+    return replace(state, acquittal=pause, doubted=doubted)
 
 
 def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
@@ -140,15 +151,20 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an ill session with what was good, where one is ill and it is time."""
-    if state.trial or pin(state) is not None:
+    if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
         return state
     found = [
         (_rank(name, it), name, it, good)
         for name, it in ill(state)
         if (good := suspect(state, name, it, now))
     ]
+    if state.trial:
+        found = _more_urgent(state, state.trial, found, now)
     if not found:
         return state
+    if state.trial:
+        why = "other sessions show more, and sooner"
+        post(Concluded(state.trial.session, state.trial.arm, Verdict.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE
@@ -159,6 +175,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         bad=bad,
         good=good,
         began=now,
+        limit=_limit(state, it),
         evidence=it.ill,
         repeated=repeated,
     )
@@ -177,23 +194,54 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
             )
         )
     state = _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
-    return _with_control(state, trial, post)
+    return state
 
 
-def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState:
+def load_control(state: VersionState, now: float, post: Post) -> VersionState:
     """As soon as another session is ill, and unless no load of the same is the cure."""
-    known = state.members.get(trial.control or "")
-    if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
+    trial = state.trial
+    if trial is None or trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
         return state
+    known = state.members.get(trial.control or "")
     if known and known.left_at is None:
         return state
     control = _control(state, trial.session, trial.bad)
     if control is None:
         return state
-    state = replace(state, trial=replace(trial, control=control))
     if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
         post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
-    return state
+    return replace(state, trial=replace(trial, control=control, control_at=now))
+
+
+def _more_urgent(
+    state: VersionState, trial: Trial, found: list[_Suspect], now: float
+) -> list[_Suspect]:
+    """For which ones a trial that has shown nothing yet is left."""
+    bad = trial.bad
+    if bad is None or bad.wajs != state.wajs or trial.began >= now:
+        return []
+    busy = {trial.session}
+    control = state.members.get(trial.control or "")
+    if (
+        trial.control
+        and control
+        and control.ill_loads == 1
+        and control.loaded_at <= trial.control_at
+    ):
+        busy.add(trial.control)  # it is being loaded
+    others = [it for it in found if it[1] not in busy]
+    if now >= trial.began + state.rules.trial_limit:
+        return others
+    if trial.evidence not in REPEATABLE and any(it.ill in REPEATABLE for _, _, it, _ in others):
+        return others  # these have the best rank
+    newer = [one for one in others if (one[2].ill_from or 0) > (bad.revision or 0)]
+    return newer if len(newer) >= MANY else []
+
+
+def _limit(state: VersionState, it: Member) -> float:
+    """Who seldom sends is waited for: it took as long until it was ill."""
+    rules = state.rules
+    return max(rules.trial_limit, min(PATIENCE * it.ill_after, rules.canary_for))
 
 
 def _name(good: Arm, bad: Arm) -> str:
@@ -209,11 +257,18 @@ def suspect(state: VersionState, name: str, it: Member, now: float) -> Arm | Non
         return None
     if _blames_bundle(state, it):
         return None if is_paused(state, state.bundle_pause, None, now) else _previous(state, it)
-    good = proven(state, below=it.ill_from)
+    good = _compared_with(state, it.ill_from, now)
     if good is not None and it.arm.wajs in state.bundles:
         paused = is_paused(state, state.acquittal, it.ill_from, now)
         return None if paused else Arm(good, it.arm.wajs)
     return None
+
+
+def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
+    """The newest good one; rather one with which nobody was ill of late."""
+    doubted = frozenset(it for it, until in state.doubted.items() if now < until)
+    found = proven(state, below=bad, but=doubted)
+    return proven(state, below=bad) if found is None else found
 
 
 def _blames_bundle(state: VersionState, it: Member) -> bool:
@@ -241,16 +296,17 @@ def is_paused(
     return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
 
 
-def _rank(name: str, it: Member) -> tuple[bool, float, int, str]:
-    """What is the same at each load is quickest; who was tried longest ago comes first, then who is ill
-    with the newest."""
-    return (it.ill not in REPEATABLE, it.tried_at, -(it.ill_from or 0), name)
+def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
+    """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
+    go back, who is ill with the newest, and who shows it soonest."""
+    from_ = -(it.ill_from or 0)
+    return (it.ill not in REPEATABLE, it.tried_at, it.ill_loads < 2, from_, it.ill_after, name)  # noqa: PLR2004
 
 
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
     """An ill session that would be loaded with what is suspected."""
     found = [
-        (it.ill_loads == 1, name)
+        (it.ill_loads == 1, it.ill_after, name)
         for name, it in ill(state)
         if name != subject
         and not is_to_move(state, name, it)
@@ -264,7 +320,9 @@ def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
 
 def deadlines(state: VersionState) -> list[float]:
     """When a trial may end or begin."""
-    found = [] if state.trial is None else [*due(state, state.trial), ends_at(state, state.trial)]
+    found: list[float] = []
+    if state.trial:
+        found += [*due(state, state.trial), state.trial.began + state.rules.trial_limit]
     if any(True for _ in ill(state)):
         pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
         found += [state.next_trial_at, *pauses]

@@ -39,7 +39,7 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
     if not may_load(state, trial):
         return _void("its version cannot be served any more")
     if trial.loaded_at is None or it.left_at is not None:
-        return _late(state, trial, now, "its page was not loaded with it in time")
+        return _late(trial, now, "its page was not loaded with it in time")
     match trial.stage:
         case Stage.CROSSED:
             return _crossed(state, trial, it, now)
@@ -49,16 +49,15 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
             return _canary(state, trial, it, now)
 
 
-def ends_at(state: VersionState, trial: Trial) -> float:
+def ends_at(trial: Trial) -> float:
     """When it is over without evidence."""
-    more = state.rules.canary_for if trial.stage in CANARIES else 0.0
-    return trial.began + state.rules.trial_limit + more
+    return trial.began + trial.limit
 
 
 def due(state: VersionState, trial: Trial) -> list[float]:
     """When it may have ended."""
     it = state.members.get(trial.session)
-    return [ends_at(state, trial), _proven_at(state, trial, it) if it else NEVER]
+    return [ends_at(trial), _proven_at(state, trial, it) if it else NEVER]
 
 
 def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
@@ -70,8 +69,8 @@ def _proven_at(state: VersionState, trial: Trial, it: Member) -> float:
     return max(trial.loaded_at, it.well_at) + state.rules.well_for
 
 
-def _late(state: VersionState, trial: Trial, now: float, why: str) -> Finding:
-    return _void(why) if now >= ends_at(state, trial) else None
+def _late(trial: Trial, now: float, why: str) -> Finding:
+    return _void(why) if now >= ends_at(trial) else None
 
 
 def _void(why: str) -> Conclusion:
@@ -87,35 +86,25 @@ def _varies_both(trial: Trial, it: Member) -> bool:
 def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     if _varies_both(trial, it):
         return _void("WhatsApp serves another version meanwhile")
-    if it.ill is Evidence.TOO_OLD:
+    if it.ill is Evidence.TOO_OLD and trial.evidence is not Evidence.TOO_OLD:
         return _void("WhatsApp refuses the older version")
-    if it.ill:
+    if it.ill is trial.evidence:
         return Conclusion(Verdict.ACQUITTED, "it is ill with the older version, too")
     if trial.recovered:
         return _void("another session recovered with the suspected version")
     if not is_shown_well(it, trial.evidence) or now < _proven_at(state, trial, it):
-        return _late(state, trial, now, "nothing shows that it is well or ill")
+        return _late(trial, now, "nothing shows that it is well or ill")
     if _is_load_excluded(state, trial):
         return Conclusion(Verdict.CONFIRMED, "it is well with the older version")
-    control = state.members.get(trial.control or "")
-    if control and control.left_at is None and now < ends_at(state, trial):
-        return None  # it says within a moment whether a load alone helps
     return GoBack()
 
 
 def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
-    """A load with the same arm would not have been the cure."""
-    bad, control = trial.bad, state.members.get(trial.control or "")
-    if bad and bad.wajs != state.wajs:
+    """A load with the same arm would not have been the cure. Another ill session cannot show that: it may
+    be ill for a reason of its own."""
+    if trial.bad and trial.bad.wajs != state.wajs:
         return True  # a canary: it was well with what all have, ill with another, and is well again
-    if alone(state):
-        return False
-    if trial.repeated:
-        return True
-    if control is None or control.left_at is not None or bad is None:
-        return False
-    on_bad = (control.arm.revision or 0) >= (bad.revision or 0)
-    return on_bad and control.ill is not None and control.ill_loads > 1
+    return trial.repeated and not alone(state)
 
 
 def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
@@ -124,11 +113,11 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
         return _void("WhatsApp serves another version meanwhile")
     if bad and revision < (bad.revision or 0):
         return _void("the network serves an older version again")
-    if it.ill:
+    if it.ill is trial.evidence:  # of another illness the cause is another, too
         return Conclusion(Verdict.CONFIRMED, "it is ill again with what all have")
     if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
         return _void("a load alone was the cure")
-    return _late(state, trial, now, "nothing shows that it is ill again")
+    return _late(trial, now, "nothing shows that it is ill again")
 
 
 def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
@@ -142,4 +131,4 @@ def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Findin
     shown = it.acked and has_shown(it, hold.evidence if hold else None)
     if shown and now >= _proven_at(state, trial, it):
         return Conclusion(Verdict.PASSED, "it is well")
-    return _late(state, trial, now, "nothing shows that it is well or ill")
+    return _late(trial, now, "nothing shows that it is well or ill")

@@ -112,7 +112,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Loaded():
             return version_pages.on_loaded(state, fact, now)
         case Ill():
-            return version_pages.on_ill(state, fact)
+            return version_pages.on_ill(state, fact, now)
         case Well(session):
             return version_pages.on_well(state, session, now)
         case Unreachable(session):
@@ -150,6 +150,7 @@ def _decide(state: VersionState, now: float, post: Post) -> VersionState:
     state = version_trials.go_on(state, now, post)
     state = version_good.mark_good(state, now)
     state = version_trials.cross_over(state, now, post)
+    state = version_trials.load_control(state, now, post)
     state = version_schedules.try_asked(state, now, post)
     state = version_schedules.try_bundle(state, now, post)
     state = version_schedules.try_newest(state, now, post)

@@ -22,8 +22,7 @@ from waguard.core.documents import Refused
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import sync_folder, write_private
-from waguard.host.small_file import SUFFIX as UNREADABLE
-from waguard.host.small_file import UnreadableError
+from waguard.host.small_file import SUFFIX, UnreadableError
 
 FOLDER: Final = "versions"
 MOST_FILES: Final = 128  # versions.keep is 64 at most; the daemon discards what it does not need
@@ -164,7 +163,7 @@ def _quarantine(path: Path) -> None:
     """Another one may have done it a moment ago."""
     with contextlib.suppress(OSError):
         small_file.quarantine(path)
-        found = path.parent.glob(f"*{_SUFFIX}{UNREADABLE}")
+        found = path.parent.glob(f"*{_SUFFIX}{SUFFIX}")
         for one in sorted(found, key=lambda one: one.lstat().st_ctime)[:-MOST_UNREADABLE]:
             one.unlink()
 

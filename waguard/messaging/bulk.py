@@ -16,7 +16,8 @@ from typing import Final
 from waguard.config import Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, NotFoundError
-from waguard.messaging.outbox import HOUR, Outbox
+from waguard.messaging.acceptance import HOUR
+from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import OutboxStore, Outgoing
@@ -69,7 +70,7 @@ class Bulks:
     def _kept(self, ident: tuple[str, str], task: "asyncio.Task[str]") -> None:
         del self._going[ident]
         if not task.cancelled():
-            task.exception()  # whoever asked was told, or has left
+            task.exception()  # whoever asked has its answer, or has left
 
     async def counts(self, bulk_id: str) -> dict[State, int]:
         """How many messages are in which state. Raises ``NotFoundError``."""

@@ -1,4 +1,4 @@
-"""What a receiver was told while it handled a message."""
+"""What the API answered while a receiver handled a message."""
 
 import contextlib
 from collections.abc import Iterator

@@ -11,17 +11,15 @@ from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.pending_sends import PendingSend
+from waguard.messaging.timings import SEND, SendTimings
 
 AT_ONCE: Final = 8  # chats of a session that are written to at the same time
-HOPE: Final = 60.0  # s; then it is asked again whether there is such a session
-RETRY: Final = 1.0  # s
-LOOK_AGAIN: Final = 5.0  # s; a pause of first contacts may end before its time
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
 
 
-class Turn(Protocol):
+class Acquire(Protocol):
     """The session's pace."""
 
     def __call__(self, *, bulk: bool) -> float:
@@ -37,18 +35,20 @@ class ChatQueues:
         ready: Ready,
         send: Callable[[PendingSend], Awaitable[bool]],
         lose: Callable[[PendingSend, WaguardError], None],
-        turn: Turn,
+        acquire: Acquire,
         pause: Callable[[], float] = lambda: 0.0,
+        timings: SendTimings = SEND,
     ) -> None:
+        self._timings = timings
         self._ready = ready
-        self._turn = turn
+        self._acquire = acquire
         self._pause = pause
         self._alarm: asyncio.TimerHandle | None = None
         self._held = False
         """Messages wait for the session's pace."""
         self._send = send
         self._lose = lose
-        self._lanes: dict[str, list[PendingSend]] = {}
+        self._queues: dict[str, list[PendingSend]] = {}
         self._going: set[str] = set()
         self._coming: Counter[str] = Counter()
         self._changed = asyncio.Event()
@@ -59,18 +59,18 @@ class ChatQueues:
     @property
     def idle(self) -> bool:
         """Nothing waits, nothing is on its way."""
-        return not self._lanes and not self._going and not self._coming
+        return not self._queues and not self._going and not self._coming
 
     def waiting(self) -> list[PendingSend]:
         """All that wait, in the order of their acceptance."""
-        return sorted((ticket for lane in self._lanes.values() for ticket in lane), key=_order)
+        return sorted((pending for queue in self._queues.values() for pending in queue), key=_order)
 
     def reserve(self, chat: str) -> bool:
         """Take the turn of a chat for which nothing waits; ``release`` gives it back."""
-        taken = chat in self._lanes or chat in self._going or chat in self._coming
+        taken = chat in self._queues or chat in self._going or chat in self._coming
         if taken or len(self._going) >= AT_ONCE:
             return False
-        if self._held or self._turn(bulk=False):
+        if self._held or self._acquire(bulk=False):
             return False
         self._going.add(chat)
         return True
@@ -90,23 +90,23 @@ class ChatQueues:
         self._going.discard(chat)
         self._changed.set()
 
-    def add(self, ticket: PendingSend) -> None:
+    def add(self, pending: PendingSend) -> None:
         """Let it wait for its turn."""
-        lane = self._lanes.setdefault(ticket.lane, [])
-        if ticket not in lane:
-            insort(lane, ticket, key=_order)
+        queue = self._queues.setdefault(pending.chat_key, [])
+        if pending not in queue:
+            insort(queue, pending, key=_order)
         self._changed.set()
         if not self._closing and (self._pump is None or self._pump.done()):
-            self._pump = asyncio.create_task(self._work(), name=f"lanes {ticket.session_id}")
+            self._pump = asyncio.create_task(self._work(), name=f"queue {pending.session_id}")
 
-    def take_out(self, ticket: PendingSend) -> bool:
+    def remove(self, pending: PendingSend) -> bool:
         """Whether it still waited."""
-        lane = self._lanes.get(ticket.lane, [])
-        if ticket not in lane:
+        queue = self._queues.get(pending.chat_key, [])
+        if pending not in queue:
             return False
-        lane.remove(ticket)
-        if not lane:
-            del self._lanes[ticket.lane]
+        queue.remove(pending)
+        if not queue:
+            del self._queues[pending.chat_key]
         self._changed.set()
         return True
 
@@ -125,22 +125,22 @@ class ChatQueues:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _work(self) -> None:
-        while self._lanes:
+        while self._queues:
             self._changed.clear()
             try:
-                await self._ready(HOPE)
+                await self._ready(self._timings.hope)
             except NotFoundError as error:
-                for ticket in self.waiting():
-                    self.take_out(ticket)
-                    self._lose(ticket, error)
+                for pending in self.waiting():
+                    self.remove(pending)
+                    self._lose(pending, error)
                 return
             except WaguardError as error:
                 logger.debug("messages wait for their session", why=error.line())
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._timings.retry)
                 continue
             except Exception:  # noqa: BLE001 - nobody else would begin what waits
                 logger.exception("a bug in waguard: messages wait, trying again", event="bug")
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._timings.retry)
                 continue
             self._begin()
             await self._changed.wait()
@@ -148,22 +148,22 @@ class ChatQueues:
     def _begin(self) -> None:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
-        heads = [lane[0] for chat, lane in self._lanes.items() if chat not in self._going]
-        paused = min(self._pause(), LOOK_AGAIN)
+        heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
+        paused = min(self._pause(), self._timings.pause_check)
         rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
-        for ticket in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
+        for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
             if len(self._going) >= AT_ONCE:
                 break
-            if wait := self._turn(bulk=ticket.bulk_id is not None):
+            if wait := self._acquire(bulk=pending.bulk_id is not None):
                 waits.append(wait)
-                if ticket.bulk_id:
+                if pending.bulk_id:
                     continue  # others need not wait for a bulk
                 self._held = True
                 break
-            self.take_out(ticket)
-            self._going.add(ticket.lane)
-            task = asyncio.create_task(self._run(ticket), name=f"send {ticket.session_id}")
+            self.remove(pending)
+            self._going.add(pending.chat_key)
+            task = asyncio.create_task(self._run(pending), name=f"send {pending.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._alarm:
@@ -171,21 +171,21 @@ class ChatQueues:
         if waits:
             self._alarm = asyncio.get_running_loop().call_later(min(waits), self._changed.set)
 
-    async def _run(self, ticket: PendingSend) -> None:
+    async def _run(self, pending: PendingSend) -> None:
         try:
-            if not await self._send(ticket):
-                self.add(ticket)
-                await asyncio.sleep(RETRY)
+            if not await self._send(pending):
+                self.add(pending)
+                await asyncio.sleep(self._timings.retry)
         except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
             logger.exception(
                 "a bug in waguard: a message is left as it is",
                 event="bug",
-                session=ticket.session_id,
-                id=ticket.id,
+                session=pending.session_id,
+                id=pending.id,
             )
         finally:
-            self.release(ticket.lane)
+            self.release(pending.chat_key)
 
 
-def _order(ticket: PendingSend) -> int:
-    return ticket.id
+def _order(pending: PendingSend) -> int:
+    return pending.id

@@ -61,7 +61,7 @@ def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
 
 
 def kind_of(command: Command) -> str:
-    """As a message's type is told."""
+    """The message's type, as the API names it."""
     return command.kind if isinstance(command, SendMedia) else "text"
 
 

@@ -28,6 +28,7 @@ from waguard.messaging.held_lanes import HeldLanes
 from waguard.messaging.journal import Journal
 from waguard.messaging.lane_queue import LANE_LIMIT, Key, Lane, LaneQueue
 from waguard.messaging.ready_lanes import ReadyLanes
+from waguard.messaging.timings import WEBHOOK
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import DeliveryResult, Hold, MessageStore, Pending
 from waguard.ports.sessions import Connection
@@ -35,8 +36,7 @@ from waguard.ports.sessions import Connection
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not settled yet
 READ: Final = 500  # webhooks at a time
 LANES_READ: Final = 4  # lanes of which more is read at the same time
-RETRY: Final = 1.0  # s until the database is asked again
-TOLD_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
+LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
 UNSURE: Final = (
     "the receiver said yes, and may have dropped it: meanwhile it, or somebody else, was told both "
     "that the session is connected and that it is not"
@@ -62,6 +62,8 @@ class DeliveryContext:
     chance: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
     ages: Ages = field(default_factory=lambda: WallAges(time.time))
+    retry: float = WEBHOOK.retry
+    """Seconds until the database is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +100,25 @@ class EndpointQueue:
     def __init__(
         self,
         endpoint: str,
-        means: DeliveryContext,
+        ctx: DeliveryContext,
         *,
         complete: Callable[[bytes], Awaitable[bytes]],
         post: Post,
         holds: Callable[[], bool],
     ) -> None:
         self.endpoint = endpoint
-        self._means = means
+        self._ctx = ctx
         self._complete = complete
         self._post = post
         self._holds = holds
-        self._lanes = LaneQueue(lambda item: self._settle_aside(DeliveryResult(id=item.id)))
+        self._lanes = LaneQueue(lambda item: self._save_later(DeliveryResult(id=item.id)))
         self._ready = ReadyLanes()
         self.held = HeldLanes()
         self._circuit = CLOSED
         self.failing: Failing | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._in_flight = 0
-        self._unsettled = 0
+        self._unsaved = 0
         self._tail = 0
         self._more = False
         self._loading = False
@@ -144,7 +146,7 @@ class EndpointQueue:
     def quiet(self) -> bool:
         """Nothing is to be done now: what is left waits for its time, or for its session."""
         reads = self._more or self._loading or self._lanes_read
-        busy = self._in_flight or self._unsettled or reads
+        busy = self._in_flight or self._unsaved or reads
         return not (busy or self._ready)
 
     @property
@@ -177,7 +179,7 @@ class EndpointQueue:
                 continue
             if lane.marked:
                 lane.marked = False
-                self._settle_aside(Hold(lane.waiting[0].id, None))
+                self._save_later(Hold(lane.waiting[0].id, None))
             self._arm(lane)
         self._pump()
 
@@ -217,7 +219,7 @@ class EndpointQueue:
 
     async def answered(self) -> None:
         """Wait until nothing is in flight."""
-        await self._until(lambda: not self._in_flight and not self._unsettled)
+        await self._until(lambda: not self._in_flight and not self._unsaved)
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is in flight has ``grace`` s to end. What is cut off is not
@@ -253,11 +255,11 @@ class EndpointQueue:
     async def _read(self, **which: object) -> list[Pending] | None:
         """None: it could not be read, and it is time to try again."""
         try:
-            return await self._means.store.pending(self.endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
+            return await self._ctx.store.pending(self.endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
         except Exception as error:  # noqa: BLE001 - a line that reads no more delivers no more
             if not isinstance(error, WaguardError):
                 logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(self._ctx.retry)
             return None
 
     async def _read_lane(self, lane: Lane) -> None:
@@ -277,15 +279,15 @@ class EndpointQueue:
 
     def _go_on(self, lane: Lane) -> None:
         """With its next one, after what is given up."""
-        while lane.waiting and lane.doomed is not None:
+        while lane.waiting and lane.expire_before is not None:
             first = lane.waiting[0]
-            if first.created_at > lane.doomed:
+            if first.created_at > lane.expire_before:
                 break
-            why = delivery.given_up(self._means.policy(), first.attempts, "see the ones before")
+            why = delivery.given_up(self._ctx.policy(), first.attempts, "see the ones before")
             dead = DeliveryResult(
                 id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED
             )
-            self._settle_aside(dead)
+            self._save_later(dead)
             if not self._lanes.pop(lane):
                 return
         if lane.waiting:
@@ -307,11 +309,11 @@ class EndpointQueue:
     # ---- whose turn it is ----
 
     def _arm(self, lane: Lane, delay: float | None = None) -> None:
-        first, means = lane.waiting[0], self._means
+        first, ctx = lane.waiting[0], self._ctx
         self._disarm(lane)
         if delay is None:
             delay = delivery.pause(
-                means.policy(), attempts=first.attempts, next_at=first.next_at, now=means.wall()
+                ctx.policy(), attempts=first.attempts, next_at=first.next_at, now=ctx.wall()
             )
         if delay <= 0:
             self._be_ready(lane)
@@ -331,7 +333,7 @@ class EndpointQueue:
 
     def _be_ready(self, lane: Lane) -> None:
         if lane.tried_since is None:
-            lane.tried_since = self._means.wall()
+            lane.tried_since = self._ctx.wall()
         self._ready.add(lane)
 
     def _pump(self) -> None:
@@ -351,7 +353,7 @@ class EndpointQueue:
     def _try_ready(self) -> None:
         now = asyncio.get_running_loop().time()
         places = circuit.places(self._circuit, now=now, most=CONCURRENT)
-        while self._in_flight < places and self._may_settle():
+        while self._in_flight < places and self._may_save():
             lane = self._ready.pick()
             if lane is None:
                 break
@@ -361,10 +363,9 @@ class EndpointQueue:
         if not places and until is not None and self._probe is None and self._ready:
             self._probe = asyncio.get_running_loop().call_at(until, self._half_open)
 
-    def _may_settle(self) -> bool:
+    def _may_save(self) -> bool:
         """What is taken while it cannot be settled is delivered again after a crash."""
-        journal = self._means.journal
-        can_write = not journal.failing and not journal.paused() and self._unsettled < CONCURRENT
+        can_write = self._ctx.journal.can_write and self._unsaved < CONCURRENT
         return can_write and not self._closed
 
     def _may_begin(self, lane: Lane) -> bool:
@@ -388,19 +389,19 @@ class EndpointQueue:
         session_id, name = key
         # in the session's own lane it would wait for what is behind it
         announced = name == SESSION_LANE or self._lanes.is_announced(session_id)
-        return self._means.gate(session_id) if announced else NOT_ANNOUNCED
+        return self._ctx.gate(session_id) if announced else NOT_ANNOUNCED
 
     def _hold(self, lane: Lane, why: str) -> None:
         """Its place is free for others. The database notes the first of a session, for how long it
         waits, and each that was tried, for its attempts count anew."""
-        is_first = self.held.hold(lane, why, self._means.wall())
+        is_first = self.held.hold(lane, why, self._ctx.wall())
         self._lanes.shrink(lane)
         first = lane.waiting[0]
         if why is LINKING:  # a moment
             return
         if not lane.marked and (is_first or first.tried_since is not None):
             lane.marked = True
-            self._settle_aside(Hold(first.id, lane.held_since))
+            self._save_later(Hold(first.id, lane.held_since))
         lane.tried_since = None
         lane.waiting[0] = replace(first, tried_since=None)
 
@@ -419,37 +420,37 @@ class EndpointQueue:
     async def _deliver(self, lane: Lane, *, calls_back: bool) -> None:
         item = lane.waiting[0]
         try:
-            came = await self._come(item, calls_back=calls_back)
+            result = await self._deliver_once(item, calls_back=calls_back)
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
             lane.busy = False
-            lane.timer = asyncio.get_running_loop().call_later(RETRY, self._due, lane)
+            lane.timer = asyncio.get_running_loop().call_later(self._ctx.retry, self._due, lane)
             return
         finally:
             self._in_flight -= 1
             if calls_back:
                 for waiting in self.held.end(item.session_id):
                     self._ready.add(waiting)
-        match came:
+        match result:
             case None:  # there is no such webhook any more
                 self._next(lane)
             case _Outdated():
                 logger.debug(
                     "webhook left out: outdated", session=item.session_id, id=item.event_id
                 )
-                await self._settle(lane, DeliveryResult(id=item.id))
+                await self._finish(lane, DeliveryResult(id=item.id))
             case _NotYet(why=why) if item.event == delivery.READY:
                 lane.busy = False
-                self._arm(lane, RETRY)
+                self._arm(lane, self._ctx.retry)
             case _NotYet(why=why):
                 lane.busy = False
                 self._hold(lane, why)
             case Dead():
-                await self._bury(lane, came)
+                await self._dead_letter(lane, result)
             case _:
-                await self._judge(lane, item, came)
+                await self._handle_answer(lane, item, result)
 
-    async def _come(
+    async def _deliver_once(
         self, item: Pending, *, calls_back: bool
     ) -> Answer | _NotYet | _Outdated | Dead | None:
         """What came of it; None: there is no such webhook any more."""
@@ -457,7 +458,7 @@ class EndpointQueue:
             return changed
         body = item.body
         if body is None:
-            body = await self._means.store.body(item.id)
+            body = await self._ctx.store.body(item.id)
         if body is None:
             return None
         body = await self._complete(body)
@@ -466,7 +467,7 @@ class EndpointQueue:
         # again: the file that it carries may have taken its time
         if why := self._why_not((item.session_id, item.lane)):
             return _NotYet(why)
-        with self._means.call_backs.watching(item.session_id) as window:
+        with self._ctx.call_backs.watching(item.session_id) as window:
             answer = await self._attempt(item, body)
             if answer.status not in delivery.SUCCESS:
                 return answer
@@ -477,7 +478,7 @@ class EndpointQueue:
     def _still_ready(self, item: Pending) -> _NotYet | _Outdated | None:
         """None: its session is connected. The application takes a ``session_ready`` at its word at
         once, and what says otherwise behind it whenever it comes to that."""
-        now = self._means.connection(item.session_id)
+        now = self._ctx.connection(item.session_id)
         if now.why_not is None or item.lane != SESSION_LANE:  # else a person replays it
             return None
         return _Outdated() if now.known else _NotYet(now.why_not)
@@ -489,15 +490,15 @@ class EndpointQueue:
             logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
             return Answer(error="a bug in waguard")
 
-    async def _judge(self, lane: Lane, item: Pending, answer: Answer) -> None:
-        means, policy, attempt = self._means, self._means.policy(), item.attempts + 1
+    async def _handle_answer(self, lane: Lane, item: Pending, answer: Answer) -> None:
+        ctx, policy, attempt = self._ctx, self._ctx.policy(), item.attempts + 1
         since = max(item.created_at, lane.tried_since or item.created_at)
         verdict = delivery.judge(
             policy,
             attempt=attempt,
-            age=means.ages.age(since),
+            age=ctx.ages.age(since),
             answer=answer,
-            jitter=means.chance.random(),
+            jitter=ctx.chance.random(),
         )
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
         match verdict:
@@ -505,26 +506,26 @@ class EndpointQueue:
                 self._works()
                 log.debug("webhook delivered", attempt=attempt)
                 lane.tried_since = None
-                await self._settle(lane, DeliveryResult(id=item.id))
+                await self._finish(lane, DeliveryResult(id=item.id))
             case Dead():
                 if not answer.works and not answer.refused:
                     self._fails(policy, answer)
-                    self._give_up_older(policy)
-                await self._bury(lane, verdict, works=answer.works)
+                    self._expire_older(policy)
+                await self._dead_letter(lane, verdict, works=answer.works)
             case Retry() if delivery.outdated(item.event, lane.behind()):
                 log.debug("webhook left out: outdated")
-                await self._settle(lane, DeliveryResult(id=item.id))
+                await self._finish(lane, DeliveryResult(id=item.id))
             case Retry():
-                if attempt in TOLD_AT:
+                if attempt in LOGGED_AT:
                     log.warning(
                         "webhook not taken",
                         event="webhook_failed",
-                        why=answer.told(),
+                        why=answer.summary(),
                         attempt=attempt,
                     )
                 self._try_again(lane, item, answer, self._delay(policy, verdict, answer))
 
-    async def _bury(self, lane: Lane, dead: Dead, *, works: bool = True) -> None:
+    async def _dead_letter(self, lane: Lane, dead: Dead, *, works: bool = True) -> None:
         """``works``: its receiver does."""
         item = lane.waiting[0]
         if works:
@@ -533,7 +534,7 @@ class EndpointQueue:
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
         log.error("webhook given up: it is a dead letter now", event="webhook_dead", why=dead.why)
         attempts = item.attempts + 1
-        await self._settle(
+        await self._finish(
             lane, DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
         )
 
@@ -550,13 +551,13 @@ class EndpointQueue:
 
     def _fails(self, policy: DeliveryPolicy, answer: Answer) -> None:
         before = self._circuit.trips
-        since = self.failing.since if self.failing else self._means.wall()
-        self.failing = Failing(since, answer.told())
+        since = self.failing.since if self.failing else self._ctx.wall()
+        self.failing = Failing(since, answer.summary())
         self._circuit = circuit.failed(
             policy.circuit,
             self._circuit,
             now=asyncio.get_running_loop().time(),
-            jitter=self._means.chance.random(),
+            jitter=self._ctx.chance.random(),
             answers=answer.status is not None,
         )
         if before == 0 and self._circuit.trips:
@@ -572,13 +573,13 @@ class EndpointQueue:
         return verdict.delay if verdict.asked or self._circuit.opened_until is None else 0.0
 
     def _try_again(self, lane: Lane, item: Pending, answer: Answer, delay: float) -> None:
-        next_at, attempts = self._means.wall() + delay, item.attempts + 1
-        self._settle_aside(
+        next_at, attempts = self._ctx.wall() + delay, item.attempts + 1
+        self._save_later(
             DeliveryResult(
                 id=item.id,
                 attempts=attempts,
                 next_at=next_at,
-                error=answer.told(),
+                error=answer.summary(),
                 tried_since=lane.tried_since,
             )
         )
@@ -588,27 +589,27 @@ class EndpointQueue:
         lane.busy = False
         self._arm(lane, delay)
 
-    async def _settle(self, lane: Lane, settlement: DeliveryResult) -> None:
-        self._unsettled += 1
+    async def _finish(self, lane: Lane, result: DeliveryResult) -> None:
+        self._unsaved += 1
         self._pump()  # its place is free
         try:
-            await self._means.journal.settle(settlement)
+            await self._ctx.journal.save(result)
         finally:
-            self._unsettled -= 1
+            self._unsaved -= 1
             self._next(lane)
 
-    def _settle_aside(self, settlement: DeliveryResult | Hold) -> None:
+    def _save_later(self, result: DeliveryResult | Hold) -> None:
         """For which nobody waits."""
-        self._means.journal.post(settlement)
+        self._ctx.journal.save_later(result)
 
-    def _give_up_older(self, policy: DeliveryPolicy) -> None:
+    def _expire_older(self, policy: DeliveryPolicy) -> None:
         """A receiver that has been dead for so long: what waits for it as long is not tried."""
-        limit = self._means.ages.ago(policy.give_up_after)
+        limit = self._ctx.ages.ago(policy.give_up_after)
         for lane in self._lanes:
             since = lane.tried_since
             if lane.busy or lane.held_since is not None or since is None or since > limit:
                 continue
-            lane.doomed = limit
+            lane.expire_before = limit
             self._disarm(lane)
             self._go_on(lane)
 

@@ -11,7 +11,8 @@ import aiohttp
 from waguard.config import Send
 from waguard.core import address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
-from waguard.messaging.webhook_sender import CONNECT_DEADLINE, AddressRefusedError, CheckedConnector
+from waguard.messaging.timings import WEBHOOK
+from waguard.messaging.webhook_sender import AddressRefusedError, CheckedConnector
 
 AT_ONCE: Final = 4  # each may hold a whole file
 REDIRECTS: Final = 3
@@ -77,7 +78,7 @@ class Fetcher:
     async def _follow(self, url: str, name: str) -> Fetched:
         async with aiohttp.ClientSession(
             connector=CheckedConnector(lambda: self._settings().allow_private),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=WEBHOOK.connect),
             headers={"User-Agent": "waguard", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -92,7 +93,7 @@ class Fetcher:
         raise _failed(url, name, f"more than {REDIRECTS} redirects", "name the last address")
 
     def check(self, url: str, name: str) -> None:
-        """Raises ``InvalidInputError`` where it shows without a look-up."""
+        """Raises ``InvalidInputError`` where it shows without a DNS query."""
         why = address.url_refusal(url, allow_private=self._settings().allow_private)
         if why is None and address.has_user(url):
             why = "it has a user or password"
@@ -110,18 +111,18 @@ class Fetcher:
             if isinstance(error.os_error, AddressRefusedError):
                 raise _refused(url, name, str(error.os_error)) from None
             why = error.os_error.strerror or "unknown name"
-            raise _not_now(url, name, f"no connection: {why}", "look at its server") from None
+            raise _not_now(url, name, f"no connection: {why}", "check its server") from None
         except ValueError:  # of what is no address, or of a redirect to it
             raise _refused(url, name, "it leads to no address") from None
         except (aiohttp.ClientError, OSError) as error:
             why = f"the connection broke: {type(error).__name__}"
-            raise _not_now(url, name, why, "look at its server") from None
+            raise _not_now(url, name, why, "check its server") from None
 
     async def _read(self, response: aiohttp.ClientResponse, url: str, name: str) -> Fetched:
         if response.status != _OK:
             why = f"its server answered {response.status}"
             if response.status in _PASSES:
-                raise _not_now(url, name, why, "look at its server")
+                raise _not_now(url, name, why, "check its server")
             raise _failed(url, name, why, "use an address that anybody may read")
         if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
             why = f"it comes as {packed[:20]}, unasked"
@@ -137,12 +138,13 @@ class Fetcher:
             if len(content) > self._limit:
                 raise too_large
         if not content:
-            raise _failed(url, name, "it is empty", "look at its server")
-        told = response.content_disposition
+            raise _failed(url, name, "it is empty", "check its server")
+        disposition = response.content_disposition
         return Fetched(
             content=bytes(content),
             mimetype=response.content_type if "Content-Type" in response.headers else None,
-            filename=(told and told.filename) or unquote(urlsplit(url).path.rpartition("/")[2]),
+            filename=(disposition and disposition.filename)
+            or unquote(urlsplit(url).path.rpartition("/")[2]),
         )
 
 
@@ -165,14 +167,14 @@ def _refused(url: str, name: str, why: str) -> InvalidInputError:
 
 
 def _failed(url: str, name: str, why: str, remedy: str) -> NotFetchedError:
-    return NotFetchedError(_told(url, why), field=name, value=_shown(url), remedy=remedy)
+    return NotFetchedError(_message(url, why), field=name, value=_shown(url), remedy=remedy)
 
 
 def _not_now(url: str, name: str, why: str, remedy: str) -> UnavailableError:
     return UnavailableError(
-        _told(url, why), field=name, value=_shown(url), remedy=remedy, retry_after=RETRY_AFTER
+        _message(url, why), field=name, value=_shown(url), remedy=remedy, retry_after=RETRY_AFTER
     )
 
 
-def _told(url: str, why: str) -> str:
+def _message(url: str, why: str) -> str:
     return f"the file at {_shown(url)} was not fetched: {why}"

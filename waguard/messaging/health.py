@@ -59,8 +59,9 @@ class MessageHealth:
         ]
 
     def _database(self) -> list[Condition]:
-        count, age = self._journal.backlog
-        if not self._journal.behind and not (self._journal.failing and age >= FAILING_FOR):
+        backlog = self._journal.backlog
+        count, age = backlog.count, backlog.age
+        if not backlog.behind and not (self._journal.failing and age >= FAILING_FOR):
             return []
         return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
 

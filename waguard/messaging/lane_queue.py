@@ -45,7 +45,7 @@ class Lane:
     """Its row says that it is held."""
     tried_since: float | None = None
     """Since when it may be tried, without a hold or a success in between."""
-    doomed: float | None = None
+    expire_before: float | None = None
     """What was queued by then is given up."""
 
     @property

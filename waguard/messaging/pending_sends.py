@@ -11,20 +11,17 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
 from waguard.ports.messages import Outgoing, StateUpdate
-from waguard.wire.protocol import SendMedia, Sent
+from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.wire.protocol import SendMedia
 
 KEPT_FOR: Final = REPEATED_FOR
 KEPT_AT_MOST: Final = 1_000
-
-UNCERTAIN: Final = "it is not known whether the message was sent"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +55,13 @@ class KeyReusedError(WaguardError):
         )
 
 
+def _future() -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    # a result that nobody waits for any more is no "exception was never retrieved"
+    future.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return future
+
+
 @dataclass(slots=True, eq=False)
 class PendingSend:
     """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
@@ -75,8 +79,8 @@ class PendingSend:
     """It may wait, where it cannot go now."""
     held: bool = False
     """It is a first contact, and those paused when it was tried."""
-    lane: str = ""
-    """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
+    chat_key: str = ""
+    """Its chat, by whatever name it goes: what has the same goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -87,9 +91,9 @@ class PendingSend:
     """Digits of the number that it belongs to; None: to the first one of its session."""
     abandoned: WaguardError | None = None
     """Why it must not wait any more."""
-    stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
-    done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
-    waits: "asyncio.Future[None]" = field(default_factory=lambda: _future(type(None)))
+    stored: "asyncio.Future[int]" = field(default_factory=_future)
+    done: "asyncio.Future[Outcome]" = field(default_factory=_future)
+    waits: "asyncio.Future[None]" = field(default_factory=_future)
     """Done as soon as nobody waits for its outcome any more, for it may wait."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """The command may have left."""
@@ -101,19 +105,19 @@ class PendingSend:
     """What is to be kept with the news that its reply was written."""
     replies: int = 0
     """That are still to be written."""
-    told: bool = False
+    replied: bool = False
     """A reply was written."""
     kept_since: float | None = None
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
     left: bool = False
     """By an earlier run: it may take days until its outcome is known."""
 
-    def take(self, command: Command) -> None:
+    def set_command(self, command: Command) -> None:
         """What is to be sent."""
         self.command, self.kind = command, kind_of(command)
 
     def __post_init__(self) -> None:
-        self.lane = self.lane or self.chat
+        self.chat_key = self.chat_key or self.chat
 
     @property
     def ident(self) -> tuple[str, ...]:
@@ -124,16 +128,15 @@ class PendingSend:
 
     @property
     def name(self) -> tuple[str, str]:
-        """What tells it from every other message."""
+        """What distinguishes it from every other message."""
         return self.session_id, self.message_id
 
     @property
-    def tells(self) -> tuple[str, str] | None:
+    def reports(self) -> tuple[str, str] | None:
         """Its name, where the application may have to hear more than the reply has said."""
         if not self.done.done():
             return None
-        error = self.done.exception()
-        more = self.queued or error is None or isinstance(error, UncertainError)
+        more = self.queued or isinstance(self.outcome, Acked | Uncertain)
         return self.name if more else None
 
     @property
@@ -146,29 +149,22 @@ class PendingSend:
         """Whether a request waits for its outcome now."""
         return self.replies > 0 and not self.queued
 
-    def settle(self, result: Sent | WaguardError) -> None:
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None: it has not, or in a bug."""
+        if not self.done.done() or self.done.exception():
+            return None
+        return self.done.result()
+
+    def resolve(self, outcome: Outcome) -> None:
         """It ended so, or it turned out later that it did."""
         if self.done.done():
-            self.done = _future(Sent)
-        if isinstance(result, Sent):
-            self.done.set_result(result)
-        else:
-            self.done.set_exception(result)
+            self.done = _future()
+        self.done.set_result(outcome)
 
     def may_have_happened(self) -> bool:
         """A repetition of it must get its result; of any other end it is a second chance."""
-        if not self.done.done():
-            return True
-        return self.done.exception() is None or isinstance(
-            self.done.exception(), RefusedError | UncertainError
-        )
-
-
-def _future(_: type[Result]) -> "asyncio.Future[Result]":
-    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    # a result that nobody waits for any more is no "exception was never retrieved"
-    future.add_done_callback(lambda it: it.cancelled() or it.exception())
-    return future
+        return not self.done.done() or isinstance(self.outcome, Acked | Refused | Uncertain)
 
 
 class PendingSends:
@@ -186,47 +182,47 @@ class PendingSends:
         known = self._known.values()
         return sum(it.session_id == session_id and it.waited_for for it in known)
 
-    def same(self, ticket: PendingSend) -> PendingSend | None:
+    def same(self, pending: PendingSend) -> PendingSend | None:
         """The message that this one repeats. Raises ``KeyReusedError``."""
         self.forget()
-        known = self._known.get(ticket.ident)
+        known = self._known.get(pending.ident)
         if known is None or not known.may_have_happened():
             return None
-        if known.fingerprint != ticket.fingerprint:
+        if known.fingerprint != pending.fingerprint:
             raise KeyReusedError
         return known
 
-    def add(self, ticket: PendingSend, *, age: float | None = None) -> None:
+    def add(self, pending: PendingSend, *, age: float | None = None) -> None:
         """``age``: of one that an earlier run left without a reply."""
         if age is not None:
-            ticket.kept_since, ticket.left = self._clock() - age, True
-        self._known[ticket.ident] = ticket
+            pending.kept_since, pending.left = self._clock() - age, True
+        self._known[pending.ident] = pending
 
-    def drop(self, ticket: PendingSend) -> None:
-        """It is no message any more, or was told."""
-        if self._known.get(ticket.ident) is ticket:
-            del self._known[ticket.ident]
+    def drop(self, pending: PendingSend) -> None:
+        """It is no message any more, or was answered."""
+        if self._known.get(pending.ident) is pending:
+            del self._known[pending.ident]
 
-    def answered(self, ticket: PendingSend) -> bool:
+    def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
-        if ticket.key is None:
-            self.drop(ticket)
+        if pending.key is None:
+            self.drop(pending)
         else:
-            ticket.kept_since = self._clock()
-        first, ticket.told = not ticket.told, True
+            pending.kept_since = self._clock()
+        first, pending.replied = not pending.replied, True
         return first
 
-    def unanswered(self, ticket: PendingSend) -> None:
+    def unanswered(self, pending: PendingSend) -> None:
         """The reply could not be written: the same request gets this result for a while."""
-        ticket.kept_since = self._clock()
+        pending.kept_since = self._clock()
         self.forget()
 
     def forget(self) -> None:
         """Results that were kept for too long, and the oldest of too many."""
         kept = sorted(
-            (ticket.kept_since, ident)
-            for ident, ticket in self._known.items()
-            if ticket.kept_since is not None and (ticket.left or ticket.done.done())
+            (pending.kept_since, ident)
+            for ident, pending in self._known.items()
+            if pending.kept_since is not None and (pending.left or pending.done.done())
         )
         too_old = self._clock() - KEPT_FOR
         too_many = len(kept) - KEPT_AT_MOST
@@ -240,7 +236,7 @@ def new_message_id(chat: str) -> str:
     return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
 
 
-def new_ticket(
+def new_pending_send(
     session_id: str, workspace_id: int, command: Command, options: Options
 ) -> PendingSend:
     """Of a message that is not kept yet."""
@@ -274,8 +270,8 @@ def fingerprint(
 
 
 def of_row(row: Outgoing) -> PendingSend:
-    """The ticket of a message that was kept before."""
-    ticket = PendingSend(
+    """One that was kept before."""
+    pending = PendingSend(
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         chat=row.chat,
@@ -283,32 +279,33 @@ def of_row(row: Outgoing) -> PendingSend:
         message_id=row.message_id,
         fingerprint=row.fingerprint,
     )
-    take_over(ticket, row)
-    return ticket
+    take_over(pending, row)
+    return pending
 
 
-def take_over(ticket: PendingSend, row: Outgoing) -> None:
-    """What the row says is true of the ticket."""
-    ticket.id, ticket.message_id, ticket.key = row.id, row.message_id, row.key
-    ticket.queued, ticket.told = row.queued, row.answered
-    ticket.send_at, ticket.expires_at = row.send_at, row.expires_at
-    ticket.bulk_id, ticket.phone = row.bulk_id, row.phone
+def take_over(pending: PendingSend, row: Outgoing) -> None:
+    """What the row says is true of it."""
+    pending.id, pending.message_id, pending.key = row.id, row.message_id, row.key
+    pending.queued, pending.replied = row.queued, row.answered
+    pending.send_at, pending.expires_at = row.send_at, row.expires_at
+    pending.bulk_id, pending.phone = row.bulk_id, row.phone
     if row.state is not State.ACCEPTED:
-        ticket.begun.set()
+        pending.begun.set()
     if row.state not in {State.ACCEPTED, State.SENDING}:
-        ticket.settle(result_of(row))
-    ticket.stored.set_result(row.id)
+        pending.resolve(result_of(row))
+    pending.stored.set_result(row.id)
 
 
-def result_of(row: Outgoing) -> Sent | WaguardError:
-    """What the one who sent it was told, or would have been."""
+def result_of(row: Outgoing) -> Outcome:
+    """What the one who sent it was answered, or would have been."""
     if row.state in AT_SERVER:
         at = int(row.updated_at) if row.sent_at is None else row.sent_at
-        return Sent(outcome="sent", message_id=row.message_id, timestamp=at)
+        return Acked(row.message_id, at)
     match row.state:
         case State.REFUSED:
-            return RefusedError(row.error or "WhatsApp refused the message")
+            return Refused(RefusedError(row.error or "WhatsApp refused the message"))
         case State.UNCERTAIN | State.SENDING:
-            return UncertainError(row.error or UNCERTAIN, value=row.message_id)
+            return Uncertain(UncertainError(row.error or UNCERTAIN, value=row.message_id))
         case _:
-            return ConflictError(f"it was {row.state}", remedy="send it as a new message")
+            error = ConflictError(f"it was {row.state}", remedy="send it as a new message")
+            return NotSent(error)

@@ -25,7 +25,7 @@ class RateLimiter:
         """Of all messages, and of those of a bulk."""
         self._paced: dict[tuple[str, bool], Paced] = {}
 
-    def take(self, session_id: str, *, bulk: bool) -> float:
+    def acquire(self, session_id: str, *, bulk: bool) -> float:
         """Seconds until the session may send its next message; 0: now, and its turn is taken."""
         now = self._clock()
         self._refresh(now)

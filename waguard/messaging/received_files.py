@@ -4,28 +4,35 @@ A disk that does not answer costs a file its place, and never its message.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from loguru import logger
 
 from waguard.core.inbox import File
 from waguard.core.media import GONE, with_media
+from waguard.messaging.entries import entry_of, size_of, with_file, without_file
+from waguard.messaging.write_queue import Put
 from waguard.ports.inbox import MediaStore
+from waguard.ports.messages import Entry
 
-DEADLINE: Final = 10.0  # s for the disk to take or give a file
+DEADLINE: Final = 10.0  # s for the disk to write or read a file
 NO_ANSWER: Final = "the disk does not answer"
 
 _MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
 
 class MediaWriter:
-    """One file at a time; while one is stuck, no other is begun."""
+    """One file at a time, within ``deadline`` s; while one is stuck, no other is begun."""
 
-    def __init__(self, files: MediaStore) -> None:
+    def __init__(self, files: MediaStore, *, deadline: float = DEADLINE) -> None:
         self._files = files
+        self._deadline = deadline
         self._last: asyncio.Task[str] | None = None
 
-    async def keep(self, file: File) -> str:
+    async def write(self, file: File) -> str:
         """Its name. Raises ``OSError``, of which ``TimeoutError`` is one."""
         if self._last and not self._last.done():
             raise TimeoutError(NO_ANSWER)
@@ -33,23 +40,95 @@ class MediaWriter:
         self._last = asyncio.create_task(keeping, name="file")
         # nobody hears any more what came of one that was too slow
         self._last.add_done_callback(lambda it: it.cancelled() or it.exception())
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(self._deadline):
             return await asyncio.shield(self._last)
 
 
-async def with_content(body: bytes, files: MediaStore) -> bytes:
+class FileStage:
+    """Puts whose files are not on the disk yet, and those that came after them: ``add`` gets each
+    in the order of their coming. ``base``: of the addresses of files."""
+
+    def __init__(self, writer: MediaWriter, add: Callable[[Put], None], *, base: str) -> None:
+        self._writer = writer
+        self._add = add
+        self._base = base
+        self._puts: deque[Put] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.bytes = 0
+        """Of their bodies and files."""
+
+    def __len__(self) -> int:
+        return len(self._puts)
+
+    @property
+    def since(self) -> float | None:
+        """When the oldest of them came (monotonic); None: there is none."""
+        return self._puts[0].since if self._puts else None
+
+    def put(self, put: Put) -> None:
+        """Add it at once where no file is in its way; else behind that."""
+        if not self._puts and not any(entry.received.file for entry in put.entries):
+            self._add(put)
+            return
+        self._puts.append(put)
+        self.bytes += put.size
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work(), name="journal files")
+
+    async def close(self) -> None:
+        """Wait until all are added."""
+        if self._task:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._puts:
+            put, size = self._puts[0], self._puts[0].size
+            if any(entry.received.file for entry in put.entries):
+                await self._write(put)
+            self.bytes -= size
+            self._puts.popleft()
+            self._add(put)
+
+    async def _write(self, put: Put) -> None:
+        try:
+            put.entries = tuple([await self._written(entry) for entry in put.entries])
+        except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
+            logger.opt(exception=error).critical(
+                "a bug in waguard: files are left out", event="bug"
+            )
+            put.entries = tuple(
+                entry_of(without_file(it.received, str(error))) if it.received.file else it
+                for it in put.entries
+            )
+        put.size = size_of(put.entries)
+
+    async def _written(self, entry: Entry) -> Entry:
+        record, file = entry.received, entry.received.file
+        if file is None:
+            return entry
+        try:
+            name = await self._writer.write(file)
+        except TimeoutError:
+            return entry_of(without_file(record, NO_ANSWER))
+        except OSError as error:
+            return entry_of(without_file(record, error.strerror or str(error)))
+        url = f"{self._base}/api/media/{name}"
+        return entry_of(with_file(record, sha256=name, url=url))
+
+
+async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEADLINE) -> bytes:
     """The body as the application takes it: its file as base64, or why it is not there."""
     if _MARK not in body:
         return body
-    told = msgspec.json.decode(body)
-    name = told["data"]["message"]["media"]["sha256"]
+    event = msgspec.json.decode(body)
+    name = event["data"]["message"]["media"]["sha256"]
     if name is None:  # it was left out
         return body
     try:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             content = await asyncio.to_thread(files.read, name)
         # msgspec writes bytes as base64
         more = {"error": GONE} if content is None else {"data": content}
     except TimeoutError:
         more = {"error": NO_ANSWER}
-    return msgspec.json.encode(told | {"data": with_media(told["data"], **more)})
+    return msgspec.json.encode(event | {"data": with_media(event["data"], **more)})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,10 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from waguard.core import address
 from waguard.core.delivery import Answer
-
-# s; the application works within its answer, and does not notice a repetition: none too early
-ATTEMPT_DEADLINE: Final = 30.0
-CONNECT_DEADLINE: Final = 10.0  # s
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
 
 
 class AddressRefusedError(OSError):
@@ -90,8 +87,13 @@ class WebhookSender:
     """An async context manager; ``allow_private`` is asked at each connection."""
 
     def __init__(
-        self, allow_private: Callable[[], bool], *, wall: Callable[[], float] = time.time
+        self,
+        allow_private: Callable[[], bool],
+        *,
+        wall: Callable[[], float] = time.time,
+        timings: WebhookTimings = WEBHOOK,
     ) -> None:
+        self._timings = timings
         self._allow_private = allow_private
         self._wall = wall
         self._http: aiohttp.ClientSession | None = None
@@ -99,7 +101,9 @@ class WebhookSender:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             connector=CheckedConnector(self._allow_private, limit=0),
-            timeout=aiohttp.ClientTimeout(total=ATTEMPT_DEADLINE, sock_connect=CONNECT_DEADLINE),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timings.attempt, sock_connect=self._timings.connect
+            ),
             headers={"User-Agent": "waguard"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )

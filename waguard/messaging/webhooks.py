@@ -1,4 +1,4 @@
-"""Webhooks: one line for each endpoint that has something to deliver, and who may be called.
+"""Webhooks: one queue for each endpoint that has something to deliver, and who may be called.
 
 An endpoint is the configured ``webhook.url`` or a session's own, kept in the database. At least
 once, and once where nothing crashes between the receiver's 2xx and the next commit.
@@ -19,20 +19,20 @@ from waguard.config import Webhook
 from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
 from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
+from waguard.messaging.announcer import CommitListener
 from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.endpoint_queue import LINKING, DeliveryContext, EndpointQueue
 from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
 from waguard.messaging.received_files import with_content
 from waguard.messaging.signing import headers
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhook_sender import WebhookSender
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import GLOBAL, Endpoint, Pending
 from waguard.ports.sessions import Connection
 
-RETRY: Final = 1.0  # s until the database is asked again
-BURIED_AT_ONCE: Final = 500  # webhooks a transaction
-LAST_ANSWER: Final = 5.0  # s at the end for what is in flight: cut off, it would be repeated
+DEAD_LETTERS_AT_ONCE: Final = 500  # webhooks a transaction
 
 REMOVED: Final = "its endpoint was removed"
 UNSET: Final = "webhook.url is not set any more"
@@ -54,7 +54,9 @@ class Webhooks:
         policy: Callable[[], DeliveryPolicy] | None = None,
         wall: Callable[[], float] = time.time,
         ages: Ages | None = None,
+        timings: WebhookTimings = WEBHOOK,
     ) -> None:
+        self._timings = timings
         self._store = journal.store
         self._files = journal.files
         self._settings = settings
@@ -63,7 +65,7 @@ class Webhooks:
         self._connection = connection
         self._wall = wall
         self.call_backs = CallBacks()
-        self._means = DeliveryContext(
+        self._ctx = DeliveryContext(
             store=journal.store,
             journal=journal,
             policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
@@ -73,18 +75,18 @@ class Webhooks:
             chance=random.Random(),  # noqa: S311 - jitter, no secret
             wall=wall,
             ages=ages or WallAges(wall),
+            retry=timings.retry,
         )
-        journal.poke = self.poke
-        journal.resumed = self._resume
-        self._lines: dict[str, EndpointQueue] = {}
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self._resume))
+        self._queues: dict[str, EndpointQueue] = {}
         self._own: dict[str, Endpoint] | None = None
         self._numbers: dict[str, str | None] = {}
         """The number of each session that is connected, once it is known to be the one before."""
         self._linking: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()  # ``_own`` and the database say the same
         # the configured address was chosen by whoever runs this machine, the others by a caller
-        self._for_global = WebhookSender(lambda: True, wall=wall)
-        self._for_own = WebhookSender(lambda: settings().allow_private, wall=wall)
+        self._for_global = WebhookSender(lambda: True, wall=wall, timings=timings)
+        self._for_own = WebhookSender(lambda: settings().allow_private, wall=wall, timings=timings)
         self._stack = AsyncExitStack()
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -103,7 +105,9 @@ class Webhooks:
         await asyncio.gather(*self._linking.values(), return_exceptions=True)
         if self._beginning:
             await asyncio.wait({self._beginning})
-        await asyncio.gather(*(line.close(LAST_ANSWER) for line in self._lines.values()))
+        await asyncio.gather(
+            *(queue.close(self._timings.last_answer) for queue in self._queues.values())
+        )
         await self._stack.aclose()
 
     def configure(self, secrets: Sequence[bytes]) -> None:
@@ -121,18 +125,18 @@ class Webhooks:
         """The database has more for this endpoint."""
         if self._own is None or not self._known(endpoint):
             return  # all are looked at when the database has told which there are
-        self._line(endpoint).poke()
+        self._queue(endpoint).poke()
 
-    def _line(self, endpoint: str) -> EndpointQueue:
-        if endpoint not in self._lines:
-            self._lines[endpoint] = EndpointQueue(
+    def _queue(self, endpoint: str) -> EndpointQueue:
+        if endpoint not in self._queues:
+            self._queues[endpoint] = EndpointQueue(
                 endpoint,
-                self._means,
-                complete=partial(with_content, files=self._files),
+                self._ctx,
+                complete=partial(with_content, files=self._files, deadline=self._timings.file),
                 post=partial(self._post, endpoint),
                 holds=lambda: self._holds(endpoint),
             )
-        return self._lines[endpoint]
+        return self._queues[endpoint]
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -140,52 +144,52 @@ class Webhooks:
             async with asyncio.timeout(timeout):
                 if self._beginning:
                     await asyncio.wait({self._beginning})
-                await asyncio.gather(*(line.drain() for line in self._lines.values()))
+                await asyncio.gather(*(queue.drain() for queue in self._queues.values()))
         except TimeoutError:
             return False
         return True
 
     async def drain_sessions(self, timeout: float) -> None:
         """At the end: what says how sessions stand has ``timeout`` s."""
-        await _within(timeout, (line.wind_down() for line in self._lines.values()))
+        await _within(timeout, (queue.wind_down() for queue in self._queues.values()))
 
     async def wind_down(self, *, begin: float, answer: float) -> None:
         """Before the sessions stop: what can be delivered may begin for ``begin`` s more, and what
         is in flight has ``answer`` s. Then only session events are delivered."""
-        await _within(begin, (line.wind_down() for line in self._lines.values()))
-        await _within(answer, (line.answered() for line in self._lines.values()))
+        await _within(begin, (queue.wind_down() for queue in self._queues.values()))
+        await _within(answer, (queue.answered() for queue in self._queues.values()))
 
     # ---- messages that wait for their session ----
 
     def held(self) -> list[Held]:
         """What waits for its session, of all receivers."""
-        return [held for line in self._lines.values() for held in line.held]
+        return [held for queue in self._queues.values() for held in queue.held]
 
     def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
         """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
-        before = self._means.ages.ago(LATE_AFTER)
+        before = self._ctx.ages.ago(LATE_AFTER)
         return [
             Receiver(
-                session=None if line.endpoint == GLOBAL else line.endpoint,
-                waiting=max(waiting.get(line.endpoint, 0), line.count),
-                oldest=line.oldest,
-                late=line.late(before),
-                down_since=line.failing.since if line.failing and line.down else None,
-                error=line.failing.error if line.failing else None,
+                session=None if queue.endpoint == GLOBAL else queue.endpoint,
+                waiting=max(waiting.get(queue.endpoint, 0), queue.count),
+                oldest=queue.oldest,
+                late=queue.late(before),
+                down_since=queue.failing.since if queue.failing and queue.down else None,
+                error=queue.failing.error if queue.failing else None,
             )
-            for line in self._lines.values()
+            for queue in self._queues.values()
         ]
 
-    def look(self, session_id: str | None = None) -> None:
+    def check(self, session_id: str | None = None) -> None:
         """A tick, or how a session stands has changed: what waits for a session that is connected
         now goes on."""
         if session_id is not None:
             self._gate(session_id)
-        for line in self._lines.values():
-            for waiting in line.held.sessions():
-                if not self._holds(line.endpoint) or self._gate(waiting) is None:
-                    line.release(waiting)
-            line.tick()
+        for queue in self._queues.values():
+            for waiting in queue.held.sessions():
+                if not self._holds(queue.endpoint) or self._gate(waiting) is None:
+                    queue.release(waiting)
+            queue.tick()
 
     def _holds(self, endpoint: str) -> bool:
         if endpoint == GLOBAL:
@@ -215,21 +219,23 @@ class Webhooks:
             before = await self._store.linked_phone(session_id) if phone else phone
             if phone and before != phone:
                 if before:
-                    await self.bury_session(session_id, OTHER_NUMBER, before=now.since)
+                    await self.dead_letter_session(session_id, OTHER_NUMBER, before=now.since)
                 await self._store.link_phone(session_id, phone)
         except WaguardError as error:
             logger.debug("number not compared, trying again", why=error.line())
             return  # at the next look
         self._numbers[session_id] = phone
-        for line in self._lines.values():
-            line.release(session_id)
+        for queue in self._queues.values():
+            queue.release(session_id)
 
-    async def bury_session(self, session_id: str, why: str, *, before: float) -> int:
+    async def dead_letter_session(self, session_id: str, why: str, *, before: float) -> int:
         """Make dead letters of the messages of a session that were queued before then (unix time);
         how many."""
-        count = await self._bury(why, Cause.OTHER_NUMBER, session_id=session_id, before=before)
-        for line in self._lines.values():
-            line.forget(session_id, before)
+        count = await self._dead_letter(
+            why, Cause.OTHER_NUMBER, session_id=session_id, before=before
+        )
+        for queue in self._queues.values():
+            queue.forget(session_id, before)
         if count:
             logger.warning(
                 "webhooks are dead letters now",
@@ -240,10 +246,12 @@ class Webhooks:
             )
         return count
 
-    async def _bury(self, why: str, cause: Cause, **which: Any) -> int:
+    async def _dead_letter(self, why: str, cause: Cause, **which: Any) -> int:
         """A few at a time: sends go between."""
         count = 0
-        while gone := await self._store.bury(why, cause, **which, limit=BURIED_AT_ONCE):
+        while gone := await self._store.dead_letter_pending(
+            why, cause, **which, limit=DEAD_LETTERS_AT_ONCE
+        ):
             count += gone
         return count
 
@@ -251,12 +259,12 @@ class Webhooks:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self._known(endpoint) and READY in self._events(endpoint):
-                self._line(endpoint).expect_ready(session_id)
+                self._queue(endpoint).expect_ready(session_id)
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
-        for line in self._lines.values():
-            line.expect_ready(session_id, comes=False)
+        for queue in self._queues.values():
+            queue.expect_ready(session_id, comes=False)
 
     def _events(self, endpoint: str) -> Collection[str]:
         if endpoint == GLOBAL:
@@ -264,8 +272,8 @@ class Webhooks:
         return self._own[endpoint].events if self._own and endpoint in self._own else ()
 
     def _resume(self) -> None:
-        for line in self._lines.values():
-            line.tick()
+        for queue in self._queues.values():
+            queue.tick()
 
     # ---- endpoints ----
 
@@ -287,9 +295,9 @@ class Webhooks:
             was_there = await self._store.delete_endpoint(session_id)
             if self._own is not None:
                 self._own.pop(session_id, None)
-            if line := self._lines.pop(session_id, None):
-                await line.close(LAST_ANSWER)
-            await self._bury(REMOVED, Cause.REMOVED, endpoint=session_id)
+            if queue := self._queues.pop(session_id, None):
+                await queue.close(self._timings.last_answer)
+            await self._dead_letter(REMOVED, Cause.REMOVED, endpoint=session_id)
         return was_there
 
     async def replay(self, number: int | None = None) -> int:
@@ -342,24 +350,24 @@ class Webhooks:
         """Go on with what an earlier run left, or with what the configuration says now."""
         if after:
             await asyncio.wait({after})
-        while not await self._looked():
+        while not await self._load_endpoints():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY):
+                async with asyncio.timeout(self._timings.retry):
                     await self._closing.wait()
             if self._closing.is_set():
                 return
         for endpoint in (GLOBAL, *(self._own or ())):
             self.poke(endpoint)
-        self.look()
+        self.check()
 
-    async def _looked(self) -> bool:
+    async def _load_endpoints(self) -> bool:
         """Read the sessions' endpoints, and bury what is left of one that is not set any more."""
         try:
             async with self._changing:
                 found = await self._store.endpoints()
                 self._own = {endpoint.session_id: endpoint for endpoint in found}
             unset = self._settings().url is None
-            if unset and (count := await self._bury(UNSET, Cause.REMOVED, endpoint=GLOBAL)):
+            if unset and (count := await self._dead_letter(UNSET, Cause.REMOVED, endpoint=GLOBAL)):
                 logger.warning(
                     "webhooks are dead letters now", event="webhooks_dead", why=UNSET, count=count
                 )
@@ -370,14 +378,14 @@ class Webhooks:
 
     async def _post(self, endpoint: str, item: Pending, body: bytes) -> Answer:
         if endpoint == GLOBAL:
-            url, secrets, courier = self._settings().url, self._secrets, self._for_global
+            url, secrets, sender = self._settings().url, self._secrets, self._for_global
         else:
             own = (self._own or {}).get(endpoint)
-            url, courier = own.url if own else None, self._for_own
+            url, sender = own.url if own else None, self._for_own
             secrets = (own.secret.encode(),) if own and own.secret else ()
         if url is None:
             return Answer(error=UNSET if endpoint == GLOBAL else REMOVED, refused=True)
-        return await courier.post(
+        return await sender.post(
             url,
             body,
             headers(

@@ -45,7 +45,7 @@ class ReadyWatch(Protocol):
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
 
-    def look(self, session_id: str | None = None) -> None:
+    def check(self, session_id: str | None = None) -> None:
         """How it stands has changed."""
 
 

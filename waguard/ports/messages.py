@@ -107,7 +107,7 @@ class StateUpdate:
     """Its reply was written."""
     phone: str | None = None
     """Step only where it belongs to this number, or to none yet; then it does."""
-    tells: tuple[str, str] | None = None
+    reports: tuple[str, str] | None = None
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
     """It is to hear it also where no reply was written."""
@@ -158,7 +158,7 @@ class Written:
     news: tuple[bool, ...]
     endpoints: frozenset[str]
     kept: tuple[int, ...] = ()
-    told: tuple[InboxRecord, ...] = ()
+    reported: tuple[InboxRecord, ...] = ()
     received: tuple[InboxRecord, ...] = ()
     """The entries as the application is told of them: with numbers for LIDs, under known ids."""
 
@@ -262,7 +262,7 @@ class MessageStore(Undecryptables, Protocol):
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[DeliveryResult | Hold] = (),
+        results: Sequence[DeliveryResult | Hold] = (),
         *,
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
@@ -308,7 +308,7 @@ class MessageStore(Undecryptables, Protocol):
     async def delete_endpoint(self, session_id: str) -> bool:
         """Whether there was one. What it still should have got is for ``bury``."""
 
-    async def bury(
+    async def dead_letter_pending(
         self,
         why: str,
         cause: Cause,
@@ -393,7 +393,7 @@ class OutboxStore(Protocol):
         """All that are accepted or sending, those that became uncertain since, and those since
         whose reply was not written; by id. Times are unix time."""
 
-    async def untold(self, *, since: float) -> list[Outgoing]:
+    async def unreported(self, *, since: float) -> list[Outgoing]:
         """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
         ones that it will never have, without a ``message_failed``."""
 

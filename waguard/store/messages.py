@@ -120,25 +120,25 @@ class SqlMessages:
     async def write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[DeliveryResult | Hold] = (),
+        results: Sequence[DeliveryResult | Hold] = (),
         *,
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
         try:
-            return await self._write(entries, settlements, outgoing, for_global)
+            return await self._write(entries, results, outgoing, for_global)
         except IntegrityError:  # somebody else stored one of them a moment ago: now it is seen
-            return await self._write(entries, settlements, outgoing, for_global)
+            return await self._write(entries, results, outgoing, for_global)
 
     async def _write(
         self,
         entries: Sequence[Entry],
-        settlements: Sequence[DeliveryResult | Hold],
+        results: Sequence[DeliveryResult | Hold],
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         for_global: Collection[str],
     ) -> Written:
-        alone = len(outgoing) == 1 and not (entries or settlements)
+        alone = len(outgoing) == 1 and not (entries or results)
         if alone and isinstance(draft := outgoing[0], NewMessage):
             return await self._keep(draft)
         sessions = {entry.received.session_id for entry in entries}
@@ -146,7 +146,7 @@ class SqlMessages:
             async with self._turn, self._writing() as work:
                 connection = work.connection
                 kept = await outbox.write(connection, outgoing, self._wall())
-                await _settle(connection, settlements, self._wall())
+                await _settle(connection, results, self._wall())
                 return await self._take(connection, entries, outgoing, kept, for_global)
         except BaseException:
             self._people.forget(sessions)
@@ -171,7 +171,7 @@ class SqlMessages:
         told = telling.tells(outgoing)
         known = await _known(connection, telling.keys(given, told))
         also = Telling(connection, known, now)
-        await also.look(given, told)
+        await also.read(given, told)
         everything = [entry.received for entry in given]
         remembered = await self._undecryptable.remember(connection, everything, people, now)
         await self._undecryptable.resolve(connection, everything, people)
@@ -192,7 +192,7 @@ class SqlMessages:
             news=news,
             endpoints=queued | identified,
             kept=kept,
-            told=tuple(made),
+            reported=tuple(made),
             received=tuple(entry.received for entry in given),
         )
 
@@ -428,7 +428,7 @@ class SqlMessages:
             gone = await work.connection.execute(delete(ENDPOINTS).where(same))
             return bool(gone.rowcount)
 
-    async def bury(
+    async def dead_letter_pending(
         self,
         why: str,
         cause: Cause,
@@ -448,9 +448,11 @@ class SqlMessages:
             chosen &= own.endpoint == endpoint
         if before is not None:
             chosen &= own.created_at < before
-        return await self._bury(chosen, why, cause, limit)
+        return await self._dead_letter(chosen, why, cause, limit)
 
-    async def _bury(self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int) -> int:
+    async def _dead_letter(
+        self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int
+    ) -> int:
         """Found before the writer is held: a few of many are found slowly."""
         own = DELIVERIES.c
         async with self._reading() as (connection, _):
@@ -582,7 +584,7 @@ class SqlMessages:
     ) -> int:
         own = INBOX.c
         too_old = _PENDING & (DELIVERIES.c.created_at < inbox_before)
-        count = await self._bury(too_old, "it waited for too long", Cause.EXPIRED, limit)
+        count = await self._dead_letter(too_old, "it waited for too long", Cause.EXPIRED, limit)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
@@ -609,16 +611,16 @@ class SqlMessages:
 
 
 async def _settle(
-    connection: AsyncConnection, settlements: Sequence[DeliveryResult | Hold], now: float
+    connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
     """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
     looks at it."""
     own = DELIVERIES.c
-    delivered = [s.id for s in settlements if isinstance(s, DeliveryResult) and s.error is None]
+    delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
         some = delivered[start : start + _KEYS_AT_ONCE]
         await connection.execute(delete(DELIVERIES).where(own.id.in_(some), _PENDING))
-    for settled in settlements:
+    for settled in results:
         if values := _changed(settled, now):
             same = update(DELIVERIES).where(own.id == settled.id, _PENDING)
             await connection.execute(same.values(values))

@@ -57,14 +57,14 @@ async def named(
         one = _named(entry, known, ours, stored.get(name, set()))
         found.append(one)
         # what was sent to a LID by that name is known by it
-        if _waits(one, known) and one.received.told[0].data.get("message_id") not in ours:
+        if _waits(one, known) and one.received.events[0].data.get("message_id") not in ours:
             unknown.add(one.received.key)
     return found, unknown
 
 
 def _waits(entry: Entry, people: People) -> bool:
     received = entry.received
-    is_told = received.ref is not None and bool(received.told)
+    is_told = received.ref is not None and bool(received.events)
     return is_told and naming.waits_for_its_number(received, people)
 
 

@@ -80,7 +80,7 @@ class SqlOutbox:
             select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         )
 
-    async def untold(self, *, since: float) -> list[Outgoing]:
+    async def unreported(self, *, since: float) -> list[Outgoing]:
         untold = or_(
             and_(_in(AT_SERVER), ~_has_key("sent:")),
             and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
@@ -290,8 +290,8 @@ async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> i
 async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
     """What belongs to no number yet is the first one's that its session is paired with."""
     for one in received:
-        phone = number_of(one.told[0].data.get("phone_number"))
-        if one.told[0].event == "session_ready" and phone:
+        phone = number_of(one.events[0].data.get("phone_number"))
+        if one.events[0].event == "session_ready" and phone:
             waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
             mine = and_(_OWN.session_id == one.session_id, waits)
             await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
@@ -305,9 +305,12 @@ async def take_acks(
     for one in received:
         if one.kind is not Kind.ACK:
             continue
-        ack = one.told[0].data["ack_level"] - 1
+        ack = one.events[0].data["ack_level"] - 1
         if state := by_ack(ack):
-            about = {"session": one.session_id, "message": storable(one.told[0].data["message_id"])}
+            about = {
+                "session": one.session_id,
+                "message": storable(one.events[0].data["message_id"]),
+            }
             by_state.setdefault(state, []).append(about | {"new_ack": ack})
     for state, found in by_state.items():
         step = update(OUTBOX).where(

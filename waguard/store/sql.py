@@ -65,10 +65,19 @@ class SqlStore:
         self.messages = SqlMessages(self._reading, self._writing, self._write_at_once, wall)
         self.outbox = SqlOutbox(self._reading, self._writing)
         self.lease = SqlLease(self._url.get_backend_name(), self._writing_the_lease)
-        self.barred: Callable[[], str | None] = lambda: None
-        """Why nobody may use the database now, but for the lease; None: they may."""
-        self.before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
-        """Awaited before tables are changed that a daemon of an older version may be using."""
+        self._why_barred: Callable[[], str | None] = lambda: None
+        self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+
+    def guard(
+        self,
+        *,
+        why_barred: Callable[[], str | None] = lambda: None,
+        before_migration: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``why_barred``: why nobody may use the database now, but for the lease; None: they may.
+        ``before_migration`` is awaited before tables are changed that a daemon of an older version may
+        be using."""
+        self._why_barred, self._before_migration = why_barred, before_migration
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
@@ -84,7 +93,7 @@ class SqlStore:
                     layout = await connection.run_sync(_layout_if_current)
                     is_leased = layout is None and await connection.run_sync(_knows_leases)
             if is_leased:
-                await self.before_migration()
+                await self._before_migration()
             if layout is None:
                 async with (
                     answering(self._name, within=UPGRADE_LIMIT),
@@ -320,7 +329,7 @@ class SqlStore:
         return answering(self._name, within=2 * self._busy_timeout)
 
     def _opened(self) -> tuple[Engines, Layout]:
-        if self._engines is not None and (why := self.barred()):
+        if self._engines is not None and (why := self._why_barred()):
             raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")

@@ -32,8 +32,8 @@ def tells(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> dict[Nam
     """The messages of which the application may have to hear; and whether without a reply too."""
     told: dict[Name, bool] = {}
     for item in outgoing:
-        if isinstance(item, StateUpdate) and item.tells:
-            told[item.tells] = item.due or told.get(item.tells, False)
+        if isinstance(item, StateUpdate) and item.reports:
+            told[item.reports] = item.due or told.get(item.reports, False)
     return told
 
 
@@ -61,7 +61,7 @@ def _keys(name: Name, kind: Kind) -> Iterable[Name]:
 def _name(received: InboxRecord) -> Name | None:
     if received.kind not in {Kind.ACK, Kind.SENT}:
         return None
-    return received.session_id, str(received.told[0].data["message_id"])
+    return received.session_id, str(received.events[0].data["message_id"])
 
 
 def _is_told(name: Name, known: Keys) -> bool:
@@ -83,7 +83,7 @@ class Telling:
         self._stored: dict[Name, list[Entry]] = {}
         """Acks that waited in the inbox."""
 
-    async def look(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
+    async def read(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
         """Read from the outbox what ``entries`` and ``told`` are about, as far as it is untold."""
         found = [*told, *(name for entry in entries if (name := _name(entry.received)))]
         self._told = {name for name in found if _is_told(name, self._known)}
@@ -197,5 +197,5 @@ def _message(row: dict[str, Any]) -> Message:
 
 def _of_stored(row: dict[str, Any]) -> Entry:
     told = news.of_stored_ack(row.pop("payload"))
-    received = InboxRecord(**row, kind=Kind.ACK, told=told)
+    received = InboxRecord(**row, kind=Kind.ACK, events=told)
     return Entry(received=received, notices=news.notices(received))

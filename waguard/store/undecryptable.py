@@ -207,7 +207,7 @@ def _letter(
         key=fitting(f"error:{Kind.UNDECRYPTABLE}:{message_id}"),
         kind=Kind.ERROR,
         at=row["at"],
-        told=(EventPayload(EVENT, data),),
+        events=(EventPayload(EVENT, data),),
     )
     (notice,) = news.notices(received)
     return {

@@ -50,7 +50,6 @@ class Intake:
         *,
         acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
-        publish: Callable[..., None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
     ) -> None:
@@ -59,7 +58,6 @@ class Intake:
         self._ledger = ledger
         self._acked = acked
         self._active = active
-        self._publish = publish
         self._begin = begin
         self._order = AckOrder()
         self._touched_at: float | None = None
@@ -163,9 +161,6 @@ class Intake:
         if link:
             link.stored(seq)
         self._undecryptable.stored(news)
-        for received in news:
-            for told in received.told:
-                self._publish(told.event, told.data, stored=True)
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)

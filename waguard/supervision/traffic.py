@@ -97,7 +97,6 @@ class Traffic:
             ledger,
             acked=self._acked,
             active=self._be_active,
-            publish=publisher.publish,
             begin=begin,
             undecryptable=self.undecryptable,
         )
@@ -123,7 +122,7 @@ class Traffic:
             raise
         else:
             if isinstance(call, protocol.SendText | protocol.SendMedia):
-                self.acks.acknowledged()
+                self.acks.acknowledged(began=began)
                 self.throws.acknowledged(call.chat, began)
             return outcome
         finally:

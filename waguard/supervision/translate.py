@@ -109,7 +109,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
             mentioned=message.mentioned,
-            told=(told,),
+            events=(told,),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
@@ -145,7 +145,7 @@ def happened(
             target=target,
             sender=it.sender,
             mentioned=it.mentioned if isinstance(it, Edit) else (),
-            told=(
+            events=(
                 EventPayload(
                     event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}
                 ),
@@ -165,7 +165,7 @@ def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[InboxRecor
             kind=Kind.ERROR,
             at=at,
             chat=it.chat or None,
-            told=(EventPayload("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
+            events=(EventPayload("message_error", {**data, "raw": it.raw, "timestamp": int(at)}),),
         ),
     )
 
@@ -182,7 +182,7 @@ def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[InboxR
             chat=it.chat,
             ref=(f"{Kind.UNDECRYPTABLE}:", it.id),
             sender=it.sender,
-            told=(),
+            events=(),
         ),
     )
 
@@ -207,7 +207,7 @@ def _ack(row: SessionRow, chat: str, raw_id: str, ack: int, at: float) -> InboxR
         chat=chat,
         ref=(f"ack:{ack}:", message_id),
         reader=reader,
-        told=of_ack(message_id, ack, at),
+        events=of_ack(message_id, ack, at),
         unless=higher_acks(message_id, ack),
     )
 
@@ -223,7 +223,7 @@ def acquainted(row: SessionRow, it: Acquainted, at: float) -> tuple[InboxRecord,
             at=at,
             pairs=it.pairs,
             asked=it.asked,
-            told=(),
+            events=(),
         ),
     )
 

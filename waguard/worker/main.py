@@ -550,6 +550,9 @@ class SessionWorker:
         if kind == "storage_closed":
             logger.debug("the page's storage was closed", database=word(told))
             self._storage_closed.set()
+        elif kind == "evaded":
+            logger.debug("the page loaded itself anew, past the document that it is to have")
+            self._to_reload.set()
         elif kind in KINDS:
             self._inbound.take(kind, told)
         elif kind == "people":

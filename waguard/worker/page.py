@@ -327,6 +327,8 @@ class WhatsAppPage:
             await self._wait(_MODULES, MODULES_DEADLINE)
             await self._make_usable()
             await self._read_version()
+            if self._document.evaded and not self._loading:
+                self._tell("evaded", None)
             ready.set_result(None)
             self._tell("changed", "injected")
         except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:

@@ -2,7 +2,8 @@
 a page has.
 
 A stored one is served by Fetch for the page's own URL alone, in the top frame, with its headers. The page's
-service worker would answer before that: while a page is loaded so, it is bypassed. That this worked is never
+service worker would answer before that: it is bypassed while the worker loads the page (Network.disable ends
+that), and a page that it gave when WhatsApp loaded itself anew is loaded once more. That this worked is never
 taken for granted: the page itself says which version runs.
 """
 
@@ -39,6 +40,7 @@ _READ: Final = """(() => {
     page: attempt(() => WPP.conn.getBuildConstants().VERSION_STR) ?? attempt(() => Debug.VERSION),
     document: attempt(() => document.querySelector('[data-btmanifest]').dataset.btmanifest),
     wajs: attempt(() => WPP.version),
+    url: location.href,
   };
 })()"""
 
@@ -55,12 +57,13 @@ class PageDocument:
         self._store = Documents(Path(folder)) if folder and is_storable(url) else None
         self._session: PageSession
         self._answers: set[asyncio.Task[None]] = set()
-        self._loader: str | None = None
-        """Of the document that is there."""
-        self._served: str | None = None
-        """The loader of the one that was served last."""
+        self._coming = self._served = False
+        """The next document, and the one that is there, are the stored one."""
         self.spent: str | None = None
         """Why the stored one is not served any more."""
+        self.evaded = False
+        """The page that is there should have been the stored one: its service worker came first, or it cannot
+        be served."""
 
     @property
     def serves(self) -> bool:
@@ -69,9 +72,10 @@ class PageDocument:
 
     async def attach(self, session: PageSession) -> None:
         """From now on it is about this page. Before its first navigation."""
-        self._session, self._loader, self._served = session, None, None
-        session.on("Page.frameNavigated", self._on_navigated)
+        self._session, self._coming, self._served = session, False, False
         if self._serve:
+            session.on("Page.frameStartedNavigating", self._on_started)
+            session.on("Page.frameNavigated", self._on_navigated)
             session.on("Fetch.requestPaused", self._on_paused)
         if self.serves:
             await self._intercept()
@@ -99,10 +103,14 @@ class PageDocument:
             self.spent = None
             await self._intercept()
 
+    def _on_started(self, params: dict[str, Any]) -> None:
+        """Whatever was served before came to nothing."""
+        if params["frameId"] == self._session.target_id:
+            self._coming = False
+
     def _on_navigated(self, params: dict[str, Any]) -> None:
-        frame = params["frame"]
-        if frame["id"] == self._session.target_id:
-            self._loader = frame["loaderId"]
+        if params["frame"]["id"] == self._session.target_id:
+            self._served, self._coming = self._coming, False
 
     def _on_paused(self, params: dict[str, Any]) -> None:
         answer = asyncio.create_task(self._answer(params), name="serve the document")
@@ -114,12 +122,13 @@ class PageDocument:
         ours = params["frameId"] == self._session.target_id and params["request"]["method"] == "GET"
         with contextlib.suppress(DevToolsError):  # it is gone, and what waited for it
             if ours and (document := await self._stored()):
+                self._coming = True  # the page may be heard of before the answer
                 try:
                     await self._fulfil(request, document)
                 except DevToolsError as error:
+                    self._coming = False
                     _log_unreadable(document.revision, str(error))
                 else:
-                    self._served = params.get("networkId")
                     return
             await self._session.send("Fetch.continueRequest", request, timeout=DEADLINE)
 
@@ -150,9 +159,8 @@ class PageDocument:
         told = await self._session.evaluate(_READ, timeout=DEADLINE)
         told = told if isinstance(told, dict) else {}
         revision = revision_of_manifest(word(told.get("document")) or "")
-        served_by: Literal["store", "network"] = (
-            "store" if self._served and self._served == self._loader else "network"
-        )
+        served_by: Literal["store", "network"] = "store" if self._served else "network"
+        self.evaded = self.serves and served_by == "network" and told.get("url") == self._url
         return PageVersion(
             page=revision_of_version(word(told.get("page")) or ""),
             document=revision,

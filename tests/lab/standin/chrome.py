@@ -1,6 +1,7 @@
 """A small DevTools client over Chromium's pipe, and one page of it with the real wa-js. For these tests only."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -82,6 +83,8 @@ class Chrome:
         self.events: list[tuple[str, Any]] = []
         self.errors: list[str] = []  # exceptions in the page that nobody caught
         self.loads = 0
+        self.stored: tuple[dict[str, str], str] | None = None
+        self._serving: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Condition()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
@@ -167,8 +170,32 @@ class Chrome:
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description", details["text"]))
+        elif method == "Fetch.requestPaused":
+            task = asyncio.create_task(self._fulfil(params["requestId"]))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         elif method == "Page.loadEventFired":
             self.loads += 1
+
+    async def serve(self, url: str, headers: dict[str, str], text: str) -> None:
+        """From now on this document at this address, whatever the network has."""
+        self.stored = headers, text
+        await self.send("Fetch.enable", patterns=[{"urlPattern": url, "resourceType": "Document"}])
+
+    async def serve_nothing(self) -> None:
+        """The network does again."""
+        await self.send("Fetch.disable")
+
+    async def _fulfil(self, request: str) -> None:
+        assert self.stored
+        headers, text = self.stored
+        await self.send(
+            "Fetch.fulfillRequest",
+            requestId=request,
+            responseCode=200,
+            responseHeaders=[{"name": name, "value": value} for name, value in headers.items()],
+            body=base64.b64encode(text.encode()).decode(),
+        )
 
     async def send(
         self, method: str, *, session: str | None = None, within: float = 20, **params: Any

@@ -2,32 +2,17 @@
 
 import json
 import re
-import ssl
 from typing import Any
 
-import aiohttp
 import pytest
 
 from waguard.lab.standin import StandIn
-from waguard.lab.standin.documents import CDN, HOST, SCRIPTS
+from waguard.lab.standin.documents import CDN, SCRIPTS
 from waguard.lab.standin.versions import REVISION
 
-from .chrome import Chrome
+from .fetching import get
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
-
-
-async def get(standin: StandIn, path: str, host: str = HOST) -> tuple[int, dict[str, str], str]:
-    """Status, headers by name in lower case, text."""
-    unchecked = ssl.create_default_context()
-    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
-    url, headers = f"https://127.0.0.1:{standin.port}{path}", {"Host": host}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(url, ssl=unchecked, headers=headers) as response,
-    ):
-        named = {name.lower(): value for name, value in response.headers.items()}
-        return response.status, named, await response.text()
 
 
 def defined(text: str) -> dict[str, Any]:
@@ -79,12 +64,3 @@ async def test_its_scripts_are_on_the_cdn_by_revision(standin: StandIn) -> None:
     assert (await get(standin, unknown, CDN))[0] == 404
     assert (await get(standin, sources[0][1]))[0] == 421
     assert (await get(standin, "/", CDN))[0] == 421
-
-
-@pytest.mark.chromium
-async def test_the_page_says_which_revision_it_is(shared: Chrome) -> None:
-    assert await shared.js("require('SiteData').client_revision") == REVISION
-    version = f"2.3000.{REVISION}"
-    assert await shared.js("require('WAWebBuildConstants').VERSION_STR") == version
-    assert await shared.js("window.Debug.VERSION") == version  # wa-js has found it
-    assert await shared.js("window.crossOriginIsolated")

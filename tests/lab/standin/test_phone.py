@@ -19,6 +19,7 @@ import pytest_asyncio
 from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.phone_cli import phone_main
 from waguard.lab.standin.refusal import Refusal
+from waguard.lab.standin.versions import REVISION
 from waguard.lab.standin.whatsapp import Device
 
 PHONE = "6281180001"
@@ -264,6 +265,32 @@ async def test_the_command_does_what_http_does(
     assert await run(standin, "state") == 0
 
 
+async def test_builds_by_the_command(standin: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    def told() -> Any:
+        return json.loads(capsys.readouterr().out)
+
+    number, other = REVISION + 5, ["--broken-for", "6281180002"]
+    assert await run(standin, "publish", str(number), "--way", "renamed", *other) == 0
+    made = told()
+    assert made == {
+        "revision": number,
+        "way": "renamed",
+        "broken_for": ["6281180002"],
+        "served_to": None,
+        "on_cdn": True,
+    }
+    assert await run(standin, "versions") == 0
+    assert [one["revision"] for one in told()] == [REVISION, number]
+    assert await run(standin, "break", str(number), "deaf") == 0
+    assert (told()["way"], standin.whatsapp.versions.served().broken_for) == ("deaf", None)
+    assert await run(standin, "break", str(number)) == 0
+    assert told()["way"] == ""
+    assert await run(standin, "expire", str(REVISION)) == 0
+    assert not told()["on_cdn"]
+    assert await run(standin, "refuse", str(number)) == 0
+    assert told() == {"oldest_accepted": number}
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
@@ -274,6 +301,8 @@ async def test_the_command_does_what_http_does(
         (["group", "1@g.us", "who_is_it"], 1, "participants: 'who_is_it' is not a WhatsApp id"),
         (["pair", "12345678"], 1, "add --phone NUMBER"),
         (["incoming", "62812", "--file", "/nowhere/a"], 1, "cannot read /nowhere/a"),
+        (["expire", "1"], 1, "revision: there is no build 1; one of: 1045220589"),
+        (["publish", "--way", "badly"], 2, "invalid choice: 'badly'"),
         (["dance"], 2, "invalid choice: 'dance'"),
         ([], 2, "COMMAND"),
         (["--help"], 0, ""),

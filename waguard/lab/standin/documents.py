@@ -54,6 +54,8 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+ACCOUNT: Final = "standin_account"
+"""A cookie that a page sets once it is logged in: by it some accounts get another build than others."""
 OF_A_SCRIPT: Final = {
     "Cache-Control": "no-store",
     "Access-Control-Allow-Origin": "*",
@@ -102,9 +104,19 @@ def script(name: str, revision: Revision, policy: Policy) -> web.Response:
     return web.Response(text=text, content_type="text/javascript", headers=OF_A_SCRIPT)
 
 
+def service_worker() -> web.Response:
+    """``Policy.service_worker``."""
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(text=read("sw.js"), content_type="text/javascript", headers=headers)
+
+
 def _config(revision: Revision, policy: Policy) -> dict[str, Any]:
     return {
+        "revision": revision.number,
         "version": revision.version,
+        "way": revision.way,
+        "broken_for": None if revision.broken_for is None else sorted(revision.broken_for),
+        "service_worker": policy.service_worker,
         "slow_modules": policy.slow_modules,
         "slow_part": policy.slow_part,
         "factories": policy.factories,

@@ -79,7 +79,10 @@ class PageLink:
 
     # --- linking
 
-    def on_register(self, _stanza: Stanza) -> None:
+    def on_register(self, stanza: Stanza) -> None:
+        if self._whatsapp.versions.is_refused(stanza["revision"], ""):
+            self.send({"type": "block", "kind": "DEPRECATED_VERSION"})
+            return
         self._codes = self._spawn(self._show_codes())
 
     def on_refresh_qr(self, _stanza: Stanza) -> None:
@@ -122,13 +125,15 @@ class PageLink:
             self.send({"type": "logged_out", "reason": "unknown_companion"})
         elif device.refused_until > time.monotonic():
             self.close()
+        elif self._whatsapp.versions.is_refused(stanza["revision"], device.phone):
+            self.send({"type": "block", "kind": "DEPRECATED_VERSION"})
         elif device.block:
             self.send({"type": "block", "kind": device.block})
         elif self._policy.ghosts:
             self._policy.ghosts -= 1
             self.send({"type": "ghost"})
         else:
-            self._device = device
+            self._device, device.revision = device, stanza["revision"]
             self._whatsapp.attach(device, self)
             is_fresh = not device.is_synced
             lids = self._whatsapp.lids_of(device.phone).told()
@@ -186,12 +191,17 @@ class PageLink:
             self._device.queue.clear()
             self.send({"type": "logged_out", "reason": "user_initiated"})
 
+    def _is_unreadable(self, device: Device) -> bool:
+        """Whether the server makes nothing of what this page sends."""
+        revision = self._whatsapp.versions.get(device.revision)
+        return revision is not None and revision.is_broken("unacked", device.phone)
+
     def on_send(self, stanza: Stanza) -> None:
         policy, device = self._policy, self._device
         if device is None:
             return
         way = self._limits.way(device, stanza["id"])
-        if policy.never_answer == "lost" or way == "drop":
+        if policy.never_answer == "lost" or way == "drop" or self._is_unreadable(device):
             self._whatsapp.lost.append(stanza["id"])
             return
         message = self._whatsapp.accept(device, stanza["id"], stanza["attributes"])

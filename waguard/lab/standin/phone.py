@@ -15,6 +15,7 @@ from waguard.lab.standin.happenings import Happenings
 from waguard.lab.standin.limits import Limits, Lock, Way
 from waguard.lab.standin.notices import Notices
 from waguard.lab.standin.refusal import Refusal, refusal_of
+from waguard.lab.standin.releases import Break, Named, Publish, Releases
 from waguard.lab.standin.whatsapp import Device, WhatsApp
 
 PHONE = "6281180001"  # the number of the person who scans, when nothing else is said
@@ -143,7 +144,7 @@ class BlockAccount(Request, kw_only=True):
     kind: Block = "TOS_BLOCK"
 
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def _convert(body: dict[str, Any], kind: type[R]) -> R:
@@ -172,6 +173,7 @@ class Phone:
         self._limits = limits or Limits(whatsapp)
         self._happenings = Happenings(whatsapp)
         self._notices = Notices(whatsapp, self._each)
+        self.releases = Releases(whatsapp)
 
     def scan(self, code: str, phone: str = PHONE) -> dict[str, Any]:
         return self.whatsapp.scan(code, phone).to_json()
@@ -398,7 +400,7 @@ class Phone:
         return [m.to_json() for m in self.whatsapp.messages.get(phone, {}).values()]
 
 
-_POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] = {
+_POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, Any]]]] = {
     "scan": (Scan, lambda p, r: p.scan(r.code, r.phone)),
     "pair": (Pair, lambda p, r: p.pair(r.phone, r.code)),
     "incoming": (Incoming, lambda p, r: p._incoming(r)),  # noqa: SLF001
@@ -425,11 +427,18 @@ _POSTS: dict[str, tuple[type[Request], Callable[[Phone, Any], dict[str, Any]]]] 
         lambda p, r: p.timelock(r.phone, r.way, seconds=r.seconds, undated=r.undated, over=r.over),
     ),
     "block": (BlockAccount, lambda p, r: p.block(r.phone, r.kind)),
+    "publish": (
+        Publish,
+        lambda p, r: p.releases.publish(r.revision, r.way, r.broken_for, r.served_to),
+    ),
+    "break": (Break, lambda p, r: p.releases.breaks(r.revision, r.way, r.broken_for)),
+    "expire": (Named, lambda p, r: p.releases.expire(r.revision)),
+    "refuse": (Named, lambda p, r: p.releases.refuse(r.revision)),
 }
 
 
 def phone_app(phone: Phone) -> web.Application:
-    """POST each action with a JSON body; GET /state, /messages?phone=, /policy; PUT /policy. Errors are JSON."""
+    """POST each action with a JSON body; GET /state, /messages?phone=, /versions, /policy; PUT /policy. Errors are JSON."""
     policy = phone.whatsapp.policy
 
     async def post(request: web.Request) -> web.Response:
@@ -446,6 +455,9 @@ def phone_app(phone: Phone) -> web.Application:
                 raise Refusal(400, f"unknown parameter {name!r}", "only phone=", name, value)
         return web.json_response(phone.messages(request.query.get("phone", PHONE)))
 
+    async def versions(_request: web.Request) -> web.Response:
+        return web.json_response(phone.releases.all())
+
     async def show_policy(_request: web.Request) -> web.Response:
         return web.json_response(asdict(policy))
 
@@ -456,6 +468,7 @@ def phone_app(phone: Phone) -> web.Application:
     app = web.Application(middlewares=[_say_refusals], client_max_size=1 << 28)
     app.add_routes([web.post(f"/{name}", post) for name in _POSTS])
     app.add_routes([web.get("/state", state), web.get("/messages", messages)])
+    app.add_routes([web.get("/versions", versions)])
     app.add_routes([web.get("/policy", show_policy), web.put("/policy", put_policy)])
     return app
 
@@ -480,7 +493,8 @@ async def _say_refusals(
     except Refusal as refusal:
         return web.json_response(refusal.to_json(), status=refusal.status)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
-        ways = [*(f"POST /{n}" for n in _POSTS), "GET /state", "GET /messages", "GET|PUT /policy"]
+        reads = ["GET /state", "GET /messages", "GET /versions", "GET|PUT /policy"]
+        ways = [*(f"POST /{n}" for n in _POSTS), *reads]
         answer = Refusal(
             error.status, f"no {request.method} {request.path}", f"one of: {', '.join(ways)}"
         )

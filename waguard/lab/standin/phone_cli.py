@@ -11,7 +11,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
+
+from waguard.lab.standin.versions import Way
 
 DEFAULT_PORT = 8443
 DEFAULT_PHONE_PORT = 8480
@@ -91,6 +93,35 @@ def _add_timelock(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
     lock.add_argument("--over", action="store_true", help="first contacts are taken again")
 
 
+def _add_versions(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    ways = [way for way in get_args(Way) if way]
+    publish = command("publish", "serve a new build of WhatsApp Web from now on")
+    publish.add_argument("revision", nargs="?", type=int, help="its number (default: the next one)")
+    publish.add_argument("--way", choices=ways, help="how it is broken (default: it is not)")
+    publish.add_argument(
+        "--served-to", action="append", metavar="NUMBER", help="this account alone"
+    )
+    broken = command("break", "break a build that is out; without a way: it is well again")
+    broken.add_argument("revision", type=int)
+    broken.add_argument("way", nargs="?", choices=ways)
+    for one in (publish, broken):
+        one.add_argument(
+            "--broken-for", action="append", metavar="NUMBER", help="for this account alone"
+        )
+    command("expire", "take a build's scripts off the CDN").add_argument("revision", type=int)
+    command("refuse", "refuse all builds before this one as too old").add_argument(
+        "revision", type=int
+    )
+
+
+def _add_views(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    policy = command("policy", "show the policies, or change some")
+    policy.add_argument("changes", nargs="*", metavar="NAME=VALUE")
+    command("state", "accounts, their browsers, queues")
+    command("messages", "every message that the server saw")
+    command("versions", "all builds; the one that is served comes last")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="waguard phone", description=__doc__)
     common = _Parser(add_help=False)
@@ -153,10 +184,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"],
     )
-    policy = command("policy", "show the policies, or change some")
-    policy.add_argument("changes", nargs="*", metavar="NAME=VALUE")
-    command("state", "accounts, their browsers, queues")
-    command("messages", "every message that the server saw")
+    _add_versions(command)
+    _add_views(command)
     return parser
 
 
@@ -168,6 +197,8 @@ def _carry_out(args: argparse.Namespace) -> Any:
         case "messages":
             query = f"?{urllib.parse.urlencode({'phone': phone})}" if phone else ""
             return _ask("GET", f"{url}/messages{query}")
+        case "versions":
+            return _ask("GET", f"{url}/versions")
         case "policy" if args.changes:
             return _ask("PUT", f"{url}/policy", dict(map(_change, args.changes)))
         case "policy":

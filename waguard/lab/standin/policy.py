@@ -72,6 +72,10 @@ class Policy:
     page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away"] = "ok"
     """The document: served, never answered, answered 500, answered 429 with Retry-After, served without
     its scripts (404), with scripts that are never answered, or with a CDN that breaks each connection."""
+    cdn_delay: Seconds = 0.0
+    """How long the CDN takes for each script."""
+    service_worker: bool = False
+    """The page registers a service worker that serves the document which it saw first, from then on."""
     refuse_sockets: bool = False
     """New connections of pages are refused (live ones stay: see the phone's drop)."""
     media_gone: bool = False

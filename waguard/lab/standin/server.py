@@ -26,7 +26,6 @@ from waguard.lab.standin.limits import Limits
 from waguard.lab.standin.link import MAX_STANZA, PageLink
 from waguard.lab.standin.phone import Phone, phone_app
 from waguard.lab.standin.policy import Policy
-from waguard.lab.standin.versions import Versions
 from waguard.lab.standin.whatsapp import WhatsApp
 
 LOOPBACK = "127.0.0.1"
@@ -43,7 +42,6 @@ class StandIn:
         self.policy = policy or Policy()
         self.whatsapp = WhatsApp(self.policy)
         self.limits = Limits(self.whatsapp)
-        self.versions = Versions()
         self.phone = Phone(self.whatsapp, self.limits)
         self._ports = (port, phone_port)
         self._runners: list[web.AppRunner] = []
@@ -120,6 +118,7 @@ class StandIn:
         app.add_routes(
             [
                 web.get("/", self._document),
+                web.get("/sw.js", self._service_worker),
                 web.get("/ws/chat", self._chat),
                 web.get(r"/rsrc.php/v4/{revision:\d+}/{name}.js", self._script),
                 web.put("/media/{hash:.+}", self._upload),
@@ -139,16 +138,22 @@ class StandIn:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
         if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):
             return documents.unsupported()
-        return documents.document(self.versions.served(), policy)
+        phone = request.cookies.get(documents.ACCOUNT)
+        return documents.document(self.whatsapp.versions.served(phone), policy)
+
+    async def _service_worker(self, _request: web.Request) -> web.Response:
+        return documents.service_worker()
 
     async def _script(self, request: web.Request) -> web.Response:
         name, policy = request.match_info["name"], self.policy
-        revision = self.versions.known.get(int(request.match_info["revision"]))
+        revision = self.whatsapp.versions.get(int(request.match_info["revision"]))
+        await asyncio.sleep(policy.cdn_delay)
         if policy.page == "cdn_away" and request.transport is not None:
             request.transport.abort()
         if policy.page == "silent":
             await self._closing.wait()
-        if policy.page in ("broken", "cdn_away") or revision is None or name not in SCRIPTS:
+        is_there = revision is not None and revision.on_cdn and name in SCRIPTS
+        if policy.page in ("broken", "cdn_away") or revision is None or not is_there:
             raise web.HTTPNotFound(headers=documents.OF_A_SCRIPT)
         return documents.script(name, revision, policy)
 

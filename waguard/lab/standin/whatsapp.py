@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from waguard.lab.standin.lids import Lids
 from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.refusal import Refusal
+from waguard.lab.standin.versions import Versions
 
 Stanza = dict[str, Any]
 
@@ -101,6 +102,7 @@ class Device:
     block: str = ""
     conflict: bool = False
     refused_until: float = 0.0  # time.monotonic
+    revision: int = 0  # of the page that logged in last
     queue: dict[int, Stanza] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -137,6 +139,7 @@ class WhatsApp:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.versions = Versions()
         self.devices: dict[str, list[Device]] = {}  # by phone number
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
         self.lids: dict[str, Lids] = {}  # by phone number

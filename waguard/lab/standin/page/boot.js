@@ -2,6 +2,9 @@
 (() => {
   'use strict';
   window.__standin.onceComplete(async () => {
+    const { config, isBroken } = window.__standin;
+    if (isBroken('throws')) throw new TypeError("Cannot read properties of undefined (reading 'start')");
+    if (config.service_worker) navigator.serviceWorker.register('/sw.js').catch(reportError);
     const { session } = require('WAWebStandinSession');
     const { link } = require('WAWebStandinLink');
     const { Stream } = require('WAWebStreamModel');

@@ -1,7 +1,7 @@
 // Stream, Socket, Conn, Cmd and the link to the server: pairing, logging in, reconnecting, logging out.
 (() => {
   'use strict';
-  const { define, config } = window.__standin;
+  const { define, config, isBroken } = window.__standin;
   const BLOCKS = ['PROXYBLOCK', 'TOS_BLOCK', 'SMB_TOS_BLOCK', 'DEPRECATED_VERSION'];
 
   define('WAWebBuildConstants', (exports) => {
@@ -114,7 +114,8 @@
 
   define('WAWebSessionState', (exports, require) => {
     const { session } = require('WAWebStandinSession');
-    exports.isLoggedIn = () => Boolean(session.linked);
+    const name = isBroken('never_ready') ? 'isSignedIn' : 'isLoggedIn';
+    exports[name] = () => Boolean(session.linked);
   });
 
   define('WAWebRegistrationState', (exports, require) => {
@@ -278,12 +279,13 @@
       async on_welcome({ challenge }) {
         const { keys, linked } = session;
         if (!linked) {
-          this.send('register');
+          this.send('register', { revision: config.revision });
           return;
         }
         const text = new TextEncoder().encode(challenge);
         const signature = encodeB64(await crypto.subtle.sign('Ed25519', keys.noise.privKey, text));
-        this.send('login', { device: linked.device, secret: linked.secret, signature, public_key: encodeB64(keys.noise.pubKey) });
+        const proof = { secret: linked.secret, signature, public_key: encodeB64(keys.noise.pubKey) };
+        this.send('login', { device: linked.device, revision: config.revision, ...proof });
       }
 
       on_ref({ ref }) {
@@ -315,6 +317,7 @@
         require('WAWebStandinGroups').note(groups);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
+        document.cookie = `standin_account=${session.linked.wid.split('@')[0]}; path=/; secure; max-age=31536000`;
         Conn.set({ connected: true, wid: session.linked.wid, pushname: name });
         Socket.set({ state: 'CONNECTED', stream: isFresh ? 'SYNCING' : 'RESUMING' });
         Stream.set(isFresh ? { mode: 'SYNCING', info: 'SYNCING' } : { mode: 'MAIN', info: 'RESUMING' });

@@ -2,7 +2,7 @@
 // before it is transmitted and goes out again, with the same id, until the server has answered.
 (() => {
   'use strict';
-  const { define, config } = window.__standin;
+  const { define, config, isBroken } = window.__standin;
   const PLAIN = [
     'body', 'type', 'subtype', 't', 'ack', 'caption', 'mimetype', 'filename', 'size', 'filehash', 'directPath',
     'notifyName', 'quotedStanzaID', 'self',
@@ -74,7 +74,8 @@
         if (isUnread && !ContactCollection.get(sender)) {
           ContactCollection.add({ id: createWid(sender), pushname: stanza.attributes.notifyName, isBusiness: false });
         }
-        await MsgCollection.processMultipleMessages(chat.id, [{ ...hydrate(record), isNewMsg: true }]);
+        const isNewMsg = !isBroken('deaf');
+        await MsgCollection.processMultipleMessages(chat.id, [{ ...hydrate(record), isNewMsg }]);
       },
 
       /** What the phone knows from before the pairing: stored, all at once, and shown, never announced. */
@@ -223,10 +224,13 @@
 
   define('WAWebSendMsgChatAction', (exports, require) => {
     const { outbox } = require('WAWebStandinOutbox');
-    exports.addAndSendMsgToChat = (chat, attributes) => {
+    const send = (chat, attributes) => {
       const stored = outbox.store(chat, attributes);
       return [stored, stored.then((model) => outbox.send(model))];
     };
+    const sendOne = ({ chat, msg }) => send(chat, { ...msg, id: msg.id });
+    const name = isBroken('renamed') ? 'addAndSendMessageToChat' : 'addAndSendMsgToChat';
+    exports[name] = isBroken('convention') ? sendOne : send;
   });
 
   define('WAWebDBMessageFindLocal', (exports, require) => {

@@ -1,0 +1,383 @@
+"""A fleet, WhatsApp and a machine in virtual time, around the decision about versions.
+
+What nobody notices costs nothing: a session that is well has no events. What happens to a session is drawn
+from (seed, session, purpose), so a run with ``mode = "off"`` meets the same world.
+"""
+
+import csv
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple
+
+from tests.versions.invariants import check_step
+from waguard.core.version_effects import (
+    Announce,
+    Concluded,
+    Discard,
+    Keep,
+    Kind,
+    Reload,
+    VersionEffect,
+)
+from waguard.core.version_facts import (
+    Acked,
+    Captured,
+    Discarded,
+    Evidence,
+    Heard,
+    Ill,
+    Loaded,
+    Refused,
+    TimerDue,
+    Unreachable,
+    VersionFact,
+    Well,
+)
+from waguard.core.version_rules import VersionRules
+from waguard.core.versions import advance, initial, intended, next_deadline
+
+HOUR: Final = 3600.0
+WAJS: Final = "a" * 64
+SILENT: Final = 0.15  # share of sessions that send nothing
+LATE: Final = 120.0  # s after which a send without an ack is evidence, as the ack watch has it
+COMPARED: Final = 300.0  # s after which a message without an event is
+NOT_READY: Final = 60.0  # s
+CURE: Final = 120.0  # s until the session's own cure loads an ill page anew
+CURED_AGAIN: Final = 1800.0
+OFFERED: Final = 1800.0  # s, mean, until a page takes the new version
+
+
+class Release(NamedTuple):
+    """A build of WhatsApp."""
+
+    revision: int
+    at: float
+
+
+def releases() -> list[Release]:
+    """Real ones, in the order of their release."""
+    with (Path(__file__).parent / "releases.csv").open() as file:
+        rows = [Release(int(it["revision"]), float(it["seen"])) for it in csv.DictReader(file)]
+    newest, found = 0, []
+    for it in sorted(rows, key=lambda one: one.at):
+        if it.revision > newest:  # five were seen after a later one
+            newest = it.revision
+            found.append(it)
+    return found
+
+
+class Page:
+    """What a session has open. A new one for each load."""
+
+    def __init__(self, revision: int, at: float) -> None:
+        self.revision = revision
+        self.at = at
+        self.acked = self.heard = False
+        self.reported: Evidence | None = None
+        self.waits_since: float | None = None
+        """Since when a send waits for its ack."""
+
+
+class Account:
+    """One session."""
+
+    def __init__(self, name: str, random: Random) -> None:
+        self.name = name
+        self.random = random
+        silent = random.random() < SILENT
+        self.sends = float("inf") if silent else random.choice((120.0, 400.0, 900.0, 2400.0))
+        """Mean seconds between two sends, and between two received messages."""
+        self.page: Page | None = None
+        self.loading = False
+        self.dead = False
+        self.cured_at = float("-inf")
+        self.own = False
+        """Ill for a reason of its own, which a load cures."""
+        self.ill_since: float | None = None
+
+
+Truth = Callable[["World", Account, Page], Evidence | None]
+
+
+class World:
+    """``truth`` says what is wrong with a page now."""
+
+    def __init__(
+        self, seed: int, *, sessions: int, rules: VersionRules, builds: Sequence[Release]
+    ) -> None:
+        self.random = Random(f"world {seed}")
+        self.now = builds[0].at
+        self.began = self.now
+        self.accounts = [Account(f"s{it}", Random(f"{seed} s{it}")) for it in range(sessions)]
+        self.by_name = {it.name: it for it in self.accounts}
+        self.state = initial(WAJS, rules)
+        self.newest = builds[0].revision
+        self.truths: list[Truth] = []
+        self.load_time: Callable[[Account], float] = lambda it: it.random.uniform(5.0, 12.0)
+        self.judged_after = 0.0
+        """Seconds after a load in which a page may become ill, or well."""
+        self.seen: Counter[str] = Counter()
+        self.announced: list[tuple[float, Announce]] = []
+        self.ill_seconds = 0.0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._loads: list[str] = []
+        self._loading = 0
+        self._checked = 0
+        self._ill: set[str] = set()
+        """For no reason of their own."""
+        self.first_ill_at: float | None = None
+        self.healed_at: float | None = None
+        for it in builds[1:]:
+            self.at(it.at, partial(self._release, it))
+        for one in self.accounts:
+            self.load(one)
+
+    # ---- time ----
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._queue, (when, self._number, what))
+
+    def after(self, seconds: float, what: Callable[[], None]) -> None:
+        self.at(self.now + seconds, what)
+
+    def run(self, until: float) -> None:
+        while True:
+            due = next_deadline(self.state)
+            coming = self._queue[0][0] if self._queue else float("inf")
+            if min(due, coming) > until:
+                break
+            if due <= coming:
+                self.now = max(self.now, due)
+                self.post(TimerDue())
+            else:
+                self.now, _, what = heapq.heappop(self._queue)
+                what()
+        self.now = until
+        for it in self.accounts:
+            self._count(it)
+
+    # ---- the decision ----
+
+    def post(self, fact: VersionFact) -> None:
+        before = self.state
+        self.state, effects = advance(before, fact, self.now)
+        self._checked += 1
+        if self.state is not before and (effects or self._checked % 16 == 0):
+            check_step(before, fact, self.state, effects)
+        for it in effects:
+            self._perform(it)
+
+    def _perform(self, effect: VersionEffect) -> None:
+        match effect:
+            case Reload(session=session):
+                self.load(self.by_name[session])
+            case Announce():
+                self.seen[effect.kind] += 1
+                self.announced.append((self.now, effect))
+                if effect.kind is Kind.ROLLED_BACK and not self._ill and self.healed_at is None:
+                    self.healed_at = self.now
+            case Concluded(verdict=verdict, why=why):
+                self.seen[f"{verdict}: {why}"] += 1
+            case Discard(revision):
+                self.post(Discarded(revision))
+            case Keep():
+                pass
+
+    def announced_at(self, kind: Kind) -> list[float]:
+        return [at for at, it in self.announced if it.kind is kind]
+
+    # ---- pages ----
+
+    def load(self, it: Account) -> None:
+        """As soon as a start slot is free."""
+        if it.loading:
+            return
+        it.loading = True
+        self._loads.append(it.name)
+        self._next_load()
+
+    def _next_load(self) -> None:
+        while self._loads and self._loading < self.state.rules.places:
+            it = self.by_name[self._loads.pop(0)]
+            self._loading += 1
+            self.after(self.load_time(it), partial(self._loaded, it))
+
+    def _loaded(self, it: Account) -> None:
+        self._loading -= 1
+        it.loading = False
+        arm = intended(self.state, it.name)
+        revision = self.newest if arm.revision is None else arm.revision
+        self._count(it)
+        page, it.own = Page(revision, self.now), False
+        it.page = page
+        missing = ("WPP.chat.send",) if self.truth(it) is Evidence.EXPORTS_MISSING else ()
+        served = "network" if arm.revision is None else "store"
+        self.post(Loaded(it.name, revision, arm.wajs, served, missing))  # type: ignore[arg-type]
+        if arm.revision is None:
+            self.post(Captured(revision))
+        self.judge(it)
+        if it.page is page:
+            if self.judged_after:
+                self.after(self.judged_after, partial(self._changed, it, page))
+            self.after(2.0, partial(self._connects, it, page))
+        self._next_load()
+
+    def _connects(self, it: Account, page: Page) -> None:
+        if it.page is not page or it.loading:
+            return
+        match self.truth(it):
+            case Evidence.NEVER_READY:
+                self.after(NOT_READY, partial(self._report, it, page, Evidence.NEVER_READY))
+            case Evidence.TOO_OLD:
+                self._report(it, page, Evidence.TOO_OLD)
+                self.post(Refused(page.revision))
+            case Evidence.EXPORTS_MISSING:
+                self._report(it, page, Evidence.EXPORTS_MISSING)
+            case _:
+                self.post(Well(it.name))
+
+    def truth(self, it: Account) -> Evidence | None:
+        """What is wrong with its page, noticed or not."""
+        page = it.page
+        if page is None:
+            return None
+        return next((found for one in self.truths if (found := one(self, it, page))), None)
+
+    def judge(self, it: Account) -> None:
+        """What is wrong may have changed: messages show it, sooner or later."""
+        self._count(it)
+        page = it.page
+        if page is None:
+            return
+        self._expect(it, page)
+        if self.truth(it) is Evidence.TOO_OLD:
+            self.after(5.0, partial(self._connects, it, page))
+
+    def _changed(self, it: Account, page: Page) -> None:
+        if it.page is page:
+            self.judge(it)
+            self._connects(it, page)
+
+    def judge_all(self) -> None:
+        for it in self.accounts:
+            self.judge(it)
+
+    def _count(self, it: Account) -> None:
+        """Seconds in which it was ill, whoever knows; not of a dead account, and not for its own reasons."""
+        was = it.ill_since is not None
+        if it.ill_since is not None:
+            self.ill_seconds += self.now - it.ill_since
+        ill = not it.dead and not it.own and it.page is not None and self.truth(it) is not None
+        it.ill_since = self.now if ill else None
+        if ill:
+            self._ill.add(it.name)
+            self.first_ill_at = self.now if self.first_ill_at is None else self.first_ill_at
+        else:
+            self._ill.discard(it.name)
+        if was and not self._ill and self.healed_at is None and self.seen[Kind.ROLLED_BACK]:
+            self.healed_at = self.now
+
+    # ---- messages ----
+
+    def _expect(self, it: Account, page: Page) -> None:
+        if it.sends == float("inf"):
+            return
+        wait = it.random.expovariate(1 / it.sends)
+        self.after(wait, partial(self._sends, it, page))
+        self.after(it.random.expovariate(1 / it.sends), partial(self._receives, it, page))
+
+    def _sends(self, it: Account, page: Page) -> None:
+        if it.page is not page or it.loading:
+            return
+        match self.truth(it):
+            case None | Evidence.DEAF:
+                self._acked(it, page)
+                return
+            case Evidence.SEND_THROWS:
+                self._report(it, page, Evidence.SEND_THROWS)
+            case Evidence.UNACKED:
+                page.waits_since = self.now if page.waits_since is None else page.waits_since
+                self.after(LATE, partial(self._late, it, page))
+            case _:
+                return
+        self.after(it.random.expovariate(1 / it.sends), partial(self._sends, it, page))
+
+    def _acked(self, it: Account, page: Page) -> None:
+        page.waits_since = None
+        page.acked, page.reported = True, None
+        self.post(Well(it.name))
+        self.post(Acked(it.name))
+
+    def _late(self, it: Account, page: Page) -> None:
+        if it.page is not page or page.waits_since is None:
+            return
+        if self.truth(it) is None:  # the page sends again what waits
+            self._acked(it, page)
+        else:
+            self._report(it, page, Evidence.UNACKED)
+
+    def _receives(self, it: Account, page: Page) -> None:
+        if it.page is not page or it.loading:
+            return
+        if self.truth(it) is Evidence.DEAF:
+            self.after(COMPARED, partial(self._report, it, page, Evidence.DEAF))
+        elif self.truth(it) is None:
+            page.heard = True
+            self.post(Heard(it.name))
+
+    def _report(self, it: Account, page: Page, evidence: Evidence) -> None:
+        if it.page is not page or it.loading or self.truth(it) is not evidence:
+            return
+        page.reported, page.acked, page.heard = evidence, False, False
+        self.post(Ill(it.name, evidence))
+        if self.now >= it.cured_at + CURED_AGAIN and it.page is page:
+            it.cured_at = self.now
+            self.after(CURE, partial(self._cure, it, page))
+
+    def _cure(self, it: Account, page: Page) -> None:
+        """The session's own: its page is loaded anew."""
+        if it.page is page and page.reported and not it.loading:
+            self.load(it)
+
+    def recover(self, seconds: float = 30.0) -> None:
+        """What was wrong is over: what waits is sent again."""
+        for it in self.accounts:
+            self.judge(it)
+            page = it.page
+            if page and (page.waits_since is not None or page.reported) and not self.truth(it):
+                self.after(it.random.uniform(1.0, seconds), partial(self._again, it, page))
+
+    def _again(self, it: Account, page: Page) -> None:
+        if it.page is page and self.truth(it) is None:
+            self._acked(it, page)
+            self.post(Heard(it.name))
+
+    def all_away(self) -> None:
+        """They lost WhatsApp."""
+        for it in self.accounts:
+            self.post(Unreachable(it.name))
+
+    # ---- WhatsApp ----
+
+    def _release(self, build: Release) -> None:
+        self.newest = build.revision
+        for it in self.accounts:
+            wait = it.random.expovariate(1 / OFFERED)
+            self.after(wait, partial(self._takes, it, build))
+
+    def _takes(self, it: Account, build: Release) -> None:
+        """Its page offers the new version, and it is idle."""
+        fixed = intended(self.state, it.name).revision is not None
+        if (
+            build.revision == self.newest
+            and not fixed
+            and it.page
+            and it.page.revision < self.newest
+        ):
+            self.load(it)

@@ -1,0 +1,176 @@
+"""Group commit: everything that waits for the database is one transaction, and while that is on its way
+to the disk what comes in gathers for the next.
+
+A database that is locked or gone is asked again. What it refuses for ever is tried alone, so that it
+holds up nobody else, and is logged.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Collection
+from typing import Final
+
+from loguru import logger
+
+from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.announcer import Announcer
+from waguard.messaging.write_queue import Batch, Keep, Put, Save, WriteQueue
+from waguard.ports.messages import MessageStore, Written
+
+# s that what nobody waits for stays for company: one commit less is in the way of the next send
+LINGER: Final = 0.02
+RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
+
+
+class GroupCommit:
+    """Writes ``queue`` into ``store`` from ``start`` to ``close``; ``announcer`` hears what was written.
+    ``for_global``: the events that webhook.url gets; ``staged``: puts that will be added soon."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        queue: WriteQueue,
+        announcer: Announcer,
+        *,
+        for_global: Callable[[], Collection[str]],
+        staged: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._announcer = announcer
+        self._for_global = for_global
+        self._staged = staged
+        self.failing = False
+        """The last write was refused."""
+        self._some = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closing = asyncio.Event()
+        self._urgent = asyncio.Event()
+        """Set by the end too: nobody waits for the next try any more."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._work(), name="journal")
+
+    async def close(self) -> None:
+        """Store what still waits, if the database takes it at once."""
+        self._closing.set()
+        self._urgent.set()
+        self._some.set()
+        if self._task:
+            await asyncio.gather(self._task, return_exceptions=True)
+        if left := self._queue.cancel():
+            logger.error("not stored before the stop", event="inbox_not_stored", count=left)
+
+    def add(self, item: Keep | Put | Save) -> None:
+        """Write it; at once where somebody waits for it, else soon."""
+        self._queue.add(item)
+        self.expect()
+        if isinstance(item, Keep) and not item.urgent:
+            asyncio.get_running_loop().call_later(LINGER, self._wake)
+            return
+        self._some.set()
+        if isinstance(item, Keep):
+            self._urgent.set()
+
+    def expect(self) -> None:
+        """Something will be added: what is flushed waits for it."""
+        self._empty.clear()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._empty.wait()
+
+    def _wake(self) -> None:
+        if self._queue.keeps:  # it may have gone with others meanwhile
+            self._some.set()
+
+    async def _work(self) -> None:
+        failures = 0
+        while True:
+            await self._some.wait()
+            if not (batch := self._queue.next()):
+                return
+            try:
+                await self._write(batch)
+            except DatabaseUnavailableError as error:
+                delay = RETRY[min(failures, len(RETRY) - 1)]
+                log = logger.error if failures == 0 else logger.debug
+                log(
+                    "nothing can be stored, trying again",
+                    why=error.line(),
+                    waiting=self._queue.rest,
+                )
+                failures += 1
+                self.failing = True
+                self._refuse(batch, error)
+                if await self._closes_within(delay):
+                    return
+                continue
+            except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
+                self._suspect(batch, error)
+            failures = 0
+            if self.failing:
+                self.failing = False
+                self._announcer.resumed()
+
+    async def _closes_within(self, delay: float) -> bool:
+        """Wait before the next try; not where somebody wants to know at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._urgent.wait()
+        return self._closing.is_set()
+
+    def _refuse(self, batch: Batch, error: DatabaseUnavailableError) -> None:
+        self._queue.refuse(batch, error)
+        if not self._closing.is_set() and not self._queue.urgent:
+            self._urgent.clear()
+        self._rest_if_empty()
+
+    async def _write(self, batch: Batch) -> None:
+        entries, results, outgoing = batch.entries, batch.results, batch.outgoing
+        written = Written(news=(), endpoints=frozenset())
+        if entries or results or outgoing:
+            written = await self._store.write(
+                entries, results, outgoing=outgoing, for_global=self._for_global()
+            )
+        self._remove(batch)
+        batch.succeed(written)
+        fresh = zip(written.received, written.news, strict=True)
+        for put in batch.puts:
+            own = itertools.islice(fresh, len(put.entries))
+            news = [received for received, is_news in own if is_news]
+            self._announcer.stored(put.stored, news)
+        for record in written.reported:
+            self._announcer.announce(record)
+        for endpoint in sorted(written.endpoints):
+            self._announcer.queued(endpoint)
+
+    def _suspect(self, batch: Batch, error: Exception) -> None:
+        if len(batch) > 1:
+            self._queue.try_alone(batch)
+            logger.opt(exception=error).error(
+                "a write failed, each one is tried alone now", event="write_failed"
+            )
+            return
+        self._remove(batch)
+        logger.opt(exception=error).critical(
+            "it can never be stored and is lost", event="message_lost"
+        )
+        for put in batch.puts:
+            self._announcer.stored(put.stored, [])
+        batch.fail(error)
+
+    def _remove(self, batch: Batch) -> None:
+        self._queue.remove(batch)
+        self._rest_if_empty()
+
+    def _rest_if_empty(self) -> None:
+        if not self._queue:
+            if not self._closing.is_set():
+                self._some.clear()
+            if not self._staged():
+                self._empty.set()

@@ -1,0 +1,48 @@
+"""How long the shell of messages waits. Tests pass shorter ones."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendTimings:
+    """Of the outbox, in seconds."""
+
+    margin: float = 30.0
+    """Beyond the waiting and the send itself; supervision has an end of its own well before."""
+    reply_margin: float = 5.0
+    """Beyond that, for a request that waits for another one's message."""
+    keeping: float = 2.0
+    """That a reply "not sent" waits for the database to know it."""
+    retry: float = 1.0
+    """Until a session is asked again that was not ready, and a message that did not leave."""
+    pause_check: float = 5.0
+    """Until it is asked again whether first contacts pause: that may end before its time."""
+    longest_rest: float = 60.0
+    """For which a first contact that was held is not tried."""
+    hope: float = 60.0
+    """That a session is waited for; then it is asked again whether there is such a session."""
+    polls: tuple[float, ...] = (0.0, 2.0, 10.0, 60.0)
+    """Before each question for an outcome that was lost."""
+    poll_retry: float = 2.0
+    """Until such a question is repeated that could not be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTimings:
+    """Of the webhooks, in seconds."""
+
+    retry: float = 1.0
+    """Until the database is asked again."""
+    attempt: float = 30.0
+    """For an attempt: the application works within its answer, and does not notice a repetition."""
+    connect: float = 10.0
+    """For a connection, within that."""
+    last_answer: float = 5.0
+    """At the end for what is in flight: cut off, it would be repeated."""
+    file: float = 10.0
+    """For the disk to read a file."""
+
+
+SEND: Final = SendTimings()
+WEBHOOK: Final = WebhookTimings()

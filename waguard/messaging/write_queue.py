@@ -1,0 +1,210 @@
+"""What waits for the database, and which of it is the next transaction.
+
+The outbox comes first, for somebody waits for it. After a write that failed for a reason of its own
+each one of its batch is tried alone.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from waguard.errors import DatabaseUnavailableError
+from waguard.ports.inbox import Stored
+from waguard.ports.messages import (
+    DeliveryResult,
+    Entry,
+    Hold,
+    NewMessage,
+    StateUpdate,
+    Withdrawal,
+    Written,
+)
+
+BATCH: Final = 500  # rows a transaction, and no more than …
+BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
+
+
+def quiet_future() -> "asyncio.Future[Any]":
+    """A future whose error the writer logs: that nobody retrieves it is no bug."""
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    done.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return done
+
+
+@dataclass(slots=True, eq=False)
+class Put:
+    """Records for the inbox; ``stored`` is called after the commit."""
+
+    entries: tuple[Entry, ...]
+    stored: Stored
+    size: int
+    """Bytes of bodies and files."""
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True, eq=False)
+class Save:
+    """What became of a webhook."""
+
+    result: DeliveryResult | Hold
+    done: "asyncio.Future[None]" = field(default_factory=quiet_future)
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True, eq=False)
+class Keep:
+    """Writes to the outbox, all in one transaction; ``done`` has what ``Written.kept`` says of them."""
+
+    items: Sequence[NewMessage | StateUpdate | Withdrawal]
+    urgent: bool
+    """It is to fail, not to wait, when the database is gone."""
+    done: "asyncio.Future[tuple[int, ...]]" = field(default_factory=quiet_future)
+
+    @property
+    def size(self) -> int:
+        """Bytes of bodies and files."""
+        new = [item for item in self.items if isinstance(item, NewMessage)]
+        return sum(len(message.body) + len(message.content or b"") for message in new)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is written in one transaction."""
+
+    keeps: list[Keep] = field(default_factory=list)
+    puts: list[Put] = field(default_factory=list)
+    saves: list[Save] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.keeps) + len(self.puts) + len(self.saves)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Of all puts."""
+        return [entry for put in self.puts for entry in put.entries]
+
+    @property
+    def results(self) -> list[DeliveryResult | Hold]:
+        """Of all saves."""
+        return [save.result for save in self.saves]
+
+    @property
+    def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
+        """Of all keeps."""
+        return [item for keep in self.keeps for item in keep.items]
+
+    def succeed(self, written: Written) -> None:
+        """Those who wait for keeps and saves have their results."""
+        kept = iter(written.kept)
+        for keep in self.keeps:
+            numbers = tuple(itertools.islice(kept, len(keep.items)))
+            if not keep.done.done():
+                keep.done.set_result(numbers)
+        for save in self.saves:
+            if not save.done.done():
+                save.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Those who wait for keeps and saves have this error."""
+        waits: list[asyncio.Future[Any]] = [keep.done for keep in self.keeps]
+        for done in (*waits, *(save.done for save in self.saves)):
+            if not done.done():
+                done.set_exception(error)
+
+
+class WriteQueue:
+    """``bytes``: of the bodies and files of all puts."""
+
+    def __init__(self) -> None:
+        self._keeps: deque[Keep] = deque()
+        self._rest: deque[Put | Save] = deque()
+        self._alone = 0  # so many of the first are to be tried one by one
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._keeps) + len(self._rest)
+
+    @property
+    def keeps(self) -> int:
+        """Writes to the outbox that wait."""
+        return len(self._keeps)
+
+    @property
+    def rest(self) -> int:
+        """Puts and saves that wait."""
+        return len(self._rest)
+
+    @property
+    def since(self) -> float | None:
+        """When the oldest put or save came (monotonic); None: there is none."""
+        return self._rest[0].since if self._rest else None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits who wants to know at once."""
+        return any(keep.urgent for keep in self._keeps)
+
+    def add(self, item: Keep | Put | Save) -> None:
+        """Behind those of its kind."""
+        if isinstance(item, Keep):
+            self._keeps.append(item)
+            return
+        self._rest.append(item)
+        if isinstance(item, Put):
+            self.bytes += item.size
+
+    def next(self) -> Batch:
+        """The first of those that wait, as far as they go into one transaction; they stay."""
+        batch, rows, size = Batch(), 0, 0
+        for keep in self._keeps:
+            if batch.keeps and size + keep.size > BATCH_BYTES:
+                break
+            batch.keeps.append(keep)
+            rows += len(keep.items)
+            size += keep.size
+            if rows >= BATCH or self._alone:
+                return batch
+        for item in self._rest:
+            if isinstance(item, Save):
+                batch.saves.append(item)
+                rows += 1
+            else:
+                if batch and size + item.size > BATCH_BYTES:
+                    break
+                batch.puts.append(item)
+                rows += len(item.entries)
+                size += item.size
+            if rows >= BATCH or self._alone:
+                break
+        return batch
+
+    def remove(self, batch: Batch) -> None:
+        """It was written, or never will be."""
+        for _ in batch.keeps:
+            self._keeps.popleft()
+        for _ in range(len(batch.puts) + len(batch.saves)):
+            self._rest.popleft()
+        self._alone = max(0, self._alone - len(batch))
+        self.bytes -= sum(put.size for put in batch.puts)
+
+    def refuse(self, batch: Batch, error: DatabaseUnavailableError) -> None:
+        """Those of a batch who do not wait get the error; what else there is waits on."""
+        for keep in [keep for keep in batch.keeps if keep.urgent]:
+            self._keeps.remove(keep)
+            if not keep.done.done():
+                keep.done.set_exception(error)
+
+    def try_alone(self, batch: Batch) -> None:
+        """One of a batch is to blame."""
+        self._alone = len(batch)
+
+    def cancel(self) -> int:
+        """The end: nobody waits any more. How many are not written."""
+        for item in (*self._keeps, *self._rest):
+            if not isinstance(item, Put):
+                item.done.cancel()
+        return len(self)
