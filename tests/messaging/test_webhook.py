@@ -234,7 +234,8 @@ async def test_after_a_429_everybody_is_quiet(
         it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was payload so")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._circuit.opened_until, "it is quiet"
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.opened_until,
+            "it is quiet",
         )
         for number in range(2, 12):
             it.put(event(number, session=f"s{number}"))

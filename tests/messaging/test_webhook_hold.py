@@ -30,7 +30,9 @@ def ready(number: int, session: str = "a") -> BusEvent:
 
 async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
-        lambda: endpoint in it.webhooks._queues and len(list(it.queue(endpoint).held)) == count,
+        lambda: (
+            endpoint in it.webhooks._queues and len(list(it.queue(endpoint).lanes.held)) == count
+        ),
         f"{count} chats wait",
     )
 
@@ -73,7 +75,7 @@ async def test_a_held_lane_is_read_again_from_the_database(
         it.connections["a"] = AWAY
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
-        assert it.queue()._lanes.count == 3
+        assert it.queue().lanes.count == 3
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):

@@ -21,9 +21,11 @@ from waguard.core.delivery import READY, Answer, Cause, DeliveryPolicy
 from waguard.errors import ConflictError, WaguardError
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.call_backs import CallBacks
-from waguard.messaging.endpoint_queue import LINKING, DeliveryContext, EndpointQueue
+from waguard.messaging.delivery_context import LINKING, DeliveryContext
+from waguard.messaging.endpoint_queue import EndpointQueue
 from waguard.messaging.held_lanes import Held
 from waguard.messaging.journal import Journal
+from waguard.messaging.lane_queue import LaneWindow
 from waguard.messaging.received_files import with_content
 from waguard.messaging.signing import headers
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
@@ -55,6 +57,7 @@ class Webhooks:
         wall: Callable[[], float] = time.time,
         ages: Ages | None = None,
         timings: WebhookTimings = WEBHOOK,
+        window: LaneWindow | None = None,
     ) -> None:
         self._timings = timings
         self._store = journal.store
@@ -76,6 +79,7 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
+            window=window or LaneWindow(),
         )
         journal.subscribe(CommitListener(queued=self.poke, resumed=self._resume))
         self._queues: dict[str, EndpointQueue] = {}
@@ -163,7 +167,7 @@ class Webhooks:
 
     def held(self) -> list[Held]:
         """What waits for its session, of all receivers."""
-        return [held for queue in self._queues.values() for held in queue.held]
+        return [held for queue in self._queues.values() for held in queue.lanes.held]
 
     def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
         """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
@@ -171,9 +175,9 @@ class Webhooks:
         return [
             Receiver(
                 session=None if queue.endpoint == GLOBAL else queue.endpoint,
-                waiting=max(waiting.get(queue.endpoint, 0), queue.count),
-                oldest=queue.oldest,
-                late=queue.late(before),
+                waiting=max(waiting.get(queue.endpoint, 0), queue.lanes.count),
+                oldest=queue.lanes.oldest,
+                late=queue.lanes.late(before),
                 down_since=queue.failing.since if queue.failing and queue.down else None,
                 error=queue.failing.error if queue.failing else None,
             )
@@ -186,10 +190,10 @@ class Webhooks:
         if session_id is not None:
             self._gate(session_id)
         for queue in self._queues.values():
-            for waiting in queue.held.sessions():
+            for waiting in queue.lanes.held.sessions():
                 if not self._holds(queue.endpoint) or self._gate(waiting) is None:
-                    queue.release(waiting)
-            queue.tick()
+                    queue.lanes.release(waiting)
+            queue.lanes.tick()
 
     def _holds(self, endpoint: str) -> bool:
         if endpoint == GLOBAL:
@@ -226,7 +230,7 @@ class Webhooks:
             return  # at the next look
         self._numbers[session_id] = phone
         for queue in self._queues.values():
-            queue.release(session_id)
+            queue.lanes.release(session_id)
 
     async def dead_letter_session(self, session_id: str, why: str, *, before: float) -> int:
         """Make dead letters of the messages of a session that were queued before then (unix time);
@@ -235,7 +239,7 @@ class Webhooks:
             why, Cause.OTHER_NUMBER, session_id=session_id, before=before
         )
         for queue in self._queues.values():
-            queue.forget(session_id, before)
+            queue.lanes.forget(session_id, before)
         if count:
             logger.warning(
                 "webhooks are dead letters now",
@@ -259,12 +263,12 @@ class Webhooks:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self._known(endpoint) and READY in self._events(endpoint):
-                self._queue(endpoint).expect_ready(session_id)
+                self._queue(endpoint).lanes.expect_ready(session_id)
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
         for queue in self._queues.values():
-            queue.expect_ready(session_id, comes=False)
+            queue.lanes.expect_ready(session_id, comes=False)
 
     def _events(self, endpoint: str) -> Collection[str]:
         if endpoint == GLOBAL:
@@ -273,7 +277,7 @@ class Webhooks:
 
     def _resume(self) -> None:
         for queue in self._queues.values():
-            queue.tick()
+            queue.lanes.tick()
 
     # ---- endpoints ----
 
