@@ -30,7 +30,7 @@ from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
-from waguard.messaging import signing, webhooks
+from waguard.messaging import dead_letters, signing, webhook_post
 from waguard.messaging.signing import sign
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhook_sender import seconds
@@ -340,7 +340,7 @@ async def test_a_bug_in_one_delivery_does_not_end_the_lane(
             raise RuntimeError("a bug")
         return headers(**rest)
 
-    monkeypatch.setattr(webhooks, "headers", faulty)
+    monkeypatch.setattr(webhook_post, "headers", faulty)
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
@@ -383,7 +383,7 @@ async def test_the_end_does_not_wait_for_ever(receiver: Receiver, tmp_path: Path
 async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
     async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         secret = "a secret of its own"
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=secret))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=secret))
         it.put(event(1, session="a"), event(2, session="b"))
         await receiver.wait_taken(2)
         await own.wait_taken(1)
@@ -404,7 +404,7 @@ async def test_a_session_may_not_send_us_to_ourselves(
 ) -> None:
     url = receiver.url.replace("127.0.0.1", host)
     async with gateway(tmp_path, None) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
         [letter] = await it.dead()
@@ -425,13 +425,13 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
     monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
     url = receiver.url.replace("127.0.0.1", "harmless.example")
     async with gateway(tmp_path, None) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
         [letter] = await it.dead()
         assert "the address is refused: it is a private address" in letter.error
         it.configure(allow_private=True)
-        assert await it.webhooks.replay() == 1
+        assert await it.webhooks.dead_letters.replay() == 1
         await receiver.wait_taken(1)
 
 
@@ -441,11 +441,11 @@ async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_pa
         await it.stored(event(1))
     async with gateway(tmp_path, None) as it:
         assert await it.drained()
-        assert [letter.error for letter in await it.dead()] == [webhooks.UNSET]
+        assert [letter.error for letter in await it.dead()] == [dead_letters.UNSET]
         receiver.free.set()
         it.configure(url=receiver.url)
         assert await it.drained()
-        assert await it.webhooks.replay() == 1
+        assert await it.webhooks.dead_letters.replay() == 1
         assert await it.drained()
         assert len(receiver.taken()) == 1
 

@@ -173,7 +173,7 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
     policy = replace(QUICK, circuit=circuit)
     dead = f"http://127.0.0.1:{dead_port}/hook"
     async with gateway(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=dead, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=dead, secret=None))
         it.put(*(message(number, f"{number}@c.us") for number in range(50)))
         await receiver.wait_taken(50)
         await wait_until(lambda: it.queue("a")._circuit.state.trips == 1, "its circuit is open")
