@@ -96,7 +96,7 @@ async def test_is_tried_again_signed_anew_as_the_same_event(
 async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:
     async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
         it.put(event(1))
-        await wait_until(lambda: any("not taken" in line for line in logged), "it was tried")
+        await wait_until(lambda: any("delivery failed" in line for line in logged), "it was tried")
         async with receiving(port=dead_port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 

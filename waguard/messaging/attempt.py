@@ -14,8 +14,8 @@ from waguard.messaging.lane_queue import Key
 from waguard.ports.messages import Pending
 
 UNSURE: Final = (
-    "the receiver said yes, and may have dropped it: meanwhile it, or somebody else, was told both "
-    "that the session is connected and that it is not"
+    "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "
+    "the session is connected and that it is not"
 )
 SESSION_LANE: Final = ""
 
@@ -40,7 +40,9 @@ Result = Answer | NotYet | Outdated | Dead | None
 """None: there is no such webhook any more."""
 
 _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
-    Fate.DROPPED: NotYet("the receiver was told that its session is not connected", works=True),
+    Fate.DROPPED: NotYet(
+        "the API answered the receiver that its session is not connected", works=True
+    ),
     Fate.UNCERTAIN: Dead(UNSURE, Cause.UNCERTAIN),
 }
 
@@ -87,7 +89,7 @@ class Attempts:
         body = await self._complete(body)
         if not calls_back:
             return await self._attempt(item, body)
-        # again: the file that it carries may have taken its time
+        # again: its file may have been read slowly
         if why := self.why_not((item.session_id, item.lane)):
             return NotYet(why)
         with self._ctx.call_backs.watching(item.session_id) as window:
@@ -97,8 +99,8 @@ class Attempts:
         return answer if window.fate is Fate.TAKEN else _FATES[window.fate]
 
     def _still_ready(self, item: Pending) -> NotYet | Outdated | None:
-        """None: its session is connected. The application takes a ``session_ready`` at its word at
-        once, and what says otherwise behind it whenever it comes to that."""
+        """None: its session is connected. The application believes a ``session_ready`` at once, and
+        learns the contrary only from a later event."""
         now = self._ctx.connection(item.session_id)
         if now.why_not is None or item.lane != SESSION_LANE:  # else a person replays it
             return None

@@ -86,7 +86,7 @@ class DeliveryHandler:
             case Retry():
                 if attempt in LOGGED_AT:
                     log.warning(
-                        "webhook not taken",
+                        "webhook delivery failed",
                         event="webhook_failed",
                         why=answer.summary(),
                         attempt=attempt,
@@ -100,7 +100,7 @@ class DeliveryHandler:
             self._circuit.works()
             lane.tried_since = None
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
-        log.error("webhook given up: it is a dead letter now", event="webhook_dead", why=dead.why)
+        log.error("webhook is a dead letter now", event="webhook_dead", why=dead.why)
         attempts = item.attempts + 1
         await self._finish(
             lane, DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)

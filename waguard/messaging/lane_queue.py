@@ -113,7 +113,7 @@ class LaneQueue:
         return bool(first) and not (kept and kept[0] is first)
 
     def admit(self, item: Pending) -> Lane | None:
-        """Take what the database has; its lane, where that has something to begin with now."""
+        """Add what the database has; its lane, where that has something to begin with now."""
         self._note_announcement(item)
         key = (item.session_id, item.lane)
         lane = self._lanes.get(key)
@@ -129,7 +129,7 @@ class LaneQueue:
         return lane if is_first else None
 
     def fill(self, lane: Lane, found: Sequence[Pending], *, until: int, whole: bool) -> bool:
-        """Take what was read for a lane up to the id ``until``, ``whole`` if that was all; whether
+        """Add what was read for a lane up to the id ``until``, ``whole`` if that was all; whether
         the lane goes on."""
         for item in found:
             self._append(lane, item)

@@ -43,7 +43,7 @@ class ReceiverCircuit:
         return circuit.places(self.state, now=asyncio.get_running_loop().time(), most=most)
 
     def await_probe(self) -> None:
-        """Deliveries wait, and none may be tried: have that looked at when the pause is over."""
+        """Deliveries wait, and none may be tried: check again when the pause is over."""
         until = self.state.opened_until
         if until is not None and self.probe is None:
             self.probe = asyncio.get_running_loop().call_at(until, self._probe)
@@ -59,7 +59,7 @@ class ReceiverCircuit:
         if self.state is not CLOSED:
             return
         if before.opened_until is not None:
-            logger.debug("webhooks are taken again", endpoint=self._endpoint)
+            logger.debug("the receiver works again", endpoint=self._endpoint)
         if self.probe:
             self.probe.cancel()
             self.probe = None
@@ -77,7 +77,9 @@ class ReceiverCircuit:
             answers=answer.status is not None,
         )
         if before == 0 and self.state.trips:
-            logger.debug("webhooks are not taken: tried one at a time", endpoint=self._endpoint)
+            logger.debug(
+                "the receiver fails: one delivery is tried at a time", endpoint=self._endpoint
+            )
 
     def delay(self, policy: DeliveryPolicy, retry: Retry, answer: Answer) -> float:
         """Seconds until the same webhook is tried again. An open circuit is the receiver's fault: a

@@ -101,7 +101,7 @@ class Webhooks:
         await self._post.__aexit__(None, None, None)
 
     def configure(self, secrets: Sequence[bytes]) -> None:
-        """Take over new secrets, and whatever ``settings`` says now."""
+        """Use new secrets, and whatever ``settings`` says now."""
         self._post.sign_with(secrets)
         if self._settings().url and not secrets:
             logger.warning(
