@@ -15,7 +15,7 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
 from waguard.host.documents import Document, Documents
 from waguard.lab.standin import Policy, StandIn
-from waguard.lab.standin.versions import REVISION, Revision
+from waguard.lab.standin.versions import REVISION
 from waguard.wire.protocol import PageVersion, StoredDocument
 from waguard.worker import page as page_module
 from waguard.worker import wajs
@@ -28,17 +28,10 @@ NEXT = REVISION + 1
 NEVER = 3_600.0  # s
 GONE = "WhatsApp's scripts cannot be loaded (static.whatsapp.net: 15 of 15, HTTP 404)"
 WAJS = wajs.digest(wajs.bundle(None))
-SERVICE_WORKER = """
-addEventListener('install', (event) => event.waitUntil(skipWaiting()));
-addEventListener('activate', (event) => event.waitUntil(clients.claim()));
-addEventListener('fetch', (event) => {
-  if (event.request.mode === 'navigate') event.respondWith(fetch(event.request));
-});
-"""
 
 
 class Served(StandIn):
-    """With a service worker, and a count of the documents that the network was asked for."""
+    """Notes for which documents the network was asked."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy=policy)
@@ -47,23 +40,10 @@ class Served(StandIn):
         """What it serves instead of a document."""
 
     async def _document(self, request: web.Request) -> web.Response:
+        self.documents.append(request.path_qs)
         if self.other is None:
             return await super()._document(request)
         return web.Response(body=self.other, content_type="text/html")
-
-    def _page_app(self) -> web.Application:
-        app = super()._page_app()
-
-        async def service_worker(_: web.Request) -> web.Response:
-            return web.Response(text=SERVICE_WORKER, content_type="text/javascript")
-
-        async def note(request: web.Request, _: web.StreamResponse) -> None:
-            if request.path == "/":
-                self.documents.append(request.path_qs)
-
-        app.router.add_get("/sw.js", service_worker)
-        app.on_response_prepare.append(note)
-        return app
 
 
 @dataclass
@@ -126,7 +106,7 @@ async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_no
     assert "set-cookie" not in names
     assert (stored.url, stored.wajs, stored.missing) == (bench.standin.url, WAJS, ())
     await bench.browser.pair(PHONE)
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
+    bench.standin.whatsapp.versions.publish(NEXT)
     bench.standin.documents.clear()
 
     await bench.browser.load_anew(bench.plan(REVISION))
@@ -138,7 +118,9 @@ async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_no
 
     for deadline in ("NAVIGATION_DEADLINE", "MODULES_DEADLINE", "READY_DEADLINE"):
         monkeypatch.setattr(page_module, deadline, NEVER)  # what the network answers says it
-    del bench.standin.versions.known[REVISION]  # with its scripts
+    left = bench.standin.whatsapp.versions.get(REVISION)
+    assert left
+    left.on_cdn = False
     await bench.browser.page.load()
     assert await bench.browser.link() is Link.CONNECTED
     await bench.kept()
@@ -181,14 +163,14 @@ async def test_a_cdn_that_has_nothing_for_anybody_spends_nothing(bench: Bench, p
         await bench.browser.load_anew(bench.plan(REVISION))
     assert bench.browser.page.version is None
     bench.standin.policy.page = "ok"
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
+    bench.standin.whatsapp.versions.publish(NEXT)
     await bench.browser.page.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
     assert bench.version.spent is None
 
 
 async def controlled(bench: Bench) -> None:
-    """Its service worker answers for the page from now on."""
+    """Its service worker answers for the page from now on, with what it saw first."""
     await bench.js(
         "navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready)"
     )
@@ -199,8 +181,8 @@ async def controlled(bench: Bench) -> None:
 @pytest.mark.long
 async def test_a_service_worker_does_not_come_before_it(bench: Bench) -> None:
     await bench.kept()
+    bench.standin.whatsapp.versions.publish(NEXT)
     await controlled(bench)
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
     bench.standin.documents.clear()
     await bench.browser.load_anew(bench.plan(REVISION))
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
@@ -215,8 +197,8 @@ async def test_a_page_that_loads_itself_anew_past_it_is_said_to_and_loaded_again
 ) -> None:
     """Outside of our loads its service worker is not bypassed: the pin is ineffective."""
     await bench.kept()
+    bench.standin.whatsapp.versions.publish(NEXT)
     await controlled(bench)
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
     await bench.browser.load_anew(bench.plan(REVISION))
     await bench.browser.pair(PHONE)
     bench.browser.told.clear()
@@ -231,7 +213,7 @@ async def test_a_page_that_loads_itself_anew_past_it_is_said_to_and_loaded_again
 @pytest.mark.long
 async def test_a_page_that_loads_itself_anew_gets_it_too(bench: Bench) -> None:
     await bench.kept()
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
+    bench.standin.whatsapp.versions.publish(NEXT)
     await bench.browser.load_anew(bench.plan(REVISION))
     await bench.browser.pair(PHONE)
     bench.browser.told.clear()
@@ -276,7 +258,7 @@ async def test_one_that_cannot_be_served_leaves_the_network_to_serve(
             await change(bench, url="https://web.example/")
         case _:
             await change(bench, headers=(("content-type", "text/html"), ("a b", "c")))
-    bench.standin.versions.known[NEXT] = Revision(NEXT)
+    bench.standin.whatsapp.versions.publish(NEXT)
     await bench.browser.load_anew(bench.plan(REVISION))
     assert (bench.version.page, bench.version.served_by) == (NEXT, "network")
     assert bench.version.spent is None
@@ -309,7 +291,7 @@ async def test_what_never_becomes_ready_is_kept_only_where_it_is_whole(
     await bench.kept()
     if page is None:
         bench.standin.policy.factories = {"WAWebStreamModel": -1}
-        bench.standin.versions.known[NEXT] = Revision(NEXT)
+        bench.standin.whatsapp.versions.publish(NEXT)
     else:
         bench.standin.other = page
     with pytest.raises(page_module.PageNotReadyError):
