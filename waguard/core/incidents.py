@@ -385,6 +385,13 @@ _DONE: Final = {
 }
 
 
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
 def _done(entry: Entry) -> str | None:
     """What waguard did, or saw, in a few words."""
     match entry.kind:
@@ -398,12 +405,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
-        case "page_version":
-            return f"its page was loaded with {entry.reason}"
-        case "screenshot":
-            return f"a picture of its page is kept: {entry.reason}"
-        case "webhooks_held":
-            return f"its received messages wait: {entry.reason}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
         case "webhooks_down":
             return "its webhooks wait in the database, and one at a time is tried"
         case kind if kind in _OF_PAGE:
