@@ -151,11 +151,9 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         better = phone.releases.publish()["revision"]  # before a canary tries the bad one again
         await well(traffic, REVISION, better)
         told = await why(world)
-        assert str(bad) in told
-        assert str(REVISION) in told
-        assert "throws at sends" in told
-        for session in traffic.sessions:
-            assert (await world.daemon.status(session))["lifecycle"] == "running"
+        assert f"Cause: WhatsApp Web {bad} makes sessions ill: its page throws at sends" in told
+        assert f"all sessions get version {REVISION}" in told
+        assert f"Done: WhatsApp Web {bad} is suspected" in told
 
         # a later good one is taken, by two canaries first; the others get it at their next load
         async def released() -> bool:
@@ -164,6 +162,7 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         await world.daemon.until(released, deadline=HEALED)
         await restarted(traffic, but=better)
         await well(traffic, better)
+        assert f"WhatsApp Web {better} works, as canaries showed" in await why(world)
 
         # a pin is left when WhatsApp refuses what is pinned
         code, answer = await world.daemon.call("POST", "/api/versions/pin", {"revision": REVISION})
@@ -173,7 +172,8 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         phone.releases.refuse(better)
         await well(traffic, better)
         assert (await versions(world))["pinned"] is None
-        assert f"{REVISION} as too old" in await why(world)
+        assert f"WhatsApp refuses WhatsApp Web {REVISION} as too old" in await why(world)
+        assert world.receiver.count("qr_code_generated") == len(traffic.sessions), "nobody scanned"
 
 
 @pytest.mark.long

@@ -136,7 +136,7 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     ]
     text = " ".join(sentences(incident))
     assert "its page throws at sends" in text
-    assert f"all sessions get {OLD}" in text
+    assert f"all sessions get version {OLD}" in text
     assert f"WhatsApp Web {NEW} is suspected" in text
     assert "were loaded with an older version" in text
     published = drill.world.events("incident")
