@@ -14,7 +14,7 @@ from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import PACKED, Script, World, heard, until
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_PAGE_NOT_READY
-from waguard.core.incidents import fold_fleet, sentences
+from waguard.core.incidents import fold, fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.version_facts import Evidence
@@ -136,7 +136,7 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     ]
     text = " ".join(sentences(incident))
     assert "its page throws at sends" in text
-    assert f"all sessions get {OLD}" in text
+    assert f"all sessions get version {OLD}" in text
     assert f"WhatsApp Web {NEW} is suspected" in text
     assert "were loaded with an older version" in text
     published = drill.world.events("incident")
@@ -145,6 +145,10 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     held_event = next(it.data for it in published if it.data["kind"] == "version_held")
     assert (held_event["revision"], held_event["instead"]) == (NEW, OLD)
     assert held_event["evidence"] == str(Evidence.SEND_THROWS)
+    of_one = [it for it in drill.world.store.entries if it.session_id == "a"]
+    story = " ".join(sentence for it in fold(of_one) for sentence in sentences(it))
+    assert BROKEN in story
+    assert f"its page was loaded with WhatsApp Web {OLD}, from the store" in story
     of_a = drill.world.events("page_version", session="a")
     pages = [(it.data["page"], it.data["served_by"]) for it in of_a]
     assert pages[:2] == [(OLD, "network"), (NEW, "network")]
