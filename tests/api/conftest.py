@@ -79,6 +79,7 @@ class Api:
     outbox: Outbox
     database: SqlStore
     """Of the messages alone; ``store`` is what the sessions see."""
+    journal: Journal
     webhooks: Webhooks
     media: MediaFolder
     config: Config = field(default_factory=Config)
@@ -156,7 +157,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             instance_url="",
             connection=lambda _: Connection(),
         )
-        world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
+        world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
         world.deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),

@@ -1,4 +1,4 @@
-"""The composition root: knows everyone, decides nothing.
+"""Knows everyone, decides nothing.
 
 Start order: configuration → lock → port (``cli``), then everything heavy here: API, database and
 its lease, restore, ticks. Stop order: the reverse, sessions all in parallel.
@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from loguru import logger
 
 from waguard import config as configuration
@@ -23,10 +22,13 @@ from waguard.api.auth import Keys, load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
-from waguard.core import delivery, last_run
-from waguard.core.inbox import InboxRecord
+from waguard.core import last_run
 from waguard.core.incidents import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
+from waguard.daemon.feed import feed
+from waguard.daemon.housekeeping import Housekeeping
+from waguard.daemon.reload import CurrentConfig, Reload
+from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.errors import (
     ConfigError,
     DatabaseUnavailableError,
@@ -34,19 +36,17 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host import early_signals, files, logs
-from waguard.host.children import quarantine_unreadable_records, read_records
+from waguard.host.children import quarantine_unreadable_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
-from waguard.host.configuration import hidden_lines
 from waguard.host.documents import FOLDER, Documents
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY, LivedTime
-from waguard.host.lock import PID_FILE, InstanceLock, private_folder, unusable
+from waguard.host.lock import PID_FILE, InstanceLock
 from waguard.host.machine import holder
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
-from waguard.host.ownership import require_private
 from waguard.host.pressure import cpu_is_saturated
 from waguard.host.restart_memory import RestartMemory
 from waguard.host.run_file import RunFile
@@ -54,18 +54,13 @@ from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
 from waguard.messaging.bulk import Bulks
-from waguard.messaging.entries import of_event
 from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox import Outbox
 from waguard.messaging.signing import read_secrets
 from waguard.messaging.webhooks import Webhooks
-from waguard.ports.bus import BusEvent
-from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.ports.process import Process
-from waguard.profile import credentials
-from waguard.store import housekeeping
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
@@ -83,20 +78,10 @@ from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
 
 WATCH_INTERVAL: Final = 1.0  # s
-TIDY_INTERVAL: Final = 3600.0  # s
-DAY: Final = 86400.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 SEND_GRACE: Final = 5.0  # s for messages on their way at the end; then the next daemon looks
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
 LAST_ANSWER: Final = 5.0  # s for those in flight: cut off, they would be repeated
-# what a running daemon can take over from a configuration that is read again
-RELOADABLE: Final = frozenset(
-    {
-        *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
-        *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log", "lease"),
-        "versions",
-    }
-)
 
 
 class Daemon:
@@ -112,9 +97,9 @@ class Daemon:
     ) -> None:
         """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
         ends them."""
-        self._config = config
+        self._config = current = CurrentConfig(config)
         self._lock = lock
-        self._path = path
+        self._runtime = RuntimeFolder(config.paths.runtime, lock)
         self._listener = listener
         self._public_url = public_url(config.api.public_url, listener)
         self._notifier = SystemdNotifier()
@@ -136,12 +121,12 @@ class Daemon:
             store=self._store,
             bus=self._bus,
             clock=self._clock,
-            host=lambda: self._host.read(self._config),
+            host=lambda: self._host.read(current()),
             network=self._network.read,
         )
-        self._mailbox = Mailbox(lambda: self._config, self._clock, self._fleet)
+        self._mailbox = Mailbox(current, self._clock, self._fleet)
         self._versions = Versions(
-            lambda: self._config,
+            current,
             self._clock,
             self._fleet,
             self._mailbox,
@@ -166,7 +151,7 @@ class Daemon:
         )
         self._supervisor = Supervisor(
             Surroundings(
-                config=lambda: self._config,
+                config=self._config,
                 instance=lock.instance,
                 store=self._store,
                 inbox=self._journal,
@@ -184,17 +169,20 @@ class Daemon:
             )
         )
         self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
+        self._reload = Reload(current, path, self._log)
+        self._reload.subscribe(self._reloaded)
+        self._housekeeping = Housekeeping(current, self._store, self._media, self._ages)
         self._disk = DiskReserve(
             self._fleet.outages,
             self._clock,
-            reserve=lambda: self._config.limits.disk_reserve,
+            reserve=lambda: current().limits.disk_reserve,
             folders=_written(config),
         )
         self._outbox = Outbox(
             self._supervisor.sessions,
             self._store.outbox,
             self._journal,
-            lambda: self._config,
+            self._config,
             self._clock,
             require_room=self._require_room,
             ages=self._ages,
@@ -216,14 +204,15 @@ class Daemon:
     async def run(self) -> int:
         """The exit code. Raises ``InstanceHeldError`` where another daemon has the database."""
         self._listen_to_signals()
-        paths = self._config.paths
-        _make("paths.runtime", *_in_runtime(paths.runtime))
-        _make("paths.sessions", paths.sessions)
-        _make("paths.state", paths.state)
-        secrets = read_secrets(self._config.webhook.secret_file)
+        current = self._config
+        paths = current().paths
+        self._runtime.make()
+        make_private("paths.sessions", paths.sessions)
+        make_private("paths.state", paths.state)
+        secrets = read_secrets(current().webhook.secret_file)
         self._webhooks = webhooks = Webhooks(
             self._journal,
-            lambda: self._config.webhook,
+            lambda: current().webhook,
             secrets,
             instance_url=self._public_url,
             connection=self._supervisor.health.connection,
@@ -232,14 +221,14 @@ class Daemon:
         self._messages = messages = MessageHealth(
             webhooks,
             self._journal,
-            hold_limit=lambda: self._config.webhook.hold_limit,
+            hold_limit=lambda: current().webhook.hold_limit,
             ages=self._ages,
         )
-        self._keys = keys = load_or_create_keys(self._config.api.key_file)
-        logs.hide(*keys.values, *secrets, *configuration.passwords(self._config.database.url))
+        self._keys = keys = load_or_create_keys(current().api.key_file)
+        logs.hide(*keys.values, *secrets, *configuration.passwords(current().database.url))
         app = create_app(
             ApiDeps(
-                config=lambda: self._config,
+                config=current,
                 keys=keys,
                 sessions=self._supervisor.sessions,
                 reconciler=self._supervisor.reconciler,
@@ -250,10 +239,10 @@ class Daemon:
                 bulks=Bulks(
                     self._outbox,
                     self._store.outbox,
-                    lambda: self._config.send,
+                    lambda: current().send,
                     ages=self._ages,
                 ),
-                fetcher=Fetcher(lambda: self._config.send, limit=MEDIA_LIMIT),
+                fetcher=Fetcher(lambda: current().send, limit=MEDIA_LIMIT),
                 outgoing=self._store.outbox,
                 messages=self._store.messages,
                 media=self._media,
@@ -270,7 +259,7 @@ class Daemon:
         self._local = LocalApi(runner, paths.runtime)
         await self._local.listen()
         api = base_url(self._listener)
-        if not self._config.browser.sandbox:
+        if not current().browser.sandbox:
             logger.warning(
                 "Chromium runs without its sandbox: browser.sandbox is false",
                 event="browser_unsandboxed",
@@ -313,7 +302,7 @@ class Daemon:
             await self._lease.release()
 
     def _lease_terms(self) -> Terms:
-        grace, margin = self._config.worker.orphan_grace, self._config.lease.margin
+        grace, margin = self._config().worker.orphan_grace, self._config().lease.margin
         return terms(orphan_grace=grace, margin=margin)
 
     def _end_for(self, error: InstanceHeldError) -> None:
@@ -328,15 +317,13 @@ class Daemon:
         application handles now, for it asks meanwhile whether its session is connected."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
-        interval, reconciler = self._config.reconcile.interval, self._supervisor.reconciler
+        interval, reconciler = self._config().reconcile.interval, self._supervisor.reconciler
         self._ticker.every(interval, "reconcile", reconciler.reconcile)
         if self._messages:
             self._ticker.every(COUNTED_EVERY, "webhooks", self._messages.count)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._renew_run)
-        self._ticker.every(TIDY_INTERVAL, "tidy", self._tidy)
-        self._ticker.every(TIDY_INTERVAL, "tidy database", self._tidy_database)
-        self._ticker.every(TIDY_INTERVAL, "tidy media", self._tidy_media)
+        self._housekeeping.schedule(self._ticker)
         self._ticker.start()
         self._report_last_run()
         self._versions.begin()
@@ -407,7 +394,7 @@ class Daemon:
             while True:
                 try:
                     if left_behind is None:
-                        left_behind = self._left_behind()
+                        left_behind = self._workers_left()
                         await company.enter_async_context(self._greeted(left_behind))
                     await self._store.open()
                     await self._lease.acquire()
@@ -454,33 +441,23 @@ class Daemon:
         self._cannot_begin = f"cannot begin yet: {why}"
 
     def _measure(self) -> None:
-        interval = self._config.worker.measure_interval
+        interval = self._config().worker.measure_interval
         self._ticker.every(interval, "measure", self._supervisor.watchdog.measure)
 
-    def _left_behind(self) -> list[tuple[WorkerRecord, Process]]:
-        """Living workers of an earlier daemon; records of dead ones are removed."""
-        workers = self._config.paths.runtime / "workers"
-        self._quarantine_unreadable(workers)
-        living: list[tuple[WorkerRecord, Process]] = []
-        for path, record in read_records(workers):
-            process = self._spawn.adopt(record)
-            if process is None:
-                self._lost.append(record.session)
-                path.unlink(missing_ok=True)
-            else:
-                living.append((record, process))
+    def _workers_left(self) -> list[tuple[WorkerRecord, Process]]:
+        self._report_unreadable()
+        living, gone = self._runtime.workers_left(self._spawn.adopt)
+        self._lost.extend(gone)
         return living
 
-    def _quarantine_unreadable(self, workers: Path) -> None:
-        found = quarantine_unreadable_records(workers)
+    def _report_unreadable(self) -> None:
+        """What an earlier daemon left, and nobody can read, is quarantined."""
+        found = quarantine_unreadable_records(self._runtime.workers)
         if self._lock.found_unreadable:
-            found[workers.parent / PID_FILE] = self._lock.found_unreadable
-        if self._restarts.unreadable:
-            found[self._restarts.path] = self._restarts.unreadable
-        if self._run_file.unreadable:
-            found[self._run_file.path] = self._run_file.unreadable
-        if self._versions.memory.unreadable:
-            found[self._versions.memory.path] = self._versions.memory.unreadable
+            found[self._runtime.workers.parent / PID_FILE] = self._lock.found_unreadable
+        for memory in (self._restarts, self._run_file, self._versions.memory):
+            if memory.unreadable:
+                found[memory.path] = memory.unreadable
         for path, why in found.items():
             logger.error(
                 "a file is unreadable and is quarantined",
@@ -497,7 +474,7 @@ class Daemon:
 
     async def _watch(self) -> None:
         logs.tick()
-        self._look_at_runtime()
+        self._fleet.outages.tell("runtime_removed", self._runtime.restore())
         if self._local:
             await self._local.keep()
         self._disk.look()
@@ -507,55 +484,22 @@ class Daemon:
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
 
-    def _look_at_runtime(self) -> None:
-        """Make it anew where somebody removed it; that is over when it is seen to be there again."""
-        runtime = self._config.paths.runtime
-        if self._lock.in_place and all(folder.is_dir() for folder in _in_runtime(runtime)):
-            self._fleet.outages.tell("runtime_removed", None)
-            return
-        why = f"{runtime} was removed under waguard, or something in it"
-        try:
-            _make("paths.runtime", *_in_runtime(runtime))
-            self._lock.renew()
-        except WaguardError as error:
-            why = f"{why}, and cannot be made anew: {error.line()}"
-        self._fleet.outages.tell("runtime_removed", why)
-
     def _look_at_messages(self) -> None:
         if self._webhooks and self._messages:
             self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())
 
     def _for_global(self) -> Collection[str]:
-        webhook = self._config.webhook
+        webhook = self._config().webhook
         return webhook.events if webhook.url is not None else ()
 
     async def _save_clock(self) -> None:
         await asyncio.to_thread(self._ages.save)
 
-    async def _tidy(self) -> None:
-        """Delete the quarantined profiles that retention lets go."""
-        keep = self._config.profiles
-        keep_for = keep.quarantine_days * DAY
-        doomed = await asyncio.to_thread(
-            credentials.purge,
-            self._config.paths.sessions,
-            now=self._ages.ago(keep_for) + keep_for,
-            keep_for=keep_for,
-            size_limit=keep.quarantine_limit << 20,
-        )
-        for copy in doomed:
-            logger.info(
-                "quarantined profile deleted",
-                event="quarantine_purged",
-                session=copy.session,
-                folder=copy.name,
-            )
-
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:
         """Feed the bus to the inbox while the body runs."""
-        feeding = asyncio.create_task(_feed(self._bus, self._journal, webhooks), name="inbox feed")
+        feeding = asyncio.create_task(feed(self._bus, self._journal, webhooks), name="inbox feed")
         await asyncio.sleep(0)  # it subscribes before anything is published
         try:
             yield
@@ -564,39 +508,6 @@ class Daemon:
             await feeding
             if not self._ended_for and await self._journal.flushed(DRAIN):
                 await webhooks.drain_sessions(DRAIN)
-
-    async def _tidy_database(self) -> None:
-        """Delete what is older than the configuration keeps, a little at a time."""
-        keep, ages = self._config.retention, self._ages
-        try:
-            messages = await housekeeping.tidy_messages(self._store.messages, keep, ages)
-            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, ages)
-            entries = await housekeeping.tidy_audit(self._store, keep, ages)
-            await self._store.compact()
-        except WaguardError as error:
-            logger.warning(
-                "the database is not tidied, trying again later",
-                event="database_not_tidied",
-                why=error.line(),
-            )
-            return
-        if messages or entries:
-            logger.info("old rows deleted", event="rows_purged", messages=messages, audit=entries)
-
-    async def _tidy_media(self) -> None:
-        try:
-            count = await housekeeping.tidy_media(
-                self._media, self._store.messages, self._config.media, self._ages
-            )
-        except WaguardError as error:
-            logger.warning(
-                "received files are not tidied, trying again later",
-                event="media_not_tidied",
-                why=error.line(),
-            )
-            return
-        if count:
-            logger.info("received files deleted", event="media_purged", count=count)
 
     # ---- signals ----
 
@@ -635,56 +546,26 @@ class Daemon:
             return  # nothing would come of it
         if self._up:  # else it is not ready yet
             self._notifier.reloading()
-        try:
-            reading = configuration.read(self._path, os.environ)
-            fresh = reading.config
-            configuration.require_sandbox(fresh.browser, root=os.geteuid() == 0)
-        except WaguardError as error:
-            told = f"configuration kept as it was: {error.line()}"
-            logger.error("{}", told, event="config_rejected", every=True)
-        else:
-            told = "configuration read again"
-            self._take(fresh)
-            for line in hidden_lines(reading):
-                logger.warning("{}", line, event="config_hidden", every=True)
+        result = self._reload.run()
         if self._up:
-            self._notifier.ready(told)
+            self._notifier.ready(result)
+
+    def _reloaded(self, changed: Collection[str]) -> None:
+        if "worker" in changed:
+            self._measure()
+        self._renew_webhooks()
+        self._renew_keys()
 
     def _apply_log(self, log: Log) -> None:
-        self._config = msgspec.structs.replace(self._config, log=log)
+        self._config.replace(log=log)
         logs.configure(log.level, log.format)
         for session in self._supervisor.registry.sessions:
             session.runner.follow_log()
 
-    def _take(self, fresh: Config) -> None:
-        configured = msgspec.structs.replace(self._config, log=self._log.configured)
-        changed = {
-            name
-            for name in configuration.SECTIONS
-            if getattr(fresh, name) != getattr(configured, name)
-        }
-        taken = {name: getattr(fresh, name) for name in changed & RELOADABLE}
-        self._config = msgspec.structs.replace(self._config, **taken | {"log": self._log.effective})
-        self._log.configure(fresh.log)
-        if "worker" in taken:
-            self._measure()
-        self._renew_webhooks()
-        self._renew_keys()
-        logger.info(
-            "configuration read again", event="config_reloaded", every=True, changed=sorted(taken)
-        )
-        if later := sorted(changed - RELOADABLE):
-            logger.warning(
-                "these sections need a restart of waguard: {}",
-                ", ".join(later),
-                event="restart_needed",
-                every=True,
-            )
-
     def _renew_webhooks(self) -> None:
         """Also where no key changed: the file with the secrets may have."""
         try:
-            secrets = read_secrets(self._config.webhook.secret_file)
+            secrets = read_secrets(self._config().webhook.secret_file)
         except ConfigError as error:
             logger.error(
                 "webhook secrets kept as they were: {}",
@@ -701,44 +582,14 @@ class Daemon:
         if self._keys is None:
             return  # it is not up yet, and reads them
         try:
-            fresh = load_or_create_keys(self._config.api.key_file).values
+            fresh = load_or_create_keys(self._config().api.key_file)
         except ConfigError as error:
             logger.error(
                 "API keys kept as they were: {}", error.line(), event="keys_rejected", every=True
             )
             return
-        logs.hide(*fresh)
-        self._keys.values = fresh
-
-
-async def _feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
-    """Until the bus closes; one that was cut off for its slowness goes on where it was."""
-    last_id: int | None = None
-    while not bus.closed:
-        async with bus.subscribe(last_id) as events:
-            async for event in events:
-                last_id = event.id
-                try:
-                    _forward(event, inbox, webhooks)
-                except Exception:  # noqa: BLE001 - one event is lost, not those after it
-                    logger.exception(
-                        "an event was not queued", event="bug", what=event.event, id=event.id
-                    )
-
-
-def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
-    session_id = event.session_id
-    if not event.stored and event.event in delivery.EVENTS:
-        if session_id and event.event == delivery.READY:
-            webhooks.expect_ready(session_id)
-
-        def stored(news: Sequence[InboxRecord]) -> None:
-            if not news and session_id:
-                webhooks.not_ready(session_id)
-
-        inbox.put((of_event(event),), stored)
-    if session_id and event.event in delivery.SESSION_EVENTS:
-        webhooks.check(session_id)
+        logs.hide(*fresh.values)
+        self._keys.renew(fresh)
 
 
 def _written(config: Config) -> tuple[Path, ...]:
@@ -746,16 +597,3 @@ def _written(config: Config) -> tuple[Path, ...]:
     paths = (config.paths.sessions, config.paths.state)
     database = sqlite_file(config.database.url)
     return (*paths, database.parent) if database else paths
-
-
-def _in_runtime(runtime: Path) -> tuple[Path, ...]:
-    return runtime / "workers", runtime / "t"
-
-
-def _make(key: str, *folders: Path) -> None:
-    for folder in folders:
-        try:
-            private_folder(folder)
-            require_private(key, folder)  # somebody may have been quicker
-        except OSError as error:
-            raise unusable(key, folder, error) from None
