@@ -2,9 +2,9 @@
 
 import contextlib
 import io
+import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -48,15 +48,14 @@ FOLDERS_MADE: Final = frozenset(
 
 def tree() -> frozenset[str]:
     """Every file of the checkout, and every folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split("\n")
-    files = {name for name in listed if name and (ROOT / name).exists()}
-    return frozenset(files | {str(folder) for name in files for folder in Path(name).parents})
+    found: set[str] = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [
+            it for it in folders if it == ".ci" or not it.startswith((".", "__", "node_"))
+        ]
+        here = Path(folder).relative_to(ROOT)
+        found |= {str(here), *(str(here / name) for name in files)}
+    return frozenset(found)
 
 
 TREE: Final = tree()
