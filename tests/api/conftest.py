@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.api.fake_sessions import FakeSessions
+from tests.api.fake_versions import FakeVersions
 from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
@@ -83,6 +84,7 @@ class Api:
     media: MediaFolder
     config: Config = field(default_factory=Config)
     log: FakeLog = field(default_factory=FakeLog)
+    versions: FakeVersions = field(default_factory=FakeVersions)
     base: str = ""
     deps: ApiDeps = field(init=False)
     app: web.Application = field(init=False)
@@ -178,6 +180,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
                 ages=WallAges(time.time),
             ),
             log=world.log,
+            versions=world.versions,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

@@ -13,8 +13,9 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiosqlite
 from aiohttp import web
@@ -212,6 +213,15 @@ class Host:
         return [check for check in await self.examine() if check.result != "ok"]
 
 
+GOOD: Final = {
+    "revision": 1022,
+    "standing": "good",
+    "since": datetime.now(UTC).isoformat(),
+    "stored": True,
+}
+"""A version that works."""
+
+
 @asynccontextmanager
 async def healthy(folder: Path) -> AsyncIterator[Host]:
     """A host on which nothing is wrong, with one session that is connected."""
@@ -229,6 +239,7 @@ async def healthy(folder: Path) -> AsyncIterator[Host]:
             "/health/detailed": health | {"problems": [], "conditions": []},
             "/api/reconcile": {"success": True, "corrections": [], "findings": []},
             "/api/webhooks/dead": {"success": True, "dead": []},
+            "/api/versions": {"success": True, "versions": [GOOD]},
         }
     )
     async with AsyncExitStack() as outer:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.doctor.host import HOOK, Host, require_runnable, stranger
+from tests.doctor.host import GOOD, HOOK, Host, require_runnable, stranger
 from waguard.core.admission import Reading
 from waguard.doctor import examination
 from waguard.doctor.judging.host import Space
@@ -647,6 +647,22 @@ def an_application_on_another_machine(host: Host, patch: pytest.MonkeyPatch) -> 
     patch.setattr("waguard.doctor.probes.receiver.is_here", lambda host: False)
 
 
+@fault("versions", WARNING, "the newest good one, 1022, is 61 days old", "waguard versions list")
+def a_version_that_whatsapp_will_refuse_soon(host: Host, _: pytest.MonkeyPatch) -> None:
+    since = iso(host.machine.now() - 61.2 * 86_400.0)
+    host.daemon.answers["/api/versions"] = {"versions": [GOOD | {"since": since}]}
+
+
+@fault("versions", WARNING, "versions cannot be read: Not a directory", "ls -la")
+def a_folder_of_documents_that_is_none(host: Host, _: pytest.MonkeyPatch) -> None:
+    (host.folder / "state/versions").touch()
+
+
+@fault("versions", WARNING, "versions.json cannot be read: it is a symbolic link", "ls -la")
+def what_is_known_of_versions_is_a_link(host: Host, _: pytest.MonkeyPatch) -> None:
+    (host.folder / "state/versions.json").symlink_to("elsewhere")
+
+
 @fault("health", WARNING, "s1: the phone is offline", "waguard why s1 --config")
 def a_session_that_is_not_well(host: Host, _: pytest.MonkeyPatch) -> None:
     told = {"session_id": "s1", "message": "the phone is offline", "remedy": "Look at the phone"}
@@ -688,6 +704,29 @@ async def test_it_is_found_with_its_remedy(
     assert (check.command is None) == (planted.command is None)
     for one in wrong:
         require_runnable(one.command)
+
+
+@pytest.mark.parametrize(
+    ("told", "mode", "result", "seen"),
+    [
+        (
+            {"versions": [GOOD | {"standing": "latest"}]},
+            "react",
+            Result.OK,
+            "1 stored, none proven",
+        ),
+        (None, "react", Result.SKIPPED, "no daemon answers"),
+        (None, "off", Result.OK, "versions.mode is off"),
+    ],
+)
+async def test_versions_of_which_nothing_is_known_are_no_fault(
+    host: Host, told: Any, mode: str, result: Result, seen: str
+) -> None:
+    host.daemon.answers["/api/versions"] = told
+    host.configure("versions", mode=mode)
+    [check] = [it for it in await host.examine() if it.name == "versions"]
+    assert check.result is result
+    assert seen in check.seen
 
 
 def test_there_are_many() -> None:

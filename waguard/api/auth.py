@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from aiohttp import web
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
+from waguard.host.listen import peer_uid
 from waguard.host.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
@@ -119,3 +121,11 @@ def is_local(request: web.Request) -> bool:
     if not isinstance(peer, tuple) or is_for_another(request):
         return False
     return is_loopback(str(peer[0]).removeprefix("::ffff:"))
+
+
+def caller(request: web.Request) -> str:
+    """For the trail: the user of a local command, or the address of a caller with a key."""
+    connection = request.transport.get_extra_info("socket") if request.transport else None
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return f"user {peer_uid(connection)} of this machine"
+    return f"a caller at {request.remote or 'an unknown address'}"

@@ -39,6 +39,7 @@ from waguard.host import early_signals, files, logs
 from waguard.host.children import quarantine_unreadable_records
 from waguard.host.clock import SystemClock
 from waguard.host.conditions import HostConditions
+from waguard.host.documents import FOLDER, Documents
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY, LivedTime
@@ -72,7 +73,9 @@ from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.versions import Versions
 from waguard.wire.protocol import WorkerRecord
+from waguard.worker import wajs
 
 WATCH_INTERVAL: Final = 1.0  # s
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
@@ -121,7 +124,15 @@ class Daemon:
             host=lambda: self._host.read(current()),
             network=self._network.read,
         )
-        self._mailbox = Mailbox(self._config, self._clock, self._fleet)
+        self._mailbox = Mailbox(current, self._clock, self._fleet)
+        self._versions = Versions(
+            current,
+            self._clock,
+            self._fleet,
+            self._mailbox,
+            packed=wajs.SHA256,
+            documents=Documents(config.paths.state / FOLDER),
+        )
         self._lease = LeaseKeeper(
             self._store.lease,
             holder(config.paths.runtime, lock.instance),
@@ -151,6 +162,7 @@ class Daemon:
                 ages=self._ages,
                 fleet=self._fleet,
                 mailbox=self._mailbox,
+                versions=self._versions,
                 meter=Meter(),
                 remembered=lambda: remembered,
                 crowded=cpu_is_saturated,
@@ -237,6 +249,7 @@ class Daemon:
                 webhooks=webhooks,
                 message_health=messages,
                 log=self._log,
+                versions=self._versions,
                 require_room=self._require_room,
             )
         )
@@ -313,6 +326,7 @@ class Daemon:
         self._housekeeping.schedule(self._ticker)
         self._ticker.start()
         self._report_last_run()
+        self._versions.begin()
         renewing = asyncio.create_task(self._renew_run(), name="alive")
         reporting = asyncio.create_task(self._renew_when_reported(), name="reporting")
         beginning = asyncio.create_task(self._begin(), name="beginning")
@@ -441,7 +455,7 @@ class Daemon:
         found = quarantine_unreadable_records(self._runtime.workers)
         if self._lock.found_unreadable:
             found[self._runtime.workers.parent / PID_FILE] = self._lock.found_unreadable
-        for memory in (self._restarts, self._run_file):
+        for memory in (self._restarts, self._run_file, self._versions.memory):
             if memory.unreadable:
                 found[memory.path] = memory.unreadable
         for path, why in found.items():

@@ -14,7 +14,7 @@ from waguard.core.profile import Missing
 from waguard.doctor.judging import cutover as moving
 from waguard.doctor.judging import daemon as answers
 from waguard.doctor.judging import database as databases
-from waguard.doctor.judging import files, host, instance, profiles, receiver, unit
+from waguard.doctor.judging import files, host, instance, profiles, receiver, unit, versions
 from waguard.doctor.judging.instance import Instance, Socket
 from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
@@ -24,6 +24,7 @@ from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.probes import profiles as profile_probes
 from waguard.doctor.probes import receiver as receiver_probes
 from waguard.doctor.probes import unit as unit_probes
+from waguard.doctor.probes import versions as version_probes
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
@@ -43,6 +44,7 @@ NAMES: Final = (
     "chromium",
     "sandbox",
     "wa-js",
+    "versions",
     "disk",
     "memory",
     "pressure",
@@ -145,6 +147,7 @@ class _Examination:
             "database": self._database,
             "strays": self._strays,
             "receiver": self._receiver,
+            "versions": self._versions,
             "health": self._health,
         }
         done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
@@ -239,6 +242,13 @@ class _Examination:
         health = await self._ask("/health")
         seen = await receiver_probes.call_back(self._config, self._daemon, health)
         return [receiver.call_back(seen, self._daemon)]
+
+    async def _versions(self) -> list[Check]:
+        """Which are known, as the daemon has them, and whether they can be read."""
+        kept = await asyncio.to_thread(version_probes.kept, self._config.paths.state)
+        told, now = await self._ask("/api/versions"), self._machine.now()
+        mode = self._config.versions.mode
+        return [versions.versions(kept, told, mode=mode, now=now, cli=self._cli)]
 
     async def _health(self) -> list[Check]:
         """What the daemon itself knows."""

@@ -51,6 +51,7 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
+        await self._around.versions.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""
