@@ -41,7 +41,7 @@ ELSEWHERE: Final = frozenset(
 FOLDERS_MADE: Final = frozenset(
     {
         *(".long", ".mutants", ".venv", "run", "state"),
-        *("evidence", "media", "quarantine", "snapshots", "versions", "workers"),
+        *("evidence", "media", "quarantine", "snapshots", "versions", "wajs", "workers"),
     }
 )
 
