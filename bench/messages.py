@@ -27,6 +27,7 @@ from waguard.config import Config, Webhook
 from waguard.core.delivery import OLD_SERVICE
 from waguard.host import resources
 from waguard.host.clock import SystemClock
+from waguard.host.documents import Documents
 from waguard.host.media import MediaFolder
 from waguard.host.usage import Meter
 from waguard.messaging.endpoint_queue import CONCURRENT
@@ -41,6 +42,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.versions import Versions
 from waguard.wire.protocol import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
@@ -159,6 +161,8 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
     bus = Bus(clock)
     fleet = Fleet(store=store, bus=bus, clock=clock, host=resources.read)
     none: Any = None
+    mailbox = Mailbox(lambda: config, clock, fleet)
+    documents = Documents(folder / "versions")
     around = Surroundings(
         config=lambda: config,
         instance="bench",
@@ -167,7 +171,10 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         undecryptable=store.messages,
         spawn=none,
         fleet=fleet,
-        mailbox=Mailbox(lambda: config, clock, fleet),
+        mailbox=mailbox,
+        versions=Versions(
+            lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
+        ),
         meter=Meter(),
         bus=bus,
         clock=clock,

@@ -78,7 +78,7 @@ async def _daemon() -> int:
     from waguard.host.lock import acquire  # noqa: PLC0415
 
     with garbage.importing():  # as the command line does it
-        from waguard.daemon import Daemon  # noqa: PLC0415
+        from waguard.daemon.root import Daemon  # noqa: PLC0415
 
     settings = config.load(None, os.environ)
     lock = acquire(settings.paths.runtime)

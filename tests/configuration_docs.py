@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from waguard.cli.config_commands import default
 from waguard.config import SECTIONS
-from waguard.daemon import RELOADABLE
+from waguard.daemon.reload import RELOADABLE
 from waguard.host.configuration import SYSTEM_FILE, VARIABLE
 
 ROOT: Final = Path(__file__).parents[1]

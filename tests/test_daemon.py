@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 
 from waguard.core.identity import People
 from waguard.core.inbox import InboxRecord
-from waguard.daemon import _feed
+from waguard.daemon.feed import feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored
 from waguard.supervision.bus import QUEUE_LIMIT, Bus
@@ -50,7 +50,7 @@ class Shelf:
 
 async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
+    feeding = asyncio.create_task(feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     # more at one go than a listener may lag behind
     ids = [bus.publish("session_ready", "s1", 1, {}).id for _ in range(QUEUE_LIMIT + 500)]
@@ -63,7 +63,7 @@ async def test_the_feed_goes_on_where_it_was_cut_off_for_its_slowness() -> None:
 
 async def test_an_event_that_the_sink_cannot_take_does_not_end_the_feed() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
+    feeding = asyncio.create_task(feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     bus.publish("session_error", "s1", 1, {})
     last = bus.publish("session_ready", "s1", 1, {})
@@ -74,7 +74,7 @@ async def test_an_event_that_the_sink_cannot_take_does_not_end_the_feed() -> Non
 
 async def test_only_what_the_application_knows_and_what_is_not_stored_yet_is_fed() -> None:
     bus, shelf = Bus(SystemClock()), Shelf()
-    feeding = asyncio.create_task(_feed(bus, shelf, shelf))
+    feeding = asyncio.create_task(feed(bus, shelf, shelf))
     await asyncio.sleep(0)
     bus.publish("lifecycle", "s1", 1, {})
     bus.publish("message_received", "s1", 1, {}, stored=True)

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.api.fake_sessions import FakeSessions
+from tests.api.fake_versions import FakeVersions
 from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
@@ -78,10 +79,12 @@ class Api:
     outbox: Outbox
     database: SqlStore
     """Of the messages alone; ``store`` is what the sessions see."""
+    journal: Journal
     webhooks: Webhooks
     media: MediaFolder
     config: Config = field(default_factory=Config)
     log: FakeLog = field(default_factory=FakeLog)
+    versions: FakeVersions = field(default_factory=FakeVersions)
     base: str = ""
     deps: ApiDeps = field(init=False)
     app: web.Application = field(init=False)
@@ -154,7 +157,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             instance_url="",
             connection=lambda _: Connection(),
         )
-        world = Api(http, sessions, store, bus, outbox, database, webhooks, media)
+        world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
         world.deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
@@ -177,6 +180,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
                 ages=WallAges(time.time),
             ),
             log=world.log,
+            versions=world.versions,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

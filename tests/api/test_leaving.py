@@ -63,7 +63,7 @@ async def test_what_waits_to_be_delivered_is_a_dead_letter_only_after_a_purge(
         events=(EventPayload("message_received", {"message": {"id": "false_1@c.us_A"}}),),
     )
     stored: list[InboxRecord] = []
-    api.outbox._journal.put((received,), stored.extend)
+    api.journal.put((received,), stored.extend)
     await wait_until(lambda: stored, "it is stored")
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}{purge}")).status == 200
     assert len(await api.database.messages.dead()) == dead

@@ -28,6 +28,7 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
+from waguard.wire.protocol import PageVersion
 from waguard.worker.devtools import PageSession
 
 ADVICE = remedies.text(remedies.PAGE[Kind.ACKS_IN_VAIN], "shop_bandung")
@@ -91,6 +92,7 @@ class TestInBrowser:
                 undecryptable=3,
                 undecryptable_since=0.0,
                 conditions=CONDITIONS[1:2],
+                version=PageVersion(page=1042999, served_by="store"),
             ),
             "shop_jakarta": a_view(
                 session_id="shop_jakarta",
@@ -140,6 +142,7 @@ class TestInBrowser:
         assert "the receiver takes no webhooks. Repair it." in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
+        assert "1042999 (store)" in text, "what its page is"
         assert "2 messages wait for acks" in text
         assert "messages that cannot be decrypted yet: 3" in text
         assert ADVICE.replace("`", "") in text, "commands are set as code"

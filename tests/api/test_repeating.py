@@ -29,7 +29,7 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.messaging import outbox
+from waguard.messaging import dispatcher
 from waguard.messaging.fetch import NotFetchedError
 from waguard.messaging.pending_sends import KeyReusedError
 from waguard.profile.lock import ProfileInUseError
@@ -91,7 +91,7 @@ def constant(module: Any, name: str, value: Any) -> Arrange:
 
 
 def stopping(api: Api, _: pytest.MonkeyPatch) -> None:
-    api.outbox._closing = True
+    api.outbox._dispatcher.closing = True
 
 
 def nothing(_: Api, __: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ class Row:
 
 
 MOMENT = [
-    Row("too many messages wait", 503, BULK, constant(outbox, "WAITING_AT_MOST", 0)),
+    Row("too many messages wait", 503, BULK, constant(dispatcher, "WAITING_AT_MOST", 0)),
     Row("too many bytes", 503, MEDIA, constant(limits, "BODY_BYTES", 10)),
     Row("too many bodies", 503, SEND, constant(limits, "BODIES", 0)),
     Row("waguard stops", 503, SEND, stopping),

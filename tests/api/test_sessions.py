@@ -39,6 +39,7 @@ STATUS = {
     "restarts": 2,
     "cpu_percent": 1.5,
     "memory_mb": 172.0,
+    "version": None,
     "waiting": None,
     "degraded": None,
     "conditions": [],

@@ -41,13 +41,23 @@ def test_why_says_what_is_wrong_now(api: Api, capsys: pytest.CaptureFixture[str]
     path = "/api/sessions/a"
     condition = {"session_id": "a", "message": "2 messages cannot be read", "remedy": "Open it."}
     sealed = {"count": 2, "since": "2026-11-25T09:00:00Z"}
-    api.says(f"GET {path}/status", Answer(200, {**LISTED[0], "undecryptable": sealed}))
+    version = {
+        "page": 1023,
+        "document": 1022,
+        "served_by": "store",
+        "missing": [],
+        "wajs": "5bfb88027f14" + "0" * 52,
+        "wajs_version": "4.6.0",
+    }
+    shown = {**LISTED[0], "undecryptable": sealed, "version": version}
+    api.says(f"GET {path}/status", Answer(200, shown))
     answer = {"session_id": "a", "status": "connected", "conditions": [condition], "incidents": []}
     api.says(
         f"GET {path}/incidents", Answer(200, answer), Answer(200, answer | {"incidents": None})
     )
     told = [
         "a is connected",
+        "  WhatsApp Web 1023 (store, document 1022), wa-js 4.6.0 5bfb88027f14",
         "  2 messages cannot be decrypted yet, the oldest since 2026-11-25T09:00:00Z",
         "  ! 2 messages cannot be read",
         "    → Open it.",

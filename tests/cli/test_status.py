@@ -136,11 +136,13 @@ def test_every_column(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     says(api, ALPHA, BETA)
     assert main(["status", "-o", "wide"]) == 0
     _, head, alpha, beta = said(capsys)[0]
-    assert head.split()[-6:] == [
+    assert head.split()[-8:] == [
         "RESTARTS",
         "CPU_PERCENT",
         "MEMORY_MB",
         "WORKER_PID",
+        "VERSION",
+        "WAJS",
         "REASON",
         "NEXT",
     ]

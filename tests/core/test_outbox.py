@@ -10,15 +10,16 @@ from waguard.core.outbox import (
     ENDED,
     FROM,
     WITHOUT_CONTENT,
-    Outcome,
     State,
-    after_call,
     after_poll,
     by_ack,
     moves,
 )
+from waguard.errors import RefusedError, UnavailableError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, state_after, uncertain
 
 ACKS = st.sampled_from([-1, 0, 1, 2, 3, 4])
+ACKED, UNCERTAIN, NOT_SENT = Acked("m", 1), uncertain("m"), NotSent(UnavailableError("not yet"))
 STATES = st.sampled_from(list(State))
 
 
@@ -39,11 +40,11 @@ def test_where_an_ack_leads(ack: int | None, state: State | None) -> None:
     assert after_poll(ack) is (state or State.UNCERTAIN)
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", [ACKED, Refused(RefusedError("no")), UNCERTAIN, NOT_SENT])
 @pytest.mark.parametrize("waits", [True, False])
 def test_only_what_certainly_has_not_left_is_sent_again(outcome: Outcome, waits: bool) -> None:  # noqa: FBT001 - both
-    state = after_call(outcome, waits=waits)
-    assert (state is State.ACCEPTED) == (waits and outcome is Outcome.NOT_LEFT)
+    state = state_after(outcome, waits=waits)
+    assert (state is State.ACCEPTED) == (waits and outcome is NOT_SENT)
     assert moves(State.SENDING, state)
 
 
@@ -105,7 +106,7 @@ class Message(RuleBasedStateMachine):
         """It may not reach the worker; WhatsApp's server may not get what the page sends."""
         self.begun = False
         if not reaches:
-            self.move(after_call(Outcome.NOT_LEFT, waits=True))
+            self.move(state_after(NOT_SENT, waits=True))
             return
         self.asked = True
         self.left += 1
@@ -116,7 +117,7 @@ class Message(RuleBasedStateMachine):
     def answer(self, heard: bool) -> None:  # noqa: FBT001 - hypothesis gives it
         self.asked = False
         sent = heard and self.ack == 1
-        self.move(after_call(Outcome.SENT if sent else Outcome.UNCERTAIN, waits=True))
+        self.move(state_after(ACKED if sent else UNCERTAIN, waits=True))
 
     @precondition(lambda self: self.ack is not None)
     @rule(more=st.integers(0, 2))

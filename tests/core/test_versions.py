@@ -351,6 +351,60 @@ def test_another_control_is_chosen_for_one_that_left() -> None:
     assert bench.reloads[-1] == ("c", None)
 
 
+# ---- which trial comes first ----
+
+
+def test_who_seldom_sends_is_waited_for() -> None:
+    bench = VersionBench("a", "b")
+    bench.prove()
+    bench.release(NEW, "a")
+    bench.pass_time(500)
+    bench.ill("a")
+    bench.pass_time(1499)
+    assert bench.verdicts == []
+    bench.pass_time(1)
+    assert bench.verdicts == [Verdict.VOID]
+
+
+def test_a_long_trial_is_left_for_another_ill_session() -> None:
+    bench = VersionBench("a", "b", "c")
+    bench.prove()
+    bench.release(NEW, "a")
+    bench.pass_time(500)
+    bench.ill("a")
+    for _ in range(2):
+        bench.release(NEW, "b")
+        bench.ill("b")
+    bench.pass_time(LIMIT)
+    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "other sessions show more, and sooner")
+    assert bench.state.trial
+    assert bench.state.trial.session == "b"
+
+
+def test_what_is_the_same_at_each_load_is_shown_first() -> None:
+    bench = broken("a")
+    bench.release(NEW, "b")
+    bench.ill("b", evidence=MISSING)
+    assert bench.state.trial
+    assert bench.state.trial.session == "b"
+    bench.release(NEW, "c")
+    bench.ill("c", evidence=MISSING)
+    assert bench.state.trial.session == "b"
+
+
+def test_two_sessions_that_are_ill_with_a_newer_version_come_first() -> None:
+    bench = broken("a")
+    bench.release(NEWER, "b", "c")
+    for _ in range(2):
+        bench.ill("b")
+        assert bench.state.trial
+        assert bench.state.trial.session == "a"
+        bench.load("b")
+    bench.ill("b", "c")
+    assert bench.state.trial
+    assert bench.state.trial.bad == Arm(NEWER, WAJS)
+
+
 # ---- two sessions, one session ----
 
 

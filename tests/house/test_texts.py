@@ -51,7 +51,7 @@ def test_the_whole_tree_is_read() -> None:
         ("waguard/core/conditions.py", "text"),
         ("waguard/cli/program.py", "help"),
         ("waguard/cli/sessions.py", "output"),
-        ("waguard/daemon.py", "log"),
+        ("waguard/daemon/root.py", "log"),
         ("waguard/config.py", "error"),
         ("waguard/api/static/page.js", "page"),
         ("systemd/waguard.service", "unit"),

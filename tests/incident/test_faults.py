@@ -154,7 +154,7 @@ async def test_10_a_request_that_is_repeated_in_flight_is_one_message(tmp_path: 
         first, second, third = world.send(), world.send(), world.send()
         assert first is second is third
         world.sessions.free.set()
-        await world.outbox.result(first)
+        await world.result(first)
         assert len(world.sessions.sends()) == 1
         assert world.sessions.calls[0][0] == SESSION
 

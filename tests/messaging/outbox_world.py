@@ -20,6 +20,7 @@ from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import Options, PendingSend
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.messages import Outgoing
+from waguard.ports.outcomes import Acked
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 CHAT = "6281234567890@c.us"
@@ -100,8 +101,8 @@ class World:
             for task in asyncio.all_tasks()
             if task.get_name().startswith(("outbox", "send", "queue", "poll", "journal"))
         ]
-        self.outbox._timers.close()
-        self.outbox._graces.close()
+        self.outbox._dispatcher._timers.close()
+        self.outbox._reports.close()
         for task in mine:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
@@ -112,6 +113,14 @@ class World:
 
     def accept(self, command: Command, session: str = SESSION, **how: Any) -> PendingSend:
         return self.outbox.accept(session, WORKSPACE, command, Options(**how))
+
+    async def result(self, pending: PendingSend) -> Acked | None:
+        """As the outbox has it, but what is not sent is raised."""
+        match await self.outbox.result(pending):
+            case Acked() | None as outcome:
+                return outcome
+            case outcome:
+                raise outcome.error
 
     def tear(self, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         """The answer to the next commit of the outbox is lost; later writes wait for the event."""

@@ -80,7 +80,7 @@ async def until(world: World, pending: PendingSend, state: State) -> None:
 
 async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
     pending = world.send("hellö")
-    sent = await world.outbox.result(pending)
+    sent = await world.result(pending)
     assert sent
     assert await webhooks(world) == []
     world.outbox.answered(pending)
@@ -113,7 +113,7 @@ async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
 
 async def test_what_comes_before_the_reply_waits_for_it(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     ack(world, pending.message_id, 0, 1, 2)
     assert await webhooks(world) == []
     assert (await world.row(pending)).state is State.DELIVERED
@@ -132,7 +132,7 @@ async def test_what_comes_before_the_reply_waits_for_it(world: World) -> None:
 
 async def test_an_ack_and_the_reply_in_one_transaction(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     ack(world, pending.message_id, 1)
     assert await names(world) == ["message_sent", "message_status_updated"]
@@ -140,15 +140,15 @@ async def test_an_ack_and_the_reply_in_one_transaction(world: World) -> None:
 
 async def test_a_reply_that_was_never_written_does_not_swallow_it(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.unanswered(pending)
     ack(world, pending.message_id, 2)
     assert await webhooks(world) == []
     world.clock.now += GRACE - 1
-    world.outbox._graces._ring()
+    world.outbox._reports._timers._ring()
     assert await webhooks(world) == []
     world.clock.now += 2
-    world.outbox._graces._ring()
+    world.outbox._reports._timers._ring()
     assert (await names(world))[0] == "message_sent"
 
 
@@ -157,7 +157,7 @@ async def test_a_crash_between_the_server_and_the_reply_does_not_swallow_it(
     world: World, after: float
 ) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     ack(world, pending.message_id, 2)
     assert (await world.row(pending)).state is State.DELIVERED
     await world.kill()
@@ -166,7 +166,7 @@ async def test_a_crash_between_the_server_and_the_reply_does_not_swallow_it(
     if after < GRACE:
         assert await webhooks(world) == []
         again = world.send()
-        await world.outbox.result(again)
+        await world.result(again)
         assert again.message_id == pending.message_id
         world.outbox.answered(again)
     await wait_until(lambda: world.published, "it is announced")
@@ -177,7 +177,7 @@ async def test_uncertain_ones_are_announced_when_an_ack_comes(world: World) -> N
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send()
     with pytest.raises(UncertainError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.answered(pending)  # 202: the application keeps the id
     assert await webhooks(world) == []
     ack(world, pending.message_id, 1)
@@ -189,7 +189,7 @@ async def test_a_late_ack_is_announced_by_its_own_transaction(
 ) -> None:
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     await until(world, pending, State.UNCERTAIN)
     written: list[list[str]] = []
@@ -211,7 +211,7 @@ async def test_uncertain_ones_are_announced_when_a_look_finds_them(world: World)
     pending = world.send()
     world.sessions.acks[pending.message_id] = 2
     with pytest.raises(UncertainError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.answered(pending)
     await wait_until(lambda: world.published, "it is announced")
     assert await names(world) == ["message_sent"]
@@ -221,7 +221,7 @@ async def test_an_uncertain_one_that_is_refused_after_all_is_said(world: World) 
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send()
     with pytest.raises(UncertainError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.answered(pending)
     await until(world, pending, State.UNCERTAIN)
     ack(world, pending.message_id, -1)
@@ -232,7 +232,7 @@ async def test_an_uncertain_one_that_is_refused_after_all_is_said(world: World) 
 
 async def test_what_was_played_was_read(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     ack(world, pending.message_id, 4)
     events = (await webhooks(world))[1:]
@@ -246,7 +246,7 @@ async def test_what_was_played_was_read(world: World) -> None:
 
 async def test_read_is_said_once(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     ack(world, pending.message_id, 3, 4)
     assert (await names(world)).count("message_read") == 1
@@ -291,7 +291,7 @@ async def test_what_the_outbox_sent_was_not_written_on_the_phone(world: World) -
     written(world, pending.message_id)
     assert await webhooks(world) == []
     world.sessions.free.set()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     written(world, pending.message_id)
     [(event, data)] = await webhooks(world)
@@ -305,7 +305,7 @@ async def test_what_the_outbox_sent_was_not_written_on_the_phone(world: World) -
 async def test_a_refusal_that_nobody_waits_for_is_told(world: World, how: dict[str, Any]) -> None:
     world.sessions.outcomes.append(REFUSED)
     pending = world.send(**how)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     await until(world, pending, State.REFUSED)
     [(event, data)] = await webhooks(world)
@@ -321,7 +321,7 @@ async def test_a_refusal_that_was_answered_is_not_told_again(world: World) -> No
     world.sessions.outcomes.append(REFUSED)
     pending = world.send()
     with pytest.raises(Exception, match="no such number"):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.answered(pending)
     assert (await world.row(pending)).state is State.REFUSED
     assert await webhooks(world) == []
@@ -330,7 +330,7 @@ async def test_a_refusal_that_was_answered_is_not_told_again(world: World) -> No
 async def test_a_failure_is_told_behind_its_reply(world: World) -> None:
     world.sessions.outcomes.append(REFUSED)
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     await until(world, pending, State.REFUSED)
     assert await webhooks(world) == []
     world.outbox.answered(pending)
@@ -341,13 +341,13 @@ async def test_a_failure_whose_reply_was_lost_is_the_repetitions(world: World) -
     world.sessions.outcomes.append(UnavailableError("not ready"))
     pending = world.send()
     with pytest.raises(UnavailableError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.unanswered(pending)
     again = world.send()
-    await world.outbox.result(again)
+    await world.result(again)
     world.outbox.answered(again)
     world.clock.now += GRACE + 1
-    world.outbox._graces._ring()
+    world.outbox._reports._timers._ring()
     [(event, data)] = await webhooks(world)
     assert (event, data["message_id"]) == ("message_sent", again.message_id)
 
@@ -373,7 +373,7 @@ async def ready(world: World, phone: str) -> None:
 async def test_the_same_number_again_goes_on(world: World) -> None:
     world.sessions.connect(ConflictError("it is qr_pending"))
     pending = world.send(queue=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     assert (await world.row(pending)).phone == "6281180001"
     link(world, "+62 811-80001")
@@ -383,7 +383,7 @@ async def test_the_same_number_again_goes_on(world: World) -> None:
 async def test_another_number_sends_nothing_of_it(world: World) -> None:
     world.sessions.connect(ConflictError("it is qr_pending"))
     pending = world.send(queue=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     link(world, "4917000")
     await until(world, pending, State.FAILED)
@@ -400,7 +400,7 @@ async def test_a_request_that_waits_is_told_so(world: World) -> None:
     await asyncio.shield(pending.stored)
     link(world, "4917000")
     with pytest.raises(OtherNumberError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert (await world.row(pending)).state is State.FAILED
     assert world.sessions.sends() == []
 
@@ -417,7 +417,7 @@ async def test_a_number_that_changes_at_the_last_moment_is_noticed(
     monkeypatch.setattr(world.sessions, "call", late)
     direct, queued = world.send("now"), world.send("later", later=True)
     with pytest.raises(OtherNumberError):
-        await world.outbox.result(direct)
+        await world.result(direct)
     await until(world, queued, State.FAILED)
     assert world.sessions.sends() == []
 
@@ -428,7 +428,7 @@ async def test_what_belongs_to_no_number_is_the_first_pairings(world: World) -> 
     soon = world.send("soon", queue=True)
     tomorrow = world.send("tomorrow", send_at=world.clock.wall() + 86_400)
     for pending in (soon, tomorrow):
-        await world.outbox.result(pending)
+        await world.result(pending)
         world.outbox.answered(pending)
         assert (await world.row(pending)).phone is None
     await ready(world, "6281180001")
@@ -436,14 +436,14 @@ async def test_what_belongs_to_no_number_is_the_first_pairings(world: World) -> 
     await until(world, soon, State.SENT)
     link(world, "4917000")
     world.clock.now += 86_401
-    world.outbox._timers._ring()
+    world.outbox._dispatcher._timers._ring()
     await until(world, tomorrow, State.FAILED)
     assert len(world.sessions.sends()) == 1
 
 
 async def test_what_is_sent_at_once_by_a_session_without_a_number(world: World) -> None:
     link(world, None)
-    assert await world.outbox.result(world.send())
+    assert await world.result(world.send())
 
 
 # ---- abandoned ----
@@ -454,13 +454,13 @@ async def test_all_that_waits_fails_and_is_told(world: World) -> None:
     queued = world.send("a", later=True)
     scheduled = world.send("b", send_at=world.clock.wall() + 600)
     for pending in (queued, scheduled):
-        await world.outbox.result(pending)
+        await world.result(pending)
         world.outbox.answered(pending)
     awaited = world.send("c")
     await asyncio.shield(awaited.stored)
     await world.outbox.abandon(SESSION, "the session was logged out")
     with pytest.raises(ConflictError, match="logged out"):
-        await world.outbox.result(awaited)
+        await world.result(awaited)
     for pending in (queued, scheduled, awaited):
         assert (await world.row(pending)).state is State.FAILED
     events = await webhooks(world)
@@ -469,8 +469,8 @@ async def test_all_that_waits_fails_and_is_told(world: World) -> None:
     ] * 2
     world.sessions.connect()
     world.clock.now += 601
-    world.outbox._timers._ring()
-    assert await world.outbox.result(world.send("new"))
+    world.outbox._dispatcher._timers._ring()
+    assert await world.result(world.send("new"))
     assert len(world.sessions.sends()) == 1
 
 
@@ -508,13 +508,13 @@ async def test_what_cannot_be_failed_still_waits_and_goes_once(world: World) -> 
     world.sessions.connect(UnavailableError("not yet"))
     sends = [world.send(later=True), world.send("b", send_at=world.clock.wall() + 60)]
     for pending in sends:
-        await world.outbox.result(pending)
+        await world.result(pending)
     await world.store.close()
     with pytest.raises(UnavailableError):
         await world.outbox.abandon(SESSION, "the session was logged out")
     await world.store.open()
     world.clock.now += 61
-    world.outbox._timers._ring()
+    world.outbox._dispatcher._timers._ring()
     world.sessions.connect()
     for pending in sends:
         await until(world, pending, State.SENT)
@@ -525,7 +525,7 @@ async def test_what_an_earlier_run_left_is_abandoned_too(world: World) -> None:
     world.config = lambda: Config(send=Send(wait=5.0))
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(send_at=world.clock.wall() + 600)
-    await world.outbox.result(pending)
+    await world.result(pending)
     await world.kill()
     await world.start(begin=False)
     with pytest.raises(UnavailableError):
@@ -542,13 +542,13 @@ async def test_another_time_is_another_message(world: World) -> None:
     times = [world.clock.wall() + 600 * day for day in range(1, 8)]
     sends = [world.send("a reminder", send_at=at) for at in times]
     for pending in sends:
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert len({pending.id for pending in sends}) == 7
     assert world.send("a reminder", send_at=times[0]) is sends[0]
 
 
 async def test_the_same_key_at_another_time_is_refused(world: World) -> None:
     at = world.clock.wall() + 600
-    await world.outbox.result(world.send(key="k", send_at=at))
+    await world.result(world.send(key="k", send_at=at))
     with pytest.raises(Exception, match="used for another message"):
         world.send(key="k", send_at=at + 1)

@@ -16,7 +16,7 @@ async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:
         world.clock.now += KEPT_FOR + 1
         assert world.send() is pending
         world.sessions.free.set()
-        await world.outbox.result(pending)
+        await world.result(pending)
         assert len(world.sessions.sends()) == 1
 
 
@@ -27,4 +27,4 @@ async def test_where_one_part_ends_and_the_next_begins_counts(tmp_path: Path) ->
         one = world.accept(text("2345678@c.us", "hi"), session="s1")
         other = world.accept(text("345678@c.us", "hi"), session="s12")
         assert one is not other
-        await asyncio.gather(world.outbox.result(one), world.outbox.result(other))
+        await asyncio.gather(world.result(one), world.result(other))

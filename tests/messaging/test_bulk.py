@@ -12,10 +12,10 @@ from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.core.outbox import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
-from waguard.messaging import bulk, outbox
+from waguard.messaging import bulk, dispatcher
+from waguard.messaging.acceptance import HOUR
 from waguard.messaging.bulk import Bulks
 from waguard.messaging.commands import text
-from waguard.messaging.outbox import HOUR
 from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError
 from waguard.messaging.timings import SendTimings
 
@@ -73,8 +73,8 @@ async def test_one_after_the_other_in_the_order_of_the_list(world: World) -> Non
 async def test_others_do_not_wait_for_it(world: World) -> None:
     await accept(world)
     await wait_began(world, 1)
-    await world.outbox.result(world.send(chat=OTHER))
-    await world.outbox.result(world.send(chat=CHATS[3]))  # of which one waits that is not due
+    await world.result(world.send(chat=OTHER))
+    await world.result(world.send(chat=CHATS[3]))  # of which one waits that is not due
     assert began(world) == [CHATS[0], OTHER, CHATS[3]]
 
 
@@ -120,7 +120,7 @@ async def test_one_whose_commit_seemed_to_fail_is_kept_by_its_repetition(
 
 
 async def test_all_find_a_place_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "WAITING_AT_MOST", len(CHATS) - 1)
+    monkeypatch.setattr(dispatcher, "WAITING_AT_MOST", len(CHATS) - 1)
     with pytest.raises(TooManyError):
         await accept(world)
     assert await world.store.outbox.listing() == []
@@ -155,7 +155,7 @@ async def test_a_key_means_the_same_bulk(world: World) -> None:
     with pytest.raises(KeyReusedError):
         await accept(world, chats=CHATS[:4], key="k")
     with pytest.raises(KeyReusedError):
-        await world.outbox.result(world.send(chat=CHATS[0], key="k"))
+        await world.result(world.send(chat=CHATS[0], key="k"))
     world.clock.now += 23 * HOUR
     assert await accept(world, key="k") == first
     assert await accept(world, key="other") != first
@@ -185,7 +185,7 @@ async def test_a_bulk_of_the_version_before_is_still_the_same(
 
 
 async def test_the_key_of_a_single_message_is_no_bulks(world: World) -> None:
-    await world.outbox.result(world.send(chat=CHATS[0], key="k"))
+    await world.result(world.send(chat=CHATS[0], key="k"))
     with pytest.raises(KeyReusedError):
         await accept(world, key="k")
 
@@ -197,7 +197,7 @@ async def test_cancelled_is_what_has_not_begun(world: World) -> None:
     await bulks(world).cancel(bulk_id)
     world.sessions.free.set()
     world.clock.now += 1.0
-    await world.outbox.result(world.send(chat=OTHER))
+    await world.result(world.send(chat=OTHER))
     left = len(CHATS) - 1
     assert await counts(world, bulk_id) == {State.SENT: 1, State.CANCELLED: left}
     assert began(world) == [CHATS[0], OTHER]

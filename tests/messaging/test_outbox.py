@@ -22,10 +22,11 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.messaging import outbox as module
+from waguard.messaging import dispatcher
 from waguard.messaging.commands import Command, Context, Media, file, text
 from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend, new_message_id
 from waguard.messaging.timings import SendTimings
+from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import SendMedia, SendText, Sent, Value
 
 
@@ -35,8 +36,8 @@ async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
         yield made
 
 
-async def result(world: World, pending: PendingSend) -> Sent:
-    sent = await world.outbox.result(pending)
+async def result(world: World, pending: PendingSend) -> Acked:
+    sent = await world.result(pending)
     assert sent
     return sent
 
@@ -98,7 +99,7 @@ async def test_one_commit_before_the_command_and_one_for_all_that_follows(
 
     monkeypatch.setattr(world.store.messages, "write", counted)
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     assert commits == [1]
     world.outbox.answered(pending)
     assert (await world.row(pending)).state is State.SENT
@@ -109,11 +110,11 @@ async def test_one_commit_before_the_command_and_one_for_all_that_follows(
 async def test_what_cannot_be_kept_is_not_sent(world: World) -> None:
     await world.store.close()
     with pytest.raises(UnavailableError, match="does not answer"):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
     assert world.sessions.sends() == []
     assert world.outbox.owed() == 0
     await world.store.open()
-    assert (await result(world, world.send())).outcome == "sent"
+    assert isinstance(await world.result(world.send()), Acked)
     assert len(await world.store.outbox.listing()) == 1
 
 
@@ -132,7 +133,7 @@ async def test_before_its_beginning_and_after_its_end_nothing_is_accepted(tmp_pa
 async def test_media_are_asked_for_whole(world: World) -> None:
     media = Media(content=b"x", mimetype="image/png", kind="image", filename="f", caption="c")
     pending = world.accept(file(CHAT, media))
-    await world.outbox.result(pending)
+    await world.result(pending)
     [call] = world.sessions.sends()
     assert isinstance(call, SendMedia)
     assert (call.content, call.kind, call.filename, call.caption) == (b"x", "image", "f", "c")
@@ -158,7 +159,7 @@ async def test_what_differs_in_anything_is_another_message(world: World) -> None
         world.accept(text(CHAT, "hi", Context(mentions=("62@c.us",)))),
     ]
     assert len({pending.message_id for pending in sends}) == len(sends)
-    await asyncio.gather(*(world.outbox.result(pending) for pending in sends))
+    await asyncio.gather(*(world.result(pending) for pending in sends))
 
 
 async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) -> None:
@@ -221,15 +222,15 @@ async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:
 
     for error in (NotFoundError, RuntimeError):
         with pytest.raises(error):
-            await world.outbox.result(world.send(fetch=fetch))
+            await world.result(world.send(fetch=fetch))
     assert await world.store.outbox.listing() == []
-    assert (await result(world, world.send(fetch=fetch))).outcome == "sent"
+    assert isinstance(await world.result(world.send(fetch=fetch)), Acked)
 
 
 async def test_a_caller_that_is_cancelled_does_not_cancel_the_send(world: World) -> None:
     world.sessions.free.clear()
     pending = world.send()
-    waiting = asyncio.create_task(world.outbox.result(pending))
+    waiting = asyncio.create_task(world.result(pending))
     await wait_until(world.sessions.sends, "the send began")
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -254,7 +255,7 @@ async def test_what_may_have_happened_is_shared_until_it_is_told(
     pending = world.send()
     for _ in range(2):
         with pytest.raises((UncertainError, RefusedError)):
-            await world.outbox.result(pending)
+            await world.result(pending)
         world.outbox.unanswered(pending)
         assert world.send() is pending
     assert world.outbox.answered(pending)
@@ -267,13 +268,13 @@ async def test_what_did_not_happen_is_tried_again(world: World, error: WaguardEr
     world.sessions.outcomes.append(error)
     pending = world.send()
     with pytest.raises(type(error)):
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert (await world.row(pending)).state is State.FAILED
     world.outbox.unanswered(pending)
     second = world.send()
     assert second is not pending
     assert not world.outbox.answered(pending) or world.send() is second  # the late one ends itself
-    assert (await result(world, second)).outcome == "sent"
+    assert isinstance(await world.result(second), Acked)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ async def test_only_sent_is_sent(
 ) -> None:
     world.sessions.outcomes.append(outcome)
     with pytest.raises(error):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
 
 
 @with_timings(margin=0.02)
@@ -299,12 +300,12 @@ async def test_a_session_that_never_answers_is_uncertain(
     world.config = lambda: Config(send=Send(wait=0.0, timeout=0.01))
     world.sessions.free.clear()
     with pytest.raises(UncertainError):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
 
 
 async def test_a_kept_result_is_forgotten_after_a_while(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.unanswered(pending)
     world.clock.now += KEPT_FOR - 1
     assert world.send() is pending
@@ -320,7 +321,7 @@ async def test_only_so_many_are_kept_and_the_oldest_go(
     sends = []
     for number in range(13):
         sends.append(world.send(str(number)))
-        await world.outbox.result(sends[-1])
+        await world.result(sends[-1])
         world.clock.now += 0.001
         world.outbox.unanswered(sends[-1])
     assert world.outbox.owed() == 10
@@ -330,7 +331,7 @@ async def test_only_so_many_are_kept_and_the_oldest_go(
 
 async def test_the_late_reply_of_an_old_send_leaves_the_new_one_alone(world: World) -> None:
     old = world.send()
-    await world.outbox.result(old)
+    await world.result(old)
     assert world.outbox.answered(old)
     new = world.send()
     assert not world.outbox.answered(old)  # a second waiter of the old one
@@ -343,7 +344,7 @@ async def test_the_late_reply_of_an_old_send_leaves_the_new_one_alone(world: Wor
 async def test_a_session_that_only_a_person_can_help_is_told_at_once(world: World) -> None:
     world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
     with pytest.raises(ConflictError, match="qr_pending"):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
     assert await world.store.outbox.listing() == []
 
 
@@ -362,11 +363,11 @@ async def test_a_request_gives_up_and_then_nothing_is_sent(world: World) -> None
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send()
     with pytest.raises(UnavailableError, match="not yet"):
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert (await world.row(pending)).state is State.FAILED
     world.sessions.connect()
     other = world.send("other")
-    await world.outbox.result(other)
+    await world.result(other)
     assert [call.message_id for call in world.sessions.sends()] == [other.message_id]
 
 
@@ -379,7 +380,7 @@ async def test_one_chat_is_written_to_in_order_and_others_meanwhile(world: World
         await asyncio.shield(pending.stored)
     world.sessions.free.set()
     for pending in (first, second, third, other):
-        await world.outbox.result(pending)
+        await world.result(pending)
     chat = [call.message_id for call in world.sessions.sends() if call.chat == CHAT]
     assert chat == [first.message_id, second.message_id, third.message_id]
 
@@ -400,13 +401,13 @@ async def test_none_goes_before_one_that_is_just_being_kept(
     second = world.send("b")
     await asyncio.sleep(0)
     world.sessions.free.set()
-    await world.outbox.result(first)
+    await world.result(first)
     await asyncio.sleep(0)
     third = world.send("c")
     await asyncio.sleep(0)
     hold.set()
     for pending in (second, third):
-        await world.outbox.result(pending)
+        await world.result(pending)
     sent = [call.message_id for call in world.sessions.sends()]
     assert sent == [first.message_id, second.message_id, third.message_id]
 
@@ -417,9 +418,9 @@ async def test_a_turn_that_does_not_come_in_time_is_given_up(world: World) -> No
     await wait_until(world.sessions.sends, "the first began")
     world.config = lambda: Config(send=Send(wait=0.05))
     with pytest.raises(UnavailableError, match="earlier message"):
-        await world.outbox.result(world.send("b"))
+        await world.result(world.send("b"))
     world.sessions.free.set()
-    await world.outbox.result(first)
+    await world.result(first)
     assert len(world.sessions.sends()) == 1
 
 
@@ -432,7 +433,7 @@ async def test_only_so_many_chats_at_once(world: World) -> None:
     assert len(world.sessions.sends()) == 8
     world.sessions.free.set()
     for pending in sends:
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert len(world.sessions.sends()) == 20
 
 
@@ -454,7 +455,7 @@ async def ended(world: World, pending: PendingSend) -> State:
 
 async def test_what_nobody_waits_for_is_announced_when_the_server_has_it(world: World) -> None:
     pending = world.send(later=True)
-    assert await world.outbox.result(pending) is None
+    assert await world.result(pending) is None
     assert await ended(world, pending) is State.SENT
     assert world.published == []  # its reply is not written yet
     world.outbox.answered(pending)
@@ -469,9 +470,9 @@ async def test_what_is_queued_waits_for_its_session(world: World) -> None:
     world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
     media = Media(content=b"picture", mimetype="image/png", kind="image")
     pending = world.accept(file(CHAT, media), queue=True)
-    assert await world.outbox.result(pending) is None
+    assert await world.result(pending) is None
     behind = world.send("behind", later=True)
-    await world.outbox.result(behind)
+    await world.result(behind)
     assert world.sessions.sends() == []
     world.sessions.connect()
     assert await ended(world, behind) is State.SENT
@@ -486,7 +487,7 @@ async def test_what_is_queued_waits_for_its_session(world: World) -> None:
 
 
 async def test_queueing_changes_nothing_where_the_session_is_ready(world: World) -> None:
-    assert (await result(world, world.send(queue=True))).outcome == "sent"
+    assert isinstance(await world.result(world.send(queue=True)), Acked)
 
 
 @with_timings(retry=0.01)
@@ -503,16 +504,16 @@ async def test_what_has_certainly_not_left_waits_again(
 async def test_only_so_many_wait_and_no_request_is_refused_for_them(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAITING_AT_MOST", 2)
+    monkeypatch.setattr(dispatcher, "WAITING_AT_MOST", 2)
     world.sessions.connect(UnavailableError("not yet"))
-    await world.outbox.result(world.send("a", later=True))
-    await world.outbox.result(world.send("b", queue=True))
+    await world.result(world.send("a", later=True))
+    await world.result(world.send("b", queue=True))
     with pytest.raises(TooManyError, match="wait already"):
         world.send("c", later=True)
     with pytest.raises(TooManyError, match="wait already"):
-        await world.outbox.result(world.send("c", queue=True))
+        await world.result(world.send("c", queue=True))
     world.sessions.connect()
-    assert await world.outbox.result(world.send("d"))
+    assert await world.result(world.send("d"))
 
 
 @with_timings(retry=0.01)
@@ -529,7 +530,7 @@ async def test_a_bug_in_another_part_does_not_stop_a_session_for_ever(
     monkeypatch.setattr(world.sessions, "ready", buggy)
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     await wait_until(lambda: not bugs, "it was asked whether the session is ready")
     world.sessions.connect()
     assert await ended(world, pending) is State.SENT
@@ -538,20 +539,20 @@ async def test_a_bug_in_another_part_does_not_stop_a_session_for_ever(
 async def test_a_session_that_is_gone_fails_what_waits_for_it(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     del world.sessions.known[SESSION]
     world.sessions.connect()
     assert await ended(world, pending) is State.FAILED
     with pytest.raises(NotFoundError):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
 
 
 async def test_what_is_for_later_is_sent_then(world: World) -> None:
     world.clock.now = 0.0
     pending = world.send(send_at=world.clock.wall() + 0.05)
-    assert await world.outbox.result(pending) is None
+    assert await world.result(pending) is None
     now = world.send("now")
-    await world.outbox.result(now)
+    await world.result(now)
     assert len(world.sessions.sends()) == 1
     world.clock.now = 1.0
     assert await ended(world, pending) is State.SENT
@@ -560,8 +561,8 @@ async def test_what_is_for_later_is_sent_then(world: World) -> None:
 async def test_what_has_not_begun_can_be_cancelled(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     pending, other = world.send(later=True), world.send("other", later=True)
-    await world.outbox.result(pending)
-    await world.outbox.result(other)
+    await world.result(pending)
+    await world.result(other)
     await world.outbox.cancel(await world.row(pending))
     world.sessions.connect()
     assert await ended(world, other) is State.SENT
@@ -598,7 +599,7 @@ async def test_a_key_outlives_the_memory_for_some_hours(world: World) -> None:
     world.outbox.answered(again)
     world.clock.now += KEPT_FOR + 1
     with pytest.raises(WaguardError, match="used for another message"):
-        await world.outbox.result(world.send("something else", key="k"))
+        await world.result(world.send("something else", key="k"))
     world.clock.now += 24 * 3600
     new = world.send(key="k")
     assert (await result(world, new)).message_id != first.message_id
@@ -609,7 +610,7 @@ async def test_a_key_of_what_never_left_may_be_used_again(world: World) -> None:
     world.sessions.outcomes.append(UnavailableError("not ready"))
     pending = world.send(key="k")
     with pytest.raises(UnavailableError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.answered(pending)
     again = world.send(key="k")
     assert (await result(world, again)).message_id != pending.message_id
@@ -633,7 +634,7 @@ async def test_a_key_whose_failure_is_not_kept_yet_has_a_second_chance_soon(
     for message in ("not yet", "does not know yet"):
         again = world.send(key="k")
         with pytest.raises(UnavailableError, match=message):
-            await asyncio.wait_for(world.outbox.result(again), DEADLINE)
+            await asyncio.wait_for(world.result(again), DEADLINE)
         world.outbox.answered(again)
     hold.set()
     assert (await world.row(pending)).state is State.FAILED
@@ -650,9 +651,9 @@ async def test_what_was_not_answered_is_looked_up(world: World) -> None:
     pending = world.send()
     world.sessions.acks[pending.message_id] = 3
     with pytest.raises(UncertainError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     world.outbox.unanswered(pending)
-    await wait_until(lambda: not world.outbox._watched, "it was looked up")
+    await wait_until(lambda: not world.outbox._recovery._watched, "it was looked up")
     assert (await world.row(pending)).state is State.READ
     again = world.send()
     assert again is pending
@@ -666,7 +667,7 @@ async def test_that_it_is_not_there_proves_nothing(
 ) -> None:
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     await wait_until(lambda: len(world.sessions.calls) == 3, "it was looked up twice")
     assert (await world.row(pending)).state is State.UNCERTAIN
     assert len(world.sessions.sends()) == 1

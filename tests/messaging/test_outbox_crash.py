@@ -70,9 +70,9 @@ async def test_killed_in_mid_send_it_is_looked_up_and_never_sent_again(
     again = world.send()  # the application repeats what had no answer
     if after is State.UNCERTAIN:
         with pytest.raises(UncertainError):
-            await world.outbox.result(again)
+            await world.result(again)
     else:
-        sent = await world.outbox.result(again)
+        sent = await world.result(again)
         assert sent
         assert sent.message_id == pending.message_id
     assert again.id == pending.id
@@ -105,7 +105,7 @@ async def test_what_was_accepted_is_sent_once_and_its_repetition_joins_it(world:
     again = world.send()
     await asyncio.shield(again.stored)
     world.sessions.connect()
-    sent = await world.outbox.result(again)
+    sent = await world.result(again)
     assert sent
     assert sent.message_id == pending.message_id
     assert len(world.sessions.sends()) == 1
@@ -120,11 +120,11 @@ async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World)
     again = world.send()
     assert again.message_id == pending.message_id
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(again), DEADLINE)
+        await asyncio.wait_for(world.result(again), DEADLINE)
     world.outbox.answered(again)
     assert (await world.row(again)).state is State.FAILED
     world.sessions.connect()
-    second = await world.outbox.result(world.send())
+    second = await world.result(world.send())
     assert second
     assert [call.message_id for call in world.sessions.sends()] == [second.message_id]
 
@@ -138,9 +138,9 @@ async def test_a_turn_that_comes_without_a_database_is_none_for_who_waits(
     await asyncio.shield(second.stored)
     await world.store.close()
     world.sessions.free.set()
-    assert await world.outbox.result(first)
+    assert await world.result(first)
     with pytest.raises(DatabaseUnavailableError):
-        await asyncio.wait_for(world.outbox.result(second), DEADLINE)
+        await asyncio.wait_for(world.result(second), DEADLINE)
     world.outbox.answered(second)
     await world.store.open()
     assert await state(world, second, State.FAILED)
@@ -163,7 +163,7 @@ async def test_a_file_that_is_queued_survives(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     media = Media(content=b"picture", mimetype="image/png", kind="image", caption="ä")
     pending = world.accept(file(CHAT, media), later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     assert (await world.row(pending)).answered
     await restart(world)
@@ -179,7 +179,7 @@ async def test_the_order_of_a_chat_survives(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     sends = [world.send(str(number), later=True) for number in range(10)]
     for pending in sends:
-        await world.outbox.result(pending)
+        await world.result(pending)
     await restart(world)
     world.sessions.connect()
     assert await state(world, sends[-1], State.SENT)
@@ -189,35 +189,35 @@ async def test_the_order_of_a_chat_survives(world: World) -> None:
 
 async def test_the_same_key_over_a_restart_has_the_same_result(world: World) -> None:
     pending = world.send(key="k")
-    sent = await world.outbox.result(pending)
+    sent = await world.result(pending)
     world.outbox.answered(pending)
     await world.row(pending)
     await restart(world)
     again = world.send(key="k")
-    assert await world.outbox.result(again) == sent
+    assert await world.result(again) == sent
     assert (again.id, len(world.sessions.sends())) == (pending.id, 1)
 
 
 async def test_one_that_was_only_to_be_accepted_is_joined_over_a_crash(world: World) -> None:
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     assert await state(world, pending, State.SENT)
     await restart(world)  # its 202 was never written
     again = world.send(later=True)
-    assert await world.outbox.result(again) is None
+    assert await world.result(again) is None
     assert (again.id, len(world.sessions.sends())) == (pending.id, 1)
     world.outbox.answered(again)
-    await world.outbox.result(world.send(later=True))
+    await world.result(world.send(later=True))
     await wait_until(lambda: len(world.sessions.sends()) == 2, "one more is a new one")
 
 
 async def test_what_was_answered_before_the_crash_is_over(world: World) -> None:
     pending = world.send()
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     await world.row(pending)
     await restart(world)
-    second = await world.outbox.result(world.send())
+    second = await world.result(world.send())
     assert second
     assert second.message_id != pending.message_id
 
@@ -259,10 +259,10 @@ async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None: 
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send(later=later)
     if later:
-        await world.outbox.result(pending)
+        await world.result(pending)
     else:
         with pytest.raises(UncertainError):
-            await world.outbox.result(pending)
+            await world.result(pending)
     if later:
         world.outbox.answered(pending)
     else:
@@ -276,7 +276,7 @@ async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None: 
         await wait_until(lambda: world.published, "it is announced")
     else:
         assert world.published == []
-        sent = await world.outbox.result(world.send())
+        sent = await world.result(world.send())
         assert sent
         assert sent.message_id == pending.message_id
     assert len(world.sessions.sends()) == 1
@@ -285,15 +285,15 @@ async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None: 
 async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing(
     world: World,
 ) -> None:
-    await world.outbox.result(world.send("warm"))
+    await world.result(world.send("warm"))
     await world.stop()
     world.busy_timeout = 0.2
     await world.start()
     with write_locked(f"sqlite+aiosqlite:///{world.path}"):
         for _ in range(2):
             with pytest.raises(DatabaseUnavailableError):
-                await world.outbox.result(world.send())
-    sent = await world.outbox.result(world.send())
+                await world.result(world.send())
+    sent = await world.result(world.send())
     assert sent
     assert [call.message_id for call in world.sessions.sends()][1:] == [sent.message_id]
     assert await world.journal.flushed(10.0)
@@ -315,11 +315,11 @@ async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
 
     monkeypatch.setattr(world.store.messages, "write", torn)
     with pytest.raises(DatabaseUnavailableError):
-        await world.outbox.result(world.send())
+        await world.result(world.send())
     assert await world.journal.flushed(10.0)
     assert await world.store.outbox.listing() == []
     assert world.sessions.sends() == []
-    await world.outbox.result(world.send())
+    await world.result(world.send())
     assert len(await world.store.outbox.listing()) == 1
 
 
@@ -330,11 +330,11 @@ async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
     back = world.tear(monkeypatch)
     for message in ("lost in the commit", "does not know yet"):
         with pytest.raises(UnavailableError, match=message):
-            await world.outbox.result(world.send(key="k", later=True))
+            await world.result(world.send(key="k", later=True))
     back.set()
     assert await world.journal.flushed(10.0)
     pending = world.send(key="k", later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     assert await state(world, pending, State.SENT)
     assert [call.message_id for call in world.sessions.sends()] == [pending.message_id]
     assert len(await world.store.outbox.listing()) == 1
@@ -346,7 +346,7 @@ async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
 ) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send(later=True)
-    await world.outbox.result(pending)
+    await world.result(pending)
     write = world.store.messages.write
     lost = [True]
 
@@ -372,9 +372,9 @@ async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> Non
         await asyncio.shield(one.stored)
     stopping = asyncio.create_task(world.stop())
     with pytest.raises(UnavailableError, match="stopping"):
-        await world.outbox.result(hopes)
+        await world.result(hopes)
     world.sessions.free.set()
-    assert await world.outbox.result(pending)
+    assert await world.result(pending)
     world.outbox.answered(pending)
     await stopping
     await world.start()
@@ -394,9 +394,9 @@ async def test_a_cancelled_one_whose_turn_comes_is_told_so(
         [], outgoing=[StateUpdate(id=second.id, state=State.CANCELLED)]
     )
     world.sessions.free.set()
-    assert await world.outbox.result(first)
+    assert await world.result(first)
     with pytest.raises(ConflictError, match="cancelled"):
-        await world.outbox.result(second)
+        await world.result(second)
     assert len(world.sessions.sends()) == 1
 
 
@@ -408,7 +408,7 @@ async def test_a_repetition_during_a_stop_joins_what_is_on_its_way(world: World)
     with pytest.raises(UnavailableError, match="stopping"):
         world.send("another")
     world.sessions.free.set()
-    assert await world.outbox.result(pending)
+    assert await world.result(pending)
     await stopping
     assert len(world.sessions.sends()) == 1
 
@@ -433,7 +433,7 @@ async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.outbox.result(pending), DEADLINE)
+        await asyncio.wait_for(world.result(pending), DEADLINE)
     await stopping
     assert (await world.row(pending)).state is State.FAILED
 
@@ -470,7 +470,7 @@ async def test_what_is_just_kept_during_a_stop_is_told_so(
     await asyncio.sleep(0)
     hold.set()
     with pytest.raises(UnavailableError, match="stopping"):
-        await asyncio.wait_for(world.outbox.result(pending), DEADLINE)
+        await asyncio.wait_for(world.result(pending), DEADLINE)
     await stopping
     await world.start()
     assert await state(world, pending, State.FAILED)
@@ -480,7 +480,7 @@ async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: W
     pending = await in_flight(world)
     await world.stop(0.01)
     with pytest.raises(UncertainError):  # no reply would mean "send it again"
-        await asyncio.wait_for(world.outbox.result(pending), DEADLINE)
+        await asyncio.wait_for(world.result(pending), DEADLINE)
     world.sessions.acks[pending.message_id] = 2
     await world.start()
     assert await state(world, pending, State.DELIVERED)

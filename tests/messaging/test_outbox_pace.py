@@ -49,13 +49,13 @@ async def test_one_after_the_other_in_the_order_of_acceptance(world: World) -> N
 
 
 async def test_who_waits_for_a_reply_is_told_that_nothing_was_sent(world: World) -> None:
-    await world.outbox.result(world.send(chat=CHATS[0]))
+    await world.result(world.send(chat=CHATS[0]))
     pending = world.send(chat=CHATS[1])
     with pytest.raises(UnavailableError, match="earlier messages"):
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert (await world.row(pending)).state is State.FAILED
     world.clock.now += GAP
-    await world.outbox.result(world.send(chat=CHATS[2]))
+    await world.result(world.send(chat=CHATS[2]))
     assert began(world) == [CHATS[0], CHATS[2]]
 
 

@@ -13,6 +13,7 @@ from waguard.core.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Context, Media, file, text
 from waguard.messaging.timings import SendTimings
+from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
@@ -41,7 +42,7 @@ async def learn(world: World, it: Acquainted) -> None:
 async def checks(world: World, chat: str = CHAT) -> tuple[bool, bool]:
     """How the command of a send there says whether its number is to be asked for."""
     pending = world.send(chat=chat)
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)  # the next one is another message
     call = world.sessions.sends()[-1]
     return call.first_contact_check, call.absent
@@ -74,7 +75,7 @@ GROUP = "120363000000000001@g.us"
 async def aliases(world: World, chat: str, *mentions: str) -> dict[str, tuple[str, ...]]:
     """By what other ids the command of a send there says that they are known."""
     pending = world.accept(text(chat, "hi", Context(mentions=mentions)))
-    await world.outbox.result(pending)
+    await world.result(pending)
     world.outbox.answered(pending)
     return world.sessions.sends()[-1].aliases
 
@@ -94,7 +95,7 @@ async def test_a_repetition_is_the_same_message_whatever_was_learned_meanwhile(
 ) -> None:
     command = text(GROUP, "hi", Context(mentions=(OTHER,)))
     first = world.accept(command)
-    await world.outbox.result(first)  # its reply is not written yet
+    await world.result(first)  # its reply is not written yet
     await learn(world, Acquainted(pairs=((LID, OTHER),)))
     assert world.accept(command).message_id == first.message_id
 
@@ -124,7 +125,7 @@ async def test_a_first_contact_rests_and_holds_up_nobody(
     second = world.send("another", later=True)
     others = [world.send(f"{n}", chat=OTHER, later=True) for n in range(3)]
     for pending in others:
-        assert (await pending.done).outcome == "sent"
+        assert isinstance(await pending.done, Acked)
     assert [(await world.row(it)).state for it in (first, second)] == [State.ACCEPTED] * 2
     assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
 
@@ -135,7 +136,7 @@ async def test_then_it_goes_by_itself(world: World) -> None:
     world.sessions.outcomes.append(error)
     first, second = world.send(later=True), world.send("another", later=True)
     for pending in (first, second):
-        assert (await pending.done).outcome == "sent"
+        assert isinstance(await pending.done, Acked)
     sent = [call.message_id for call in world.sessions.sends()]
     assert sent == [first.message_id, first.message_id, second.message_id]
 
@@ -144,7 +145,7 @@ async def test_a_request_is_told_to_come_back(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     pending = world.send()
     with pytest.raises(UnavailableError) as raised:
-        await world.outbox.result(pending)
+        await world.result(pending)
     assert raised.value.retry_after == 900
     assert (await world.row(pending)).state is State.FAILED
 
@@ -153,13 +154,12 @@ async def test_one_that_may_queue_waits_and_outlives_a_restart(world: World) -> 
     world.sessions.first_contacts = 900.0
     world.sessions.outcomes.append(too_many())
     pending = world.send(queue=True)
-    assert await world.outbox.result(pending) is None
+    assert await world.result(pending) is None
     row = await world.row(pending)
     assert (row.state, row.queued, row.expires_at) == (State.ACCEPTED, True, None)
     other = world.send("another", chat=OTHER, queue=True)
-    sent = await world.outbox.result(other)
+    sent = await world.result(other)
     assert sent
-    assert sent.outcome == "sent"
     world.outbox.answered(pending)
     await world.stop(0.0)
     world.sessions.first_contacts = 0.0
@@ -176,7 +176,7 @@ async def test_a_file_that_may_queue_is_kept(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     command = file(CHAT, Media(content=b"a file", mimetype="text/plain", kind="document"))
     pending = world.accept(command, queue=True)
-    assert await world.outbox.result(pending) is None
+    assert await world.result(pending) is None
     loaded = await world.store.outbox.load(pending.id)
     assert loaded
     assert loaded[1] == b"a file"
@@ -197,7 +197,7 @@ async def test_without_the_database_it_does_not_queue(
         patch.setattr(world.journal, "keep", gone)
         world.sessions.free.set()
         with pytest.raises(UnavailableError, match="too many new numbers"):
-            await world.outbox.result(pending)
+            await world.result(pending)
     assert (await world.row(pending)).state is State.FAILED
 
 
@@ -213,7 +213,7 @@ async def test_while_first_contacts_pause_none_is_tried_again_and_then_all_go(
         await world.send(f"{number}", chat=OTHER, later=True).done
     assert [call.chat for call in world.sessions.sends()] == [CHAT, *[OTHER] * 3]
     world.sessions.first_contacts = 0.0
-    assert (await first.done).outcome == "sent"
+    assert isinstance(await first.done, Acked)
 
 
 async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> None:
@@ -224,10 +224,10 @@ async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> N
     second, third = world.send("second", chat=LID, later=True), world.send("third", later=True)
     for pending in (second, third):
         await asyncio.shield(pending.stored)
-    await world.outbox.result(world.send("elsewhere", chat=OTHER, later=True))
+    await world.result(world.send("elsewhere", chat=OTHER, later=True))
     await wait_until(lambda: len(world.sessions.sends()) == 2, "another chat goes on")
     world.sessions.free.set()
-    await world.outbox.result(first)
+    await world.result(first)
     for pending in (second, third):
         await pending.done
     assert [call.chat for call in world.sessions.sends()] == [CHAT, OTHER, LID, CHAT]
@@ -238,7 +238,7 @@ async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) ->
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send()
     with pytest.raises(UncertainError):
-        await world.outbox.result(pending)
+        await world.result(pending)
     looks: list[Acks] = []
 
     def looked() -> bool:

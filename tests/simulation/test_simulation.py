@@ -147,7 +147,7 @@ def test_facts_of_workers_are_known_as_such() -> None:
 
 
 def test_the_diagram_in_the_docs_has_them_all() -> None:
-    document = Path(__file__).parents[2] / "docs/architecture.md"
+    document = Path(__file__).parents[2] / "docs/supervision.md"
     shown = document.read_text().partition("<!-- stages -->")[2].partition("<!-- /stages -->")[0]
     lines = {line.strip() for line in shown.splitlines() if "-->" in line}
     named = [tuple("[*]" if it == NOWHERE else str(it) for it in pair) for pair in TRANSITIONS]

@@ -29,6 +29,7 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.core.restart import Remembered
 from waguard.core.undecryptable import Waiting
 from waguard.errors import WaguardError
+from waguard.host.documents import Document, DocumentError
 from waguard.host.lived import LivedTime
 from waguard.messaging.announcer import Announcer
 from waguard.ports.bus import BusEvent
@@ -41,6 +42,7 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions import Versions
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -53,6 +55,7 @@ from waguard.wire.protocol import (
     Hello,
     InboundMessage,
     Lasting,
+    PageVersion,
     QrCode,
     Reply,
     Report,
@@ -69,6 +72,8 @@ TERMINATED: Final = 0
 KILLED: Final = -9
 
 SOON: Final = 0.9  # s
+PACKED: Final = "0" * 64
+"""The digest of the wa-js that waguard ships."""
 
 Answer = Callable[[Call], Awaitable[Sent | Value | Failed | None]]
 
@@ -127,6 +132,8 @@ class Script:
         {"phase": "ready", "link": "connected", "phone": "4915112345678"},
     )
     """What it reports, one after the other, when its daemon has greeted it."""
+    loads: Callable[[WorkerSpec | WorkerRecord], PageVersion | None] = lambda _: None
+    """What its page is, by what it was told to load."""
     listens: bool = True
     """False: it dies, or hangs, before anybody can connect."""
     obeys: bool = True
@@ -268,7 +275,7 @@ class FakeProcess:
             self.greeting = hello
             self._channels.add(channel)
             for told in self.script.reports:
-                self.report(**told)
+                self.report(**{"version": self.script.loads(self.spec), **told})
             while True:
                 self._take(channel, await channel.receive())
         except EOFError:
@@ -443,6 +450,25 @@ class FakeInbox:
 
 
 @dataclass
+class FakeDocuments:
+    """``ports.versions.Documents`` in memory."""
+
+    there: set[int] = field(default_factory=set)
+
+    def known(self) -> Collection[int]:
+        return tuple(sorted(self.there))
+
+    def path(self, revision: int) -> Path:
+        return Path("/documents") / str(revision)
+
+    def discard(self, revision: int) -> None:
+        self.there.discard(revision)
+
+    def load(self, revision: int) -> Document:
+        raise DocumentError(f"version {revision} is not stored")
+
+
+@dataclass
 class World:
     """All around a session. Its folder has a short name: Unix sockets need one."""
 
@@ -458,6 +484,7 @@ class World:
     network: NetworkReading = field(default_factory=NetworkReading)
     told: list[BusEvent] = field(default_factory=list)
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
+    documents: FakeDocuments = field(default_factory=FakeDocuments)
 
     def __post_init__(self) -> None:
         self._host, self._timings = Reading(), Timings(stop_grace=0.1)
@@ -483,7 +510,16 @@ class World:
             timers=self._soon,
             chance=self.chance,
         )
+        self.versions = Versions(
+            lambda: self.config,
+            self.clock,
+            self.fleet,
+            self.mailbox,
+            packed=PACKED,
+            documents=self.documents,
+        )
         self.around = Surroundings(
+            versions=self.versions,
             config=lambda: self.config,
             instance="test",
             store=self.store,

@@ -19,11 +19,15 @@ from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.supervision.surfaces import Surfaces, surfaces
 from tests.supervision.test_surfaces import (
+    BUNDLE,
     CHAT,
+    bundle_rolled_back,
     dead_letters,
     held,
     profile_without_row,
     unidentified,
+    version_held,
+    version_refused,
 )
 from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main
@@ -41,6 +45,7 @@ from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
 from waguard.core.status import ParkCause
 from waguard.errors import ConflictError
+from waguard.host.wajs_store import digest
 from waguard.ports.messages import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent
@@ -242,6 +247,11 @@ async def stray_profile(it: Surfaces) -> str:
     return "profile_without_row"
 
 
+async def rolled_back(it: Surfaces) -> str:
+    await bundle_rolled_back(it)
+    return "bundle_rolled_back"
+
+
 async def vanished_profile(it: Surfaces) -> str:
     it.bench.world.spawn.script = Script(reports=(QR_SHOWN,))
     shutil.rmtree(it.bench.process("a").spec.profile)
@@ -268,7 +278,10 @@ MENDED: Final[tuple[tuple[Plant, str], ...]] = (
     (stray_profile, "profile quarantine old --workspace 7"),
     (stray_profile, "sessions create old --workspace 7"),
     (vanished_profile, RESTART),
+    (rolled_back, f"wajs use {digest(BUNDLE)[:12]}"),
 )
+ASKING: Final = ("discard", "wajs use", "versions try")
+"""What asks before it is done."""
 
 
 @pytest.mark.parametrize(("plant", "command"), MENDED)
@@ -279,7 +292,7 @@ async def test_the_command_mends_the_state_in_which_it_is_named(
     before = await condition(shown, type_)
     assert before is not None
     assert f"`waguard {command}`" in before.remedy
-    await run(shown, command + (" --yes" if "discard" in command else ""))
+    await run(shown, command + (" --yes" if any(it in command for it in ASKING) else ""))
     await wait_until(lambda: settled(shown), "it is up, or it waits for a scan")
     await shown.gateway.drained()
     await shown.bench.it.reconciler.reconcile()
@@ -288,6 +301,18 @@ async def test_the_command_mends_the_state_in_which_it_is_named(
 
 def settled(it: Surfaces) -> bool:
     return it.bench.session("a").link in {Link.CONNECTED, Link.QR_PENDING}
+
+
+@pytest.mark.parametrize("plant", [version_held, version_refused])
+async def test_what_a_version_needs_can_be_asked_for(shown: Surfaces, plant: Any) -> None:
+    [(type_, _)] = await plant(shown)
+    before = await condition(shown, type_)
+    assert before is not None
+    named = commands(before.remedy)
+    assert "versions try" in named
+    for command in named:
+        await run(shown, command + (" --yes" if command in ASKING else ""))
+    await wait_until(lambda: shown.bench.world.audited("version_asked"), "it is on the trail")
 
 
 async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> None:
@@ -315,7 +340,9 @@ async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> 
 async def test_an_uncertain_letter_is_named_by_its_number(shown: Surfaces, verb: str) -> None:
     await held(shown)
     assert (
-        await shown.gateway.webhooks._dead_letter("perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL)
+        await shown.gateway.webhooks.dead_letters.add(
+            "perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL
+        )
         == 1
     )
     [letter] = await shown.gateway.dead()

@@ -23,7 +23,11 @@ from waguard.core.facts import ParkRequested
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
+from waguard.core.replace import replace
 from waguard.core.status import ParkCause
+from waguard.core.version_facts import Evidence
+from waguard.core.version_state import Hold
+from waguard.host.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
 from waguard.ports.messages import Endpoint
 from waguard.supervision import translate
@@ -32,6 +36,7 @@ from waguard.supervision.disk import DiskReserve
 
 NAMES: Final = ("a", "b", "c")
 CHAT: Final = "7000001@lid"
+BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ async def receiver_down(it: Surfaces) -> Found:
 async def own_receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([503] * 100_000)
     it.gateway.configure(url=None, allow_private=True)
-    await it.gateway.webhooks.put_endpoint(
+    await it.gateway.webhooks.endpoints.put(
         Endpoint(session_id="a", url=it.receiver.url, secret=None)
     )
     await it.gateway.stored(event(1))
@@ -211,6 +216,40 @@ async def whatsapp_refuses(it: Surfaces) -> Found:
     return {("whatsapp_refuses", None), *(("whatsapp_refuses", name) for name in NAMES)}
 
 
+async def version_held(it: Surfaces) -> Found:
+    it.bench.world.versions.state = replace(
+        it.bench.world.versions.state,
+        hold=Hold(
+            boundary=1023,
+            since=it.wall[0],
+            evidence=Evidence.SEND_THROWS,
+            affected=("a", "b"),
+            confirmed=("a", "b"),
+            reported_at=it.bench.world.clock.wall(),
+        ),
+    )
+    await tick(it)
+    return {("version_held", None)}
+
+
+async def version_refused(it: Surfaces) -> Found:
+    it.bench.world.versions.state = replace(
+        it.bench.world.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
+    )
+    await tick(it)
+    return {("version_refused", None)}
+
+
+async def bundle_rolled_back(it: Surfaces) -> Found:
+    world = it.bench.world
+    WajsStore(world.config.paths.state).add(BUNDLE, digest(BUNDLE))
+    await world.versions.refresh_bundles()
+    rejected = {digest(BUNDLE): it.wall[0]}
+    world.versions.state = replace(world.versions.state, rejected=rejected)
+    await tick(it)
+    return {("bundle_rolled_back", None)}
+
+
 async def profile_without_row(it: Surfaces) -> Found:
     it.bench.world.profile("old")
     await it.bench.it.reconciler.reconcile()
@@ -233,6 +272,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
     *(sends_throw, whatsapp_refuses, profile_without_row, bug),
+    *(version_held, version_refused, bundle_rolled_back),
 )
 
 
@@ -274,7 +314,9 @@ async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
     await shown.gateway.stored(event(1))
     await wait_until(shown.gateway.webhooks.held, "it waits")
     assert (
-        await shown.gateway.webhooks.dead_letter_session("a", "discarded", before=shown.wall[0] + 1)
+        await shown.gateway.webhooks.dead_letters.add_session(
+            "a", "discarded", before=shown.wall[0] + 1
+        )
         == 1
     )
     assert [letter.cause for letter in await shown.gateway.dead()] == [Cause.OTHER_NUMBER]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from waguard import daemon
 from waguard.api import app
+from waguard.daemon import root as daemon
 from waguard.host import strays
 from waguard.host.fork_server import Deadlines
 from waguard.supervision import registry

@@ -24,6 +24,7 @@ from waguard.api import (
     qr,
     reconcile,
     sessions,
+    versions,
     webhooks,
 )
 from waguard.api.body import DEADLINE, Body, late
@@ -171,6 +172,13 @@ def create_app(deps: ApiDeps) -> web.Application:
             web.put("/api/log-level", log_level.put),
             web.get("/api/reconcile", reconcile.difference),
             web.post("/api/reconcile", reconcile.now),
+            web.get("/api/versions", versions.listing),
+            web.post("/api/versions/pin", versions.pin),
+            web.post("/api/versions/unpin", versions.unpin),
+            web.post("/api/versions/try", versions.try_version),
+            web.get("/api/wajs", versions.bundles),
+            web.post("/api/wajs/try", versions.try_bundle),
+            web.post("/api/wajs/use", versions.use_bundle),
             web.post("/api/sessions", sessions.create),
             web.get("/api/sessions", sessions.listing),
             web.get(f"{one}/status", sessions.status),

@@ -3,16 +3,18 @@
 import hmac
 import os
 import secrets
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import web
 
 from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
+from waguard.host.listen import peer_uid
 from waguard.host.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
@@ -25,6 +27,10 @@ class Keys:
     """The accepted keys; never shown. They may be replaced while the API serves."""
 
     values: frozenset[bytes] = field(repr=False)
+
+    def renew(self, other: Self) -> None:
+        """From now on these are accepted, and no others."""
+        self.values = other.values
 
     def accept(self, given: str) -> bool:
         """Compare with every key in constant time, whichever fits."""
@@ -115,3 +121,11 @@ def is_local(request: web.Request) -> bool:
     if not isinstance(peer, tuple) or is_for_another(request):
         return False
     return is_loopback(str(peer[0]).removeprefix("::ffff:"))
+
+
+def caller(request: web.Request) -> str:
+    """For the trail: the user of a local command, or the address of a caller with a key."""
+    connection = request.transport.get_extra_info("socket") if request.transport else None
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return f"user {peer_uid(connection)} of this machine"
+    return f"a caller at {request.remote or 'an unknown address'}"

@@ -20,6 +20,7 @@ from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore, OutboxStore
 from waguard.ports.sessions import Health, Reconciliation, Sessions
 from waguard.ports.store import Store
+from waguard.ports.versions import VersionControl
 
 
 class Events(Protocol):
@@ -61,6 +62,7 @@ class ApiDeps:
     webhooks: Webhooks
     message_health: MessageHealth
     log: LogLevels
+    versions: VersionControl
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

@@ -1,14 +1,13 @@
 """/api/log-level: from which level on daemon and workers log, until the restart."""
 
-import socket
 from typing import Final, get_args
 
 from aiohttp import web
 
 from waguard.api import fields
+from waguard.api.auth import caller
 from waguard.api.deps import BODY, DEPS
 from waguard.config import Level
-from waguard.host.listen import peer_uid
 from waguard.ports.logs import LogLevels
 
 _LEVELS: Final[tuple[Level, ...]] = get_args(Level)
@@ -24,7 +23,7 @@ async def put(request: web.Request) -> web.Response:
     log, body = request.app[DEPS].log, request[BODY]
     if "level" not in body:
         raise _bad(None)
-    log.ask(_level(body["level"]), by=_who(request))
+    log.ask(_level(body["level"]), by=caller(request))
     return _answer(log)
 
 
@@ -46,11 +45,3 @@ def _level(given: object) -> Level | None:
 def _bad(given: object) -> Exception:
     allowed = f"{', '.join(_LEVELS)}, or null for the configured one"
     return fields.bad("level", given, "invalid level", allowed)
-
-
-def _who(request: web.Request) -> str:
-    """For the trail: the user of a local command, or the address of a caller with a key."""
-    connection = request.transport.get_extra_info("socket") if request.transport else None
-    if connection is not None and connection.family == socket.AF_UNIX:
-        return f"user {peer_uid(connection)} of this machine"
-    return f"a caller at {request.remote or 'an unknown address'}"

@@ -8,13 +8,12 @@ from aiohttp import web
 from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.api.outbox import options
-from waguard.errors import NotFoundError, RefusedError, UncertainError, WaguardError
+from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging import commands
 from waguard.messaging.commands import Command
-from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.ports.sessions import SessionView
-from waguard.wire.protocol import Sent
 
 
 async def send(request: web.Request) -> web.StreamResponse:
@@ -87,13 +86,12 @@ async def session_for(request: web.Request, session_id: str, body: dict[str, Any
 async def _reply(
     request: web.Request, view: SessionView, command: Command, how: Options
 ) -> web.StreamResponse:
-    """Write the reply here, to know whether it could be written; then tell the world."""
+    """Write the reply here, to know whether it could be written."""
     outbox = request.app[DEPS].outbox
     pending = outbox.accept(view.session_id, view.workspace_id, command, how)
     written = False
     try:
-        outcome = await _outcome(outbox, pending)
-        response = _response(pending, outcome)
+        response = _response(pending, await outbox.result(pending))
         await response.prepare(request)
         await response.write_eof()  # raises ConnectionError where nobody is left to read it
         written = True
@@ -105,39 +103,32 @@ async def _reply(
     return response
 
 
-async def _outcome(outbox: Outbox, pending: PendingSend) -> Sent | WaguardError | None:
-    try:
-        return await outbox.result(pending)
-    except WaguardError as error:
-        return error
-
-
-def _response(pending: PendingSend, outcome: Sent | WaguardError | None) -> web.Response:
+def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
     match outcome:
         case None:
-            told: dict[str, Any] = {
+            body: dict[str, Any] = {
                 "success": True,
                 "id": pending.id,
                 "message_id": pending.message_id,
                 "status": "accepted",
             }
-            return web.json_response(told, status=202)
-        case Sent(message_id=message_id, timestamp=timestamp):
-            told = {"success": True, "message_id": message_id, "timestamp": timestamp}
-            return web.json_response(told)
-        case RefusedError() as error:
-            told = {"success": False, "outcome": "refused", "error": error.message}
-            return web.json_response(told | _advice(error), status=422)
-        case UncertainError() as error:
-            told = {
+            return web.json_response(body, status=202)
+        case Acked(message_id=message_id, timestamp=timestamp):
+            body = {"success": True, "message_id": message_id, "timestamp": timestamp}
+            return web.json_response(body)
+        case Refused(error):
+            body = {"success": False, "outcome": "refused", "error": error.message}
+            return web.json_response(body | _advice(error), status=422)
+        case Uncertain(error):
+            body = {
                 "success": False,
                 "outcome": "uncertain",
                 "message_id": pending.message_id,
                 "error": error.message,
                 "remedy": "do not send it again; look at the chat on the phone",
             }
-            return web.json_response(told, status=202)
-        case error:
+            return web.json_response(body, status=202)
+        case NotSent(error):
             return problems.answer(error)
 
 

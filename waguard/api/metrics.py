@@ -14,6 +14,7 @@ from waguard.core.conditions import Receiver
 from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.ports.sessions import Health, SessionView
+from waguard.wire.protocol import PageVersion
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Samples = Iterable[tuple[Mapping[str, str], float | None]]
 """Labels and value; None: it is not known."""
 OF_ONE: Final = ("session",)
+OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -55,6 +57,9 @@ def _of_all(deps: ApiDeps) -> "Iterator[Metric]":
     yield _family("waguard_info", "This daemon.", [({"version": __version__}, 1)], ("version",))
     yield _family("waguard_degraded", "1: something is wrong.", [({}, bool(health.problems))])
     yield from _conditions(health)
+    about = "1: newer versions of WhatsApp Web are held back."
+    held = any(it.type == "version_held" for it in health.conditions)
+    yield _family("waguard_versions_held", about, [({}, held)])
     about = "Unix time at which the daemon started."
     yield _family("process_start_time_seconds", about, [({}, STARTED_AT)])
     about = "Memory of the daemon without its workers."
@@ -93,6 +98,9 @@ def _of_sessions(views: list[SessionView]) -> "Iterator[Metric]":
     about = "Unplanned restarts of its worker since the daemon started."
     restarts = [(labels, view.restarts) for labels, view in named]
     yield _family("waguard_session_restarts_total", about, restarts, OF_ONE, kind="counter")
+    about = "What its page is loaded with; a label is empty where that is not known."
+    loaded = [(_version(view.session_id, it), 1) for view in views if (it := view.version)]
+    yield _family("waguard_session_version_info", about, loaded, OF_VERSION)
     about = "Memory of its worker and its browser."
     used = [(labels, view.usage) for labels, view in named if view.usage]
     memory = [(labels, it.memory) for labels, it in used]
@@ -100,6 +108,17 @@ def _of_sessions(views: list[SessionView]) -> "Iterator[Metric]":
     about = "Share of one core that its worker and its browser use."
     cpu = [(labels, it.cpu_percent) for labels, it in used]
     yield _family("waguard_session_cpu_percent", about, cpu, OF_ONE)
+
+
+def _version(session: str, it: PageVersion) -> dict[str, str]:
+    return {
+        "session": session,
+        "page": str(it.page or ""),
+        "document": str(it.document or ""),
+        "served_by": it.served_by,
+        "wajs": it.wajs or "",
+        "wajs_version": it.wajs_version or "",
+    }
 
 
 def _of(receiver: Receiver) -> dict[str, str]:

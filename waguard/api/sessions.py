@@ -11,7 +11,7 @@ from waguard.api.deps import BODY, DEPS
 from waguard.core.blame import Condition
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports.sessions import SessionView
-from waguard.wire.protocol import PairingCode, Screenshot, Value
+from waguard.wire.protocol import PageVersion, PairingCode, Screenshot, Value
 
 ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20
@@ -32,6 +32,20 @@ def condition(it: Condition) -> dict[str, Any]:
         "until": None if it.until is None else fields.iso(round(it.until)),
         "expires_in": None if it.expires_in is None else round(it.expires_in),
         "degrades": it.degrades,
+    }
+
+
+def version(it: PageVersion | None) -> dict[str, Any] | None:
+    """What a page is loaded with."""
+    if it is None:
+        return None
+    return {
+        "page": it.page,
+        "document": it.document,
+        "served_by": it.served_by,
+        "wajs": it.wajs,
+        "wajs_version": it.wajs_version,
+        "missing": list(it.missing),
     }
 
 
@@ -64,6 +78,7 @@ def shown(view: SessionView) -> dict[str, Any]:
         "restarts": view.restarts,
         "cpu_percent": view.usage and view.usage.cpu_percent,
         "memory_mb": view.usage and round(view.usage.memory / MB, 1),
+        "version": version(view.version),
         "waiting": view.waiting,
         "degraded": view.degraded,
         "conditions": [condition(it) for it in view.conditions],
@@ -148,7 +163,7 @@ async def delete(request: web.Request) -> web.Response:
     if purge:
         webhooks = request.app[DEPS].webhooks
         await webhooks.delete_endpoint(session_id)
-        await webhooks.dead_letter_session(session_id, REMOVED, before=time.time())
+        await webhooks.dead_letters.add_session(session_id, REMOVED, before=time.time())
     return web.json_response({"success": True, "session_id": session_id})
 
 

@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
     "webhooks": "dead letters and chats that wait: list, show, deliver again, delete",
     "messages": "what became of messages that were to be sent",
+    "versions": "which version of WhatsApp Web sessions get: list, pin, unpin, try",
+    "wajs": "which wa-js is injected into it: list, add, try, use",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
     "completion": "print what makes a shell complete waguard's commands",

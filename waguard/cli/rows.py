@@ -20,6 +20,8 @@ _KEPT: Final = (
     "removed_at",
 )
 
+_DIGITS: Final = 12  # of a SHA-256
+
 Session = Mapping[str, Any]
 Condition = Mapping[str, Any]
 """Both as the API has them."""
@@ -52,6 +54,21 @@ def row(session: Session) -> dict[str, Any]:
         "reason": first["message"] if first else _reason(session),
         "next": first["remedy"] if first else _next(session),
         **{key: session.get(key) for key in _KEPT},
+        **version(session),
+    }
+
+
+def version(session: Session) -> dict[str, str | None]:
+    """What its page is loaded with, as columns."""
+    it = session.get("version")
+    if not it:
+        return {"version": None, "wajs": None}
+    page, document = it["page"], it["document"]
+    other = f", document {document}" if document not in {None, page} else ""
+    digest = (it["wajs"] or "")[:_DIGITS]
+    return {
+        "version": f"{page or 'unknown'} ({it['served_by']}{other})",
+        "wajs": " ".join(one for one in (it["wajs_version"], digest) if one) or None,
     }
 
 

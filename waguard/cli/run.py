@@ -70,7 +70,7 @@ async def _serve(reading: Reading, lock: InstanceLock, listener: socket.socket) 
     spawn.start()
     try:
         with garbage.importing():
-            from waguard.daemon import Daemon  # noqa: PLC0415
+            from waguard.daemon.root import Daemon  # noqa: PLC0415
 
         for line in configuration.hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden")

@@ -21,7 +21,7 @@ from waguard.cli.parsing import (
     with_workspace,
 )
 from waguard.cli.render import age, condition, moment, paint, print_json, print_table
-from waguard.cli.rows import of_workspace, row, status_style
+from waguard.cli.rows import of_workspace, row, status_style, version
 from waguard.errors import ConfigError, printable
 
 AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon's to say
@@ -265,7 +265,8 @@ def _lines(session: dict[str, Any]) -> Iterator[str]:
     yield f"{paint(printable(session['session_id']), 'bold')}: {status}{ago}"
     for it in session.get("conditions") or [{"message": told["reason"], "remedy": told["next"]}]:
         yield from condition(it)
-    for key, value in session.items():
+    loaded = {key: value for key, value in version(session).items() if value}
+    for key, value in {**session, **loaded}.items():
         if key not in _SAID and value is not None and value != []:
             yield f"  {key:<18} {printable(str(value))}"
 

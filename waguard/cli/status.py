@@ -26,7 +26,7 @@ DEGRADED: Final = 5
 NARROW: Final = ("session", "status", "since", "phone", "reason")
 WIDE: Final = (
     *("session", "workspace", "status", "since", "phone", "lifecycle", "link", "restarts"),
-    *("cpu_percent", "memory_mb", "worker_pid", "reason", "next"),
+    *("cpu_percent", "memory_mb", "worker_pid", "version", "wajs", "reason", "next"),
 )
 _LONGEST: Final = 40  # characters of a session's name beside other columns
 

@@ -1,11 +1,13 @@
 """``waguard why``: what went wrong, and what waguard did."""
 
 import argparse
+from collections.abc import Iterator
 from typing import Final
 
-from waguard.cli.client import connect
+from waguard.cli.client import SessionClient, connect
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import condition, print_json, undecryptable
+from waguard.cli.rows import version
 from waguard.errors import printable
 
 PURGED: Final = "purged"
@@ -31,7 +33,7 @@ def _why(arguments: argparse.Namespace) -> int:
         return 0
     if session:
         print(f"{told['session_id']} is {told['status']}")
-        if told["status"] != PURGED and (line := undecryptable(session.call("GET", "/status"))):
+        for line in _of_session(session) if told["status"] != PURGED else ():
             print(f"  {printable(line)}")
     for it in told.get("conditions", ()):
         whose = f"{it['session_id']}: " if it["session_id"] and not session else ""
@@ -46,3 +48,13 @@ def _why(arguments: argparse.Namespace) -> int:
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")
     return 0
+
+
+def _of_session(session: SessionClient) -> Iterator[str]:
+    """What its page is loaded with, and how many messages it cannot decrypt."""
+    shown = session.call("GET", "/status")
+    it = version(shown)
+    if it["version"]:
+        yield f"WhatsApp Web {it['version']}, wa-js {it['wajs'] or 'unknown'}"
+    if line := undecryptable(shown):
+        yield line

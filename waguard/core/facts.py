@@ -71,6 +71,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """Seconds that WhatsApp asks to wait."""
     evidence: str | None = None
     """Of a page that does not answer."""
+    other_version: bool = False
+    """Its next load gets it another version of WhatsApp's page."""
 
 
 class Beat(WorkerFact, frozen=True, kw_only=True):

@@ -81,8 +81,14 @@ FLEET_ENDS: Final = {
     "sessions_folder_missing": "sessions_folder_back",
     "lease_held": "lease_taken",
     "whatsapp_refuses": "whatsapp_serves",
+    "version_held": "version_released",
+    "version_refused": "version_accepted",
+    "bundle_rolled_back": "bundle_released",
     DIED: RESTORED,
 }
+FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
+"""What was done, or seen, about a version: part of the incident that it leads to."""
+_OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
 _FLEET_DONE: Final = {
     "fleet_breaker_opened": "restarts waited, one session was tried at a time",
     "network_down": "no session was restarted for it",
@@ -101,6 +107,9 @@ _FLEET_DONE: Final = {
     "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
     "lease_held": "nothing was supervised, sent or delivered from here",
     "whatsapp_refuses": "one session at a time asked for all, ever more rarely; no restart was spent",
+    "version_held": "sessions that were ill, or had not sent anything, were loaded with an older version",
+    "version_refused": "the sessions keep what they have",
+    "bundle_rolled_back": "sessions got the wa-js that they had before",
     DIED: "the next one looked for the workers that were left",
 }
 _FLEET_RESULTS: Final = {
@@ -120,19 +129,39 @@ _FLEET_RESULTS: Final = {
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
     "whatsapp_serves": "a page was served again, or no session waited for one any more",
+    "version_released": "a newer version worked, as canaries showed, or a person decided otherwise",
+    "version_accepted": "WhatsApp serves a newer version",
+    "bundle_released": "it is used again, or it is not there any more",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started anew",
 }
 _FLEET_OVER_AT_ONCE: Final = {
     "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
+    "version_acquitted": "no version was changed for it",
+    "version_spent": "it is not served any more",
+    "version_too_old": "it is not served any more",
+    "bundle_accepted": "all sessions get it at their next load",
 }
+VERSION_NEWS: Final = frozenset(
+    {
+        *FLEET_STEPS,
+        "version_acquitted",
+        "version_spent",
+        "version_too_old",
+        "bundle_accepted",
+    }
+)
+"""Entries of the fleet's trail that are events as well, beside begin and end of what goes on."""
 FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,
     "sends_throw_everywhere": Blame.WHATSAPP,
     "whatsapp_refuses": Blame.WHATSAPP,
+    "version_held": Blame.WHATSAPP,
+    "version_refused": Blame.WHATSAPP,
+    "bundle_rolled_back": Blame.OPERATOR,
     "restoring": Blame.OPERATOR,
     "webhooks_held": Blame.OPERATOR,
     "webhooks_down": Blame.OPERATOR,
@@ -228,8 +257,11 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
     incidents: list[Incident] = []
     ongoing: dict[str, Incident] = {}
     deaths: set[str] = set()
+    steps: list[str] = []  # about a version, before anything comes of them
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        if entry.kind in FLEET_STEPS and entry.reason:
+            _of_versions(ongoing, steps).append(entry.reason)
         if entry.kind == DIED:
             if (who := _who(entry)) in deaths:
                 continue  # reported by a daemon that died before it could note that
@@ -238,15 +270,15 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             ongoing[end] = Incident(
                 _since(entry, at),
                 entry.reason or entry.kind.replace("_", " "),
-                actions=[_FLEET_DONE[entry.kind]],
+                actions=[*_taken(steps, entry.kind), _FLEET_DONE[entry.kind]],
                 advice=_advice(remedies.FLEET, entry.kind, None),
             )
             incidents.append(ongoing[end])
         elif entry.kind == DIED:
             ongoing[RESTORED].actions.append(f"the next one died as well: {entry.reason}")
         if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
-            told = entry.reason or entry.kind
-            incidents.append(Incident(at, told, result=result, ended=at))
+            told, done = entry.reason or entry.kind, _taken(steps, entry.kind)
+            incidents.append(Incident(at, told, actions=done, result=result, ended=at))
         if entry.kind == RESTORED and RESTORED in ongoing and entry.reason:
             ongoing[RESTORED].actions.append(entry.reason)
         ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
@@ -254,6 +286,20 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             incident.result, incident.ended = _FLEET_RESULTS[entry.kind], at
             incident.advice = None
     return incidents
+
+
+def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]:
+    """Where a step about a version belongs: to what goes on, or to what comes of it."""
+    return next((ongoing[it].actions for it in _OF_VERSIONS if it in ongoing), steps)
+
+
+def _taken(steps: list[str], kind: str) -> list[str]:
+    """The steps that led to an entry of this kind; they are reported once."""
+    if FLEET_ENDS.get(kind) not in _OF_VERSIONS and kind not in VERSION_NEWS:
+        return []
+    taken = steps[:]
+    steps.clear()
+    return taken
 
 
 def _who(entry: Entry) -> str:
@@ -339,6 +385,13 @@ _DONE: Final = {
 }
 
 
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
 def _done(entry: Entry) -> str | None:
     """What waguard did, or saw, in a few words."""
     match entry.kind:
@@ -352,10 +405,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
-        case "screenshot":
-            return f"a picture of its page is kept: {entry.reason}"
-        case "webhooks_held":
-            return f"its received messages wait: {entry.reason}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
         case "webhooks_down":
             return "its webhooks wait in the database, and one at a time is tried"
         case kind if kind in _OF_PAGE:

@@ -37,15 +37,6 @@ class State(StrEnum):
     """The same, because somebody asked for it."""
 
 
-class Outcome(StrEnum):
-    """What came of a command to send."""
-
-    SENT = "sent"
-    REFUSED = "refused"
-    UNCERTAIN = "uncertain"
-    NOT_LEFT = "not_left"
-
-
 _UNPROVEN: Final = frozenset(
     {State.ACCEPTED, State.SENDING, State.UNCERTAIN, State.REFUSED, State.FAILED}
 )
@@ -72,19 +63,6 @@ AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})
 def moves(before: State, after: State) -> bool:
     """Whether the one leads to the other."""
     return before in FROM[after]
-
-
-def after_call(outcome: Outcome, *, waits: bool) -> State:
-    """``waits``: it is queued, and tried again when it certainly has not left."""
-    match outcome:
-        case Outcome.SENT:
-            return State.SENT
-        case Outcome.REFUSED:
-            return State.REFUSED
-        case Outcome.UNCERTAIN:
-            return State.UNCERTAIN
-        case Outcome.NOT_LEFT:
-            return State.ACCEPTED if waits else State.FAILED
 
 
 def by_ack(ack: int | None) -> State | None:

@@ -10,7 +10,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause
 
-_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID"}
+_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256"}
 """What stands for that which nobody has given."""
 
 _WHY: Final = "`waguard why {s}` shows what waguard did"
@@ -39,8 +39,9 @@ ACKS_LATE: Final = (
 )
 
 SENDS_THROW: Final = (
-    "waguard replaces the worker once. Where that does not help, WhatsApp Web has changed: name a newer wa-js in"
-    f" `whatsapp.wajs`, then {_RESTART}. What was refused is not sent again: `waguard messages list"
+    "waguard replaces the worker once. Where that does not help, WhatsApp Web has changed: waguard goes back to an"
+    " older version where one is known to work; `waguard versions list` shows them. Else add a newer wa-js,"
+    f" `waguard wajs add FILE --sha256 HEX`, or name it in `whatsapp.wajs`, then {_RESTART}. What was refused is not sent again: `waguard messages list"
     " --session {s}` shows it."
 )
 
@@ -149,6 +150,12 @@ FLEET: Final = {
     f" {_DOCTOR} looks at the folder.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
+    "version_held": "Nothing to do: canaries try newer versions by themselves. `waguard versions list` shows"
+    " them (GET /api/versions); `waguard versions try` tries the newest one now (POST /api/versions/try).",
+    "version_refused": "Look for a newer waguard, or a newer wa-js: `waguard wajs list` shows what is used"
+    " (GET /api/wajs). `waguard versions try` tries anew what WhatsApp serves (POST /api/versions/try).",
+    "bundle_rolled_back": "`waguard wajs list` shows it (GET /api/wajs). To try it once more: `waguard wajs"
+    " use {wajs}` (POST /api/wajs/use); else remove its file from `wajs` below `paths.state`.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"

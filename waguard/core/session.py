@@ -143,7 +143,8 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
         case Beat():
             return workers.on_beat(state, worker, fact, now)
         case Reported():
-            return _after_report(workers.on_report(state, worker, fact, now, out), now, out)
+            after = workers.on_report(state, worker, fact, now, out)
+            return _after_report(after, now, out, other_version=fact.other_version)
         case Exited(code=code, details=said):
             return workers.on_exit(state, worker, code, said, now, out)
         case SpawnFailed(failure=failure):
@@ -261,7 +262,9 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
     return granted
 
 
-def _after_report(state: SessionState, now: Moment, out: Out) -> SessionState:
+def _after_report(
+    state: SessionState, now: Moment, out: Out, *, other_version: bool
+) -> SessionState:
     """What a link means that only a person, or nobody, can change."""
     worker = state.worker
     if worker is None or worker.stage is not Stage.READY or state.intent is not Intent.UP:
@@ -272,6 +275,8 @@ def _after_report(state: SessionState, now: Moment, out: Out) -> SessionState:
         case Link.BLOCKED:
             why = worker.details or "WhatsApp blocks this session"
             return workers.park(state, ParkCause.BLOCKED, why, now, out)
+        case Link.NEEDS_UPDATE if other_version:
+            return state  # it is loaded with that when its turn comes
         case Link.NEEDS_UPDATE:
             why = worker.details or "WhatsApp needs a newer version of its page"
             return workers.park(state, ParkCause.NEEDS_UPDATE, why, now, out)

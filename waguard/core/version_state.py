@@ -141,6 +141,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     """When the page of this stage became loaded."""
     control: str | None = None
     """Another ill session, which was loaded anew with what it had: is a load the cure? If not, it comes next."""
+    control_at: float = 0.0
+    """When it was to be loaded."""
     recovered: bool = False
     """Another session became well with what is suspected."""
 

@@ -24,7 +24,6 @@ from waguard.core.version_verdicts import (
     CrossOver,
     GoBack,
     due,
-    ends_at,
     judge,
 )
 from waguard.core.version_wave import is_to_move
@@ -32,6 +31,8 @@ from waguard.core.version_wave import is_to_move
 PATIENCE: Final = (
     3.0  # times as long as it took until it was ill: waits are of this length and less
 )
+MANY: Final = 2  # sessions that are ill with a newer version
+_Suspect = tuple[tuple[bool, float, bool, int, float, str], str, Member, Arm]
 Post = Callable[[VersionEffect], None]
 
 
@@ -45,7 +46,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
         return state
     match judge(state, trial, now):
         case None:
-            return _with_control(state, trial, post)
+            return state
         case Conclusion() as it:
             return _end(state, trial, it, now, post)
         case GoBack():
@@ -82,33 +83,26 @@ def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) 
 def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Post) -> VersionState:
     post(Concluded(trial.session, trial.arm, it.verdict, it.why))
     state = replace(state, trial=None)
-    if trial.stage in CANARIES:
+    bad, evidence = trial.bad, trial.evidence
+    if bad is None or evidence is None:
         return on_canary(state, trial, it.verdict, now, post)
     match it.verdict:
         case Verdict.CONFIRMED:
-            return _confirmed(state, trial, now, post)
+            state = replace(state, voids=0, next_trial_at=now)
+            found = Confirmation(trial.session, bad, trial.good, evidence, now)
+            return on_confirmed(state, found, now, post)
         case Verdict.ACQUITTED:
-            return _acquitted(state, trial, now, post)
+            return _acquitted(state, trial, bad, now, post)
         case _:
             return _void(state, trial, now)
 
 
-def _confirmed(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Post) -> VersionState:
     state = replace(state, voids=0, next_trial_at=now)
-    if trial.bad is None or trial.evidence is None:
-        return state
-    it = Confirmation(trial.session, trial.bad, trial.good, trial.evidence, now)
-    return on_confirmed(state, it, now, post)
-
-
-def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
-    state = replace(state, voids=0, next_trial_at=now)
-    if trial.bad is None or trial.bad.revision is None:
-        return state
-    of_bundle = trial.bad.wajs != trial.good.wajs
+    of_bundle = bad.wajs != trial.good.wajs
     before = state.bundle_pause if of_bundle else state.acquittal
     rules = state.rules
-    count, revision = 1, trial.bad.revision
+    count, revision = 1, bad.revision or 0
     if before and now < before.until + rules.pause_limit:
         if of_bundle or before.revision >= revision:
             count = before.count + 1
@@ -116,17 +110,17 @@ def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> Ver
     until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
     pause = Acquittal(revision, count, until, sum(1 for _ in ill(state)))
     if count == 1:
-        wajs = trial.bad.wajs if of_bundle else None
+        wajs = bad.wajs if of_bundle else None
         post(
             Announce(
                 kind=Kind.ACQUITTED,
-                revision=trial.bad.revision,
+                revision=bad.revision,
                 wajs=wajs,
                 evidence=trial.evidence,
                 sessions=(trial.session,),
             )
         )
-    if of_bundle and trial.bad.wajs == state.candidate:  # another session tries it
+    if of_bundle and bad.wajs == state.candidate:  # another session tries it
         state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
     if of_bundle:
         return replace(state, bundle_pause=pause)
@@ -150,15 +144,20 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an ill session with what was good, where one is ill and it is time."""
-    if state.trial or pin(state) is not None:
+    if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
         return state
     found = [
         (_rank(name, it), name, it, good)
         for name, it in ill(state)
         if (good := suspect(state, name, it, now))
     ]
+    if state.trial:
+        found = _more_urgent(state, state.trial, found, now)
     if not found:
         return state
+    if state.trial:
+        why = "other sessions show more, and sooner"
+        post(Concluded(state.trial.session, state.trial.arm, Verdict.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE
@@ -188,23 +187,48 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
             )
         )
     state = _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
-    return _with_control(state, trial, post)
+    return state
 
 
-def _with_control(state: VersionState, trial: Trial, post: Post) -> VersionState:
+def load_control(state: VersionState, now: float, post: Post) -> VersionState:
     """As soon as another session is ill, and unless no load of the same is the cure."""
-    known = state.members.get(trial.control or "")
-    if trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
+    trial = state.trial
+    if trial is None or trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
         return state
+    known = state.members.get(trial.control or "")
     if known and known.left_at is None:
         return state
     control = _control(state, trial.session, trial.bad)
     if control is None:
         return state
-    state = replace(state, trial=replace(trial, control=control))
     if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
         post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
-    return state
+    return replace(state, trial=replace(trial, control=control, control_at=now))
+
+
+def _more_urgent(
+    state: VersionState, trial: Trial, found: list[_Suspect], now: float
+) -> list[_Suspect]:
+    """For which ones a trial that has shown nothing yet is left."""
+    bad = trial.bad
+    if bad is None or bad.wajs != state.wajs or trial.began >= now:
+        return []
+    busy = {trial.session}
+    control = state.members.get(trial.control or "")
+    if (
+        trial.control
+        and control
+        and control.ill_loads == 1
+        and control.loaded_at <= trial.control_at
+    ):
+        busy.add(trial.control)  # it is being loaded
+    others = [it for it in found if it[1] not in busy]
+    if now >= trial.began + state.rules.trial_limit:
+        return others
+    if trial.evidence not in REPEATABLE and any(it.ill in REPEATABLE for _, _, it, _ in others):
+        return others  # these have the best rank
+    newer = [one for one in others if (one[2].ill_from or 0) > (bad.revision or 0)]
+    return newer if len(newer) >= MANY else []
 
 
 def _limit(state: VersionState, it: Member) -> float:
@@ -289,7 +313,9 @@ def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
 
 def deadlines(state: VersionState) -> list[float]:
     """When a trial may end or begin."""
-    found = [] if state.trial is None else [*due(state, state.trial), ends_at(state.trial)]
+    found: list[float] = []
+    if state.trial:
+        found += [*due(state, state.trial), state.trial.began + state.rules.trial_limit]
     if any(True for _ in ill(state)):
         pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
         found += [state.next_trial_at, *pauses]

@@ -12,15 +12,19 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
     """Its page has what all are kept from, and nothing shows that it does its work."""
     if it.left_at is not None or (state.trial and state.trial.session == name):
         return False
-    arm, revision = intended(state, name), it.arm.revision or 0
-    if it.arm.wajs in state.rejected and arm.wajs != it.arm.wajs:
+    hold = state.hold
+    held = hold is not None and (it.arm.revision or 0) >= hold.boundary
+    rejected = it.arm.wajs in state.rejected
+    if not (it.ill or held or rejected):
+        return False
+    arm = intended(state, name)
+    if rejected and arm.wajs != it.arm.wajs:
         return it.ill is not None or not it.acked
     if arm.revision == it.arm.revision:
         return False
     if it.ill:  # also with an older one that only a trial wanted
         return arm.revision is not None or it.served_by == "store"
-    hold = state.hold
-    if hold is None or arm.revision is None or revision < hold.boundary:
+    if hold is None or not held or arm.revision is None:
         return False
     # an ack shows that sends work, and not that events come
     return not (it.acked and has_shown(it, hold.evidence))
@@ -28,14 +32,15 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
 
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:
     """Load some of them anew, as many at a time as start at a time."""
-    rules = state.rules
-    free = rules.places - sum(
-        1 for it in state.members.values() if it.left_at is None and _is_on_its_way(state, it, now)
-    )
     waiting = sorted(
         (it.ill is None, it.acked, it.moves, name)
         for name, it in state.members.items()
         if is_to_move(state, name, it) and now >= may_move_at(state, it)
+    )
+    if not waiting:
+        return state
+    free = state.rules.places - sum(
+        1 for it in state.members.values() if it.left_at is None and _is_on_its_way(state, it, now)
     )
     for *_, name in waiting[: max(0, free)]:
         it = state.members[name]

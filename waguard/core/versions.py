@@ -150,6 +150,7 @@ def _decide(state: VersionState, now: float, post: Post) -> VersionState:
     state = version_trials.go_on(state, now, post)
     state = version_good.mark_good(state, now)
     state = version_trials.cross_over(state, now, post)
+    state = version_trials.load_control(state, now, post)
     state = version_schedules.try_asked(state, now, post)
     state = version_schedules.try_bundle(state, now, post)
     state = version_schedules.try_newest(state, now, post)

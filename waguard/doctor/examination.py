@@ -1,4 +1,4 @@
-"""Ask everything, and judge it."""
+"""Run all probes and all checks."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
 from waguard.core.ownership import Us
 from waguard.core.profile import Missing
-from waguard.doctor.judging import cutover as moving
-from waguard.doctor.judging import daemon as answers
-from waguard.doctor.judging import database as databases
-from waguard.doctor.judging import files, host, instance, profiles, receiver, unit
-from waguard.doctor.judging.instance import Instance, Socket
+from waguard.doctor.checks import cutover as moving
+from waguard.doctor.checks import daemon as answers
+from waguard.doctor.checks import database as databases
+from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
+from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import files as file_probes
@@ -24,6 +24,7 @@ from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.probes import profiles as profile_probes
 from waguard.doctor.probes import receiver as receiver_probes
 from waguard.doctor.probes import unit as unit_probes
+from waguard.doctor.probes import versions as version_probes
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
@@ -43,6 +44,7 @@ NAMES: Final = (
     "chromium",
     "sandbox",
     "wa-js",
+    "versions",
     "disk",
     "memory",
     "pressure",
@@ -145,6 +147,7 @@ class _Examination:
             "database": self._database,
             "strays": self._strays,
             "receiver": self._receiver,
+            "versions": self._versions,
             "health": self._health,
         }
         done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
@@ -210,7 +213,7 @@ class _Examination:
 
     async def _network(self) -> list[Check]:
         url, proxied = self._config.whatsapp.url, host_probes.is_proxied(self._config)
-        error = None if proxied else await host_probes.reach(url)
+        error = None if proxied else await host_probes.connect(url)
         return [host.network(url, error, proxied=proxied)]
 
     async def _database(self) -> list[Check]:
@@ -240,17 +243,28 @@ class _Examination:
         seen = await receiver_probes.call_back(self._config, self._daemon, health)
         return [receiver.call_back(seen, self._daemon)]
 
+    async def _versions(self) -> list[Check]:
+        """Which are known, as the daemon has them, and whether they can be read."""
+        kept = await asyncio.to_thread(version_probes.kept, self._config.paths.state)
+        told, now = await self._ask("/api/versions"), self._machine.now()
+        mode = self._config.versions.mode
+        return [versions.versions(kept, told, mode=mode, now=now, cli=self._cli)]
+
     async def _health(self) -> list[Check]:
         """What the daemon itself knows."""
         names = ("agreement", "signature", "health")
         if not self._daemon.up:
-            return [skipped(name, "no daemon answers that could say") for name in names]
-        told, compared, dead = await asyncio.gather(
+            return [skipped(name, "no daemon answers") for name in names]
+        health, compared, dead = await asyncio.gather(
             self._ask("/health/detailed"), self._compared(), self._ask("/api/webhooks/dead")
         )
-        cli, now, silent = self._cli, self._machine.now(), "the daemon does not answer this now"
+        cli, now, silent = (
+            self._cli,
+            self._machine.now(),
+            "the daemon does not answer this question",
+        )
         return [
-            *(answers.health(told, cli) if told else [skipped("health", silent)]),
+            *(answers.health(health, cli) if health else [skipped("health", silent)]),
             *(
                 answers.agreement(compared[0], compared[1], cli)
                 if compared
@@ -259,7 +273,7 @@ class _Examination:
             answers.signature(dead["dead"], now, cli) if dead else skipped("signature", silent),
         ]
 
-    async def _compared(self) -> tuple[answers.Told, answers.Told] | None:
+    async def _compared(self) -> tuple[answers.Answer, answers.Answer] | None:
         """Twice where something is to be corrected: what is under way at one moment is done by then."""
         first = await self._ask("/api/reconcile")
         if first is None or not first.get("corrections"):

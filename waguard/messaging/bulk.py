@@ -16,7 +16,8 @@ from typing import Final
 from waguard.config import Send
 from waguard.core.outbox import State
 from waguard.errors import ConflictError, NotFoundError
-from waguard.messaging.outbox import HOUR, Outbox
+from waguard.messaging.acceptance import HOUR
+from waguard.messaging.outbox import Outbox
 from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import OutboxStore, Outgoing

@@ -11,20 +11,17 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
 from waguard.messaging.commands import Command, body_of, kind_of
 from waguard.ports.messages import Outgoing, StateUpdate
-from waguard.wire.protocol import SendMedia, Sent
+from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.wire.protocol import SendMedia
 
 KEPT_FOR: Final = REPEATED_FOR
 KEPT_AT_MOST: Final = 1_000
-
-UNCERTAIN: Final = "it is not known whether the message was sent"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +55,13 @@ class KeyReusedError(WaguardError):
         )
 
 
+def _future() -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    # a result that nobody waits for any more is no "exception was never retrieved"
+    future.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return future
+
+
 @dataclass(slots=True, eq=False)
 class PendingSend:
     """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
@@ -76,7 +80,7 @@ class PendingSend:
     held: bool = False
     """It is a first contact, and those paused when it was tried."""
     chat_key: str = ""
-    """Its chat, by whatever name it goes: what is in one lane goes in the order of acceptance."""
+    """Its chat, by whatever name it goes: what has the same goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -87,9 +91,9 @@ class PendingSend:
     """Digits of the number that it belongs to; None: to the first one of its session."""
     abandoned: WaguardError | None = None
     """Why it must not wait any more."""
-    stored: "asyncio.Future[int]" = field(default_factory=lambda: _future(int))
-    done: "asyncio.Future[Sent]" = field(default_factory=lambda: _future(Sent))
-    waits: "asyncio.Future[None]" = field(default_factory=lambda: _future(type(None)))
+    stored: "asyncio.Future[int]" = field(default_factory=_future)
+    done: "asyncio.Future[Outcome]" = field(default_factory=_future)
+    waits: "asyncio.Future[None]" = field(default_factory=_future)
     """Done as soon as nobody waits for its outcome any more, for it may wait."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """The command may have left."""
@@ -124,7 +128,7 @@ class PendingSend:
 
     @property
     def name(self) -> tuple[str, str]:
-        """What tells it from every other message."""
+        """What distinguishes it from every other message."""
         return self.session_id, self.message_id
 
     @property
@@ -132,8 +136,7 @@ class PendingSend:
         """Its name, where the application may have to hear more than the reply has said."""
         if not self.done.done():
             return None
-        error = self.done.exception()
-        more = self.queued or error is None or isinstance(error, UncertainError)
+        more = self.queued or isinstance(self.outcome, Acked | Uncertain)
         return self.name if more else None
 
     @property
@@ -146,29 +149,22 @@ class PendingSend:
         """Whether a request waits for its outcome now."""
         return self.replies > 0 and not self.queued
 
-    def resolve(self, result: Sent | WaguardError) -> None:
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None: it has not, or in a bug."""
+        if not self.done.done() or self.done.exception():
+            return None
+        return self.done.result()
+
+    def resolve(self, outcome: Outcome) -> None:
         """It ended so, or it turned out later that it did."""
         if self.done.done():
-            self.done = _future(Sent)
-        if isinstance(result, Sent):
-            self.done.set_result(result)
-        else:
-            self.done.set_exception(result)
+            self.done = _future()
+        self.done.set_result(outcome)
 
     def may_have_happened(self) -> bool:
         """A repetition of it must get its result; of any other end it is a second chance."""
-        if not self.done.done():
-            return True
-        return self.done.exception() is None or isinstance(
-            self.done.exception(), RefusedError | UncertainError
-        )
-
-
-def _future(_: type[Result]) -> "asyncio.Future[Result]":
-    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-    # a result that nobody waits for any more is no "exception was never retrieved"
-    future.add_done_callback(lambda it: it.cancelled() or it.exception())
-    return future
+        return not self.done.done() or isinstance(self.outcome, Acked | Refused | Uncertain)
 
 
 class PendingSends:
@@ -203,7 +199,7 @@ class PendingSends:
         self._known[pending.ident] = pending
 
     def drop(self, pending: PendingSend) -> None:
-        """It is no message any more, or was told."""
+        """It is no message any more, or was answered."""
         if self._known.get(pending.ident) is pending:
             del self._known[pending.ident]
 
@@ -274,7 +270,7 @@ def fingerprint(
 
 
 def of_row(row: Outgoing) -> PendingSend:
-    """The ticket of a message that was kept before."""
+    """One that was kept before."""
     pending = PendingSend(
         session_id=row.session_id,
         workspace_id=row.workspace_id,
@@ -288,7 +284,7 @@ def of_row(row: Outgoing) -> PendingSend:
 
 
 def take_over(pending: PendingSend, row: Outgoing) -> None:
-    """What the row says is true of the ticket."""
+    """What the row says is true of it."""
     pending.id, pending.message_id, pending.key = row.id, row.message_id, row.key
     pending.queued, pending.replied = row.queued, row.answered
     pending.send_at, pending.expires_at = row.send_at, row.expires_at
@@ -300,15 +296,16 @@ def take_over(pending: PendingSend, row: Outgoing) -> None:
     pending.stored.set_result(row.id)
 
 
-def result_of(row: Outgoing) -> Sent | WaguardError:
-    """What the one who sent it was told, or would have been."""
+def result_of(row: Outgoing) -> Outcome:
+    """What the one who sent it was answered, or would have been."""
     if row.state in AT_SERVER:
         at = int(row.updated_at) if row.sent_at is None else row.sent_at
-        return Sent(outcome="sent", message_id=row.message_id, timestamp=at)
+        return Acked(row.message_id, at)
     match row.state:
         case State.REFUSED:
-            return RefusedError(row.error or "WhatsApp refused the message")
+            return Refused(RefusedError(row.error or "WhatsApp refused the message"))
         case State.UNCERTAIN | State.SENDING:
-            return UncertainError(row.error or UNCERTAIN, value=row.message_id)
+            return Uncertain(UncertainError(row.error or UNCERTAIN, value=row.message_id))
         case _:
-            return ConflictError(f"it was {row.state}", remedy="send it as a new message")
+            error = ConflictError(f"it was {row.state}", remedy="send it as a new message")
+            return NotSent(error)

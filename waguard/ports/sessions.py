@@ -8,7 +8,7 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
 from waguard.core.reconcile import Correction, Finding
 from waguard.ports.process import Usage
-from waguard.wire.protocol import Call, QrCode, Sent, Value
+from waguard.wire.protocol import Call, PageVersion, QrCode, Sent, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class SessionView:
     """Messages that WhatsApp Web shows as "Waiting for this message"."""
     undecryptable_since: float | None = None
     """Unix time at which the oldest of them was remembered."""
+    version: PageVersion | None = None
+    """What its page is loaded with; None: it has none, or its worker does not say."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None

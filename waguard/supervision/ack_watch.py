@@ -50,8 +50,11 @@ class AckWatch:
         """So the page has confirmed since then."""
         self._excusable: set[str] = set()
         """First contacts: WhatsApp drops some of them without a word, also where all else is well."""
-        self._proved_at: float | None = None
-        """When a send was acknowledged last."""
+        self.proved_at: float | None = None
+        """Monotonic time at which a send was acknowledged last."""
+        self.proved_from = float("-inf")
+        """When the newest of the acknowledged sends began."""
+        self._confirmed_at = 0.0
         self.late: Late | None = None
         """As the page confirmed it; None: all is well, or nothing can be said."""
         self.late_since = 0.0
@@ -62,7 +65,7 @@ class AckWatch:
     def sent(self, message_id: str, at: float, *, first_contact: bool = False) -> None:
         """The page has it, the server has not acknowledged it. A first contact counts only as long as
         nothing that was sent is acknowledged after it."""
-        if first_contact and self._proved_at is not None and self._proved_at > at:
+        if first_contact and self.proved_at is not None and self.proved_at > at:
             return
         self._sent_at[message_id] = at
         if first_contact:
@@ -74,14 +77,15 @@ class AckWatch:
         """When the newest of those that wait was sent; minus infinity: none of them waits."""
         return max((self._sent_at.get(it, float("-inf")) for it in ids), default=float("-inf"))
 
-    def acknowledged(self, ids: Iterable[str] = ()) -> None:
-        """The server, or a refusal of its, has spoken."""
+    def acknowledged(self, ids: Iterable[str] = (), *, began: float = float("-inf")) -> None:
+        """The server, or a refusal of its, has spoken. ``began``: when that send did, where it did not wait."""
         self._acked_at = self._clock.monotonic()
         ids = tuple(ids)
         # receipts of older messages come also where nothing goes out
         if not ids or not self._sent_at.keys().isdisjoint(ids):
             self._unhelped = self._in_vain_proved = False
-            self._proved_at = self._acked_at
+            self.proved_at = self._acked_at
+            self.proved_from = max(self.proved_from, began, self.began(ids))
             ids = (*ids, *self._excusable)
             self._excusable.clear()
         for message_id in ids:
@@ -110,6 +114,11 @@ class AckWatch:
     def on_trial(self) -> bool:
         """Whether its worker was replaced for that, and it is not known yet whether it helped."""
         return self._unhelped and not self._in_vain_proved
+
+    @property
+    def confirmed_at(self) -> float | None:
+        """Monotonic time at which the page last confirmed that sends are late; None: none is."""
+        return self._confirmed_at if self.late else None
 
     @property
     def acked_at(self) -> float | None:
@@ -171,6 +180,7 @@ class AckWatch:
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
         self.late = self.curable = found
+        self._confirmed_at = self._clock.monotonic()
         self._in_vain_proved = self._in_vain_proved or (self._unhelped and found is not None)
         if found and since is not None:
             self._told = {*waiting, *(self._told & self._sent_at.keys())}

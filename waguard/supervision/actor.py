@@ -52,6 +52,7 @@ from waguard.host.patience import patience
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
+from waguard.supervision.page_watch import seen
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
 from waguard.supervision.surroundings import Surroundings
@@ -94,6 +95,7 @@ class SessionActor:
             post=self.post,
             events=self.traffic.intake.take,
             left_with=self.traffic.intake.left_with,
+            reporting=self._watch_version,
             reported=self.traffic.reported,
             missing=self._profile_missing,
             record=self.publisher.ledger.record,
@@ -227,6 +229,7 @@ class SessionActor:
             )
         self._last = self.state
         self._ctx.mailbox.forget(self.name, self)
+        self._ctx.versions.forget(self.name)
         await self._tasks.end()
 
     def tick(self) -> None:
@@ -235,6 +238,15 @@ class SessionActor:
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
         self.traffic.tick()
+        self._watch_version()
+
+    def _watch_version(self) -> None:
+        versions, traffic = self._ctx.versions, self.traffic
+        meant = versions.given(self.name)
+        found = seen(self.state, self.runner.report, traffic.acks, traffic.throws, meant=meant)
+        report = self.runner.report
+        if versions.watch(self.name, found) and report and report.version:
+            self.publisher.publish_version(report.version)
 
     # ---- what decisions ask for ----
 

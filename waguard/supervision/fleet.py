@@ -13,7 +13,7 @@ from waguard.core.fleet_facts import (
     FleetOutage,
     HostRead,
 )
-from waguard.core.incidents import FLEET_ENDS
+from waguard.core.incidents import FLEET_ENDS, VERSION_NEWS
 from waguard.core.network import Reading as NetworkReading
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store
@@ -76,7 +76,7 @@ class Fleet:
                 assert_never(effect)
 
     def _publish(self, entry: AuditEntry) -> None:
-        if entry.kind not in FLEET_ENDS and entry.kind not in FLEET_ENDS.values():
+        if entry.kind not in {*FLEET_ENDS, *FLEET_ENDS.values(), *VERSION_NEWS}:
             return
         told = {"kind": entry.kind, "reason": entry.reason, **entry.evidence}
         self._bus.publish("incident", None, None, told)

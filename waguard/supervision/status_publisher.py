@@ -15,7 +15,7 @@ from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.surroundings import Surroundings
-from waguard.wire.protocol import QrCode
+from waguard.wire.protocol import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "INFO")}
@@ -52,6 +52,20 @@ class StatusPublisher:
         """There is a new one on the screen."""
         if code:
             self.publish("qr_code_generated", translate.qr_code(code, self._ctx.clock.wall()))
+
+    def publish_version(self, it: PageVersion) -> None:
+        """Its page is loaded with another one."""
+        about = {
+            "page": it.page,
+            "document": it.document,
+            "served_by": it.served_by,
+            "wajs": it.wajs,
+            "wajs_version": it.wajs_version,
+        }
+        self._log.info("the page's version is another one", event="page_version", **about)
+        self.publish("page_version", about)
+        whose = "the store" if it.served_by == "store" else "WhatsApp"
+        self.ledger.record("page_version", reason=f"WhatsApp Web {it.page}, from {whose}")
 
     def record(self, it: Record) -> None:
         """An entry of the trail, and a line of the log."""

@@ -42,6 +42,7 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
+        self._around.versions.begin_stop()
         self._around.mailbox.post_to_fleet(Closing())
 
     async def _end(self, *, write: bool) -> None:
@@ -51,6 +52,7 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
+        await self._around.versions.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -14,6 +14,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions import Versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Surroundings:
     ages: Ages
     fleet: Fleet
     mailbox: Mailbox
+    versions: Versions
     meter: Meter
     remembered: Callable[[], Mapping[str, Remembered]] = dict
     """Of sessions' restarts, from the daemon before this one."""

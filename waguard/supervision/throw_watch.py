@@ -89,6 +89,11 @@ class ThrowWatch:
         self._unhelped = self.in_vain = False
 
     @property
+    def threw_at(self) -> float | None:
+        """Monotonic time of the last throw; None: none, or a later send was acknowledged."""
+        return self._at if self._chats else None
+
+    @property
     def on_trial(self) -> bool:
         """Whether its worker was replaced for that, and it is not known yet whether it helped."""
         return self._unhelped and not self.in_vain

@@ -122,7 +122,7 @@ class Traffic:
             raise
         else:
             if isinstance(call, protocol.SendText | protocol.SendMedia):
-                self.acks.acknowledged()
+                self.acks.acknowledged(began=began)
                 self.throws.acknowledged(call.chat, began)
             return outcome
         finally:

@@ -34,6 +34,7 @@ class Watchdog:
             with session.faults.alone("watch"):
                 session.tick()
         self._around.mailbox.tick()
+        self._around.versions.tick()
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses."""

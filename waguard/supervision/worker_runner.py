@@ -47,7 +47,7 @@ _NOT_STARTED = "no worker could be started"
 
 class WorkerRunner:
     """``row`` is the newest one. ``post`` takes facts, ``events`` what must not be lost, with the
-    connection that it came by; ``reported`` gets each report after its fact, ``missing`` is called where the
+    connection that it came by; ``reporting`` is called before the fact of a report and ``reported`` after it, ``missing`` is called where the
     profile is gone, ``begin`` runs a task, ``changed`` is called when the connection is another one."""
 
     def __init__(  # noqa: PLR0913 - what a worker needs from outside
@@ -59,6 +59,7 @@ class WorkerRunner:
         post: Callable[[Fact], None],
         events: Callable[[protocol.Event, WorkerLink | None], None],
         left_with: Callable[[WorkerLink], bool],
+        reporting: Callable[[], None],
         reported: Callable[[Report], None],
         missing: Callable[[], None],
         record: Callable[..., None],
@@ -71,6 +72,7 @@ class WorkerRunner:
         self._post = post
         self._events = events
         self._left_with = left_with
+        self._reporting = reporting
         self._reported = reported
         self._missing = missing
         self._record = record
@@ -157,7 +159,10 @@ class WorkerRunner:
             self._profile.follow_row()
             await self._profile.migrate()
             config = self._ctx.config()
-            spec = worker_spec(self._row(), self._profile.at, config, instance=self._ctx.instance)
+            row = self._row()
+            given = self._ctx.versions.for_worker(row.session_id)
+            instance = self._ctx.instance
+            spec = worker_spec(row, self._profile.at, config, given, instance=instance)
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
@@ -287,6 +292,7 @@ class WorkerRunner:
                 self._post(Beat(worker=worker, at=now, page_at=page_at, hopeless=lost))
             case Report():
                 self.report = message
+                self._reporting()
                 self._post(self._fact(worker, message, now))
                 self._reported(message)
                 self.follow_log()
@@ -312,6 +318,7 @@ class WorkerRunner:
             refusals=it.refusals,
             retry_after=it.retry_after or 0.0,
             evidence=it.silence and printable(it.silence),
+            other_version=self._ctx.versions.has_other(it.session),
         )
 
 

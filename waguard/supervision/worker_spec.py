@@ -4,12 +4,16 @@ from waguard.config import Config
 from waguard.core.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
-from waguard.profile.credentials import Places
+from waguard.profile.layout import Places
+from waguard.supervision.versions import Given
 from waguard.wire.protocol import LogSettings, WorkerSpec
 
 
-def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -> WorkerSpec:
-    """``at``: where the session's profile and the copies of it lie."""
+def worker_spec(
+    row: SessionRow, at: Places, config: Config, given: Given, *, instance: str
+) -> WorkerSpec:
+    """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
+    with."""
     name = layout.key(row.session_id)
     workers = config.paths.runtime / "workers"
     return WorkerSpec(
@@ -26,7 +30,10 @@ def worker_spec(row: SessionRow, at: Places, config: Config, *, instance: str) -
         record=str(workers / f"{name}.json"),
         temporary=str(layout.temporary(config.paths.runtime, name)),
         url=config.whatsapp.url,
-        wajs=str(config.whatsapp.wajs) if config.whatsapp.wajs else None,
+        wajs=str(given.wajs) if given.wajs else None,
+        wajs_sha256=given.sha256,
+        document=given.document,
+        documents=str(given.documents) if given.documents else None,
         left_out=left_out(
             broadcasts=config.inbox.broadcasts,
             channels=config.inbox.channels,

@@ -63,9 +63,14 @@ function showSessions(sessions) {
     const why = [...new Set(told.filter(Boolean))].join(': ');
     row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
       element('td', s.link), element('td', s.restarts, 'number'), element('td', s.cpu_percent, 'number'),
-      element('td', s.memory_mb, 'number'), element('td', why || '–'));
+      element('td', s.memory_mb, 'number'), element('td', versionOf(s.version)), element('td', why || '–'));
     return row;
   }));
+}
+
+function versionOf(it) {
+  if (!it) return '–';
+  return `${it.page ?? 'unknown'}${it.served_by === 'store' ? ' (store)' : ''}`;
 }
 
 function figureFor(session) {

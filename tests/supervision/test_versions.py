@@ -1,0 +1,377 @@
+"""The shell of WhatsApp's versions, over the whole of supervision and the real decision."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import pytest
+
+from tests.supervision.bench import *  # noqa: F403  # fixtures
+from tests.supervision.bench import CONNECTED, TEXT, Bench
+from tests.supervision.fakes import PACKED, Script, World, heard, until
+from tests.waiting import wait_until
+from waguard.core.exits import EXIT_PAGE_NOT_READY
+from waguard.core.incidents import fold, fold_fleet, sentences
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.version_effects import Discard, Reload
+from waguard.core.version_facts import Arm, Evidence
+from waguard.core.versions import encode
+from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
+from waguard.host.small_file import SUFFIX
+from waguard.host.version_memory import FILE
+from waguard.host.wajs_store import WajsStore, digest
+from waguard.supervision.actor import SessionActor
+from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
+
+NAMES: Final = ("a", "b", "c", "d")
+OLD, NEW, NEWER = 1022, 1023, 1024
+BROKEN: Final = "TypeError: e.sendTextMsg is not a function"
+CONFIGURED: Final = "c" * 64
+BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
+ME: Final = "user 0 of this machine"
+
+
+class Drill:
+    """Sessions whose pages are what the network serves, or what they are told to load."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.world, self.network = bench, bench.world, OLD
+        self.world.spawn.script = Script(reports=(CONNECTED,), loads=self.loads)
+        self.lacks: dict[int, tuple[str, ...]] = {}
+        """What pages of a version lack."""
+        self.ill: Callable[[SessionActor], None] = lambda _: None
+        """What pages of the new version do."""
+
+    def loads(self, spec: WorkerSpec | WorkerRecord) -> PageVersion:
+        stored = spec.document if isinstance(spec, WorkerSpec) else None
+        revision = stored.revision if stored else self.network
+        self.world.documents.there.add(revision)
+        return PageVersion(
+            page=revision,
+            document=revision,
+            wajs=(isinstance(spec, WorkerSpec) and spec.wajs_sha256) or CONFIGURED,
+            wajs_version="4.6.0",
+            served_by="store" if stored else "network",
+            missing=self.lacks.get(revision, ()),
+        )
+
+    @property
+    def sessions(self) -> list[SessionActor]:
+        return self.bench.it.registry.sessions
+
+    def page(self, name: str) -> int | None:
+        report = self.bench.session(name).runner.report
+        return report.version.page if report and report.version else None
+
+    async def up(self) -> None:
+        """All are connected, and OLD is proven."""
+        self.world.change("versions", good_after=10.0, well_for=3.0, pause=20.0)
+        self.world.change("admission", session_memory=0)
+        for number, name in enumerate(NAMES):
+            report = {**CONNECTED, "phone": f"628{number}"}
+            self.world.spawn.scripts[name] = Script(reports=(report,), loads=self.loads)
+            await self.bench.row(name)
+        await self.bench.restore()
+        await self.run(15)
+        assert OLD in self.world.versions.state.good
+
+    async def send(self, session: SessionActor) -> None:
+        if session.link is Link.CONNECTED:
+            self.world.clock.advance(0.01)
+            with contextlib.suppress(UncertainError, UnavailableError):  # its worker ends just now
+                await session.traffic.call(TEXT)
+
+    async def run(self, seconds: int) -> None:
+        """Everybody sends; what the new version breaks throws."""
+        for _ in range(seconds):
+            self.world.clock.advance(1.0)
+            for session in self.sessions:
+                heard(session)
+                if (self.page(session.name) or 0) == NEW:
+                    self.ill(session)
+                else:
+                    await self.send(session)
+            await self.bench.it.watchdog.watch()
+            await asyncio.sleep(0.002)
+
+    async def until(self, condition: Callable[[], bool], *, within: int = 120) -> None:
+        for _ in range(within):
+            if condition():
+                return
+            await self.run(1)
+        raise AssertionError(self.world.versions.state)
+
+    async def load_new(self, *names: str) -> None:
+        self.network = NEW
+        for name in names:
+            await self.bench.it.sessions.start(name, restart=True)
+        await self.until(lambda: all(self.page(name) == NEW for name in names), within=30)
+
+    def trail(self) -> list[str]:
+        return [it.kind for it in self.world.store.entries if it.session_id is None]
+
+
+@pytest.fixture
+async def drill(bench: Bench) -> Drill:
+    return Drill(bench)
+
+
+def throws(session: SessionActor) -> None:
+    session.traffic.throws.threw("c", BROKEN)
+
+
+async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill: Drill) -> None:
+    await drill.up()
+    drill.ill = throws
+    await drill.load_new(*NAMES)
+    await drill.until(lambda: all(drill.page(name) == OLD for name in NAMES))
+    await drill.run(5)
+    [held] = [it for it in drill.bench.it.health.read().conditions if it.type == "version_held"]
+    assert (held.session, held.reason) == (None, "version_held")
+    assert str(NEW) in held.message
+    assert "waguard versions list" in held.remedy
+    assert all(it.link is Link.CONNECTED for it in drill.sessions)
+    # the next start gets it as well
+    assert drill.world.versions.for_worker("new").document is not None
+    # what an operator reads afterwards
+    [incident] = [
+        it for it in fold_fleet(drill.world.store.entries) if f"WhatsApp Web {NEW}" in it.cause
+    ]
+    text = " ".join(sentences(incident))
+    assert "its page throws at sends" in text
+    assert f"all sessions get version {OLD}" in text
+    assert f"WhatsApp Web {NEW} is suspected" in text
+    assert "were loaded with an older version" in text
+    published = drill.world.events("incident")
+    kinds = [it.data["kind"] for it in published if it.data["kind"].startswith("version_")]
+    assert kinds == ["version_suspected", "version_held"]
+    held_event = next(it.data for it in published if it.data["kind"] == "version_held")
+    assert (held_event["revision"], held_event["instead"]) == (NEW, OLD)
+    assert held_event["evidence"] == str(Evidence.SEND_THROWS)
+    of_one = [it for it in drill.world.store.entries if it.session_id == "a"]
+    story = " ".join(sentence for it in fold(of_one) for sentence in sentences(it))
+    assert BROKEN in story
+    assert f"its page was loaded with WhatsApp Web {OLD}, from the store" in story
+    of_a = drill.world.events("page_version", session="a")
+    pages = [(it.data["page"], it.data["served_by"]) for it in of_a]
+    assert pages[:2] == [(OLD, "network"), (NEW, "network")]
+    assert pages[-1] == (OLD, "store")
+    assert all(before != after for before, after in itertools.pairwise(pages)), "each is news"
+
+
+async def test_a_page_that_never_becomes_ready_is_evidence(drill: Drill) -> None:
+    await drill.up()
+
+    loading = {"phase": "loading", "link": "unknown"}
+    drill.world.spawn.scripts["a"] = Script(reports=(loading,), loads=drill.loads)
+    await drill.load_new("a")
+    for _ in range(60):
+        process = drill.bench.process("a") if drill.bench.session("a").runner.process else None
+        if process and process.connected and isinstance(process.spec, WorkerSpec):
+            if process.spec.document:
+                break
+            process.exit(EXIT_PAGE_NOT_READY)
+        await drill.run(1)
+    drill.bench.process("a").report(**CONNECTED, version=drill.loads(drill.bench.process("a").spec))
+    await drill.until(lambda: drill.page("a") == OLD)
+    await wait_until(lambda: drill.world.audited("version_suspected"), "it is on the trail")
+    [suspected] = drill.world.audited("version_suspected")
+    assert "never becomes ready" in str(suspected[2])
+
+
+async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
+    await drill.up()
+    await drill.load_new("a")
+    await drill.until(lambda: drill.world.versions.state.newest == NEW)
+    drill.world.versions.pin(OLD, by=ME)
+    await wait_until(lambda: drill.world.audited("version_pinned"), "it is on the trail")
+    assert drill.world.audited("version_pinned") == [
+        (None, None, f"{ME} pinned WhatsApp Web {OLD}")
+    ]
+    await drill.bench.it.sessions.start("a", restart=True)
+    await drill.until(lambda: drill.page("a") == OLD)
+    before = drill.bench.process("a")
+    before.report("needs_update", version=drill.loads(before.spec))
+    await drill.until(lambda: drill.page("a") == NEW)
+    assert drill.bench.session("a").lifecycle is State.RUNNING
+    assert not drill.world.audited("parked")
+    assert drill.world.versions.state.pin is None
+    assert drill.world.audited("version_too_old")
+
+
+async def test_a_version_that_is_too_old_and_has_no_other_waits_for_a_person(drill: Drill) -> None:
+    await drill.up()
+    process = drill.bench.process("a")
+    process.report("needs_update", version=drill.loads(process.spec))
+    await until(drill.bench.session("a"), lambda s: s.lifecycle is State.PARKED)
+    await drill.run(2)
+    types = {it.type for it in drill.bench.it.health.read().conditions}
+    assert "version_refused" in types
+
+
+async def test_off_nothing_of_it_runs(drill: Drill) -> None:
+    drill.world.change("versions", mode="off")
+    await drill.bench.it.watchdog.watch()
+    for name in NAMES:
+        await drill.bench.row(name)
+    await drill.bench.restore()
+    drill.ill = throws
+    await drill.load_new(*NAMES)
+    await drill.run(30)
+    state, spec = drill.world.versions.state, drill.bench.process("a").spec
+    assert isinstance(spec, WorkerSpec)
+    assert (spec.document, spec.documents, spec.wajs, spec.wajs_sha256) == (
+        None,
+        None,
+        None,
+        PACKED,
+    )
+    assert (dict(state.members), state.stored, state.newest) == ({}, frozenset(), None)
+    versions = drill.world.versions
+    with pytest.raises(ConflictError, match=r"versions\.mode is off"):
+        versions.pin(OLD, by=ME)
+    with pytest.raises(ConflictError, match=r"versions\.mode is off"):
+        versions.unpin(by=ME)
+    with pytest.raises(ConflictError, match=r"versions\.mode is off"):
+        versions.try_version(None, session=None, by=ME)
+    with pytest.raises(ConflictError, match=r"versions\.mode is off"):
+        await versions.try_bundle(PACKED, session=None, by=ME)
+
+
+async def test_a_worker_knows_where_documents_are_kept(drill: Drill) -> None:
+    await drill.up()
+    spec = drill.bench.process("a").spec
+    assert isinstance(spec, WorkerSpec)
+    assert spec.documents == str(drill.world.config.paths.state / "versions")
+    assert spec.wajs_sha256 == PACKED
+
+
+async def test_an_error_names_what_is_known(drill: Drill) -> None:
+    await drill.up()
+    with pytest.raises(NotFoundError) as unknown:
+        drill.world.versions.pin(77, by=ME)
+    assert unknown.value.remedy == f"stored are {OLD}"
+    with pytest.raises(NotFoundError):
+        await drill.world.versions.use_bundle("ab" * 32, by=ME)
+    with pytest.raises(ConflictError):
+        drill.world.versions.unpin(by=ME)
+    drill.world.versions.pin(OLD, by=ME)
+    assert drill.world.versions.listing().pin == OLD
+    drill.world.versions.unpin(by=ME)
+    assert drill.world.versions.listing().pin is None
+    await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
+
+
+async def test_what_is_known_outlives_the_daemon(drill: Drill) -> None:
+    await drill.up()
+    drill.world.versions.pin(OLD, by=ME)
+    await drill.run(1)
+    await drill.world.versions.close()
+    drill.world.next_daemon()
+    assert drill.world.versions.state.pin == OLD
+    assert OLD in drill.world.versions.state.good
+
+
+async def test_a_file_that_is_none_is_quarantined(world: World) -> None:
+    path = world.config.paths.state / FILE
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 7}')
+    world.next_daemon()
+    assert world.versions.memory.unreadable
+    assert path.with_name(FILE + SUFFIX).exists()
+    assert world.versions.state.newest is None
+
+
+async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(world: World) -> None:
+    await world.versions.close()
+    path = world.config.paths.state / FILE
+    state = msgspec.structs.replace(world.versions.state, wajs="f" * 64, bundles={"f" * 64})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(state))
+    world.next_daemon()
+    world.versions.begin()
+    assert world.versions.for_worker("s").sha256 == PACKED
+    assert world.versions.state.bundles == {PACKED}
+
+
+# ---- wa-js ----
+
+
+async def test_a_bundle_is_used_by_all_after_canaries(drill: Drill) -> None:
+    await drill.up()
+    drill.world.change("versions", good_after=10.0, canary_for=3.0, canary_after=5.0)
+    sha256 = digest(BUNDLE)
+    WajsStore(drill.world.config.paths.state).add(BUNDLE, sha256)
+    await drill.world.versions.use_bundle(sha256[:8], by=ME)
+    row = next(it for it in drill.world.versions.listing().bundles if it.sha256 == sha256)
+    assert (row.candidate, row.in_use, row.version) == (True, False, "4.7.0")
+    await drill.until(lambda: drill.world.versions.state.wajs == sha256)
+    given = drill.world.versions.for_worker("new")
+    assert (given.sha256, given.wajs) == (
+        sha256,
+        drill.world.config.paths.state / f"wajs/{sha256}.js",
+    )
+    await wait_until(lambda: drill.world.audited("bundle_accepted"), "it is on the trail")
+    assert drill.world.audited("bundle_added")
+    [used] = drill.world.audited("bundle_used")
+    assert str(used[2]).startswith(ME)
+
+
+async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
+    path = drill.world.folder / "wa.js"
+    drill.world.change("whatsapp", wajs=path)
+    await drill.up()
+    spec = drill.bench.process("a").spec
+    assert isinstance(spec, WorkerSpec)
+    assert (spec.wajs, spec.wajs_sha256) == (str(path), None)
+    assert drill.world.versions.listing().configured == str(path)
+    arms = {it.arm.wajs for it in drill.world.versions.state.members.values()}
+    assert arms == {PACKED}, "for the decision all have the same"
+    with pytest.raises(ConflictError, match="which the configuration names"):
+        await drill.world.versions.use_bundle(PACKED, by=ME)
+    with pytest.raises(ConflictError, match="which the configuration names"):
+        await drill.world.versions.try_bundle(PACKED, session=None, by=ME)
+
+
+# ---- what is stopped stays so ----
+
+
+async def test_a_session_that_was_stopped_is_not_loaded_for_a_version(drill: Drill) -> None:
+    await drill.up()
+    await drill.bench.it.sessions.take_down("a")
+    drill.world.versions._perform(Reload("a", Arm(OLD, PACKED), "so it is"))
+    drill.world.versions._perform(Reload("nobody", Arm(OLD, PACKED), "so it is"))
+    await drill.run(2)
+    assert drill.bench.session("a").lifecycle is State.STOPPED
+
+
+async def test_a_document_that_cannot_be_deleted_is_known_all_the_same(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await drill.up()
+
+    def refuse(_: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(drill.world.documents, "discard", refuse, raising=False)
+    drill.world.versions._perform(Discard(OLD))
+    assert OLD in drill.world.versions.state.stored
+
+
+async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) -> None:
+    await drill.up()
+    drill.lacks = {OLD: ("WPP.old",), NEW: ("WPP.old",)}
+    for name in NAMES:
+        await drill.bench.it.sessions.start(name, restart=True)
+    await drill.run(3)
+    await drill.load_new("a")
+    await drill.run(2)
+    assert drill.world.versions.state.members["a"].ill is None
+    drill.lacks = {NEW: ("WPP.old", "WPP.new")}
+    await drill.bench.it.sessions.start("b", restart=True)
+    await drill.until(lambda: drill.world.versions.state.suspected == NEW)
+    assert drill.world.versions.state.suspected == NEW

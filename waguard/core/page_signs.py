@@ -1,0 +1,181 @@
+"""From what is seen of a session to what the decision about versions hears of its page. Pure.
+
+The session is read again and again: only a change becomes a fact. Times are monotonic seconds.
+"""
+
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from waguard.core.link import Link
+from waguard.core.replace import replace
+from waguard.core.version_facts import (
+    Acked,
+    Evidence,
+    Ill,
+    Left,
+    Loaded,
+    Refused,
+    Spent,
+    Unreachable,
+    VersionFact,
+    Well,
+)
+
+_NEVER_READY: Final = frozenset({"page_not_ready", "not_ready", "link_unknown"})
+_ENDS: Final = {
+    "exports_missing": Evidence.EXPORTS_MISSING,
+    **dict.fromkeys(_NEVER_READY, Evidence.NEVER_READY),
+}
+"""By the reason for which a worker ended: what its page showed."""
+_OF_ENDS: Final = frozenset(_ENDS.values())
+_AWAY: Final = frozenset({Link.OFFLINE, Link.BLOCKED})
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """What a loaded page is, as it says itself."""
+
+    worker: int
+    """The number of its worker."""
+    loads: int
+    revision: int
+    wajs: str
+    stored: bool
+    """Its document came from the store."""
+    spent: int | None = None
+    """The stored revision that was meant, and whose scripts left the CDN."""
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """A session at one moment."""
+
+    wanted: bool
+    """Up, and neither parked nor logged out."""
+    worker: int
+    """The number of the newest one."""
+    lives: bool
+    """That worker runs, and does not end."""
+    failed: str | None = None
+    """For which reason the last one ended, while that is not over."""
+    page: Page | None = None
+    missing: tuple[str, ...] = ()
+    """What waguard calls, the last good version had, and its page lacks."""
+    link: Link = Link.UNKNOWN
+    """As far as a ready page says."""
+    unreachable: bool = False
+    """WhatsApp does not serve it, or the network is away."""
+    threw_at: float | None = None
+    """When its page last threw at a send; None: never, or a later send was acknowledged."""
+    unacked_at: float | None = None
+    """When the page last confirmed that sends are late; None: none is."""
+    acked_at: float | None = None
+    """When the server last acknowledged a send of its."""
+    acked_from: float = float("-inf")
+    """When the newest of the acknowledged sends began."""
+
+
+class Watched(Struct, frozen=True, kw_only=True):
+    """What the decision heard of it so far."""
+
+    page: Page | None = None
+    """None: it has left, or was never there."""
+    page_at: float = 0.0
+    gone: bool = False
+    """It has no page now, and ``Left`` was said."""
+    sign: Evidence | str | None = None
+    """What was said of this page last: evidence, ``WELL`` or ``AWAY``."""
+    sign_at: float = 0.0
+    acked: bool = False
+    """An ack was said, and nothing worse since."""
+
+
+WELL: Final = "well"
+AWAY: Final = "away"
+
+
+class Read(NamedTuple):
+    """What is known afterwards, and what is said."""
+
+    watched: Watched
+    facts: tuple[VersionFact, ...] = ()
+
+
+def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
+    """Compare the session with what was said of it."""
+    facts: list[VersionFact] = []
+    if not seen.wanted:
+        if watched.page and not watched.gone:
+            facts.append(Left(session))
+        return Read(Watched(), tuple(facts))
+    if seen.page and seen.page != watched.page:
+        watched = Watched(page=seen.page, page_at=now)
+        facts += _loaded(session, seen.page)
+    page = watched.page
+    if page is None:
+        return Read(watched)
+    if seen.lives and seen.worker == page.worker:
+        watched = _of_page(session, watched, page, seen, now, facts)
+    else:
+        watched = _without_page(session, watched, seen, now, facts)
+    return Read(watched, tuple(facts))
+
+
+def _loaded(session: str, page: Page) -> list[VersionFact]:
+    facts: list[VersionFact] = []
+    if page.spent is not None:
+        facts.append(Spent(page.spent))
+    facts.append(Loaded(session, page.revision, page.wajs, "store" if page.stored else "network"))
+    return facts
+
+
+def _of_page(
+    session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
+) -> Watched:
+    if _is_acked(watched, seen):
+        facts.append(Acked(session))
+        watched = replace(watched, acked=True)
+    sign = _sign(watched, seen)
+    if sign is None or sign == watched.sign:
+        return watched
+    if isinstance(sign, Evidence):
+        if sign is Evidence.TOO_OLD:
+            facts.append(Refused(page.revision))
+        facts.append(Ill(session, sign))
+        return replace(watched, sign=sign, sign_at=now, acked=False)
+    facts.append(Well(session) if sign == WELL else Unreachable(session))
+    return replace(watched, sign=sign, sign_at=now)
+
+
+def _is_acked(watched: Watched, seen: Seen) -> bool:
+    """Something that this page sent, after whatever was wrong with it."""
+    if watched.acked or seen.acked_at is None or seen.acked_from <= watched.page_at:
+        return False
+    return not isinstance(watched.sign, Evidence) or seen.acked_at > watched.sign_at
+
+
+def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
+    """How the page stands; None: that is not known now."""
+    if seen.link is Link.NEEDS_UPDATE:
+        return Evidence.TOO_OLD
+    if seen.missing:
+        return Evidence.EXPORTS_MISSING
+    if seen.unreachable or seen.link in _AWAY:
+        return AWAY
+    if seen.threw_at is not None and seen.threw_at > watched.page_at:
+        return Evidence.SEND_THROWS
+    if seen.unacked_at is not None and seen.unacked_at > watched.page_at:
+        return Evidence.UNACKED
+    return WELL if seen.link is Link.CONNECTED else None
+
+
+def _without_page(
+    session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
+) -> Watched:
+    """Its worker ends. One that never became ready is ill until the next page is loaded."""
+    if watched.gone or watched.sign in _OF_ENDS:
+        return watched
+    if ill := _ENDS.get(seen.failed or ""):
+        facts.append(Ill(session, ill))
+        return replace(watched, sign=ill, sign_at=now, acked=False)
+    facts.append(Left(session))
+    return replace(watched, gone=True)

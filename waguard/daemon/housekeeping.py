@@ -1,0 +1,90 @@
+"""What the configuration keeps no longer is deleted, a little at a time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.errors import WaguardError
+from waguard.host.lived import LivedTime
+from waguard.host.media import MediaFolder
+from waguard.host.ticker import Ticker
+from waguard.profile import quarantine
+from waguard.store import housekeeping
+from waguard.store.sql import SqlStore
+
+INTERVAL: Final = 3600.0  # s
+DAY: Final = 86400.0  # s
+
+
+class Housekeeping:
+    """Quarantined profiles, rows and received files, each by its own retention."""
+
+    def __init__(
+        self, config: Callable[[], Config], store: SqlStore, media: MediaFolder, ages: LivedTime
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._media = media
+        self._ages = ages
+
+    def schedule(self, ticker: Ticker) -> None:
+        """Hourly, each by itself: one that hangs holds up no other."""
+        ticker.every(INTERVAL, "tidy profiles", self.tidy_profiles)
+        ticker.every(INTERVAL, "tidy database", self.tidy_database)
+        ticker.every(INTERVAL, "tidy media", self.tidy_media)
+
+    async def tidy_profiles(self) -> None:
+        """Delete quarantined profiles beyond ``profiles.quarantine_days`` or ``quarantine_limit``."""
+        config = self._config()
+        keep_for = config.profiles.quarantine_days * DAY
+        purged = await asyncio.to_thread(
+            quarantine.purge,
+            config.paths.sessions,
+            now=self._ages.ago(keep_for) + keep_for,
+            keep_for=keep_for,
+            size_limit=config.profiles.quarantine_limit << 20,
+        )
+        for copy in purged:
+            logger.info(
+                "quarantined profile deleted",
+                event="quarantine_purged",
+                session=copy.session,
+                folder=copy.name,
+            )
+
+    async def tidy_database(self) -> None:
+        """Delete rows beyond ``retention``."""
+        keep, ages = self._config().retention, self._ages
+        try:
+            messages = await housekeeping.tidy_messages(self._store.messages, keep, ages)
+            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, ages)
+            entries = await housekeeping.tidy_audit(self._store, keep, ages)
+            await self._store.compact()
+        except WaguardError as error:
+            logger.warning(
+                "the database is not tidied, trying again later",
+                event="database_not_tidied",
+                why=error.line(),
+            )
+            return
+        if messages or entries:
+            logger.info("old rows deleted", event="rows_purged", messages=messages, audit=entries)
+
+    async def tidy_media(self) -> None:
+        """Delete received files beyond ``media``."""
+        try:
+            count = await housekeeping.tidy_media(
+                self._media, self._store.messages, self._config().media, self._ages
+            )
+        except WaguardError as error:
+            logger.warning(
+                "received files are not tidied, trying again later",
+                event="media_not_tidied",
+                why=error.line(),
+            )
+            return
+        if count:
+            logger.info("received files deleted", event="media_purged", count=count)

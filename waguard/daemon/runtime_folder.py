@@ -1,0 +1,66 @@
+"""The folders in which the daemon and its workers find each other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from waguard.errors import WaguardError
+from waguard.host.children import read_records
+from waguard.host.lock import InstanceLock, private_folder, unusable
+from waguard.host.ownership import require_private
+from waguard.ports.process import Process
+from waguard.wire.protocol import WorkerRecord
+
+
+def make_private(key: str, *folders: Path) -> None:
+    """Folders for this user alone; ``key`` names the setting. Raises ``ConfigError``."""
+    for folder in folders:
+        try:
+            private_folder(folder)
+            require_private(key, folder)  # somebody may have been quicker
+        except OSError as error:
+            raise unusable(key, folder, error) from None
+
+
+class RuntimeFolder:
+    """``paths.runtime``: lock, pid file, workers' records and sockets, Chromium's temporary files."""
+
+    def __init__(self, path: Path, lock: InstanceLock) -> None:
+        self._path = path
+        self._lock = lock
+        self.workers = path / "workers"
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.workers, self._path / "t"
+
+    def make(self) -> None:
+        """Raises ``ConfigError``."""
+        make_private("paths.runtime", *self._folders)
+
+    def restore(self) -> str | None:
+        """Make it anew where somebody removed it: what was missing just now; None: nothing."""
+        if self._lock.in_place and all(folder.is_dir() for folder in self._folders):
+            return None
+        why = f"{self._path} was removed under waguard, or something in it"
+        try:
+            self.make()
+            self._lock.renew()
+        except WaguardError as error:
+            why = f"{why}, and cannot be made anew: {error.line()}"
+        return why
+
+    def workers_left(
+        self, adopt: Callable[[WorkerRecord], Process | None]
+    ) -> tuple[list[tuple[WorkerRecord, Process]], Sequence[str]]:
+        """Living workers of an earlier daemon, and the sessions whose workers are gone: the records of
+        these are removed."""
+        living: list[tuple[WorkerRecord, Process]] = []
+        gone: list[str] = []
+        for path, record in read_records(self.workers):
+            process = adopt(record)
+            if process is None:
+                gone.append(record.session)
+                path.unlink(missing_ok=True)
+            else:
+                living.append((record, process))
+        return living, gone

@@ -1,0 +1,173 @@
+"""The database: whether it answers, which revision it has, who supervises it, what its rows say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from waguard.core.lease import Lease, who
+from waguard.core.status import Status
+from waguard.doctor.checks.instance import START, Instance
+from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
+
+_SHOWN: Final = 3
+PAIRED: Final = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One account of ``whatsapp_accounts`` that is waguard's. ``address``: where the application
+    calls it."""
+
+    session: str
+    workspace: int
+    status: str
+    phone: str | None = None
+    active: bool = True
+    address: str | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether its row says that it is linked to a phone."""
+        return self.status in PAIRED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """``name`` without a password. ``rows`` None: they could not be read, and unknown is not empty."""
+
+    name: str
+    error: str | None = None
+    remedy: str | None = None
+    command: str | None = None
+    absent: bool = False
+    """It is an SQLite file, which the daemon creates."""
+    refusal: str | None = None
+    """Why the application's table cannot serve."""
+    revision: str | None = None
+    newest: str = ""
+    """The revision that this version knows."""
+    damage: str | None = None
+    lease: Lease | None = None
+    now: float | None = None
+    """Unix time of its own clock."""
+    rows: tuple[Row, ...] | None = None
+
+
+def database(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> list[Check]:
+    """``runtime``: the runtime folder, by which this daemon's lease is known."""
+    if seen.error:
+        remedy = seen.remedy or "See that it runs, and that database.url names it"
+        return [failed("database", f"{seen.name}: {seen.error}", remedy, seen.command)]
+    if seen.absent:
+        if daemon.up:
+            return [
+                failed(
+                    "database",
+                    f"{seen.name} was removed or moved while waguard uses it",
+                    "Restore the file; nothing is written until then",
+                    f"ls -l {seen.name}",
+                )
+            ]
+        return [ok("database", f"{seen.name} does not exist yet: a start makes it")]
+    if seen.damage:
+        return [
+            failed(
+                "database",
+                f"{seen.name} is damaged: {seen.damage}",
+                "Stop waguard, and put a good copy in its place, or what can be saved of it",
+                f"systemctl stop waguard && sqlite3 {seen.name} .recover | sqlite3 {seen.name}.new",
+            )
+        ]
+    return [
+        ok("database", f"{seen.name} answers"),
+        *_table(seen, daemon),
+        _lease(seen, daemon, runtime, cli),
+    ]
+
+
+def _table(seen: Database, daemon: Instance) -> list[Check]:
+    name = "migrations"
+    if seen.refusal:
+        return [
+            failed(
+                name,
+                f"whatsapp_accounts: {seen.refusal}",
+                "Run the application's migrations, or name its database in database.url",
+                "php artisan migrate",
+            )
+        ]
+    if seen.revision is None or seen.revision < seen.newest:
+        at = f"at revision {seen.revision}" if seen.revision else "without waguard's tables"
+        if daemon.up:
+            return [
+                failed(
+                    name,
+                    f"{seen.name} is {at}, and a daemon runs: it waits for the database, or is older",
+                    "Restart it, and read its log",
+                    "systemctl restart waguard",
+                )
+            ]
+        return [ok(name, f"{seen.name} is {at}: a start brings it to {seen.newest}")]
+    if seen.revision > seen.newest:
+        return [
+            warning(
+                name,
+                f"{seen.name} is at revision {seen.revision}, this waguard knows {seen.newest}",
+                "Install the newer waguard again; this one does not use what it does not know",
+                "waguard --version",
+            )
+        ]
+    return [ok(name, f"{seen.name} is at revision {seen.revision}, the newest")]
+
+
+def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> Check:
+    lease = seen.lease
+    if lease is None or lease.released:
+        if daemon.up and seen.revision == seen.newest:
+            return warning(
+                "lease",
+                f"a daemon runs here, and nobody holds the lease of {seen.name}",
+                "It uses another database, or waits for this one",
+                cli("config show"),
+            )
+        return ok("lease", "nobody supervises this database")
+    ours = lease.holder.runtime == runtime and lease.holder.pid == daemon.pid
+    if daemon.lives and ours:
+        return ok(
+            "lease", f"this daemon holds it, renewed {lease.now - lease.renewed_at:.0f} s ago"
+        )
+    if lease.holder.runtime == runtime and not daemon.lives:
+        return ok("lease", "the last daemon here held it: the next one takes it over at once")
+    left = lease.expires_at - lease.now
+    if left <= 0:
+        return ok("lease", f"{who(lease)} held it, and has not renewed it: it may be taken over")
+    return failed(
+        "lease",
+        f"{who(lease)} supervises this database, for {left:.0f} s more unless it renews that",
+        "Stop that one, or give this one another database",
+        f"ssh {lease.holder.host} systemctl stop waguard",
+    )
+
+
+def rows(seen: Database, daemon: Instance) -> Check:
+    """With a daemon that is down: what the application still believes."""
+    if seen.rows is None:
+        why = "there are none yet" if seen.absent else "the accounts could not be read"
+        return skipped("rows", why)
+    paired = [row.session for row in seen.rows if row.paired]
+    if daemon.up or not paired:
+        return ok(
+            "rows", f"{len(seen.rows)} accounts, {len(paired)} of them say that they are linked"
+        )
+    return warning(
+        "rows",
+        f"{some(paired)} say connected, and no daemon runs: whatever the application sends is refused",
+        "Start waguard, which restores them",
+        START,
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

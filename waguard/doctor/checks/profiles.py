@@ -1,0 +1,201 @@
+"""The profiles: where they lie, who uses them, what is damaged; and processes that nobody supervises."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from waguard.core.profile import (
+    CredentialsLost,
+    Damaged,
+    Emptied,
+    Finding,
+    LivingOwner,
+    Missing,
+    NoRoom,
+    Owner,
+)
+from waguard.core.strays import Foreign, Stray
+from waguard.doctor.checks.database import Row, some
+from waguard.doctor.checks.instance import START, Instance
+from waguard.doctor.report import Check, Cli, failed, ok, warning
+
+COPIED_AFTER: Final = 7_200.0  # s since the pairing; profiles.snapshot_interval is an hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One session's, with its copies. ``finding`` None: it is in use, and was left alone."""
+
+    session: str
+    workspace: int
+    path: str
+    finding: Finding | None
+    owner: Owner
+    used: bool
+    """waguard's lock on it is held."""
+    paired_for: float | None = None
+    """Seconds since it was linked to a phone; None: never, or logged out."""
+    copies: int = 0
+    damaged_copies: int = 0
+    dangling: str | None = None
+    """The link on the way to it that leads nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """``paths.sessions``. ``old``: sessions of which the old service's profile lies there, ``archives``
+    those files of RemoteAuth."""
+
+    path: str
+    there: bool
+    error: str | None = None
+    profiles: tuple[Profile, ...] = ()
+    old: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+
+
+def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:
+    """``rows`` None: unknown."""
+    name = "profiles"
+    if seen.error:
+        return [
+            failed(
+                name,
+                f"{seen.path} cannot be read: {seen.error}",
+                "Mount its disk, or repair it",
+                f"ls -ld {seen.path}",
+            )
+        ]
+    paired = [row for row in rows or () if row.paired and row.active]
+    if not seen.there or not (seen.profiles or seen.old):
+        if paired:
+            return [
+                failed(
+                    name,
+                    f"{seen.path} holds no profile, and {some([row.session for row in paired])} are linked",
+                    "Mount the disk of paths.sessions, or import the profiles",
+                    f"findmnt -T {seen.path}; {cli('profile list')}",
+                )
+            ]
+        return [ok(name, f"{seen.path} holds no profile yet")]
+    checks = [check for one in seen.profiles for check in _profile(one, cli)]
+    checks += _missing(seen, paired, cli)
+    return checks or [ok(name, f"none of {len(seen.profiles) + len(seen.old)} profiles is damaged")]
+
+
+def _missing(seen: Folder, paired: Sequence[Row], cli: Cli) -> list[Check]:
+    there = {one.session for one in seen.profiles if not isinstance(one.finding, Missing)}
+    restorable = {one.session for one in seen.profiles if one.copies}
+    return [
+        failed(
+            "profiles",
+            f"{row.session} is {row.status} in the database, and has no profile in {seen.path}",
+            "Restore its copy" if row.session in restorable else "Import it, or pair it again",
+            cli(f"profile restore {row.session}")
+            if row.session in restorable
+            else cli(f"qr {row.session}"),
+        )
+        for row in paired
+        if row.session not in there and row.session not in seen.old
+    ]
+
+
+def _profile(one: Profile, cli: Cli) -> list[Check]:
+    name, checks = "profiles", []
+    if one.dangling:
+        link = f"{one.session}: {one.dangling} leads nowhere"
+        return [
+            failed(name, link, "Mount the disk that it leads to", f"readlink -f {one.dangling}")
+        ]
+    if isinstance(one.owner, LivingOwner) and not one.used:
+        checks.append(
+            failed(
+                name,
+                f"{one.session}: a Chromium that is not waguard's uses {one.path}",
+                "End it: two browsers on one profile destroy it",
+                f"kill {one.owner.pid}" if one.owner.pid else f"fuser -v {one.path}",
+            )
+        )
+    if check := _damage(one, cli):
+        checks.append(check)
+    if one.damaged_copies:
+        checks.append(
+            warning(
+                name,
+                f"{one.session}: copies of its credentials that are damaged: {one.damaged_copies}",
+                "Make a new one",
+                cli(f"profile snapshot {one.session}"),
+            )
+        )
+    elif not one.copies and (one.paired_for or 0.0) > COPIED_AFTER:
+        checks.append(
+            warning(
+                name,
+                f"{one.session}: there is no copy of its credentials",
+                "Make one; a lost profile costs a new scan",
+                cli(f"profile snapshot {one.session}"),
+            )
+        )
+    return checks
+
+
+def _damage(one: Profile, cli: Cli) -> Check | None:
+    restart = cli(f"sessions start {one.session}")
+    restore = cli(f"profile restore {one.session}")
+    match one.finding:
+        case Damaged(why) | CredentialsLost(why):
+            make = "its next start restores the newest copy" if one.copies else "it has no copy"
+            return failed(
+                "profiles",
+                f"{one.session}: {why}; {make}",
+                "Restore its copy" if one.copies else "Start it, and pair it again",
+                restore if one.copies else restart,
+            )
+        case Emptied():
+            return failed(
+                "profiles",
+                f"{one.session}: its folder was emptied",
+                "Restore its copy" if one.copies else "Start it, and pair it again",
+                restore if one.copies else restart,
+            )
+        case NoRoom(why):
+            return failed(
+                "profiles", f"{one.session}: {why}", "Make room on that disk", f"df -h {one.path}"
+            )
+        case _:
+            return None
+
+
+def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list[Check]:
+    """Workers and browsers that no daemon of this folder supervises."""
+    checks = [
+        failed(
+            "strays",
+            str(one),
+            "Stop that process: two browsers on one profile destroy it",
+            f"kill {one.browser.pid}",
+        )
+        for one in found
+        if isinstance(one, Foreign)
+    ]
+    left = [one.process for one in found if isinstance(one, Stray)]
+    if left and daemon.up:
+        checks += [
+            failed(
+                "strays",
+                f"pid {one.pid} ({one.session or 'a session'}) was left by an earlier daemon",
+                "End it",
+                f"kill {one.pid}",
+            )
+            for one in left
+        ]
+    elif left:
+        checks.append(
+            warning(
+                "strays",
+                f"of a daemon that is gone still run: pid {some([str(one.pid) for one in left])}",
+                f"Start waguard, which adopts them ({START}), or end them in order",
+                cli("sweep"),
+            )
+        )
+    return checks or [ok("strays", "no worker or Chromium runs unsupervised")]

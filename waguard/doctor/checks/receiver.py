@@ -1,0 +1,105 @@
+"""Where webhooks go, and whether the application finds back."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from waguard.doctor.checks.instance import Instance
+from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """What ``webhook.url`` answers to OPTIONS, which delivers nothing. ``status`` None: no answer."""
+
+    url: str | None
+    status: int | None = None
+    error: str | None = None
+
+
+def receiver(seen: Receiver, cli: Cli) -> Check:
+    """Whether it can be delivered to."""
+    if seen.url is None:
+        return skipped("receiver", "webhook.url is not set: there are no webhooks")
+    if seen.status is None:
+        return failed(
+            "receiver",
+            f"{seen.url} does not answer: {seen.error}",
+            "Start the application, or correct webhook.url; what is undelivered waits",
+            f"curl -sS -o /dev/null -X OPTIONS {seen.url}",
+        )
+    asked = f"curl -sS -i -X OPTIONS {seen.url}"
+    if seen.status == HTTPStatus.NOT_FOUND:
+        return failed(
+            "receiver",
+            f"{seen.url} answers 404: there is no such path",
+            "Correct webhook.url; the application takes /api/whatsapp/webhooks/webjs",
+            cli("config show"),
+        )
+    if HTTPStatus.MULTIPLE_CHOICES <= seen.status < HTTPStatus.BAD_REQUEST:
+        return failed(
+            "receiver",
+            f"{seen.url} answers with a redirect ({seen.status}), which no webhook follows",
+            "Name the address that it leads to in webhook.url",
+            asked,
+        )
+    if seen.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return warning(
+            "receiver",
+            f"{seen.url} answers 429: it limits requests; waguard sends nothing for 65 s then",
+            "Wait; its limit is 1,000 requests a minute",
+            asked,
+        )
+    if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return failed(
+            "receiver",
+            f"{seen.url} answers {seen.status}",
+            "Read the application's log; what is undelivered waits",
+            asked,
+        )
+    return ok("receiver", f"{seen.url} answers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallBack:
+    """What GET /health says at ``url``, which webhooks name in X-Instance-Url. ``status`` None: no
+    answer. ``same``: it is this very daemon; None: unknown."""
+
+    url: str
+    own: bool
+    """``api.public_url`` names it."""
+    loopback: bool
+    """Only this machine is meant by it."""
+    receiver_is_here: bool
+    """The receiver is on this machine; True also where there is none."""
+    status: int | None = None
+    error: str | None = None
+    same: bool | None = None
+
+
+def call_back(seen: CallBack, daemon: Instance) -> Check:
+    """Whether the application reaches this daemon by the address in webhooks."""
+    remedy = "Set api.public_url to what the application reaches this machine by"
+    if seen.loopback and not seen.receiver_is_here:
+        return failed(
+            "call-back",
+            f"webhooks name {seen.url} to an application on another machine: that is the machine itself",
+            remedy,
+            f"curl -sS {seen.url}/health",
+        )
+    if not daemon.up:
+        return skipped("call-back", "no daemon runs")
+    asked = f"curl -sS -i {seen.url}/health"
+    if seen.status is None:
+        return failed(
+            "call-back", f"{seen.url}/health does not answer: {seen.error}", remedy, asked
+        )
+    if seen.status != HTTPStatus.OK:
+        return failed("call-back", f"{seen.url}/health answers {seen.status}", remedy, asked)
+    if seen.same is False:
+        return failed(
+            "call-back",
+            f"{seen.url} is answered by something else than this daemon",
+            remedy,
+            asked,
+        )
+    return ok("call-back", f"{seen.url} leads to this daemon")

@@ -1,0 +1,90 @@
+"""What all parts of the outbox share."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.errors import UnavailableError
+from waguard.messaging.journal import Journal
+from waguard.messaging.timings import SendTimings
+from waguard.ports.clock import Ages, Clock
+from waguard.ports.messages import OutboxStore, StateUpdate, Withdrawal
+from waguard.ports.sessions import Sessions
+
+
+class Tasks:
+    """Of the outbox; a bug in one is logged."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run it by itself."""
+        task = asyncio.create_task(work, name="outbox")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_log_bug)
+
+    async def wait(self, grace: float) -> None:
+        """Give them ``grace`` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+
+    def cancel(self) -> None:
+        """End them now."""
+        for task in self._tasks:
+            task.cancel()
+
+
+class NotSentWrites:
+    """What was not sent, while its row may still say something else."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._writes: set[asyncio.Future[tuple[int, ...]]] = set()
+
+    def write(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
+        """Have the row say that it was not sent, however long that takes."""
+        writing = self._journal.update(item)
+        self._writes.add(writing)
+        writing.add_done_callback(self._writes.discard)
+        return writing
+
+    async def written(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` s until all rows say so; whether they do."""
+        if not self._writes:
+            return True
+        _, late = await asyncio.wait(self._writes, timeout=timeout)
+        return not late
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendContext:
+    """``config`` is read at each send."""
+
+    sessions: Sessions
+    store: OutboxStore
+    journal: Journal
+    config: Callable[[], Config]
+    clock: Clock
+    ages: Ages
+    timings: SendTimings
+    not_sent: NotSentWrites
+    sending: Tasks = field(default_factory=Tasks)
+    """What the end gives time."""
+    waiting: Tasks = field(default_factory=Tasks)
+    """What the end cancels."""
+
+
+def stopping() -> UnavailableError:
+    """Nothing is begun any more."""
+    return UnavailableError("waguard is stopping", retry_after=10)
+
+
+def _log_bug(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.opt(exception=error).critical("a bug in waguard", event="bug", task=task.get_name())

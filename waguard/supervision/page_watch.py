@@ -1,0 +1,58 @@
+"""What the decision about versions has to know of a session, read off its state and its worker's report."""
+
+from typing import Final
+
+from waguard.core.link import Link
+from waguard.core.page_signs import Page, Seen
+from waguard.core.state import Intent, SessionState, Stage
+from waguard.supervision.ack_watch import AckWatch
+from waguard.supervision.throw_watch import ThrowWatch
+from waguard.wire.protocol import PageVersion, Report
+
+_LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
+
+
+def seen(
+    state: SessionState,
+    report: Report | None,
+    acks: AckWatch,
+    throws: ThrowWatch,
+    *,
+    meant: int | None,
+) -> Seen:
+    """``report``: the newest of the living worker. ``meant``: the stored revision that it was to
+    serve."""
+    worker = state.worker
+    lives = worker is not None and worker.stage in _LIVING
+    number = worker.number if worker else state.workers
+    page = None
+    if lives and report and report.version:
+        page = _page(number, report, report.version, meant)
+    refused = report is not None and report.refused
+    return Seen(
+        wanted=state.intent is Intent.UP and not state.left,
+        worker=number,
+        lives=lives,
+        failed=state.failure.reason if state.failure else None,
+        page=page,
+        missing=report.version.missing if page and report and report.version else (),
+        link=report.link if lives and report and report.phase == "ready" else Link.UNKNOWN,
+        unreachable=refused or state.fleet.network_down is not None,
+        threw_at=throws.threw_at,
+        unacked_at=acks.confirmed_at,
+        acked_at=acks.proved_at,
+        acked_from=acks.proved_from,
+    )
+
+
+def _page(worker: int, report: Report, it: PageVersion, meant: int | None) -> Page | None:
+    if it.page is None or it.wajs is None:
+        return None  # nothing can be said of it
+    return Page(
+        worker=worker,
+        loads=report.loads,
+        revision=it.page,
+        wajs=it.wajs,
+        stored=it.served_by == "store",
+        spent=meant if it.spent is not None else None,
+    )
