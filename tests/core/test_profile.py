@@ -226,8 +226,8 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
 def test_when_a_running_session_is_copied(
     connected_for: float, last_taken_ago: float | None, wait: float
 ) -> None:
-    told = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
-    assert told == wait
+    reported = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
+    assert reported == wait
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_when_a_running_session_is_copied(
     ],
 )
 def test_each_action_is_told_with_its_reason(action: Action, words: str | None) -> None:
-    told = in_words(action)
-    assert told is None if words is None else told is not None and words in told
+    reported = in_words(action)
+    assert reported is None if words is None else reported is not None and words in reported
 
 
 def test_what_any_crash_leaves_is_not_grave() -> None:

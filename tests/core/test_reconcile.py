@@ -148,10 +148,10 @@ def test_what_could_not_be_read_freezes_what_depends_on_it(
 @given(rows_like, sessions_like, hosts)
 def test_every_action_is_explained(rows: Rows, sessions: Sessions, host: Host) -> None:
     for action in plan(rows, sessions, host):
-        told = explain(action, rows, sessions)
-        assert told.session == action.session
-        assert all((told.action, told.before, told.after, told.reason))
-        assert told.before != told.after or isinstance(action, CorrectRow)
+        reported = explain(action, rows, sessions)
+        assert reported.session == action.session
+        assert all((reported.action, reported.before, reported.after, reported.reason))
+        assert reported.before != reported.after or isinstance(action, CorrectRow)
 
 
 @given(rows_like, sessions_like, hosts)
@@ -308,5 +308,5 @@ def test_a_status_outside_the_enum_is_corrected() -> None:
     rows = {"a": row(status="error")}
     sessions = {"a": session(State.RUNNING)}
     assert plan(rows, sessions, UNKNOWN) == [CorrectRow("a")]
-    told = explain(CorrectRow("a"), rows, sessions)
-    assert (told.before, told.after) == ("error", "connected")
+    reported = explain(CorrectRow("a"), rows, sessions)
+    assert (reported.before, reported.after) == ("error", "connected")
