@@ -223,8 +223,8 @@ class EngineBench:
             self._posted.append((name, Exited(worker=worker, code=script.exits)))
             return
         for said in script.reports:
-            reported: dict[str, Any] = {"phase": "ready", **said}
-            self._posted.append((name, Reported(worker=worker, at=self.at, **reported)))
+            told: dict[str, Any] = {"phase": "ready", **said}
+            self._posted.append((name, Reported(worker=worker, at=self.at, **told)))
 
 
 def connected() -> EngineBench:

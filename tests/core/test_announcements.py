@@ -54,6 +54,6 @@ def test_at_most_one_event_whose_name_the_application_knows(
 
 @given(verdicts, verdicts)
 def test_an_end_is_told_exactly_when_the_status_changed(before: Verdict, after: Verdict) -> None:
-    reported = [name for name, _ in announce(before, after, phone=None)]
+    told = [name for name, _ in announce(before, after, phone=None)]
     if after.status not in LIVE_STATUSES:
-        assert reported == (["session_disconnected"] if before.status != after.status else [])
+        assert told == (["session_disconnected"] if before.status != after.status else [])

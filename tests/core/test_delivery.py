@@ -94,11 +94,11 @@ def test_it_always_ends_and_never_waits_too_long(
 ) -> None:
     policy = DeliveryPolicy()
     answer = Answer(status=status, retry_after=retry_after)
-    result = judge(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
-    if isinstance(result, Retry):
+    verdict = judge(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
+    if isinstance(verdict, Retry):
         assert age < policy.give_up_after
-        assert 0 <= result.delay <= max(policy.longest_retry_after, policy.max_delay)
-    assert isinstance(result, Delivered) == (status is not None and 200 <= status < 300)
+        assert 0 <= verdict.delay <= max(policy.longest_retry_after, policy.max_delay)
+    assert isinstance(verdict, Delivered) == (status is not None and 200 <= status < 300)
 
 
 @given(event=st.sampled_from(sorted(EVENTS)), later=st.lists(st.sampled_from(sorted(EVENTS))))

@@ -157,8 +157,8 @@ def test_what_the_row_says(known: Standing, verdict: Verdict | None) -> None:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("link", Link)
 def test_every_standing_has_an_answer(state: State, link: Link) -> None:
-    result = derive(Standing(state=state, link=link, parked=ParkCause.BLOCKED))
-    assert (result is None) == (state is State.RUNNING and link is Link.UNKNOWN)
+    verdict = derive(Standing(state=state, link=link, parked=ParkCause.BLOCKED))
+    assert (verdict is None) == (state is State.RUNNING and link is Link.UNKNOWN)
 
 
 def test_only_five_statuses_and_six_reasons_ever_leave() -> None:
@@ -171,8 +171,8 @@ def test_only_five_statuses_and_six_reasons_ever_leave() -> None:
 
 @given(standings)
 def test_connected_is_promised_only_by_a_running_worker_whose_link_is(known: Standing) -> None:
-    result = derive(known)
-    if result is not None and result.status is Status.CONNECTED:
+    verdict = derive(known)
+    if verdict is not None and verdict.status is Status.CONNECTED:
         assert known.state is State.RUNNING
         assert known.link is Link.CONNECTED
         assert not known.daemon_stopping
@@ -180,25 +180,25 @@ def test_connected_is_promised_only_by_a_running_worker_whose_link_is(known: Sta
 
 @given(standings)
 def test_a_live_status_needs_a_worker_that_may_be_alive(known: Standing) -> None:
-    result = derive(known)
-    if result is not None and result.status in LIVE_STATUSES:
+    verdict = derive(known)
+    if verdict is not None and verdict.status in LIVE_STATUSES:
         assert known.state in {State.STARTING, State.RUNNING}
 
 
 @given(standings)
 def test_who_is_well_has_no_reason_and_who_is_not_has_one(known: Standing) -> None:
-    result = derive(known)
-    if result is not None:
-        assert isinstance(result.status, Status)
-        well = result.status in LIVE_STATUSES
-        assert (result.reason is None) == well
+    verdict = derive(known)
+    if verdict is not None:
+        assert isinstance(verdict.status, Status)
+        well = verdict.status in LIVE_STATUSES
+        assert (verdict.reason is None) == well
         if well and known.link is not Link.PASSKEY_REQUIRED:  # it is said until when
-            assert result.details is None
+            assert verdict.details is None
 
 
 @given(standings)
 def test_while_the_daemon_stops_nothing_is_unknown(known: Standing) -> None:
-    result = derive(known)
+    verdict = derive(known)
     if known.daemon_stopping:
-        assert result is not None
-        assert result.status not in LIVE_STATUSES
+        assert verdict is not None
+        assert verdict.status not in LIVE_STATUSES

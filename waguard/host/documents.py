@@ -101,11 +101,11 @@ class Documents:
     def keep(self, document: Document) -> bool:
         """Store it; False: it was there. Raises ``DocumentError`` for one that is not whole or too large, and
         where ``MOST_FILES`` are there."""
-        evaluated = documents.judge_body(document.body)
-        if isinstance(evaluated, Refused):
-            raise DocumentError(f"the document {evaluated.why}")
-        if evaluated != document.revision:
-            raise DocumentError(f"the document is version {evaluated}, and not {document.revision}")
+        judged = documents.judge_body(document.body)
+        if isinstance(judged, Refused):
+            raise DocumentError(f"the document {judged.why}")
+        if judged != document.revision:
+            raise DocumentError(f"the document is version {judged}, and not {document.revision}")
         if self.has(document.revision):
             return False
         if len(self.known()) >= MOST_FILES:
@@ -195,11 +195,11 @@ def _read(path: Path, revision: int) -> Document:
         raise UnreadableError(f"its format is {kept.format}, and not {FORMAT}")
     if len(body) != kept.size or hashlib.sha256(body).hexdigest() != kept.sha256:
         raise UnreadableError("it is not what was written: its SHA-256 differs")
-    evaluated = documents.judge_body(body)
-    if isinstance(evaluated, Refused):
-        raise UnreadableError(f"the document {evaluated.why}")
-    if {evaluated, kept.revision} != {revision}:
-        raise UnreadableError(f"it holds version {evaluated}")
+    judged = documents.judge_body(body)
+    if isinstance(judged, Refused):
+        raise UnreadableError(f"the document {judged.why}")
+    if {judged, kept.revision} != {revision}:
+        raise UnreadableError(f"it holds version {judged}")
     return Document(
         revision=revision,
         url=kept.url,
