@@ -172,7 +172,7 @@ async def test_memory_is_bounded_while_the_database_is_away(
     assert sum("too much waits" in said for said in logged) == 3
 
 
-async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: list[str]) -> None:
+async def test_what_is_not_stored_at_the_end_is_logged(tmp_path: Path, logged: list[str]) -> None:
     async with gateway(tmp_path, None, opened=False) as it:
         it.put(event(1))
         await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
