@@ -14,7 +14,7 @@ from waguard.core.outbox import State
 from waguard.errors import ConflictError, UnavailableError
 
 
-async def test_all_that_waits_fails_and_is_told(world: World) -> None:
+async def test_all_that_waits_fails_and_is_published(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     queued = world.send("a", later=True)
     scheduled = world.send("b", send_at=world.clock.wall() + 600)

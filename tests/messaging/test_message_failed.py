@@ -12,7 +12,9 @@ from waguard.errors import UnavailableError
 
 
 @pytest.mark.parametrize("how", [{"later": True}, {"send_at": 1.0}, {"later": True, "key": "k"}])
-async def test_a_refusal_that_nobody_waits_for_is_told(world: World, how: dict[str, Any]) -> None:
+async def test_a_refusal_that_no_request_waits_for_is_published(
+    world: World, how: dict[str, Any]
+) -> None:
     world.sessions.outcomes.append(REFUSED)
     pending = world.send(**how)
     await world.result(pending)
@@ -27,7 +29,7 @@ async def test_a_refusal_that_nobody_waits_for_is_told(world: World, how: dict[s
     assert [event for event, *_ in world.published] == ["message_failed"]
 
 
-async def test_a_refusal_that_was_answered_is_not_told_again(world: World) -> None:
+async def test_a_refusal_that_was_answered_is_not_published(world: World) -> None:
     world.sessions.outcomes.append(REFUSED)
     pending = world.send()
     with pytest.raises(Exception, match="no such number"):
@@ -37,7 +39,7 @@ async def test_a_refusal_that_was_answered_is_not_told_again(world: World) -> No
     assert await webhooks(world) == []
 
 
-async def test_a_failure_is_told_behind_its_reply(world: World) -> None:
+async def test_a_failure_is_published_behind_its_reply(world: World) -> None:
     world.sessions.outcomes.append(REFUSED)
     pending = world.send(later=True)
     await world.result(pending)

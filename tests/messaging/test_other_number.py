@@ -53,7 +53,7 @@ async def test_another_number_sends_nothing_of_it(world: World) -> None:
     assert world.sessions.sends() == []
 
 
-async def test_a_request_that_waits_is_told_so(world: World) -> None:
+async def test_a_request_that_waits_gets_that_error(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send()
     await asyncio.shield(pending.stored)

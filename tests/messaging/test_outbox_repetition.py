@@ -53,7 +53,7 @@ async def test_what_differs_in_anything_is_another_message(world: World) -> None
         (RuntimeError("bug"), State.UNCERTAIN),
     ],
 )
-async def test_what_may_have_happened_is_shared_until_it_is_told(
+async def test_what_may_have_happened_is_shared_until_it_is_answered(
     world: World, error: Exception, state: State
 ) -> None:
     world.sessions.outcomes.append(error)

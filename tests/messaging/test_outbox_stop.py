@@ -35,7 +35,7 @@ async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> Non
     assert len(world.sessions.sends()) == 2
 
 
-async def test_a_cancelled_one_whose_turn_comes_is_told_so(
+async def test_a_cancelled_one_whose_turn_comes_gets_that_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await in_flight(world)
@@ -104,7 +104,7 @@ async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -
     assert len(world.sessions.sends()) == 2
 
 
-async def test_what_is_just_kept_during_a_stop_is_told_so(
+async def test_what_is_just_kept_during_a_stop_gets_that_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.sessions.connect(UnavailableError("not yet"))

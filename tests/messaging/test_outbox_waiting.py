@@ -23,7 +23,7 @@ from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import SendMedia
 
 
-async def test_a_session_that_only_a_person_can_help_is_told_at_once(world: World) -> None:
+async def test_a_session_that_only_a_person_can_help_is_refused_at_once(world: World) -> None:
     world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
     with pytest.raises(ConflictError, match="qr_pending"):
         await world.result(world.send())

@@ -1,4 +1,4 @@
-"""What the outbox knows of people: whom it must ask for, who rests, by what names it looks up."""
+"""What the outbox knows of people: whom it must ask for, who rests, by which names it polls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -239,12 +239,12 @@ async def test_a_poll_names_every_lid_that_the_chat_ever_had(world: World) -> No
     pending = world.send()
     with pytest.raises(UncertainError):
         await world.result(pending)
-    looks: list[Acks] = []
+    polls: list[Acks] = []
 
-    def looked() -> bool:
-        looks[:] = [call for _, call, _ in world.sessions.calls if isinstance(call, Acks)]
-        return bool(looks)
+    def polled() -> bool:
+        polls[:] = [call for _, call, _ in world.sessions.calls if isinstance(call, Acks)]
+        return bool(polls)
 
-    await wait_until(looked, "it is looked up")
+    await wait_until(polled, "it is polled")
     name = pending.message_id
-    assert looks[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})
+    assert polls[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})

@@ -47,7 +47,7 @@ async def answered(
     [{}, {"health": (True,)}, {"health": (True, True), "status": (True, True)}],
     ids=["nothing", "health", "both"],
 )
-async def test_who_was_told_that_it_is_connected_has_taken_it(
+async def test_a_receiver_that_was_answered_connected_has_the_message(
     receiver: Receiver, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
@@ -88,7 +88,7 @@ async def test_who_was_refused_has_dropped_it_and_gets_it_again(
     [{"status": (True, False)}, {"health": (False, True), "status": (True,)}],
     ids=["status", "health"],
 )
-async def test_who_was_told_both_may_have_dropped_it_and_the_next_one_goes(
+async def test_a_receiver_that_was_answered_both_may_have_dropped_it_and_the_next_one_goes(
     receiver: Receiver, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:

@@ -30,7 +30,7 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
                 raise DatabaseUnavailableError("locked")
             return getattr(self._store, name)
 
-    async with gateway(tmp_path, receiver.url, around=Locked) as it:
+    async with gateway(tmp_path, receiver.url, wrap=Locked) as it:
         receiver.free.clear()
         await it.stored(*(message(n, f"{n}@c.us", session=f"s{n}") for n in range(40)))
         await wait_until(lambda: receiver.arrived == 8, "the places are full")

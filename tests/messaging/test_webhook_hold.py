@@ -205,7 +205,7 @@ async def test_a_number_that_cannot_be_compared_delivers_nothing_yet(
                 raise DatabaseUnavailableError("away")
             return getattr(self._store, name)
 
-    async with gateway(tmp_path, receiver.url, around=Shy) as it:
+    async with gateway(tmp_path, receiver.url, wrap=Shy) as it:
         await it.store.create("a", 1, account_id=None, priority=0)
         connect(it, phone="4917")
         await it.stored(message(1))

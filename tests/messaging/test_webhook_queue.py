@@ -272,7 +272,7 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
             return getattr(self._store, name)
 
     timings = WebhookTimings(retry=0.001)
-    async with gateway(tmp_path, receiver.url, around=Shy, timings=timings) as it:
+    async with gateway(tmp_path, receiver.url, wrap=Shy, timings=timings) as it:
         await receiver.wait_taken(0)
         await wait_until(lambda: not troubles, "it was asked again")
         troubles.append(DatabaseUnavailableError("away"))

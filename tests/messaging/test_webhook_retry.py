@@ -29,7 +29,7 @@ from waguard.messaging.timings import WebhookTimings
     [500, 502, 503, 408, 425, CLOSE, (503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})],
     ids=str,
 )
-async def test_is_tried_again_signed_anew_as_the_same_event(
+async def test_is_tried_again_with_a_new_signature_as_the_same_event(
     receiver: Receiver, tmp_path: Path, trouble: Trouble
 ) -> None:
     receiver.troubles.extend([trouble] * 3)
@@ -73,7 +73,7 @@ async def test_a_status_is_an_answer_also_when_its_body_is_torn(
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 410, 413, 422])
-async def test_what_will_never_be_taken_is_a_dead_letter_at_once(
+async def test_what_is_refused_for_ever_is_a_dead_letter_at_once(
     receiver: Receiver, tmp_path: Path, logged: list[str], status: int
 ) -> None:
     receiver.troubles.append((status, {"Location": "/hook", "Set-Cookie": "a=b"}))
