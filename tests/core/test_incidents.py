@@ -339,6 +339,39 @@ def test_each_kind_of_the_fleet_is_open_at_most_once(entries: list[Line]) -> Non
     assert all(sentences(incident) for incident in told)
 
 
+def test_what_led_to_a_rollback_is_part_of_it() -> None:
+    (held,) = fold_fleet(
+        [
+            Line(1, "version_suspected", reason="2 is suspected"),
+            Line(2, "version_held", reason="2 makes sessions ill; all get 1"),
+            Line(3, "version_works", reason="3 works"),
+            Line(4, "version_released"),
+        ]
+    )
+    assert (held.began, held.ended, held.cause) == (2, 4, "2 makes sessions ill; all get 1")
+    assert held.actions[0] == "2 is suspected"
+    assert held.actions[-1] == "3 works"
+
+
+def test_an_acquittal_is_an_incident_that_is_over_and_takes_its_steps_along() -> None:
+    acquitted, held = fold_fleet(
+        [
+            Line(1, "version_suspected", reason="2 is suspected"),
+            Line(2, "version_acquitted", reason="2 is not to blame"),
+            Line(3, "version_held", reason="3 makes sessions ill"),
+        ]
+    )
+    assert (acquitted.actions, acquitted.ended) == (["2 is suspected"], 2)
+    assert "2 is suspected" not in held.actions
+
+
+@pytest.mark.parametrize("kind", ["version_too_old", "version_spent", "bundle_accepted"])
+def test_what_is_over_at_once_has_a_result(kind: str) -> None:
+    (incident,) = fold_fleet([Line(1, kind, reason="so it is")])
+    assert incident.ended == 1
+    assert sentences(incident)[-1].startswith("Result: ")
+
+
 def test_what_is_needed_is_what_still_goes_on() -> None:
     assert needed_since(PAIRED) is None
     entries = [

@@ -86,9 +86,7 @@ FLEET_ENDS: Final = {
     "bundle_rolled_back": "bundle_released",
     DIED: RESTORED,
 }
-FLEET_STEPS: Final = frozenset(
-    {"version_suspected", "version_held_long", "version_too_old", "version_works"}
-)
+FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
 """What was done, or seen, about a version: part of the incident that it leads to."""
 _OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
 _FLEET_DONE: Final = {
@@ -142,10 +140,17 @@ _FLEET_OVER_AT_ONCE: Final = {
     "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
     "version_acquitted": "no version was changed for it",
     "version_spent": "it is not served any more",
+    "version_too_old": "it is not served any more",
     "bundle_accepted": "all sessions get it at their next load",
 }
 VERSION_NEWS: Final = frozenset(
-    {*FLEET_STEPS, "version_acquitted", "version_spent", "bundle_accepted"}
+    {
+        *FLEET_STEPS,
+        "version_acquitted",
+        "version_spent",
+        "version_too_old",
+        "bundle_accepted",
+    }
 )
 """Entries of the fleet's trail that are events as well, beside begin and end of what goes on."""
 FLEET_BLAMES: Final = {
@@ -380,6 +385,13 @@ _DONE: Final = {
 }
 
 
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
 def _done(entry: Entry) -> str | None:
     """What waguard did, or saw, in a few words."""
     match entry.kind:
@@ -393,10 +405,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
-        case "screenshot":
-            return f"a picture of its page is kept: {entry.reason}"
-        case "webhooks_held":
-            return f"its received messages wait: {entry.reason}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
         case "webhooks_down":
             return "its webhooks wait in the database, and one at a time is tried"
         case kind if kind in _OF_PAGE:
