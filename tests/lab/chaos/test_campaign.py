@@ -22,6 +22,7 @@ from waguard.lab.chaos.processes import MARK, scan
 SEED, SESSIONS = 3, 2
 VERSION_FAULTS = (
     "new version breaks sends",
+    "new version lacks exports",
     "new version is never ready",
     "pinned version too old",
 )

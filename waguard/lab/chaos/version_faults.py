@@ -33,11 +33,14 @@ LEFT_WITHIN: Final = (
 TAKEN_WITHIN: Final = 180.0  # s; two canaries
 
 
-async def new_version_breaks_sends(world: World, _: str, chance: random.Random) -> Harm:
+async def new_version_breaks_sends(world: World, _s: str, _c: random.Random) -> Harm:
     """The page throws at each send; no session is parked, and no restart counted."""
-    spent = {**await restarts(world)}
-    way: Way = chance.choice(["convention", "renamed"])
-    return await _broken(world, way, spent)
+    return await _broken(world, "convention", {**await restarts(world)})
+
+
+async def new_version_lacks_exports(world: World, _s: str, _c: random.Random) -> Harm:
+    """wa-js does not find what sends a message."""
+    return await _broken(world, "renamed", None)
 
 
 async def new_version_is_never_ready(world: World, _: str, chance: random.Random) -> Harm:
@@ -143,6 +146,7 @@ async def _writing(world: World) -> AsyncIterator[None]:
 
 ALL: Final[tuple[Fault, ...]] = (
     new_version_breaks_sends,
+    new_version_lacks_exports,
     new_version_is_never_ready,
     pinned_version_too_old,
 )
