@@ -54,7 +54,7 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
     answer = await api.call("PUT", HOOK, body)
     assert (answer.status, answer.json()) == (200, shown)
     assert (await api.call("GET", HOOK)).json() == shown
-    kept = await api.webhooks.endpoint(SESSION)
+    kept = await api.webhooks.endpoints.find(SESSION)
     assert kept is not None
     assert kept.secret == SECRET
     answer = await api.call("PUT", HOOK, {"url": "https://b.example/"})
@@ -107,7 +107,7 @@ async def test_a_deleted_session_keeps_its_webhook_until_it_is_purged(api: Api) 
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}")).status == 200
     assert (await api.call("GET", HOOK)).json()["url"] == "https://app.example/hook"
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}?purge=1")).status == 200
-    assert await api.webhooks.endpoint(SESSION) is None
+    assert await api.webhooks.endpoints.find(SESSION) is None
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ from tests.store import template
 from waguard.cli.program import parser
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
+from waguard.doctor.checks.host import Space
 from waguard.doctor.examination import examine
-from waguard.doctor.judging.host import Space
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
 from waguard.host import lock
-from waguard.profile import credentials, snapshots
+from waguard.profile import layout, owner_mark, snapshots
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 
 SHIPPED = Path(__file__).parents[2] / "systemd/waguard.service"
@@ -52,7 +53,7 @@ class FakeMachine(Machine):
         self.state = STATE
         self.settings: dict[str, str] = {}
         self.follows: bool | None = True
-        self.strangers: list[Seen] = []
+        self.foreign: list[Seen] = []
         self.running: list[Running] = []
         self.ports: dict[int, int] = {}
         self.theirs: dict[str, str] = {}
@@ -64,7 +65,7 @@ class FakeMachine(Machine):
         return self.running
 
     def unsupervised(self) -> list[Seen]:
-        return self.strangers
+        return self.foreign
 
     def listener(self, port: int) -> int | None:
         return self.ports.get(port)
@@ -106,10 +107,10 @@ class Application:
     """What it answers the first time."""
 
     async def serve(self, request: web.Request) -> web.Response:
-        told = self.once.pop(request.path, self.answers.get(request.path))
-        status = 404 if told is None else self.status
+        answer = self.once.pop(request.path, self.answers.get(request.path))
+        status = 404 if answer is None else self.status
         headers = self.headers if 300 <= status < 400 or "Date" in self.headers else {}
-        return web.json_response(told, status=status, headers=headers)
+        return web.json_response(answer, status=status, headers=headers)
 
     @asynccontextmanager
     async def on(self, where: Path | None = None) -> AsyncIterator[int]:
@@ -170,8 +171,8 @@ class Host:
     def unit(self) -> Path:
         return self.machine.root / "etc/systemd/system/waguard.service"
 
-    def at(self, session: str = "s1") -> credentials.Places:
-        return credentials.places(self.sessions, 1, session)
+    def at(self, session: str = "s1") -> Places:
+        return layout.places(self.sessions, 1, session)
 
     def configure(self, section: str, **keys: object) -> None:
         """Write the configuration again, with these keys."""
@@ -195,8 +196,8 @@ class Host:
         os.close(self.lock)
         self.lock = None
         path = self.runtime / "waguard.pid"
-        told = json.loads(path.read_text())
-        path.write_text(json.dumps(told | {"pid": 4_000_000}))
+        answer = json.loads(path.read_text())
+        path.write_text(json.dumps(answer | {"pid": 4_000_000}))
 
     async def stop(self) -> None:
         """In order: nothing is left."""
@@ -302,19 +303,19 @@ def _profiles() -> Path:
     """``paths.sessions`` with the profile of s1 and a copy: made once, for a checksum takes its time."""
     folder = tempfile.TemporaryDirectory(prefix="wg-")
     atexit.register(folder.cleanup)
-    at = credentials.places(Path(folder.name), 1, "s1")
+    at = layout.places(Path(folder.name), 1, "s1")
     at.profile.parent.mkdir(mode=0o700)
     profile(at.profile)
     at.profile.chmod(0o700)
     for name in (INDEXED, LOCAL):
         (at.profile / name / "000006.log").write_bytes(log(batch("credentials")))
     with ProfileLock(at.profile) as held:
-        token = credentials.claim(at.profile, held.descriptor, anew=True)
-    snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=time.time())
+        token = owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
+    snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=time.time())
     return Path(folder.name)
 
 
-def stranger(host: Host, **marks: Any) -> Seen:
+def foreign_process(host: Host, **marks: Any) -> Seen:
     """A process that somebody else started."""
     seen = Seen(
         pid=4_242,

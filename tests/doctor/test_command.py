@@ -23,14 +23,14 @@ async def doctor(host: Host, *words: str) -> int:
 
 async def answer(host: Host, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     await doctor(host, "--json", *words)
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
 
 
 async def test_a_host_that_is_well(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     assert await doctor(host) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "ok: all is well"
+    assert said[-1] == "ok: no problem was found"
     assert all(line.startswith("ok ") for line in said[:-2])
 
 
@@ -57,9 +57,7 @@ async def test_results_have_colours_on_a_terminal(
     said = capsys.readouterr().out
     assert "\x1b[33mwarning\x1b[0m clock " in said
     assert "\x1b[32mok\x1b[0m      disk " in said
-    assert said.endswith(
-        "\x1b[33mwarning\x1b[0m: it works, and the warnings say what may go wrong\n"
-    )
+    assert said.endswith("\x1b[33mwarning\x1b[0m: it works; the warnings say what may fail\n")
 
 
 async def test_it_mends_and_examines_again(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,16 +65,16 @@ async def test_it_mends_and_examines_again(host: Host, capsys: pytest.CaptureFix
     assert await doctor(host, "--fix") == 0
     said = capsys.readouterr().out
     assert f"repaired:\n  {host.sessions} has the mode 700\n" in said
-    assert said.endswith("ok: all is well\n")
+    assert said.endswith("ok: no problem was found\n")
     assert await doctor(host, "--fix") == 0
     assert "repaired" not in capsys.readouterr().out
 
 
 async def test_json_says_the_same(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     host.sessions.chmod(0o755)
-    told = await answer(host, capsys)
-    assert told["result"] == "failed"
-    [check] = [one for one in told["checks"] if one["result"] != "ok"]
+    report = await answer(host, capsys)
+    assert report["result"] == "failed"
+    [check] = [one for one in report["checks"] if one["result"] != "ok"]
     assert check == {
         "check": "owners",
         "result": "failed",
@@ -107,9 +105,9 @@ async def test_the_cut_over(host: Host, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert said.startswith("1. Keep the way back\n")
     assert "WHATSAPP_NODE_API_KEY has 5 characters" in said
-    told = await answer(host, capsys, "--cutover", "--env", str(env))
-    assert [one["step"] for one in told["steps"]] == list(range(1, 9))
-    assert told["way_back"][0]["command"] == "systemctl disable --now waguard"
+    report = await answer(host, capsys, "--cutover", "--env", str(env))
+    assert [one["step"] for one in report["steps"]] == list(range(1, 9))
+    assert report["way_back"][0]["command"] == "systemctl disable --now waguard"
 
 
 async def test_the_env_is_for_the_cut_over(host: Host, capsys: pytest.CaptureFixture[str]) -> None:

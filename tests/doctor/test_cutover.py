@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import HOOK, KEY, Host, require_runnable
+from waguard.doctor.checks.cutover import TITLES, Step
 from waguard.doctor.examination import Cutover, examine_cutover
-from waguard.doctor.judging.cutover import TITLES, Step
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check
 from waguard.doctor.text import cutover_lines
@@ -230,7 +230,7 @@ CASES: dict[str, tuple[Step, str, str, str | None, Plant]] = {
     "public address": (
         Step.CONFIGURE,
         "api.public_url",
-        "which is itself",
+        "that is the",
         "config check",
         elsewhere,
     ),
@@ -291,10 +291,10 @@ async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
     step, check, seen, command, plant = CASES[name]
     if (waited := plant(old)) is not None:
         await waited
-    told = [c for at, c in await old.wrong() if at is step and c.name == check and seen in c.seen]
-    assert len(told) == 1, await old.wrong()
-    assert told[0].remedy
-    assert command is None or command in str(told[0].command)
+    answer = [c for at, c in await old.wrong() if at is step and c.name == check and seen in c.seen]
+    assert len(answer) == 1, await old.wrong()
+    assert answer[0].remedy
+    assert command is None or command in str(answer[0].command)
     for _, one in await old.wrong():
         require_runnable(one.command)
 
@@ -308,11 +308,11 @@ async def test_rows_of_another_database_say_nothing(old: Old) -> None:
         assert (check.result, "database.url has to name" in check.seen) == ("skipped", True)
 
 
-async def test_keys_are_missed_before_there_is_a_key_file(old: Old) -> None:
+async def test_keys_are_missing_before_there_is_a_key_file(old: Old) -> None:
     (old.host.state / "api-key").unlink()
-    told = [c.seen for _, c in await old.wrong() if c.name == "keys"]
-    assert len(told) == 2
-    assert all("is not in" in seen for seen in told)
+    answer = [c.seen for _, c in await old.wrong() if c.name == "keys"]
+    assert len(answer) == 2
+    assert all("is not in" in seen for seen in answer)
 
 
 async def test_no_secret_is_shown(old: Old) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.doctor.host import GOOD, HOOK, Host, require_runnable, stranger
+from tests.doctor.host import GOOD, HOOK, Host, foreign_process, require_runnable
 from waguard.core.admission import Reading
 from waguard.doctor import examination
-from waguard.doctor.judging.host import Space
+from waguard.doctor.checks.host import Space
 from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.report import Result
 from waguard.host import configuration, procfs
@@ -167,7 +167,7 @@ def a_lock_that_was_removed(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.runtime / "waguard.lock").unlink()
 
 
-@fault("socket", FAILED, "was left by a daemon that is gone", "systemctl start waguard")
+@fault("socket", FAILED, "belongs to a daemon that no longer runs", "systemctl start waguard")
 async def a_socket_of_a_dead_daemon(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stop()
     with socket.socket(socket.AF_UNIX) as left:
@@ -216,7 +216,7 @@ def a_port_that_the_daemon_does_not_have(host: Host, _: pytest.MonkeyPatch) -> N
         host.configure("api", port=free.getsockname()[1])
 
 
-@fault("port", FAILED, "it is no address of this machine", None)
+@fault("port", FAILED, "it is not an address of this machine", None)
 async def a_host_that_is_none(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stop()
     host.configure("api", host="nowhere.invalid")
@@ -269,7 +269,7 @@ def a_unit_that_changed(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.state = host.machine.state.replace("Reload=no", "Reload=yes")
 
 
-@fault("unit", FAILED, "has given the unit up: exit-code", "systemctl reset-failed waguard")
+@fault("unit", FAILED, "no longer restarts the unit: exit-code", "systemctl reset-failed waguard")
 def a_unit_that_failed(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.state = "ActiveState=failed\nResult=exit-code\n"
 
@@ -567,20 +567,20 @@ def a_damaged_copy(host: Host, _: pytest.MonkeyPatch) -> None:
 
 @fault("strays", FAILED, "other's Chromium 4242 uses", "kill 4242")
 def a_chromium_of_another_user(host: Host, _: pytest.MonkeyPatch) -> None:
-    host.machine.strangers.append(stranger(host, profile=str(host.at().profile.resolve())))
+    host.machine.foreign.append(foreign_process(host, profile=str(host.at().profile.resolve())))
 
 
 @fault("strays", FAILED, "pid 4242 (s1) was left by an earlier daemon", "kill 4242")
 def a_worker_that_was_left(host: Host, _: pytest.MonkeyPatch) -> None:
     record = str((host.runtime / "workers/a.json").resolve())
-    host.machine.strangers.append(stranger(host, record=record, session="s1"))
+    host.machine.foreign.append(foreign_process(host, record=record, session="s1"))
 
 
 @fault("strays", WARNING, "of a daemon that is gone still run: pid 4242", "waguard sweep --config")
 async def workers_without_a_daemon(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stop()
     record = str((host.runtime / "workers/a.json").resolve())
-    host.machine.strangers.append(stranger(host, record=record))
+    host.machine.foreign.append(foreign_process(host, record=record))
 
 
 # ---- the application, and what the daemon says ----
@@ -642,7 +642,7 @@ def an_address_of_a_proxy_without_a_way(host: Host, _: pytest.MonkeyPatch) -> No
     host.configure("api", public_url=f"http://127.0.0.1:{host.hook}")
 
 
-@fault("call-back", FAILED, "which is itself", "curl -sS http://localhost")
+@fault("call-back", FAILED, "that is the", "curl -sS http://localhost")
 def an_application_on_another_machine(host: Host, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("waguard.doctor.probes.receiver.is_here", lambda host: False)
 
@@ -665,16 +665,16 @@ def what_is_known_of_versions_is_a_link(host: Host, _: pytest.MonkeyPatch) -> No
 
 @fault("health", WARNING, "s1: the phone is offline", "waguard why s1 --config")
 def a_session_that_is_not_well(host: Host, _: pytest.MonkeyPatch) -> None:
-    told = {"session_id": "s1", "message": "the phone is offline", "remedy": "Look at the phone"}
-    host.daemon.answers["/health/detailed"]["conditions"].append(told)
+    answer = {"session_id": "s1", "message": "the phone is offline", "remedy": "Look at the phone"}
+    host.daemon.answers["/health/detailed"]["conditions"].append(answer)
     host.daemon.answers["/health/detailed"]["problems"].append("s1: the phone is offline.")
 
 
 @fault("health", WARNING, "all sessions: webhooks wait", "waguard webhooks list --config")
 def a_condition_whose_remedy_names_a_command(host: Host, _: pytest.MonkeyPatch) -> None:
     remedy = "See them: `waguard webhooks list` (GET /api/webhooks/dead)."
-    told = {"session_id": None, "message": "webhooks wait", "remedy": remedy}
-    host.daemon.answers["/health/detailed"]["conditions"].append(told)
+    answer = {"session_id": None, "message": "webhooks wait", "remedy": remedy}
+    host.daemon.answers["/health/detailed"]["conditions"].append(answer)
 
 
 @fault("health", WARNING, "the database does not answer", "waguard why --config")
@@ -695,9 +695,9 @@ async def test_it_is_found_with_its_remedy(
     if (waited := planted.plant(host, monkeypatch)) is not None:
         await waited
     wrong = await host.wrong()
-    told = [c for c in wrong if c.name == planted.check and planted.seen in c.seen]
-    assert len(told) == 1, wrong
-    [check] = told
+    answer = [c for c in wrong if c.name == planted.check and planted.seen in c.seen]
+    assert len(answer) == 1, wrong
+    [check] = answer
     assert check.result is planted.result
     assert check.remedy
     assert (planted.command or "") in (check.command or "")

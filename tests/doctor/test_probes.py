@@ -11,8 +11,8 @@ import pytest
 from tests.doctor.host import Application, Host
 from waguard.config import load
 from waguard.core.ownership import Us
-from waguard.doctor.judging import database as judging
-from waguard.doctor.judging.instance import Instance
+from waguard.doctor.checks import database as checks_of
+from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes import cutover, database, files, receiver
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Cli
@@ -68,16 +68,16 @@ async def test_before_the_first_start(host: Host) -> None:
     await host.stop()
     host.database.unlink()
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
-    [check] = judging.database(seen, DOWN, "/run/waguard", Cli())
+    [check] = checks_of.database(seen, DOWN, "/run/waguard", Cli())
     assert (check.result, "a start makes it" in check.seen) == ("ok", True)
     assert not host.database.exists()
-    assert judging.rows(seen, DOWN).seen == "there are none yet"
+    assert checks_of.rows(seen, DOWN).seen == "there are none yet"
 
 
 async def test_an_older_database_waits_for_the_next_start(host: Host) -> None:
     await host.sql("UPDATE waguard_alembic_version SET version_num = '0003'")
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
-    checks = {c.name: c for c in judging.database(seen, DOWN, "/run/waguard", Cli())}
+    checks = {c.name: c for c in checks_of.database(seen, DOWN, "/run/waguard", Cli())}
     assert checks["migrations"].result == "ok"
     assert "a start brings it to" in checks["migrations"].seen
 
@@ -92,7 +92,7 @@ async def test_an_older_database_waits_for_the_next_start(host: Host) -> None:
 async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
     await host.sql(f"UPDATE waguard_lease SET {change}")
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
-    checks = {c.name: c for c in judging.database(seen, DOWN, "/run/other", Cli())}
+    checks = {c.name: c for c in checks_of.database(seen, DOWN, "/run/other", Cli())}
     assert (checks["lease"].result, said in checks["lease"].seen) == ("ok", True)
 
 

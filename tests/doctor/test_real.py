@@ -18,9 +18,9 @@ from tests.store import servers
 from tests.store.application import SqlApplication
 from waguard.config import Browser, Config
 from waguard.core.lease import Holder, Terms
-from waguard.doctor.judging import database as judging
-from waguard.doctor.judging.host import browser
-from waguard.doctor.judging.instance import Instance, PidFile, Socket
+from waguard.doctor.checks import database as checks_of
+from waguard.doctor.checks.host import browser
+from waguard.doctor.checks.instance import Instance, PidFile, Socket
 from waguard.doctor.probes import database, host
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.probes.receiver import is_here
@@ -168,11 +168,11 @@ async def test_a_real_postgresql(server: servers.Server) -> None:
     assert seen.now is not None
     assert abs(seen.now - Machine().now()) < 60
     down = Instance(runtime="/run/here", pid_file=PidFile.ABSENT, socket=Socket.ABSENT)
-    [lease] = [c for c in judging.database(seen, down, "/run/here", CLI) if c.name == "lease"]
+    [lease] = [c for c in checks_of.database(seen, down, "/run/here", CLI) if c.name == "lease"]
     assert lease.result == "failed"
     assert "the waguard on other" in lease.seen
     here = Instance(runtime="/run/waguard", pid_file=PidFile.DEAD, socket=Socket.ABSENT)
-    [lease] = [c for c in judging.database(seen, here, "/run/waguard", CLI) if c.name == "lease"]
+    [lease] = [c for c in checks_of.database(seen, here, "/run/waguard", CLI) if c.name == "lease"]
     assert lease.result == "ok"
 
 
@@ -180,7 +180,7 @@ async def test_a_real_postgresql(server: servers.Server) -> None:
 async def test_a_postgresql_without_that_database(server: servers.Server) -> None:
     seen = await database.database(server.url("none"))
     assert seen.error == 'database "none" does not exist'
-    assert judging.database(seen, Instance(runtime=""), "", CLI)[0].result == "failed"
+    assert checks_of.database(seen, Instance(runtime=""), "", CLI)[0].result == "failed"
 
 
 @pytest.mark.long

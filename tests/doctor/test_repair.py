@@ -42,12 +42,12 @@ async def test_all_that_is_safe_at_once(host: Host) -> None:
             f"{host.runtime}/waguard.sock was removed",
         ]
     )
-    left_over = await host.wrong()
-    assert {c.name for c in before} - {c.name for c in left_over} == {"owners", "keys", "socket"}
-    assert [(c.result, c.seen) for c in left_over if c.name == "instance"] == [
+    remaining = await host.wrong()
+    assert {c.name for c in before} - {c.name for c in remaining} == {"owners", "keys", "socket"}
+    assert [(c.result, c.seen) for c in remaining if c.name == "instance"] == [
         ("warning", "no waguard runs")
     ]
-    assert repair(left_over) == []
+    assert repair(remaining) == []
     assert len(load_or_create_keys(host.state / "api-key").values) == 1
 
 
@@ -85,24 +85,24 @@ def test_no_link_is_followed(short_path: Path) -> None:
     target.touch(mode=0o644)
     link = short_path / "link"
     link.symlink_to(target)
-    assert "is as it was" in fix(SetMode(str(link), 0o600))
+    assert "is unchanged" in fix(SetMode(str(link), 0o600))
     os.link(target, short_path / "twice")
-    assert "it is no file of its own" in fix(SetMode(str(target), 0o600))
+    assert "it is not a regular file with one name" in fix(SetMode(str(target), 0o600))
     assert mode(target) == 0o644
 
 
 def test_a_folder_that_cannot_be_made_is_said(short_path: Path) -> None:
     (short_path / "file").touch()
     said = fix(MakeFolder(str(short_path / "file/state"), 0, 0))
-    assert said == f"{short_path}/file/state is as it was: Not a directory"
+    assert said == f"{short_path}/file/state is unchanged: Not a directory"
 
 
 async def test_a_living_daemon_keeps_its_files(host: Host) -> None:
     runtime = str(host.runtime)
     said = fix(RemoveStale(runtime, "waguard.pid"))
-    assert said == f"{runtime}/waguard.pid is as it was: a daemon holds the folder"
+    assert said == f"{runtime}/waguard.pid is unchanged: a daemon holds the folder"
     (host.runtime / "waguard.lock").unlink()  # then the pid file is what keeps the next one out
     said = fix(RemoveStale(runtime, "waguard.pid"))
-    assert said == f"{runtime}/waguard.pid is as it was: its process lives"
+    assert said == f"{runtime}/waguard.pid is unchanged: its process lives"
     assert json.loads((host.runtime / "waguard.pid").read_text())["pid"] == os.getpid()
     assert not (host.runtime / "waguard.lock").exists(), "one that root made would keep it out"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.doctor.judging.cutover import Step
+from waguard.doctor.checks.cutover import Step
 from waguard.doctor.report import (
     Check,
     Cli,
@@ -56,8 +56,8 @@ def test_a_person_reads_what_was_seen_and_what_to_do() -> None:
 
 
 def test_a_machine_reads_the_same() -> None:
-    told = as_json([FINE, BAD], ["/x has the mode 600"])
-    assert told == {
+    answer = as_json([FINE, BAD], ["/x has the mode 600"])
+    assert answer == {
         "result": "failed",
         "checks": [
             {

@@ -29,7 +29,7 @@ class WithoutChromium(Machine):
         return Ran(code=0, out=json.dumps(TRIED))
 
 
-async def test_up_standing_still_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_up_stopped_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {
         "WAGUARD_API__PORT": "0",
         "WAGUARD_FLEET__NETWORK": "off",

@@ -14,7 +14,7 @@ from tests.e2e.conftest import World
 from tests.e2e.test_lids import bodies, hears, restarted
 from tests.e2e.test_notices import incidents, reload
 from waguard.core.undecryptable import ADVISE_AFTER, KEPT_FOR
-from waguard.profile import credentials
+from waguard.profile.owner_mark import PAIRING
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -83,7 +83,7 @@ def age(world: World, seconds: float) -> None:
 
 
 def paired_long_ago(world: World) -> None:
-    (path,) = world.daemon.folder.glob(f"sessions/*/*/{credentials.PAIRING}")
+    (path,) = world.daemon.folder.glob(f"sessions/*/*/{PAIRING}")
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"at": told["at"] - 30 * DAY}))
 

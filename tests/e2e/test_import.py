@@ -15,7 +15,7 @@ from tests.e2e.harness import Daemon
 from tests.profile.old_profile_files import archive, content
 from tests.worker.browser_session import BrowserSession
 from waguard.core.old_profiles import Credentials, Outcome
-from waguard.profile import credentials, importing, old_profiles
+from waguard.profile import importing, layout, old_profiles, quarantine
 from waguard.profile.importing import Report, Request
 from waguard.worker.devtools import flush_storage
 
@@ -109,12 +109,12 @@ async def test_a_start_uses_the_paired_old_profile_and_not_the_new_one_in_its_pl
 ) -> None:
     sessions = world.daemon.folder / "sessions"
     sessions.mkdir(mode=0o700)
-    at = credentials.places(sessions, 1, SESSION)
+    at = layout.places(sessions, 1, SESSION)
     lay_out(await made(world, tmp_path / "old", killed=killed), sessions, NESTED)
     await made(world, at.profile, killed=False, paired=False)
     await world.daemon.start()
     await connected_without_a_scan(world)
-    [aside] = credentials.quarantined(sessions)
+    [aside] = quarantine.quarantined(sessions)
     assert old_profiles.examine(at.quarantine / aside.name).credentials is Credentials.UNPAIRED
 
 

@@ -13,8 +13,9 @@ from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.profile.leveldb_files import INDEXED
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.profile import credentials, snapshots
-from waguard.profile.credentials import Places
+from waguard.profile import layout, quarantine, snapshots
+from waguard.profile.layout import Places
+from waguard.profile.quarantine import NOTE
 from waguard.worker.devtools import flush_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
@@ -23,7 +24,7 @@ SESSION = "s1"
 
 
 def places(daemon: Daemon) -> Places:
-    return credentials.places(daemon.folder / "sessions", 1, SESSION)
+    return layout.places(daemon.folder / "sessions", 1, SESSION)
 
 
 async def copied(world: World) -> Places:
@@ -75,8 +76,8 @@ async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: 
     os.kill(before["browser_pid"], signal.SIGKILL)
     await told(world.daemon, "was moved aside")
     await connected(world)
-    [copy] = credentials.quarantined(world.daemon.folder / "sessions")
-    assert "MANIFEST" in (at.quarantine / copy.name / credentials.NOTE).read_text()
+    [copy] = quarantine.quarantined(world.daemon.folder / "sessions")
+    assert "MANIFEST" in (at.quarantine / copy.name / NOTE).read_text()
 
 
 @pytest.mark.long
@@ -88,7 +89,7 @@ async def test_damage_without_a_snapshot_shows_a_code_and_never_connected(world:
     await world.daemon.start()
     await world.daemon.wait_status(SESSION, "qr_scanning")
     await told(world.daemon, "a QR code has to be scanned")
-    assert len(credentials.quarantined(world.daemon.folder / "sessions")) == 1
+    assert len(quarantine.quarantined(world.daemon.folder / "sessions")) == 1
     world.standin.phone.scan(await world.daemon.qr(SESSION), phone=PHONE)
     await world.daemon.wait_status(SESSION, "connected")
 
@@ -165,7 +166,7 @@ async def test_a_browser_that_does_not_start_anywhere_costs_no_profile(world: Wo
     waits = await world.daemon.wait_status(SESSION, "disconnected")
     assert "exit code 7, on a new profile too" in waits["disconnect_details"]
     assert waits["restarts"] == 0
-    assert credentials.quarantined(at.quarantine.parent) == []
+    assert quarantine.quarantined(at.quarantine.parent) == []
     mended = script.with_name("mended")
     mended.write_text('#!/bin/sh\nexec /usr/lib/chromium/chromium "$@"\n')
     mended.chmod(0o755)

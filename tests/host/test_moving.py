@@ -15,9 +15,18 @@ from tests.small_disk import small_disk
 from waguard.core.profile import ShowQr, Use
 from waguard.host import moving
 from waguard.host.moving import NotMovableError
-from waguard.profile import credentials, layout, old_profiles, snapshots
-from waguard.profile.credentials import Places
-from waguard.profile.lock import ProfileLock
+from waguard.profile import (
+    inspection,
+    layout,
+    old_profiles,
+    owner_mark,
+    quarantine,
+    repair,
+    snapshots,
+)
+from waguard.profile.layout import Places
+from waguard.profile.lock import ProfileLock, prove_held
+from waguard.profile.quarantine import NOTE
 
 MB = 1 << 20
 Linked = Callable[[Path, Path], Path]
@@ -43,7 +52,7 @@ class Layout:
 
 @pytest.fixture(params=["profile", "workspace", "quarantine", "snapshots"])
 def stored(tmp_path: Path, disk: Path, request: pytest.FixtureRequest) -> Layout:
-    at = credentials.places(tmp_path / "sessions", 7, "abc")
+    at = layout.places(tmp_path / "sessions", 7, "abc")
     link = {
         "profile": at.profile,
         "workspace": at.profile.parent,
@@ -69,18 +78,20 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_damaged_profile_is_quarantined_and_its_snapshot_restored(stored: Layout) -> None:
     at = stored.at
     with ProfileLock(at.profile) as lock:
-        token = credentials.claim(at.profile, lock.descriptor, anew=True)
-        snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
+        token = owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
         (at.profile / INDEXED / "CURRENT").unlink()
         before = files(at.profile / "Default")
-        prepared = credentials.prepare(at, lock.descriptor)
+        prepared = repair.prepare(at, lock.descriptor)
         assert isinstance(prepared.end, Use)
         assert word_of(at.profile) == "credentials"
-        credentials.prove_held(at.profile, lock.descriptor)
-        assert credentials.pairing(at.profile) == token
-    assert prepared.aside is not None
-    assert files(prepared.aside / "Default") == before
-    assert [copy.name for copy in credentials.quarantined(stored.sessions)] == [prepared.aside.name]
+        prove_held(at.profile, lock.descriptor)
+        assert owner_mark.pairing(at.profile) == token
+    assert prepared.quarantined is not None
+    assert files(prepared.quarantined / "Default") == before
+    assert [copy.name for copy in quarantine.quarantined(stored.sessions)] == [
+        prepared.quarantined.name
+    ]
     assert stored.link.is_symlink(), "where it lies is the operator's choice"
     nothing_is_left_behind(stored)
 
@@ -93,23 +104,23 @@ def nothing_is_left_behind(stored: Layout) -> None:
 def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(stored: Layout) -> None:
     at = stored.at
     with ProfileLock(at.profile) as lock:
-        token = credentials.claim(at.profile, lock.descriptor, anew=True)
-        snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
+        token = owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
         before = files(at.profile / "Default")
-        retired = credentials.retire(at, lock.descriptor, token=token, why="deleted by the API")
+        retired = quarantine.retire(at, lock.descriptor, token=token, why="deleted by the API")
     assert retired is not None
     assert files(retired / "Default") == before
     assert len(snapshots.known(retired / "waguard-snapshots")) == 1
-    assert not credentials.something_left(at)
+    assert not inspection.something_left(at)
     with ProfileLock(at.profile) as lock:
-        assert isinstance(credentials.prepare(at, lock.descriptor).end, ShowQr)
+        assert isinstance(repair.prepare(at, lock.descriptor).end, ShowQr)
     nothing_is_left_behind(stored)
 
 
 @pytest.fixture
 def across(tmp_path: Path, disk: Path) -> Places:
     """A profile here, the quarantine on the other disk."""
-    at = credentials.places(tmp_path / "sessions", 7, "abc")
+    at = layout.places(tmp_path / "sessions", 7, "abc")
     profile(at.profile)
     at.quarantine.symlink_to(disk)
     return at
@@ -121,8 +132,8 @@ def test_a_disk_without_room_moves_nothing(across: Places, disk: Path) -> None:
         (across.profile / INDEXED / "CURRENT").write_bytes(b"garbage")
         before = files(across.profile / "Default")
         with pytest.raises(OSError, match="No space left"):
-            credentials.renew(across, lock.descriptor, why="a test")
-        credentials.prove_held(across.profile, lock.descriptor)
+            repair.replace_profile(across, lock.descriptor, why="a test")
+        prove_held(across.profile, lock.descriptor)
     assert files(across.profile / "Default") == before
     assert list(disk.iterdir()) == []
 
@@ -136,7 +147,7 @@ def test_a_copy_that_differs_moves_nothing(
     before = files(across.profile / "Default")
     monkeypatch.setattr(moving, "_copy_file", half)
     with ProfileLock(across.profile) as lock, pytest.raises(OSError, match="differs"):
-        credentials.renew(across, lock.descriptor, why="a test")
+        repair.replace_profile(across, lock.descriptor, why="a test")
     assert files(across.profile / "Default") == before
     assert list(disk.iterdir()) == []
 
@@ -164,7 +175,7 @@ def test_a_crash_at_any_rename_leaves_a_whole_profile(
         patched.setattr(Path, "rename", cut)
         patched.setattr(shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(PowerCutError):
-            credentials.renew(across, lock.descriptor, why="a test")
+            repair.replace_profile(across, lock.descriptor, why="a test")
     whole = [
         path
         for path in (across.profile, *disk.iterdir())
@@ -172,7 +183,7 @@ def test_a_crash_at_any_rename_leaves_a_whole_profile(
     ]
     assert whole, "one of them is whole"
     with ProfileLock(across.profile) as lock:
-        credentials.prepare(across, lock.descriptor)
+        repair.prepare(across, lock.descriptor)
     left = list(across.profile.parent.iterdir())
     assert left == [across.profile], "what the crash left is cleared"
 
@@ -192,27 +203,27 @@ def test_what_holds_nothing_is_left_out_and_links_stay_links(
 
 
 def test_a_mount_point_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    at = credentials.places(tmp_path / "sessions", 7, "abc")
+    at = layout.places(tmp_path / "sessions", 7, "abc")
     at.profile.parent.mkdir(parents=True)
     with small_disk(at.profile, 8 * MB):
         profile(at.profile)
         with ProfileLock(at.profile) as lock:
             with pytest.raises(NotMovableError, match="mount point"):
-                credentials.renew(at, lock.descriptor, why="a test")
+                repair.replace_profile(at, lock.descriptor, why="a test")
             with pytest.raises(NotMovableError, match="mount point"):
-                credentials.retire(at, lock.descriptor, token=None, why="a test")
+                quarantine.retire(at, lock.descriptor, token=None, why="a test")
         assert word_of(at.profile) == "credentials"
 
 
 def test_an_unfinished_copy_is_in_no_list_and_goes_in_the_end(across: Places) -> None:
     left = across.quarantine / f"{moving.UNFINISHED}k"
     (left / "Default").mkdir(parents=True)
-    (left / credentials.NOTE).write_text(
+    (left / NOTE).write_text(
         '{"session_id": "abc", "workspace_id": 7, "at": "2024-11-22T00:00:00+00:00"}'
     )
     sessions = across.quarantine.parent
-    assert credentials.quarantined(sessions) == []
-    credentials.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    assert quarantine.quarantined(sessions) == []
+    quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
     assert left.exists(), "somebody may be making it now"
     moving.clear_unfinished(across.quarantine, before=left.stat().st_ctime + 1.0)
     assert not left.exists()
@@ -231,11 +242,11 @@ def test_a_profile_in_the_old_layout_is_found_over_disks(
     else:
         wanted.parent.symlink_to(disk)
     profile(legacy)
-    at = credentials.places(sessions, 7, "abc")
+    at = layout.places(sessions, 7, "abc")
     assert old_profiles.migrate(at, known=True) == legacy
     assert word_of(wanted) == "credentials"
     assert old_profiles.migrate(at, known=True) is None, "again"
     with ProfileLock(at.profile) as lock:
         assert old_profiles.retire(at, lock.descriptor, token=None, why="a test", known=False)
     assert old_profiles.migrate(at, known=True) is None
-    assert not credentials.something_left(at)
+    assert not inspection.something_left(at)

@@ -21,7 +21,8 @@ from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read
 from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
 from waguard.messaging.signing import read_secrets
-from waguard.profile import credentials, snapshots
+from waguard.profile import owner_mark, snapshots
+from waguard.profile.owner_mark import PAIRING
 from waguard.profile.snapshots import SnapshotDamagedError
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import browser_version
@@ -142,17 +143,17 @@ def test_no_mutation_of_a_pid_file_is_more_than_nobody(tmp_path: Path) -> None:
 
 @odd
 def test_an_odd_note_in_a_profile_is_no_note(tmp_path: Path, spoil: Spoil) -> None:
-    spoil(tmp_path / credentials.PAIRING, b'{"token": "boot", "at": 1}')
-    spoil_is_readable = credentials.pairing(tmp_path)
+    spoil(tmp_path / PAIRING, b'{"token": "boot", "at": 1}')
+    spoil_is_readable = owner_mark.pairing(tmp_path)
     assert spoil_is_readable is None
-    assert credentials.paired_at(tmp_path) is None
+    assert owner_mark.paired_at(tmp_path) is None
 
 
 @pytest.mark.parametrize("at", ["1e999", "null", '"x"', "[]", "NaN"])
 def test_an_odd_time_of_pairing_is_no_obstacle(tmp_path: Path, at: str) -> None:
-    (tmp_path / credentials.PAIRING).write_text(f'{{"token": "t", "at": {at}}}')
-    assert credentials.pairing(tmp_path) == "t"
-    assert not credentials.paired_at(tmp_path) or at in {"1e999", "NaN"}
+    (tmp_path / PAIRING).write_text(f'{{"token": "t", "at": {at}}}')
+    assert owner_mark.pairing(tmp_path) == "t"
+    assert not owner_mark.paired_at(tmp_path) or at in {"1e999", "NaN"}
 
 
 MANIFEST = json.dumps(

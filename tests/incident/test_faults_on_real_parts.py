@@ -21,7 +21,7 @@ from tests.e2e.harness import Daemon
 from waguard.api.app import create_app
 from waguard.core.profile import Healthy
 from waguard.host import procfs
-from waguard.profile import credentials
+from waguard.profile import inspection, layout
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -76,8 +76,8 @@ async def test_11_a_stop_ends_all_at_once_and_harms_no_profile(real: World) -> N
     assert await daemon.stop() == 0
     assert daemon.left_behind() == []
     for name in PHONES:
-        at = credentials.places(daemon.folder / "sessions", 1, name)
-        assert isinstance(credentials.inspect(at.profile), Healthy)
+        at = layout.places(daemon.folder / "sessions", 1, name)
+        assert isinstance(inspection.inspect(at.profile), Healthy)
     await daemon.start()
     for name in PHONES:
         await daemon.wait_status(name, "connected")

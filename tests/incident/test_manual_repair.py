@@ -10,8 +10,8 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.profile.leveldb_files import INDEXED, LOCAL
-from waguard.profile import credentials, snapshots
-from waguard.profile.credentials import Places
+from waguard.profile import layout, quarantine, snapshots
+from waguard.profile.layout import Places
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -38,7 +38,7 @@ async def at(real: World) -> Places:
     daemon = real.daemon
     await daemon.start()
     await daemon.pair(real.standin, SESSION, PHONE)
-    at = credentials.places(daemon.folder / "sessions", 1, SESSION)
+    at = layout.places(daemon.folder / "sessions", 1, SESSION)
     await daemon.stop()
     while not snapshots.known(at.snapshots):  # a browser that trapped at its end leaves none
         await daemon.start()
@@ -63,7 +63,7 @@ async def test_step_2_corrupt_session_files_are_found_and_replaced(real: World, 
     says(real.daemon, "connected")
     await real.daemon.start()
     await connected_without_a_scan(real)
-    assert len(credentials.quarantined(real.daemon.folder / "sessions")) == 1
+    assert len(quarantine.quarantined(real.daemon.folder / "sessions")) == 1
 
 
 @pytest.mark.long

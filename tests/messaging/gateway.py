@@ -21,6 +21,7 @@ from waguard.messaging import endpoint_queue
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
+from waguard.messaging.lane_queue import LaneWindow
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
@@ -88,6 +89,7 @@ async def gateway(
     patience: float = 20.0,
     limits: JournalLimits | None = None,
     timings: WebhookTimings = WEBHOOK,
+    window: LaneWindow | None = None,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``around`` may put itself before the store."""
@@ -117,6 +119,7 @@ async def gateway(
         wall=wall,
         ages=ages,
         timings=timings,
+        window=window,
     )
     try:
         async with made.journal, made.webhooks:
@@ -128,7 +131,7 @@ async def gateway(
 async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
     for one in made.webhooks._queues.values():
-        one._closed = True
+        one._tasks.closed = True
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:
         task.cancel()

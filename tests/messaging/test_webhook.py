@@ -30,7 +30,7 @@ from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.core.inbox import event_id
 from waguard.host.lived import LivedTime
-from waguard.messaging import signing, webhooks
+from waguard.messaging import dead_letters, signing, webhook_post
 from waguard.messaging.signing import sign
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhook_sender import seconds
@@ -96,7 +96,7 @@ async def test_is_tried_again_signed_anew_as_the_same_event(
 async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:
     async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
         it.put(event(1))
-        await wait_until(lambda: any("not taken" in line for line in logged), "it was tried")
+        await wait_until(lambda: any("delivery failed" in line for line in logged), "it was tried")
         async with receiving(port=dead_port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
 
@@ -234,7 +234,8 @@ async def test_after_a_429_everybody_is_quiet(
         it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was payload so")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._circuit.opened_until, "it is quiet"
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.opened_until,
+            "it is quiet",
         )
         for number in range(2, 12):
             it.put(event(number, session=f"s{number}"))
@@ -339,7 +340,7 @@ async def test_a_bug_in_one_delivery_does_not_end_the_lane(
             raise RuntimeError("a bug")
         return headers(**rest)
 
-    monkeypatch.setattr(webhooks, "headers", faulty)
+    monkeypatch.setattr(webhook_post, "headers", faulty)
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         it.put(event(2))
@@ -382,7 +383,7 @@ async def test_the_end_does_not_wait_for_ever(receiver: Receiver, tmp_path: Path
 async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
     async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         secret = "a secret of its own"
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=secret))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=secret))
         it.put(event(1, session="a"), event(2, session="b"))
         await receiver.wait_taken(2)
         await own.wait_taken(1)
@@ -403,7 +404,7 @@ async def test_a_session_may_not_send_us_to_ourselves(
 ) -> None:
     url = receiver.url.replace("127.0.0.1", host)
     async with gateway(tmp_path, None) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
         [letter] = await it.dead()
@@ -424,13 +425,13 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
     monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
     url = receiver.url.replace("127.0.0.1", "harmless.example")
     async with gateway(tmp_path, None) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=url, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
         it.put(event(1))
         assert await it.drained()
         [letter] = await it.dead()
         assert "the address is refused: it is a private address" in letter.error
         it.configure(allow_private=True)
-        assert await it.webhooks.replay() == 1
+        assert await it.webhooks.dead_letters.replay() == 1
         await receiver.wait_taken(1)
 
 
@@ -440,11 +441,11 @@ async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_pa
         await it.stored(event(1))
     async with gateway(tmp_path, None) as it:
         assert await it.drained()
-        assert [letter.error for letter in await it.dead()] == [webhooks.UNSET]
+        assert [letter.error for letter in await it.dead()] == [dead_letters.UNSET]
         receiver.free.set()
         it.configure(url=receiver.url)
         assert await it.drained()
-        assert await it.webhooks.replay() == 1
+        assert await it.webhooks.dead_letters.replay() == 1
         assert await it.drained()
         assert len(receiver.taken()) == 1
 

@@ -30,7 +30,9 @@ def ready(number: int, session: str = "a") -> BusEvent:
 
 async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
-        lambda: endpoint in it.webhooks._queues and len(list(it.queue(endpoint).held)) == count,
+        lambda: (
+            endpoint in it.webhooks._queues and len(list(it.queue(endpoint).lanes.held)) == count
+        ),
         f"{count} chats wait",
     )
 
@@ -73,7 +75,7 @@ async def test_a_held_lane_is_read_again_from_the_database(
         it.connections["a"] = AWAY
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
-        assert it.queue()._lanes.count == 3
+        assert it.queue().lanes.count == 3
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):
@@ -242,8 +244,8 @@ async def test_who_was_told_both_may_have_dropped_it_and_the_next_one_goes(
         assert await it.drained()
         [letter] = await it.dead()
         assert (letter.cause, letter.attempts) == (Cause.UNCERTAIN, 1)
-        assert await it.webhooks.replay() == 0  # not with all the others
-        assert await it.webhooks.replay(letter.id) == 1
+        assert await it.webhooks.dead_letters.replay() == 0  # not with all the others
+        assert await it.webhooks.dead_letters.replay(letter.id) == 1
         await receiver.wait_taken(3)
     assert numbers(receiver.taken()) == [1, 2, 1]
 
@@ -252,7 +254,7 @@ async def test_two_receivers_at_once_leave_it_open_whose_questions_they_were(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=own.url, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=None))
         receiver.free.clear()
         own.free.clear()
         it.put(message(1))
@@ -281,7 +283,7 @@ async def test_a_receiver_that_does_not_call_back_waits_for_nobody(
     async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
         it.connections["a"] = AWAY
         endpoint = Endpoint(session_id="a", url=own.url, secret=None, hold=False)
-        await it.webhooks.put_endpoint(endpoint)
+        await it.webhooks.endpoints.put(endpoint)
         it.put(message(1), message(2, "2@c.us"))
         await own.wait_taken(2)
         await until_held(it, 2)
@@ -362,7 +364,7 @@ async def test_a_number_that_cannot_be_compared_delivers_nothing_yet(
         connect(it, phone="4917")
         await it.stored(message(1))
         await until_held(it, 1)
-        await wait_until(lambda: not it.webhooks._linking, "it failed")
+        await wait_until(lambda: not it.webhooks._gate.linking, "it failed")
         assert receiver.arrived == 0
         Shy.away = False
         it.webhooks.check()
@@ -384,7 +386,7 @@ async def test_what_waits_for_a_number_is_not_told_of_another(
         await until_held(it, 2)
         now[0] += 10.0
         connect(it, phone=number, since=now[0])
-        await wait_until(lambda: not it.webhooks._linking, "the numbers are compared")
+        await wait_until(lambda: not it.webhooks._gate.linking, "the numbers are compared")
         assert await it.drained()
         assert len(receiver.taken()) == taken
         letters = await it.dead()

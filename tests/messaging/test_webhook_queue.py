@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, gateway
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import endpoint_queue, lane_queue
+from waguard.messaging import endpoint_queue
+from waguard.messaging.lane_queue import LaneWindow
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
@@ -61,7 +60,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2,
+            lambda: "*" in it.webhooks._queues and it.queue().lanes.count == 2,
             "both are done with",
         )
         waiting = await it.pending()
@@ -142,7 +141,7 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._lanes.count == 2,
+            lambda: "*" in it.webhooks._queues and it.queue().lanes.count == 2,
             "the newer one is behind it",
         )
         receiver.free.set()
@@ -174,15 +173,15 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
     policy = replace(QUICK, circuit=circuit)
     dead = f"http://127.0.0.1:{dead_port}/hook"
     async with gateway(tmp_path, receiver.url, policy=policy, allow_private=True) as it:
-        await it.webhooks.put_endpoint(Endpoint(session_id="a", url=dead, secret=None))
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=dead, secret=None))
         it.put(*(message(number, f"{number}@c.us") for number in range(50)))
         await receiver.wait_taken(50)
-        await wait_until(lambda: it.queue("a")._circuit.trips == 1, "its circuit is open")
+        await wait_until(lambda: it.queue("a")._circuit.state.trips == 1, "its circuit is open")
         await wait_until(lambda: it.queue("a")._in_flight == 0, "nothing is in flight")
         assert await it.journal.flushed(10.0)
         tried = sum(item.attempts for item in await it.pending("a"))
         assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
-        assert it.queue("a")._probe is not None
+        assert it.queue("a")._circuit.probe is not None
         assert sum("one at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
 
@@ -192,7 +191,7 @@ async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_po
     async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
         it.put(*(message(number, f"{number}@c.us") for number in range(100)))
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._circuit.trips > 2, "open"
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.trips > 2, "open"
         )
         async with receiving(port=dead_port) as receiver:
             receiver.free.clear()
@@ -227,21 +226,19 @@ async def test_a_message_that_the_receiver_cannot_digest_does_not_stop_it(
 
 
 async def test_memory_holds_the_beginning_of_the_queue_only(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(lane_queue, "WINDOW", 20)
-    monkeypatch.setattr(lane_queue, "LANE_LIMIT", 9)
-    monkeypatch.setattr(endpoint_queue, "LANE_LIMIT", 9)
-    monkeypatch.setattr(endpoint_queue, "READ", 7)
     receiver.free.clear()
-    async with gateway(tmp_path, receiver.url) as it:
+    window = LaneWindow(memory=20, lane=9, read=7)
+    async with gateway(tmp_path, receiver.url, window=window) as it:
         for start in range(0, 200, 10):
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
         await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and not it.queue()._loading, "all is read"
+            lambda: "*" in it.webhooks._queues and not it.queue().lanes.reader._loading,
+            "all is read",
         )
-        assert it.queue()._lanes.count <= 20 + 4
+        assert it.queue().lanes.count <= 20 + 4
         receiver.free.set()
         taken = await receiver.wait_taken(200)
         assert await it.drained()

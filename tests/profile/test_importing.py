@@ -14,11 +14,21 @@ from tests.profile.leveldb_files import BLOBS, LOCAL
 from tests.profile.old_profile_files import archive, content, old_profile
 from waguard.core.old_profiles import Credentials, Outcome
 from waguard.host import private_files
-from waguard.profile import copying, credentials, importing, old_profiles, snapshots
-from waguard.profile.credentials import Places
-from waguard.profile.importing import Line, Report, Request
-from waguard.profile.lock import ProfileLock
+from waguard.profile import (
+    copying,
+    importing,
+    layout,
+    old_profiles,
+    owner_mark,
+    quarantine,
+    snapshots,
+    start_marks,
+)
+from waguard.profile.importing import ImportedProfile, Report, Request
+from waguard.profile.layout import Places
+from waguard.profile.lock import LOCK_NAME, ProfileLock
 from waguard.profile.old_profiles import examine
+from waguard.profile.start_marks import CLEAN_EXIT
 
 OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
 
@@ -44,14 +54,14 @@ def sessions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def at(sessions: Path) -> Places:
-    return credentials.places(sessions, 7, "abc")
+    return layout.places(sessions, 7, "abc")
 
 
 def run(folder: Path, sessions: Path, **more: Any) -> Report:
     return importing.run(Request(folder=folder, sessions=sessions, **({"workspaces": {}} | more)))
 
 
-def one(report: Report) -> Line:
+def one(report: Report) -> ImportedProfile:
     [line] = report.lines
     return line
 
@@ -69,7 +79,7 @@ def test_a_copy_of_the_paired_profile_is_put_in_its_place(
     place = service / layout.removesuffix(" (bare)")
     made = old_profile(tmp_path / "made" if layout != str(place) else place)
     (made / "SingletonLock").symlink_to("another-host-1")
-    (made / credentials.LOCK).touch()
+    (made / LOCK_NAME).touch()
     place.parent.mkdir(parents=True)
     if layout.endswith(".zip"):
         archive(place, made)
@@ -171,7 +181,7 @@ def test_a_profile_that_is_not_paired_makes_room_and_is_kept(
     assert line.quarantined
     assert examine(at.profile).credentials is Credentials.PAIRED
     assert examine(Path(line.quarantined)).credentials is Credentials.UNPAIRED
-    assert len(credentials.quarantined(sessions)) == 1
+    assert len(quarantine.quarantined(sessions)) == 1
 
 
 @pytest.mark.parametrize("how", ["by its credentials", "by waguard's mark", "by its snapshots"])
@@ -183,9 +193,9 @@ def test_a_paired_profile_in_its_place_is_never_overwritten(
     if how == "by waguard's mark":
         (at.profile / LOCAL / "CURRENT").write_text("damaged")
         with ProfileLock(at.profile) as lock:
-            credentials.claim(at.profile, lock.descriptor, anew=True)
+            owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
     if how == "by its snapshots":
-        snapshots.take(at.profile, at.snapshots, pairing="token", running=False, now=OLD)
+        snapshots.create(at.profile, at.snapshots, pairing="token", running=False, now=OLD)
         shutil.rmtree(at.profile)
     before = content(sessions)
     line = one(run(service, sessions))
@@ -367,7 +377,7 @@ def test_what_is_no_archive_is_not_taken(service: Path, sessions: Path, *, dry_r
     (service / "7/RemoteAuth-abc.zip").write_text("no archive")
     line = one(run(service, sessions, dry_run=dry_run))
     assert line.outcome is Outcome.FAILED
-    assert line.why == "it is no archive that can be read: File is not a zip file"
+    assert line.why == "it is not a readable archive: File is not a zip file"
     assert list(sessions.rglob("session-*")) == []
 
 
@@ -390,11 +400,11 @@ def test_a_profile_of_waguard_on_another_host_keeps_its_mark(
 ) -> None:
     profile = old_profile(service / "workspace_7/session-abc")
     with ProfileLock(profile) as lock:
-        token = credentials.claim(profile, lock.descriptor, anew=True)
-        credentials.mark_clean_exit(profile, lock.descriptor)
+        token = owner_mark.claim(profile, lock.descriptor, after_pairing=True)
+        start_marks.mark_clean_exit(profile, lock.descriptor)
     run(service, sessions)
-    assert credentials.pairing(at.profile) == token
-    assert not (at.profile / credentials.CLEAN_EXIT).exists()
+    assert owner_mark.pairing(at.profile) == token
+    assert not (at.profile / CLEAN_EXIT).exists()
 
 
 def test_nothing_found_is_no_failure(service: Path, sessions: Path) -> None:
@@ -408,5 +418,5 @@ def test_the_lock_of_a_dry_run_is_let_go(service: Path, sessions: Path, at: Plac
     with ProfileLock(at.profile):
         pass
     run(service, sessions, dry_run=True)
-    with (at.profile / credentials.LOCK).open() as file:
+    with (at.profile / LOCK_NAME).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

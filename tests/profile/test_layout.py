@@ -45,24 +45,24 @@ def test_a_profile_exists_when_chromium_stored_something(tmp_path: Path) -> None
 def test_a_profile_follows_from_the_workspace_before_with_its_copies(tmp_path: Path) -> None:
     stored(layout.path(tmp_path, 6, "abc"))
     layout.path(tmp_path / "snapshots", 6, "abc").mkdir(parents=True)
-    settled = layout.settle(tmp_path, 7, "abc", before=6)
-    assert settled == tmp_path / "workspace_7" / "session-abc"
-    assert word_in(settled) == "credentials"
+    migrated = layout.migrate(tmp_path, 7, "abc", before=6)
+    assert migrated == tmp_path / "workspace_7" / "session-abc"
+    assert word_in(migrated) == "credentials"
     assert not layout.path(tmp_path, 6, "abc").exists()
     assert layout.path(tmp_path / "snapshots", 7, "abc").is_dir()
     assert stat.S_IMODE((tmp_path / "workspace_7").stat().st_mode) == 0o700
-    assert layout.settle(tmp_path, 7, "abc", before=6) == settled
+    assert layout.migrate(tmp_path, 7, "abc", before=6) == migrated
 
 
 def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
     stored(layout.path(tmp_path, 6, "abc"), "old")
     stored(layout.path(tmp_path, 7, "abc"), "new")
-    assert word_in(layout.settle(tmp_path, 7, "abc", before=6)) == "new"
+    assert word_in(layout.migrate(tmp_path, 7, "abc", before=6)) == "new"
     assert word_in(layout.path(tmp_path, 6, "abc")) == "old"
 
 
 def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
-    assert not layout.settle(tmp_path, 7, "abc", before=6).exists()
+    assert not layout.migrate(tmp_path, 7, "abc", before=6).exists()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -200,7 +200,7 @@ def test_a_torn_tail_is_cut_off_before_anybody_writes_behind_it(
             return  # nothing at all is in it then
     torn = check(folder)
     assert torn == {file: len(whole)}
-    leveldb.mend(folder, torn)
+    leveldb.repair(folder, torn)
     assert (folder / file).read_bytes() == whole
     assert check(folder) == {}
 

@@ -28,7 +28,7 @@ def test_it_makes_the_folder_for_this_user_alone(profile: Path) -> None:
     lock.release()
 
 
-def test_a_second_one_is_told_who_to_ask(profile: Path) -> None:
+def test_a_second_one_hears_who_to_ask(profile: Path) -> None:
     lock = ProfileLock(profile)
     before = descriptors()
     with pytest.raises(ProfileInUseError) as raised:

@@ -17,10 +17,19 @@ from tests.profile.leveldb_files import INDEXED, LOCAL
 from tests.profile.old_profile_files import archive, content, old_profile
 from waguard.cli import profile_commands
 from waguard.core.old_profiles import Credentials, Identity, places
-from waguard.profile import credentials, old_profiles, snapshots
-from waguard.profile.credentials import Places
+from waguard.profile import (
+    inspection,
+    layout,
+    old_profiles,
+    owner_mark,
+    quarantine,
+    repair,
+    snapshots,
+)
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.old_profiles import OldProfileInUseError, examine, in_use, migrate, search
+from waguard.profile.quarantine import NOTE
 
 OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
 
@@ -32,7 +41,7 @@ def sessions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def at(sessions: Path) -> Places:
-    return credentials.places(sessions, 7, "abc")
+    return layout.places(sessions, 7, "abc")
 
 
 # ---- one profile ----
@@ -87,7 +96,7 @@ def test_what_cannot_be_read_is_unknown_and_not_unpaired(
     def broken(_: Path) -> str | None:
         raise OSError(5, "Input/output error", "a file")
 
-    monkeypatch.setattr(credentials, "lack", broken)
+    monkeypatch.setattr(inspection, "lack", broken)
     found = examine(profile)
     assert (found.credentials, found.why) == (Credentials.UNKNOWN, "a file: Input/output error")
 
@@ -306,8 +315,8 @@ def test_a_paired_old_profile_takes_the_place_of_a_new_one_that_is_not(
     wanted = inode(old_profile(sessions / "7/abc/session-abc", used=OLD))
     assert start(at) == sessions / "7/abc/session-abc"
     assert inode(at.profile) == wanted
-    [aside] = credentials.quarantined(sessions)
-    assert "7/abc/session-abc" in (at.quarantine / aside.name / credentials.NOTE).read_text()
+    [quarantined] = quarantine.quarantined(sessions)
+    assert "7/abc/session-abc" in (at.quarantine / quarantined.name / NOTE).read_text()
     with ProfileLock(at.profile):
         pass
 
@@ -344,10 +353,10 @@ def test_where_waguard_connected_the_session_nothing_older_is_used(
     old_profile(at.profile, paired=not logged_out, used=OLD)
     old_profile(sessions / "7/abc/session-abc", used=NEW)
     with ProfileLock(at.profile) as lock:
-        credentials.claim(at.profile, lock.descriptor, anew=True)
+        owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
         if logged_out:
-            credentials.disown(at.profile, lock.descriptor)
-            assert credentials.pairing(at.profile) is None
+            owner_mark.disown(at.profile, lock.descriptor)
+            assert owner_mark.pairing(at.profile) is None
     assert start(at) is None
 
 
@@ -356,15 +365,15 @@ def test_nothing_older_is_used_after_a_damaged_profile_was_replaced(
 ) -> None:
     old_profile(at.profile)
     with ProfileLock(at.profile) as lock:
-        credentials.claim(at.profile, lock.descriptor, anew=True)
-        credentials.renew(at, lock.descriptor, why="a test")
+        owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        repair.replace_profile(at, lock.descriptor, why="a test")
     old_profile(sessions / "7/abc/session-abc")
     assert start(at) is None
 
 
 def test_a_snapshot_is_newer_than_any_old_profile(at: Places, sessions: Path) -> None:
     old_profile(at.profile)
-    snapshots.take(at.profile, at.snapshots, pairing="token", running=False, now=NEW)
+    snapshots.create(at.profile, at.snapshots, pairing="token", running=False, now=NEW)
     shutil.rmtree(at.profile)
     old_profile(sessions / "7/abc/session-abc")
     assert start(at) is None
@@ -402,7 +411,7 @@ def test_an_empty_place_is_taken(at: Places, sessions: Path) -> None:
         pass
     old_profile(sessions / "7/abc/session-abc")
     assert start(at) is not None
-    assert credentials.quarantined(sessions) == []
+    assert quarantine.quarantined(sessions) == []
 
 
 @pytest.mark.parametrize("step", ["quarantined", "renamed"])
@@ -436,8 +445,8 @@ def test_the_old_profiles_of_a_session_leave_with_it(at: Places, sessions: Path)
     old_profile(at.profile, used=NEW)
     old = old_profile(sessions / "7/abc/session-abc", used=OLD)
     other = old_profile(sessions / "session-abc", used=OLD)
-    aside = profile_commands.quarantine(at)
-    assert sorted(p.name for p in aside.glob(f"{old_profiles.OLD}*")) == [
+    quarantined = profile_commands.quarantine(at)
+    assert sorted(p.name for p in quarantined.glob(f"{old_profiles.OLD}*")) == [
         "waguard-old-0",
         "waguard-old-1",
     ]

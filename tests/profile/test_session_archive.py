@@ -69,7 +69,7 @@ def named(name: str) -> Callable[[zipfile.ZipFile], None]:
         (named("Default/IndexedDB/../../../outside"), "leads out"),
         (named("/outside"), "leads out"),
         (named("Default\\..\\outside"), "leads out"),
-        (linked, "no plain file"),
+        (linked, "not a plain file"),
         (twice, "twice"),
     ],
     ids=["up", "down and up", "absolute", "of another system", "a link", "twice"],
@@ -145,7 +145,7 @@ def test_an_entry_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_whole_archive_is_unreadable(tmp_path: Path, keep: int) -> None:
     path = archive(tmp_path / "a.zip", old_profile(tmp_path / "profile"))
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UnreadableError, match="no archive"), opened(path):
+    with pytest.raises(UnreadableError, match="not a readable archive"), opened(path):
         pass
 
 
@@ -180,7 +180,7 @@ def test_a_link_and_a_pipe_are_no_archives(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic link"), opened(tmp_path / "link.zip"):
         pass
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(UnreadableError, match="no file"), opened(tmp_path / "folder.zip"):
+    with pytest.raises(UnreadableError, match="not a file"), opened(tmp_path / "folder.zip"):
         pass
 
 

@@ -276,7 +276,7 @@ async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
     async def tidy(before: float) -> int:
         return await store.messages.tidy(
             inbox_before=before,
-            told_before=0.0,
+            reported_before=0.0,
             dead_before=0.0,
             undecryptable_before=0.0,
             limit=100,

@@ -326,7 +326,7 @@ async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
     assert (
         await messages.tidy(
             inbox_before=before,
-            told_before=before,
+            reported_before=before,
             dead_before=0.0,
             undecryptable_before=0.0,
             limit=9,
@@ -403,7 +403,7 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
     async def tidy() -> int:
         return await messages.tidy(
             inbox_before=before,
-            told_before=before,
+            reported_before=before,
             dead_before=before,
             undecryptable_before=0.0,
             limit=3,

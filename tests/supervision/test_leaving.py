@@ -17,7 +17,7 @@ from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, WaguardError
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
-from waguard.profile import credentials, layout
+from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
 from waguard.supervision import leaving, registry
 from waguard.supervision.supervisor import Supervisor
@@ -418,7 +418,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
     await bench.restore(*((one.record, one.process) for one in left))
     assert world.spawn.alive == []
     assert len(put_aside(world)) == 1
-    assert not credentials.something_left(bench.session().profile.at)
+    assert not inspection.something_left(bench.session().profile.at)
     await bench.settled()
     assert world.row_status("s") == GONE
     assert world.audited("left") == [(None, None, "deleted by the API")]

@@ -12,7 +12,8 @@ from tests.supervision.fakes import Script, World, until
 from waguard.core import views
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.profile import credentials, layout
+from waguard.profile import layout, quarantine
+from waguard.profile.owner_mark import PAIRING
 from waguard.supervision.actor import SessionActor
 
 OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
@@ -56,7 +57,7 @@ async def test_an_unpaired_new_profile_does_not_beat_a_paired_old_one(
     await bench.restore()
     await until(bench.session(), connected)
     assert is_marked(world)
-    assert len(credentials.quarantined(world.config.paths.sessions)) == 1
+    assert len(quarantine.quarantined(world.config.paths.sessions)) == 1
 
 
 async def test_a_profile_that_names_no_workspace_is_not_given_to_a_new_session(
@@ -127,7 +128,7 @@ async def test_where_waguard_has_connected_it_no_older_one_is_used(
 ) -> None:
     await empty.connected()
     profile = mark(old_profile(place(world), paired=False))
-    shutil.copy(profile / "Default/mark", profile / credentials.PAIRING)
+    shutil.copy(profile / "Default/mark", profile / PAIRING)
     old_profile(place(world, "7/s/session-s"), used=NEW)
     await empty.it.sessions.start("s", restart=True)
     await until(empty.session(), lambda s: connected(s) and len(world.spawn.started) == 2)

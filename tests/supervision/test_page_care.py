@@ -26,7 +26,7 @@ from waguard.core.page_care import (
 from waguard.core.recycle import IDLE
 from waguard.errors import ConflictError
 from waguard.ports.process import Usage
-from waguard.profile import credentials
+from waguard.profile.owner_mark import PAIRING
 from waguard.wire.protocol import (
     Call,
     CatchUp,
@@ -261,7 +261,7 @@ async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refu
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     await empty.create()
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
-    (profile / credentials.PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
+    (profile / PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
     with pytest.raises(ConflictError, match="session old is linked to this number") as refused:
         await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
     assert refused.value.field == "phone_number"
@@ -427,7 +427,7 @@ async def test_nothing_is_read_back_right_after_a_pairing(
 ) -> None:
     world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
-    pairing = world.profile("s") / credentials.PAIRING
+    pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
     process = await empty.connected()
     await wait_until(lambda: process.calls, "it is told to go on")
@@ -453,7 +453,7 @@ async def test_a_clock_that_is_a_year_ahead_hides_nothing_that_was_missed(
 ) -> None:
     world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
-    pairing = world.profile("s") / credentials.PAIRING
+    pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
     process = await empty.connected()
     await wait_until(lambda: process.calls, "it is told to go on")

@@ -340,7 +340,9 @@ async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> 
 async def test_an_uncertain_letter_is_named_by_its_number(shown: Surfaces, verb: str) -> None:
     await held(shown)
     assert (
-        await shown.gateway.webhooks._dead_letter("perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL)
+        await shown.gateway.webhooks.dead_letters.add(
+            "perhaps", LetterCause.UNCERTAIN, endpoint=GLOBAL
+        )
         == 1
     )
     [letter] = await shown.gateway.dead()

@@ -87,14 +87,14 @@ async def test_a_profile_folder_that_cannot_be_used_does_not_end_the_restore(
 ) -> None:
     await bench.row("bad")
     await bench.row("good")
-    real = layout.settle
+    real = layout.migrate
 
-    def settle(sessions: Any, workspace_id: int, session_id: str, **more: Any) -> Any:
+    def migrate(sessions: Any, workspace_id: int, session_id: str, **more: Any) -> Any:
         if session_id == "bad":
             raise PermissionError(13, "Permission denied")
         return real(sessions, workspace_id, session_id, **more)
 
-    monkeypatch.setattr(layout, "settle", settle)
+    monkeypatch.setattr(layout, "migrate", migrate)
     assert await bench.restore() == "restored 1, failed 1"
     assert bench.it.health.read().restored
     assert "Permission denied" in str((await bench.it.sessions.view("bad")).disconnect_details)

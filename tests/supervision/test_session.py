@@ -39,7 +39,7 @@ from waguard.core.strays import Foreign, Seen
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.process import Swept
 from waguard.ports.store import SessionRow
-from waguard.profile import credentials
+from waguard.profile.owner_mark import PAIRING
 from waguard.supervision import ledger as ledger_module
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
@@ -1398,7 +1398,7 @@ async def test_what_was_missed_is_asked_for_again_when_the_link_is_back(
 
 async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
     session, now = await make(), world.clock.wall()
-    pairing = session.profile.at.profile / credentials.PAIRING
+    pairing = session.profile.at.profile / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
     process = await up(session)
     await wait_until(lambda: process.caught_up, "it was asked")

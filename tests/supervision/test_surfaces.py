@@ -86,7 +86,7 @@ async def receiver_down(it: Surfaces) -> Found:
 async def own_receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([503] * 100_000)
     it.gateway.configure(url=None, allow_private=True)
-    await it.gateway.webhooks.put_endpoint(
+    await it.gateway.webhooks.endpoints.put(
         Endpoint(session_id="a", url=it.receiver.url, secret=None)
     )
     await it.gateway.stored(event(1))
@@ -314,7 +314,9 @@ async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
     await shown.gateway.stored(event(1))
     await wait_until(shown.gateway.webhooks.held, "it waits")
     assert (
-        await shown.gateway.webhooks.dead_letter_session("a", "discarded", before=shown.wall[0] + 1)
+        await shown.gateway.webhooks.dead_letters.add_session(
+            "a", "discarded", before=shown.wall[0] + 1
+        )
         == 1
     )
     assert [letter.cause for letter in await shown.gateway.dead()] == [Cause.OTHER_NUMBER]

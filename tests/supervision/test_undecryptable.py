@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.undecryptable import ADVISE_AFTER, AT_ONCE, KEPT_FOR, MOST, RETRY, Waiting
 from waguard.errors import DatabaseUnavailableError
-from waguard.profile import credentials
+from waguard.profile import owner_mark
 from waguard.wire.protocol import Failed, Reread, Undecryptable, Value
 
 CHAT = "49170@c.us"
@@ -246,7 +246,7 @@ async def test_too_many_are_too_many_and_the_oldest_go(empty: Bench, world: Worl
 async def test_none_from_before_the_pairing_is_remembered(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "paired_at", lambda _: START + 0.5)
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: START + 0.5)
     process = await remembers(empty, sealed(2))
     process.event(sealed(1, timestamp=int(START) - 1))
     seq = process.event(message(3))
@@ -258,7 +258,7 @@ async def test_none_from_before_the_pairing_is_remembered(
 async def test_after_a_pairing_none_is_looked_up_before_its_time(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "paired_at", lambda _: world.clock.wall() - 5.0)
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: world.clock.wall() - 5.0)
     process = await empty.connected()
     process.event(sealed(timestamp=int(world.clock.wall())))
     await wait_until(lambda: process.stored, "it is stored")
@@ -267,7 +267,7 @@ async def test_after_a_pairing_none_is_looked_up_before_its_time(
     await wait_until(lambda: len(process.stored) == 2, "it is stored")
     await tick(empty)
     assert (asked(process), empty.session().traffic.undecryptable.count) == ([], 2)
-    monkeypatch.setattr(credentials, "paired_at", lambda _: START)
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: START)
     await tick(empty, 600)
     assert len(asked(process)) == 1
 

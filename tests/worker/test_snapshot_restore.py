@@ -35,9 +35,10 @@ from waguard.core.profile import (
 )
 from waguard.host.executable import Flavour
 from waguard.lab.standin import Policy, StandIn
-from waguard.profile import credentials, leveldb, snapshots
-from waguard.profile.credentials import Places, inspect
-from waguard.profile.lock import ProfileLock
+from waguard.profile import caches, layout, leveldb, owner_mark, repair, snapshots
+from waguard.profile.inspection import inspect
+from waguard.profile.layout import Places
+from waguard.profile.lock import LOCK_NAME, ProfileLock
 from waguard.worker.chromium import ProfileLockedError
 from waguard.worker.devtools import flush_storage
 
@@ -96,12 +97,12 @@ async def pair(at: Places, standin: StandIn, phone: str, flavour: Flavour) -> Br
 async def linked(standin: StandIn, folder: Path) -> Linked:
     # one in 170 traps in its own shutdown, under load (see ``TRAPPED``): that is no end in order
     for attempt in range(3):
-        at = credentials.places(folder, 1, f"linked{attempt}")
+        at = layout.places(folder, 1, f"linked{attempt}")
         lock = ProfileLock(at.profile)
         browser = await pair(at, standin, "6281180001", "chromium")
-        token = credentials.claim(at.profile, lock.descriptor, anew=True)
+        token = owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
         taken = await asyncio.to_thread(
-            snapshots.take, at.profile, at.snapshots, pairing=token, running=True, now=time.time()
+            snapshots.create, at.profile, at.snapshots, pairing=token, running=True, now=time.time()
         )
         await browser.close()
         lock.release()
@@ -114,7 +115,7 @@ async def linked(standin: StandIn, folder: Path) -> Linked:
 @pytest.fixture
 def at(linked: Linked, folder: Path, request: pytest.FixtureRequest) -> Iterator[Places]:
     """A copy of the linked session, to be broken."""
-    at = credentials.places(folder, 1, f"copy{random.randrange(1 << 32):x}")
+    at = layout.places(folder, 1, f"copy{random.randrange(1 << 32):x}")
     shutil.copytree(linked.at.profile, at.profile, symlinks=True)
     shutil.copytree(linked.at.snapshots, at.snapshots)
     yield at
@@ -162,7 +163,7 @@ def emptied(profile: Path) -> None:
     for path in profile.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != credentials.LOCK:
+        elif path.name != LOCK_NAME:
             path.unlink()
 
 
@@ -203,24 +204,24 @@ async def test_what_is_broken_is_seen_and_comes_back_without_a_code(
     spoil, kind = DAMAGES[name]
     spoil(at.profile)
     assert isinstance(inspect(at.profile), kind)
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert isinstance(prepared.end, Use)
     assert RestoreSnapshot(linked.taken.id) in prepared.actions
-    assert (prepared.aside is None) == (kind is Missing)
+    assert (prepared.quarantined is None) == (kind is Missing)
     assert inspect(at.profile) == Healthy()
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 
 @pytest.mark.parametrize("name", ["Local State", "Default/Preferences"])
-async def test_what_chromium_makes_anew_is_no_damage(
+async def test_what_chromium_makes_again_is_no_damage(
     linked: Linked, at: Places, lock: int, name: str
 ) -> None:
     os.truncate(at.profile / name, 10)
-    assert credentials.prepare(at, lock).actions == (Use(),)
+    assert repair.prepare(at, lock).actions == (Use(),)
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 
-async def test_what_chromium_wiped_without_a_word_is_told_by_the_page(
+async def test_what_chromium_wiped_silently_is_reported_by_the_page(
     linked: Linked, at: Places, lock: int
 ) -> None:
     """Nobody looked before the start: then the files say nothing any more, only the code does."""
@@ -228,11 +229,11 @@ async def test_what_chromium_wiped_without_a_word_is_told_by_the_page(
     assert await link_of(at, linked.standin) is Link.QR_PENDING
     assert inspect(at.profile) == Healthy()
     lost = CredentialsLost("a QR code although it was connected")
-    prepared = credentials.prepare(at, lock, finding=lost)
+    prepared = repair.prepare(at, lock, finding=lost)
     assert isinstance(prepared.end, Use)
     assert await link_of(at, linked.standin) is Link.CONNECTED
     # and a second time there is nothing left to try
-    assert isinstance(credentials.prepare(at, lock, finding=lost).end, ShowQr)
+    assert isinstance(repair.prepare(at, lock, finding=lost).end, ShowQr)
 
 
 TORN: Final = b"\x12\x34\x56\x78" + (400).to_bytes(2, "little") + b"\1" + bytes(100)
@@ -251,7 +252,7 @@ async def test_half_a_record_costs_the_session_at_the_second_start_unless_it_is_
     found = inspect(at.profile)
     assert found == Healthy((INDEXED,))
     if cut:
-        assert isinstance(credentials.prepare(at, lock).end, Use)
+        assert isinstance(repair.prepare(at, lock).end, Use)
     browser = BrowserSession(linked.standin, at.profile, at.profile.parents[1] / "t")
     await browser.open()
     assert await browser.link() is Link.CONNECTED
@@ -271,14 +272,14 @@ async def test_the_lock_of_another_host_keeps_chromium_out_until_it_is_proven_st
     (at.profile / "SingletonLock").symlink_to("another-host-1234")
     with pytest.raises(ProfileLockedError):
         await link_of(at, linked.standin)
-    credentials.prepare(at, lock)
+    repair.prepare(at, lock)
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 
 async def test_a_session_without_its_caches_is_the_same_session(
     linked: Linked, at: Places, lock: int
 ) -> None:
-    assert credentials.clean_caches(at.profile, lock, above=0) > 0
+    assert caches.clean(at.profile, lock, above=0) > 0
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 
@@ -312,7 +313,7 @@ async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_be
     standin: StandIn, folder: Path, flavour: Flavour
 ) -> None:
     phone = f"628118{FLAVOUR_DIGITS[flavour]}"
-    at = credentials.places(folder, 2, flavour)
+    at = layout.places(folder, 2, flavour)
     browser = await pair(at, standin, phone, flavour)
     taken: list[tuple[int, Path]] = []
     async with busy(browser, standin, phone):
@@ -323,13 +324,13 @@ async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_be
             # each into a folder of its own, so that all are kept
             into = at.snapshots / str(number)
             await asyncio.to_thread(
-                snapshots.take, at.profile, into, pairing="me", running=True, now=time.time()
+                snapshots.create, at.profile, into, pairing="me", running=True, now=time.time()
             )
             taken.append((before, into))
     assert any(leveldb.contents(at.profile / INDEXED).tables), "it did compact"
     await browser.close()
     for number, (before, into) in enumerate(taken):
-        again = credentials.places(folder, 2, f"{flavour}{number}")
+        again = layout.places(folder, 2, f"{flavour}{number}")
         [snapshot] = snapshots.known(into)
         snapshots.unpack(into / snapshot.id, again.profile)
         assert inspect(again.profile) == Healthy()
@@ -349,10 +350,10 @@ FLAVOUR_DIGITS: Final = {"chromium": "1001", "headless-shell": "1002"}
 async def test_a_browser_that_was_killed_in_the_middle_of_writing_leaves_no_damage(
     standin: StandIn, folder: Path
 ) -> None:
-    at = credentials.places(folder, 3, "killed")
+    at = layout.places(folder, 3, "killed")
     lock = ProfileLock(at.profile)
     browser = await pair(at, standin, "6281181003", "chromium")
-    credentials.claim(at.profile, lock.descriptor, anew=True)
+    owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
     for _ in range(3):
         async with busy(browser, standin, "6281181003"):
             wanted = await stored(browser) + 50
@@ -362,7 +363,7 @@ async def test_a_browser_that_was_killed_in_the_middle_of_writing_leaves_no_dama
             os.killpg(browser.chromium.pid, signal.SIGKILL)
             await browser.chromium.close()
         assert isinstance(inspect(at.profile), Healthy)
-        assert isinstance(credentials.prepare(at, lock.descriptor).end, Use)
+        assert isinstance(repair.prepare(at, lock.descriptor).end, Use)
         await browser.open()
         assert await browser.link() is Link.CONNECTED
     await browser.close()

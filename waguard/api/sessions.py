@@ -163,7 +163,7 @@ async def delete(request: web.Request) -> web.Response:
     if purge:
         webhooks = request.app[DEPS].webhooks
         await webhooks.delete_endpoint(session_id)
-        await webhooks.dead_letter_session(session_id, REMOVED, before=time.time())
+        await webhooks.dead_letters.add_session(session_id, REMOVED, before=time.time())
     return web.json_response({"success": True, "session_id": session_id})
 
 

@@ -23,7 +23,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 async def show(request: web.Request) -> web.Response:
     """GET /api/sessions/:id/webhook. The secret is never shown."""
     view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    found = await request.app[DEPS].webhooks.endpoint(view.session_id)
+    found = await request.app[DEPS].webhooks.endpoints.find(view.session_id)
     if found is None:
         raise NotFoundError("the session has no webhook of its own", remedy="set one by PUT")
     return web.json_response({"success": True} | _shown(found))
@@ -49,7 +49,7 @@ async def put(request: web.Request) -> web.Response:
     endpoint = Endpoint(
         session_id=view.session_id, url=url, secret=secret, hold=_hold(body), events=_events(body)
     )
-    await request.app[DEPS].webhooks.put_endpoint(endpoint)
+    await request.app[DEPS].webhooks.endpoints.put(endpoint)
     return web.json_response({"success": True} | _shown(endpoint))
 
 
@@ -106,7 +106,7 @@ async def discard_held(request: web.Request) -> web.Response:
     """POST /api/webhooks/held/discard ``{session_id}``: its received messages that wait are dead
     letters."""
     session_id = fields.session_id(request[BODY].get("session_id"))
-    count = await request.app[DEPS].webhooks.dead_letter_session(
+    count = await request.app[DEPS].webhooks.dead_letters.add_session(
         session_id, "a person discarded what waited", before=time.time()
     )
     return web.json_response({"success": True, "discarded": count})
@@ -135,7 +135,7 @@ async def unidentified(request: web.Request) -> web.Response:
 async def replay_unidentified(request: web.Request) -> web.Response:
     """POST …/replay ``{session_id, chat_id}``: deliver what waits there under the LID."""
     session_id, chat = _chat(request)
-    count = await request.app[DEPS].webhooks.replay_unidentified(session_id, chat)
+    count = await request.app[DEPS].webhooks.dead_letters.replay_unidentified(session_id, chat)
     if not count:
         raise _nothing_waits(chat)
     return web.json_response({"success": True, "replayed": count})
@@ -174,14 +174,14 @@ async def letter(request: web.Request) -> web.Response:
 async def replay(request: web.Request) -> web.Response:
     """POST …/:number/replay: deliver it once more, after what waits already."""
     number = _path_number(request)
-    if not await request.app[DEPS].webhooks.replay(number):
+    if not await request.app[DEPS].webhooks.dead_letters.replay(number):
         raise _no_such(number)
     return web.json_response({"success": True, "replayed": 1})
 
 
 async def replay_all(request: web.Request) -> web.Response:
     """POST /api/webhooks/dead/replay."""
-    count = await request.app[DEPS].webhooks.replay()
+    count = await request.app[DEPS].webhooks.dead_letters.replay()
     return web.json_response({"success": True, "replayed": count})
 
 

@@ -16,7 +16,7 @@ from waguard.core.old_profiles import Outcome
 from waguard.errors import ConfigError, printable
 from waguard.host import configuration
 from waguard.profile import importing, layout
-from waguard.profile.importing import Line, Report, Request
+from waguard.profile.importing import ImportedProfile, Report, Request
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -99,13 +99,13 @@ def _as_json(folder: Path, sessions: Path, report: Report, *, dry_run: bool) -> 
     }
 
 
-def _place(sessions: Path, line: Line) -> str | None:
+def _place(sessions: Path, line: ImportedProfile) -> str | None:
     if line.outcome is not Outcome.TAKEN or line.session is None or line.workspace is None:
         return None
     return str(layout.path(sessions, line.workspace, line.session))
 
 
-def _row(line: Line) -> dict[str, Any]:
+def _row(line: ImportedProfile) -> dict[str, Any]:
     return {
         "session": line.session,
         "workspace": line.workspace,
@@ -114,7 +114,7 @@ def _row(line: Line) -> dict[str, Any]:
     }
 
 
-def _time(line: Line) -> str | None:
+def _time(line: ImportedProfile) -> str | None:
     """To the second; None: it was never used, or that cannot be read."""
     used = line.profile.used_at
     return f"{datetime.fromtimestamp(used, UTC):%Y-%m-%dT%H:%M:%SZ}" if used else None

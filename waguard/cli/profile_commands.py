@@ -26,9 +26,19 @@ from waguard.core.profile import (
     Snapshot,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.profile import credentials, layout, old_profiles, snapshots
-from waguard.profile.credentials import Places
+from waguard.host import disk
+from waguard.profile import (
+    chromium_lock,
+    inspection,
+    layout,
+    old_profiles,
+    owner_mark,
+    repair,
+    snapshots,
+)
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.profile.quarantine import quarantined as copies_in_quarantine
 from waguard.supervision import inventory
 
 BY_HAND: Final = "by hand"
@@ -51,9 +61,7 @@ class ProfileLine:
 
 def listing(sessions: Path) -> list[ProfileLine]:
     """Every profile, and every session of which only snapshots are left."""
-    return [
-        _line(credentials.places(sessions, *place)) for place in inventory.places_on_disk(sessions)
-    ]
+    return [_line(layout.places(sessions, *place)) for place in inventory.places_on_disk(sessions)]
 
 
 def find(sessions: Path, session: str, *, workspace: int | None = None) -> Places:
@@ -72,7 +80,7 @@ def find(sessions: Path, session: str, *, workspace: int | None = None) -> Place
             remedy="name one of them",
         )
     if found:
-        return credentials.places(sessions, *found[0])
+        return layout.places(sessions, *found[0])
     raise NotFoundError(
         f"there is no profile of {session}",
         field="session",
@@ -108,7 +116,7 @@ def verify(at: Places) -> Verified:
 
 def snapshot(at: Places) -> snapshots.Taken:
     """Take one now, running or not. Raises ``ConflictError``, ``SnapshotRefusedError``."""
-    token, since = credentials.pairing(at.profile), credentials.paired_at(at.profile)
+    token, since = owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)
     now = time.time()
     if token is None or since is None:
         raise ConflictError(
@@ -126,7 +134,7 @@ def snapshot(at: Places) -> snapshots.Taken:
                 value=at.session,
                 remedy=f"try again in {SETTLED:.0f} s, or `waguard sessions stop {at.session}` first",
             )
-        return snapshots.take(
+        return snapshots.create(
             at.profile, at.snapshots, pairing=token, running=lock is None, now=now
         )
 
@@ -153,9 +161,9 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
     chosen = usable[-1].id
     with _stopped(at) as lock:
         there = layout.exists(at.profile)
-        credentials.remove_stale_lock(at.profile, lock.descriptor)
+        chromium_lock.remove_stale(at.profile, lock.descriptor)
         moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
-        aside = credentials.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
+        aside = repair.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
         return Restored(snapshot=chosen, aside=str(aside) if aside else None)
 
 
@@ -169,8 +177,8 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
             remedy="see `waguard profile list`",
         )
     with _stopped(at) as lock:
-        credentials.remove_stale_lock(at.profile, lock.descriptor)
-        token = credentials.pairing(at.profile)
+        chromium_lock.remove_stale(at.profile, lock.descriptor)
+        token = owner_mark.pairing(at.profile)
         aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
         assert aside is not None  # noqa: S101 - there is a profile
         return aside
@@ -178,7 +186,7 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
 
 def quarantined(sessions: Path) -> list[Copy]:
     """What lies in the quarantine, oldest first."""
-    return credentials.quarantined(sessions)
+    return copies_in_quarantine(sessions)
 
 
 def _line(at: Places) -> ProfileLine:
@@ -187,7 +195,7 @@ def _line(at: Places) -> ProfileLine:
         if at.profile.is_dir():
             lock = stack.enter_context(_free(at.profile))
             if lock is not None:
-                state, why = _words(credentials.inspect(at.profile))
+                state, why = _words(inspection.inspect(at.profile))
         else:
             state = "missing"
         return ProfileLine(
@@ -196,8 +204,8 @@ def _line(at: Places) -> ProfileLine:
             path=str(at.profile),
             state=state,
             why=why,
-            paired=credentials.pairing(at.profile) is not None,
-            size=credentials.size_of(at.profile),
+            paired=owner_mark.pairing(at.profile) is not None,
+            size=disk.size_of(at.profile),
             snapshots=tuple(snapshots.known(at.snapshots)),
         )
 

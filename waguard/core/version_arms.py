@@ -93,14 +93,7 @@ def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:
         return arm
     if pin(state) or unservable(state, revision):
         return arm
-    if arm.revision is not None and arm.revision < revision:
-        return arm
     return Arm(revision, arm.wajs)
-
-
-def present(state: VersionState) -> list[str]:
-    """Sessions with a page."""
-    return [name for name, it in state.members.items() if it.left_at is None]
 
 
 def ill(state: VersionState) -> Iterator[tuple[str, Member]]:

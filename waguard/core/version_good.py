@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, proven
-from waguard.core.version_state import Good, Member, VersionState
+from waguard.core.version_state import NEVER, Good, Member, VersionState
 from waguard.core.version_trials import is_paused
 
 
@@ -28,14 +28,11 @@ def _least(state: VersionState) -> int:
 
 def _well(state: VersionState) -> Iterator[tuple[int, Member]]:
     """Sessions that are well with a stored version that is not proven yet, and not held back."""
-    hold = state.hold
-    for it in state.members.values():
+    end = state.hold.boundary if state.hold else NEVER
+    open_ = {it for it in state.stored if it not in state.good and state.floor < it < end}
+    for it in state.members.values() if open_ else ():
         revision = it.arm.revision
-        if revision is None or not it.acked or it.well_at is None:
-            continue
-        if revision not in state.stored or revision in state.good or revision <= state.floor:
-            continue
-        if hold is None or revision < hold.boundary:
+        if revision is not None and revision in open_ and it.acked and it.well_at is not None:
             yield revision, it
 
 

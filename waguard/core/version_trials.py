@@ -83,33 +83,26 @@ def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) 
 def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Post) -> VersionState:
     post(Concluded(trial.session, trial.arm, it.verdict, it.why))
     state = replace(state, trial=None)
-    if trial.stage in CANARIES:
+    bad, evidence = trial.bad, trial.evidence
+    if bad is None or evidence is None:
         return on_canary(state, trial, it.verdict, now, post)
     match it.verdict:
         case Verdict.CONFIRMED:
-            return _confirmed(state, trial, now, post)
+            state = replace(state, voids=0, next_trial_at=now)
+            found = Confirmation(trial.session, bad, trial.good, evidence, now)
+            return on_confirmed(state, found, now, post)
         case Verdict.ACQUITTED:
-            return _acquitted(state, trial, now, post)
+            return _acquitted(state, trial, bad, now, post)
         case _:
             return _void(state, trial, now)
 
 
-def _confirmed(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
+def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Post) -> VersionState:
     state = replace(state, voids=0, next_trial_at=now)
-    if trial.bad is None or trial.evidence is None:
-        return state
-    it = Confirmation(trial.session, trial.bad, trial.good, trial.evidence, now)
-    return on_confirmed(state, it, now, post)
-
-
-def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> VersionState:
-    state = replace(state, voids=0, next_trial_at=now)
-    if trial.bad is None or trial.bad.revision is None:
-        return state
-    of_bundle = trial.bad.wajs != trial.good.wajs
+    of_bundle = bad.wajs != trial.good.wajs
     before = state.bundle_pause if of_bundle else state.acquittal
     rules = state.rules
-    count, revision = 1, trial.bad.revision
+    count, revision = 1, bad.revision or 0
     if before and now < before.until + rules.pause_limit:
         if of_bundle or before.revision >= revision:
             count = before.count + 1
@@ -117,17 +110,17 @@ def _acquitted(state: VersionState, trial: Trial, now: float, post: Post) -> Ver
     until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
     pause = Acquittal(revision, count, until, sum(1 for _ in ill(state)))
     if count == 1:
-        wajs = trial.bad.wajs if of_bundle else None
+        wajs = bad.wajs if of_bundle else None
         post(
             Announce(
                 kind=Kind.ACQUITTED,
-                revision=trial.bad.revision,
+                revision=bad.revision,
                 wajs=wajs,
                 evidence=trial.evidence,
                 sessions=(trial.session,),
             )
         )
-    if of_bundle and trial.bad.wajs == state.candidate:  # another session tries it
+    if of_bundle and bad.wajs == state.candidate:  # another session tries it
         state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
     if of_bundle:
         return replace(state, bundle_pause=pause)

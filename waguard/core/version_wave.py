@@ -32,14 +32,15 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
 
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:
     """Load some of them anew, as many at a time as start at a time."""
-    rules = state.rules
-    free = rules.places - sum(
-        1 for it in state.members.values() if it.left_at is None and _is_on_its_way(state, it, now)
-    )
     waiting = sorted(
         (it.ill is None, it.acked, it.moves, name)
         for name, it in state.members.items()
         if is_to_move(state, name, it) and now >= may_move_at(state, it)
+    )
+    if not waiting:
+        return state
+    free = state.rules.places - sum(
+        1 for it in state.members.values() if it.left_at is None and _is_on_its_way(state, it, now)
     )
     for *_, name in waiting[: max(0, free)]:
         it = state.members[name]

@@ -11,7 +11,7 @@ from waguard.errors import WaguardError
 from waguard.host.lived import LivedTime
 from waguard.host.media import MediaFolder
 from waguard.host.ticker import Ticker
-from waguard.profile import credentials
+from waguard.profile import quarantine
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 
@@ -41,7 +41,7 @@ class Housekeeping:
         config = self._config()
         keep_for = config.profiles.quarantine_days * DAY
         purged = await asyncio.to_thread(
-            credentials.purge,
+            quarantine.purge,
             config.paths.sessions,
             now=self._ages.ago(keep_for) + keep_for,
             keep_for=keep_for,

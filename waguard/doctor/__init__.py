@@ -1,5 +1,5 @@
-"""``waguard doctor``: what is wrong on this host, and which command mends it.
+"""``waguard doctor``: what is wrong on this host, and which command repairs it.
 
-``probes`` ask the machine, the database and the daemon, and change nothing; ``judging`` says what
+``probes`` ask the machine, the database and the daemon, and change nothing; ``checks`` says what
 that means, and is pure; ``repair`` does what ``--fix`` may do. The daemon knows none of this.
 """

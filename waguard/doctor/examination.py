@@ -1,4 +1,4 @@
-"""Ask everything, and judge it."""
+"""Run all probes and all checks."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
 from waguard.core.ownership import Us
 from waguard.core.profile import Missing
-from waguard.doctor.judging import cutover as moving
-from waguard.doctor.judging import daemon as answers
-from waguard.doctor.judging import database as databases
-from waguard.doctor.judging import files, host, instance, profiles, receiver, unit, versions
-from waguard.doctor.judging.instance import Instance, Socket
+from waguard.doctor.checks import cutover as moving
+from waguard.doctor.checks import daemon as answers
+from waguard.doctor.checks import database as databases
+from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
+from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import files as file_probes
@@ -213,7 +213,7 @@ class _Examination:
 
     async def _network(self) -> list[Check]:
         url, proxied = self._config.whatsapp.url, host_probes.is_proxied(self._config)
-        error = None if proxied else await host_probes.reach(url)
+        error = None if proxied else await host_probes.connect(url)
         return [host.network(url, error, proxied=proxied)]
 
     async def _database(self) -> list[Check]:
@@ -254,13 +254,17 @@ class _Examination:
         """What the daemon itself knows."""
         names = ("agreement", "signature", "health")
         if not self._daemon.up:
-            return [skipped(name, "no daemon answers that could say") for name in names]
-        told, compared, dead = await asyncio.gather(
+            return [skipped(name, "no daemon answers") for name in names]
+        health, compared, dead = await asyncio.gather(
             self._ask("/health/detailed"), self._compared(), self._ask("/api/webhooks/dead")
         )
-        cli, now, silent = self._cli, self._machine.now(), "the daemon does not answer this now"
+        cli, now, silent = (
+            self._cli,
+            self._machine.now(),
+            "the daemon does not answer this question",
+        )
         return [
-            *(answers.health(told, cli) if told else [skipped("health", silent)]),
+            *(answers.health(health, cli) if health else [skipped("health", silent)]),
             *(
                 answers.agreement(compared[0], compared[1], cli)
                 if compared
@@ -269,7 +273,7 @@ class _Examination:
             answers.signature(dead["dead"], now, cli) if dead else skipped("signature", silent),
         ]
 
-    async def _compared(self) -> tuple[answers.Told, answers.Told] | None:
+    async def _compared(self) -> tuple[answers.Answer, answers.Answer] | None:
         """Twice where something is to be corrected: what is under way at one moment is done by then."""
         first = await self._ask("/api/reconcile")
         if first is None or not first.get("corrections"):

@@ -27,7 +27,7 @@ def _carried_out(one: Repair) -> str:
     except OSError as error:
         why = error.strerror or str(error)
     path = f"{one.runtime}/{one.name}" if isinstance(one, RemoveStale) else one.path
-    return f"{path} is as it was: {why}"
+    return f"{path} is unchanged: {why}"
 
 
 def _carry_out(one: Repair) -> str:
@@ -54,7 +54,7 @@ def _set_mode(path: str, mode: int) -> None:
         found = os.fstat(descriptor)
         alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
         if not (alone or stat.S_ISDIR(found.st_mode)):
-            raise OSError(errno.EINVAL, "it is no file of its own")
+            raise OSError(errno.EINVAL, "it is not a regular file with one name")
         os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)

@@ -138,7 +138,7 @@ def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, A
     """The answer of ``--json``; docs/doctor.md has its schema."""
     return {
         "result": str(worst(checks)),
-        "checks": [_told(check) for check in checks],
+        "checks": [_as_json(check) for check in checks],
         "repairs": list(repairs),
     }
 
@@ -150,14 +150,14 @@ def cutover_json(
     return {
         "result": str(worst(check for _, checks in steps for check in checks)),
         "steps": [
-            {"step": number, "title": title, "checks": [_told(check) for check in checks]}
+            {"step": number, "title": title, "checks": [_as_json(check) for check in checks]}
             for number, (title, checks) in enumerate(steps, 1)
         ],
         "way_back": [{"what": what, "command": command} for what, command in back],
     }
 
 
-def _told(check: Check) -> dict[str, Any]:
+def _as_json(check: Check) -> dict[str, Any]:
     return {
         "check": check.name,
         "result": str(check.result),

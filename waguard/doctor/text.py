@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from waguard.doctor.judging.cutover import TITLES, Plan
+from waguard.doctor.checks.cutover import TITLES, Plan
 from waguard.doctor.report import Check, Result, worst
 from waguard.errors import printable
 
 _WIDTH = 15
 _CUTOVER_WIDTH = 20
 _SUMMARY = {
-    Result.OK: "all is well",
-    Result.WARNING: "it works, and the warnings say what may go wrong",
+    Result.OK: "no problem was found",
+    Result.WARNING: "it works; the warnings say what may fail",
     Result.FAILED: "something failed",
 }
 

@@ -23,3 +23,15 @@ def is_full(folder: Path) -> bool:
         return False
     files = found.f_favail if found.f_files else None  # some file systems do not count them
     return disk.is_full(free=found.f_bavail * found.f_frsize, files=files)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes on disk below a folder; what vanishes meanwhile weighs nothing."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512  # noqa: PTH118 - of thousands of files
+            except OSError:
+                continue
+    return total

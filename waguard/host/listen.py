@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError):
-        raise _bad_host(host, "it is no address of this machine") from None
+        raise _bad_host(host, "it is not an address of this machine") from None
     listener: socket.socket | None = None
     try:
         listener = socket.socket(family, kind, protocol)

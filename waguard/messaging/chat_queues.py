@@ -23,7 +23,7 @@ class Acquire(Protocol):
     """The session's pace."""
 
     def __call__(self, *, bulk: bool) -> float:
-        """Seconds until a message may go, one of a bulk or not; 0: now, and its turn is taken."""
+        """Seconds until a message may go, one of a bulk or not; 0: now, and it counts."""
 
 
 class ChatQueues:
@@ -66,7 +66,7 @@ class ChatQueues:
         return sorted((pending for queue in self._queues.values() for pending in queue), key=_order)
 
     def reserve(self, chat: str) -> bool:
-        """Take the turn of a chat for which nothing waits; ``release`` gives it back."""
+        """Reserve a chat for which nothing waits; ``release`` gives it back."""
         taken = chat in self._queues or chat in self._going or chat in self._coming
         if taken or len(self._going) >= AT_ONCE:
             return False

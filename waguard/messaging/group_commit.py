@@ -100,7 +100,7 @@ class GroupCommit:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
                 log = logger.error if failures == 0 else logger.debug
                 log(
-                    "nothing can be stored, trying again",
+                    "nothing can be stored, retrying",
                     why=error.line(),
                     waiting=self._queue.rest,
                 )
@@ -153,12 +153,12 @@ class GroupCommit:
         if len(batch) > 1:
             self._queue.try_alone(batch)
             logger.opt(exception=error).error(
-                "a write failed, each one is tried alone now", event="write_failed"
+                "a write failed, each record is retried alone", event="write_failed"
             )
             return
         self._remove(batch)
         logger.opt(exception=error).critical(
-            "it can never be stored and is lost", event="message_lost"
+            "a record cannot be stored and is lost", event="message_lost"
         )
         for put in batch.puts:
             self._announcer.stored(put.stored, [])

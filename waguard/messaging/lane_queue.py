@@ -15,12 +15,19 @@ from typing import Final
 from waguard.core.delivery import HELD, READY, SESSION_EVENTS
 from waguard.ports.messages import Pending
 
-WINDOW: Final = 10_000  # webhooks in memory beside the first of each lane …
-LANE_LIMIT: Final = 50  # … and no more than so many of a lane
-
 _EXPECTED: Final = 0  # no id of the database's
 
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneWindow:
+    """How much of an endpoint's queue is in memory, in webhooks: beside the first of each lane, at most
+    of one lane, and read at a time."""
+
+    memory: int = 10_000
+    lane: int = 50
+    read: int = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +41,7 @@ class Lane:
     loaded: int = 0
     """The highest id that is, or was, in memory."""
     busy: bool = False
-    """Its first is in flight, or is being settled, or what follows is being read."""
+    """Its first is in flight, its result is being saved, or what follows is being read."""
     ready: bool = False
     """Its first may be tried now."""
     timer: asyncio.TimerHandle | None = None
@@ -64,9 +71,10 @@ class Lane:
 
 
 class LaneQueue:
-    """``leave_out`` is told of each webhook that a newer one of its session makes outdated."""
+    """``leave_out`` gets each webhook that a newer one of its session makes outdated."""
 
-    def __init__(self, leave_out: Callable[[Pending], None]) -> None:
+    def __init__(self, leave_out: Callable[[Pending], None], window: LaneWindow) -> None:
+        self._window = window
         self._leave_out = leave_out
         self._lanes: dict[Key, Lane] = {}
         self._announced: dict[str, int] = {}
@@ -105,7 +113,7 @@ class LaneQueue:
         return bool(first) and not (kept and kept[0] is first)
 
     def admit(self, item: Pending) -> Lane | None:
-        """Take what the database has; its lane, where that has something to begin with now."""
+        """Add what the database has; its lane, where that has something to begin with now."""
         self._note_announcement(item)
         key = (item.session_id, item.lane)
         lane = self._lanes.get(key)
@@ -114,14 +122,14 @@ class LaneQueue:
         elif item.event in SESSION_EVENTS:
             self._leave_out_outdated(lane)
         is_first = not lane.waiting and not lane.busy
-        has_room = len(lane.waiting) < LANE_LIMIT and self.count < WINDOW
+        has_room = len(lane.waiting) < self._window.lane and self.count < self._window.memory
         if not lane.more and (is_first or (has_room and lane.held_since is None)):
             self._append(lane, item)
         lane.newest = max(lane.newest, item.id)
         return lane if is_first else None
 
     def fill(self, lane: Lane, found: Sequence[Pending], *, until: int, whole: bool) -> bool:
-        """Take what was read for a lane up to the id ``until``, ``whole`` if that was all; whether
+        """Add what was read for a lane up to the id ``until``, ``whole`` if that was all; whether
         the lane goes on."""
         for item in found:
             self._append(lane, item)
@@ -149,7 +157,7 @@ class LaneQueue:
         lane.loaded = first.id
 
     def _append(self, lane: Lane, item: Pending) -> None:
-        if self.count >= WINDOW:
+        if self.count >= self._window.memory:
             item = replace(item, body=None)  # it is read when its turn comes
         lane.waiting.append(item)
         lane.loaded = item.id

@@ -96,7 +96,9 @@ class Outbox:
         unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
         if unsent:
             logger.info(
-                "messages of an earlier run go on", event="messages_resumed", count=len(unsent)
+                "messages of an earlier run are resumed",
+                event="messages_resumed",
+                count=len(unsent),
             )
 
     async def _adopt(self, row: Outgoing) -> None:

@@ -26,7 +26,7 @@ class RateLimiter:
         self._paced: dict[tuple[str, bool], Paced] = {}
 
     def acquire(self, session_id: str, *, bulk: bool) -> float:
-        """Seconds until the session may send its next message; 0: now, and its turn is taken."""
+        """Seconds until the session may send its next message; 0: now, and the message counts."""
         now = self._clock()
         self._refresh(now)
         kinds = (False, True) if bulk else (False,)
@@ -40,7 +40,7 @@ class RateLimiter:
         return 0.0
 
     def _refresh(self, now: float) -> None:
-        """Take what was configured meanwhile."""
+        """Apply what was configured meanwhile."""
         send = self._settings()
         paces = {
             False: Pace(rate=send.rate, burst=send.burst, gap=send.gap),

@@ -38,7 +38,7 @@ class MediaWriter:
             raise TimeoutError(NO_ANSWER)
         keeping = asyncio.to_thread(self._files.keep, file.content, file.mimetype)
         self._last = asyncio.create_task(keeping, name="file")
-        # nobody hears any more what came of one that was too slow
+        # the result of one that was too slow is not used
         self._last.add_done_callback(lambda it: it.cancelled() or it.exception())
         async with asyncio.timeout(self._deadline):
             return await asyncio.shield(self._last)

@@ -49,7 +49,7 @@ class Recovery:
         return left
 
     async def close(self) -> None:
-        """Look for nothing more."""
+        """Poll no more."""
         await self._poller.close()
 
     def watch(self, pending: PendingSend) -> None:

@@ -49,7 +49,7 @@ class DeliveryResult:
     attempts: int = 0
     next_at: float | None = None
     error: str | None = None
-    """With ``next_at``: why it was not taken; without: why it is a dead letter."""
+    """With ``next_at``: why it failed; without: why it is a dead letter."""
     tried_since: float | None = None
     """As ``Pending`` has it; for one that is to be tried again."""
     cause: Cause | None = None
@@ -152,7 +152,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What a write did: which entries were news, which endpoints have more to deliver, for each
-    write to the outbox the new id, or how many messages it changed, and what it told besides of
+    write to the outbox the new id, or how many messages it changed, and what it reports besides of
     how messages ended."""
 
     news: tuple[bool, ...]
@@ -160,7 +160,7 @@ class Written:
     kept: tuple[int, ...] = ()
     reported: tuple[InboxRecord, ...] = ()
     received: tuple[InboxRecord, ...] = ()
-    """The entries as the application is told of them: with numbers for LIDs, under known ids."""
+    """The entries as the application gets them: with numbers for LIDs, under known ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +270,7 @@ class MessageStore(Undecryptables, Protocol):
         """All of it, durably, in one transaction; an entry that is no news is left out.
 
         An ack that is news moves the message that it is about, and its webhooks wait for
-        ``message_sent``. How a message ended is told here, once, when it may be
+        ``message_sent``. How a message ended is reported here, once, when it may be
         (``core.news``). A session event takes the place of those of its session that are still
         pending; ``session_ready`` claims the messages that belong to no number yet.
         ``for_global``: the events that the receiver besides the sessions' own gets.
@@ -306,7 +306,7 @@ class MessageStore(Undecryptables, Protocol):
         """Set or replace a session's."""
 
     async def delete_endpoint(self, session_id: str) -> bool:
-        """Whether there was one. What it still should have got is for ``bury``."""
+        """Whether there was one. What it still should have got is for ``dead_letter_pending``."""
 
     async def dead_letter_pending(
         self,
@@ -368,13 +368,13 @@ class MessageStore(Undecryptables, Protocol):
         self,
         *,
         inbox_before: float,
-        told_before: float,
+        reported_before: float,
         dead_before: float,
         undecryptable_before: float,
         limit: int,
     ) -> int:
         """Delete at most about ``limit`` rows that are older (unix time); how many. What says how
-        messages ended goes only before ``told_before``: it must not be told twice. What is still
+        messages ended goes only before ``reported_before``: it must not be reported twice. What is still
         pending when its inbox entry may go is a dead letter first. A message that was undecryptable
         stays until ``undecryptable_before``."""
 

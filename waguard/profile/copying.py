@@ -1,6 +1,6 @@
 """A copy of an old profile, compared with it. The original is only read.
 
-What Chromium makes anew, its locks and waguard's marks of one run are left out; so are links, which no
+What Chromium makes again, its locks and waguard's marks of one run are left out; so are links, which no
 profile of WhatsApp Web needs: one among the credentials is refused.
 """
 
@@ -19,15 +19,19 @@ from typing import Final
 
 from waguard.errors import WaguardError
 from waguard.host.private_files import private_folders, sync_folder
-from waguard.profile import credentials
+from waguard.profile.caches import CACHES
+from waguard.profile.chromium_lock import SINGLETONS
+from waguard.profile.lock import LOCK_NAME
+from waguard.profile.quarantine import NOTE
 from waguard.profile.snapshots import FOLDERS
+from waguard.profile.start_marks import CLEAN_EXIT, SUSPECT, TRIED
 
 _LEFT_OUT: Final = frozenset(
     {
-        *credentials.CACHES,
-        *credentials.SINGLETONS,
-        *(credentials.LOCK, credentials.CLEAN_EXIT, credentials.TRIED),
-        *(credentials.SUSPECT, credentials.NOTE),
+        *CACHES,
+        *SINGLETONS,
+        *(LOCK_NAME, CLEAN_EXIT, TRIED),
+        *(SUSPECT, NOTE),
     }
 )
 _CREDENTIALS: Final = tuple(f"Default/{name}" for name in FOLDERS)
@@ -49,7 +53,7 @@ class _File:
 
 def stored_in(path: Path) -> Path | None:
     """The folder with the credentials of a profile: its ``Default``, or itself where somebody kept only
-    that; None: it is no profile. Raises ``OSError`` where it cannot be looked at."""
+    that; None: it is not a profile. Raises ``OSError`` where it cannot be read."""
     default = path / "Default"
     if default.is_dir():
         return default
@@ -92,7 +96,7 @@ def copy(path: Path, into: Path, *, reading: Reading = contextlib.nullcontext) -
 def _files(path: Path) -> Iterator[_File]:
     stored = stored_in(path)
     if stored is None:
-        raise FileNotFoundError(errno.ENOENT, "it is no profile", str(path))
+        raise FileNotFoundError(errno.ENOENT, "it is not a profile", str(path))
     if stored.is_symlink():
         raise _refused(stored)
     prefix = "Default/" if stored == path else ""
@@ -140,5 +144,5 @@ def _plain(path: Path) -> BufferedReader:
     file = os.fdopen(os.open(path, flags), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no file any more", str(path))
+        raise OSError(errno.EINVAL, "it is not a file any more", str(path))
     return file

@@ -21,13 +21,24 @@ from waguard.errors import WaguardError
 from waguard.host.acting import User, acting_as, nearest, owner_of
 from waguard.host.private_files import private_folders
 from waguard.host.small_file import UnreadableError
-from waguard.profile import copying, credentials, layout, old_profiles, session_archive, snapshots
-from waguard.profile.credentials import LOCK, ROOM, Places
-from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.profile import (
+    chromium_lock,
+    copying,
+    layout,
+    old_profiles,
+    owner_mark,
+    repair,
+    session_archive,
+    snapshots,
+    staging,
+)
+from waguard.profile.inspection import ROOM
+from waguard.profile.layout import Places
+from waguard.profile.lock import LOCK_NAME, ProfileInUseError, ProfileLock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ImportedProfile:
     """One profile that was found. ``session`` and ``workspace`` are None where nothing says them;
     ``quarantined`` is where the profile lies whose place it took."""
 
@@ -43,7 +54,7 @@ class Line:
 class Report:
     """``notes`` say what was not searched, and why."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ImportedProfile, ...]
     notes: tuple[str, ...]
 
     @property
@@ -67,7 +78,7 @@ class Request:
 def run(request: Request) -> Report:
     """Import what is worth it. Raises ``OSError`` where the folder cannot be read."""
     found = old_profiles.search(request.folder)
-    lines: list[Line] = []
+    lines: list[ImportedProfile] = []
     groups: dict[tuple[int, str], list[Path]] = {}
     for path, whose in found.profiles:
         workspace = whose.workspace
@@ -78,16 +89,16 @@ def run(request: Request) -> Report:
         else:
             groups.setdefault((workspace, whose.session), []).append(path)
     for (workspace, session), paths in sorted(groups.items()):
-        at = credentials.places(request.sessions, workspace, session)
+        at = layout.places(request.sessions, workspace, session)
         lines.extend(_of_one(at, paths, dry_run=request.dry_run))
     return Report(lines=tuple(lines), notes=tuple(found.notes))
 
 
-def _nameless(path: Path, whose: policy.Identity) -> Line:
+def _nameless(path: Path, whose: policy.Identity) -> ImportedProfile:
     missing = "its workspace: name it with --workspace"
     if whose.session is None:
         missing = "its session: copy it to a folder session-<id>"
-    return Line(
+    return ImportedProfile(
         session=whose.session,
         workspace=whose.workspace,
         profile=old_profiles.examine(path),
@@ -96,7 +107,7 @@ def _nameless(path: Path, whose: policy.Identity) -> Line:
     )
 
 
-def _of_one(at: Places, paths: Sequence[Path], *, dry_run: bool) -> list[Line]:
+def _of_one(at: Places, paths: Sequence[Path], *, dry_run: bool) -> list[ImportedProfile]:
     place = at.profile.resolve()
     own = old_profiles.examine(at.profile) if layout.exists(at.profile) else None
     old = [old_profiles.examine(path) for path in paths if path.resolve() != place]
@@ -109,21 +120,21 @@ def _of_one(at: Places, paths: Sequence[Path], *, dry_run: bool) -> list[Line]:
     return lines
 
 
-def _line(at: Places, done: tuple[Decision, Path | None]) -> Line:
-    decision, aside = done
-    return Line(
+def _line(at: Places, done: tuple[Decision, Path | None]) -> ImportedProfile:
+    decision, quarantined = done
+    return ImportedProfile(
         session=at.session,
         workspace=at.workspace,
         profile=decision.profile,
         outcome=decision.outcome,
         why=decision.why,
-        quarantined=str(aside) if aside else None,
+        quarantined=str(quarantined) if quarantined else None,
     )
 
 
 def _kept(at: Places, own: Profile | None) -> str | None:
     """Why its place is not to be taken."""
-    if credentials.pairing(at.profile) is not None:
+    if owner_mark.pairing(at.profile) is not None:
         return f"waguard has connected the session with {at.profile}"
     if own is None and any(it.intact for it in snapshots.known(at.snapshots)):
         return "waguard has snapshots of the session, which its next start restores"
@@ -140,7 +151,7 @@ def _taken(at: Places, decision: Decision, *, dry_run: bool) -> tuple[Decision, 
         path = Path(decision.profile.path)
         _require_room(at, decision.profile)
         if not dry_run:
-            return decision, _take(at, path)
+            return decision, _import_one(at, path)
         _require_stopped(at)
         if path.suffix == policy.ARCHIVE:
             with session_archive.opened(path):
@@ -169,7 +180,7 @@ def _require_room(at: Places, profile: Profile) -> None:
 def _require_stopped(at: Places) -> None:
     """As ``_locked``, without making a file."""
     try:
-        descriptor = os.open(at.profile / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(at.profile / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
@@ -184,14 +195,14 @@ def _runs(at: Places) -> WaguardError:
     return WaguardError("the session runs", remedy=f"waguard sessions stop {at.session}")
 
 
-def _take(at: Places, path: Path) -> Path | None:
+def _import_one(at: Places, path: Path) -> Path | None:
     """Copy it into its place; where the profile lies that was there."""
     with acting_as(owner_of(at.quarantine.parent)), _locked(at) as lock:
-        if isinstance(user := credentials.chromium_lock(at.profile), LivingOwner):
+        if isinstance(user := chromium_lock.owner(at.profile), LivingOwner):
             raise WaguardError(f"Chromium {user.pid} uses {at.profile}", remedy="stop it")
-        with credentials.staging(at.profile) as staging:
-            _copy(path, staging)
-            return credentials.put_in_place(at, lock, staging, why=f"{path} was imported")
+        with staging.made_beside(at.profile) as made:
+            _copy(path, made)
+            return repair.put_in_place(at, lock, made, why=f"{path} was imported")
 
 
 def _copy(path: Path, into: Path) -> None:
@@ -223,7 +234,7 @@ def _locked(at: Places) -> Iterator[int]:
         try:
             yield lock.descriptor
         except BaseException:
-            if made and [path.name for path in at.profile.iterdir()] == [LOCK]:
-                (at.profile / LOCK).unlink()
+            if made and [path.name for path in at.profile.iterdir()] == [LOCK_NAME]:
+                (at.profile / LOCK_NAME).unlink()
                 at.profile.rmdir()
             raise

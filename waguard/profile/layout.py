@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,29 @@ from waguard.host.lock import private_folder
 
 TEMPORARY_LIMIT: Final = 63  # characters; Chromium aborts above
 KEY_DIGITS: Final = 12  # Unix socket paths end at 107 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where everything of a session lies: absolute paths. A profile, its snapshots and the quarantine
+    may be links to folders on other disks."""
+
+    session: str
+    workspace: int
+    profile: Path
+    snapshots: Path
+    quarantine: Path
+
+
+def places(sessions: Path, workspace_id: int, session_id: str) -> Places:
+    """The layout below the folder of all sessions."""
+    return Places(
+        session=session_id,
+        workspace=workspace_id,
+        profile=path(sessions, workspace_id, session_id),
+        snapshots=sessions / "snapshots" / f"workspace_{workspace_id}" / f"session-{session_id}",
+        quarantine=sessions / "quarantine",
+    )
 
 
 def key(session_id: str) -> str:
@@ -46,7 +70,7 @@ def dangling(profile: Path) -> Path | None:
     return None
 
 
-def settle(
+def migrate(
     sessions: Path, workspace_id: int, session_id: str, *, before: int | None = None
 ) -> Path:
     """The profile's place, after it and its copies were moved there from the workspace that the session

@@ -1,7 +1,7 @@
 """Whether a LevelDB folder can be opened without a loss, read from its files alone.
 
 LevelDB itself forgives the torn tail that a crash leaves; everything else that is wrong in a log or
-in the MANIFEST makes Chromium throw the whole database away without a word. So the files are read
+in the MANIFEST makes Chromium throw the whole database away silently. So the files are read
 here as LevelDB reads them (``db/log_reader.cc``, ``db/version_edit.cc``): what it would report is
 damage, what it would pass over is not. Tables are checked by size, footer and index only: their
 data is compressed, and LevelDB finds a bad block itself when it reads it.
@@ -105,7 +105,7 @@ def parse(folder: Path, manifest: str, content: bytes) -> Contents:
 def check(folder: Path) -> dict[str, int]:
     """Raise ``DamageError`` where LevelDB would not open it whole; ``OSError`` when unreadable.
 
-    The files whose tail a crash cut off, and the bytes of them that are whole: to be mended.
+    The files whose tail a crash cut off, and the bytes of them that are whole: to be repaired.
     """
     name, manifest = manifest_of(folder)
     found = parse(folder, name, manifest)
@@ -126,7 +126,7 @@ def check(folder: Path) -> dict[str, int]:
     return {file: end for file, (end, size) in ends.items() if end < size and file in growing}
 
 
-def mend(folder: Path, torn: Mapping[str, int]) -> None:
+def repair(folder: Path, torn: Mapping[str, int]) -> None:
     """Cut off the torn tails that ``check`` found; nobody may have it open.
 
     LevelDB reads nothing behind such a tail, yet Chromium's goes on writing behind it: the start after

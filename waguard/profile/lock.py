@@ -63,3 +63,22 @@ class ProfileLock:
     def release(self) -> None:
         """Let go; the browser's copy, if any lives, still holds it."""
         os.close(self.descriptor)
+
+
+class NotHeldError(WaguardError):
+    """The profile's lock is not held by the caller: somebody else may be using it."""
+
+
+def prove_held(profile: Path, lock: int) -> None:
+    """``lock`` is a flock on this very profile, and ours; raises ``NotHeldError``."""
+    try:
+        same = os.path.samestat(os.fstat(lock), (profile / LOCK_NAME).stat())
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nothing happens when we have it
+    except OSError:
+        same = False
+    if not same:
+        raise NotHeldError(
+            f"the lock on {profile} is not held",
+            value=str(profile),
+            remedy="stop the session first",
+        )

@@ -25,16 +25,21 @@ from waguard.host.ownership import us
 from waguard.host.private_files import private_folders
 from waguard.host.small_file import UnreadableError
 from waguard.profile import (
+    chromium_lock,
     copying,
-    credentials,
+    inspection,
     layout,
     leveldb,
     local_storage,
+    owner_mark,
+    quarantine,
+    repair,
     session_archive,
     snapshots,
+    staging,
 )
 from waguard.profile.copying import stored_in
-from waguard.profile.credentials import Places
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 
 DEPTH: Final = 6  # folders below the one that is searched; a backup of the old service has 5
@@ -91,7 +96,7 @@ def _examine_archive(path: Path) -> Profile:
 
 def _credentials(stored: Path) -> tuple[Credentials, str | None]:
     try:
-        if why := credentials.lack(stored):
+        if why := inspection.lack(stored):
             return Credentials.UNPAIRED, why
         databases = snapshots.databases(stored / "Local Storage")
         if not databases:
@@ -125,7 +130,7 @@ def _used_at(stored: Path) -> float:
 
 def in_use(path: Path) -> str | None:
     """Which browser uses the profile; None: none. Raises ``OSError``."""
-    owner = credentials.chromium_lock(path)
+    owner = chromium_lock.owner(path)
     if isinstance(owner, LivingOwner):
         return f"Chromium {owner.pid}" if owner.pid else "whoever made its SingletonLock"
     stored = stored_in(path)
@@ -228,7 +233,7 @@ def _below(path: Path, notes: list[str], *, nested: bool) -> Iterator[Path]:
 def waiting(at: Places, *, known: bool) -> list[Path]:
     """The session's old profiles below the folder of all profiles, while waguard has none of its own:
     ``known`` as ``policy.places`` has it. Raises ``OSError``."""
-    if credentials.was_ours(at.profile) or any(it.intact for it in snapshots.known(at.snapshots)):
+    if owner_mark.was_ours(at.profile) or any(it.intact for it in snapshots.known(at.snapshots)):
         return []
     return _lying(at, known=known)
 
@@ -265,15 +270,15 @@ def migrate(at: Places, *, known: bool) -> Path | None:
 
 
 def retire(at: Places, lock: int, *, token: str | None, why: str, known: bool) -> Path | None:
-    """As ``credentials.retire``; the session's old profiles are moved aside as well, unless another
+    """As ``quarantine.retire``; the session's old profiles are quarantined as well, unless another
     browser uses them."""
-    aside = credentials.retire(at, lock, token=token, why=why)
-    if aside is not None:
+    quarantined = quarantine.retire(at, lock, token=token, why=why)
+    if quarantined is not None:
         for number, path in enumerate(_lying(at, known=known)):
             if in_use(path) is None:
-                moving.move(path, aside / f"{OLD}{number}", key=layout.key(str(path)))
+                moving.move(path, quarantined / f"{OLD}{number}", key=layout.key(str(path)))
                 moving.remove_link(path)
-    return aside
+    return quarantined
 
 
 def lies_inside(at: Places, path: Path) -> bool:
@@ -302,7 +307,7 @@ def _put_in_place(at: Places, path: Path) -> bool:
         return True
     try:
         with ProfileLock(at.profile) as lock:
-            credentials.remove_stale_lock(at.profile, lock.descriptor)
+            chromium_lock.remove_stale(at.profile, lock.descriptor)
             _replace(at, lock.descriptor, path)
             return True
     except ProfileInUseError:
@@ -313,13 +318,13 @@ def _replace(at: Places, lock: int, path: Path) -> None:
     why = f"a paired old profile, {path}, took its place"
     if stored_in(path) != path and not lies_inside(at, path):
         try:
-            credentials.put_in_place(at, lock, path.resolve(), why=why)
+            repair.put_in_place(at, lock, path.resolve(), why=why)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
         else:
             moving.remove_link(path)
             return
-    with credentials.staging(at.profile) as staging:
-        copying.copy(path, staging)
-        credentials.put_in_place(at, lock, staging, why=why)
+    with staging.made_beside(at.profile) as made:
+        copying.copy(path, made)
+        repair.put_in_place(at, lock, made, why=why)

@@ -47,7 +47,7 @@ class Archive:
         return sum(entry.file_size for entry in self.members.values())
 
     def databases(self) -> "Archive":
-        """Without all else, which tells nothing of the credentials. Raises ``UnreadableError``."""
+        """Without all else, which says nothing of the credentials. Raises ``UnreadableError``."""
         members = {
             path: entry
             for path, entry in self.members.items()
@@ -95,7 +95,7 @@ def opened(path: Path) -> Iterator[Archive]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UnreadableError("it is no file")
+        raise UnreadableError("it is not a file")
     with os.fdopen(descriptor, "rb") as raw:
         _require_short_list(raw)
         try:
@@ -117,7 +117,7 @@ def _require_short_list(raw: BufferedReader) -> None:
 
 
 def _broken(error: Exception) -> UnreadableError:
-    return UnreadableError(f"it is no archive that can be read: {error}")
+    return UnreadableError(f"it is not a readable archive: {error}")
 
 
 def _members(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -141,14 +141,14 @@ def _members(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipI
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    """Raises ``UnreadableError`` for what is no plain file or folder below the profile."""
+    """Raises ``UnreadableError`` for what is not a plain file or folder below the profile."""
     path = PurePosixPath(entry.filename)
     leaves = path.is_absolute() or ".." in path.parts or "\\" in entry.filename or not path.parts
     if leaves or "\0" in entry.orig_filename:
         raise UnreadableError(f"{entry.filename!r} leads out of it")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise UnreadableError(f"{entry.filename!r} is no plain file")
+        raise UnreadableError(f"{entry.filename!r} is not a plain file")
     if entry.flag_bits & 1:
         raise UnreadableError("it is encrypted")
     return path

@@ -6,7 +6,7 @@ that is there is whole. Before that the copies are read as LevelDB would read th
 empty is no snapshot.
 
 A running Chromium may be copied. LevelDB only ever appends to the MANIFEST and to the newest log, and
-never changes a table; so the files that one state of the MANIFEST names, with the logs as one look at
+never changes a table; so the files that one state of the MANIFEST names, with the logs as one listing of
 the folder found them, are what a crash at that moment would have left, which LevelDB is made to open.
 If the MANIFEST has changed meanwhile, the copy is made again. What Chromium has not handed to LevelDB
 yet is not in it: localStorage waits for up to a minute (``docs/decisions/0002-snapshots.md``).
@@ -64,7 +64,7 @@ class SnapshotDamagedError(WaguardError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A snapshot as its manifest tells it. ``taken_at`` is unix time, sizes are bytes."""
+    """A snapshot as its manifest says. ``taken_at`` is unix time, sizes are bytes."""
 
     id: str
     pairing: str
@@ -82,7 +82,7 @@ class Taken:
         return sum(size for size, _ in self.files.values())
 
 
-def take(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: float) -> Taken:
+def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: float) -> Taken:
     """Copy the credentials; then only the newest generations of this pairing are left.
 
     ``running`` says that a Chromium may write meanwhile. To be called when the session was connected
@@ -194,19 +194,19 @@ def clear_unfinished(snapshots: Path) -> None:
 def read_manifest(snapshot: Path) -> Taken:
     """What was written when it was taken. Raises ``SnapshotDamagedError``."""
     try:
-        told = json.loads(small_file.read(snapshot / MANIFEST, limit=MANIFEST_LIMIT))
-        if told["format"] != FORMAT:
-            raise _damaged(snapshot, f"its format is {told['format']!r}")
+        manifest = json.loads(small_file.read(snapshot / MANIFEST, limit=MANIFEST_LIMIT))
+        if manifest["format"] != FORMAT:
+            raise _damaged(snapshot, f"its format is {manifest['format']!r}")
         return Taken(
             id=snapshot.name,
-            pairing=str(told["pairing"]),
-            taken_at=float(told["taken_at"]),
-            running=bool(told["running"]),
-            archive_size=int(told["archive"]["size"]),
-            archive_sha256=str(told["archive"]["sha256"]),
+            pairing=str(manifest["pairing"]),
+            taken_at=float(manifest["taken_at"]),
+            running=bool(manifest["running"]),
+            archive_size=int(manifest["archive"]["size"]),
+            archive_sha256=str(manifest["archive"]["sha256"]),
             files={
                 str(name): (int(entry["size"]), str(entry["sha256"]))
-                for name, entry in told["files"].items()
+                for name, entry in manifest["files"].items()
             },
         )
     except (*_NO_MANIFEST, OSError, UnreadableError) as error:
@@ -268,7 +268,7 @@ def _copy_database(source: Path, target: Path) -> bool:
         shutil.rmtree(target, ignore_errors=True)
         try:
             if _copy_moment(source, target):
-                leveldb.mend(target, leveldb.check(target))
+                leveldb.repair(target, leveldb.check(target))
                 return True
         except leveldb.EmptyError:
             return False
@@ -340,7 +340,7 @@ def _pack(draft: Path, taken: Taken) -> Taken:
         raw.flush()
         os.fsync(raw.fileno())
     size, digest = archive.stat().st_size, _sha256(archive)
-    told: dict[str, Any] = {
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "pairing": taken.pairing,
         "taken_at": taken.taken_at,
@@ -348,7 +348,7 @@ def _pack(draft: Path, taken: Taken) -> Taken:
         "archive": {"size": size, "sha256": digest},
         "files": {name: {"size": s, "sha256": d} for name, (s, d) in files.items()},
     }
-    write_private(draft / MANIFEST, json.dumps(told, indent=1).encode() + b"\n")
+    write_private(draft / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
     return Taken(
         id=taken.id,
         pairing=taken.pairing,

@@ -29,7 +29,7 @@ async def tidy_messages(messages: MessageStore, keep: Retention, ages: Ages) -> 
     count = 0
     while gone := await messages.tidy(
         inbox_before=ages.ago(keep.inbox_days * _DAY),
-        told_before=ages.ago(max(keep.inbox_days, keep.outbox_days) * _DAY),
+        reported_before=ages.ago(max(keep.inbox_days, keep.outbox_days) * _DAY),
         dead_before=ages.ago(keep.dead_days * _DAY),
         undecryptable_before=ages.ago(KNOWN_FOR),
         limit=AT_ONCE,

@@ -577,7 +577,7 @@ class SqlMessages:
         self,
         *,
         inbox_before: float,
-        told_before: float,
+        reported_before: float,
         dead_before: float,
         undecryptable_before: float,
         limit: int,
@@ -587,7 +587,7 @@ class SqlMessages:
         count = await self._dead_letter(too_old, "it waited for too long", Cause.EXPIRED, limit)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
-        may_go = or_(own.kind.not_in(_TOLD), own.stored_at < told_before)
+        may_go = or_(own.kind.not_in(_TOLD), own.stored_at < reported_before)
         may_go &= ~undecryptable.IS_REMEMBERED
         for column, old in (
             (own.id, and_(own.stored_at < inbox_before, may_go)),

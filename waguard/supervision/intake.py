@@ -10,7 +10,7 @@ from loguru import logger
 from waguard.core.backfill import by_alias, deferral
 from waguard.core.inbox import LOOK_BACK, InboxRecord, Kind, missed_since
 from waguard.core.news import ack_of
-from waguard.profile import credentials
+from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.ledger import Ledger
@@ -176,7 +176,7 @@ class Intake:
     def deferred(self, profile: Path) -> float:
         """Seconds for which nothing is read back: it was paired a moment ago."""
         return deferral(
-            credentials.paired_at(profile),
+            owner_mark.paired_at(profile),
             quiet=self._around.config().inbox.backfill_after_pairing,
             now=self._around.clock.wall(),
         )
@@ -188,7 +188,7 @@ class Intake:
         newest = await self._around.inbox.newest(self._ledger.row.session_id, after=oldest)
         since, floor = missed_since(
             newest,
-            paired_at=credentials.paired_at(profile),
+            paired_at=owner_mark.paired_at(profile),
             oldest=oldest,
             now=self._around.clock.wall(),
         )

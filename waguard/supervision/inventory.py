@@ -5,7 +5,7 @@ from pathlib import Path
 from waguard.core.reconcile import Host, Stored, Worker
 from waguard.host import procfs
 from waguard.host.children import read_records
-from waguard.profile import credentials, layout, snapshots
+from waguard.profile import inspection, layout, snapshots
 
 
 def places_on_disk(sessions: Path) -> list[tuple[int, str]]:
@@ -44,9 +44,9 @@ def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:
 
 
 def _stored(sessions: Path, workspace: int, session: str) -> Stored:
-    at = credentials.places(sessions, workspace, session)
+    at = layout.places(sessions, workspace, session)
     copies = any(snapshot.intact for snapshot in snapshots.known(at.snapshots))
-    there = layout.exists(at.profile) and not credentials.emptied(at.profile)
+    there = layout.exists(at.profile) and not inspection.emptied(at.profile)
     return Stored(profile=there, copies=copies)
 
 

@@ -14,8 +14,8 @@ from loguru import logger
 from waguard.core.facts import Left
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.profile import credentials, layout, old_profiles
-from waguard.profile.credentials import Places
+from waguard.profile import inspection, layout, old_profiles, owner_mark
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.old_profiles import OldProfileInUseError
 from waguard.supervision.actor import SessionActor
@@ -31,7 +31,7 @@ async def leave(session: SessionActor, *, why: str) -> None:
 
     Raises ``WaguardError`` where the profile is in use.
     """
-    token = credentials.pairing(session.profile.at.profile)
+    token = owner_mark.pairing(session.profile.at.profile)
     session.post(Left())
     await _unlink(session)
     await session.stop()
@@ -45,9 +45,9 @@ async def finish(session: SessionActor) -> None:
     """
     await session.stop()
     session.profile.follow_row()
-    if credentials.something_left(session.profile.at) or session.profile.old():
+    if inspection.something_left(session.profile.at) or session.profile.old():
         _warn(session, "waguard was ended in the middle of it")
-        await _put_aside(session, credentials.pairing(session.profile.at.profile), DELETED)
+        await _put_aside(session, owner_mark.pairing(session.profile.at.profile), DELETED)
 
 
 async def _unlink(session: SessionActor) -> None:

@@ -12,8 +12,8 @@ from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.host.lock import private_folder
 from waguard.ports.store import SessionRow
-from waguard.profile import credentials, layout, old_profiles
-from waguard.profile.credentials import Places
+from waguard.profile import inspection, layout, old_profiles, owner_mark
+from waguard.profile.layout import Places
 
 
 class SessionProfile:
@@ -37,7 +37,7 @@ class SessionProfile:
     def at(self) -> Places:
         """Where it and the copies of it lie."""
         sessions = self._config().paths.sessions
-        return credentials.places(sessions, self._workspace, self._row().session_id)
+        return layout.places(sessions, self._workspace, self._row().session_id)
 
     @property
     def paired(self) -> bool:
@@ -48,13 +48,13 @@ class SessionProfile:
     @property
     def paired_at(self) -> float | None:
         """Unix time of its pairing."""
-        return credentials.paired_at(self.at.profile)
+        return owner_mark.paired_at(self.at.profile)
 
     def is_there(self) -> bool | None:
         """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
         profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
         try:
-            left = credentials.something_left(self.at) or bool(self.old())
+            left = inspection.something_left(self.at) or bool(self.old())
         except OSError:
             if self._unknown():
                 return None
@@ -76,7 +76,7 @@ class SessionProfile:
         before: int | None = self._workspace
         if before == row.workspace_id and self.paired and not self.is_there():
             before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
-        layout.settle(sessions, row.workspace_id, row.session_id, before=before)
+        layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
         if before not in {None, row.workspace_id}:
             logger.warning(
                 "profile moved to another workspace",
@@ -115,7 +115,7 @@ class SessionProfile:
 
     def is_missing(self) -> bool:
         """Whether the folder of all profiles has come back without its own."""
-        return self.paired and not credentials.something_left(self.at)
+        return self.paired and not inspection.something_left(self.at)
 
     def held_up(self, record: str) -> Failure | None:
         """Why no worker can be started on it for now. ``record``: where the worker's would lie."""

@@ -18,7 +18,7 @@ from waguard.errors import (
 )
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
-from waguard.profile import credentials
+from waguard.profile import owner_mark
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.health import HealthReport
@@ -256,7 +256,7 @@ class SessionService:
         for other in self._registry.sessions:
             name = other.row.session_id
             same = name != session_id and other.state.phone == phone and not other.state.left
-            if same and credentials.pairing(other.profile.at.profile):
+            if same and owner_mark.pairing(other.profile.at.profile):
                 raise ConflictError(
                     f"session {name} is linked to this number, and a code for it may unlink that",
                     field="phone_number",

@@ -4,7 +4,7 @@ from waguard.config import Config
 from waguard.core.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
-from waguard.profile.credentials import Places
+from waguard.profile.layout import Places
 from waguard.supervision.versions import Given
 from waguard.wire.protocol import LogSettings, WorkerSpec
 

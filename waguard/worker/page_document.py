@@ -32,7 +32,7 @@ from waguard.worker.devtools import DevToolsError, PageSession
 from waguard.worker.load_watch import DocumentAnswer
 from waguard.worker.told import word
 
-DEADLINE: Final = 5.0  # s; each takes some ms
+DEADLINE: Final = 15.0  # s; each takes some ms, on a busy machine longer
 
 _READ: Final = """(() => {
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };

@@ -1,6 +1,6 @@
 """A session's profile from before Chromium starts until it has ended: mended, marked, copied.
 
-What is done is decided in ``core/profile.py`` and carried out by ``profile/credentials.py``, in threads:
+What is done is decided in ``core/profile.py`` and carried out by ``profile/repair.py``, in threads:
 it reads and copies whole folders.
 """
 
@@ -15,9 +15,10 @@ from loguru import logger
 from waguard.core import profile as policy
 from waguard.core.profile import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.errors import WaguardError
-from waguard.profile import credentials, snapshots
-from waguard.profile.credentials import Places, Prepared
+from waguard.profile import caches, owner_mark, repair, snapshots, start_marks
+from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
+from waguard.profile.repair import Prepared
 from waguard.wire.protocol import ProfileMended, WorkerSpec
 
 
@@ -63,19 +64,19 @@ class ProfileCare:
         except (OSError, WaguardError) as error:
             raise ProfileHeldError(f"the profile could not be prepared: {error}") from None
         self._tell_of(prepared)
-        self.paired = credentials.pairing(self._at.profile) is not None
+        self.paired = owner_mark.pairing(self._at.profile) is not None
         if isinstance(prepared.end, Hold):
             raise ProfileHeldError(prepared.end.why)
 
     def _prepare(self) -> Prepared:
         at, lock = self._at, self._lock.descriptor
-        prepared = credentials.prepare(at, lock)
+        prepared = repair.prepare(at, lock)
         if isinstance(prepared.end, ShowQr):
-            credentials.disown(at.profile, lock)  # what it holds connects no more
+            owner_mark.disown(at.profile, lock)  # what it holds connects no more
         if not isinstance(prepared.end, Hold):
-            if not credentials.take_clean_exit(at.profile, lock):
+            if not start_marks.clear_clean_exit(at.profile, lock):
                 logger.debug("Chromium did not end in order the last time, if there was one")
-            if freed := credentials.clean_caches(at.profile, lock, above=self._spec.cache_limit):
+            if freed := caches.clean(at.profile, lock, above=self._spec.cache_limit):
                 logger.info(
                     "Chromium's caches emptied", event="caches_emptied", megabytes=freed >> 20
                 )
@@ -88,12 +89,12 @@ class ProfileCare:
         )
         if not told or (first_time and isinstance(prepared.actions[0], ShowQr)):
             return
-        logger.debug("profile mended", done=told, aside=prepared.aside)
+        logger.debug("profile mended", done=told, aside=prepared.quarantined)
         self._tell(
             ProfileMended(
                 done=tuple(told),
                 grave=policy.is_grave(prepared.actions),
-                aside=str(prepared.aside) if prepared.aside else None,
+                aside=str(prepared.quarantined) if prepared.quarantined else None,
             )
         )
 
@@ -101,7 +102,7 @@ class ProfileCare:
         """What a start told that the files do not; the next ``prepare`` acts on it."""
         logger.error("the profile is suspected", event="profile_suspected", why=finding.why)
         with self._noted():
-            credentials.suspect(self._at.profile, self._lock.descriptor, finding)
+            start_marks.mark_suspect(self._at.profile, self._lock.descriptor, finding)
 
     # ---- while it runs ----
 
@@ -114,19 +115,19 @@ class ProfileCare:
         if connected:
             self.was_connected = True
             with self._noted():
-                credentials.proved(self._at.profile, self._lock.descriptor)
+                start_marks.proved(self._at.profile, self._lock.descriptor)
 
     def claim(self, *, anew: bool) -> None:
         """Note whose pairing it holds; ``anew``: by a pairing, whose credentials are on disk."""
         self.paired = True
         with self._noted():
-            credentials.claim(self._at.profile, self._lock.descriptor, anew=anew)
+            owner_mark.claim(self._at.profile, self._lock.descriptor, after_pairing=anew)
 
     def disown(self) -> None:
         """It was logged out: what was copied before is of no use any more."""
         self.paired = False
         with self._noted():
-            credentials.disown(self._at.profile, self._lock.descriptor)
+            owner_mark.disown(self._at.profile, self._lock.descriptor)
 
     async def keep_copies(self) -> None:
         """Copy the credentials when it is time, for ever."""
@@ -153,10 +154,10 @@ class ProfileCare:
     def _copy(self, *, running: bool) -> bool:
         """Whether there is nothing left to do: a copy was taken, or there is no pairing."""
         at, now = self._at, time.time()
-        if (token := credentials.pairing(at.profile)) is None:
+        if (token := owner_mark.pairing(at.profile)) is None:
             return True
         try:
-            taken = snapshots.take(
+            taken = snapshots.create(
                 at.profile, at.snapshots, pairing=token, running=running, now=now
             )
         except (OSError, WaguardError) as error:
@@ -178,7 +179,7 @@ class ProfileCare:
         if not orderly:
             return
         with self._noted():
-            credentials.mark_clean_exit(self._at.profile, self._lock.descriptor)
+            start_marks.mark_clean_exit(self._at.profile, self._lock.descriptor)
         if self._connected_since is not None:
             await asyncio.to_thread(self._copy, running=False)
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from waguard.config import KEY_LENGTH, Config, without_passwords
-from waguard.doctor.judging.cutover import CronLine, Env, Listener, Pm2, Secret, Settings
+from waguard.doctor.checks.cutover import CronLine, Env, Listener, Pm2, Secret, Settings
 from waguard.doctor.probes import files
 from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError
@@ -127,7 +127,7 @@ def listeners(
 def env(path: Path, config: Config) -> Env:
     """Read it, and the old service's beside it; no value of a secret is kept."""
     try:
-        told = _variables(path)
+        env = _variables(path)
     except (OSError, UnreadableError) as error:
         return Env(path=str(path), error=getattr(error, "strerror", None) or str(error))
     try:
@@ -136,18 +136,18 @@ def env(path: Path, config: Config) -> Env:
         service = {}
     return Env(
         path=str(path),
-        keys=_keys(told, config.api.key_file),
-        secret=_secret(told, config.webhook.secret_file),
-        instances=_number(told.get("WHATSAPP_INSTANCE_COUNT"), 1),
-        addresses={name: told[name] for name in ADDRESSES if told.get(name)},
-        url=told.get("APP_URL") or None,
-        database=_database(told),
-        remote_auth="remoteauth" in {_auth(told), _auth(service)},
+        keys=_keys(env, config.api.key_file),
+        secret=_secret(env, config.webhook.secret_file),
+        instances=_number(env.get("WHATSAPP_INSTANCE_COUNT"), 1),
+        addresses={name: env[name] for name in ADDRESSES if env.get(name)},
+        url=env.get("APP_URL") or None,
+        database=_database(env),
+        remote_auth="remoteauth" in {_auth(env), _auth(service)},
     )
 
 
-def _auth(told: Mapping[str, str]) -> str:
-    return told.get("AUTH_STRATEGY", "").lower()
+def _auth(env: Mapping[str, str]) -> str:
+    return env.get("AUTH_STRATEGY", "").lower()
 
 
 def _variables(path: Path) -> dict[str, str]:
@@ -171,7 +171,7 @@ def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text and text.isdecimal() else otherwise
 
 
-def _keys(told: Mapping[str, str], key_file: Path) -> tuple[Secret, ...]:
+def _keys(env: Mapping[str, str], key_file: Path) -> tuple[Secret, ...]:
     known: list[str] | None
     try:
         known = files.values(key_file)
@@ -182,38 +182,38 @@ def _keys(told: Mapping[str, str], key_file: Path) -> tuple[Secret, ...]:
     return tuple(
         Secret(
             name=name,
-            length=len(told[name]),
-            known=None if known is None else any(_equal(told[name], one) for one in known),
+            length=len(env[name]),
+            known=None if known is None else any(_equal(env[name], one) for one in known),
         )
         for name in KEYS
-        if told.get(name)
+        if env.get(name)
     )
 
 
-def _secret(told: Mapping[str, str], secret_file: Path | None) -> Secret | None:
-    name = next((name for name in SECRETS if told.get(name)), None)
+def _secret(env: Mapping[str, str], secret_file: Path | None) -> Secret | None:
+    name = next((name for name in SECRETS if env.get(name)), None)
     if name is None:
         return None
     try:
         known = secrets_in(secret_file) if secret_file else ()
     except ConfigError:
-        return Secret(name=name, length=len(told[name]), known=None)
+        return Secret(name=name, length=len(env[name]), known=None)
     first = known[0].decode(errors="replace") if known else ""
-    return Secret(name=name, length=len(told[name]), known=_equal(told[name], first))
+    return Secret(name=name, length=len(env[name]), known=_equal(env[name], first))
 
 
 def _equal(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
 
 
-def _database(told: Mapping[str, str]) -> str | None:
-    driver = _DRIVERS.get(told.get("DB_CONNECTION", ""))
-    name = told.get("DB_DATABASE")
+def _database(env: Mapping[str, str]) -> str | None:
+    driver = _DRIVERS.get(env.get("DB_CONNECTION", ""))
+    name = env.get("DB_DATABASE")
     if driver is None or not name:
         return None
     scheme, port = driver
-    host = told.get("DB_HOST") or "127.0.0.1"
-    return f"{scheme}://{_host(host)}:{_number(told.get('DB_PORT'), port)}/{name}"
+    host = env.get("DB_HOST") or "127.0.0.1"
+    return f"{scheme}://{_host(host)}:{_number(env.get('DB_PORT'), port)}/{name}"
 
 
 def settings(config: Config, path: Path | None, public: str, port: int) -> Settings:

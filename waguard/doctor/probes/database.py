@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.config import is_loopback
 from waguard.core.lease import Lease
-from waguard.doctor.judging.database import Database, Row
+from waguard.doctor.checks.database import Database, Row
 from waguard.errors import ConfigError, WaguardError
 from waguard.store import lease as leases
 from waguard.store.engine import connect, name_of, parse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from waguard.config import Config, Reading, holds_password
 from waguard.core.ownership import Found, Us
-from waguard.doctor.judging.files import KeyFile, Owned, Secrets
+from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
 from waguard.host import ownership, small_file
 from waguard.host.small_file import UnreadableError

@@ -14,8 +14,8 @@ import msgspec
 
 import waguard
 from waguard.config import Config, sqlite_path
-from waguard.doctor.judging.host import Browser, Clock, Limits, Needs, Script
-from waguard.doctor.judging.instance import Instance
+from waguard.doctor.checks.host import Browser, Clock, Limits, Needs, Script
+from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes.chromium_try import Tried, Wanted
 from waguard.doctor.probes.machine import Machine
 from waguard.host import network
@@ -23,7 +23,7 @@ from waguard.host.executable import BrowserNotFoundError, find_executable
 from waguard.worker import wajs
 
 CHECKOUT: Final = Path(waguard.__file__).parents[1]
-AROUND: Final = 15.0  # s beside browser.launch_timeout, which two starts may take each
+EXTRA: Final = 15.0  # s beside browser.launch_timeout, which two starts may take each
 REACHED_WITHIN: Final = 5.0  # s
 FUTURE: Final = 120.0  # s that a file may be younger than now
 # settings of the kernel's that forbid Chromium's sandbox, with the value that does
@@ -51,7 +51,7 @@ async def browser(machine: Machine, config: Config, user: tuple[int, int] | None
     argv = [sys.executable, "-P", "-m", "waguard.doctor.probes.chromium_try"]
     ran = await machine.run(
         [*argv, msgspec.json.encode(asked).decode()],
-        within=3 * wanted.launch_timeout + AROUND,
+        within=3 * wanted.launch_timeout + EXTRA,
         user=user,
     )
     try:
@@ -161,7 +161,7 @@ def _written(path: Path) -> float | None:
         return None
 
 
-async def reach(url: str) -> str | None:
+async def connect(url: str) -> str | None:
     """Why no connection to ``url`` can be made; None: one was."""
     parts = urlsplit(url)
     number = parts.port or (80 if parts.scheme == "http" else 443)

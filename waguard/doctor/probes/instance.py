@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.config import Config
-from waguard.doctor.judging.instance import Instance, PidFile, Port, Socket
+from waguard.doctor.checks.instance import Instance, PidFile, Port, Socket
 from waguard.doctor.probes.machine import Machine
 from waguard.host import lock, procfs, small_file
 from waguard.host.listen import LOCAL_SOCKET
@@ -39,11 +39,11 @@ class Daemon:
             except http.client.HTTPException:
                 return None
         try:
-            told = json.loads(content)
+            answer = json.loads(content)
         except ValueError:
             return None
-        good = response.status == http.client.OK and isinstance(told, dict)
-        return told if good else None
+        good = response.status == http.client.OK and isinstance(answer, dict)
+        return answer if good else None
 
 
 def instance(machine: Machine, runtime: Path) -> Instance:

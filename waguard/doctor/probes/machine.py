@@ -15,7 +15,7 @@ from typing import Final
 
 from waguard.core.admission import Reading
 from waguard.core.strays import Seen
-from waguard.doctor.judging.host import Space
+from waguard.doctor.checks.host import Space
 from waguard.host import procfs, resources, strays
 
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
@@ -86,7 +86,7 @@ class Machine:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except (socket.gaierror, UnicodeError):
-            return False, "it is no address of this machine"
+            return False, "it is not an address of this machine"
         except OSError as error:
             in_use = error.errno == 98  # noqa: PLR2004 - EADDRINUSE
             return in_use, None if in_use else error.strerror
@@ -162,7 +162,7 @@ class Machine:
             return Ran(code=None, error=error.strerror or str(error))
         try:
             async with asyncio.timeout(within):
-                out, told = await process.communicate()
+                out, errors = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -170,7 +170,7 @@ class Machine:
         return Ran(
             code=process.returncode,
             out=out.decode(errors="replace"),
-            error=told.decode(errors="replace").strip(),
+            error=errors.decode(errors="replace").strip(),
         )
 
 

@@ -8,11 +8,12 @@ from waguard.core import strays as policy
 from waguard.core.old_profiles import ARCHIVE
 from waguard.core.profile import Finding
 from waguard.core.strays import Foreign, Stray
-from waguard.doctor.judging.profiles import Folder, Profile
+from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
 from waguard.host import procfs
 from waguard.host.children import read_records
-from waguard.profile import credentials, layout, old_profiles, snapshots
+from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark, snapshots
+from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME
 from waguard.supervision import inventory
 
@@ -23,7 +24,7 @@ def folder(machine: Machine, sessions: Path) -> Folder:
         there = sessions.is_dir()
         places = inventory.places_on_disk(sessions) if there else []
         found = tuple(
-            _profile(machine, credentials.places(sessions, workspace, session))
+            _profile(machine, layout.places(sessions, workspace, session))
             for workspace, session in places
         )
         old = _old(sessions) if there else {}
@@ -50,11 +51,11 @@ def _old(sessions: Path) -> dict[Path, str | None]:
     }
 
 
-def _profile(machine: Machine, at: credentials.Places) -> Profile:
+def _profile(machine: Machine, at: Places) -> Profile:
     used = machine.locked_by(at.profile / LOCK_NAME) is not None
-    owner = credentials.chromium_lock(at.profile)
+    owner = chromium_lock.owner(at.profile)
     known = snapshots.known(at.snapshots)
-    paired_at = credentials.paired_at(at.profile)
+    paired_at = owner_mark.paired_at(at.profile)
     dangling = layout.dangling(at.profile)
     return Profile(
         session=at.session,
@@ -71,7 +72,7 @@ def _profile(machine: Machine, at: credentials.Places) -> Profile:
 
 
 def _finding(profile: Path) -> Finding:
-    return credentials.inspect(profile)
+    return inspection.inspect(profile)
 
 
 def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:

@@ -1,4 +1,4 @@
-"""Where webhooks go, and where they tell the application to call."""
+"""Where webhooks go, and which address they give the application."""
 
 import contextlib
 import ipaddress
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from waguard.config import Config, is_loopback, without_passwords
-from waguard.doctor.judging.instance import Instance
-from waguard.doctor.judging.receiver import CallBack, Receiver
+from waguard.doctor.checks.instance import Instance
+from waguard.doctor.checks.receiver import CallBack, Receiver
 
 WITHIN: Final = aiohttp.ClientTimeout(total=10)
 SAME: Final = 3.0  # s that two answers of one daemon may differ in its uptime
@@ -20,7 +20,7 @@ _LIMIT: Final = 1 << 16
 
 
 async def receiver(url: str | None) -> tuple[Receiver, str | None]:
-    """What it answers to OPTIONS, and the date that it tells. No password is kept."""
+    """What it answers to OPTIONS, and its date. No password is kept."""
     if url is None:
         return Receiver(url=None), None
     shown = without_passwords(url)
@@ -43,7 +43,7 @@ def ahead(date: str | None, now: float) -> float | None:
 
 
 async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] | None) -> CallBack:
-    """Ask what webhooks tell; ``health``: the daemon's own answer, by which it is known again."""
+    """Call the address that webhooks give; ``health``: the daemon's own answer, by which it is known again."""
     url = config.api.public_url or _default(config, daemon)
     hook = config.webhook.url
     seen = CallBack(
@@ -54,7 +54,7 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
     )
     if not daemon.up:
         return seen
-    status, told, error = await _health(url)
+    status, answer, error = await _health(url)
     return CallBack(
         url=url,
         own=seen.own,
@@ -62,7 +62,7 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
         receiver_is_here=seen.receiver_is_here,
         status=status,
         error=error,
-        same=_same(told, health),
+        same=_same(answer, health),
     )
 
 
@@ -82,8 +82,8 @@ async def _health(url: str) -> tuple[int | None, Mapping[str, Any] | None, str |
             aiohttp.ClientSession(timeout=WITHIN) as client,
             client.get(f"{url}/health", allow_redirects=False) as answer,
         ):
-            told = await answer.json(content_type=None) if answer.status == 200 else None  # noqa: PLR2004
-            return answer.status, told if isinstance(told, dict) else {}, None
+            content = await answer.json(content_type=None) if answer.status == 200 else None  # noqa: PLR2004
+            return answer.status, content if isinstance(content, dict) else {}, None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return None, None, _why(error)
 
@@ -92,10 +92,10 @@ def _why(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _same(told: Mapping[str, Any] | None, health: Mapping[str, Any] | None) -> bool | None:
-    if told is None or health is None:
+def _same(answer: Mapping[str, Any] | None, health: Mapping[str, Any] | None) -> bool | None:
+    if answer is None or health is None:
         return None
-    here, there = health.get("uptime"), told.get("uptime")
+    here, there = health.get("uptime"), answer.get("uptime")
     if not isinstance(here, int | float):
         return None
     return isinstance(there, int | float) and abs(there - here) <= SAME

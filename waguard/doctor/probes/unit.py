@@ -8,7 +8,7 @@ from typing import Final
 import waguard
 from waguard.config import Config, Reading
 from waguard.core import unit as units
-from waguard.doctor.judging.unit import Unit
+from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine
 from waguard.host import service_unit
 from waguard.host.configuration import SYSTEM_FILE
@@ -22,7 +22,7 @@ _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileStat
 
 
 async def unit(machine: Machine, reading: Reading | None, shipped: Path = SHIPPED) -> Unit:
-    """``reading``: the configuration, to be judged against it where it is the unit's."""
+    """``reading``: the configuration, to be compared with it where it is the unit's."""
     files = service_unit.files(machine.root)
     if not files:
         return Unit()

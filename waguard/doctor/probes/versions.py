@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from waguard.doctor.judging.versions import Kept
+from waguard.doctor.checks.versions import Kept
 from waguard.host import small_file
 from waguard.host.documents import FOLDER
 from waguard.host.small_file import UnreadableError

@@ -28,8 +28,8 @@ from waguard.lab.chaos.processes import Census, census, scan
 from waguard.lab.harness import DaemonProcess, Receiver
 from waguard.lab.standin import StandIn
 from waguard.lab.standin.refusal import Refusal
-from waguard.profile import credentials, layout, snapshots
-from waguard.profile.credentials import Places
+from waguard.profile import layout, owner_mark, quarantine, snapshots
+from waguard.profile.layout import Places
 
 WORKSPACE: Final = 1
 FRIEND: Final = "6281190000"
@@ -122,12 +122,12 @@ class World:
 
     def at(self, session: str) -> Places:
         """Where its profile and its copies lie."""
-        return credentials.places(self.profiles, WORKSPACE, session)
+        return layout.places(self.profiles, WORKSPACE, session)
 
     def has_copy(self, session: str) -> bool:
         """Whether there is a snapshot of its pairing."""
         at = self.at(session)
-        pairing = credentials.pairing(at.profile)
+        pairing = owner_mark.pairing(at.profile)
         return any(s.intact and s.pairing == pairing for s in snapshots.known(at.snapshots))
 
     # ---- what is seen ----
@@ -171,7 +171,7 @@ class World:
         )
 
     def _moved_aside(self, since: float) -> frozenset[str]:
-        copies = credentials.quarantined(self.profiles)
+        copies = quarantine.quarantined(self.profiles)
         return frozenset(c.session.rpartition("/")[2] for c in copies if c.at >= since)
 
     async def rows(self) -> dict[str, str] | None:

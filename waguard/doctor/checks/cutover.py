@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from waguard.core import address
-from waguard.doctor.judging.database import Row, some
+from waguard.doctor.checks.database import Row, some
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
 
@@ -228,7 +228,7 @@ def _keys(env: Env, here: Settings) -> list[Check]:
                 )
             )
         elif key.known is not True:
-            why = "is not in" if key.known is False else "could not be looked for in"
+            why = "is not in" if key.known is False else "could not be searched for in"
             checks.append(
                 failed(
                     "keys",
@@ -273,7 +273,7 @@ def _hook(env: Env, here: Settings, cli: Cli) -> Check:
         value = wanted or f"http://127.0.0.1:8000{HOOK}"
         return failed(
             name,
-            "webhook.url is not set: the application hears nothing",
+            "webhook.url is not set: the application gets no webhooks",
             f'Set webhook.url = "{value}" in {here.path}',
             set_it,
         )
@@ -327,10 +327,10 @@ def _private(env: Env, here: Settings, cli: Cli) -> Check:
 def _public(env: Env, here: Settings, cli: Cli) -> Check:
     name = "api.public_url"
     if env.url is None or _is_local(env.url) or not _is_local(here.public):
-        return ok(name, f"the application is told to call {here.public}")
+        return ok(name, f"webhooks give {here.public} as waguard's address")
     return failed(
         name,
-        f"the application at {env.url} is told to call {here.public}, which is itself",
+        f"webhooks name {here.public} to the application at {env.url}: that is the application itself",
         f"Set api.public_url in {here.path} to what the application reaches this machine by",
         cli("config check"),
     )
@@ -426,7 +426,7 @@ def _profiles(seen: Seen, cli: Cli) -> list[Check]:
             failed(
                 "profiles",
                 f"{some(bare)} say connected, and have no profile below {seen.settings.sessions}",
-                "Import the old service's sessions folder, which copies it; look at the table first",
+                "Import the old service's sessions folder, which copies it; read the table first",
                 take,
             )
         )

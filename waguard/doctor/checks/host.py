@@ -78,7 +78,7 @@ def _sandbox(seen: Browser) -> Check:
     if seen.sandboxed is None:
         return warning(
             "sandbox",
-            "browser.sandbox = false: a page that breaks out of Chromium is this user",
+            "browser.sandbox = false: a page that breaks out of Chromium has the rights of this user",
             "Run waguard as a user of its own, with browser.sandbox = true",
             "systemctl cat waguard",
         )
@@ -128,7 +128,7 @@ def script(seen: Script) -> Check:
         return warning(
             "wa-js",
             f"{seen.path} (whatsapp.wajs) is not the one that this version was tested with",
-            "Take whatsapp.wajs out of the configuration, unless that is on purpose",
+            "Remove whatsapp.wajs from the configuration, unless it is intended",
         )
     return failed(
         "wa-js",
@@ -161,7 +161,7 @@ def disks(seen: Mapping[str, tuple[str, Space | None]], *, reserve: int) -> list
         if space is not None:
             shared.setdefault(space.device, ([], folder, space))[0].append(key)
     checks = [_disk(keys, folder, space, reserve) for keys, folder, space in shared.values()]
-    return checks or [skipped("disk", "no disk can be asked how full it is")]
+    return checks or [skipped("disk", "the free space of no disk can be read")]
 
 
 def _disk(keys: Sequence[str], folder: str, seen: Space, reserve: int) -> Check:
@@ -201,7 +201,7 @@ def memory(seen: Reading, needs: Needs) -> list[Check]:
 
 def _memory(seen: Reading, needs: Needs) -> Check:
     if seen.memory is None:
-        return skipped("memory", "the kernel does not tell how much memory is left")
+        return skipped("memory", "the kernel does not say how much memory is free")
     left, wanted = seen.memory // _MB, needs.session + needs.reserve
     if left < wanted:
         return failed(
@@ -216,7 +216,9 @@ def _memory(seen: Reading, needs: Needs) -> Check:
 
 def _pressure(seen: Reading, needs: Needs) -> Check:
     if seen.pressure is None:
-        return skipped("pressure", "this kernel keeps no account of pressure (psi=1 at boot)")
+        return skipped(
+            "pressure", "this kernel has no pressure stall information (psi=1 at boot enables it)"
+        )
     if seen.pressure > needs.pressure:
         return failed(
             "pressure",
@@ -320,7 +322,7 @@ def network(url: str, error: str | None, *, proxied: bool) -> Check:
     return failed(
         "network",
         f"{url} cannot be reached: {error}",
-        "Mend the machine's way to the Internet; the sessions reconnect by themselves",
+        "Repair the machine's Internet connection; the sessions reconnect by themselves",
         f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {url}",
     )
 
@@ -331,7 +333,7 @@ def configured(lines: list[str], path: str | None, cli: Cli) -> list[Check]:
         warning(
             "configuration",
             line,
-            "Take the variable away, or the key out of the file",
+            "Unset the variable, or remove the key from the file",
             f"unset {line.partition('=')[0]}; {cli('config show')}",
         )
         for line in lines

@@ -71,7 +71,7 @@ def _lock(seen: Instance) -> list[Check]:
                 "instance",
                 f"waguard runs, pid {pid}, and its lock in {seen.runtime} is not held: the file was"
                 " removed",
-                "Wait a second: the daemon makes it anew. If this stays, restart it",
+                "Wait a second: the daemon makes it again. If it does not, restart it",
                 RESTART,
             )
         ]
@@ -122,8 +122,8 @@ def _socket(seen: Instance) -> list[Check]:
             return [
                 failed(
                     "socket",
-                    f"{where} was left by a daemon that is gone",
-                    "Start waguard, which takes its place",
+                    f"{where} belongs to a daemon that no longer runs",
+                    "Start waguard, which replaces it",
                     START,
                     RemoveStale(seen.runtime, "waguard.sock"),
                 )
@@ -133,7 +133,7 @@ def _socket(seen: Instance) -> list[Check]:
                 failed(
                     "socket",
                     f"waguard runs and does not listen on {where}",
-                    "Wait a second: the daemon makes it anew. If this stays, restart it",
+                    "Wait a second: the daemon makes it again. If it does not, restart it",
                     RESTART,
                 )
             ]

@@ -15,8 +15,8 @@ from waguard.core.profile import (
     Owner,
 )
 from waguard.core.strays import Foreign, Stray
-from waguard.doctor.judging.database import Row, some
-from waguard.doctor.judging.instance import START, Instance
+from waguard.doctor.checks.database import Row, some
+from waguard.doctor.checks.instance import START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
 COPIED_AFTER: Final = 7_200.0  # s since the pairing; profiles.snapshot_interval is an hour
@@ -62,7 +62,7 @@ def profiles(seen: Folder, rows: Sequence[Row] | None, cli: Cli) -> list[Check]:
             failed(
                 name,
                 f"{seen.path} cannot be read: {seen.error}",
-                "Mount its disk, or mend it",
+                "Mount its disk, or repair it",
                 f"ls -ld {seen.path}",
             )
         ]
@@ -90,7 +90,7 @@ def _missing(seen: Folder, paired: Sequence[Row], cli: Cli) -> list[Check]:
         failed(
             "profiles",
             f"{row.session} is {row.status} in the database, and has no profile in {seen.path}",
-            "Restore its copy" if row.session in restorable else "Import it, or pair it anew",
+            "Restore its copy" if row.session in restorable else "Import it, or pair it again",
             cli(f"profile restore {row.session}")
             if row.session in restorable
             else cli(f"qr {row.session}"),
@@ -112,7 +112,7 @@ def _profile(one: Profile, cli: Cli) -> list[Check]:
             failed(
                 name,
                 f"{one.session}: a Chromium that is not waguard's uses {one.path}",
-                "End it: two on one profile destroy it",
+                "End it: two browsers on one profile destroy it",
                 f"kill {one.owner.pid}" if one.owner.pid else f"fuser -v {one.path}",
             )
         )
@@ -148,14 +148,14 @@ def _damage(one: Profile, cli: Cli) -> Check | None:
             return failed(
                 "profiles",
                 f"{one.session}: {why}; {make}",
-                "Put its copy in place" if one.copies else "Start it, and pair it anew",
+                "Restore its copy" if one.copies else "Start it, and pair it again",
                 restore if one.copies else restart,
             )
         case Emptied():
             return failed(
                 "profiles",
                 f"{one.session}: its folder was emptied",
-                "Put its copy in place" if one.copies else "Start it, and pair it anew",
+                "Restore its copy" if one.copies else "Start it, and pair it again",
                 restore if one.copies else restart,
             )
         case NoRoom(why):
@@ -172,7 +172,7 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
         failed(
             "strays",
             str(one),
-            "Stop whoever started it: two on one profile destroy it",
+            "Stop that process: two browsers on one profile destroy it",
             f"kill {one.browser.pid}",
         )
         for one in found

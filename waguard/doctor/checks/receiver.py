@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from waguard.doctor.judging.instance import Instance
+from waguard.doctor.checks.instance import Instance
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
 
@@ -77,17 +77,17 @@ class CallBack:
 
 
 def call_back(seen: CallBack, daemon: Instance) -> Check:
-    """Whether the application reaches this daemon by what it is told."""
+    """Whether the application reaches this daemon by the address in webhooks."""
     remedy = "Set api.public_url to what the application reaches this machine by"
     if seen.loopback and not seen.receiver_is_here:
         return failed(
             "call-back",
-            f"webhooks tell the application on another machine to call {seen.url}, which is itself",
+            f"webhooks name {seen.url} to an application on another machine: that is the machine itself",
             remedy,
             f"curl -sS {seen.url}/health",
         )
     if not daemon.up:
-        return skipped("call-back", "no daemon runs that could answer")
+        return skipped("call-back", "no daemon runs")
     asked = f"curl -sS -i {seen.url}/health"
     if seen.status is None:
         return failed(

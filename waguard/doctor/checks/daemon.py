@@ -7,27 +7,27 @@ from typing import Any, Final
 
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
-Told = Mapping[str, Any]
+Answer = Mapping[str, Any]
 _COMMAND: Final = re.compile(r"`waguard (?!doctor`)([^`]+)`")
-RECENT: Final = 86_400.0  # s; an older refusal may have been mended since
+RECENT: Final = 86_400.0  # s; an older refusal may have been repaired since
 
 
-def health(told: Told, cli: Cli) -> list[Check]:
-    """``told``: GET /health/detailed. Each condition, and each problem that is none of these."""
-    conditions: Sequence[Told] = told.get("conditions") or []
-    problems: Sequence[str] = told.get("problems") or []
+def health(answer: Answer, cli: Cli) -> list[Check]:
+    """``answer``: GET /health/detailed. Each condition, and each problem that no condition names."""
+    conditions: Sequence[Answer] = answer.get("conditions") or []
+    problems: Sequence[str] = answer.get("problems") or []
     said = [str(one.get("message")) for one in conditions]
     checks = [_condition(one, cli) for one in conditions] + [
         warning("health", problem, "Read what happened", cli("why"))
         for problem in problems
         if not any(message in problem for message in said)
     ]
-    sessions: Told = told.get("sessions") or {}
+    sessions: Answer = answer.get("sessions") or {}
     connected, total = sessions.get("connected", 0), sessions.get("total", 0)
     return checks or [ok("health", f"{connected} of {total} sessions are connected")]
 
 
-def _condition(one: Told, cli: Cli) -> Check:
+def _condition(one: Answer, cli: Cli) -> Check:
     session = one.get("session_id")
     remedy = str(one.get("remedy") or "Read what happened")
     named = _COMMAND.search(remedy)
@@ -40,12 +40,12 @@ def _condition(one: Told, cli: Cli) -> Check:
     )
 
 
-def agreement(before: Told, told: Told, cli: Cli) -> list[Check]:
+def agreement(before: Answer, answer: Answer, cli: Cli) -> list[Check]:
     """Both: GET /api/reconcile, what the daemon would correct, and what only a person can. Only what it
     would have corrected a moment ago, too, is said."""
-    earlier: Sequence[Told] = before.get("corrections") or []
-    corrections = [one for one in told.get("corrections") or [] if one in earlier]
-    findings: Sequence[Told] = told.get("findings") or []
+    earlier: Sequence[Answer] = before.get("corrections") or []
+    corrections = [one for one in answer.get("corrections") or [] if one in earlier]
+    findings: Sequence[Answer] = answer.get("findings") or []
     checks = [
         failed(
             "agreement",
@@ -67,7 +67,7 @@ def agreement(before: Told, told: Told, cli: Cli) -> list[Check]:
     return checks or [ok("agreement", "database, memory and host agree")]
 
 
-def signature(dead: Sequence[Told], now: float, cli: Cli) -> Check:
+def signature(dead: Sequence[Answer], now: float, cli: Cli) -> Check:
     """``dead``: the newest dead letters. The receiver answers 401 to a signature that is not its own."""
     refused = [one for one in dead if "answered 401" in str(one.get("error"))]
     if not refused:

@@ -6,7 +6,7 @@ from typing import Final
 
 from waguard.core.lease import Lease, who
 from waguard.core.status import Status
-from waguard.doctor.judging.instance import START, Instance
+from waguard.doctor.checks.instance import START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
 _SHOWN: Final = 3
@@ -64,7 +64,7 @@ def database(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> list[C
                 failed(
                     "database",
                     f"{seen.name} was removed or moved while waguard uses it",
-                    "Put it back; nothing is written meanwhile",
+                    "Restore the file; nothing is written until then",
                     f"ls -l {seen.name}",
                 )
             ]
@@ -113,7 +113,7 @@ def _table(seen: Database, daemon: Instance) -> list[Check]:
             warning(
                 name,
                 f"{seen.name} is at revision {seen.revision}, this waguard knows {seen.newest}",
-                "Install the newer waguard again; this one leaves alone what it does not know",
+                "Install the newer waguard again; this one does not use what it does not know",
                 "waguard --version",
             )
         ]

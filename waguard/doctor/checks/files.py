@@ -26,7 +26,7 @@ FIX: Final = "doctor --fix"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
     """A path that the configuration names. ``found`` None: it is not there. ``above``: the folders
-    that lead to it. ``written``: the daemon writes in it. ``error``: it cannot be looked at."""
+    that lead to it. ``written``: the daemon writes in it. ``error``: it cannot be read."""
 
     key: str
     path: str

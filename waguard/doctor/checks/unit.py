@@ -47,7 +47,7 @@ def _text(seen: Unit, cli: Cli) -> list[Check]:
             warning(
                 "unit",
                 f"{seen.path} is not the unit of this version",
-                "Install this version's; what is your own belongs into a drop-in",
+                "Install this version's; put your own changes into a drop-in",
                 f"install -m 0644 {seen.shipped_path} {seen.path} && systemctl daemon-reload",
             )
         )
@@ -61,7 +61,7 @@ def _text(seen: Unit, cli: Cli) -> list[Check]:
         checks.append(
             warning(
                 "unit",
-                f"systemd {seen.systemd} does not know RestartSteps=: restarts come at one pace",
+                f"systemd {seen.systemd} does not know RestartSteps=: restarts come at a fixed interval",
                 "Install the drop-in for it",
                 f"install -D -m 0644 {PurePosixPath(seen.shipped_path).with_name('before-254.conf')}"
                 " /etc/systemd/system/waguard.service.d/before-254.conf && systemctl daemon-reload",
@@ -82,7 +82,7 @@ def _state(state: Mapping[str, str]) -> list[Check]:
             warning(
                 "unit",
                 "systemd has not read the unit again since it changed",
-                "Have it read again, and restart waguard",
+                "Reload the units, and restart waguard",
                 "systemctl daemon-reload && systemctl restart waguard",
             )
         )
@@ -91,7 +91,7 @@ def _state(state: Mapping[str, str]) -> list[Check]:
         checks.append(
             failed(
                 "unit",
-                f"systemd has given the unit up: {result}",
+                f"systemd no longer restarts the unit: {result}",
                 "Read why (journalctl -u waguard -n 50), then start it again",
                 "systemctl reset-failed waguard && systemctl start waguard",
             )
@@ -115,7 +115,7 @@ def environment(names: Sequence[str], pid: int | None) -> list[Check]:
             "configuration",
             f"the daemon (pid {pid}) has {name} in its environment, and this command has not: they"
             " may use different configurations",
-            "Take it out of the unit, and set the key in the file",
+            "Remove it from the unit, and set the key in the file",
             "systemctl show waguard -p Environment -p EnvironmentFiles",
         )
         for name in names

@@ -40,10 +40,26 @@ from waguard.core.profile import (
     Use,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.profile import credentials, leveldb, snapshots
-from waguard.profile.credentials import NotHeldError, Places, RepairedError, inspect
-from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.profile import (
+    caches,
+    chromium_lock,
+    inspection,
+    layout,
+    leveldb,
+    owner_mark,
+    quarantine,
+    repair,
+    snapshots,
+    start_marks,
+)
+from waguard.profile.chromium_lock import SINGLETONS
+from waguard.profile.inspection import inspect
+from waguard.profile.layout import Places
+from waguard.profile.lock import LOCK_NAME, NotHeldError, ProfileInUseError, ProfileLock, prove_held
+from waguard.profile.owner_mark import PAIRING
+from waguard.profile.quarantine import NOTE, PairedAgainError
 from waguard.profile.snapshots import SnapshotDamagedError, SnapshotRefusedError, Taken
+from waguard.profile.start_marks import TRIED
 
 NOW = 1_700_000_000.0
 
@@ -56,7 +72,7 @@ def sessions(tmp_path: Path) -> Path:
 @pytest.fixture
 def at(sessions: Path) -> Places:
     """A profile that Chromium has used."""
-    made = credentials.places(sessions, 7, "abc")
+    made = layout.places(sessions, 7, "abc")
     profile(made.profile)
     return made
 
@@ -70,11 +86,11 @@ def lock(at: Places) -> Iterator[int]:
 
 @pytest.fixture
 def paired(at: Places, lock: int) -> str:
-    return credentials.claim(at.profile, lock, anew=True)
+    return owner_mark.claim(at.profile, lock, after_pairing=True)
 
 
-def take(at: Places, pairing: str, *, now: float = NOW, running: bool = False) -> Taken:
-    return snapshots.take(at.profile, at.snapshots, pairing=pairing, running=running, now=now)
+def snapshot_of(at: Places, pairing: str, *, now: float = NOW, running: bool = False) -> Taken:
+    return snapshots.create(at.profile, at.snapshots, pairing=pairing, running=running, now=now)
 
 
 def rewrite(at: Places, word: str) -> None:
@@ -97,7 +113,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_snapshot_holds_the_two_folders_and_nothing_else(at: Places) -> None:
-    taken = take(at, "me")
+    taken = snapshot_of(at, "me")
     assert taken.pairing == "me"
     assert taken.taken_at == NOW
     assert not taken.running
@@ -114,7 +130,7 @@ def test_a_snapshot_holds_the_two_folders_and_nothing_else(at: Places) -> None:
 
 @pytest.mark.parametrize("running", [False, True])
 def test_what_comes_out_is_what_went_in(at: Places, tmp_path: Path, running: bool) -> None:  # noqa: FBT001 - both ways
-    taken = take(at, "me", running=running)
+    taken = snapshot_of(at, "me", running=running)
     snapshots.unpack(at.snapshots / taken.id, tmp_path / "out")
     out = files(tmp_path / "out")
     assert out == {name: (at.profile / name).read_bytes() for name in taken.files}
@@ -124,7 +140,7 @@ def test_what_comes_out_is_what_went_in(at: Places, tmp_path: Path, running: boo
 def test_nobody_else_may_read_it(at: Places, tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        taken = take(at, "me")
+        taken = snapshot_of(at, "me")
         snapshots.unpack(at.snapshots / taken.id, tmp_path / "out")
     finally:
         os.umask(before)
@@ -135,9 +151,9 @@ def test_nobody_else_may_read_it(at: Places, tmp_path: Path) -> None:
 
 
 def test_two_generations_are_kept_and_those_of_a_former_pairing_go(at: Places) -> None:
-    first = [take(at, "before", now=NOW + n).id for n in range(3)]
+    first = [snapshot_of(at, "before", now=NOW + n).id for n in range(3)]
     assert [s.id for s in snapshots.known(at.snapshots)] == first[1:]
-    now = [take(at, "me", now=NOW + 10 + n).id for n in range(3)]
+    now = [snapshot_of(at, "me", now=NOW + 10 + n).id for n in range(3)]
     assert [s.id for s in snapshots.known(at.snapshots)] == now[1:]
     assert sorted(path.name for path in at.snapshots.iterdir()) == sorted(now[1:])
 
@@ -180,11 +196,11 @@ def circle(path: Path) -> None:
 @pytest.mark.parametrize("name", REFUSALS)
 @pytest.mark.parametrize("running", [False, True])
 def test_what_is_damaged_or_empty_is_no_snapshot(at: Places, name: str, running: bool) -> None:  # noqa: FBT001 - both ways
-    good = take(at, "me")
+    good = snapshot_of(at, "me")
     spoil, why = REFUSALS[name]
     spoil(at.profile)
     with pytest.raises(SnapshotRefusedError) as raised:
-        take(at, "me", now=NOW + 1, running=running)
+        snapshot_of(at, "me", now=NOW + 1, running=running)
     assert why in raised.value.message
     assert [path.name for path in at.snapshots.iterdir()] == [good.id]
 
@@ -192,19 +208,19 @@ def test_what_is_damaged_or_empty_is_no_snapshot(at: Places, name: str, running:
 def test_a_database_of_another_kind_is_copied_only_when_nobody_writes(at: Places) -> None:
     (at.profile / "Default/IndexedDB/new.db").write_bytes(b"SQLite format 3\0 and more")
     with pytest.raises(SnapshotRefusedError, match="of this kind"):
-        take(at, "me", running=True)
-    assert "Default/IndexedDB/new.db" in take(at, "me").files
+        snapshot_of(at, "me", running=True)
+    assert "Default/IndexedDB/new.db" in snapshot_of(at, "me").files
 
 
 def test_a_full_disk_leaves_nothing_behind(at: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = take(at, "me")
+    good = snapshot_of(at, "me")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        take(at, "me", now=NOW + 1)
+        snapshot_of(at, "me", now=NOW + 1)
     assert [path.name for path in at.snapshots.iterdir()] == [good.id]
 
 
@@ -212,7 +228,7 @@ def test_what_a_crash_left_is_no_snapshot_and_goes(at: Places) -> None:
     left = at.snapshots / ".new-20240101T000000Z-abcdef"
     (left / "Default").mkdir(parents=True)
     assert snapshots.known(at.snapshots) == []
-    taken = take(at, "me")
+    taken = snapshot_of(at, "me")
     assert [path.name for path in at.snapshots.iterdir()] == [taken.id]
 
 
@@ -233,7 +249,7 @@ def test_a_database_that_changes_under_the_copy_is_copied_again(
         return found
 
     monkeypatch.setattr(leveldb, "parse", slow)
-    taken = take(at, "me", running=True)
+    taken = snapshot_of(at, "me", running=True)
     assert len(compacted) == 2
     out = at.profile.with_name("out")
     snapshots.unpack(at.snapshots / taken.id, out)
@@ -263,7 +279,7 @@ def test_one_that_never_stands_still_is_refused(
 ) -> None:
     monkeypatch.setattr(snapshots, "_copy_moment", lambda source, target: False)
     with pytest.raises(SnapshotRefusedError, match="never stood still"):
-        take(at, "me", running=True)
+        snapshot_of(at, "me", running=True)
 
 
 DAMAGES: dict[str, tuple[Break, str]] = {
@@ -288,8 +304,8 @@ DAMAGES: dict[str, tuple[Break, str]] = {
 
 
 def edit_manifest(snapshot: Path, **changes: object) -> None:
-    told = json.loads((snapshot / snapshots.MANIFEST).read_text()) | changes
-    (snapshot / snapshots.MANIFEST).write_text(json.dumps(told))
+    mark = json.loads((snapshot / snapshots.MANIFEST).read_text()) | changes
+    (snapshot / snapshots.MANIFEST).write_text(json.dumps(mark))
 
 
 def repack(snapshot: Path, name: str | None) -> None:
@@ -310,7 +326,7 @@ def repack(snapshot: Path, name: str | None) -> None:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_snapshot_is_recognised(at: Places, tmp_path: Path, name: str) -> None:
-    taken = take(at, "me")
+    taken = snapshot_of(at, "me")
     spoil, why = DAMAGES[name]
     spoil(at.snapshots / taken.id)
     with pytest.raises(SnapshotDamagedError) as raised:
@@ -322,7 +338,7 @@ def test_a_damaged_snapshot_is_recognised(at: Places, tmp_path: Path, name: str)
 
 
 def test_one_wrong_byte_is_seen(at: Places) -> None:
-    taken = take(at, "me")
+    taken = snapshot_of(at, "me")
     archive = at.snapshots / taken.id / snapshots.ARCHIVE
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
@@ -349,7 +365,7 @@ def test_no_profile(tmp_path: Path) -> None:
     assert inspect(tmp_path / "new") == Missing()
 
 
-def test_what_a_browser_makes_anew_when_its_folder_was_removed(at: Places, paired: str) -> None:
+def test_what_a_browser_makes_again_when_its_folder_was_removed(at: Places, paired: str) -> None:
     shutil.rmtree(at.profile)
     (at.profile / "Default/Cache").mkdir(parents=True)
     (at.profile / "Default/Preferences").write_text("{}")
@@ -415,7 +431,7 @@ def test_what_is_wrong_is_found(at: Places, paired: str, name: str) -> None:
     assert type(found) is kind
     assert isinstance(found, CredentialsLost | Damaged)
     assert why in found.why
-    assert not credentials.whole(at.profile)
+    assert not inspection.whole(at.profile)
 
 
 def test_what_was_never_paired_has_nothing_to_lose(at: Places, lock: int) -> None:
@@ -423,7 +439,7 @@ def test_what_was_never_paired_has_nothing_to_lose(at: Places, lock: int) -> Non
     assert inspect(at.profile) == Healthy()
 
 
-def test_a_database_of_another_kind_is_not_judged(at: Places, paired: str) -> None:
+def test_a_database_of_another_kind_is_not_checked(at: Places, paired: str) -> None:
     """A later Chromium may move to one: that must not cost every session its profile."""
     shutil.rmtree(at.profile / LOCAL)
     (at.profile / "Default/Local Storage/new").write_bytes(b"SQLite format 3\0")
@@ -460,39 +476,41 @@ def test_a_full_disk_comes_before_all_else(at: Places, paired: str) -> None:
 
 
 def test_a_pairing_has_a_token_of_its_own(at: Places, lock: int) -> None:
-    assert credentials.pairing(at.profile) is None
-    first = credentials.claim(at.profile, lock, anew=False)
-    assert credentials.claim(at.profile, lock, anew=False) == first
-    assert abs((credentials.paired_at(at.profile) or 0) - time.time()) < 60
-    second = credentials.claim(at.profile, lock, anew=True)
+    assert owner_mark.pairing(at.profile) is None
+    first = owner_mark.claim(at.profile, lock, after_pairing=False)
+    assert owner_mark.claim(at.profile, lock, after_pairing=False) == first
+    assert abs((owner_mark.paired_at(at.profile) or 0) - time.time()) < 60
+    second = owner_mark.claim(at.profile, lock, after_pairing=True)
     assert second != first
-    assert credentials.pairing(at.profile) == second
-    credentials.disown(at.profile, lock)
-    assert credentials.pairing(at.profile) is None
-    credentials.disown(at.profile, lock)
+    assert owner_mark.pairing(at.profile) == second
+    owner_mark.disown(at.profile, lock)
+    assert owner_mark.pairing(at.profile) is None
+    owner_mark.disown(at.profile, lock)
 
 
-def test_a_late_clean_up_cannot_touch_a_profile_that_was_paired_anew(at: Places, lock: int) -> None:
-    token = credentials.claim(at.profile, lock, anew=True)
-    credentials.claim(at.profile, lock, anew=True)
+def test_a_late_clean_up_cannot_touch_a_profile_that_was_paired_again(
+    at: Places, lock: int
+) -> None:
+    token = owner_mark.claim(at.profile, lock, after_pairing=True)
+    owner_mark.claim(at.profile, lock, after_pairing=True)
     before = files(at.profile)
     for meant in (token, None):
-        with pytest.raises(RepairedError):
-            credentials.retire(at, lock, token=meant, why="a late one")
+        with pytest.raises(PairedAgainError):
+            quarantine.retire(at, lock, token=meant, why="a late one")
     assert files(at.profile) == before
 
 
-def test_what_was_logged_out_goes_aside_with_its_snapshots(at: Places, lock: int) -> None:
-    token = credentials.claim(at.profile, lock, anew=True)
-    snapshots.take(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
-    credentials.disown(at.profile, lock)
-    aside = credentials.retire(at, lock, token=token, why="logged out by the API")
-    assert aside is not None
+def test_what_was_logged_out_is_quarantined_with_its_snapshots(at: Places, lock: int) -> None:
+    token = owner_mark.claim(at.profile, lock, after_pairing=True)
+    snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=1.0)
+    owner_mark.disown(at.profile, lock)
+    moved = quarantine.retire(at, lock, token=token, why="logged out by the API")
+    assert moved is not None
     assert not at.profile.exists()
-    assert not credentials.something_left(at)
-    assert len(snapshots.known(aside / "waguard-snapshots")) == 1
-    [copy] = credentials.quarantined(at.quarantine.parent)
-    assert copy.name == aside.name
+    assert not inspection.something_left(at)
+    assert len(snapshots.known(moved / "waguard-snapshots")) == 1
+    [copy] = quarantine.quarantined(at.quarantine.parent)
+    assert copy.name == moved.name
 
 
 def test_two_at_the_same_instant_do_not_meet(
@@ -500,62 +518,62 @@ def test_two_at_the_same_instant_do_not_meet(
 ) -> None:
     """A clock that was set back may show a time twice: better no move than a lost profile."""
 
-    class Standing(datetime):
+    class OneMoment(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> "Standing":
+        def now(cls, tz: object = None) -> "OneMoment":
             return cls(2024, 11, 22, tzinfo=UTC)
 
-    monkeypatch.setattr(credentials, "datetime", Standing)
-    first = credentials.retire(at, lock, token=None, why="first")
+    monkeypatch.setattr(quarantine, "datetime", OneMoment)
+    first = quarantine.retire(at, lock, token=None, why="first")
     assert first is not None
     (at.profile / "Default").mkdir(parents=True)
     with ProfileLock(at.profile) as second, pytest.raises(OSError, match="not empty"):
-        credentials.retire(at, second.descriptor, token=None, why="second")
+        quarantine.retire(at, second.descriptor, token=None, why="second")
     assert (first / "Default").is_dir()
     assert (at.profile / "Default").is_dir()
 
 
-def test_snapshots_without_a_profile_go_aside_too(at: Places, lock: int) -> None:
-    snapshots.take(at.profile, at.snapshots, pairing="me", running=False, now=1.0)
+def test_snapshots_without_a_profile_are_quarantined_too(at: Places, lock: int) -> None:
+    snapshots.create(at.profile, at.snapshots, pairing="me", running=False, now=1.0)
     shutil.rmtree(at.profile / "Default")
-    assert credentials.something_left(at)
-    assert credentials.retire(at, lock, token=None, why="deleted by the API") is not None
-    assert not credentials.something_left(at)
+    assert inspection.something_left(at)
+    assert quarantine.retire(at, lock, token=None, why="deleted by the API") is not None
+    assert not inspection.something_left(at)
 
 
 def test_where_nothing_is_there_nothing_is_moved(at: Places, lock: int) -> None:
     shutil.rmtree(at.profile / "Default")
-    assert credentials.retire(at, lock, token=None, why="deleted by the API") is None
+    assert quarantine.retire(at, lock, token=None, why="deleted by the API") is None
     assert not at.quarantine.exists()
 
 
-def test_a_suspicion_is_acted_upon_once_the_files_tell_nothing(at: Places, lock: int) -> None:
-    credentials.claim(at.profile, lock, anew=True)
-    credentials.suspect(at.profile, lock, CredentialsLost("a QR code"))
-    assert credentials.look(at, lock).finding == CredentialsLost("a QR code")
-    credentials.suspect(at.profile, lock, Damaged("exit code 1"))
-    assert credentials.look(at, lock).finding == Damaged("exit code 1", whole=True)
-    credentials.proved(at.profile, lock)
-    assert credentials.look(at, lock).finding == Healthy()
-    credentials.suspect(at.profile, lock, CredentialsLost("a QR code"))
-    credentials.disown(at.profile, lock)
-    assert credentials.look(at, lock).finding == Healthy()
+def test_a_suspicion_is_acted_upon_once_the_files_show_nothing(at: Places, lock: int) -> None:
+    owner_mark.claim(at.profile, lock, after_pairing=True)
+    start_marks.mark_suspect(at.profile, lock, CredentialsLost("a QR code"))
+    assert inspection.examine(at, lock).finding == CredentialsLost("a QR code")
+    start_marks.mark_suspect(at.profile, lock, Damaged("exit code 1"))
+    assert inspection.examine(at, lock).finding == Damaged("exit code 1", whole=True)
+    start_marks.proved(at.profile, lock)
+    assert inspection.examine(at, lock).finding == Healthy()
+    start_marks.mark_suspect(at.profile, lock, CredentialsLost("a QR code"))
+    owner_mark.disown(at.profile, lock)
+    assert inspection.examine(at, lock).finding == Healthy()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"token": ""}', "\udcff"])
 def test_a_spoiled_mark_is_none(at: Places, content: str) -> None:
-    path = at.profile / credentials.PAIRING
+    path = at.profile / PAIRING
     path.write_bytes(content.encode(errors="surrogateescape"))
-    assert credentials.pairing(at.profile) is None
-    path.rename(at.profile / credentials.TRIED)
-    assert credentials.tried(at.profile) == frozenset()
+    assert owner_mark.pairing(at.profile) is None
+    path.rename(at.profile / TRIED)
+    assert start_marks.tried(at.profile) == frozenset()
 
 
 def test_a_clean_exit_counts_once(at: Places, lock: int) -> None:
-    assert not credentials.take_clean_exit(at.profile, lock)
-    credentials.mark_clean_exit(at.profile, lock)
-    assert credentials.take_clean_exit(at.profile, lock)
-    assert not credentials.take_clean_exit(at.profile, lock)
+    assert not start_marks.clear_clean_exit(at.profile, lock)
+    start_marks.mark_clean_exit(at.profile, lock)
+    assert start_marks.clear_clean_exit(at.profile, lock)
+    assert not start_marks.clear_clean_exit(at.profile, lock)
 
 
 def test_without_the_lock_nothing_is_changed(at: Places, tmp_path: Path) -> None:
@@ -563,16 +581,16 @@ def test_without_the_lock_nothing_is_changed(at: Places, tmp_path: Path) -> None
     unlocked = os.open(at.profile, os.O_RDONLY)
     before = files(at.profile)
     changes: list[Callable[[int], object]] = [
-        lambda it: credentials.claim(at.profile, it, anew=True),
-        lambda it: credentials.disown(at.profile, it),
-        lambda it: credentials.retire(at, it, token=None, why="x"),
-        lambda it: credentials.suspect(at.profile, it, Damaged("x")),
-        lambda it: credentials.mark_clean_exit(at.profile, it),
-        lambda it: credentials.take_clean_exit(at.profile, it),
-        lambda it: credentials.proved(at.profile, it),
-        lambda it: credentials.remove_stale_lock(at.profile, it),
-        lambda it: credentials.renew(at, it, why="x"),
-        lambda it: credentials.clean_caches(at.profile, it, above=0),
+        lambda it: owner_mark.claim(at.profile, it, after_pairing=True),
+        lambda it: owner_mark.disown(at.profile, it),
+        lambda it: quarantine.retire(at, it, token=None, why="x"),
+        lambda it: start_marks.mark_suspect(at.profile, it, Damaged("x")),
+        lambda it: start_marks.mark_clean_exit(at.profile, it),
+        lambda it: start_marks.clear_clean_exit(at.profile, it),
+        lambda it: start_marks.proved(at.profile, it),
+        lambda it: chromium_lock.remove_stale(at.profile, it),
+        lambda it: repair.replace_profile(at, it, why="x"),
+        lambda it: caches.clean(at.profile, it, above=0),
     ]
     for change in changes:
         for descriptor in (other.descriptor, unlocked, -1):
@@ -586,18 +604,18 @@ def test_without_the_lock_nothing_is_changed(at: Places, tmp_path: Path) -> None
 def test_a_descriptor_of_a_lock_that_somebody_else_holds_proves_nothing(
     at: Places, lock: int
 ) -> None:
-    mine = os.open(at.profile / credentials.LOCK, os.O_RDWR)
+    mine = os.open(at.profile / LOCK_NAME, os.O_RDWR)
     with pytest.raises(NotHeldError):
-        credentials.prove_held(at.profile, mine)
+        prove_held(at.profile, mine)
     os.close(mine)
-    credentials.prove_held(at.profile, lock)
+    prove_held(at.profile, lock)
 
 
 # ---- Chromium's lock ----
 
 
 def chromium_holds(at: Places, target: str) -> None:
-    for name in credentials.SINGLETONS:
+    for name in SINGLETONS:
         (at.profile / name).unlink(missing_ok=True)
         (at.profile / name).symlink_to(target)
 
@@ -620,21 +638,21 @@ def browser(folder: Path) -> subprocess.Popen[bytes]:
 
 def test_whose_lock_it_is(at: Places, dead: int) -> None:
     host = socket.gethostname()
-    assert credentials.chromium_lock(at.profile) == Free()
+    assert chromium_lock.owner(at.profile) == Free()
     chromium_holds(at, f"{host}-{dead}")
-    assert credentials.chromium_lock(at.profile) == DeadOwner(dead)
+    assert chromium_lock.owner(at.profile) == DeadOwner(dead)
     chromium_holds(at, f"far-away-{dead}")
-    assert credentials.chromium_lock(at.profile) == OtherHost("far-away", dead)
+    assert chromium_lock.owner(at.profile) == OtherHost("far-away", dead)
     chromium_holds(at, f"{host}-{os.getpid()}")  # a pid that went to somebody else
-    assert credentials.chromium_lock(at.profile) == DeadOwner(os.getpid())
+    assert chromium_lock.owner(at.profile) == DeadOwner(os.getpid())
     chromium_holds(at, f"{host}-2")
     if not Path("/proc/2/cmdline").read_bytes():  # a thread of the kernel
-        assert credentials.chromium_lock(at.profile) == DeadOwner(2)
+        assert chromium_lock.owner(at.profile) == DeadOwner(2)
     chromium_holds(at, "no pid at all")
-    assert credentials.chromium_lock(at.profile) == LivingOwner(0)
+    assert chromium_lock.owner(at.profile) == LivingOwner(0)
     (at.profile / "SingletonLock").unlink()
     (at.profile / "SingletonLock").touch()
-    assert credentials.chromium_lock(at.profile) == LivingOwner(0)
+    assert chromium_lock.owner(at.profile) == LivingOwner(0)
 
 
 def test_a_living_browser_of_this_profile_keeps_its_lock(at: Places, lock: int) -> None:
@@ -647,15 +665,15 @@ def test_a_living_browser_of_this_profile_keeps_its_lock(at: Places, lock: int) 
             chromium_holds(at, f"{socket.gethostname()}-{process.pid}")
             while Path(f"/proc/{process.pid}/cmdline").read_bytes().count(b"\0") < 4:
                 assert process.poll() is None
-            assert isinstance(credentials.chromium_lock(at.profile), kind)
+            assert isinstance(chromium_lock.owner(at.profile), kind)
             if kind is LivingOwner:
                 with pytest.raises(NotHeldError, match="still uses"):
-                    credentials.remove_stale_lock(at.profile, lock)
+                    chromium_lock.remove_stale(at.profile, lock)
                 with pytest.raises(NotHeldError, match="locked by Chromium"):
-                    credentials.renew(at, lock, why="x")
+                    repair.replace_profile(at, lock, why="x")
                 with pytest.raises(NotHeldError, match="locked by Chromium"):
-                    credentials.clean_caches(at.profile, lock, above=0)
-                prepared = credentials.prepare(at, lock)
+                    caches.clean(at.profile, lock, above=0)
+                prepared = repair.prepare(at, lock)
                 assert isinstance(prepared.end, Hold)
                 assert (at.profile / "SingletonLock").is_symlink()
         finally:
@@ -666,9 +684,9 @@ def test_a_living_browser_of_this_profile_keeps_its_lock(at: Places, lock: int) 
 def test_a_stale_lock_is_removed(at: Places, lock: int, dead: int, host: str) -> None:
     host = socket.gethostname() if host == "here" else host
     chromium_holds(at, f"{host}-{dead}")
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert [type(action) for action in prepared.actions] == [RemoveStaleLock, Use]
-    assert not any(os.path.lexists(at.profile / name) for name in credentials.SINGLETONS)
+    assert not any(os.path.lexists(at.profile / name) for name in SINGLETONS)
     assert word_of(at.profile) == "credentials"
 
 
@@ -681,29 +699,29 @@ def test_what_a_crash_left_half_written_is_cut_off_before_the_start(
     before = files(at.profile)
     log = at.profile / LOCAL / "000006.log"
     log.write_bytes(log.read_bytes() + b"half")
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert prepared.actions == (CutTornTails((LOCAL,)), Use())
     assert files(at.profile) == before
-    assert credentials.prepare(at, lock).actions == (Use(),)
+    assert repair.prepare(at, lock).actions == (Use(),)
 
 
-def test_what_is_damaged_is_put_aside_and_the_last_good_snapshot_restored(
+def test_what_is_damaged_is_quarantined_and_the_last_good_snapshot_restored(
     at: Places, lock: int, paired: str
 ) -> None:
-    take(at, paired, now=NOW)
+    snapshot_of(at, paired, now=NOW)
     rewrite(at, "newer")
-    newest = take(at, paired, now=NOW + 1)
+    newest = snapshot_of(at, paired, now=NOW + 1)
     (at.profile / INDEXED / "000006.log").write_bytes(os.urandom(40_000))
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert isinstance(prepared.end, Use)
     assert word_of(at.profile) == "newer"
     assert inspect(at.profile) == Healthy()
-    assert credentials.pairing(at.profile) == paired
-    assert credentials.tried(at.profile) == {newest.id}
+    assert owner_mark.pairing(at.profile) == paired
+    assert start_marks.tried(at.profile) == {newest.id}
     assert not (at.profile / "Local State").exists(), "nothing but the credentials comes back"
-    assert prepared.aside
-    assert prepared.aside.parent == at.quarantine
-    note = json.loads((prepared.aside / credentials.NOTE).read_text())
+    assert prepared.quarantined
+    assert prepared.quarantined.parent == at.quarantine
+    note = json.loads((prepared.quarantined / NOTE).read_text())
     assert note["session_id"] == "abc"
     assert note["workspace_id"] == 7
     assert "000006.log" in note["why"]
@@ -712,124 +730,124 @@ def test_what_is_damaged_is_put_aside_and_the_last_good_snapshot_restored(
 
 
 def paired_since(at: Places, token: str, moment: float) -> None:
-    (at.profile / credentials.PAIRING).write_text(json.dumps({"token": token, "at": moment}))
+    (at.profile / PAIRING).write_text(json.dumps({"token": token, "at": moment}))
 
 
 def test_a_snapshot_in_its_place_is_no_new_pairing(at: Places, lock: int, paired: str) -> None:
     """What came since the pairing would be taken for older than it, and left out."""
     paired_since(at, paired, NOW - 100)
-    take(at, paired, now=NOW)
+    snapshot_of(at, paired, now=NOW)
     (at.profile / INDEXED / "CURRENT").unlink()
-    credentials.prepare(at, lock)
-    assert credentials.pairing(at.profile) == paired
-    assert credentials.paired_at(at.profile) == NOW - 100
+    repair.prepare(at, lock)
+    assert owner_mark.pairing(at.profile) == paired
+    assert owner_mark.paired_at(at.profile) == NOW - 100
 
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_of_a_lost_profile_the_snapshot_says_since_when_it_is_paired(
     at: Places, *, lost: bool
 ) -> None:
-    taken = take(at, "me", now=NOW)
+    taken = snapshot_of(at, "me", now=NOW)
     if lost:
         shutil.rmtree(at.profile)
     else:
         paired_since(at, "another", NOW - 100)
     profile_commands.restore(at, taken.id)
-    assert (credentials.pairing(at.profile), credentials.paired_at(at.profile)) == ("me", NOW)
+    assert (owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)) == ("me", NOW)
 
 
 def test_the_lock_stays_ours_all_the_way(at: Places, lock: int, paired: str) -> None:
-    take(at, paired)
+    snapshot_of(at, paired)
     (at.profile / INDEXED / "CURRENT").unlink()
-    aside = credentials.prepare(at, lock).aside
-    credentials.prove_held(at.profile, lock)
+    moved = repair.prepare(at, lock).quarantined
+    prove_held(at.profile, lock)
     with pytest.raises(ProfileInUseError):
         ProfileLock(at.profile)
-    assert aside
-    assert not (aside / credentials.LOCK).exists()
+    assert moved
+    assert not (moved / LOCK_NAME).exists()
 
 
 def test_each_snapshot_is_tried_once_then_a_code_is_shown(
     at: Places, lock: int, paired: str
 ) -> None:
-    old = take(at, paired, now=NOW)
-    new = take(at, paired, now=NOW + 1)
+    old = snapshot_of(at, paired, now=NOW)
+    new = snapshot_of(at, paired, now=NOW + 1)
     lost = CredentialsLost("a QR code although it was connected")
     for tried in ({new.id}, {new.id, old.id}):
-        assert isinstance(credentials.prepare(at, lock, finding=lost).end, Use)
-        assert credentials.tried(at.profile) == tried
-    last = credentials.prepare(at, lock, finding=lost)
+        assert isinstance(repair.prepare(at, lock, finding=lost).end, Use)
+        assert start_marks.tried(at.profile) == tried
+    last = repair.prepare(at, lock, finding=lost)
     assert last.actions == (ShowQr(lost.why),)
     assert len(list(at.quarantine.iterdir())) == 2
-    credentials.proved(at.profile, lock)
-    assert credentials.tried(at.profile) == frozenset()
+    start_marks.proved(at.profile, lock)
+    assert start_marks.tried(at.profile) == frozenset()
 
 
-def test_damage_without_a_snapshot_begins_anew(at: Places, lock: int, paired: str) -> None:
+def test_damage_without_a_snapshot_begins_empty(at: Places, lock: int, paired: str) -> None:
     (at.profile / INDEXED / "CURRENT").unlink()
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert isinstance(prepared.end, ShowQr)
-    assert credentials.pairing(at.profile) is None
-    assert credentials.was_ours(at.profile)
-    assert {path.name for path in at.profile.iterdir()} == {credentials.LOCK, credentials.PAIRING}
-    assert prepared.aside
-    assert word_of(prepared.aside) == "credentials"
+    assert owner_mark.pairing(at.profile) is None
+    assert owner_mark.was_ours(at.profile)
+    assert {path.name for path in at.profile.iterdir()} == {LOCK_NAME, PAIRING}
+    assert prepared.quarantined
+    assert word_of(prepared.quarantined) == "credentials"
 
 
 def test_damage_elsewhere_keeps_the_credentials_of_the_moment(
     at: Places, lock: int, paired: str
 ) -> None:
-    take(at, paired)
+    snapshot_of(at, paired)
     rewrite(at, "of this moment")
-    finding = Damaged("Chromium exits at once", whole=credentials.whole(at.profile))
-    prepared = credentials.prepare(at, lock, finding=finding)
+    finding = Damaged("Chromium exits at once", whole=inspection.whole(at.profile))
+    prepared = repair.prepare(at, lock, finding=finding)
     assert isinstance(prepared.end, Use)
     assert word_of(at.profile) == "of this moment"
-    assert credentials.pairing(at.profile) == paired
-    assert credentials.tried(at.profile) == {CARRIED}
+    assert owner_mark.pairing(at.profile) == paired
+    assert start_marks.tried(at.profile) == {CARRIED}
     assert not (at.profile / "Local State").exists()
-    again = credentials.prepare(at, lock, finding=finding)
+    again = repair.prepare(at, lock, finding=finding)
     assert word_of(at.profile) == "credentials"
     assert isinstance(again.end, Use)
 
 
 def test_a_profile_that_was_removed_comes_back(at: Places, lock: int, paired: str) -> None:
-    taken = take(at, paired)
+    taken = snapshot_of(at, paired)
     for path in at.profile.iterdir():
-        if path.name != credentials.LOCK:
+        if path.name != LOCK_NAME:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    prepared = credentials.prepare(at, lock)
+    prepared = repair.prepare(at, lock)
     assert isinstance(prepared.end, Use)
-    assert prepared.aside is None
+    assert prepared.quarantined is None
     assert word_of(at.profile) == "credentials"
-    assert credentials.pairing(at.profile) == paired
-    assert credentials.tried(at.profile) == {taken.id}
+    assert owner_mark.pairing(at.profile) == paired
+    assert start_marks.tried(at.profile) == {taken.id}
 
 
 def test_a_logout_makes_older_copies_worthless(at: Places, lock: int, paired: str) -> None:
-    take(at, paired)
-    credentials.disown(at.profile, lock)
+    snapshot_of(at, paired)
+    owner_mark.disown(at.profile, lock)
     (at.profile / INDEXED / "CURRENT").unlink()
-    assert isinstance(credentials.prepare(at, lock).end, ShowQr)
+    assert isinstance(repair.prepare(at, lock).end, ShowQr)
 
 
 def test_a_damaged_snapshot_is_passed_over(at: Places, lock: int, paired: str) -> None:
-    take(at, paired, now=NOW)
+    snapshot_of(at, paired, now=NOW)
     rewrite(at, "newer")
-    spoiled = take(at, paired, now=NOW + 1)
+    spoiled = snapshot_of(at, paired, now=NOW + 1)
     archive = at.snapshots / spoiled.id / snapshots.ARCHIVE
     archive.write_bytes(bytes(len(archive.read_bytes())))
     (at.profile / INDEXED / "CURRENT").unlink()
-    assert isinstance(credentials.prepare(at, lock).end, Use)
+    assert isinstance(repair.prepare(at, lock).end, Use)
     assert word_of(at.profile) == "credentials"
 
 
-@pytest.mark.parametrize("moment", ["link", "rename aside", "rename in"])
+@pytest.mark.parametrize("moment", ["link", "rename moved", "rename in"])
 def test_a_crash_in_the_middle_costs_nothing(
     at: Places, lock: int, paired: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was reached, the next start finds either the old profile or the snapshot."""
-    take(at, paired)
+    snapshot_of(at, paired)
     (at.profile / INDEXED / "CURRENT").unlink()
 
     class PowerCutError(Exception):
@@ -854,12 +872,12 @@ def test_a_crash_in_the_middle_costs_nothing(
         )
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(PowerCutError):
-        credentials.prepare(at, lock)
+        repair.prepare(at, lock)
     monkeypatch.undo()
     fcntl.flock(lock, fcntl.LOCK_UN)  # the process is gone
     held = ProfileLock(at.profile)
     try:
-        assert isinstance(credentials.prepare(at, held.descriptor).end, Use)
+        assert isinstance(repair.prepare(at, held.descriptor).end, Use)
         assert word_of(at.profile) == "credentials"
         assert len(list(at.quarantine.iterdir())) == 1
         assert list(at.profile.parent.iterdir()) == [at.profile]
@@ -869,7 +887,7 @@ def test_a_crash_in_the_middle_costs_nothing(
 
 def test_nothing_is_unpacked_over_what_is_there(at: Places, lock: int, paired: str) -> None:
     with pytest.raises(NotHeldError, match="not empty"):
-        credentials.renew(at, lock, why=None, fill=(CARRIED, profile))
+        repair.replace_profile(at, lock, why=None, fill=(CARRIED, profile))
     assert word_of(at.profile) == "credentials"
 
 
@@ -879,13 +897,13 @@ def test_caches_go_and_credentials_stay(at: Places, lock: int) -> None:
     elsewhere.mkdir()
     (elsewhere / "precious").touch()
     (at.profile / "ShaderCache").symlink_to(elsewhere)
-    assert credentials.clean_caches(at.profile, lock, above=0) >= 50_000
+    assert caches.clean(at.profile, lock, above=0) >= 50_000
     assert not (at.profile / "Default/Cache").exists()
     assert not (at.profile / "Default/Service Worker").exists()
     assert (elsewhere / "precious").exists()
     after = files(at.profile / "Default/IndexedDB") | files(at.profile / "Default/Local Storage")
     assert after == before
-    assert credentials.clean_caches(at.profile, lock, above=0) == 0
+    assert caches.clean(at.profile, lock, above=0) == 0
 
 
 # ---- quarantine and the commands ----
@@ -894,36 +912,36 @@ def test_caches_go_and_credentials_stay(at: Places, lock: int) -> None:
 def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
     for word in ("one", "two"):
         held = ProfileLock(at.profile)
-        credentials.renew(at, held.descriptor, why=word)
+        repair.replace_profile(at, held.descriptor, why=word)
         profile(at.profile.with_name("draft"))
         (at.profile.with_name("draft") / "Default").rename(at.profile / "Default")
         shutil.rmtree(at.profile.with_name("draft"))
         held.release()
     (at.quarantine / "of somebody else").mkdir()
-    kept = credentials.quarantined(sessions)
+    kept = quarantine.quarantined(sessions)
     assert [copy.only for copy in kept] == [True, True]
     assert all(copy.size > 50_000 for copy in kept)
-    gone = credentials.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    gone = quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
     assert [copy.name for copy in gone] == [kept[0].name]
     held = ProfileLock(at.profile)
-    credentials.claim(at.profile, held.descriptor, anew=True)
+    owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
     held.release()
     assert [
         copy.name
-        for copy in credentials.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+        for copy in quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
     ] == [kept[1].name]
     assert [path.name for path in at.quarantine.iterdir()] == ["of somebody else"]
 
 
 def test_the_commands(at: Places, sessions: Path) -> None:
     held = ProfileLock(at.profile)
-    token = credentials.claim(at.profile, held.descriptor, anew=True)
+    token = owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
     [line] = profile_commands.listing(sessions)
     assert (line.session, line.workspace, line.state, line.paired) == ("abc", 7, "in use", True)
     with pytest.raises(ConflictError, match="paired just now"):
         profile_commands.snapshot(at)
-    told = json.loads((at.profile / credentials.PAIRING).read_text())
-    (at.profile / credentials.PAIRING).write_text(json.dumps(told | {"at": NOW}))
+    mark = json.loads((at.profile / PAIRING).read_text())
+    (at.profile / PAIRING).write_text(json.dumps(mark | {"at": NOW}))
     assert profile_commands.snapshot(at).running
     for command in (profile_commands.restore, profile_commands.quarantine):
         with pytest.raises(ConflictError, match="in use"):
@@ -946,12 +964,12 @@ def test_the_commands(at: Places, sessions: Path) -> None:
     assert done.aside
     [line] = profile_commands.listing(sessions)
     assert line.state == "healthy"
-    assert credentials.pairing(at.profile) == token
+    assert owner_mark.pairing(at.profile) == token
     with pytest.raises(NotFoundError):
         profile_commands.restore(at, "no such")
 
-    aside = profile_commands.quarantine(at)
-    assert (aside / "waguard-snapshots").is_dir()
+    moved = profile_commands.quarantine(at)
+    assert (moved / "waguard-snapshots").is_dir()
     assert len(profile_commands.quarantined(sessions)) == 2
     assert profile_commands.listing(sessions) == []
     with pytest.raises(NotFoundError):
@@ -963,7 +981,7 @@ def test_the_commands(at: Places, sessions: Path) -> None:
 def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
     at: Places, sessions: Path
 ) -> None:
-    taken = take(at, "me")
+    taken = snapshot_of(at, "me")
     shutil.rmtree(at.profile)
     [line] = profile_commands.listing(sessions)
     assert (line.session, line.state, len(line.snapshots)) == ("abc", "missing", 1)
@@ -973,11 +991,11 @@ def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
     done = profile_commands.restore(at)
     assert (done.snapshot, done.aside) == (taken.id, None)
     assert word_of(at.profile) == "credentials"
-    assert credentials.pairing(at.profile) == "me"
+    assert owner_mark.pairing(at.profile) == "me"
 
 
 def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sessions: Path) -> None:
-    other = credentials.places(sessions, at.workspace + 1, at.session)
+    other = layout.places(sessions, at.workspace + 1, at.session)
     for place in (at, other):
         place.profile.mkdir(parents=True, exist_ok=True)
     with pytest.raises(ConflictError, match=f"{at.workspace}, {other.workspace}"):
@@ -989,7 +1007,7 @@ def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sess
 
 def test_a_hold_changes_nothing(at: Places, lock: int, paired: str) -> None:
     before = files(at.profile)
-    prepared = credentials.prepare(at, lock, finding=NoRoom("full"))
+    prepared = repair.prepare(at, lock, finding=NoRoom("full"))
     assert prepared.end == Hold("full")
     assert files(at.profile) == before
     found = replace(prepared.found, finding=Healthy())

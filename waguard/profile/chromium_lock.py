@@ -1,0 +1,73 @@
+"""Chromium's own lock on a profile: who holds it, and how a stale one is removed."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from waguard.core import profile as policy
+from waguard.core.profile import (
+    DeadOwner,
+    Free,
+    LivingOwner,
+    OtherHost,
+)
+from waguard.host import procfs
+from waguard.profile import mark_files
+from waguard.profile.lock import NotHeldError, prove_held
+
+SINGLETONS: Final = ("SingletonLock", "SingletonSocket", "SingletonCookie")
+
+
+def owner(profile: Path) -> policy.Owner:
+    """Who holds ``SingletonLock``, a link to ``host-pid``."""
+    try:
+        target = str((profile / SINGLETONS[0]).readlink())
+    except FileNotFoundError:
+        return Free()
+    except OSError:
+        return LivingOwner(0)  # no link: not Chromium's, so nothing is known
+    host, _, digits = target.rpartition("-")
+    if not host or not digits.isdigit():
+        return LivingOwner(0)
+    pid = int(digits)
+    if host != socket.gethostname():
+        return OtherHost(host, pid)
+    return LivingOwner(pid) if _may_be_browser(pid, profile) else DeadOwner(pid)
+
+
+def _may_be_browser(pid: int, profile: Path) -> bool:
+    """False only where ``pid`` is proven to be gone, or to be something else: it is soon reused."""
+    if procfs.start_time(pid) is None:  # gone, a zombie, or hidden from us
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return False
+    flag = f"--user-data-dir={profile}"
+    argv = procfs.command_line(pid)
+    if not argv:
+        try:
+            Path(f"/proc/{pid}/exe").readlink()
+        except FileNotFoundError:
+            return False  # a thread of the kernel
+        except OSError:
+            return True
+    # Chromium may rewrite its arguments into one
+    return any(argument == flag or f" {flag} " in f" {argument} " for argument in argv)
+
+
+def remove_stale(profile: Path, lock: int) -> None:
+    """Remove Chromium's lock, after proving once more that nobody has it."""
+    prove_held(profile, lock)
+    found = owner(profile)
+    if isinstance(found, LivingOwner):
+        raise NotHeldError(
+            f"Chromium {found.pid} still uses {profile}",
+            value=str(profile),
+            remedy=f"end it: kill {found.pid}",
+        )
+    for name in SINGLETONS:
+        mark_files.remove(profile / name)

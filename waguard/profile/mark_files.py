@@ -1,0 +1,30 @@
+"""Small JSON files of waguard's own in a profile: whole or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from waguard.host import small_file
+from waguard.host.private_files import sync_folder, write_private
+from waguard.host.small_file import UnreadableError
+
+
+def read(path: Path) -> Any:
+    """JSON; None where there is none that can be read."""
+    try:
+        return json.loads(small_file.read(path))
+    except (OSError, ValueError, RecursionError, UnreadableError):
+        return None
+
+
+def write(path: Path, content: Any) -> None:
+    """JSON, whole or not at all."""
+    draft = path.with_name(f"{path.name}.new")
+    write_private(draft, json.dumps(content).encode() + b"\n")
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Where there is one."""
+    path.unlink(missing_ok=True)

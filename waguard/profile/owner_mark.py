@@ -1,0 +1,66 @@
+"""Whose a profile is: the token of its pairing, which names what was meant for it.
+
+Whatever changes something asks for the descriptor of the profile's lock and proves that it is held.
+"""
+
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+from waguard.profile import mark_files
+from waguard.profile.lock import prove_held
+from waguard.profile.start_marks import SUSPECT
+
+PAIRING: Final = "waguard-owner.json"
+NO_TOKEN: Final = {"token": None}
+
+
+def pairing(profile: Path) -> str | None:
+    """The owner token; None: never connected, or logged out."""
+    mark = mark_files.read(profile / PAIRING)
+    return str(mark["token"]) if isinstance(mark, dict) and mark.get("token") else None
+
+
+def paired_at(profile: Path) -> float | None:
+    """Unix time of the pairing; of one whose profile was lost, of the snapshot that took its place."""
+    mark = mark_files.read(profile / PAIRING)
+    if not isinstance(mark, dict) or not mark.get("token"):
+        return None
+    try:
+        return float(mark["at"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def claim(profile: Path, lock: int, *, after_pairing: bool) -> str:
+    """Write a token when the session has become connected; ``after_pairing``: by a new pairing.
+
+    To be called after the credentials are on disk. Without a pairing a token that is there stays.
+    """
+    prove_held(profile, lock)
+    if not after_pairing and (token := pairing(profile)):
+        return token
+    token = secrets.token_hex(16)
+    mark_files.write(profile / PAIRING, {"token": token, "at": time.time()})
+    return token
+
+
+def disown(profile: Path, lock: int) -> None:
+    """The account was logged out: nothing that was copied before can be used any more.
+
+    The mark stays, without a token: what others left of the session is as old.
+    """
+    prove_held(profile, lock)
+    if was_ours(profile):
+        try:
+            mark_files.write(profile / PAIRING, NO_TOKEN)
+        except OSError:  # a full disk: without the mark is better than with the token
+            mark_files.remove(profile / PAIRING)
+    mark_files.remove(profile / SUSPECT)
+
+
+def was_ours(profile: Path) -> bool:
+    """Whether its session was ever connected by waguard, logged out since or not."""
+    return os.path.lexists(profile / PAIRING)

@@ -1,0 +1,103 @@
+"""Profiles that must not be used any more: kept with a note, and deleted when retention lets them go."""
+
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from waguard.core import profile as policy
+from waguard.errors import ConflictError
+from waguard.host import disk, moving
+from waguard.host.private_files import private_folders, sync_folder
+from waguard.profile import layout, mark_files, owner_mark, snapshots, staging
+from waguard.profile.layout import Places
+from waguard.profile.lock import prove_held
+
+NOTE: Final = "waguard-quarantine.json"
+STALE: Final = 86_400.0  # s, after which nobody is still making a copy
+
+
+class PairedAgainError(ConflictError):
+    """The profile was paired again since: a late clean-up has no business in it."""
+
+
+def move_in(at: Places, why: str) -> Path:
+    """Move the profile into the quarantine, with a note (``why``); where it lies then."""
+    private_folders(at.quarantine)
+    now = datetime.now(UTC)
+    note = {
+        "session_id": at.session,
+        "workspace_id": at.workspace,
+        "at": now.isoformat(),
+        "why": why,
+    }
+    mark_files.write(at.profile / NOTE, note)
+    target = at.quarantine / f"{at.session}-{now:%Y%m%dT%H%M%S.%f}"
+    moving.move(at.profile, target, key=layout.key(f"{at.workspace}/{at.session}"))
+    sync_folder(at.quarantine)
+    return target
+
+
+def quarantined(sessions: Path) -> list[policy.Copy]:
+    """The profiles in the quarantine, oldest first; what has no note of ours is not touched."""
+    found = []
+    folder = sessions / "quarantine"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        note = mark_files.read(path / NOTE)
+        if not isinstance(note, dict) or path.name.startswith(moving.UNFINISHED):
+            continue
+        try:
+            session, workspace = str(note["session_id"]), int(note["workspace_id"])
+            at = datetime.fromisoformat(note["at"]).timestamp()
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+        where = layout.places(sessions, workspace, session)
+        only = owner_mark.pairing(where.profile) is None and not any(
+            snapshot.intact for snapshot in snapshots.known(where.snapshots)
+        )
+        found.append(
+            policy.Copy(
+                name=path.name,
+                session=f"{workspace}/{session}",
+                at=at,
+                size=disk.size_of(path),
+                only=only,
+            )
+        )
+    return sorted(found, key=lambda copy: (copy.at, copy.name))
+
+
+def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[policy.Copy]:
+    """Delete what retention lets go; what was deleted. Blocks: call it in a thread."""
+    doomed = policy.expired(
+        quarantined(sessions), now=now, keep_for=keep_for, size_limit=size_limit
+    )
+    for copy in doomed:
+        shutil.rmtree(sessions / "quarantine" / copy.name, ignore_errors=True)
+    moving.clear_unfinished(sessions / "quarantine", before=time.time() - STALE)
+    return doomed
+
+
+def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None:
+    """Quarantine the profile and its snapshots for good: the session was logged out or deleted.
+
+    No later session of this name is given them. ``token`` is the pairing that is meant: raises
+    ``PairedAgainError`` where it was paired again meanwhile. None: there is nothing to move.
+    """
+    prove_held(at.profile, lock)
+    if owner_mark.pairing(at.profile) not in {token, None}:
+        raise PairedAgainError(
+            f"{at.profile} was paired again meanwhile",
+            value=str(at.profile),
+            remedy="nothing was changed; repeat the request if it is still wanted",
+        )
+    if not layout.exists(at.profile) and not at.snapshots.is_dir():
+        return None
+    staging.clear(at.profile)
+    target = move_in(at, why)
+    moving.remove_link(at.profile)  # a dangling one would be in the way of the next profile
+    if at.snapshots.is_dir():
+        moving.move(at.snapshots, target / "waguard-snapshots", key="snapshots")
+        moving.remove_link(at.snapshots)
+    return target
