@@ -46,12 +46,14 @@ def seen(
 
 
 def _page(worker: int, report: Report, it: PageVersion, meant: int | None) -> Page | None:
-    if it.page is None or it.wajs is None:
+    # a page without any module does not say which version it is, its document does
+    revision = it.document if it.page is None else it.page
+    if revision is None or it.wajs is None:
         return None  # nothing can be said of it
     return Page(
         worker=worker,
         loads=report.loads,
-        revision=it.page,
+        revision=revision,
         wajs=it.wajs,
         stored=it.served_by == "store",
         spent=meant if it.spent is not None else None,
