@@ -43,11 +43,11 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.restart import Retries
 from waguard.core.state import Intent, Rules, Slot, Stage
-from waguard.core.status import LEFT, ParkCause, Reason, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, details, parked_for
 from waguard.core.worker import HUNG, NOT_READY
 
-ROW = Verdict(Status.CONNECTED)
+ROW = DerivedStatus(Status.CONNECTED)
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
 NOT_MOUNTED = Reading(unreadable="it is not mounted")
@@ -477,10 +477,10 @@ def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
     bench = EngineBench("s")
     bench.script = Script(reports=(LOADING,))
     bench.post("s", StartRequested(expects_qr=True))
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
     bench.post("s", StopRequested())
     bench.start("s")
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING), "that is known since"
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING), "that is known since"
     bench.report("s")
     bench.post("s", StopRequested())
     bench.start("s")
@@ -568,7 +568,7 @@ def test_a_stop_ends_it_and_leaves_no_complaint(bench: EngineBench) -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.post("s", StopRequested())
     state = bench.state("s")
-    assert state.status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert state.status == DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, None)
     assert (details(state), conditions(state), next_deadline(state)) == (None, (), NEVER)
 
 
@@ -576,7 +576,9 @@ def test_a_stop_of_one_of_which_nothing_was_wanted_corrects_its_row() -> None:
     bench = EngineBench()
     bench.add("s", status=ROW)
     bench.post("s", StopRequested())
-    assert bench.state("s").status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.USER_INITIATED, None
+    )
 
 
 @pytest.mark.parametrize("how", ["parked", "spent"])

@@ -21,7 +21,7 @@ from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.page_care import Kind
 from waguard.core.state import FleetView, Intent, Rules, SessionState, Stage
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, derive_status, is_adopting
 
 SPINS: Final = 50
@@ -49,7 +49,9 @@ class Fuzz:
 
     def _add(self, name: str) -> None:
         status = self._chance.choice(list(Status))
-        row = Verdict(status, None if status is Status.CONNECTED else Reason.ERROR, "as it was")
+        row = DerivedStatus(
+            status, None if status is Status.CONNECTED else Reason.ERROR, "as it was"
+        )
         rules = Rules(takeover=self._chance.random() < 0.5)
         self.engine.add(SessionState(session=name, status=row, rules=rules))
 

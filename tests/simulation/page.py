@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from waguard.core.link import Link
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Page:
     """Somebody asked for the end of its worker."""
 
     # the row
-    row: Verdict = field(default_factory=lambda: Verdict(Status.CONNECTED))
+    row: DerivedStatus = field(default_factory=lambda: DerivedStatus(Status.CONNECTED))
     phone: str | None = "49"
     desired: bool = True
     exists: bool = True

@@ -16,7 +16,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.probe import STALL
 from waguard.core.state import SessionState
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 from waguard.core.views import lifecycle
 from waguard.supervision.mailbox import Handle, Mailbox
 
@@ -67,7 +67,7 @@ class Desk:
 
     def add(self, name: str) -> Actor:
         actor = Actor()
-        gone = Verdict(Status.DISCONNECTED)
+        gone = DerivedStatus(Status.DISCONNECTED)
         self.it.add(SessionState(session=name, status=gone), actor)
         return actor
 
@@ -192,7 +192,7 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
     """Without a test's hands: a deadline is kept."""
     box = Mailbox(lambda: desk.config, _LoopClock(), desk.fleet)
     actor = Actor()
-    box.add(SessionState(session="a", status=Verdict(Status.DISCONNECTED)), actor)
+    box.add(SessionState(session="a", status=DerivedStatus(Status.DISCONNECTED)), actor)
     box.post("a", StartRequested())
     box.post("a", Spawned(worker=1))
     now = asyncio.get_running_loop().time()

@@ -10,7 +10,7 @@ from waguard.core.admission import Wait
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 
 
 class Spawn(Struct, frozen=True):
@@ -86,7 +86,7 @@ class SilenceChanged(Struct, frozen=True):
 class WriteStatus(Struct, frozen=True):
     """The row should say this; the newest wins."""
 
-    status: Verdict
+    status: DerivedStatus
     phone: str | None
 
 

@@ -18,7 +18,7 @@ from waguard.core.link import Link
 from waguard.core.out import Out
 from waguard.core.replace import replace
 from waguard.core.state import SessionState
-from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
+from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
 from waguard.core.views import derive_status, is_adopting, lifecycle, link
 
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -85,7 +85,7 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
         out(WriteStatus(state.status, state.phone))
         return state
     if lifecycle(state) is State.STOPPED and state.status.status in LIVE_STATUSES:
-        none = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+        none = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         state = replace(state, status=none)
     told = state.status
     out(

@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
 from waguard.core.probe import Limits
 from waguard.core.restart import RestartPolicy, Retries
-from waguard.core.status import ParkCause, Verdict
+from waguard.core.status import DerivedStatus, ParkCause
 
 
 class Stage(StrEnum):
@@ -168,7 +168,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """Everything that a decision about one session may read."""
 
     session: str
-    status: Verdict
+    status: DerivedStatus
     """As the row says, or will as soon as the database takes it."""
     begun: bool = False
     """Something was wanted of it since this daemon knows it; until then the row keeps its word."""

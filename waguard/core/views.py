@@ -11,7 +11,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.state import Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import ParkCause, Standing, Verdict, derive
+from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
 
 _ENDING: Final = {
     Intent.UP: State.RECYCLING,
@@ -146,12 +146,12 @@ def _shown_details(state: SessionState) -> str | None:
     return details(state) or reported
 
 
-def derive_status(state: SessionState) -> Verdict:
+def derive_status(state: SessionState) -> DerivedStatus:
     """What the row should say; its present word where nothing is known that could correct it."""
     if not state.begun:
         return state.status
     wait = state.held_back
-    standing = Standing(
+    inputs = StatusInputs(
         state=lifecycle(state),
         link=link(state),
         parked=parked_for(state),
@@ -163,7 +163,7 @@ def derive_status(state: SessionState) -> Verdict:
         retrying=state.retries.running,
         link_overdue=state.worker is not None and state.worker.overdue,
     )
-    return derive(standing) or state.status
+    return derive(inputs) or state.status
 
 
 def parked_for(state: SessionState) -> ParkCause | None:
