@@ -187,7 +187,7 @@ class EngineBench:
     # ---- the world ----
 
     def _go_on(self) -> None:
-        while self._posted or self.fleet.look_at <= self.at:
+        while self._posted or self.fleet.read_host_at <= self.at:
             if not self._posted:
                 self._posted.append(("", self._host_read()))
             self._perform(self.engine.post(*self._posted.popleft(), self._moment()))

@@ -7,11 +7,11 @@ import pytest
 from tests.core.test_views import FAILED, session, worker
 from waguard.core.effects import (
     Effect,
+    MemberChanged,
     Publish,
     Record,
     ShowCode,
     SilenceChanged,
-    StandingChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -54,7 +54,7 @@ def test_a_session_that_comes_up_is_written_recorded_and_announced() -> None:
     assert out == [
         Publish("lifecycle", {"from": State.STARTING, "to": State.RUNNING, "because": "timer_due"}),
         Publish("link", {"from": Link.UNKNOWN, "to": Link.CONNECTED}),
-        StandingChanged(State.RUNNING, Link.CONNECTED, Link.UNKNOWN),
+        MemberChanged(State.RUNNING, Link.CONNECTED, Link.UNKNOWN),
         WriteStatus(CONNECTED, "49"),
         Record("status", before=str(before.status), after="connected", reason=None),
         Publish("session_ready", {"phone_number": "49", "status": "connected"}),
@@ -82,7 +82,7 @@ def test_a_link_alone_that_moves_is_published() -> None:
     syncing = ready(Link.SYNCING, status=DerivedStatus(Status.AUTHENTICATED))
     assert shown(pairing, syncing)[1] == [
         Publish("link", {"from": Link.PAIRING, "to": Link.SYNCING}),
-        StandingChanged(State.RUNNING, Link.SYNCING, Link.PAIRING),
+        MemberChanged(State.RUNNING, Link.SYNCING, Link.PAIRING),
     ]
 
 

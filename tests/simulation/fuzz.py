@@ -249,7 +249,7 @@ def _facts_of_sessions(chance: random.Random) -> list[Callable[[str], FleetFact]
     return [
         lambda _: do.RequestSlot(asked=flip() < 0.5, slow=flip() < 0.3, ended_at=pick((None, 1.0))),
         lambda _: do.ReleaseSlot(),
-        lambda _: do.StandingChanged(pick(list(State)), pick(list(Link)), pick(list(Link))),
+        lambda _: do.MemberChanged(pick(list(State)), pick(list(Link)), pick(list(Link))),
         lambda _: do.WorkerFailed(Failure(pick(list(Blame)), "a", pick(("x", "y")))),
         lambda _: do.BrowserStarted(),
         lambda _: do.RefusalChanged(pick((None, "500")), pick((0.0, 600.0))),

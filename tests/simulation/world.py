@@ -334,15 +334,15 @@ class World(VirtualTime):
     # ---- the host ----
 
     def _arm_look(self) -> None:
-        if self.engine and self.engine.fleet.look_at < self._look:
-            self._look = self.engine.fleet.look_at
+        if self.engine and self.engine.fleet.read_host_at < self._look:
+            self._look = self.engine.fleet.read_host_at
             self.later(max(self._look, self.t), partial(self._read_host, self._look, self.epoch))
 
     def _read_host(self, due: float, epoch: int) -> None:
         if epoch != self.epoch or self._look != due or self.frozen_at is not None:
             return
         self._look = ALWAYS
-        if self.engine is None or self.engine.fleet.look_at > self.t:
+        if self.engine is None or self.engine.fleet.read_host_at > self.t:
             self._arm_look()
             return
         self.checks.host_read(self.engine)

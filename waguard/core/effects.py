@@ -128,7 +128,7 @@ class ReleaseSlot(Struct, frozen=True):
     """It needs no core any more, or does not want to start."""
 
 
-class StandingChanged(Struct, frozen=True):
+class MemberChanged(Struct, frozen=True):
     """What it does, and how it stands with WhatsApp as far as a ready worker says."""
 
     state: State
@@ -162,7 +162,7 @@ class Recycled(Struct, frozen=True):
 ToFleet = (
     RequestSlot
     | ReleaseSlot
-    | StandingChanged
+    | MemberChanged
     | WorkerFailed
     | BrowserStarted
     | RefusalChanged

@@ -119,7 +119,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """What goes on, as it was reported."""
     view: FleetView = field(default_factory=FleetView)
     closed: bool = False
-    look_at: float = NEVER
+    read_host_at: float = NEVER
     """When the host is to be read, and ``HostRead`` to be posted."""
 
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from waguard.core.announcements import announce
 from waguard.core.effects import (
+    MemberChanged,
     Publish,
     Record,
     ShowCode,
     SilenceChanged,
-    StandingChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -38,7 +38,7 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
             out(Publish("link", {"from": was_linked, "to": linked}))
     _show_code(before, after, out)
     if was is not now or was_linked is not linked:
-        out(StandingChanged(now, linked, was_linked))
+        out(MemberChanged(now, linked, was_linked))
     _show_silence(before, after, out)
     status = derive_status(after)
     told = (

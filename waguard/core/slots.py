@@ -16,7 +16,7 @@ from waguard.core.fleet_whatsapp import on_admitted, starts_held
 from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 
-LOOK_AGAIN: Final = 1.0  # s between two readings of the host
+READ_AGAIN: Final = 1.0  # s between two readings of the host
 HOST_KINDS: Final = ("browser_missing", "sessions_folder_missing")
 
 
@@ -27,7 +27,7 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     full = len(fleet.starting) >= fleet.rules.limits.places
     if full and all(request.told is Cause.PLACE for request in fleet.waiting.values()):
         return fleet  # a slot that is released is looked at then
-    if not full and now.at - fleet.host_at >= LOOK_AGAIN:
+    if not full and now.at - fleet.host_at >= READ_AGAIN:
         return fleet  # the host is read first, at once
     before = fleet.breaker
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}

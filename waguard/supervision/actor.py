@@ -15,6 +15,7 @@ from waguard.core.effects import (
     Effect,
     Held,
     Kill,
+    MemberChanged,
     Publish,
     ReadIdle,
     Record,
@@ -26,7 +27,6 @@ from waguard.core.effects import (
     ShowCode,
     SilenceChanged,
     Spawn,
-    StandingChanged,
     TakeOver,
     TakeScreenshot,
     Terminate,
@@ -284,10 +284,10 @@ class SessionActor:
                 self.publisher.publish(event, data)
             case Record():
                 self.publisher.record(effect)
-            case StandingChanged(link=link, before=before) if link is not before:
+            case MemberChanged(link=link, before=before) if link is not before:
                 self.publisher.log_link(before, link)
                 self.traffic.link_changed(link)
-            case StandingChanged():
+            case MemberChanged():
                 pass
             case Recycled():
                 self.traffic.replaced()

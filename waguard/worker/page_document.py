@@ -19,8 +19,8 @@ from loguru import logger
 from waguard.core.documents import (
     OK,
     Refused,
+    check,
     is_storable,
-    judge,
     replayed,
     revision_of_manifest,
     revision_of_version,
@@ -190,7 +190,7 @@ class PageDocument:
         """Whether it is stored now; where it is not, the log says why."""
         assert self._store  # noqa: S101 - it has a body
         headers = replayed(answer.headers)
-        judged = judge(
+        judged = check(
             url=answer.url, wanted=self._url, status=answer.status, headers=headers, body=body
         )
         if isinstance(judged, Refused):
