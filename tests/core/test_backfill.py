@@ -83,4 +83,4 @@ def test_a_walk_ends_and_leaves_no_message_in_order_out(
         before = int(oldest)
     else:
         raise AssertionError("it never ended")
-    assert {row.told for row in rows if row.at is not None and row.at >= since} <= found
+    assert {row.raw for row in rows if row.at is not None and row.at >= since} <= found

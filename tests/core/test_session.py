@@ -12,8 +12,8 @@ from waguard.core.effects import (
     Kill,
     ReleaseSlot,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -157,12 +157,16 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
 def test_a_silence_is_shown_and_over_with_the_next_beat(bench: EngineBench) -> None:
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the worker is silent")]
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the worker is silent")
+    ]
     assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
     beat(bench, page=False)
-    assert bench.effects("s", SilenceChanged)[1:] == [SilenceChanged("the page does not answer")]
+    assert bench.effects("s", ResponsivenessChanged)[1:] == [
+        ResponsivenessChanged("the page does not answer")
+    ]
     beat(bench)
-    assert bench.effects("s", SilenceChanged)[2:] == [SilenceChanged(None)]
+    assert bench.effects("s", ResponsivenessChanged)[2:] == [ResponsivenessChanged(None)]
     assert conditions(bench.state("s")) == ()
 
 
@@ -170,12 +174,14 @@ def test_a_page_that_still_does_not_answer_is_no_news(bench: EngineBench) -> Non
     bench.at += bench.state("s").rules.limits.notice
     beat(bench, page=False)
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the page does not answer")]
-    before = bench.worker("s").silence
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the page does not answer")
+    ]
+    before = bench.worker("s").unresponsive
     bench.at += 1.0
     beat(bench, page=False)
-    assert bench.worker("s").silence is before
-    assert len(bench.effects("s", SilenceChanged)) == 1
+    assert bench.worker("s").unresponsive is before
+    assert len(bench.effects("s", ResponsivenessChanged)) == 1
 
 
 def test_an_older_answer_of_the_page_does_not_make_a_newer_one_undone(bench: EngineBench) -> None:

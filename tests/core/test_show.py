@@ -10,8 +10,8 @@ from waguard.core.effects import (
     MemberChanged,
     Publish,
     Record,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -156,12 +156,14 @@ def test_a_code_is_shown_when_it_is_a_new_one_to_scan(
 
 def test_silence_is_said_with_its_evidence_and_so_is_its_end() -> None:
     well = ready(status=CONNECTED)
-    silent = ready(status=CONNECTED, page={"silence": "the page is silent", "evidence": "pid 7"})
-    assert shown(well, silent)[1] == [SilenceChanged("the page is silent", "pid 7")]
+    silent = ready(
+        status=CONNECTED, page={"unresponsive": "the page is silent", "evidence": "pid 7"}
+    )
+    assert shown(well, silent)[1] == [ResponsivenessChanged("the page is silent", "pid 7")]
     assert shown(silent, silent)[1] == []
-    assert shown(silent, well)[1] == [SilenceChanged(None, None)]
+    assert shown(silent, well)[1] == [ResponsivenessChanged(None, None)]
     gone = shown(silent, session(status=CONNECTED, failure=FAILED))[1]
-    assert SilenceChanged(None, None) in gone
+    assert ResponsivenessChanged(None, None) in gone
 
 
 # ---- a row that says something else ----

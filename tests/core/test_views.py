@@ -306,7 +306,7 @@ def test_the_network_explains_an_offline_link_alone() -> None:
 def test_a_silence_began_when_the_layer_was_heard_last() -> None:
     its: dict[str, Any] = {
         "link": Link.CONNECTED,
-        "silence": "the page does not answer",
+        "unresponsive": "the page does not answer",
         "heard_at": 9.0,
     }
     it = only(session(worker=worker(**its, page_at=4.0)))

@@ -17,7 +17,7 @@ from waguard.core.effects import (
     Recycled,
     ReleaseSlot,
     RequestSlot,
-    SilenceChanged,
+    ResponsivenessChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -103,16 +103,16 @@ def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hopeless", "limit"), [(False, LIMITS.page), (True, LIMITS.hopeless_page)]
+    ("unrecoverable", "limit"), [(False, LIMITS.page), (True, LIMITS.unrecoverable_page)]
 )
 def test_a_page_that_is_silent_is_replaced(
-    *, hopeless: bool, limit: float, bench: EngineBench
+    *, unrecoverable: bool, limit: float, bench: EngineBench
 ) -> None:
     began = bench.at
     for second in range(1, int(limit) + 1):
         assert ended_for(bench) == []
         bench.at = began + second
-        bench.post("s", Beat(worker=1, at=bench.at, hopeless=hopeless))
+        bench.post("s", Beat(worker=1, at=bench.at, unrecoverable=unrecoverable))
         bench.tick()
     why = own("page_silent", HUNG, f"the page has not answered for {limit:.0f} s")
     assert ended_for(bench) == why
@@ -208,7 +208,7 @@ def test_a_report_is_a_sign_of_life_of_the_worker_and_not_of_its_page(bench: Eng
     bench.at += LIMITS.notice
     bench.tick()
     bench.report("s", Link.CONNECTED)
-    silences = [it.silence for it in bench.effects("s", SilenceChanged)]
+    silences = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
     assert silences == ["the worker is silent", "the page does not answer"]
 
 
@@ -397,7 +397,7 @@ def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:
     bench.script = Script(obeys=False)
     bench.at += LIMITS.worker
     bench.tick()
-    assert bench.worker("s").silence is None
+    assert bench.worker("s").unresponsive is None
     assert bench.lifecycle("s") is State.RECYCLING
     assert next_deadline(bench.state("s")) == bench.at + bench.state("s").rules.stop_grace
     assert conditions(bench.state("s"))[0].since == bench.at
@@ -584,8 +584,8 @@ def test_a_page_that_loads_need_not_answer_yet() -> None:
     bench = at_its_start()
     bench.at += 10.0
     bench.report("s", Link.UNKNOWN, phase="settling")
-    assert bench.worker("s").silence is None
-    assert bench.effects("s", SilenceChanged) == []
+    assert bench.worker("s").unresponsive is None
+    assert bench.effects("s", ResponsivenessChanged) == []
 
 
 def test_a_doubt_is_over_when_the_link_is_known() -> None:

@@ -173,7 +173,10 @@ def _facts(
         facts.SpawnFailed: lambda name: facts.SpawnFailed(worker=number(name), failure=failure()),
         facts.Reported: reported,
         facts.Beat: lambda name: facts.Beat(
-            worker=number(name), at=flip() * 1e5, page_at=pick((None, 1e5)), hopeless=flip() < 0.2
+            worker=number(name),
+            at=flip() * 1e5,
+            page_at=pick((None, 1e5)),
+            unrecoverable=flip() < 0.2,
         ),
         facts.Exited: lambda name: facts.Exited(worker=number(name), code=pick(_EXITS)),
         facts.Stopped: lambda name: facts.Stopped(worker=number(name)),

@@ -23,7 +23,7 @@ class Page:
     """The page does not answer."""
     stopped: bool = False
     """The worker stands still."""
-    hopeless: bool = False
+    unrecoverable: bool = False
     """Its script was ended, and it does not answer all the same."""
     answered: float = 0.0
     planned: bool = False

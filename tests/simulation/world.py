@@ -281,10 +281,12 @@ class World(VirtualTime):
         if engine is None or self.frozen_at is not None:
             return
         state = engine.sessions.get(page.name)
-        fact = Beat(worker=page.number, at=self.t, page_at=page_at, hopeless=page.hopeless)
+        fact = Beat(
+            worker=page.number, at=self.t, page_at=page_at, unrecoverable=page.unrecoverable
+        )
         if state is None or state.worker is None or state.worker.stage is Stage.ADOPTING:
             return
-        if state.worker.silence:
+        if state.worker.unresponsive:
             self.post(page.name, fact)
             return
         engine.post(page.name, fact, Moment(self.t))

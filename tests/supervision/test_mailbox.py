@@ -155,7 +155,7 @@ async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
     assert len(desk.timers) > before
     state = desk.it.state("a")
     assert state.worker is not None
-    assert state.worker.silence is None
+    assert state.worker.unresponsive is None
 
 
 @pytest.mark.parametrize(("late", "silent"), [(0.5, True), (STALL + 1, False)])
@@ -169,7 +169,7 @@ async def test_a_timer_that_is_late_says_that_the_daemon_stood_still(
     callback()
     worker = desk.it.state("a").worker
     assert worker is not None
-    assert (worker.silence is not None) is silent
+    assert (worker.unresponsive is not None) is silent
 
 
 async def test_a_session_that_is_forgotten_leaves_its_place_to_the_next(desk: Desk) -> None:
@@ -202,7 +202,7 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
 
 def _silence(box: Mailbox) -> str | None:
     worker = box.state("a").worker
-    return worker.silence if worker else None
+    return worker.unresponsive if worker else None
 
 
 class _LoopClock:

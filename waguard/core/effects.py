@@ -76,10 +76,10 @@ class Held(Struct, frozen=True):
     wait: Wait
 
 
-class SilenceChanged(Struct, frozen=True):
+class ResponsivenessChanged(Struct, frozen=True):
     """Which layer does not answer, in words, and what is known of it; None: all do."""
 
-    silence: str | None
+    unresponsive: str | None
     evidence: str | None = None
 
 
@@ -179,7 +179,7 @@ Effect = (
     | ReadIdle
     | ShowCode
     | Held
-    | SilenceChanged
+    | ResponsivenessChanged
     | WriteStatus
     | Publish
     | Record

@@ -37,7 +37,7 @@ class Request(Struct, frozen=True):
 
     asked_for: RequestSlot
     at: float
-    told: Cause | None = None
+    reported: Cause | None = None
     """Why it waits, as it was told last."""
 
 
@@ -147,7 +147,7 @@ def tried_and_wanted(fleet: FleetState) -> list[str]:
     held = {
         name
         for name, request in fleet.waiting.items()
-        if name not in failed or request.told not in {None, Cause.PLACE, Cause.FLEET}
+        if name not in failed or request.reported not in {None, Cause.PLACE, Cause.FLEET}
     }
     return [
         name

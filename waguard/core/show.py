@@ -8,8 +8,8 @@ from waguard.core.effects import (
     MemberChanged,
     Publish,
     Record,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -39,7 +39,7 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
     _show_code(before, after, out)
     if was is not now or was_linked is not linked:
         out(MemberChanged(now, linked, was_linked))
-    _show_silence(before, after, out)
+    _show_responsiveness(before, after, out)
     status = derive_status(after)
     told = (
         before.status if after.begun else after.status
@@ -68,12 +68,12 @@ def _show_code(before: SessionState, after: SessionState, out: Out) -> None:
         out(ShowCode(after.worker.code))
 
 
-def _show_silence(before: SessionState, after: SessionState, out: Out) -> None:
-    was = before.worker.silence if before.worker else None
+def _show_responsiveness(before: SessionState, after: SessionState, out: Out) -> None:
+    was = before.worker.unresponsive if before.worker else None
     worker = after.worker
-    now = worker.silence if worker else None
+    now = worker.unresponsive if worker else None
     if was != now:
-        out(SilenceChanged(now, worker.evidence if worker else None))
+        out(ResponsivenessChanged(now, worker.evidence if worker else None))
 
 
 def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:

@@ -101,8 +101,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     loads: int = -1
     code: str | None = None
     codes_ended: bool = False
-    hopeless: bool = False
-    silence: str | None = None
+    unrecoverable: bool = False
+    unresponsive: str | None = None
     """Which layer is silent now, in words."""
     overdue: bool = False
     """The link has been unknown for too long for the row's old word."""

@@ -185,8 +185,8 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
             found.append(_of_start(state))
     elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
-    if worker and worker.silence:
-        found.append(_of_silence(state, worker))
+    if worker and worker.unresponsive:
+        found.append(_of_unresponsive(state, worker))
     found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
     return tuple(found)
 
@@ -211,13 +211,13 @@ def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
     )
 
 
-def _of_silence(state: SessionState, worker: Worker) -> Condition:
+def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
     return Condition(
         session=state.session,
         type="page",
         blame=Blame.SESSION,
         reason="unresponsive",
-        message=": ".join(filter(None, (worker.silence, worker.evidence))),
+        message=": ".join(filter(None, (worker.unresponsive, worker.evidence))),
         since=min(worker.heard_at, worker.page_at),
         remedy=remedies.text(remedies.UNRESPONSIVE, state.session),
     )

@@ -24,8 +24,8 @@ from waguard.core.effects import (
     ReleaseSlot,
     Reload,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
     TakeOver,
     TakeScreenshot,
@@ -291,7 +291,7 @@ class SessionActor:
                 pass
             case Recycled():
                 self.traffic.replaced()
-            case Held() | SilenceChanged():
+            case Held() | ResponsivenessChanged():
                 self.publisher.log(effect)
             case ReleaseSlot():
                 self._log.debug("place given back")
