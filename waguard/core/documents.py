@@ -52,7 +52,7 @@ def page_url(url: str) -> str | None:
     return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
-def judge(
+def check(
     *, url: str, wanted: str, status: int, headers: Iterable[tuple[str, str]], body: bytes
 ) -> int | Refused:
     """The revision of a document that came from ``url``; ``wanted``: ``page_url``."""
@@ -63,10 +63,10 @@ def judge(
     kinds = [value for name, value in headers if name.lower() == "content-type"]
     if [kind.partition(";")[0].strip().lower() for kind in kinds] != [HTML]:
         return Refused(f"is no page: its type is {', '.join(kinds)[:100] or 'missing'}")
-    return judge_body(body)
+    return check_body(body)
 
 
-def judge_body(body: bytes) -> int | Refused:
+def check_body(body: bytes) -> int | Refused:
     """The same by the text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")
