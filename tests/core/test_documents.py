@@ -6,7 +6,7 @@ import pytest
 
 from tests.documents import HTML, PORTAL, REVISION, UNSUPPORTED, URL, body
 from waguard.core import documents
-from waguard.core.documents import Refused, judge, replayed
+from waguard.core.documents import Refused, check, replayed
 
 GOOD: Final[dict[str, Any]] = {
     "url": URL,
@@ -18,12 +18,12 @@ GOOD: Final[dict[str, Any]] = {
 
 
 def test_a_whole_document_says_its_version() -> None:
-    assert judge(**GOOD) == REVISION
-    assert judge(**(GOOD | {"body": body(7)})) == 7
-    assert judge(**(GOOD | {"body": body(10**15 - 1)})) == 10**15 - 1
-    assert judge(**(GOOD | {"body": body() + b" " * ((4 << 20) - len(body()))})) == REVISION
+    assert check(**GOOD) == REVISION
+    assert check(**(GOOD | {"body": body(7)})) == 7
+    assert check(**(GOOD | {"body": body(10**15 - 1)})) == 10**15 - 1
+    assert check(**(GOOD | {"body": body() + b" " * ((4 << 20) - len(body()))})) == REVISION
     longest = "y" * ((1 << 18) - len("x" + "".join(*HTML)))
-    assert judge(**(GOOD | {"headers": (*HTML, ("x", longest))})) == REVISION
+    assert check(**(GOOD | {"headers": (*HTML, ("x", longest))})) == REVISION
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_whole_document_says_its_version() -> None:
     ],
 )
 def test_anything_else_is_refused_with_one_reason(changed: dict[str, Any], why: str) -> None:
-    found = judge(**(GOOD | changed))
+    found = check(**(GOOD | changed))
     assert isinstance(found, Refused)
     assert why in found.why
 
@@ -59,8 +59,8 @@ def test_a_cut_document_is_refused_wherever_it_is_cut() -> None:
     whole = body()
     end = whole.index(documents.FINISHED) + len(documents.FINISHED)
     for length in range(end):
-        assert isinstance(judge(**(GOOD | {"body": whole[:length]})), Refused)
-    assert judge(**(GOOD | {"body": whole[:end]})) == REVISION
+        assert isinstance(check(**(GOOD | {"body": whole[:length]})), Refused)
+    assert check(**(GOOD | {"body": whole[:end]})) == REVISION
 
 
 @pytest.mark.parametrize(

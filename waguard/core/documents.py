@@ -53,7 +53,7 @@ def page_url(url: str) -> str | None:
     return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
-def judge(
+def check(
     *, url: str, wanted: str, status: int, headers: Sequence[tuple[str, str]], body: bytes
 ) -> int | Refused:
     """The revision of a document that came from ``url``; ``wanted``: ``page_url``."""
@@ -66,10 +66,10 @@ def judge(
         return Refused(f"is no page: its type is {', '.join(kinds)[:100] or 'missing'}")
     if (length := sum(len(name) + len(value) for name, value in headers)) > HEADERS_LIMIT:
         return Refused(f"has {length} characters of headers; {HEADERS_LIMIT} at most are expected")
-    return judge_body(body)
+    return check_body(body)
 
 
-def judge_body(body: bytes) -> int | Refused:
+def check_body(body: bytes) -> int | Refused:
     """The same by the text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")

@@ -19,7 +19,7 @@ from loguru import logger
 from waguard.core.documents import (
     OK,
     Refused,
-    judge,
+    check,
     page_url,
     replayed,
     revision_of_manifest,
@@ -190,7 +190,7 @@ class PageDocument:
         """Whether it is stored now; where it is not, the log says why."""
         assert self._store  # noqa: S101 - it has a body
         headers = replayed(answer.headers)
-        judged = judge(
+        judged = check(
             url=answer.url, wanted=self._url, status=answer.status, headers=headers, body=body
         )
         if isinstance(judged, Refused):
