@@ -105,10 +105,10 @@ def test_a_number_is_asked_for_once_and_again_when_that_was_long_ago() -> None:
     people = People([(OLD, ANNA)])
     assert people.exists(ANNA, 0.0) is True  # whoever has a LID has WhatsApp
     assert people.exists(BEN, 0.0) is None
-    people.note(BEN, exists=True, at=100.0)
+    people.record(BEN, exists=True, at=100.0)
     assert people.exists(BEN, 100.0 + YES_FOR - 1) is True
     assert people.exists(BEN, 100.0 + YES_FOR) is None
-    people.note(BEN, exists=False, at=200.0)
+    people.record(BEN, exists=False, at=200.0)
     assert people.exists(BEN, 200.0 + NO_FOR - 1) is False
     assert people.exists(BEN, 200.0 + NO_FOR) is None
 

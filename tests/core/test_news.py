@@ -8,7 +8,7 @@ import pytest
 from waguard.core.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.news import (
     Message,
-    may_be_told,
+    may_be_reported,
     notices,
     of_ack,
     of_outcome,
@@ -65,7 +65,7 @@ def test_nothing_is_told_before_the_reply(
     expected: bool,  # noqa: FBT001
 ) -> None:
     given = message(**({"answered": False} | changes))
-    assert may_be_told(given, given.created_at + age) is expected
+    assert may_be_reported(given, given.created_at + age) is expected
     assert (of_outcome(given, given.created_at + age) is not None) is expected
     assert of_outcome(given, given.created_at + age, due=True)
 

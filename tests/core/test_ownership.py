@@ -83,7 +83,7 @@ def test_what_is_not_and_the_command_that_mends_it(
     refusal = of_private(found, us)
     assert refusal
     assert why in refusal.why
-    assert (refusal.command, refusal.grave) == (command, True)
+    assert (refusal.command, refusal.severe) == (command, True)
 
 
 @pytest.mark.parametrize(
@@ -108,5 +108,5 @@ def test_parents_that_others_can_change() -> None:
         Refusal("/srv/x", "belongs to user 1000", "chown root /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
-        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", grave=False),
+        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", severe=False),
     ]

@@ -80,7 +80,7 @@ def session(
     )
 
 
-def settle(
+def converge(
     actions: list[Action], rows: Rows, sessions: Sessions, host: Host
 ) -> tuple[Rows, Sessions, Host]:
     """All sides once everything has been done, and every worker has come to rest."""
@@ -130,7 +130,7 @@ def test_a_plan_that_was_carried_out_leaves_little_and_then_nothing(
     rows: Rows, sessions: Sessions, host: Host
 ) -> None:
     for _ in range(3):  # who was still stopping can be started only the second time
-        rows, sessions, host = settle(plan(rows, sessions, host), rows, sessions, host)
+        rows, sessions, host = converge(plan(rows, sessions, host), rows, sessions, host)
     assert plan(rows, sessions, host) == []
 
 

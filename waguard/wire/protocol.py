@@ -538,7 +538,7 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
     standing: Word | None = None
-    """What its chat was before (``core.first_contacts.Standing``), where the page said it."""
+    """What its chat was before (``core.first_contacts.ChatHistory``), where the page said it."""
     thrown: Words | None = None
     """Broken code of the page: what it threw at the send."""
 
