@@ -7,8 +7,8 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
+from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
-from tests.store.test_telling import entry
 from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.core.inbox import InboxRecord
 from waguard.core.outbox import State
@@ -166,7 +166,7 @@ async def test_what_a_failed_write_learned_is_forgotten(
 
     await store.messages.people("a")
     with monkeypatch.context() as broken:
-        broken.setattr("waguard.store.readers.note", fails)
+        broken.setattr("waguard.store.readers.record", fails)
         with pytest.raises(DatabaseUnavailableError):
             await take(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == LID

@@ -18,7 +18,7 @@ from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
 from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
-from tests.store.test_telling import entry
+from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
 from waguard.config import Config
 from waguard.core.backfill import by_alias
