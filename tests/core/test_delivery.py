@@ -16,8 +16,8 @@ from waguard.core.delivery import (
     DeliveryPolicy,
     Retry,
     judge,
-    lane,
     outdated,
+    partition_of,
 )
 
 POLICY = DeliveryPolicy(
@@ -128,4 +128,4 @@ def test_only_a_newer_session_event_makes_a_session_event_outdated(
     ],
 )
 def test_a_message_and_its_acks_share_a_lane(event: str, data: dict[str, Any], wanted: str) -> None:
-    assert lane(event, data) == wanted
+    assert partition_of(event, data) == wanted
