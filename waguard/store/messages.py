@@ -613,8 +613,8 @@ class SqlMessages:
 async def _settle(
     connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
-    """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
-    looks at it."""
+    """Only what is pending: an endpoint may be removed while its webhook is in flight, or
+    a person reads it."""
     own = DELIVERIES.c
     delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
@@ -748,7 +748,7 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
 
 
 def _column(name: str) -> ColumnElement[Any]:
-    """Of a webhook; what the database calls a lane is a partition."""
+    """Of a webhook; the column keeps its older name."""
     column = DELIVERIES.c[name]
     return column.label("partition") if name == "lane" else column
 
