@@ -157,7 +157,7 @@ class Dead:
     cause: Cause = Cause.REFUSED
 
 
-def judge(
+def decide(
     policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
 ) -> Delivered | Retry | Dead:
     """Judge the ``attempt``-th answer (from 1) for a delivery that is tried for ``age`` s now.

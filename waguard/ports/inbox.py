@@ -37,7 +37,7 @@ class Inbox(Protocol):
 
 
 class ReadyWatch(Protocol):
-    """Who must know the state of sessions before it is stored."""
+    """Hears of the state of sessions before it is stored."""
 
     def expect_ready(self, session_id: str) -> None:
         """Its ``session_ready`` is on its way to the database."""
