@@ -29,7 +29,7 @@ class Notice:
 
     event: str
     event_id: str
-    queue: str
+    partition: str
     body: bytes = field(repr=False)
 
 
@@ -60,7 +60,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
         Notice(
             event=told.event,
             event_id=event_id(received.session_id, received.key, told.event),
-            queue=delivery.queue_of(told.event, told.data),
+            partition=delivery.partition_of(told.event, told.data),
             body=_json(_body(received, told)),
         )
         for told in received.events
