@@ -34,7 +34,7 @@ PLACEHOLDER: Final = re.compile(r"\b(?!INFO\b|ERROR\b)[A-Z]+\b|\"\$\(.*\)\"")
 ELSEWHERE: Final = frozenset(
     {
         *("Node.js", "whatsapp-web.js", "wwebjs/whatsapp-web.js", "wppconnect-wa.js"),
-        *("./waguard.toml", "application.py", "pm2-root.service", "docs/versions.md"),
+        *("./waguard.toml", "application.py", "pm2-root.service"),
     }
 )
 # what waguard and make write, and an uppercase letter stands for something

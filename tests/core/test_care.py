@@ -196,8 +196,8 @@ def test_a_ghost_socket_is_reloaded_then_replaced_then_told(bench: EngineBench) 
     assert kinds(bench) == [Kind.LINK_STUCK]
     bench.pass_time(3_000, step=5.0)
     assert (done(bench), workers(bench)) == ((1, 1), 2)
-    (told,) = bench.records("s", "link_stuck")
-    assert "neither a reload nor a replacement helped" in str(told)
+    (reported,) = bench.records("s", "link_stuck")
+    assert "neither a reload nor a replacement helped" in str(reported)
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
 

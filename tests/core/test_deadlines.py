@@ -100,8 +100,10 @@ def test_each_layer_has_its_own_time() -> None:
         Due.PAGE_SILENT: 17.0 + LIMITS.page,
         Due.UNRESPONSIVE: 17.0 + LIMITS.notice,
     }
-    said = of(worker(link=Link.CONNECTED, silence="the page does not answer", hopeless=True))
-    assert said == {Due.WORKER_SILENT: 20.0, Due.PAGE_SILENT: 10.0 + LIMITS.hopeless_page}
+    said = of(
+        worker(link=Link.CONNECTED, unresponsive="the page does not answer", unrecoverable=True)
+    )
+    assert said == {Due.WORKER_SILENT: 20.0, Due.PAGE_SILENT: 10.0 + LIMITS.unrecoverable_page}
 
 
 def test_of_another_version_only_the_silence_counts_and_only_where_a_beat_was_understood() -> None:

@@ -15,9 +15,9 @@ from waguard.core.delivery import (
     Delivered,
     DeliveryPolicy,
     Retry,
-    judge,
-    lane,
+    decide,
     outdated,
+    queue_of,
 )
 
 POLICY = DeliveryPolicy(
@@ -28,7 +28,7 @@ POLICY = DeliveryPolicy(
 def judged(status: int | None, **changes: Any) -> Delivered | Retry | Dead:
     given: dict[str, Any] = {"attempt": 1, "age": 0.0, "jitter": 0.5}
     named = {k: changes.pop(k) for k in ("retry_after", "error", "refused") if k in changes}
-    return judge(POLICY, answer=Answer(status=status, **named), **(given | changes))
+    return decide(POLICY, answer=Answer(status=status, **named), **(given | changes))
 
 
 EXPIRED = Cause.EXPIRED
@@ -94,7 +94,7 @@ def test_it_always_ends_and_never_waits_too_long(
 ) -> None:
     policy = DeliveryPolicy()
     answer = Answer(status=status, retry_after=retry_after)
-    verdict = judge(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
+    verdict = decide(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
     if isinstance(verdict, Retry):
         assert age < policy.give_up_after
         assert 0 <= verdict.delay <= max(policy.longest_retry_after, policy.max_delay)
@@ -128,4 +128,4 @@ def test_only_a_newer_session_event_makes_a_session_event_outdated(
     ],
 )
 def test_a_message_and_its_acks_share_a_lane(event: str, data: dict[str, Any], wanted: str) -> None:
-    assert lane(event, data) == wanted
+    assert queue_of(event, data) == wanted

@@ -81,7 +81,7 @@ def test_only_a_session_that_runs_is_judged_and_none_while_the_daemon_stops() ->
     bench.report("s")
     bench.post("", Closing())
     uses(bench, 900)
-    assert (replaced(bench), bench.fleet.look_at) == (0, NEVER)
+    assert (replaced(bench), bench.fleet.read_host_at) == (0, NEVER)
 
 
 def test_one_that_waits_for_a_passkey_is_left_alone() -> None:

@@ -41,9 +41,9 @@ class Bench(EngineBench):
         """Let time pass."""
         end = self.at + seconds
         while self.at < end:
-            told = len(self.done)
+            reported = len(self.done)
             self.pass_time(1.0)
-            for name, effect in self.done[told:]:
+            for name, effect in self.done[reported:]:
                 if isinstance(effect, Reload):
                     self.asked.append((self.at - self.began, name))
                     self.answer(name)

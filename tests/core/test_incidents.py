@@ -89,9 +89,9 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
             status(20, Status.DISCONNECTED, Status.FAILED, "5 restarts did not help"),
         ]
     )
-    told = sentences(incident)
-    assert told[1] == "Done: its worker was started again (5 times)."
-    assert told[-1].startswith("It goes on. waguard tries it again, ever more rarely")
+    reported = sentences(incident)
+    assert reported[1] == "Done: its worker was started again (5 times)."
+    assert reported[-1].startswith("It goes on. waguard tries it again, ever more rarely")
 
 
 def test_what_was_left_over_is_told() -> None:
@@ -199,11 +199,11 @@ def test_what_the_reconciler_did_is_told() -> None:
 
 @given(st.sampled_from(["status", "restart", "row_corrected", "reconciled", "taken_in"]))
 def test_the_stream_hears_of_trouble_only(kind: str) -> None:
-    told = incident_event(Line(1, kind, "a", "b", "why"))
+    reported = incident_event(Line(1, kind, "a", "b", "why"))
     if kind in {"status", "taken_in"}:
-        assert told is None
+        assert reported is None
     else:
-        assert told == {"kind": kind, "before": "a", "after": "b", "reason": "why"}
+        assert reported == {"kind": kind, "before": "a", "after": "b", "reason": "why"}
 
 
 def test_missing_acks_are_an_incident_that_ends_with_the_next_ack() -> None:
@@ -334,9 +334,9 @@ def test_a_death_whose_moment_is_not_known_began_when_it_was_reported(seen: obje
     )
 )
 def test_each_kind_of_the_fleet_is_open_at_most_once(entries: list[Line]) -> None:
-    told = fold_fleet(entries)
-    assert sum(incident.ended is None for incident in told) <= len(FLEET_ENDS)
-    assert all(sentences(incident) for incident in told)
+    reported = fold_fleet(entries)
+    assert sum(incident.ended is None for incident in reported) <= len(FLEET_ENDS)
+    assert all(sentences(incident) for incident in reported)
 
 
 def test_what_led_to_a_rollback_is_part_of_it() -> None:
@@ -408,12 +408,12 @@ def test_a_condition_within_another_incident_adds_what_a_person_was_told() -> No
     ]
     (incident,) = fold(trail, session="alpha")
     assert incident.ended is None
-    told = sentences(incident)
-    assert told[1:3] == [
+    reported = sentences(incident)
+    assert reported[1:3] == [
         "Done: its page was loaded anew.",
         "Done: its worker was replaced, as planned.",
     ]
-    assert told[-1] == f"It goes on. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"
+    assert reported[-1] == f"It goes on. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"
 
 
 def test_a_reload_alone_is_no_incident() -> None:

@@ -45,10 +45,10 @@ def test_what_a_webhook_waits_for_stays_and_newer_ones_go_instead() -> None:
 
 def test_the_names_in_a_body() -> None:
     name = "ab" * 32
-    told = msgspec.json.encode(
+    reported = msgspec.json.encode(
         {"media": {"sha256": name, "url": None}, "body": f'"sha256":"{name}'}
     )
-    assert names_in(told) == {name}
+    assert names_in(reported) == {name}
     assert names_in(b'{"sha256":null}') == set()
 
 

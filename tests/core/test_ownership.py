@@ -83,7 +83,7 @@ def test_what_is_not_and_the_command_that_mends_it(
     refusal = of_private(found, us)
     assert refusal
     assert why in refusal.why
-    assert (refusal.command, refusal.grave) == (command, True)
+    assert (refusal.command, refusal.severe) == (command, True)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_parents_that_nobody_else_can_change(parent: Found, us: Us) -> None:
 
 
 def test_parents_that_others_can_change() -> None:
-    strangers = folder(STRANGER, STRANGER, 0o700)
+    foreign = folder(STRANGER, STRANGER, 0o700)
     open_to_all = folder(0, 0, 0o777)
     other_group = folder(WAGUARD, OTHER_GROUP, 0o775)
     our_group = folder(WAGUARD, WAGUARD, 0o775)
-    assert of_parents([strangers, open_to_all, other_group, our_group], SERVICE) == [
+    assert of_parents([foreign, open_to_all, other_group, our_group], SERVICE) == [
         Refusal("/srv/x", "belongs to user 1000", "chown root /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
-        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", grave=False),
+        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", severe=False),
     ]

@@ -10,6 +10,7 @@ from waguard.core.replace import replace
 from waguard.core.version_facts import (
     Acked,
     Evidence,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -102,6 +103,15 @@ def test_late_acks_are_evidence(it: Reader) -> None:
     assert it.reads(unacked_at=101.5) == [Ill("s", Evidence.UNACKED)]
     assert it.reads(unacked_at=101.5, acked_at=101.9, acked_from=101.2) == [], "it was before that"
     assert it.reads(acked_at=103.9, acked_from=101.2) == [Acked("s"), WELL]
+
+
+def test_a_page_that_raises_no_events_is_ill_until_one_comes(it: Reader) -> None:
+    assert it.reads(heard_at=100.5) == [], "of the page before"
+    assert it.reads(heard_at=102.5) == [Heard("s")]
+    assert it.reads(heard_at=102.6) == []
+    assert it.reads(deaf_at=104.0, heard_at=102.6) == [Ill("s", Evidence.DEAF)]
+    assert it.reads(deaf_at=104.0, heard_at=102.6) == []
+    assert it.reads(heard_at=106.5) == [Heard("s"), WELL]
 
 
 def test_a_version_that_is_too_old_is_refused_once(it: Reader) -> None:

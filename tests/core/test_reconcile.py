@@ -80,7 +80,7 @@ def session(
     )
 
 
-def settle(
+def converge(
     actions: list[Action], rows: Rows, sessions: Sessions, host: Host
 ) -> tuple[Rows, Sessions, Host]:
     """All sides once everything has been done, and every worker has come to rest."""
@@ -130,7 +130,7 @@ def test_a_plan_that_was_carried_out_leaves_little_and_then_nothing(
     rows: Rows, sessions: Sessions, host: Host
 ) -> None:
     for _ in range(3):  # who was still stopping can be started only the second time
-        rows, sessions, host = settle(plan(rows, sessions, host), rows, sessions, host)
+        rows, sessions, host = converge(plan(rows, sessions, host), rows, sessions, host)
     assert plan(rows, sessions, host) == []
 
 
@@ -148,10 +148,10 @@ def test_what_could_not_be_read_freezes_what_depends_on_it(
 @given(rows_like, sessions_like, hosts)
 def test_every_action_is_explained(rows: Rows, sessions: Sessions, host: Host) -> None:
     for action in plan(rows, sessions, host):
-        told = explain(action, rows, sessions)
-        assert told.session == action.session
-        assert all((told.action, told.before, told.after, told.reason))
-        assert told.before != told.after or isinstance(action, CorrectRow)
+        reported = explain(action, rows, sessions)
+        assert reported.session == action.session
+        assert all((reported.action, reported.before, reported.after, reported.reason))
+        assert reported.before != reported.after or isinstance(action, CorrectRow)
 
 
 @given(rows_like, sessions_like, hosts)
@@ -308,5 +308,5 @@ def test_a_status_outside_the_enum_is_corrected() -> None:
     rows = {"a": row(status="error")}
     sessions = {"a": session(State.RUNNING)}
     assert plan(rows, sessions, UNKNOWN) == [CorrectRow("a")]
-    told = explain(CorrectRow("a"), rows, sessions)
-    assert (told.before, told.after) == ("error", "connected")
+    reported = explain(CorrectRow("a"), rows, sessions)
+    assert (reported.before, reported.after) == ("error", "connected")

@@ -12,8 +12,8 @@ from waguard.core.effects import (
     Kill,
     ReleaseSlot,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -43,11 +43,11 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.restart import Retries
 from waguard.core.state import Intent, Rules, Slot, Stage
-from waguard.core.status import LEFT, ParkCause, Reason, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, details, parked_for
 from waguard.core.worker import HUNG, NOT_READY
 
-ROW = Verdict(Status.CONNECTED)
+ROW = DerivedStatus(Status.CONNECTED)
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
 NOT_MOUNTED = Reading(unreadable="it is not mounted")
@@ -157,12 +157,16 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
 def test_a_silence_is_shown_and_over_with_the_next_beat(bench: EngineBench) -> None:
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the worker is silent")]
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the worker is silent")
+    ]
     assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
     beat(bench, page=False)
-    assert bench.effects("s", SilenceChanged)[1:] == [SilenceChanged("the page does not answer")]
+    assert bench.effects("s", ResponsivenessChanged)[1:] == [
+        ResponsivenessChanged("the page does not answer")
+    ]
     beat(bench)
-    assert bench.effects("s", SilenceChanged)[2:] == [SilenceChanged(None)]
+    assert bench.effects("s", ResponsivenessChanged)[2:] == [ResponsivenessChanged(None)]
     assert conditions(bench.state("s")) == ()
 
 
@@ -170,12 +174,14 @@ def test_a_page_that_still_does_not_answer_is_no_news(bench: EngineBench) -> Non
     bench.at += bench.state("s").rules.limits.notice
     beat(bench, page=False)
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the page does not answer")]
-    before = bench.worker("s").silence
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the page does not answer")
+    ]
+    before = bench.worker("s").unresponsive
     bench.at += 1.0
     beat(bench, page=False)
-    assert bench.worker("s").silence is before
-    assert len(bench.effects("s", SilenceChanged)) == 1
+    assert bench.worker("s").unresponsive is before
+    assert len(bench.effects("s", ResponsivenessChanged)) == 1
 
 
 def test_an_older_answer_of_the_page_does_not_make_a_newer_one_undone(bench: EngineBench) -> None:
@@ -477,10 +483,10 @@ def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
     bench = EngineBench("s")
     bench.script = Script(reports=(LOADING,))
     bench.post("s", StartRequested(expects_qr=True))
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
     bench.post("s", StopRequested())
     bench.start("s")
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING), "that is known since"
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING), "that is known since"
     bench.report("s")
     bench.post("s", StopRequested())
     bench.start("s")
@@ -568,7 +574,7 @@ def test_a_stop_ends_it_and_leaves_no_complaint(bench: EngineBench) -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.post("s", StopRequested())
     state = bench.state("s")
-    assert state.status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert state.status == DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, None)
     assert (details(state), conditions(state), next_deadline(state)) == (None, (), NEVER)
 
 
@@ -576,7 +582,9 @@ def test_a_stop_of_one_of_which_nothing_was_wanted_corrects_its_row() -> None:
     bench = EngineBench()
     bench.add("s", status=ROW)
     bench.post("s", StopRequested())
-    assert bench.state("s").status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.USER_INITIATED, None
+    )
 
 
 @pytest.mark.parametrize("how", ["parked", "spent"])

@@ -1,6 +1,6 @@
 from typing import Any, Final
 
-from waguard.core.strays import Foreign, Seen, Stray, judge
+from waguard.core.strays import Foreign, Seen, Stray, classify
 
 RECORDS: Final = "/srv/run/workers"
 PROFILES: Final = "/srv/sessions"
@@ -21,7 +21,7 @@ def seen(pid: int, **changes: Any) -> Seen:
 
 
 def judged(*processes: Seen, kept: frozenset[int] = frozenset()) -> list[Stray | Foreign]:
-    return judge(processes, records=RECORDS, profiles=PROFILES, kept=kept)
+    return classify(processes, records=RECORDS, profiles=PROFILES, kept=kept)
 
 
 def test_a_worker_and_a_browser_of_a_dead_instance_are_strays() -> None:
@@ -58,5 +58,5 @@ def test_browsers_elsewhere_are_nobodys_business() -> None:
 def test_one_session_alone_can_be_asked_for() -> None:
     mine, next_door = seen(10), seen(11, record="/srv/run/workers/fedcba987654.json")
     browser = seen(12, profile=f"{PROFILE}-2", record=None)
-    found = judge([mine, next_door, browser], records=MINE, profiles=PROFILE, kept=())
+    found = classify([mine, next_door, browser], records=MINE, profiles=PROFILE, kept=())
     assert found == [Stray(mine)]

@@ -13,7 +13,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.restart import Retries
 from waguard.core.state import Care, FleetView, Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import (
     candidate,
     conditions,
@@ -145,7 +145,7 @@ def test_what_it_waits_for_goes_before_what_failed() -> None:
 def test_offline_says_what_is_known_of_the_network_first() -> None:
     it = worker(link=Link.OFFLINE, details="its socket is OPENING")
     away = FleetView(network_down="WhatsApp cannot be reached")
-    offline = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "WhatsApp cannot be reached")
+    offline = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "WhatsApp cannot be reached")
     assert derive_status(session(worker=it, fleet=away)) == offline
     assert derive_status(session(worker=it, failure=FAILED)).details == "its socket is OPENING"
     plain = worker(link=Link.OFFLINE)
@@ -306,7 +306,7 @@ def test_the_network_explains_an_offline_link_alone() -> None:
 def test_a_silence_began_when_the_layer_was_heard_last() -> None:
     its: dict[str, Any] = {
         "link": Link.CONNECTED,
-        "silence": "the page does not answer",
+        "unresponsive": "the page does not answer",
         "heard_at": 9.0,
     }
     it = only(session(worker=worker(**its, page_at=4.0)))

@@ -17,7 +17,7 @@ from waguard.core.effects import (
     Recycled,
     ReleaseSlot,
     RequestSlot,
-    SilenceChanged,
+    ResponsivenessChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -45,7 +45,7 @@ from waguard.core.link import Link
 from waguard.core.page_load import FIRST_PAUSE
 from waguard.core.restart import RestartPolicy
 from waguard.core.state import Intent, Rules, Slot, Stage
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, parked_for
 from waguard.core.worker import HUNG, NOT_READY
 
@@ -61,7 +61,7 @@ def bench() -> EngineBench:
 
 def adopting() -> EngineBench:
     made = EngineBench()
-    made.add("s", status=Verdict(Status.CONNECTED))
+    made.add("s", status=DerivedStatus(Status.CONNECTED))
     made.post("s", Adopted())
     return made
 
@@ -103,16 +103,16 @@ def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hopeless", "limit"), [(False, LIMITS.page), (True, LIMITS.hopeless_page)]
+    ("unrecoverable", "limit"), [(False, LIMITS.page), (True, LIMITS.unrecoverable_page)]
 )
 def test_a_page_that_is_silent_is_replaced(
-    *, hopeless: bool, limit: float, bench: EngineBench
+    *, unrecoverable: bool, limit: float, bench: EngineBench
 ) -> None:
     began = bench.at
     for second in range(1, int(limit) + 1):
         assert ended_for(bench) == []
         bench.at = began + second
-        bench.post("s", Beat(worker=1, at=bench.at, hopeless=hopeless))
+        bench.post("s", Beat(worker=1, at=bench.at, unrecoverable=unrecoverable))
         bench.tick()
     why = own("page_silent", HUNG, f"the page has not answered for {limit:.0f} s")
     assert ended_for(bench) == why
@@ -208,7 +208,7 @@ def test_a_report_is_a_sign_of_life_of_the_worker_and_not_of_its_page(bench: Eng
     bench.at += LIMITS.notice
     bench.tick()
     bench.report("s", Link.CONNECTED)
-    silences = [it.silence for it in bench.effects("s", SilenceChanged)]
+    silences = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
     assert silences == ["the worker is silent", "the page does not answer"]
 
 
@@ -250,7 +250,7 @@ def test_an_adopted_page_counts_its_unknown_link_since_it_was_adopted() -> None:
     bench.pass_time(3)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(1)
-    assert bench.state("s").status == Verdict(Status.CONNECTED), "the row keeps its word"
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row keeps its word"
     bench.pass_time(1)
     assert bench.state("s").status.status is Status.DISCONNECTED
     bench.report("s", Link.UNKNOWN)
@@ -265,7 +265,7 @@ def test_a_row_keeps_its_word_while_a_link_is_unknown_for_a_moment(bench: Engine
     bench.pass_time(100)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(29)
-    assert bench.state("s").status == Verdict(Status.CONNECTED)
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED)
     bench.pass_time(1)
     assert bench.state("s").status.reason is Reason.UNKNOWN
 
@@ -385,9 +385,9 @@ def test_one_that_is_parked_says_since_when_and_why(bench: EngineBench) -> None:
 
 def test_one_that_was_not_wanted_yet_can_be_parked() -> None:
     bench = EngineBench()
-    bench.add("s", status=Verdict(Status.CONNECTED))
+    bench.add("s", status=DerivedStatus(Status.CONNECTED))
     bench.post("s", ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked"))
-    assert bench.state("s").status == Verdict(Status.FAILED, Reason.ERROR, "it is blocked")
+    assert bench.state("s").status == DerivedStatus(Status.FAILED, Reason.ERROR, "it is blocked")
 
 
 # ---- its end ----
@@ -397,7 +397,7 @@ def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:
     bench.script = Script(obeys=False)
     bench.at += LIMITS.worker
     bench.tick()
-    assert bench.worker("s").silence is None
+    assert bench.worker("s").unresponsive is None
     assert bench.lifecycle("s") is State.RECYCLING
     assert next_deadline(bench.state("s")) == bench.at + bench.state("s").rules.stop_grace
     assert conditions(bench.state("s"))[0].since == bench.at
@@ -562,7 +562,7 @@ def test_one_that_showed_a_code_is_expected_to_show_the_next_one(bench: EngineBe
     bench.script = Script(reports=(LOADING,))
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.tick()
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
 
 
 def test_one_that_dies_while_it_waits_to_be_replaced_waits_for_nothing_of_that(
@@ -584,8 +584,8 @@ def test_a_page_that_loads_need_not_answer_yet() -> None:
     bench = at_its_start()
     bench.at += 10.0
     bench.report("s", Link.UNKNOWN, phase="settling")
-    assert bench.worker("s").silence is None
-    assert bench.effects("s", SilenceChanged) == []
+    assert bench.worker("s").unresponsive is None
+    assert bench.effects("s", ResponsivenessChanged) == []
 
 
 def test_a_doubt_is_over_when_the_link_is_known() -> None:
@@ -606,7 +606,7 @@ def test_one_of_another_version_whose_beats_nobody_understands_is_not_silent() -
         bench.add(name, rules=patient)
     bench.script = Script(reports=(LOADING,))
     bench.start("a", "b")
-    bench.add("s", status=Verdict(Status.CONNECTED))
+    bench.add("s", status=DerivedStatus(Status.CONNECTED))
     bench.post("s", Adopted(outdated=True))
     bench.at += 3.0
     bench.report("s", Link.CONNECTED)

@@ -20,7 +20,7 @@ from waguard.config import Browser
 from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import ParkCause, Reason, Standing, Status, derive, understood
+from waguard.core.status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
@@ -129,7 +129,7 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
 
 @given(
     st.builds(
-        Standing,
+        StatusInputs,
         state=st.sampled_from(State),
         link=st.sampled_from(Link),
         parked=st.none() | st.sampled_from(ParkCause),
@@ -139,7 +139,7 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
     ),
     st.text(),
 )
-def test_09_no_status_outside_the_enum_is_written(standing: Standing, said: str) -> None:
+def test_09_no_status_outside_the_enum_is_written(standing: StatusInputs, said: str) -> None:
     """ "error" was written into an enum that had no such value."""
     for verdict in (derive(standing), understood(said, said, None)):
         if verdict is not None:

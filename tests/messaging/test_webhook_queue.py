@@ -182,7 +182,7 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
         tried = sum(item.attempts for item in await it.pending("a"))
         assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
         assert it.queue("a")._circuit.probe is not None
-        assert sum("one at a time" in said for said in logged) == 1
+        assert sum("one delivery is tried at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
 
 
@@ -272,7 +272,7 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
             return getattr(self._store, name)
 
     timings = WebhookTimings(retry=0.001)
-    async with gateway(tmp_path, receiver.url, around=Shy, timings=timings) as it:
+    async with gateway(tmp_path, receiver.url, wrap=Shy, timings=timings) as it:
         await receiver.wait_taken(0)
         await wait_until(lambda: not troubles, "it was asked again")
         troubles.append(DatabaseUnavailableError("away"))

@@ -32,7 +32,7 @@ from waguard.core.out import Out
 from waguard.core.page_care import Step
 from waguard.core.replace import replace
 from waguard.core.state import Replacement, SessionState, Stage, Worker
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 Plant = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -81,9 +81,9 @@ def adoption_is_told_as_an_outage() -> Iterator[None]:
     """From "its worker is starting" follows "disconnected"."""
     right = views.derive_status
 
-    def derive_status(state: SessionState) -> Verdict:
+    def derive_status(state: SessionState) -> DerivedStatus:
         if state.worker and state.worker.stage is Stage.ADOPTING:
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, "the worker is starting")
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "the worker is starting")
         return right(state)
 
     with patch.object(show, "derive_status", derive_status):
@@ -276,7 +276,7 @@ def the_row_keeps_its_word_after_an_exit() -> Iterator[None]:
     """As it does while the worker is being adopted."""
     right = views.derive_status
 
-    def derive_status(state: SessionState) -> Verdict:
+    def derive_status(state: SessionState) -> DerivedStatus:
         if views.lifecycle(state) in {State.BACKOFF, State.STARTING}:
             return state.status
         return right(state)

@@ -15,12 +15,12 @@ from waguard.core.facts import (
 )
 from waguard.core.link import Link
 from waguard.core.state import Intent
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_TAMPERED: Final = Verdict(Status.DISCONNECTED, Reason.ERROR, "the application wrote this")
+_TAMPERED: Final = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "the application wrote this")
 _ENDED_BY_A_SCAN: Final = frozenset({"unlink", "qr_stale", "logout", "passkey"})
 _PATIENCE: Final = 30.0  # s until a person does something, at least
 
@@ -290,7 +290,7 @@ class Strikes:
         if world.state(page) is not None:  # the last one is still on its way out
             world.after(0.5, partial(self._make_anew, page))
             return
-        page.exists, page.row = True, Verdict(Status.DISCONNECTED)
+        page.exists, page.row = True, DerivedStatus(Status.DISCONNECTED)
         if world.engine and not world.stopping:
             world.take_in(page)
 

@@ -424,7 +424,7 @@ def test_a_standstill_of_the_daemon_is_nobodys_silence() -> None:
     story = Chronicle(of_all("standstill", 80.0), dense=True).until(200.0)
     assert story.all_up()
     assert story.did(do.Terminate) == []
-    assert story.did(do.SilenceChanged) == []
+    assert story.did(do.ResponsivenessChanged) == []
 
 
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
@@ -434,7 +434,7 @@ def test_a_step_of_the_wall_clock_changes_nothing() -> None:
 
 def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten() -> None:
     story = Chronicle(own("page_hang", "s0", 120.0), dense=True).until(100.0)
-    silent = [at for at, _, it in story.did(do.SilenceChanged, "s0") if it.silence]
+    silent = [at for at, _, it in story.did(do.ResponsivenessChanged, "s0") if it.unresponsive]
     assert 1.0 < silent[0] <= 3.0
     assert 9.0 < story.did(do.Terminate, "s0")[0][0] <= 11.0
     assert story.all_up()

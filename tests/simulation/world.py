@@ -281,10 +281,12 @@ class World(VirtualTime):
         if engine is None or self.frozen_at is not None:
             return
         state = engine.sessions.get(page.name)
-        fact = Beat(worker=page.number, at=self.t, page_at=page_at, hopeless=page.hopeless)
+        fact = Beat(
+            worker=page.number, at=self.t, page_at=page_at, unrecoverable=page.unrecoverable
+        )
         if state is None or state.worker is None or state.worker.stage is Stage.ADOPTING:
             return
-        if state.worker.silence:
+        if state.worker.unresponsive:
             self.post(page.name, fact)
             return
         engine.post(page.name, fact, Moment(self.t))
@@ -334,15 +336,15 @@ class World(VirtualTime):
     # ---- the host ----
 
     def _arm_look(self) -> None:
-        if self.engine and self.engine.fleet.look_at < self._look:
-            self._look = self.engine.fleet.look_at
+        if self.engine and self.engine.fleet.read_host_at < self._look:
+            self._look = self.engine.fleet.read_host_at
             self.later(max(self._look, self.t), partial(self._read_host, self._look, self.epoch))
 
     def _read_host(self, due: float, epoch: int) -> None:
         if epoch != self.epoch or self._look != due or self.frozen_at is not None:
             return
         self._look = ALWAYS
-        if self.engine is None or self.engine.fleet.look_at > self.t:
+        if self.engine is None or self.engine.fleet.read_host_at > self.t:
             self._arm_look()
             return
         self.checks.host_read(self.engine)

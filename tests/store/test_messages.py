@@ -41,7 +41,7 @@ def entry(
         events=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
         **more,
     )
-    notice = Notice(event=event, event_id=f"id-{key}"[:32], lane=lane, body=body)
+    notice = Notice(event=event, event_id=f"id-{key}"[:32], queue=lane, body=body)
     return Entry(received=received, notices=(notice,))
 
 
@@ -438,7 +438,7 @@ async def test_a_write_that_fails_in_its_middle_leaves_nothing(
 
 def broken() -> Notice:
     odd: Any = None
-    return Notice(event="message_received", event_id="x", lane="c", body=odd)
+    return Notice(event="message_received", event_id="x", queue="c", body=odd)
 
 
 async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 from waguard.config import Config
 from waguard.core.backfill import by_alias
 from waguard.core.delivery import EVENTS
-from waguard.core.inbox import LOOK_BACK, InboxRecord
+from waguard.core.inbox import BACKFILL_LIMIT, InboxRecord
 from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
@@ -200,7 +200,7 @@ async def _scan(app: SqlApplication) -> None:
 
 async def _read_times(store: SqlStore) -> None:
     for name in SESSIONS:
-        await store.messages.newest(name, after=Wall().time - LOOK_BACK)
+        await store.messages.newest(name, after=Wall().time - BACKFILL_LIMIT)
 
 
 @dataclass
@@ -270,7 +270,7 @@ async def doubles_nothing(it: Upgraded, step: int) -> None:
 async def reads_chats_from_where_they_were(it: Upgraded) -> None:
     """A chat that has a LID now is read back from the time of its number's newest message."""
     name = SESSIONS[0]
-    newest = await it.store.messages.newest(name, after=it.wall.time - LOOK_BACK)
+    newest = await it.store.messages.newest(name, after=it.wall.time - BACKFILL_LIMIT)
     since = by_alias(
         {chat: int(at) for chat, at in newest.items()}, await it.store.messages.people(name)
     )

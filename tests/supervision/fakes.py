@@ -546,11 +546,11 @@ class World:
         """Also seen at once: a second has passed since it was read last."""
         self._host = left
         engine = self.mailbox._engine
-        again = engine.fleet.look_at < float("inf")
+        again = engine.fleet.read_host_at < float("inf")
         engine.fleet = msgspec.structs.replace(
             engine.fleet,
             host_at=float("-inf"),
-            look_at=self.clock.monotonic() if again else engine.fleet.look_at,
+            read_host_at=self.clock.monotonic() if again else engine.fleet.read_host_at,
         )
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:

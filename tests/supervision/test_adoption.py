@@ -12,7 +12,7 @@ from tests.supervision.fakes import LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 from waguard.ports.process import Swept
 from waguard.supervision.supervisor import Supervisor
 
@@ -26,7 +26,7 @@ def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Status]:
     plain = world.store.write_status
 
     async def write(
-        session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None
+        session_id: str, generation: int, verdict: DerivedStatus, *, phone_number: str | None
     ) -> bool:
         written.append(verdict.status)
         return await plain(session_id, generation, verdict, phone_number=phone_number)

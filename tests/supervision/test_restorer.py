@@ -13,7 +13,7 @@ from tests.supervision.fakes import LeftBehind, Script, World, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 from waguard.core.strays import Seen
 from waguard.errors import (
     DatabaseUnavailableError,
@@ -68,7 +68,7 @@ async def test_one_that_was_stopped_before_its_first_scan_shows_a_code_again(
 ) -> None:
     """An orderly stop writes "disconnected" into the row of one that waits for its scan, too."""
     row = await world.store.create("new", 7, account_id=None, priority=0)
-    stopped = Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    stopped = DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
     assert await world.store.write_status("new", row.generation, stopped)
     world.spawn.scripts["new"] = Script(reports=(QR_SHOWN,))
     assert await bench.restore() == "needs QR 1"

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.core.link import Link, judge
+from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
@@ -96,7 +96,7 @@ async def test_what_is_wrapped_still_looks_native(browser: BrowserSession) -> No
 
 async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession) -> None:
     browser.standin.phone.needs_update()
-    assert judge((await reads(browser, update_offered=True)).facts) is Link.CONNECTED
+    assert link_of((await reads(browser, update_offered=True)).facts) is Link.CONNECTED
     browser.standin.phone.needs_update(over=True)
     await reads(browser, update_offered=False)
     await wait_until(
@@ -146,7 +146,7 @@ async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession
     before = len([kind for kind, _ in browser.told if kind == "changed"])
     browser.standin.phone.ghost()
     async with asyncio.timeout(LONG):
-        while judge((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
+        while link_of((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
             await asyncio.sleep(0.02)
     assert (reading.facts.socket, reading.facts.authenticated) == ("OPENING", True)
     assert len([kind for kind, _ in browser.told if kind == "changed"]) == before

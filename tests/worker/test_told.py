@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.host.processes import worker_spec
-from waguard.core.link import judge
+from waguard.core.link import link_of
 from waguard.wire import qr
 from waguard.wire.protocol import (
     Ack,
@@ -155,7 +155,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
         page = page_that_tells(answer)
         watch = LinkWatch()
         reading = await page.read(timeout=1)
-        judge(reading.facts)
+        link_of(reading.facts)
         watch.take(reading)
         msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
         assert reading.code is None or qr.data_url(reading.code)

@@ -65,12 +65,12 @@ def refusal(address: str, *, allow_private: bool) -> str | None:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return "it is no IP address"
-    return _judge(found, allow_private=allow_private)
+    return _check(found, allow_private=allow_private)
 
 
-def _judge(address: Address, *, allow_private: bool) -> str | None:
+def _check(address: Address, *, allow_private: bool) -> str | None:
     for inner in _inside(address):
-        if why := _judge(inner, allow_private=allow_private):
+        if why := _check(inner, allow_private=allow_private):
             return why
     if address in _METADATA or address.is_link_local:
         return "it is a link-local or metadata address"

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 
 Announcement = tuple[str, Mapping[str, Any]]
 
 
-def announce(before: Verdict | None, after: Verdict, *, phone: str | None) -> list[Announcement]:
+def announce(
+    before: DerivedStatus | None, after: DerivedStatus, *, phone: str | None
+) -> list[Announcement]:
     """The webhook events for a change of status; QR codes are announced one by one elsewhere.
 
     A new reason for the same status is no news to the application.

@@ -17,7 +17,7 @@ class Read:
     id: str | None
     at: int | None
     """Unix time; None: it cannot be read."""
-    told: Any = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False)
     """All of it, as the page told it."""
 
 
@@ -74,6 +74,6 @@ def anchor(page: Sequence[Read], since: int, seen: Collection[str]) -> str | Non
     return news[0].id
 
 
-def missed(page: Sequence[Read], since: int) -> list[Any]:
+def to_backfill(page: Sequence[Read], since: int) -> list[Any]:
     """What is told of a page, oldest first; whose time nobody knows may be new."""
-    return [one.told for one in in_order(page) if one.at is None or one.at >= since]
+    return [one.raw for one in in_order(page) if one.at is None or one.at >= since]

@@ -31,7 +31,7 @@ class Fate(Enum):
     UNCERTAIN = auto()
 
 
-def judge(questions: Iterable[Asked], *, shared: bool) -> Fate:
+def fate_of(questions: Iterable[Asked], *, shared: bool) -> Fate:
     """``shared``: another receiver handled a message of the same session at that time, so that
     nobody knows whose questions these were."""
     asked = list(questions)

@@ -71,20 +71,20 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
 
 def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     if not worker.outdated:
-        return _of_silence(state, worker) + _of_link(state, worker)
+        return _of_unresponsive(state, worker) + _of_link(state, worker)
     if worker.page_at <= worker.since:
         return []  # no beat of its protocol was understood: nothing is known of its silence
-    return _of_silence(state, worker)
+    return _of_unresponsive(state, worker)
 
 
-def _of_silence(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
+def _of_unresponsive(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     limits = state.rules.limits
-    page = limits.hopeless_page if worker.hopeless else limits.page
+    page = limits.unrecoverable_page if worker.unrecoverable else limits.page
     found = [
         (worker.heard_at + limits.worker, Due.WORKER_SILENT),
         (worker.page_at + page, Due.PAGE_SILENT),
     ]
-    if worker.silence is None:
+    if worker.unresponsive is None:
         heard = min(worker.heard_at, worker.page_at)
         found.append((heard + limits.notice, Due.UNRESPONSIVE))
     return found

@@ -157,7 +157,7 @@ class Dead:
     cause: Cause = Cause.REFUSED
 
 
-def judge(
+def decide(
     policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
 ) -> Delivered | Retry | Dead:
     """Judge the ``attempt``-th answer (from 1) for a delivery that is tried for ``age`` s now.
@@ -202,7 +202,7 @@ def outdated(event: str, later: Iterable[str]) -> bool:
     return event in SESSION_EVENTS and any(name in SESSION_EVENTS for name in later)
 
 
-def lane(event: str, data: Mapping[str, Any]) -> str:
+def queue_of(event: str, data: Mapping[str, Any]) -> str:
     """Events of one lane of a session never overtake each other: a chat, or "" for the session.
 
     The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks

@@ -17,6 +17,7 @@ HTML: Final = "text/html"
 FINISHED: Final = b"has-finished-comet-page"
 OK: Final = 200  # HTTP
 
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MANIFEST: Final = re.compile(rb'data-btmanifest="(\d{1,15})_main"')
 _CLIENT: Final = re.compile(rb'"client_revision":(\d{1,15})\b')
 _UNSUPPORTED: Final = re.compile(rb"WhatsApp works with|Update Google Chrome")
@@ -41,27 +42,31 @@ class Refused:
     why: str
 
 
-def is_storable(url: str) -> bool:
-    """Whether the document of this URL is WhatsApp's page itself: the path ``/`` without a query."""
+def page_url(url: str) -> str | None:
+    """WhatsApp's page as Chromium writes its URL; None: it is not the page itself, the path ``/`` without a
+    query. Another one's document is neither stored nor served."""
     parts = urlsplit(url)
-    return parts.path == "/" and not parts.query and not parts.fragment
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return None
+    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
+    return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
-def judge(
+def check(
     *, url: str, wanted: str, status: int, headers: Iterable[tuple[str, str]], body: bytes
 ) -> int | Refused:
-    """The revision of a document that came from ``url``; ``wanted`` is the URL of WhatsApp's page."""
-    if url != wanted or not is_storable(wanted):
+    """The revision of a document that came from ``url``; ``wanted``: ``page_url``."""
+    if url != wanted:
         return Refused(f"is of {url[:200]}, which is not WhatsApp's page")
     if status != OK:
         return Refused(f"came with HTTP status {status}")
     kinds = [value for name, value in headers if name.lower() == "content-type"]
     if [kind.partition(";")[0].strip().lower() for kind in kinds] != [HTML]:
         return Refused(f"is no page: its type is {', '.join(kinds)[:100] or 'missing'}")
-    return judge_body(body)
+    return check_body(body)
 
 
-def judge_body(body: bytes) -> int | Refused:
+def check_body(body: bytes) -> int | Refused:
     """The same by the text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")

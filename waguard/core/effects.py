@@ -10,7 +10,7 @@ from waguard.core.admission import Wait
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 
 
 class Spawn(Struct, frozen=True):
@@ -76,17 +76,17 @@ class Held(Struct, frozen=True):
     wait: Wait
 
 
-class SilenceChanged(Struct, frozen=True):
+class ResponsivenessChanged(Struct, frozen=True):
     """Which layer does not answer, in words, and what is known of it; None: all do."""
 
-    silence: str | None
+    unresponsive: str | None
     evidence: str | None = None
 
 
 class WriteStatus(Struct, frozen=True):
     """The row should say this; the newest wins."""
 
-    status: Verdict
+    status: DerivedStatus
     phone: str | None
 
 
@@ -128,7 +128,7 @@ class ReleaseSlot(Struct, frozen=True):
     """It needs no core any more, or does not want to start."""
 
 
-class StandingChanged(Struct, frozen=True):
+class MemberChanged(Struct, frozen=True):
     """What it does, and how it stands with WhatsApp as far as a ready worker says."""
 
     state: State
@@ -162,7 +162,7 @@ class Recycled(Struct, frozen=True):
 ToFleet = (
     RequestSlot
     | ReleaseSlot
-    | StandingChanged
+    | MemberChanged
     | WorkerFailed
     | BrowserStarted
     | RefusalChanged
@@ -179,7 +179,7 @@ Effect = (
     | ReadIdle
     | ShowCode
     | Held
-    | SilenceChanged
+    | ResponsivenessChanged
     | WriteStatus
     | Publish
     | Record

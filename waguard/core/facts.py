@@ -80,7 +80,7 @@ class Beat(WorkerFact, frozen=True, kw_only=True):
 
     at: float
     page_at: float | None = None
-    hopeless: bool = False
+    unrecoverable: bool = False
     """The page is silent, nothing more can be done for it, and it does not only wait for a core."""
 
 

@@ -14,13 +14,13 @@ from typing import Final
 REFUSED_IN_A_ROW: Final = 3
 FIRST_GUESS: Final = 3_600.0  # s; WhatsApp named no date: it doubles with each pause in a row
 LONGEST_GUESS: Final = 86_400.0  # s
-LOOK_UPS_REST: Final = 900.0  # s after a question for a number that was answered 429
+LOOKUPS_REST: Final = 900.0  # s after a question for a number that was answered 429
 NO_DATE: Final = 300.0  # s; WhatsApp's page notes a minute where its server names no date
 _DOUBLED_AT_MOST: Final = 10
 FORGOTTEN: Final = 86_400.0  # s after a pause, from which on a refusal is the first one again
 
 
-class Standing(StrEnum):
+class ChatHistory(StrEnum):
     """What a chat was before a message to it."""
 
     FIRST = auto()
@@ -43,7 +43,7 @@ class Cause(StrEnum):
     """Why first contacts pause."""
 
     LOCKED = auto()
-    LOOK_UPS = auto()
+    LOOKUPS = "look_ups"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Pause:
     """Pauses of a guessed length in a row, this one included."""
 
     def __str__(self) -> str:
-        if self.cause is Cause.LOOK_UPS:
+        if self.cause is Cause.LOOKUPS:
             return f"WhatsApp was asked for too many new numbers: first contacts pause until {_at(self.until)}"
         if self.said:
             return f"WhatsApp refuses first contacts of this account until {_at(self.until)}"
@@ -89,20 +89,20 @@ def _at(moment: float) -> str:
     return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def after(streak: Streak, standing: Standing, result: Result) -> Streak:
+def after(streak: Streak, history: ChatHistory, result: Result) -> Streak:
     """What is known after one more message."""
-    match standing, result:
-        case Standing.FIRST, Result.SENT:
+    match history, result:
+        case ChatHistory.FIRST, Result.SENT:
             return Streak()
-        case Standing.FIRST, Result.REFUSED:
+        case ChatHistory.FIRST, Result.REFUSED:
             return replace(streak, refused=streak.refused + 1)
-        case Standing.FIRST, Result.SILENT:
+        case ChatHistory.FIRST, Result.SILENT:
             return replace(streak, silent=streak.silent + 1)
         case _, Result.SENT:
             return replace(streak, silent=0, dropped=streak.dropped + min(streak.silent, 1))
         case _, Result.SILENT:  # it may be the connection
             return replace(streak, silent=0)
-        case Standing.ANSWERED, Result.REFUSED:  # it is not about first contacts
+        case ChatHistory.ANSWERED, Result.REFUSED:  # it is not about first contacts
             return Streak()
         case _:
             return streak
@@ -153,11 +153,11 @@ def is_disproved(pause: Pause, *, now: float) -> bool:
 
 def rest(before: Pause | None, *, now: float) -> Pause:
     """The pause after a question for a number that was answered 429; it never shortens another."""
-    until = now + LOOK_UPS_REST
+    until = now + LOOKUPS_REST
     if before is not None and before.until > until:
         return before
     since = before.since if before and is_active(before, now=now) else now
-    return Pause(cause=Cause.LOOK_UPS, since=since, until=until)
+    return Pause(cause=Cause.LOOKUPS, since=since, until=until)
 
 
 def by_word(before: Pause | None, named: float | None, *, now: float) -> Pause | None:

@@ -12,11 +12,11 @@ from waguard.core.admission import Broken
 from waguard.core.blame import Blame
 from waguard.core.effects import (
     BrowserStarted,
+    MemberChanged,
     Recycled,
     RefusalChanged,
     ReleaseSlot,
     RequestSlot,
-    StandingChanged,
     WorkerFailed,
 )
 from waguard.core.facts import FleetChanged, Moment
@@ -52,14 +52,14 @@ from waguard.core.fleet_whatsapp import (
     forget,
     next_try,
     on_failure,
+    on_member,
     on_refusal,
-    on_standing,
 )
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading, is_away, outage
 from waguard.core.replace import replace
-from waguard.core.slots import HOST_KINDS, LOOK_AGAIN, admit_next, report_host
+from waguard.core.slots import HOST_KINDS, READ_AGAIN, admit_next, report_host
 from waguard.core.state import FleetView
 
 ALL: Final = "*"
@@ -81,7 +81,7 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
     after = _handle(fleet, session, fact, now, post)
-    after = _judge_network(after, now, report, asked=isinstance(fact, HostRead))
+    after = _update_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
         after = ask_whatsapp(after, now, post, report)
         after = admit_next(after, now, post)
@@ -90,7 +90,9 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
         after = report_host(after, now, report)
     _report_breaker(fleet, after, report)
     after = _view(after, post)
-    return FleetStep(replace(after, look_at=_next_look(after, now)), tuple(posted), tuple(effects))
+    return FleetStep(
+        replace(after, read_host_at=_next_reading(after, now)), tuple(posted), tuple(effects)
+    )
 
 
 def _handle(  # noqa: C901, PLR0912 - a table of facts
@@ -107,9 +109,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, waiting={**fleet.waiting, session: request})
         case ReleaseSlot():
             return _release(fleet, session)
-        case StandingChanged(state=state, link=link):
-            fleet = _on_standing(fleet, session, state, link, now)
-            return on_standing(fleet, session, state, link, now)
+        case MemberChanged(state=state, link=link):
+            fleet = _on_member(fleet, session, state, link, now)
+            return on_member(fleet, session, state, link, now)
         case WorkerFailed(failure):
             # how it stands comes after this
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
@@ -171,7 +173,7 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
     )
 
 
-def _on_standing(
+def _on_member(
     fleet: FleetState, session: str, state: State, link: Link, now: Moment
 ) -> FleetState:
     before = fleet.members.get(session)
@@ -197,14 +199,14 @@ def _on_standing(
     return fleet
 
 
-def _judge_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
+def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
     """``asked``: the host was asked a moment ago; until then only a connected session is evidence."""
     before, offline = fleet.network_down, offline_for(fleet, now.at)
     if before is None and not offline:
         return fleet
     if not asked and offline and not connected(fleet):
         return fleet
-    reading = fleet.host.network if fleet.rules.judge_network else Reading()
+    reading = fleet.host.network if fleet.rules.watch_network else Reading()
     why = outage(
         before,
         reading,
@@ -247,7 +249,7 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
     return replace(fleet, view=view)
 
 
-def _next_look(fleet: FleetState, now: Moment) -> float:
+def _next_reading(fleet: FleetState, now: Moment) -> float:
     """The host is read only while somebody waits for what it says."""
     if fleet.closed:
         return NEVER
@@ -262,4 +264,4 @@ def _next_look(fleet: FleetState, now: Moment) -> float:
         or (offline_for(fleet, now.at) and not connected(fleet))
     )
     due = now.at if busy else next_try(fleet)
-    return max(now.at, due, fleet.host_at + LOOK_AGAIN)
+    return max(now.at, due, fleet.host_at + READ_AGAIN)

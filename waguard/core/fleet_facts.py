@@ -21,7 +21,7 @@ class FleetRules(Struct, frozen=True, kw_only=True):
     breaker: FleetPolicy = FleetPolicy()
     threshold: float = 0.5
     """Share of the offline sessions that lost WhatsApp at once when the network is away."""
-    judge_network: bool = True
+    watch_network: bool = True
     ack_limit: float = 60.0
     """Seconds."""
     memory_limit: int = 0

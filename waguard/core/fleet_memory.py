@@ -6,7 +6,7 @@ from waguard.core.fleet_state import FleetState, Post
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.recycle import Size, judge
+from waguard.core.recycle import Size, size_of
 from waguard.core.replace import replace
 
 
@@ -18,7 +18,7 @@ def on_measured(
     if fleet.closed or member is None or member.state is not State.RUNNING:
         return fleet
     limit, at = fleet.rules.memory_limit, fleet.recycled_at.get(session)
-    size = judge(
+    size = size_of(
         limit=limit,
         memory=seen.memory,
         idle=seen.idle,

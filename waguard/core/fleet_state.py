@@ -37,7 +37,7 @@ class Request(Struct, frozen=True):
 
     asked_for: RequestSlot
     at: float
-    told: Cause | None = None
+    reported: Cause | None = None
     """Why it waits, as it was told last."""
 
 
@@ -119,7 +119,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """What goes on, as it was reported."""
     view: FleetView = field(default_factory=FleetView)
     closed: bool = False
-    look_at: float = NEVER
+    read_host_at: float = NEVER
     """When the host is to be read, and ``HostRead`` to be posted."""
 
 
@@ -147,7 +147,7 @@ def tried_and_wanted(fleet: FleetState) -> list[str]:
     held = {
         name
         for name, request in fleet.waiting.items()
-        if name not in failed or request.told not in {None, Cause.PLACE, Cause.FLEET}
+        if name not in failed or request.reported not in {None, Cause.PLACE, Cause.FLEET}
     }
     return [
         name

@@ -98,9 +98,7 @@ def _refused(
     return replace(it, why=it.why or news.why, release=None)
 
 
-def on_standing(
-    fleet: FleetState, session: str, state: State, link: Link, now: Moment
-) -> FleetState:
+def on_member(fleet: FleetState, session: str, state: State, link: Link, now: Moment) -> FleetState:
     """A page that is gone asks no more; a link that is known was served by WhatsApp."""
     it = fleet.whatsapp
     if session in it.refused and state is not State.RUNNING:

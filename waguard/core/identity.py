@@ -65,7 +65,7 @@ class People:
         known[lid] = None
         return True
 
-    def note(self, number: str, *, exists: bool, at: float) -> None:
+    def record(self, number: str, *, exists: bool, at: float) -> None:
         """WhatsApp was asked then (unix time) whether it knows this number."""
         self._exists[number] = (exists, at)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
-LOOK_BACK: Final = 7 * 86_400.0  # s; what is older is history, and not read again
+BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; what is older is history, and not read again
 OVERLAP: Final = 3_600.0  # s; messages of a chat need not come in the order of their times
 _ACK_ERROR: Final = -1
 _ACK_SERVER: Final = 1
@@ -138,7 +138,7 @@ def event_id(session_id: str, key: str, event: str) -> str:
     return hashlib.sha256(told).hexdigest()[:32]
 
 
-def missed_since(
+def backfill_since(
     newest: Mapping[str, float], *, paired_at: float | None, oldest: float, now: float
 ) -> tuple[dict[str, int], int]:
     """From when on chats are read for messages that raised no event: by chat, and for all others.

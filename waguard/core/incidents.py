@@ -23,6 +23,7 @@ _TROUBLE: Final = frozenset(
         *(
             "acks_missing",
             "sends_throw",
+            "page_deaf",
             "webhooks_held",
             "webhooks_down",
             "backfill_gap",
@@ -36,6 +37,7 @@ _TROUBLE: Final = frozenset(
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
+    "page_hears": "its page raises events again",
     "webhooks_released": "its webhooks go on",
     "webhooks_up": "its receiver takes webhooks again",
     "supervision_goes_on": "waguard watches it again",
@@ -50,6 +52,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "supervision_failed": remedies.FAULT,
     "acks_missing": remedies.ACKS_LATE,
     "sends_throw": remedies.SENDS_THROW,
+    "page_deaf": remedies.DEAF,
 }
 # what is over as soon as it is told, where nothing else is wrong
 _OVER_AT_ONCE: Final = {

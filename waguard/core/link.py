@@ -47,7 +47,7 @@ TOO_OLD: Final = "DEPRECATED_VERSION"
 BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", TOO_OLD})
 
 
-def judge(facts: PageFacts) -> Link:
+def link_of(facts: PageFacts) -> Link:
     """Name the link; first match wins."""
     words = {facts.mode, facts.socket}
     if words & BLOCKED_WORDS:
@@ -57,7 +57,7 @@ def judge(facts: PageFacts) -> Link:
     if facts.authenticated is None:
         return Link.UNKNOWN
     if facts.authenticated:
-        return _judge_authenticated(facts)
+        return _of_authenticated(facts)
     if facts.info == "PAIRING" and not facts.has_code:
         return Link.PAIRING
     if facts.has_code or facts.mode == "QR" or facts.socket in {"UNPAIRED", "UNPAIRED_IDLE"}:
@@ -65,7 +65,7 @@ def judge(facts: PageFacts) -> Link:
     return Link.UNKNOWN
 
 
-def _judge_authenticated(facts: PageFacts) -> Link:
+def _of_authenticated(facts: PageFacts) -> Link:
     if facts.mode == "MAIN" and facts.socket == "CONNECTED":
         return Link.CONNECTED if facts.events_wired else Link.SYNCING
     if facts.mode == "SYNCING" or facts.info == "SYNCING":
@@ -86,15 +86,15 @@ PASSKEY_LIFETIME: Final = 600.0  # s from the request, as one report has it (ope
 _BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE})
 
 
-def awaits_passkey(judged: Link, until: float, *, now: float) -> bool:
+def awaits_passkey(link: Link, until: float, *, now: float) -> bool:
     """Whether the linking still waits for the passkey that the page has asked for. Unix times.
 
     Which code the page shows meanwhile, if any, is not known. So a code says that it is over only when
     the time is up, too.
     """
-    if judged is Link.QR_PENDING and now > until:
+    if link is Link.QR_PENDING and now > until:
         return False
-    return judged in _BEFORE_A_PASSKEY
+    return link in _BEFORE_A_PASSKEY
 
 
 def blocked_because(facts: PageFacts) -> str | None:

@@ -56,7 +56,7 @@ class Fold(Generic[T]):
         self.ends = inf
         """When ``due`` has something to do."""
 
-    def take(self, what: Hashable, line: T, now: float) -> bool:
+    def accept(self, what: Hashable, line: T, now: float) -> bool:
         """Whether to say it; else it is counted. Call ``due`` first, where it has something to do."""
         window = self._windows.get(what)
         if window is None:

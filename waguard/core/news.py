@@ -29,7 +29,7 @@ class Notice:
 
     event: str
     event_id: str
-    lane: str
+    queue: str
     body: bytes = field(repr=False)
 
 
@@ -60,7 +60,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
         Notice(
             event=told.event,
             event_id=event_id(received.session_id, received.key, told.event),
-            lane=delivery.lane(told.event, told.data),
+            queue=delivery.queue_of(told.event, told.data),
             body=_json(_body(received, told)),
         )
         for told in received.events
@@ -109,7 +109,7 @@ def of_stored_ack(payload: Mapping[str, Any]) -> tuple[EventPayload, ...]:
     return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
 
 
-def may_be_told(message: Message, now: float) -> bool:
+def may_be_reported(message: Message, now: float) -> bool:
     """Whether its reply is written, or nobody will ask for it any more."""
     return (
         message.answered or message.bulk_id is not None or now - message.created_at >= REPEATED_FOR
@@ -119,7 +119,7 @@ def may_be_told(message: Message, now: float) -> bool:
 def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecord | None:
     """What the application is to hear of how it ended; None: nothing, or not yet. ``due``: its
     reply is not waited for any more."""
-    if not due and not may_be_told(message, now):
+    if not due and not may_be_reported(message, now):
         return None
     if message.state in AT_SERVER:
         key, kind = sent_key(message.message_id), Kind.SENT

@@ -46,7 +46,7 @@ class Refusal:
     path: str
     why: str
     command: str
-    grave: bool = True
+    severe: bool = True
 
 
 def of_private(found: Found, us: Us) -> Refusal | None:
@@ -82,5 +82,5 @@ def _of_parent(found: Found, us: Us) -> Refusal | None:
         return None
     only_our_group = not found.mode & stat.S_IWOTH and found.gid == us.gid
     return Refusal(
-        found.path, "can be written by others", f"chmod go-w {path}", grave=not only_our_group
+        found.path, "can be written by others", f"chmod go-w {path}", severe=not only_our_group
     )

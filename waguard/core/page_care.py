@@ -76,7 +76,7 @@ def passkey_words(until: float) -> str:
 
 def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -> Step:
     """For a newer version of the page. ``offered``: seconds since the page says so; ``idle``: as
-    ``recycle.judge`` has it; ``reloads``: seconds since each load for this reason."""
+    ``recycle.size_of`` has it; ``reloads``: seconds since each load for this reason."""
     recent = [ago for ago in reloads if ago < UPDATE_FORGOTTEN]
     if recent and min(recent) < UPDATE_APART:
         return Step.WAIT

@@ -74,7 +74,7 @@ def spent(answers: Answers) -> str | None:
     return refused.message if refused else None
 
 
-def is_hopeless(answers: Answers) -> bool:
+def is_unrecoverable(answers: Answers) -> bool:
     """Whether there is nothing to wait for: of all its scripts none was loaded."""
     return answers.loaded and 0 < answers.scripts == answers.failed
 

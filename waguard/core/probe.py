@@ -19,7 +19,7 @@ class Limits:
     """Between two heartbeats of a worker."""
     page: float = 30.0
     """Between two answers of a page."""
-    hopeless_page: float = 10.0
+    unrecoverable_page: float = 10.0
     """The same for one that nothing more can be done for, while there are cores to spare."""
     link: float = 60.0
     """A page that answers but does not say how it stands with WhatsApp."""
@@ -28,36 +28,38 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hearing:
+class PageLiveness:
     """What a worker heard of its page. Monotonic seconds."""
 
     heard_at: float
-    looked_at: float
+    sampled_at: float
     helped: bool = False
     """Its script was ended in this silence."""
 
     @property
     def silent(self) -> float:
         """Seconds since it answered, at the last look."""
-        return self.looked_at - self.heard_at
+        return self.sampled_at - self.heard_at
 
 
-def listen(before: Hearing, *, now: float, answered: bool) -> Hearing:
+def observe(before: PageLiveness, *, now: float, answered: bool) -> PageLiveness:
     """One look later. Time in which the worker itself stood still is no silence of the page."""
     if answered:
-        return Hearing(heard_at=now, looked_at=now)
-    gap = now - before.looked_at
+        return PageLiveness(heard_at=now, sampled_at=now)
+    gap = now - before.sampled_at
     heard_at = before.heard_at + gap if gap > STALL else before.heard_at
-    return replace(before, heard_at=heard_at, looked_at=now)
+    return replace(before, heard_at=heard_at, sampled_at=now)
 
 
-def should_end_script(hearing: Hearing, *, devtools: float | None, crowded: bool) -> bool:
+def should_end_script(
+    liveness: PageLiveness, *, devtools: float | None, cpu_saturated: bool
+) -> bool:
     """Whether to end what the page runs, once in a silence.
 
     ``devtools``: seconds that the browser took to answer, None: it did not. A page that waits for a
     core needs nothing but time, and it would lose what it was about to do.
     """
-    if hearing.helped or devtools is None:
+    if liveness.helped or devtools is None:
         return False
-    patience = 15.0 if crowded or devtools > PROMPT else 3.0  # s
-    return hearing.silent >= patience
+    patience = 15.0 if cpu_saturated or devtools > PROMPT else 3.0  # s
+    return liveness.silent >= patience

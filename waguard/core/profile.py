@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 GENERATIONS: Final = 2  # snapshots that are kept of a session
-SETTLED: Final = 65.0  # s connected; localStorage waits up to 60 s for the disk (measured 60.1)
+# s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
+STORED_AFTER: Final = 65.0
 
 
 # ---- what is found ----
@@ -203,7 +204,7 @@ def in_words(action: Action) -> str | None:
             return f"it was not started ({why})"
 
 
-def is_grave(actions: Iterable[Action]) -> bool:
+def is_severe(actions: Iterable[Action]) -> bool:
     """Whether more than what any crash leaves was tidied up."""
     return any(isinstance(action, Quarantine | RestoreSnapshot | ShowQr) for action in actions)
 
@@ -278,7 +279,7 @@ def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) 
     time that this page became connected: a page that is opened anew after a pairing (which makes
     Chromium write) starts it again.
     """
-    wait = SETTLED - connected_for
+    wait = STORED_AFTER - connected_for
     if last_taken_ago is not None and last_taken_ago < connected_for:
         wait = max(wait, every - last_taken_ago)
     return max(0.0, wait)

@@ -13,7 +13,7 @@ from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
 from waguard.core.status import LIVE_STATUSES, Status
 
-_SETTLED = WANTED_UP | {State.PARKED, State.PARKING}
+_STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
 _PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 
@@ -154,9 +154,9 @@ def plan(
     """
     both = sorted(wanted.keys() & observed.keys())
     return [
-        *_strangers(observed, host),
+        *_unserved(observed, host),
         *(Remove(s) for s in sorted(observed.keys() - wanted.keys())),
-        *(Stop(s) for s in both if not wanted[s].up and observed[s].state in _SETTLED),
+        *(Stop(s) for s in both if not wanted[s].up and observed[s].state in _STOPPABLE),
         *(Add(s) for s in sorted(wanted.keys() - observed.keys())),
         *(Start(s) for s in both if wanted[s].up and observed[s].state is State.STOPPED),
         *(Renew(s) for s in both if _renewable(wanted[s], observed[s], _stored(s, wanted, host))),
@@ -164,7 +164,7 @@ def plan(
     ]
 
 
-def _strangers(observed: Mapping[str, Observed], host: Host) -> list[EndWorker]:
+def _unserved(observed: Mapping[str, Observed], host: Host) -> list[EndWorker]:
     found = []
     for pid, worker in sorted((host.workers or {}).items()):
         session = observed.get(worker.session)

@@ -21,7 +21,7 @@ class Size(StrEnum):
     """It was replaced a moment ago: a replacement does not help."""
 
 
-def judge(
+def size_of(
     *,
     limit: int,
     memory: int,

@@ -75,7 +75,7 @@ def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
     worker = state.worker
     if isinstance(fact, WorkerFact) and (worker is None or worker.number != fact.worker):
         return Step(state)  # of one that is gone
-    if isinstance(fact, Beat) and worker and not worker.silence:
+    if isinstance(fact, Beat) and worker and not worker.unresponsive:
         return Step(workers.heard(state, worker, fact))  # nearly every fact is this one
     effects: list[Effect] = []
     after = _handle(state, fact, now, effects.append)

@@ -5,11 +5,11 @@ from typing import Final
 
 from waguard.core.announcements import announce
 from waguard.core.effects import (
+    MemberChanged,
     Publish,
     Record,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
-    StandingChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -18,7 +18,7 @@ from waguard.core.link import Link
 from waguard.core.out import Out
 from waguard.core.replace import replace
 from waguard.core.state import SessionState
-from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
+from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
 from waguard.core.views import derive_status, is_adopting, lifecycle, link
 
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -38,8 +38,8 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
             out(Publish("link", {"from": was_linked, "to": linked}))
     _show_code(before, after, out)
     if was is not now or was_linked is not linked:
-        out(StandingChanged(now, linked, was_linked))
-    _show_silence(before, after, out)
+        out(MemberChanged(now, linked, was_linked))
+    _show_responsiveness(before, after, out)
     status = derive_status(after)
     told = (
         before.status if after.begun else after.status
@@ -68,12 +68,12 @@ def _show_code(before: SessionState, after: SessionState, out: Out) -> None:
         out(ShowCode(after.worker.code))
 
 
-def _show_silence(before: SessionState, after: SessionState, out: Out) -> None:
-    was = before.worker.silence if before.worker else None
+def _show_responsiveness(before: SessionState, after: SessionState, out: Out) -> None:
+    was = before.worker.unresponsive if before.worker else None
     worker = after.worker
-    now = worker.silence if worker else None
+    now = worker.unresponsive if worker else None
     if was != now:
-        out(SilenceChanged(now, worker.evidence if worker else None))
+        out(ResponsivenessChanged(now, worker.evidence if worker else None))
 
 
 def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
@@ -85,7 +85,7 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
         out(WriteStatus(state.status, state.phone))
         return state
     if lifecycle(state) is State.STOPPED and state.status.status in LIVE_STATUSES:
-        none = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+        none = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         state = replace(state, status=none)
     told = state.status
     out(

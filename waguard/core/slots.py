@@ -16,7 +16,7 @@ from waguard.core.fleet_whatsapp import on_admitted, starts_held
 from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 
-LOOK_AGAIN: Final = 1.0  # s between two readings of the host
+READ_AGAIN: Final = 1.0  # s between two readings of the host
 HOST_KINDS: Final = ("browser_missing", "sessions_folder_missing")
 
 
@@ -25,9 +25,9 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     if not fleet.waiting:
         return _try_canary(fleet, [], now)
     full = len(fleet.starting) >= fleet.rules.limits.places
-    if full and all(request.told is Cause.PLACE for request in fleet.waiting.values()):
+    if full and all(request.reported is Cause.PLACE for request in fleet.waiting.values()):
         return fleet  # a slot that is released is looked at then
-    if not full and now.at - fleet.host_at >= LOOK_AGAIN:
+    if not full and now.at - fleet.host_at >= READ_AGAIN:
         return fleet  # the host is read first, at once
     before = fleet.breaker
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
@@ -118,9 +118,10 @@ def _grant(
         if fleet.waiting[name].asked_for.slow:
             fleet = replace(fleet, slow=name)
     for name, wait in waiting.items():
-        if left[name].told is not wait.cause:  # numbers change all the time: another cause is news
+        # the numbers in its words change all the time; only another cause is news
+        if left[name].reported is not wait.cause:
             post((name, HeldBack(wait)))
-            left[name] = replace(left[name], told=wait.cause)
+            left[name] = replace(left[name], reported=wait.cause)
     fleet, broken = on_admitted(fleet, admitted, now), fleet.broken
     if broken and admitted:
         broken = Broken(broken.why, now.at, admitted[0])

@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
 from waguard.core.probe import Limits
 from waguard.core.restart import RestartPolicy, Retries
-from waguard.core.status import ParkCause, Verdict
+from waguard.core.status import DerivedStatus, ParkCause
 
 
 class Stage(StrEnum):
@@ -101,8 +101,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     loads: int = -1
     code: str | None = None
     codes_ended: bool = False
-    hopeless: bool = False
-    silence: str | None = None
+    unrecoverable: bool = False
+    unresponsive: str | None = None
     """Which layer is silent now, in words."""
     overdue: bool = False
     """The link has been unknown for too long for the row's old word."""
@@ -168,7 +168,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """Everything that a decision about one session may read."""
 
     session: str
-    status: Verdict
+    status: DerivedStatus
     """As the row says, or will as soon as the database takes it."""
     begun: bool = False
     """Something was wanted of it since this daemon knows it; until then the row keeps its word."""

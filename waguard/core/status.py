@@ -45,7 +45,7 @@ class ParkCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StatusInputs:
     """What the supervisor knows of one session."""
 
     state: State
@@ -66,7 +66,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DerivedStatus:
     """What the row should say. ``reason`` and ``details`` are None while the session is well."""
 
     status: Status
@@ -74,71 +74,71 @@ class Verdict:
     details: str | None = None
 
 
-LEFT: Final = Verdict(Status.DISCONNECTED, Reason.USER_INITIATED)
+LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
 """Of a session that was logged out or deleted."""
 
 
-def derive(standing: Standing) -> Verdict | None:
+def derive(inputs: StatusInputs) -> DerivedStatus | None:
     """The row's status, or None: nothing is known that could correct the row."""
-    if standing.left:
+    if inputs.left:
         return LEFT
-    if standing.daemon_stopping and standing.state is not State.PARKED:
-        return Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
-    match standing.state:
+    if inputs.daemon_stopping and inputs.state is not State.PARKED:
+        return DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    match inputs.state:
         case State.STOPPED | State.STOPPING:
-            return Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, standing.details)
+            return DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, inputs.details)
         case State.PARKED | State.PARKING:
-            return _parked(standing)
-        case State.STARTING if standing.adopting:
+            return _parked(inputs)
+        case State.STARTING if inputs.adopting:
             return None
-        case State.STARTING | State.BACKOFF | State.RECYCLING if standing.retrying:
+        case State.STARTING | State.BACKOFF | State.RECYCLING if inputs.retrying:
             return None
         case State.STARTING | State.BACKOFF | State.RECYCLING:
-            if standing.expects_qr and standing.state is State.STARTING:
-                return Verdict(Status.QR_SCANNING)
-            details = standing.details or f"the worker is {standing.state}"
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, details)
+            if inputs.expects_qr and inputs.state is State.STARTING:
+                return DerivedStatus(Status.QR_SCANNING)
+            details = inputs.details or f"the worker is {inputs.state}"
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, details)
         case State.RUNNING:
-            return _linked(standing)
+            return _linked(inputs)
 
 
-def _parked(standing: Standing) -> Verdict:
-    match standing.parked:
+def _parked(inputs: StatusInputs) -> DerivedStatus:
+    match inputs.parked:
         case ParkCause.QR_EXPIRED:
-            details = standing.details or "no one scanned the QR code"
-            return Verdict(Status.DISCONNECTED, Reason.QR_EXPIRED, details)
+            details = inputs.details or "no one scanned the QR code"
+            return DerivedStatus(Status.DISCONNECTED, Reason.QR_EXPIRED, details)
         case ParkCause.PROFILE_MISSING:
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, standing.details)
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, inputs.details)
         case cause:
-            details = standing.details or str(cause)
-            return Verdict(Status.FAILED, Reason.ERROR, details)
+            details = inputs.details or str(cause)
+            return DerivedStatus(Status.FAILED, Reason.ERROR, details)
 
 
-def _linked(standing: Standing) -> Verdict | None:
-    match standing.link:
+def _linked(inputs: StatusInputs) -> DerivedStatus | None:
+    match inputs.link:
         case Link.CONNECTED:
-            return Verdict(Status.CONNECTED)
+            return DerivedStatus(Status.CONNECTED)
         case Link.PAIRING | Link.SYNCING:
-            return Verdict(Status.AUTHENTICATED)
+            return DerivedStatus(Status.AUTHENTICATED)
         case Link.QR_PENDING | Link.LOGGED_OUT:
-            return Verdict(Status.QR_SCANNING)
+            return DerivedStatus(Status.QR_SCANNING)
         case Link.PASSKEY_REQUIRED:
-            return Verdict(Status.QR_SCANNING, None, standing.details)
+            return DerivedStatus(Status.QR_SCANNING, None, inputs.details)
         case Link.OFFLINE:
-            details = standing.details or "the phone or the network is away"
-            return Verdict(Status.DISCONNECTED, Reason.TIMEOUT, details)
+            details = inputs.details or "the phone or the network is away"
+            return DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, details)
         case Link.CONFLICT | Link.BLOCKED | Link.NEEDS_UPDATE:
-            return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
+            return DerivedStatus(Status.FAILED, Reason.ERROR, inputs.details or str(inputs.link))
         case Link.UNKNOWN:
-            if not standing.link_overdue:
+            if not inputs.link_overdue:
                 return None
-            details = standing.details or "the page does not say how it stands with WhatsApp"
-            return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, details)
+            details = inputs.details or "the page does not say how it stands with WhatsApp"
+            return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, details)
 
 
-def understood(status: str, reason: str | None, details: str | None) -> Verdict:
+def understood(status: str, reason: str | None, details: str | None) -> DerivedStatus:
     """A row's own words; what no version of waguard writes is read as disconnected, unknown."""
     if status not in {str(known) for known in Status}:
-        return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
+        return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
     known = {str(known) for known in Reason}
-    return Verdict(Status(status), Reason(reason) if reason in known else None, details)
+    return DerivedStatus(Status(status), Reason(reason) if reason in known else None, details)

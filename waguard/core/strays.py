@@ -45,7 +45,7 @@ class Foreign:
         return f"{seen.user}'s Chromium {seen.pid} uses {seen.profile}: {seen.command[:200]}"
 
 
-def judge(
+def classify(
     seen: Iterable[Seen], *, records: str, profiles: str, kept: Collection[int]
 ) -> list[Stray | Foreign]:
     """In the order of ``seen``.

@@ -37,6 +37,8 @@ def refusal(state: VersionState, fact: Pin | Try | UseBundle) -> str | None:
 def on_captured(state: VersionState, fact: Captured, now: float) -> VersionState:
     """The network served it a moment ago, so its scripts are there."""
     revision = fact.revision
+    if revision in state.stored and revision not in state.spent:
+        return state
     newest = revision if state.newest is None else max(state.newest, revision)
     state = replace(state, newest=newest, spent=state.spent - {revision})
     return seen(replace(state, stored=state.stored | {revision}), revision, now)

@@ -11,7 +11,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.state import Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import ParkCause, Standing, Verdict, derive
+from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
 
 _ENDING: Final = {
     Intent.UP: State.RECYCLING,
@@ -146,12 +146,12 @@ def _shown_details(state: SessionState) -> str | None:
     return details(state) or reported
 
 
-def derive_status(state: SessionState) -> Verdict:
+def derive_status(state: SessionState) -> DerivedStatus:
     """What the row should say; its present word where nothing is known that could correct it."""
     if not state.begun:
         return state.status
     wait = state.held_back
-    standing = Standing(
+    inputs = StatusInputs(
         state=lifecycle(state),
         link=link(state),
         parked=parked_for(state),
@@ -163,7 +163,7 @@ def derive_status(state: SessionState) -> Verdict:
         retrying=state.retries.running,
         link_overdue=state.worker is not None and state.worker.overdue,
     )
-    return derive(standing) or state.status
+    return derive(inputs) or state.status
 
 
 def parked_for(state: SessionState) -> ParkCause | None:
@@ -185,8 +185,8 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
             found.append(_of_start(state))
     elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
-    if worker and worker.silence:
-        found.append(_of_silence(state, worker))
+    if worker and worker.unresponsive:
+        found.append(_of_unresponsive(state, worker))
     found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
     return tuple(found)
 
@@ -211,13 +211,13 @@ def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
     )
 
 
-def _of_silence(state: SessionState, worker: Worker) -> Condition:
+def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
     return Condition(
         session=state.session,
         type="page",
         blame=Blame.SESSION,
         reason="unresponsive",
-        message=": ".join(filter(None, (worker.silence, worker.evidence))),
+        message=": ".join(filter(None, (worker.unresponsive, worker.evidence))),
         since=min(worker.heard_at, worker.page_at),
         remedy=remedies.text(remedies.UNRESPONSIVE, state.session),
     )

@@ -51,7 +51,7 @@ def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
     page_at = worker.page_at if beat.page_at is None else max(worker.page_at, beat.page_at)
     return replace(
         state,
-        worker=replace(worker, heard_at=beat.at, page_at=page_at, hopeless=beat.hopeless),
+        worker=replace(worker, heard_at=beat.at, page_at=page_at, unrecoverable=beat.unrecoverable),
     )
 
 
@@ -63,15 +63,17 @@ def on_beat(state: SessionState, worker: Worker, beat: Beat, now: Moment) -> Ses
 
 def _heard_again(state: SessionState, now: Moment) -> SessionState:
     worker = state.worker
-    if worker is None or worker.silence is None:
+    if worker is None or worker.unresponsive is None:
         return state
-    words = _silence(state, worker, now)
+    words = _unresponsive_layer(state, worker, now)
     return (
-        state if words == worker.silence else replace(state, worker=replace(worker, silence=words))
+        state
+        if words == worker.unresponsive
+        else replace(state, worker=replace(worker, unresponsive=words))
     )
 
 
-def _silence(state: SessionState, worker: Worker, now: Moment) -> str | None:
+def _unresponsive_layer(state: SessionState, worker: Worker, now: Moment) -> str | None:
     notice = state.rules.limits.notice
     if now.at - worker.heard_at >= notice:
         return "the worker is silent"
@@ -80,7 +82,9 @@ def _silence(state: SessionState, worker: Worker, now: Moment) -> str | None:
 
 def on_unresponsive(state: SessionState, worker: Worker, now: Moment) -> SessionState:
     """Nothing is done about it yet."""
-    return replace(state, worker=replace(worker, silence=_silence(state, worker, now)))
+    return replace(
+        state, worker=replace(worker, unresponsive=_unresponsive_layer(state, worker, now))
+    )
 
 
 def on_silent(
@@ -224,7 +228,12 @@ def end(
     """Ask it to end; ``why`` None: planned."""
     out(Terminate(worker.number, why))
     ending = replace(
-        worker, stage=Stage.ENDING, since=now.at, planned=why is None, silence=None, phase="closing"
+        worker,
+        stage=Stage.ENDING,
+        since=now.at,
+        planned=why is None,
+        unresponsive=None,
+        phase="closing",
     )
     ended = replace(state, worker=ending, replacement=None)
     return ended if why is None else replace(ended, failure=why, since=now.at)

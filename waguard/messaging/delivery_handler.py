@@ -61,7 +61,7 @@ class DeliveryHandler:
     async def _handle_answer(self, lane: Lane, item: Pending, answer: Answer) -> None:
         ctx, policy, attempt = self._ctx, self._ctx.policy(), item.attempts + 1
         since = max(item.created_at, lane.tried_since or item.created_at)
-        verdict = delivery.judge(
+        verdict = delivery.decide(
             policy,
             attempt=attempt,
             age=ctx.ages.age(since),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,12 @@ class Store(Protocol):
         new generation, in one step; None: there is no such row."""
 
     async def write_status(
-        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+        self,
+        session_id: str,
+        generation: int,
+        verdict: DerivedStatus,
+        *,
+        phone_number: str | None = None,
     ) -> bool:
         """Write the derived status; False: an older generation may not write, or no such row."""
 

@@ -262,7 +262,7 @@ class SqlMessages:
                     "event_id": notice.event_id,
                     "event": notice.event,
                     "session_id": session_id,
-                    "lane": storable(notice.lane, length_of(DELIVERIES.c.lane.type)),
+                    "lane": storable(notice.queue, length_of(DELIVERIES.c.lane.type)),
                     "body": notice.body,
                     "attempts": 0,
                     "next_at": now,

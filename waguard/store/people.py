@@ -33,7 +33,7 @@ class Acquaintances:
             people = People((row.lid, row.number) for row in rows)
             asked = select(NUMBERS).where(NUMBERS.c.session_id == session_id)
             for row in await connection.execute(asked):
-                people.note(row.number, exists=row.known, at=row.asked_at)
+                people.record(row.number, exists=row.known, at=row.asked_at)
             self._known[session_id] = people
         return self._known[session_id]
 
@@ -50,7 +50,7 @@ class Acquaintances:
             known = await self.of(connection, one.session_id)
             for number, exists in one.asked:
                 await _note(connection, one, number, exists=exists)
-                known.note(number, exists=exists, at=one.at)
+                known.record(number, exists=exists, at=one.at)
             for pair in one.pairs:
                 fits = all(len(wid) <= _LENGTH and wid == storable(wid) for wid in pair)
                 if fits and known.learn(*pair):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from waguard.core.status import LEFT, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import (
     DatabaseUnavailableError,
     InvalidInputError,
@@ -192,7 +192,12 @@ class SqlStore:
             return await _read(work, session_id)
 
     async def write_status(
-        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+        self,
+        session_id: str,
+        generation: int,
+        verdict: DerivedStatus,
+        *,
+        phone_number: str | None = None,
     ) -> bool:
         """As the port says; ``phone_number`` None keeps the row's."""
         async with self._writing() as work:

@@ -176,7 +176,7 @@ class Telling:
         # it never had a message_sent, and will have none: who knows its id has to hear it now
         message = self._own.get(name)
         failed = news.ack_of(received)[1] < 0
-        return failed and message is not None and news.may_be_told(message, self._now)
+        return failed and message is not None and news.may_be_reported(message, self._now)
 
 
 _COLUMNS: Final = tuple(

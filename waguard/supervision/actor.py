@@ -15,6 +15,7 @@ from waguard.core.effects import (
     Effect,
     Held,
     Kill,
+    MemberChanged,
     Publish,
     ReadIdle,
     Record,
@@ -23,10 +24,9 @@ from waguard.core.effects import (
     ReleaseSlot,
     Reload,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
-    StandingChanged,
     TakeOver,
     TakeScreenshot,
     Terminate,
@@ -243,8 +243,8 @@ class SessionActor:
     def _watch_version(self) -> None:
         versions, traffic = self._ctx.versions, self.traffic
         meant = versions.given(self.name)
-        found = seen(self.state, self.runner.report, traffic.acks, traffic.throws, meant=meant)
-        report = self.runner.report
+        report, watches = self.runner.report, (traffic.acks, traffic.throws, traffic.deaf)
+        found = seen(self.state, report, *watches, meant=meant)
         if versions.watch(self.name, found) and report and report.version:
             self.publisher.publish_version(report.version)
 
@@ -284,14 +284,14 @@ class SessionActor:
                 self.publisher.publish(event, data)
             case Record():
                 self.publisher.record(effect)
-            case StandingChanged(link=link, before=before) if link is not before:
+            case MemberChanged(link=link, before=before) if link is not before:
                 self.publisher.log_link(before, link)
                 self.traffic.link_changed(link)
-            case StandingChanged():
+            case MemberChanged():
                 pass
             case Recycled():
                 self.traffic.replaced()
-            case Held() | SilenceChanged():
+            case Held() | ResponsivenessChanged():
                 self.publisher.log(effect)
             case ReleaseSlot():
                 self._log.debug("place given back")

@@ -6,6 +6,7 @@ from waguard.core.link import Link
 from waguard.core.page_signs import Page, Seen
 from waguard.core.state import Intent, SessionState, Stage
 from waguard.supervision.ack_watch import AckWatch
+from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.wire.protocol import Report
 
@@ -17,6 +18,7 @@ def seen(
     report: Report | None,
     acks: AckWatch,
     throws: ThrowWatch,
+    deaf: DeafWatch,
     *,
     meant: int | None,
 ) -> Seen:
@@ -38,6 +40,8 @@ def seen(
         unreachable=refused or state.fleet.network_down is not None,
         threw_at=throws.threw_at,
         unacked_at=acks.confirmed_at,
+        deaf_at=deaf.deaf_at,
+        heard_at=deaf.heard_at,
         acked_at=acks.proved_at,
         acked_from=acks.proved_from,
     )

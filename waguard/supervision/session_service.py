@@ -275,7 +275,7 @@ class SessionService:
             connected_at=row.connected_at,
             last_activity=row.last_activity,
             disconnect_reason=str(verdict.reason) if verdict.reason else None,
-            disconnect_details=verdict.details or (worker.silence if worker else None),
+            disconnect_details=verdict.details or (worker.unresponsive if worker else None),
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,

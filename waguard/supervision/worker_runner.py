@@ -290,7 +290,7 @@ class WorkerRunner:
                 # waiting for a core is no fault of the page
                 lost = hopeless and not self._ctx.crowded()
                 page_at = None if page is None else now
-                self._post(Beat(worker=worker, at=now, page_at=page_at, hopeless=lost))
+                self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
             case Report():
                 self.report = message
                 self._reporting()

@@ -135,7 +135,7 @@ async def _create(world: World, session: str) -> None:
     if isinstance(world.receiver, Application):
         _, reply = await world.receiver.connect(session)
         if not reply.good:
-            raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.told))}")
+            raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.answer))}")
         return
     body = {"session_id": session, "workspace_id": WORKSPACE}
     await world.call("POST", "/api/sessions", body)
