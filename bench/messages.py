@@ -41,7 +41,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.versions import Versions
 from waguard.wire.protocol import Event, InboundMessage
 

@@ -14,8 +14,8 @@ from tests.supervision.test_session import connected, make, up, written
 from tests.waiting import wait_until
 from waguard.config import Log
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.ledger import Trail
 from waguard.supervision.log_control import KIND, LogControl
+from waguard.supervision.status_writer import Trail
 from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
 
 __all__ = ["make"]  # pytest finds fixtures by name

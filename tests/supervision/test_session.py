@@ -40,8 +40,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.process import Swept
 from waguard.ports.store import SessionRow
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision import ledger as ledger_module
-from waguard.supervision import translate
+from waguard.supervision import status_writer, translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.intake import TOUCH_INTERVAL
 from waguard.wire.protocol import (
@@ -78,7 +77,7 @@ TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 @pytest.fixture
 async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Sessions with a row and a profile; all are stopped at the end."""
-    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
+    monkeypatch.setattr(status_writer, "RETRY", 0.01)
     made: list[SessionActor] = []
 
     async def one(name: str = "s", *, profile: bool = True) -> SessionActor:

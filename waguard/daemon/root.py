@@ -71,8 +71,8 @@ from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.versions import Versions
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs

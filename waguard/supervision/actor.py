@@ -53,9 +53,9 @@ from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
 from waguard.supervision.page_watch import seen
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.tasks import Tasks
 from waguard.supervision.traffic import Traffic
 from waguard.supervision.worker_runner import WorkerRunner

@@ -18,8 +18,8 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store
 from waguard.supervision.bus import Bus
-from waguard.supervision.ledger import Trail
 from waguard.supervision.outages import Outages
+from waguard.supervision.status_writer import Trail
 
 
 class Fleet:

@@ -16,7 +16,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
 
 _ON_PURPOSE: Final = frozenset({conditions.HELD})
 """Types that are meant to be where a session was stopped on purpose."""

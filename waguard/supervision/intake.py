@@ -14,8 +14,8 @@ from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.deaf_watch import DeafWatch
-from waguard.supervision.ledger import Ledger
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
+from waguard.supervision.status_writer import Ledger
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     Ack,

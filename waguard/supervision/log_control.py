@@ -6,7 +6,7 @@ import msgspec
 from loguru import logger
 
 from waguard.config import Level, Log
-from waguard.supervision.ledger import Trail
+from waguard.supervision.status_writer import Trail
 
 KIND = "log_level"
 """Of the entry on the trail of the fleet."""

@@ -8,7 +8,7 @@ from loguru import logger
 from waguard.core.blame import Condition
 from waguard.core.incidents import FLEET_ENDS, fleet_condition
 from waguard.core.replace import replace
-from waguard.supervision.ledger import Trail
+from waguard.supervision.status_writer import Trail
 
 
 class Outages:

@@ -38,8 +38,8 @@ from waguard.supervision.inventory import take_stock
 from waguard.supervision.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
 
 WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session that ends
 

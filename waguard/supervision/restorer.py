@@ -18,8 +18,8 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.readiness import outcome, promises_too_much, settled, summary
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import WorkerRecord
 
 

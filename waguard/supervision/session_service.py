@@ -36,8 +36,8 @@ from waguard.supervision.readiness import (
 )
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Call, PairingCode, QrCode, RefreshQr, Sent, Value
 
 QR_RETRY_AFTER: Final = 2.0  # s

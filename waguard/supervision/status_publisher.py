@@ -13,8 +13,8 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
-from waguard.supervision.ledger import Ledger
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
+from waguard.supervision.status_writer import Ledger
 from waguard.wire.protocol import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}

@@ -9,8 +9,8 @@ from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.restorer import Restorer
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.session_service import SessionService
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.watchdog import Watchdog
 
 

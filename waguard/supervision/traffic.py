@@ -25,9 +25,9 @@ from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink

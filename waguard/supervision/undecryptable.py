@@ -29,7 +29,7 @@ from waguard.core.undecryptable import (
     words,
 )
 from waguard.errors import WaguardError
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
 from waguard.wire.protocol import Reread, Sent, Value
 
 NAMED: Final = 20  # ids in an entry of the trail

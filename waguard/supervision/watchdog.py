@@ -7,7 +7,7 @@ from loguru import logger
 from waguard.core.fleet_facts import Measured
 from waguard.core.probe import STALL
 from waguard.supervision.registry import Registry
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import Surroundings
 
 
 class Watchdog:

@@ -28,8 +28,8 @@ from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
 from waguard.supervision.page_watch import page_of
+from waguard.supervision.session_context import Surroundings
 from waguard.supervision.session_profile import SessionProfile
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import protocol
