@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.it = Supervisor(world.around)
+        self.it = Supervisor(world.ctx)
 
     async def row(
         self,

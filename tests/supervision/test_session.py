@@ -84,7 +84,7 @@ async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[M
         row = await world.store.create(name, 7, account_id=None, priority=0)
         if profile:
             world.profile(name)
-        made.append(SessionActor(row, world.around))
+        made.append(SessionActor(row, world.ctx))
         return made[-1]
 
     yield one
@@ -1127,7 +1127,7 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
     for link in ("offline", "connected", "offline", "syncing"):
         process.report(link, phone=PHONE)
         await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
-    assert session.publisher.ledger.row_pending
+    assert session.publisher.writer.row_pending
     assert session.state.status.status is Status.AUTHENTICATED  # memory is right all the time
     assert world.row_status("s") == ("connected", None)
     world.store.down = False
@@ -1213,7 +1213,7 @@ async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Ma
     world.store.accounts["s"].status = "connected"
     stale = await world.store.set_desired("s", up=False)
     assert stale
-    again = SessionActor(stale, world.around)
+    again = SessionActor(stale, world.ctx)
     assert again.state.status.status is Status.CONNECTED
     again.post(RowRead(said=stale.status))
     await written(again)
@@ -1252,7 +1252,7 @@ async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: s
         generation=1,
         disconnect_reason="because",
     )
-    session = SessionActor(row, world.around)
+    session = SessionActor(row, world.ctx)
     assert session.state.status.status is Status.DISCONNECTED
     await session.forget()
 
