@@ -74,8 +74,8 @@ async def test_silence_is_a_change_of_a_condition(
     world.mailbox.tick()
     process.beat()
     await wait_until(lambda: len(said) == 2, "it is over")
-    told = [(line["event"], line["condition"]) for line in said]
-    assert told == [("page_silent", "page"), ("page_answers", "page")]
+    publish = [(line["event"], line["condition"]) for line in said]
+    assert publish == [("page_silent", "page"), ("page_answers", "page")]
 
 
 async def test_missed_messages_are_a_line_when_they_are_not_read_again(
@@ -99,8 +99,8 @@ async def test_webhooks_that_wait_are_a_line_when_it_begins_and_when_it_ends(
     said.clear()
     for found in (HELD, HELD, []):
         empty.it.health.report("messages", found)
-    told = [(line["event"], line["condition"], line["session"]) for line in said]
-    assert told == [
+    publish = [(line["event"], line["condition"], line["session"]) for line in said]
+    assert publish == [
         ("webhooks_held", "webhooks_held", "s"),
         ("webhooks_released", "webhooks_held", "s"),
     ]
@@ -187,15 +187,15 @@ async def test_a_level_is_asked_for_audited_and_ended(
 ) -> None:
     applied: list[Log] = []
     entries: list[Any] = []
-    trail = AuditLog(None, world.store, world.clock, told=entries.append)
+    trail = AuditLog(None, world.store, world.clock, publish=entries.append)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.ask("DEBUG", by="user 0")
     assert (log.effective.level, log.configured.level) == ("DEBUG", "INFO")
     log.ask(None, by="user 1")
     assert applied == [Log(level="DEBUG"), Log()]
-    told = [(it.kind, it.before, it.after, it.reason) for it in entries]
-    assert told == [
+    publish = [(it.kind, it.before, it.after, it.reason) for it in entries]
+    assert publish == [
         (KIND, "INFO", "DEBUG", "user 0 asked for it; it ends at the restart"),
         (KIND, "DEBUG", "INFO", "user 1 ended it"),
     ]
@@ -204,7 +204,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 
 async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
     applied: list[Log] = []
-    trail = AuditLog(None, world.store, world.clock, told=lambda _: None)
+    trail = AuditLog(None, world.store, world.clock, publish=lambda _: None)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.configure(Log())

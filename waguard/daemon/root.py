@@ -70,7 +70,7 @@ from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.readiness import standing
+from waguard.supervision.readiness import status_line
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.versions import Versions
@@ -433,7 +433,7 @@ class Daemon:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
             logger.debug("database not open, trying again", why=why, delay=delay)
-            self._fleet.outages.tell("database_down", error.message)
+            self._fleet.outages.update("database_down", error.message)
         else:
             logger.opt(exception=error).critical(
                 "cannot begin, trying again", event="begin_failed", why=why, delay=delay
@@ -474,13 +474,13 @@ class Daemon:
 
     async def _watch(self) -> None:
         logs.tick()
-        self._fleet.outages.tell("runtime_removed", self._runtime.restore())
+        self._fleet.outages.update("runtime_removed", self._runtime.restore())
         if self._local:
             await self._local.keep()
-        self._disk.look()
+        self._disk.check()
         self._look_at_messages()
         await self._supervisor.watchdog.watch()
-        self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
+        self._notifier.status(self._cannot_begin or status_line(self._supervisor.health.read()))
         # only here: the watchdog is told that supervision moves, not that a timer fires
         self._notifier.alive()
 
