@@ -236,10 +236,10 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
         after = some[-1].id
         found += [
-            (one.id, one.event_id, one.lane) for one in some if one.event == "message_received"
+            (one.id, one.event_id, one.partition) for one in some if one.event == "message_received"
         ]
     wanted = [row for row in it.past.deliveries() if row["state"] == "pending"]
-    assert [(event, lane) for _, event, lane in found] == [
+    assert [(event, partition) for _, event, partition in found] == [
         (row["event_id"], row["lane"]) for row in wanted
     ]
     return found

@@ -166,7 +166,7 @@ class Fuzz:
 
     def _world(self) -> None:
         """WhatsApp serves a new version; something breaks, or works again; the daemon is started anew."""
-        match self.random.randrange(9):
+        match self.random.randrange(10):
             case 6:  # it is withdrawn
                 self.newest = max(1, self.newest - 1)
             case 7 | 8:  # all versions of late are broken for all
@@ -184,7 +184,7 @@ class Fuzz:
                 ill = set() if self.random.random() < 0.7 else set(self.sessions)
                 self.broken = dict.fromkeys(range(self.newest + 1), ill)
             case 4:
-                self.bad_bundles = {self.random.choice(BUNDLES[1:])}
+                self.bad_bundles = {self.random.choice((*BUNDLES[1:], self.state.wajs))}
             case 5:
                 self.state = decode(encode(self.state), self.state.rules, now=self.now)
                 self.seen["restart"] += 1

@@ -262,7 +262,7 @@ class SqlMessages:
                     "event_id": notice.event_id,
                     "event": notice.event,
                     "session_id": session_id,
-                    "lane": storable(notice.queue, length_of(DELIVERIES.c.lane.type)),
+                    "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
                     "body": notice.body,
                     "attempts": 0,
                     "next_at": now,
@@ -275,19 +275,19 @@ class SqlMessages:
         *,
         after: int,
         limit: int,
-        lane: tuple[str, str] | None = None,
+        partition: tuple[str, str] | None = None,
         until: int | None = None,
     ) -> list[Pending]:
         own = DELIVERIES.c
         small = case((func.length(own.body) <= READ_AT_ONCE, own.body), else_=null())
         query = (
-            select(*(own[name] for name in _READ), small.label("body"))
+            select(*map(_column, _READ), small.label("body"))
             .where(_PENDING, own.endpoint == endpoint, own.id > after)
             .order_by(own.id)
             .limit(limit)
         )
-        if lane is not None:
-            query = query.where(own.session_id == lane[0], own.lane == lane[1])
+        if partition is not None:
+            query = query.where(own.session_id == partition[0], own.lane == partition[1])
         if until is not None:
             query = query.where(own.id <= until)
         async with self._reading() as (connection, _):
@@ -747,11 +747,17 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
     )
 
 
+def _column(name: str) -> ColumnElement[Any]:
+    """Of a webhook; the column keeps its older name."""
+    column = DELIVERIES.c[name]
+    return column.label("partition") if name == "lane" else column
+
+
 def _letters() -> Select[Any]:
     own = DELIVERIES.c
     names = ("id", "endpoint", "event", "event_id", "session_id", "lane", "attempts", "cause")
     return select(
-        *(own[name] for name in (*names, "created_at")),
+        *map(_column, (*names, "created_at")),
         func.coalesce(own.last_error, "").label("error"),
         func.coalesce(own.died_at, own.created_at).label("died_at"),
         func.length(own.body).label("size"),

@@ -215,7 +215,7 @@ def _letter(
         "event_id": notice.event_id,
         "event": notice.event,
         "session_id": row["session_id"],
-        "lane": storable(notice.queue, length_of(DELIVERIES.c.lane.type)),
+        "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
         "body": notice.body,
         "state": "dead",
         "attempts": 0,
