@@ -389,7 +389,7 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
         check(host, new)
     except FailedError:
         shutil.rmtree(host.at(new))
-        say(f"nothing is changed: {old.name} goes on")
+        say(f"nothing is changed: {old.name} continues to run")
         raise
     if daemon:
         _replace(host, daemon, old, new, within)

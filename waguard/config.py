@@ -589,14 +589,16 @@ def _cross_check(config: Config) -> None:
         )
     _check_versions(config.versions)
     if config.send.gap[0] > config.send.gap[1]:
-        raise _refused("send.gap", list(config.send.gap), "the least is above the most", "[2, 6]")
+        raise _refused(
+            "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
+        )
     if not config.api.host.strip():
         raise _refused("api.host", config.api.host, "it is empty", "use 127.0.0.1 or ::1")
     if not is_loopback(config.api.host) and not _has_own_key(config.api.key_file):
         raise _refused(
             "api.host",
             config.api.host,
-            "it can be reached from other machines, and there is no safe key of your own",
+            "other machines can reach it, and there is no safe key of your own",
             f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
         )
 
@@ -652,13 +654,15 @@ def _check_addresses(config: Config) -> None:
         ("webhook.url", config.webhook.url),
     ):
         if url is not None and not _is_address(url):
-            raise _refused(name, url, "it is no address", "use http://host/… or https://host/…")
+            raise _refused(name, url, "it is not an address", "use http://host/… or https://host/…")
     hook = config.webhook.url
     if hook and (why := address.url_refusal(hook, allow_private=True)):
         raise _refused("webhook.url", hook, why, "name the application's own address")
     public = config.api.public_url
     if public and (why := _public_refusal(public)):
-        raise _refused("api.public_url", public, why, "name it as others reach it: https://host/…")
+        raise _refused(
+            "api.public_url", public, why, "name the address that others use: https://host/…"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -223,8 +223,8 @@ class EngineBench:
             self._posted.append((name, Exited(worker=worker, code=script.exits)))
             return
         for said in script.reports:
-            told: dict[str, Any] = {"phase": "ready", **said}
-            self._posted.append((name, Reported(worker=worker, at=self.at, **told)))
+            report: dict[str, Any] = {"phase": "ready", **said}
+            self._posted.append((name, Reported(worker=worker, at=self.at, **report)))
 
 
 def connected() -> EngineBench:

@@ -12,7 +12,7 @@ AWAY = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
 CRASHED = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
 PARKED = DerivedStatus(Status.FAILED, Reason.ERROR, "TOS_BLOCK")
 
-verdicts = st.builds(
+statuses = st.builds(
     DerivedStatus,
     st.sampled_from(Status),
     st.none() | st.sampled_from(Reason),
@@ -25,7 +25,7 @@ def disconnected(reason: str, status: str, details: str) -> Announcement:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "events"),
     [
         (QR, LINKED, [("session_authenticated", {"status": "authenticated"})]),
         (LINKED, READY, [("session_ready", {"phone_number": "62811", "status": "connected"})]),
@@ -39,13 +39,13 @@ def disconnected(reason: str, status: str, details: str) -> Announcement:
         (READY, READY, []),
     ],
 )
-def test_what_the_application_is_told(
-    before: DerivedStatus | None, after: DerivedStatus, told: list[Announcement]
+def test_what_the_application_gets(
+    before: DerivedStatus | None, after: DerivedStatus, events: list[Announcement]
 ) -> None:
-    assert announce(before, after, phone="62811") == told
+    assert announce(before, after, phone="62811") == events
 
 
-@given(st.none() | verdicts, verdicts, st.none() | st.text())
+@given(st.none() | statuses, statuses, st.none() | st.text())
 def test_at_most_one_event_whose_name_the_application_knows(
     before: DerivedStatus | None, after: DerivedStatus, phone: str | None
 ) -> None:
@@ -55,10 +55,10 @@ def test_at_most_one_event_whose_name_the_application_knows(
     assert {name for name, _ in events} <= known
 
 
-@given(verdicts, verdicts)
-def test_an_end_is_told_exactly_when_the_status_changed(
+@given(statuses, statuses)
+def test_an_end_is_published_exactly_when_the_status_changed(
     before: DerivedStatus, after: DerivedStatus
 ) -> None:
-    told = [name for name, _ in announce(before, after, phone=None)]
+    events = [name for name, _ in announce(before, after, phone=None)]
     if after.status not in LIVE_STATUSES:
-        assert told == (["session_disconnected"] if before.status != after.status else [])
+        assert events == (["session_disconnected"] if before.status != after.status else [])

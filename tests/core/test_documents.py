@@ -20,6 +20,10 @@ GOOD: Final[dict[str, Any]] = {
 def test_a_whole_document_says_its_version() -> None:
     assert check(**GOOD) == REVISION
     assert check(**(GOOD | {"body": body(7)})) == 7
+    assert check(**(GOOD | {"body": body(10**15 - 1)})) == 10**15 - 1
+    assert check(**(GOOD | {"body": body() + b" " * ((4 << 20) - len(body()))})) == REVISION
+    longest = "y" * ((1 << 18) - len("x" + "".join(*HTML)))
+    assert check(**(GOOD | {"headers": (*HTML, ("x", longest))})) == REVISION
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,7 @@ def test_a_whole_document_says_its_version() -> None:
         ({"headers": ()}, "is no page: its type is missing"),
         ({"headers": (("Content-Type", "text/plain"),)}, "is no page: its type is text/plain"),
         ({"headers": HTML + HTML}, "is no page: its type is text/html"),
+        ({"headers": (*HTML, ("x", "y" * (1 << 18)))}, "characters of headers; 262144 at most"),
         ({"body": PORTAL}, "names no version of WhatsApp Web: it may be a network's login page"),
         ({"body": b""}, "names no version of WhatsApp Web"),
         ({"body": UNSUPPORTED}, "is WhatsApp's page for browsers that it does not support"),

@@ -352,7 +352,9 @@ def test_a_session_that_is_not_connected_can_have_no_acks(fleet: EngineBench) ->
     assert "a" not in fleet.fleet.acks
 
 
-def test_the_network_is_judged_when_the_host_was_asked_and_begins_and_ends_once() -> None:
+def test_the_network_is_evaluated_when_the_host_was_read_and_an_outage_begins_and_ends_once() -> (
+    None
+):
     bench = EngineBench("a", "b")
     bench.start("a", "b")
     bench.network = Reading(reachable=False, error="refused")
@@ -374,7 +376,7 @@ def test_the_network_is_judged_when_the_host_was_asked_and_begins_and_ends_once(
     assert bench.state("b").fleet.network_since == came
 
 
-def test_one_that_does_not_judge_the_network_asks_only_its_sessions() -> None:
+def test_a_fleet_that_does_not_watch_the_network_reads_only_its_sessions() -> None:
     bench = EngineBench("a", "b", "c", rules=FleetRules(watch_network=False))
     bench.start("a", "b", "c")
     bench.network = Reading(reachable=False, error="refused")

@@ -220,7 +220,7 @@ def test_while_the_network_is_away_nobody_is_replaced() -> None:
     assert replaced(bench) == []
 
 
-def test_nothing_is_looked_at_when_nobody_is_late() -> None:
+def test_nothing_is_read_when_nobody_is_late() -> None:
     bench = up("a", "b")
     late(bench, "a", Late(1, LIMIT + 1))
     assert bench.fleet.read_host_at < NEVER

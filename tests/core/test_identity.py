@@ -66,15 +66,15 @@ def test_an_id_is_read(text: str, expected: MessageKey | None) -> None:
     assert expected is None or str(expected) == text
 
 
-def test_the_application_is_told_numbers() -> None:
+def test_the_application_gets_numbers() -> None:
     people = People([(OLD, ANNA)])
-    reported = [
+    read = [
         (key(from_me=False, chat=OLD, stem="A"), f"false_{ANNA}_A"),
         (key(from_me=False, chat=GROUP, stem="A", author=OLD), f"false_{GROUP}_A_{ANNA}"),
         (key(from_me=False, chat=GROUP, stem="A", author=OTHER), f"false_{GROUP}_A_{OTHER}"),
         (key(from_me=True, chat=GROUP, stem="A", author=OLD), f"true_{GROUP}_A"),
     ]
-    for one, expected in reported:
+    for one, expected in read:
         assert str(canonical(one, people)) == expected
 
 

@@ -99,7 +99,7 @@ def test_connected_takes_all_three_words() -> None:
     assert len(connected) == len(INFOS) * 2
 
 
-def test_silence_on_the_account_is_unknown_and_never_a_link() -> None:
+def test_no_word_on_the_account_is_unknown_and_never_a_link() -> None:
     links = {link_of(reading) for reading in EVERY_READING if reading.authenticated is None}
     assert links == {Link.UNKNOWN, Link.CONFLICT, Link.BLOCKED, Link.NEEDS_UPDATE}
 

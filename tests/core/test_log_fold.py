@@ -23,7 +23,7 @@ def test_a_storm_is_said_once_and_then_counted() -> None:
     assert list(fold.due(WINDOW)) == [Repeated("down", 37, WINDOW)]
 
 
-def test_a_storm_that_goes_on_is_said_each_minute_and_once_it_is_over_anew() -> None:
+def test_a_storm_is_logged_each_minute_and_a_later_one_from_its_first_line() -> None:
     fold = Fold[str]()
     shown = [line for second in range(130) for line in said(fold, "down", float(second))]
     assert shown == ["down", "down x59", "down x60"]

@@ -3,20 +3,20 @@ import pytest
 from waguard.core.probe import STALL, PageLiveness, observe, should_end_script
 
 
-def heard_for(looks: list[float], *, answers: int = 0) -> PageLiveness:
+def heard_for(samples: list[float], *, answers: int = 0) -> PageLiveness:
     """Looks at these times; the first ``answers`` of them are answered."""
     liveness = PageLiveness(heard_at=0.0, sampled_at=0.0)
-    for number, now in enumerate(looks):
+    for number, now in enumerate(samples):
         liveness = observe(liveness, now=now, answered=number < answers)
     return liveness
 
 
-def test_silence_grows_from_the_last_answer() -> None:
+def test_the_time_without_an_answer_counts_from_the_last_one() -> None:
     assert heard_for([1, 2, 3, 4], answers=2).silent == 2
     assert heard_for([1, 2, 3, 4], answers=4).silent == 0
 
 
-def test_a_worker_that_stood_still_has_heard_no_silence() -> None:
+def test_time_in_which_the_worker_stood_still_does_not_count() -> None:
     assert heard_for([1, 2, 3600, 3601], answers=1).silent == 2
     assert heard_for([1, 1 + STALL], answers=1).silent == STALL
 

@@ -170,7 +170,7 @@ def test_what_may_be_in_use_is_not_touched(given_: Found) -> None:
 
 
 @given(everything)
-def test_nothing_is_put_over_a_profile_that_was_not_moved_aside(given_: Found) -> None:
+def test_nothing_is_put_over_a_profile_that_was_not_quarantined(given_: Found) -> None:
     kinds = [type(action) for action in decide(given_)]
     for kind in (RestoreSnapshot, CarryOver):
         if kind in kinds and not isinstance(given_.finding, Missing):
@@ -226,8 +226,8 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
 def test_when_a_running_session_is_copied(
     connected_for: float, last_taken_ago: float | None, wait: float
 ) -> None:
-    reported = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
-    assert reported == wait
+    answer = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
+    assert answer == wait
 
 
 @pytest.mark.parametrize(
@@ -243,12 +243,12 @@ def test_when_a_running_session_is_copied(
         (Hold("disk full"), "disk full"),
     ],
 )
-def test_each_action_is_told_with_its_reason(action: Action, words: str | None) -> None:
-    reported = in_words(action)
-    assert reported is None if words is None else reported is not None and words in reported
+def test_each_action_has_its_reason(action: Action, words: str | None) -> None:
+    answer = in_words(action)
+    assert answer is None if words is None else answer is not None and words in answer
 
 
-def test_what_any_crash_leaves_is_not_grave() -> None:
+def test_what_any_crash_leaves_is_not_severe() -> None:
     assert not is_severe((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
     assert is_severe((Quarantine("garbage"), CarryOver(), Use()))
     assert is_severe((ShowQr("lost"),))

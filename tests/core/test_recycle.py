@@ -34,7 +34,7 @@ def test_one_that_is_as_big_again_at_once_is_left_alone() -> None:
 
 def test_where_recycling_was_in_vain_it_is_not_tried_again_unless_it_has_doubled() -> None:
     limit, again = 400 * MB, 500 * MB
-    told = [
+    sizes = [
         size_of(limit=limit, memory=memory * MB, idle=3_600.0, recycled=recycled, in_vain=again)
         for memory, recycled in (
             (400, 9_000.0),
@@ -44,7 +44,7 @@ def test_where_recycling_was_in_vain_it_is_not_tried_again_unless_it_has_doubled
             (1_001, APART),
         )
     ]
-    assert told == [
+    assert sizes == [
         Size.FITS,
         *(Size.BIG_AGAIN, Size.BIG_AGAIN, Size.BIG_AGAIN),
         Size.FAR_TOO_BIG,

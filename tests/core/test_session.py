@@ -154,7 +154,7 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
 # ---- silence ----
 
 
-def test_a_silence_is_shown_and_over_with_the_next_beat(bench: EngineBench) -> None:
+def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) -> None:
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
     assert bench.effects("s", ResponsivenessChanged) == [
@@ -217,7 +217,7 @@ def test_those_of_high_priority_and_the_active_ones_start_first() -> None:
 # ---- a profile that nobody can see ----
 
 
-def test_a_profile_that_nobody_saw_is_looked_for_before_the_spawn_once() -> None:
+def test_a_profile_that_nobody_saw_is_checked_before_the_spawn_once() -> None:
     bench = EngineBench("s")
     bench.post("s", StartRequested(profile_unknown=True))
     bench.exit("s", EXIT_BROWSER_GONE)
@@ -226,11 +226,11 @@ def test_a_profile_that_nobody_saw_is_looked_for_before_the_spawn_once() -> None
 
 
 @pytest.mark.parametrize(
-    ("host", "unknown", "looked_for"),
+    ("host", "unknown", "checked"),
     [(NOT_MOUNTED, False, True), (SHORT, False, False), (SHORT, True, True)],
 )
 def test_whether_its_profile_is_there_may_be_unknown_only_since_it_waits(
-    *, host: Reading, unknown: bool, looked_for: bool
+    *, host: Reading, unknown: bool, checked: bool
 ) -> None:
     bench = EngineBench("s")
     bench.host = host
@@ -238,7 +238,7 @@ def test_whether_its_profile_is_there_may_be_unknown_only_since_it_waits(
     assert bench.spawned == []
     bench.host = Reading()
     bench.pass_time(1)
-    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=looked_for)]
+    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=checked)]
 
 
 def test_who_asks_again_knows_by_now_whether_the_profile_is_there() -> None:
@@ -276,7 +276,7 @@ def test_one_that_has_a_slot_or_wants_none_is_not_held_back(bench: EngineBench) 
     assert bench.state("s") is before
 
 
-def test_whoever_waits_after_a_restore_is_judged_anew_when_somebody_asks() -> None:
+def test_whoever_waits_after_a_restore_is_evaluated_again_when_somebody_asks() -> None:
     bench = EngineBench("a", "b", "s")
     bench.script = Script(reports=(LOADING,))
     bench.start("a", "b")
@@ -457,7 +457,7 @@ def test_a_start_of_one_that_is_up_changes_nothing_but_who_asked(bench: EngineBe
     assert bench.lifecycle("s") is State.RUNNING
 
 
-def test_who_starts_it_may_take_it_back_from_another_client_anew(bench: EngineBench) -> None:
+def test_a_start_renews_the_takeovers(bench: EngineBench) -> None:
     bench.post("s", RulesChanged(Rules(takeover=True)))
     bench.report("s", Link.CONFLICT)
     bench.pass_time(30)

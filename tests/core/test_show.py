@@ -154,7 +154,7 @@ def test_a_code_is_shown_when_it_is_a_new_one_to_scan(
 # ---- silence ----
 
 
-def test_silence_is_said_with_its_evidence_and_so_is_its_end() -> None:
+def test_an_unresponsive_layer_is_reported_with_its_evidence_and_so_is_its_end() -> None:
     well = ready(status=CONNECTED)
     silent = ready(
         status=CONNECTED, page={"unresponsive": "the page is silent", "evidence": "pid 7"}

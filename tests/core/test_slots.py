@@ -284,7 +284,7 @@ class Slots(RuleBasedStateMachine):
         self.why: dict[str, Wait] = {}
         self.fleet = FleetState()
 
-    def take(self, name: str, fact: FleetFact) -> None:
+    def handle(self, name: str, fact: FleetFact) -> None:
         self.advance(name, fact)
         while self.fleet.read_host_at <= self.now:
             self.advance("", HostRead(left=self.host))
@@ -308,7 +308,7 @@ class Slots(RuleBasedStateMachine):
         if name in self.starting or self.closed:
             return
         self.asked.add(name)
-        self.take(name, RequestSlot(asked=True, priority=priority))
+        self.handle(name, RequestSlot(asked=True, priority=priority))
 
     @rule(name=NAMES)
     def release(self, name: str) -> None:
@@ -316,18 +316,18 @@ class Slots(RuleBasedStateMachine):
         self.asked.discard(name)
         self.starting.discard(name)
         self.why.pop(name, None)
-        self.take(name, ReleaseSlot())
+        self.handle(name, ReleaseSlot())
 
     @rule(short=st.booleans())
     def pass_a_second(self, short: bool) -> None:  # noqa: FBT001 - Hypothesis gives names
         self.now += 1.0
         self.host = SHORT if short else AMPLE
-        self.take("", HostRead(left=self.host))
+        self.handle("", HostRead(left=self.host))
 
     @rule()
     def close(self) -> None:
         self.closed = True
-        self.take("", Closing())
+        self.handle("", Closing())
         self.asked.clear()
 
     @invariant()

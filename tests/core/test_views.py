@@ -122,7 +122,7 @@ def test_it_is_being_adopted_until_its_link_is_known_or_overdue(
         (worker(Stage.ADOPTING), False),
     ],
 )
-def test_a_start_needs_a_core_until_the_page_settles(*, it: Worker | None, needs: bool) -> None:
+def test_a_start_needs_a_core_until_the_page_is_loaded(*, it: Worker | None, needs: bool) -> None:
     assert needs_core(session(worker=it)) is needs
 
 
@@ -303,7 +303,7 @@ def test_the_network_explains_an_offline_link_alone() -> None:
     assert only(session(worker=syncing, fleet=away)).message == "its own words"
 
 
-def test_a_silence_began_when_the_layer_was_heard_last() -> None:
+def test_a_layer_is_unresponsive_since_it_was_last_heard() -> None:
     its: dict[str, Any] = {
         "link": Link.CONNECTED,
         "unresponsive": "the page does not answer",

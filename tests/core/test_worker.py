@@ -208,8 +208,8 @@ def test_a_report_is_a_sign_of_life_of_the_worker_and_not_of_its_page(bench: Eng
     bench.at += LIMITS.notice
     bench.tick()
     bench.report("s", Link.CONNECTED)
-    silences = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
-    assert silences == ["the worker is silent", "the page does not answer"]
+    layers = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
+    assert layers == ["the worker is silent", "the page does not answer"]
 
 
 # ---- reports ----
@@ -234,7 +234,7 @@ def test_a_browser_is_up_once() -> None:
         assert len(bench.effects("s", BrowserStarted)) == 1
 
 
-def test_the_time_in_which_it_started_is_no_silence_of_its_page() -> None:
+def test_the_time_of_its_start_does_not_count_against_its_page() -> None:
     bench = at_its_start()
     bench.at += LIMITS.start - 1
     bench.report("s", Link.UNKNOWN)
@@ -439,13 +439,13 @@ def test_one_that_was_killed_because_it_did_not_end_gave_its_memory_back(
     assert bench.effects("s", RequestSlot)[-1].ended_at == bench.at
 
 
-def test_a_worker_has_the_last_word_on_its_end(bench: EngineBench) -> None:
+def test_the_workers_own_explanation_of_its_end_counts(bench: EngineBench) -> None:
     bench.report("s", Link.CONNECTED, details="its page said so")
     bench.post("s", Exited(worker=1, code=EXIT_BROWSER_GONE, details="it crashed"))
     assert bench.records("s", "restart") == ["it crashed"]
 
 
-def test_what_its_page_said_last_tells_why_it_ended(bench: EngineBench) -> None:
+def test_what_its_page_reported_last_explains_its_end(bench: EngineBench) -> None:
     bench.report("s", Link.CONNECTED, details="its page said so")
     bench.exit("s", EXIT_BROWSER_GONE)
     assert bench.records("s", "restart") == ["its page said so"]

@@ -172,6 +172,9 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         phone.releases.refuse(better)
         await well(traffic, better)
         assert (await versions(world))["pinned"] is None
+        newest = phone.releases.publish()["revision"]  # nobody has seen it
+        phone.releases.refuse(newest)
+        await well(traffic, newest)
         assert f"WhatsApp refuses WhatsApp Web {REVISION} as too old" in await why(world)
         assert world.receiver.count("qr_code_generated") == len(traffic.sessions), "nobody scanned"
 

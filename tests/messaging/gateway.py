@@ -21,7 +21,7 @@ from waguard.messaging import endpoint_queue
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
-from waguard.messaging.lane_queue import LaneWindow
+from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
@@ -89,7 +89,7 @@ async def gateway(
     patience: float = 20.0,
     limits: JournalLimits | None = None,
     timings: WebhookTimings = WEBHOOK,
-    window: LaneWindow | None = None,
+    window: MemoryWindow | None = None,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``wrap`` may put itself before the store."""

@@ -23,7 +23,8 @@ def ready(number: int, session: str = "a") -> BusEvent:
 async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
         lambda: (
-            endpoint in it.webhooks._queues and len(list(it.queue(endpoint).lanes.held)) == count
+            endpoint in it.webhooks._queues
+            and len(list(it.queue(endpoint).partitions.held)) == count
         ),
         f"{count} chats wait",
     )

@@ -16,7 +16,7 @@ async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing
 ) -> None:
     await world.result(world.send("warm"))
     await world.stop()
-    world.busy_timeout = 0.2
+    world.busy_timeout = 0.5
     await world.start()
     with write_locked(f"sqlite+aiosqlite:///{world.path}"):
         for _ in range(2):

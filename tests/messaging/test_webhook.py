@@ -112,7 +112,7 @@ async def test_a_received_file_is_delivered(receiver: Receiver, tmp_path: Path) 
     assert receiver.attempts[0].signed
 
 
-async def test_a_bug_in_one_delivery_does_not_end_the_lane(
+async def test_a_bug_in_one_delivery_does_not_end_the_partition(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     bugs = iter([True])

@@ -34,6 +34,7 @@ async def test_messages_wait_for_their_session_and_nothing_else_does(
             "message_status_updated",
         }
         await until_held(it, 2)
+        await wait_until(it.queue().is_saved, "what was taken is on its way to the database")
         assert await it.journal.flushed(10.0)
         assert [(item.attempts, item.event) for item in await it.pending()] == [
             (0, "message_received")
@@ -45,14 +46,14 @@ async def test_messages_wait_for_their_session_and_nothing_else_does(
     assert numbers(taken[3:], "_2@") == [2]
 
 
-async def test_a_held_lane_is_read_again_from_the_database(
+async def test_a_held_partition_is_read_again_from_the_database(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
-        assert it.queue().lanes.count == 3
+        assert it.queue().partitions.count == 3
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):
@@ -151,7 +152,7 @@ async def test_a_hold_is_known_over_a_restart_and_ends_with_it(
         it.connections["a"] = AWAY
         await until_held(it, 1)
         [held] = it.webhooks.held()
-        assert (held.session_id, held.lane, held.since) == ("a", "1@c.us", 1_000.0)
+        assert (held.session_id, held.partition, held.since) == ("a", "1@c.us", 1_000.0)
         assert overdue([held], limit=999.0) == []
         waits = HeldChats(session="a", chats=1, since=1_000.0, why="it is disconnected")
         assert overdue([held], limit=1_000.0) == [waits]

@@ -91,10 +91,10 @@ class Workers:
         slow = 25.0 if world.active["whatsapp_hang"] else 0.0
         load = 0.5 + slow + world.draw("load", name, worker)
         if world.draw("settle", name, worker) < 0.5:
-            world.after(load * 0.6, partial(self._settle, page, worker))
+            world.after(load * 0.6, partial(self._finish_load, page, worker))
         world.after(load, partial(self._loaded, page, worker))
 
-    def _settle(self, page: Page, worker: int) -> None:
+    def _finish_load(self, page: Page, worker: int) -> None:
         if self.lives(page, worker) and not page.ready and not page.ending:
             page.phase = "settling"
             self.report(page, worker)

@@ -202,8 +202,8 @@ def outdated(event: str, later: Iterable[str]) -> bool:
     return event in SESSION_EVENTS and any(name in SESSION_EVENTS for name in later)
 
 
-def queue_of(event: str, data: Mapping[str, Any]) -> str:
-    """Events of one lane of a session never overtake each other: a chat, or "" for the session.
+def partition_of(event: str, data: Mapping[str, Any]) -> str:
+    """Events of one partition of a session never overtake each other: a chat, or "" for the session.
 
     The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks
     share; a call and what could not be read say it.

@@ -134,8 +134,8 @@ def higher_acks(message_id: str, ack: int) -> tuple[str, ...]:
 
 def event_id(session_id: str, key: str, event: str) -> str:
     """The same for the same event, whoever asks and whenever: 32 hex digits."""
-    told = f"{session_id}\0{key}\0{event}".encode(errors="replace")
-    return hashlib.sha256(told).hexdigest()[:32]
+    text = f"{session_id}\0{key}\0{event}".encode(errors="replace")
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def backfill_since(

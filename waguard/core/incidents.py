@@ -222,8 +222,8 @@ class Incident:
 
 def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
     """Unix time from which on entries tell of an incident that still goes on; None: there is none."""
-    told = fold_fleet(entries) if fleet else fold(entries)
-    return min((incident.began for incident in told if incident.ended is None), default=None)
+    incidents = fold_fleet(entries) if fleet else fold(entries)
+    return min((incident.began for incident in incidents if incident.ended is None), default=None)
 
 
 def incident_event(entry: Entry) -> dict[str, Any] | None:
@@ -280,8 +280,8 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
         elif entry.kind == DIED:
             ongoing[RESTORED].actions.append(f"the next one died as well: {entry.reason}")
         if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
-            told, done = entry.reason or entry.kind, _taken(steps, entry.kind)
-            incidents.append(Incident(at, told, actions=done, result=result, ended=at))
+            cause, done = entry.reason or entry.kind, _taken(steps, entry.kind)
+            incidents.append(Incident(at, cause, actions=done, result=result, ended=at))
         if entry.kind == RESTORED and RESTORED in ongoing and entry.reason:
             ongoing[RESTORED].actions.append(entry.reason)
         ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
@@ -420,13 +420,13 @@ def _done(entry: Entry) -> str | None:
 
 def sentences(incident: Incident) -> Sequence[str]:
     """What an op can act on: cause, actions, result."""
-    told = [f"Cause: {incident.cause}."]
+    lines = [f"Cause: {incident.cause}."]
     counted = dict.fromkeys(incident.actions)
     for action in counted:
         times = incident.actions.count(action)
-        told.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+        lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
     if incident.ended is None:
-        told.append("It goes on." + (f" {incident.advice}" if incident.advice else ""))
+        lines.append("It goes on." + (f" {incident.advice}" if incident.advice else ""))
     else:
-        told.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
-    return told
+        lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
+    return lines

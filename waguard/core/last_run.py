@@ -148,14 +148,14 @@ def restoration(
 
 def result(restored: Restoration) -> str:
     """The numbers that are not zero, in words."""
-    told = [
+    counts = [
         (restored.adopted, "worker", "adopted"),
         (restored.replaced, "worker", "replaced"),
         (restored.ended, "worker", "ended"),
         (restored.lost, "worker", "gone already"),
         (restored.started, "session", "started anew"),
     ]
-    parts = [_told(count, what, done) for count, what, done in told if count]
+    parts = [_counted(count, what, done) for count, what, done in counts if count]
     return ", ".join(parts) or "no worker was left, and none was started"
 
 
@@ -164,7 +164,7 @@ def reported(run: Run) -> Run:
     return replace(run, unreported=())
 
 
-def _told(count: int, what: str, done: str) -> str:
+def _counted(count: int, what: str, done: str) -> str:
     return f"{count} {what} was {done}" if count == 1 else f"{count} {what}s were {done}"
 
 

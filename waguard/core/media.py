@@ -49,15 +49,15 @@ def names_in(body: bytes) -> set[str]:
     return {found[1].decode() for found in _NAMED.finditer(body)}
 
 
-def content_type(told: Any) -> str:
+def content_type(reported: Any) -> str:
     """``told`` where it can be a header, else that nothing is known."""
-    fits = isinstance(told, str) and len(told) <= _LONGEST and _MIMETYPE.fullmatch(told)
-    return told if fits else UNKNOWN
+    fits = isinstance(reported, str) and len(reported) <= _LONGEST and _MIMETYPE.fullmatch(reported)
+    return reported if fits else UNKNOWN
 
 
-def with_media(data: Mapping[str, Any], /, **told: Any) -> Mapping[str, Any]:
+def with_media(data: Mapping[str, Any], /, **details: Any) -> Mapping[str, Any]:
     """``data`` of a ``message_received`` with ``told`` of its file; the same where it has none."""
     message = data.get("message")
     if not isinstance(message, Mapping) or not message.get("media"):
         return data
-    return {**data, "message": {**message, "media": {**message["media"], **told}}}
+    return {**data, "message": {**message, "media": {**message["media"], **details}}}

@@ -69,11 +69,11 @@ def named(received: InboxRecord, people: People, own_id: str, target: str | None
     if received.kind is Kind.ACK:
         unless = higher_acks(own_id, received.events[0].data["ack_level"] - 1)
     message_id = target or own_id
-    told = (
-        EventPayload(told.event, _named(told.data, people, received, message_id, own_id))
-        for told in received.events
+    events = (
+        EventPayload(event.event, _named(event.data, people, received, message_id, own_id))
+        for event in received.events
     )
-    return replace(received, key=fitting(word + own_id), unless=unless, events=tuple(told))
+    return replace(received, key=fitting(word + own_id), unless=unless, events=tuple(events))
 
 
 def _named(

@@ -29,7 +29,7 @@ class Notice:
 
     event: str
     event_id: str
-    queue: str
+    partition: str
     body: bytes = field(repr=False)
 
 
@@ -58,21 +58,21 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
     """The webhooks of what was received."""
     return tuple(
         Notice(
-            event=told.event,
-            event_id=event_id(received.session_id, received.key, told.event),
-            queue=delivery.queue_of(told.event, told.data),
-            body=_json(_body(received, told)),
+            event=payload.event,
+            event_id=event_id(received.session_id, received.key, payload.event),
+            partition=delivery.partition_of(payload.event, payload.data),
+            body=_json(_body(received, payload)),
         )
-        for told in received.events
+        for payload in received.events
     )
 
 
-def _body(received: InboxRecord, told: EventPayload) -> dict[str, Any]:
+def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
     """As the application knows it."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
-    data = identity | dict(told.data)
+    data = identity | dict(payload.data)
     return {
-        "event": told.event,
+        "event": payload.event,
         "data": data | ({"backfilled": True} if received.backfilled else {}),
     }
 
@@ -123,10 +123,10 @@ def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecor
         return None
     if message.state in AT_SERVER:
         key, kind = sent_key(message.message_id), Kind.SENT
-        told = EventPayload("message_sent", _sent(message, int(now)))
+        payload = EventPayload("message_sent", _sent(message, int(now)))
     elif message.state in NOT_SENT:
         key, kind = failed_key(message.message_id), Kind.FAILED
-        told = EventPayload("message_failed", _failed(message))
+        payload = EventPayload("message_failed", _failed(message))
     else:
         return None
     return InboxRecord(
@@ -136,7 +136,7 @@ def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecor
         kind=kind,
         at=now,
         chat=message.chat,
-        events=(told,),
+        events=(payload,),
     )
 
 

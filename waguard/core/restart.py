@@ -63,9 +63,9 @@ class Remembered:
 
 def worth_keeping(memory: Mapping[str, Remembered]) -> dict[str, Remembered]:
     """Without what says nothing, and within bounds: the sessions that restarted last are kept."""
-    told = [(name, one) for name, one in memory.items() if one != Remembered()]
-    told.sort(key=lambda item: max(item[1].counted, default=0.0), reverse=True)
-    return {name: replace(one, counted=one.counted[-COUNTED:]) for name, one in told[:SESSIONS]}
+    kept = [(name, one) for name, one in memory.items() if one != Remembered()]
+    kept.sort(key=lambda item: max(item[1].counted, default=0.0), reverse=True)
+    return {name: replace(one, counted=one.counted[-COUNTED:]) for name, one in kept[:SESSIONS]}
 
 
 def credible(memory: Mapping[str, Remembered], *, now: float) -> dict[str, Remembered]:

@@ -41,21 +41,24 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
         out(MemberChanged(now, linked, was_linked))
     _show_responsiveness(before, after, out)
     status = derive_status(after)
-    told = (
+    published = (
         before.status if after.begun else after.status
     )  # a row that was corrected is said elsewhere
-    if status == told:
+    if status == published:
         if after.phone != before.phone and linked is Link.CONNECTED:
             out(WriteStatus(status, after.phone))
         return after
     out(WriteStatus(status, after.phone))
-    if (status.status, status.reason) != (told.status, told.reason):
+    if (status.status, status.reason) != (published.status, published.reason):
         out(
             Record(
-                "status", before=str(told.status), after=str(status.status), reason=status.details
+                "status",
+                before=str(published.status),
+                after=str(status.status),
+                reason=status.details,
             )
         )
-    for event, data in announce(told, status, phone=after.phone):
+    for event, data in announce(published, status, phone=after.phone):
         out(Publish(event, data))
     return replace(after, status=status)
 
@@ -87,18 +90,18 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
     if lifecycle(state) is State.STOPPED and state.status.status in LIVE_STATUSES:
         none = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         state = replace(state, status=none)
-    told = state.status
+    shown = state.status
     out(
         Record(
             "row_corrected",
             before=fact.said,
-            after=str(told.status),
-            reason=told.details or "the row said something else than what is so",
+            after=str(shown.status),
+            reason=shown.details or "the row said something else than what is so",
             evidence={"lifecycle": str(lifecycle(state)), "link": str(link(state))},
         )
     )
-    if told.status is Status.CONNECTED:
-        for event, data in announce(None, told, phone=state.phone):
+    if shown.status is Status.CONNECTED:
+        for event, data in announce(None, shown, phone=state.phone):
             out(Publish(event, data))
-    out(WriteStatus(told, state.phone))
+    out(WriteStatus(shown, state.phone))
     return state

@@ -53,9 +53,10 @@ def on_discarded(state: VersionState, revision: int) -> VersionState:
 
 def on_refused(state: VersionState, revision: int, now: float, post: Post) -> VersionState:
     """Older ones are refused as well; where it is the newest, it is not its age."""
-    if revision <= state.floor or revision == state.refused:
+    is_newest = state.newest is None or revision >= state.newest
+    if revision <= state.floor or (is_newest and revision == state.refused):
         return state
-    if state.newest is None or revision >= state.newest:
+    if is_newest:
         state = replace(state, refused=revision, refused_at=now)
         post(Announce(kind=Kind.REFUSED, revision=revision, person=True))
         return state
