@@ -244,7 +244,7 @@ async def test_each_receiver_gets_the_events_that_it_wants(messages: SqlMessages
 
 
 @every_database
-async def test_one_chat_queue_is_read_by_itself(messages: SqlMessages) -> None:
+async def test_one_partition_is_read_by_itself(messages: SqlMessages) -> None:
     partitions = ("c", "d", "c", "c")
     await messages.write(
         [entry(f"k{n}", partition=partition) for n, partition in enumerate(partitions)]
