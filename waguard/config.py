@@ -645,7 +645,7 @@ def _check_addresses(config: Config) -> None:
         ("webhook.url", config.webhook.url),
     ):
         if url is not None and not _is_address(url):
-            raise _refused(name, url, "it is no address", "use http://host/… or https://host/…")
+            raise _refused(name, url, "it is not an address", "use http://host/… or https://host/…")
     hook = config.webhook.url
     if hook and (why := address.url_refusal(hook, allow_private=True)):
         raise _refused("webhook.url", hook, why, "name the application's own address")

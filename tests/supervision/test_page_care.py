@@ -313,7 +313,7 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     await empty.settled()
     (incident,) = fold(world.store.entries)
     told = " ".join(sentences(incident))
-    assert "its page was loaded anew" in told
+    assert "its page was loaded again" in told
     assert "its worker was replaced, as planned" in told
     assert "Result: connected again" in told
 
