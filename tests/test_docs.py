@@ -2,9 +2,9 @@
 
 import contextlib
 import io
+import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -34,29 +34,28 @@ PLACEHOLDER: Final = re.compile(r"\b(?!INFO\b|ERROR\b)[A-Z]+\b|\"\$\(.*\)\"")
 ELSEWHERE: Final = frozenset(
     {
         *("Node.js", "whatsapp-web.js", "wwebjs/whatsapp-web.js", "wppconnect-wa.js"),
-        *("./waguard.toml", "application.py", "pm2-root.service", "docs/versions.md"),
+        *("./waguard.toml", "application.py", "pm2-root.service"),
     }
 )
 # what waguard and make write, and an uppercase letter stands for something
 FOLDERS_MADE: Final = frozenset(
     {
         *(".long", ".mutants", ".venv", "run", "state"),
-        *("evidence", "media", "quarantine", "snapshots", "versions", "workers"),
+        *("evidence", "media", "quarantine", "snapshots", "versions", "wajs", "workers"),
     }
 )
 
 
 def tree() -> frozenset[str]:
     """Every file of the checkout, and every folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split("\n")
-    files = {name for name in listed if name and (ROOT / name).exists()}
-    return frozenset(files | {str(folder) for name in files for folder in Path(name).parents})
+    found: set[str] = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [
+            it for it in folders if it == ".ci" or not it.startswith((".", "__", "node_"))
+        ]
+        here = Path(folder).relative_to(ROOT)
+        found |= {str(here), *(str(here / name) for name in files)}
+    return frozenset(found)
 
 
 TREE: Final = tree()
@@ -106,6 +105,23 @@ def test_a_file_that_is_gone_is_found() -> None:
     assert not is_there("core/nothing.py", "docs/api.md")
     assert is_there("core/blame.py", "docs/api.md")
     assert is_there("0004-lease.md", "docs/decisions/README.md")
+
+
+def test_the_files_to_know_are_in_their_folders() -> None:
+    part = text_of("docs/where.md").partition("## The files to know")[2].partition("\n## ")[0]
+    folders = {
+        it[0]: it[1] for it in re.findall(r"(?ms)^- \*\*`([\w/]+)/`\*\*:(.*?)(?=^- |\Z)", part)
+    }
+    assert {"core", "messaging", "worker"} <= folders.keys()
+    wrong = [
+        f"{folder}/{name}"
+        for folder, text in folders.items()
+        for name in FILE.findall(text)
+        if name not in ELSEWHERE
+        and not name.endswith(".md")
+        and not any(it.startswith(f"waguard/{folder}/") and Path(it).name == name for it in TREE)
+    ]
+    assert wrong == []
 
 
 # ---- commands ----

@@ -54,8 +54,8 @@ async def over(daemon: Daemon) -> list[dict[str, Any]]:
     """Incidents of the fleet, when the newest one has ended."""
 
     async def look() -> list[dict[str, Any]] | None:
-        _, told = await daemon.call("GET", "/api/incidents")
-        incidents: list[dict[str, Any]] = told["incidents"]
+        _, reported = await daemon.call("GET", "/api/incidents")
+        incidents: list[dict[str, Any]] = reported["incidents"]
         return incidents if incidents and incidents[-1]["ended"] else None
 
     found: list[dict[str, Any]] = await daemon.until(look)

@@ -37,7 +37,7 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
             events=(told,),
         )
         body = b'{"event": "message_received", "data": {"n": %d}}' % number
-        notice = Notice(event=told.event, event_id=f"id{number}", queue="c", body=body)
+        notice = Notice(event=told.event, event_id=f"id{number}", partition="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
     await api.database.messages.dead_letter_pending(

@@ -81,7 +81,7 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
     ("arguments", "told"),
     [
         (["statsu"], "did you mean status?"),
-        (["session"], "did you mean sessions?"),
+        (["session"], "did you mean sessions or versions?"),
         (["sessions", "listt"], "did you mean list or start?"),
         (["webhooks", "list", "--state", "deadd"], "did you mean dead?"),
         (["sessions", "zzz"], "known: create, list"),
@@ -196,8 +196,9 @@ def test_every_command_speaks_to_machines() -> None:
     assert {name for name, options in known.items() if "--json" not in options} == WITHOUT_JSON
 
 
-def test_only_what_cannot_be_taken_back_has_a_yes() -> None:
+def test_what_cannot_be_taken_back_and_what_loads_pages_for_a_version_has_a_yes() -> None:
     known = dict(leaves(parser(*program.COMMANDS)))
     assert {name for name, options in known.items() if "--yes" in options} == {
         *("sessions logout", "sessions delete", "webhooks discard", "keys remove"),
+        *("versions pin", "versions unpin", "versions try", "wajs try", "wajs use"),
     }

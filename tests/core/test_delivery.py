@@ -17,7 +17,7 @@ from waguard.core.delivery import (
     Retry,
     decide,
     outdated,
-    queue_of,
+    partition_of,
 )
 
 POLICY = DeliveryPolicy(
@@ -127,7 +127,7 @@ def test_only_a_newer_session_event_makes_a_session_event_outdated(
         ("message_received", {}, ""),
     ],
 )
-def test_a_message_and_its_acks_share_a_queue(
+def test_a_message_and_its_acks_share_a_partition(
     event: str, data: dict[str, Any], wanted: str
 ) -> None:
-    assert queue_of(event, data) == wanted
+    assert partition_of(event, data) == wanted

@@ -10,6 +10,7 @@ from waguard.core.replace import replace
 from waguard.core.version_facts import (
     Acked,
     Evidence,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -70,6 +71,15 @@ def test_another_load_is_another_page(it: Reader) -> None:
     assert it.reads(page=stored, worker=2) == [Loaded("s", 1022, WAJS, "store"), WELL]
 
 
+def test_what_is_seen_while_the_next_page_loads_is_not_the_last_ones(it: Reader) -> None:
+    assert it.reads(page=None, threw_at=102.5) == []
+    assert it.reads(page=None, link=Link.NEEDS_UPDATE) == []
+    assert it.reads(page=None, unreachable=True) == [Unreachable("s")]
+    bad = replace(PAGE, loads=2, revision=1024)
+    assert it.reads(page=bad, threw_at=102.5)[0] == Loaded("s", 1024, WAJS, "network")
+    assert it.reads(page=bad, threw_at=106.5) == [Ill("s", Evidence.SEND_THROWS)]
+
+
 def test_a_throw_is_evidence_until_a_later_send_is_acknowledged(it: Reader) -> None:
     assert it.reads(threw_at=101.5) == [Ill("s", Evidence.SEND_THROWS)]
     assert it.reads(threw_at=101.5) == []
@@ -93,6 +103,15 @@ def test_late_acks_are_evidence(it: Reader) -> None:
     assert it.reads(unacked_at=101.5) == [Ill("s", Evidence.UNACKED)]
     assert it.reads(unacked_at=101.5, acked_at=101.9, acked_from=101.2) == [], "it was before that"
     assert it.reads(acked_at=103.9, acked_from=101.2) == [Acked("s"), WELL]
+
+
+def test_a_page_that_raises_no_events_is_ill_until_one_comes(it: Reader) -> None:
+    assert it.reads(heard_at=100.5) == [], "of the page before"
+    assert it.reads(heard_at=102.5) == [Heard("s")]
+    assert it.reads(heard_at=102.6) == []
+    assert it.reads(deaf_at=104.0, heard_at=102.6) == [Ill("s", Evidence.DEAF)]
+    assert it.reads(deaf_at=104.0, heard_at=102.6) == []
+    assert it.reads(heard_at=106.5) == [Heard("s"), WELL]
 
 
 def test_a_version_that_is_too_old_is_refused_once(it: Reader) -> None:

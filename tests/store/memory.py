@@ -50,7 +50,7 @@ class MemoryLease:
     down: bool = False
     row: Lease | None = None
 
-    async def take(
+    async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
         self._reach()

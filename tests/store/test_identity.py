@@ -7,8 +7,8 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
+from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
-from tests.store.test_telling import entry
 from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.core.inbox import InboxRecord
 from waguard.core.outbox import State
@@ -68,7 +68,7 @@ async def told(store: SqlStore) -> list[dict[str, Any]]:
     found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
     bodies = [json.loads(one.body or b"") for one in found]
     for one, body in zip(found, bodies, strict=True):
-        body["lane"] = one.lane
+        body["partition"] = one.partition
     return bodies
 
 
@@ -166,7 +166,7 @@ async def test_what_a_failed_write_learned_is_forgotten(
 
     await store.messages.people("a")
     with monkeypatch.context() as broken:
-        broken.setattr("waguard.store.readers.note", fails)
+        broken.setattr("waguard.store.readers.record", fails)
         with pytest.raises(DatabaseUnavailableError):
             await take(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == LID
@@ -299,7 +299,7 @@ async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall
     wall.time += 60
     await take(store, knows(LID), message(LID, "C"))
     bodies = await told(store)
-    assert [one["lane"] for one in bodies] == [ANNA] * 5
+    assert [one["partition"] for one in bodies] == [ANNA] * 5
     assert await received(store) == [
         (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("N", "A", "B", "C")
     ]
@@ -416,4 +416,4 @@ async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
     await take(store, knows(LID))
     [one] = await told(store)
     assert (one["data"]["from"], one["data"]["sender_phone"]) == (ANNA, "4917000001")
-    assert one["lane"] == ANNA
+    assert one["partition"] == ANNA

@@ -18,7 +18,7 @@ from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
 from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
-from tests.store.test_telling import entry
+from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
 from waguard.config import Config
 from waguard.core.backfill import by_alias
@@ -236,10 +236,10 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
         after = some[-1].id
         found += [
-            (one.id, one.event_id, one.lane) for one in some if one.event == "message_received"
+            (one.id, one.event_id, one.partition) for one in some if one.event == "message_received"
         ]
     wanted = [row for row in it.past.deliveries() if row["state"] == "pending"]
-    assert [(event, lane) for _, event, lane in found] == [
+    assert [(event, partition) for _, event, partition in found] == [
         (row["event_id"], row["lane"]) for row in wanted
     ]
     return found

@@ -208,6 +208,11 @@ async def sends_throw(it: Surfaces) -> Found:
     return {("sends_throw", "a")}
 
 
+async def deaf(it: Surfaces) -> Found:
+    it.bench.session("a").traffic.deaf.deaf_at = it.bench.world.clock.monotonic()
+    return {("deaf", "a")}
+
+
 async def whatsapp_refuses(it: Surfaces) -> Found:
     it.bench.world.network = NetworkReading(reachable=True)
     for name in NAMES:
@@ -271,7 +276,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
-    *(sends_throw, whatsapp_refuses, profile_without_row, bug),
+    *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
     *(version_held, version_refused, bundle_rolled_back),
 )
 

@@ -14,20 +14,24 @@ from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import PACKED, Script, World, heard, until
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_PAGE_NOT_READY
-from waguard.core.incidents import fold_fleet, sentences
+from waguard.core.incidents import fold, fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.version_facts import Evidence
+from waguard.core.version_effects import Discard, Reload
+from waguard.core.version_facts import Arm, Evidence
 from waguard.core.versions import encode
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
 from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
+from waguard.host.wajs_store import WajsStore, digest
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
 OLD, NEW, NEWER = 1022, 1023, 1024
 BROKEN: Final = "TypeError: e.sendTextMsg is not a function"
+CONFIGURED: Final = "c" * 64
+BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 ME: Final = "user 0 of this machine"
 
 
@@ -37,6 +41,8 @@ class Drill:
     def __init__(self, bench: Bench) -> None:
         self.bench, self.world, self.network = bench, bench.world, OLD
         self.world.spawn.script = Script(reports=(CONNECTED,), loads=self.loads)
+        self.lacks: dict[int, tuple[str, ...]] = {}
+        """What pages of a version lack."""
         self.ill: Callable[[SessionActor], None] = lambda _: None
         """What pages of the new version do."""
 
@@ -47,9 +53,10 @@ class Drill:
         return PageVersion(
             page=revision,
             document=revision,
-            wajs=PACKED,
+            wajs=(isinstance(spec, WorkerSpec) and spec.wajs_sha256) or CONFIGURED,
             wajs_version="4.6.0",
             served_by="store" if stored else "network",
+            missing=self.lacks.get(revision, ()),
         )
 
     @property
@@ -136,7 +143,7 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     ]
     text = " ".join(sentences(incident))
     assert "its page throws at sends" in text
-    assert f"all sessions get {OLD}" in text
+    assert f"all sessions get version {OLD}" in text
     assert f"WhatsApp Web {NEW} is suspected" in text
     assert "were loaded with an older version" in text
     published = drill.world.events("incident")
@@ -145,6 +152,10 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     held_event = next(it.data for it in published if it.data["kind"] == "version_held")
     assert (held_event["revision"], held_event["instead"]) == (NEW, OLD)
     assert held_event["evidence"] == str(Evidence.SEND_THROWS)
+    of_one = [it for it in drill.world.store.entries if it.session_id == "a"]
+    story = " ".join(sentence for it in fold(of_one) for sentence in sentences(it))
+    assert BROKEN in story
+    assert f"its page was loaded with WhatsApp Web {OLD}, from the store" in story
     of_a = drill.world.events("page_version", session="a")
     pages = [(it.data["page"], it.data["served_by"]) for it in of_a]
     assert pages[:2] == [(OLD, "network"), (NEW, "network")]
@@ -196,8 +207,11 @@ async def test_a_version_that_is_too_old_and_has_no_other_waits_for_a_person(dri
     await drill.up()
     process = drill.bench.process("a")
     process.report("needs_update", version=drill.loads(process.spec))
+    await drill.run(2)  # it was loaded before: there may be a newer one by now
+    again = drill.bench.process("a")
+    assert again is not process
+    again.report("needs_update", version=drill.loads(again.spec))
     await until(drill.bench.session("a"), lambda s: s.lifecycle is State.PARKED)
-    await drill.run(2)
     types = {it.type for it in drill.bench.it.health.read().conditions}
     assert "version_refused" in types
 
@@ -285,3 +299,82 @@ async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(world: World)
     world.versions.begin()
     assert world.versions.for_worker("s").sha256 == PACKED
     assert world.versions.state.bundles == {PACKED}
+
+
+# ---- wa-js ----
+
+
+async def test_a_bundle_is_used_by_all_after_canaries(drill: Drill) -> None:
+    await drill.up()
+    drill.world.change("versions", good_after=10.0, canary_for=3.0, canary_after=5.0)
+    sha256 = digest(BUNDLE)
+    WajsStore(drill.world.config.paths.state).add(BUNDLE, sha256)
+    await drill.world.versions.use_bundle(sha256[:8], by=ME)
+    row = next(it for it in drill.world.versions.listing().bundles if it.sha256 == sha256)
+    assert (row.candidate, row.in_use, row.version) == (True, False, "4.7.0")
+    await drill.until(lambda: drill.world.versions.state.wajs == sha256)
+    given = drill.world.versions.for_worker("new")
+    assert (given.sha256, given.wajs) == (
+        sha256,
+        drill.world.config.paths.state / f"wajs/{sha256}.js",
+    )
+    await wait_until(lambda: drill.world.audited("bundle_accepted"), "it is on the trail")
+    assert drill.world.audited("bundle_added")
+    [used] = drill.world.audited("bundle_used")
+    assert str(used[2]).startswith(ME)
+
+
+async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
+    path = drill.world.folder / "wa.js"
+    drill.world.change("whatsapp", wajs=path)
+    await drill.up()
+    spec = drill.bench.process("a").spec
+    assert isinstance(spec, WorkerSpec)
+    assert (spec.wajs, spec.wajs_sha256) == (str(path), None)
+    assert drill.world.versions.listing().configured == str(path)
+    arms = {it.arm.wajs for it in drill.world.versions.state.members.values()}
+    assert arms == {PACKED}, "for the decision all have the same"
+    with pytest.raises(ConflictError, match="which the configuration names"):
+        await drill.world.versions.use_bundle(PACKED, by=ME)
+    with pytest.raises(ConflictError, match="which the configuration names"):
+        await drill.world.versions.try_bundle(PACKED, session=None, by=ME)
+
+
+# ---- what is stopped stays so ----
+
+
+async def test_a_session_that_was_stopped_is_not_loaded_for_a_version(drill: Drill) -> None:
+    await drill.up()
+    await drill.bench.it.sessions.take_down("a")
+    drill.world.versions._perform(Reload("a", Arm(OLD, PACKED), "so it is"))
+    drill.world.versions._perform(Reload("nobody", Arm(OLD, PACKED), "so it is"))
+    await drill.run(2)
+    assert drill.bench.session("a").lifecycle is State.STOPPED
+
+
+async def test_a_document_that_cannot_be_deleted_is_known_all_the_same(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await drill.up()
+
+    def refuse(_: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(drill.world.documents, "discard", refuse, raising=False)
+    drill.world.versions._perform(Discard(OLD))
+    assert OLD in drill.world.versions.state.stored
+
+
+async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) -> None:
+    await drill.up()
+    drill.lacks = {OLD: ("WPP.old",), NEW: ("WPP.old",)}
+    for name in NAMES:
+        await drill.bench.it.sessions.start(name, restart=True)
+    await drill.run(3)
+    await drill.load_new("a")
+    await drill.run(2)
+    assert drill.world.versions.state.members["a"].ill is None
+    drill.lacks = {NEW: ("WPP.old", "WPP.new")}
+    await drill.bench.it.sessions.start("b", restart=True)
+    await drill.until(lambda: drill.world.versions.state.suspected == NEW)
+    assert drill.world.versions.state.suspected == NEW

@@ -329,8 +329,8 @@ def test_whatever_comes_is_a_message_or_named_as_none(content: bytes) -> None:
 
 
 async def test_a_field_that_a_newer_worker_adds_is_passed_over(pair: Pair) -> None:
-    told = {"type": "heartbeat", "devtools": 0.1, "page": 0.2, "mood": {"a": [1]}}
-    pair.raw.write(framed(msgspec.msgpack.encode(told)))
+    reported = {"type": "heartbeat", "devtools": 0.1, "page": 0.2, "mood": {"a": [1]}}
+    pair.raw.write(framed(msgspec.msgpack.encode(reported)))
     assert await pair.daemon.receive() == Heartbeat(devtools=0.1, page=0.2)
 
 

@@ -195,6 +195,11 @@ def sends_throw(session: str, words: str, *, since: float) -> Condition:
     return _of_session(session, "sends_throw", Blame.WHATSAPP, words, since, remedies.SENDS_THROW)
 
 
+def deaf(session: str, words: str, *, since: float) -> Condition:
+    """It is connected, and its page raises no events."""
+    return _of_session(session, "deaf", Blame.WHATSAPP, words, since, remedies.DEAF)
+
+
 def not_started(session: str, words: str, *, since: float) -> Condition:
     """The session is wanted up, and its start has not been requested yet."""
     return _of_session(session, "start", Blame.HOST, words, since, remedies.NOT_STARTED)

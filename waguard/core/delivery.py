@@ -204,8 +204,8 @@ def outdated(event: str, later: Iterable[str]) -> bool:
     return event in SESSION_EVENTS and any(name in SESSION_EVENTS for name in later)
 
 
-def queue_of(event: str, data: Mapping[str, Any]) -> str:
-    """The queue of an event: its chat, or "" for the session. Events of one queue never overtake each other.
+def partition_of(event: str, data: Mapping[str, Any]) -> str:
+    """The partition of an event: its chat, or "" for the session. Events of one partition keep their order.
 
     The chat is part of the message's id (``true_<chat>_<ID>``), which a message and its acks share;
     ``call_received`` and ``message_error`` name it.

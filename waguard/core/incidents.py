@@ -23,6 +23,7 @@ _TROUBLE: Final = frozenset(
         *(
             "acks_missing",
             "sends_throw",
+            "page_deaf",
             "webhooks_held",
             "webhooks_down",
             "backfill_gap",
@@ -36,6 +37,7 @@ _TROUBLE: Final = frozenset(
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
+    "page_hears": "its page raises events again",
     "webhooks_released": "its webhooks are delivered again",
     "webhooks_up": "its receiver accepts webhooks again",
     "supervision_goes_on": "waguard watches it again",
@@ -50,6 +52,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "supervision_failed": remedies.FAULT,
     "acks_missing": remedies.ACKS_LATE,
     "sends_throw": remedies.SENDS_THROW,
+    "page_deaf": remedies.DEAF,
 }
 # what is over as soon as it is recorded, unless it is part of another incident
 _OVER_AT_ONCE: Final = {
@@ -86,9 +89,7 @@ FLEET_ENDS: Final = {
     "bundle_rolled_back": "bundle_released",
     DIED: RESTORED,
 }
-FLEET_STEPS: Final = frozenset(
-    {"version_suspected", "version_held_long", "version_too_old", "version_works"}
-)
+FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
 """Steps about a version: they are part of the incident that they lead to."""
 _OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
 _FLEET_DONE: Final = {
@@ -142,10 +143,17 @@ _FLEET_OVER_AT_ONCE: Final = {
     "file_unreadable": "everything else was read; a worker whose record it was is found by its mark",
     "version_acquitted": "no version was changed for it",
     "version_spent": "it is not served any more",
+    "version_too_old": "it is not served any more",
     "bundle_accepted": "all sessions get it at their next load",
 }
 VERSION_NEWS: Final = frozenset(
-    {*FLEET_STEPS, "version_acquitted", "version_spent", "bundle_accepted"}
+    {
+        *FLEET_STEPS,
+        "version_acquitted",
+        "version_spent",
+        "version_too_old",
+        "bundle_accepted",
+    }
 )
 """Entries of the fleet's audit log that are also events, beside the begin and end of outages."""
 FLEET_BLAMES: Final = {
@@ -380,6 +388,13 @@ _DONE: Final = {
 }
 
 
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
 def _done(entry: Entry) -> str | None:
     """What waguard did or observed, in a few words."""
     match entry.kind:
@@ -393,10 +408,8 @@ def _done(entry: Entry) -> str | None:
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
             return f"it was {entry.after}"
-        case "screenshot":
-            return f"a picture of its page is kept: {entry.reason}"
-        case "webhooks_held":
-            return f"its received messages wait: {entry.reason}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
         case "webhooks_down":
             return "its webhooks wait in the database, and one at a time is tried"
         case kind if kind in _OF_PAGE:

@@ -29,7 +29,7 @@ class Notice:
 
     event: str
     event_id: str
-    queue: str
+    partition: str
     body: bytes = field(repr=False)
 
 
@@ -60,7 +60,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
         Notice(
             event=payload.event,
             event_id=event_id(received.session_id, received.key, payload.event),
-            queue=delivery.queue_of(payload.event, payload.data),
+            partition=delivery.partition_of(payload.event, payload.data),
             body=_json(_body(received, payload)),
         )
         for payload in received.events

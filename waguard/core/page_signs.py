@@ -12,6 +12,7 @@ from waguard.core.replace import replace
 from waguard.core.version_facts import (
     Acked,
     Evidence,
+    Heard,
     Ill,
     Left,
     Loaded,
@@ -68,6 +69,10 @@ class Seen(Struct, frozen=True, kw_only=True):
     """When its page last threw at a send; None: never, or a later send was acknowledged."""
     unacked_at: float | None = None
     """When the page last confirmed that sends are late; None: none is."""
+    deaf_at: float | None = None
+    """When its chats last had messages for which no event came; None: they have none."""
+    heard_at: float | None = None
+    """When an event came for a message last."""
     acked_at: float | None = None
     """When the server last acknowledged one of its sends."""
     acked_from: float = float("-inf")
@@ -87,6 +92,8 @@ class Watched(Struct, frozen=True, kw_only=True):
     sign_at: float = 0.0
     acked: bool = False
     """An ack was reported, and no evidence since."""
+    heard: bool = False
+    """An event for a message was reported, and no evidence since."""
 
 
 WELL: Final = "well"
@@ -131,9 +138,14 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
 def _of_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
+    if seen.page is None and not seen.unreachable:
+        return watched  # the next page is being loaded: what is seen is not of the last one
     if _is_acked(watched, seen):
         facts.append(Acked(session))
         watched = replace(watched, acked=True)
+    if _is_heard(watched, seen):
+        facts.append(Heard(session))
+        watched = replace(watched, heard=True)
     sign = _sign(watched, seen)
     if sign is None or sign == watched.sign:
         return watched
@@ -141,7 +153,7 @@ def _of_page(
         if sign is Evidence.TOO_OLD:
             facts.append(Refused(page.revision))
         facts.append(Ill(session, sign))
-        return replace(watched, sign=sign, sign_at=now, acked=False)
+        return replace(watched, sign=sign, sign_at=now, acked=False, heard=False)
     facts.append(Well(session) if sign == WELL else Unreachable(session))
     return replace(watched, sign=sign, sign_at=now)
 
@@ -151,6 +163,13 @@ def _is_acked(watched: Watched, seen: Seen) -> bool:
     if watched.acked or seen.acked_at is None or seen.acked_from <= watched.page_at:
         return False
     return not isinstance(watched.sign, Evidence) or seen.acked_at > watched.sign_at
+
+
+def _is_heard(watched: Watched, seen: Seen) -> bool:
+    """An event that this page raised, after whatever was wrong with it."""
+    if watched.heard or seen.heard_at is None or seen.heard_at <= watched.page_at:
+        return False
+    return not isinstance(watched.sign, Evidence) or seen.heard_at > watched.sign_at
 
 
 def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
@@ -165,6 +184,8 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
         return Evidence.SEND_THROWS
     if seen.unacked_at is not None and seen.unacked_at > watched.page_at:
         return Evidence.UNACKED
+    if seen.deaf_at is not None and seen.deaf_at > watched.page_at:
+        return Evidence.DEAF
     return WELL if seen.link is Link.CONNECTED else None
 
 

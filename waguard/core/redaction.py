@@ -7,9 +7,10 @@ from typing import Final
 HIDDEN: Final = "[hidden]"
 _SHORT: Final = 8  # digits; a longer number has more of them shown
 _SECRET_LENGTH: Final = 6  # characters; a shorter one is part of many words
-# ten digits may also be a time, and are shortened too. Digits in a hexadecimal id are not a number
+# ten digits may also be a time, and are shortened too. Digits in a hexadecimal id are not a number, and neither is a
+# version of WhatsApp Web: the omitted digits are those in which two versions differ
 _NUMBER: Final = re.compile(
-    r"(?<![0-9A-Za-z.-])(?:\+[0-9]{1,3}(?:[ -][0-9]{2,5}){2,4}|\+?[0-9]{8,15}(?!-[0-9a-f]{4}-))(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z.-])(?<!WhatsApp Web )(?<!version )(?<!versions from )(?:\+[0-9]{1,3}(?:[ -][0-9]{2,5}){2,4}|\+?[0-9]{8,15}(?!-[0-9a-f]{4}-))(?![0-9A-Za-z])"
 )
 _CODE: Final = re.compile(r"[0-9]@[A-Za-z0-9+/=_,-]{20,}")
 # a name or a path is shorter, or has no spaces in it

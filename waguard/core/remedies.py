@@ -43,6 +43,11 @@ SENDS_THROW: Final = (
     " --session {s}` shows it."
 )
 
+DEAF: Final = (
+    "Nothing to do: what comes is read from its chats, some minutes late, and waguard tries an older version where"
+    f" one is known to work; `waguard versions list` shows them. {_RESTART} loads the page again."
+)
+
 DOWN: Final = f"{_START}; where it needs a scan then, {_QR} shows the code."
 LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
 NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."

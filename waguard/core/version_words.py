@@ -106,4 +106,4 @@ def _whose(it: Announce) -> str:
 
 
 def _gets(it: Announce, who: str = "all sessions get") -> str:
-    return f"{who} {it.instead if it.instead is not None else 'what WhatsApp serves'}"
+    return f"{who} {'what WhatsApp serves' if it.instead is None else f'version {it.instead}'}"

@@ -137,10 +137,10 @@ class LeaseStore(Protocol):
     """The part of the database that says which daemon supervises what is in it, by the database's
     own clock. Errors are those of ``Store``."""
 
-    async def take(
+    async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
-        """Take it where ``may`` says so of what is there (None: nobody ever had it), in one
+        """Acquire it where ``may`` says so of what is there (None: nobody ever had it), in one
         transaction that keeps everybody else out.
 
         The new epoch, which is higher than the one before and than ``above``; None: it may not.

@@ -19,7 +19,7 @@ _LENGTH: Final = 128  # characters of a column
 
 class Acquaintances:
     """Each session's is read once. What a transaction learned is true only after its commit: one
-    that fails is to be told to ``forget``."""
+    that fails has to be followed by ``forget``."""
 
     def __init__(self) -> None:
         self._known: dict[str, People] = {}
@@ -49,7 +49,7 @@ class Acquaintances:
         for one in received:
             known = await self.of(connection, one.session_id)
             for number, exists in one.asked:
-                await _note(connection, one, number, exists=exists)
+                await _record(connection, one, number, exists=exists)
                 known.record(number, exists=exists, at=one.at)
             for pair in one.pairs:
                 fits = all(len(wid) <= _LENGTH and wid == storable(wid) for wid in pair)
@@ -69,7 +69,7 @@ class Acquaintances:
             self._known.pop(session_id, None)
 
 
-async def _note(
+async def _record(
     connection: AsyncConnection, one: InboxRecord, number: str, *, exists: bool
 ) -> None:
     own = NUMBERS.c

@@ -23,7 +23,7 @@ from waguard.errors import (
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
-from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
+from waguard.store.housekeeping import ROUNDS, empty_wal, release_pages
 from waguard.store.layout import Layout, reflect
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
@@ -288,7 +288,7 @@ class SqlStore:
         if self._url.get_backend_name() != "sqlite":
             return
         rounds = ROUNDS
-        while rounds and await self._alone(give_back):
+        while rounds and await self._alone(release_pages):
             rounds -= 1
         await self._alone(empty_wal)
 

@@ -243,8 +243,8 @@ class SessionActor:
     def _watch_version(self) -> None:
         versions, traffic = self._ctx.versions, self.traffic
         meant = versions.given(self.name)
-        found = seen(self.state, self.runner.report, traffic.acks, traffic.throws, meant=meant)
-        report = self.runner.report
+        report, watches = self.runner.report, (traffic.acks, traffic.throws, traffic.deaf)
+        found = seen(self.state, report, *watches, meant=meant)
         if versions.watch(self.name, found) and report and report.version:
             self.publisher.publish_version(report.version)
 

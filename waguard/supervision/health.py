@@ -139,6 +139,8 @@ class HealthReport:
         if words := session.traffic.throws.words:
             since = session.traffic.throws.began
             yield conditions.sends_throw(session.name, words, since=since)
+        if words := session.traffic.deaf.words:
+            yield conditions.deaf(session.name, words, since=session.traffic.deaf.began)
 
     def _found_elsewhere(self) -> Iterator[Condition]:
         yield from self._reconciler.conditions

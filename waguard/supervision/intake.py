@@ -13,6 +13,7 @@ from waguard.core.news import ack_of
 from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
+from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.ledger import Ledger
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
@@ -40,8 +41,9 @@ DAY: Final = 86_400.0  # s
 
 class Intake:
     """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
-    page's whether it refused them; ``active`` is told of each message; ``begin`` runs what takes time
-    as a task. ``undecryptable`` are the messages that are remembered."""
+    page's whether it refused them; ``active`` is called for each message; ``deaf`` hears which of them an
+    event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
+    remembered."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Intake:
         *,
         acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
+        deaf: DeafWatch,
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
     ) -> None:
@@ -58,6 +61,7 @@ class Intake:
         self._ledger = ledger
         self._acked = acked
         self._active = active
+        self._deaf = deaf
         self._begin = begin
         self._order = AckOrder()
         self._touched_at: float | None = None
@@ -142,6 +146,8 @@ class Intake:
         link's."""
         if isinstance(it, InboundMessage):
             self._active()
+            if not it.backfilled:
+                self._deaf.heard()
             if self._undecryptable.knows(it.id):
                 it = msgspec.structs.replace(it, backfilled=True)
             return translate.received(self._ledger.row, it, at)
@@ -164,7 +170,9 @@ class Intake:
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)
-        if any(received.kind is Kind.MESSAGE for received in news):
+        messages = [one for one in news if one.kind is Kind.MESSAGE]
+        self._deaf.missed(sum(one.backfilled for one in messages))
+        if messages:
             self._touch()
 
     def _touch(self) -> None:

@@ -64,6 +64,8 @@ class StatusPublisher:
         }
         self._log.info("the page's version is another one", event="page_version", **about)
         self.publish("page_version", about)
+        whose = "the store" if it.served_by == "store" else "WhatsApp"
+        self.ledger.record("page_version", reason=f"WhatsApp Web {it.page}, from {whose}")
 
     def record(self, it: Record) -> None:
         """An entry of the trail, and a line of the log."""

@@ -42,6 +42,7 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
+        self._around.versions.begin_stop()
         self._around.mailbox.post_to_fleet(Closing())
 
     async def _end(self, *, write: bool) -> None:

@@ -22,6 +22,7 @@ from waguard.core.state import SessionState
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
 from waguard.supervision import evidence
 from waguard.supervision.ack_watch import AckWatch
+from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits
 from waguard.supervision.session_profile import SessionProfile
@@ -65,6 +66,8 @@ class Traffic:
         self._calls = 0
         self._busy_at = ctx.clock.monotonic()
         self._backfilled: tuple[int, int] | None = None
+        self._read_back: tuple[int, int, float] | None = None
+        """The worker and the load whose backfill has ended, and when."""
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
             row.session_id,
@@ -76,6 +79,13 @@ class Traffic:
         )
         self.throws = ThrowWatch(
             row.session_id, ctx.clock, since=self._acks_since, note=ledger.record
+        )
+        self.deaf = DeafWatch(
+            row.session_id,
+            ctx.clock,
+            since=self._events_since,
+            ask=self._read_chats,
+            record=ledger.record,
         )
         self.limits = Limits(
             row.session_id,
@@ -97,6 +107,7 @@ class Traffic:
             ledger,
             acked=self._acked,
             active=self._be_active,
+            deaf=self.deaf,
             begin=begin,
             undecryptable=self.undecryptable,
         )
@@ -150,6 +161,7 @@ class Traffic:
         """Acks and messages that could not be decrypted have deadlines of their own."""
         self.acks.tick(self._begin)
         self.undecryptable.tick(self._begin)
+        self.deaf.tick(self._begin)
         self._post_acks()
         pause, unread = self.limits.pause, self.undecryptable
         in_vain = self.acks.in_vain
@@ -219,6 +231,7 @@ class Traffic:
                 self._log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)
             else:
+                self._read_back = worker, loads, self._ctx.clock.monotonic()
                 return
 
     def _is_number(self, worker: int) -> bool:
@@ -263,6 +276,18 @@ class Traffic:
         if worker is None or views.link(state) is not Link.CONNECTED or state.fleet.network_down:
             return None
         return max(worker.link_since, state.fleet.network_since)
+
+    def _events_since(self) -> float | None:
+        """None also where no other version is served, and until what was missed before the load is read."""
+        since, worker, read = self._acks_since(), self._state().worker, self._read_back
+        if since is None or worker is None or self._ctx.config().versions.mode == "off":
+            return None
+        if read is None or read[:2] != (worker.number, worker.loads):
+            return None
+        return max(since, read[2])
+
+    async def _read_chats(self, call: protocol.CatchUp) -> object:
+        return await self._require_link().call(call)  # by itself, so the session is no less idle
 
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
         told = await self._require_link().call(call)  # by itself, so the session is no less idle

@@ -12,11 +12,12 @@ from typing import Final, Literal, NamedTuple, Protocol, assert_never
 from loguru import logger
 
 from waguard.config import Config, version_rules
-from waguard.core import version_views, version_words, versions
+from waguard.core import version_views, version_wave, version_words, versions
 from waguard.core.blame import Condition
 from waguard.core.facts import RestartRequested
 from waguard.core.page_signs import Page, Seen, Watched, read
 from waguard.core.replace import replace
+from waguard.core.state import Intent
 from waguard.core.version_effects import (
     Announce,
     Concluded,
@@ -127,6 +128,7 @@ class Versions:
         self._waiting: deque[VersionFact] = deque()
         self._busy = False
         self._saving: asyncio.Task[None] | None = None
+        self._stopping = False
         self.state = self._remembered()
         if not self.memory.written:  # nothing is known that is worth a file
             self.memory.written = versions.encode(self.state)
@@ -157,11 +159,15 @@ class Versions:
 
     def watch(self, session: str, seen: Seen) -> bool:
         """Take what is seen of it now; only a change is news. Whether its page is another version."""
-        if not self._on:
+        if not self._on or self._stopping:
             return False
         before = self._watched.get(session, Watched())
         if seen.page is not None:
-            seen = replace(seen, missing=self._lost(seen.page, seen.missing))
+            page = seen.page
+            if self._config().whatsapp.wajs is not None:
+                # that one wins over all others: for the decision all have the same
+                page = replace(page, wajs=self.state.wajs)
+            seen = replace(seen, page=page, missing=self._lost(page, seen.missing))
         after, facts = read(session, before, seen, self._clock.monotonic())
         if after is before and not facts:
             return False
@@ -187,21 +193,32 @@ class Versions:
                 return ()
         return tuple(it for it in missing if it not in self._lacks[last])
 
+    def begin_stop(self) -> None:
+        """Sessions stop now: nothing follows from that."""
+        self._stopping = True
+
     def forget(self, session: str) -> None:
         """It is no more."""
         self.watch(session, Seen(wanted=False, worker=0, lives=False))
         self._watched.pop(session, None)
         self._given.pop(session, None)
 
-    def has_other(self, session: str) -> bool:
-        """Whether its next load gets it another version than its page has."""
-        page = self._watched.get(session, Watched()).page
+    def has_other(self, session: str, page: Page | None) -> bool:
+        """Whether the next load may get it another version than this page, which is too old."""
         if page is None or not self._on:
             return False
         wanted = versions.intended(self.state, session).revision
         if wanted is not None:
             return wanted != page.revision
-        return page.stored or page.revision < (self.state.newest or 0)
+        if page.stored or page.revision < (self.state.newest or 0):
+            return True
+        if page.revision != self.state.refused:
+            return True  # it is news that WhatsApp refuses it: it is asked once for a newer one
+        known = self._watched.get(session, Watched()).page
+        member = self.state.members.get(session)
+        if page != known or member is None:
+            return False
+        return version_wave.is_outdated(self.state, member)
 
     def given(self, session: str) -> int | None:
         """The stored revision that its worker was to serve; None: none."""
@@ -234,7 +251,7 @@ class Versions:
                 if "off" in {rules.mode, self.state.rules.mode}:
                     self._watched.clear()  # what was seen meanwhile is reported again
                 self._post(RulesChanged(rules))
-        if self._on and versions.next_deadline(self.state) <= self._now():
+        if self._on and not self._stopping and versions.next_deadline(self.state) <= self._now():
             self._post(TimerDue())
         self._report()
         self._save()
@@ -285,7 +302,9 @@ class Versions:
     def _perform(self, effect: VersionEffect) -> None:
         match effect:
             case Reload(session, arm, why):
-                self._mailbox.post(session, RestartRequested(why=f"{why} ({_named(arm)})"))
+                # one that was stopped or parked meanwhile gets it at its next start
+                if self._is_wanted(session):
+                    self._mailbox.post(session, RestartRequested(why=f"{why} ({_named(arm)})"))
             case Announce():
                 self._announce(effect)
             case Concluded(session, arm, outcome, why):
@@ -303,6 +322,11 @@ class Versions:
                 self._discard(revision)
             case _:
                 assert_never(effect)
+
+    def _is_wanted(self, session: str) -> bool:
+        if session not in self._mailbox.actors:
+            return False
+        return self._mailbox.state(session).intent is Intent.UP
 
     def _discard(self, revision: int) -> None:
         try:
@@ -415,6 +439,7 @@ class Versions:
     async def try_bundle(self, sha256: str, *, session: str | None, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
+        self._require_unconfigured()
         found = await self._require_bundle(sha256)
         self._ask(Try(wajs=found, session=session), "sha256", sha256)
         what = version_words.bundle(found)
@@ -422,6 +447,7 @@ class Versions:
 
     async def use_bundle(self, sha256: str, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
+        self._require_unconfigured()
         found = await self._require_bundle(sha256)
         self._ask(UseBundle(found), "sha256", sha256)
         self._record("bundle_used", f"{by} has all sessions get {version_words.bundle(found)}")
@@ -447,6 +473,15 @@ class Versions:
                 field="versions.mode",
                 value="off",
                 remedy='set versions.mode to "react" or "guard" and reload waguard',
+            )
+
+    def _require_unconfigured(self) -> None:
+        if (path := self._config().whatsapp.wajs) is not None:
+            raise ConflictError(
+                f"all sessions get {path}, which the configuration names",
+                field="whatsapp.wajs",
+                value=str(path),
+                remedy="take whatsapp.wajs out of the configuration and reload waguard",
             )
 
     def _require_known(self, revision: int) -> None:

@@ -20,7 +20,7 @@ from waguard.core.documents import (
     OK,
     Refused,
     check,
-    is_storable,
+    page_url,
     replayed,
     revision_of_manifest,
     revision_of_version,
@@ -32,7 +32,7 @@ from waguard.worker.devtools import DevToolsError, PageSession
 from waguard.worker.load_watch import DocumentAnswer
 from waguard.worker.told import word
 
-DEADLINE: Final = 5.0  # s; each takes some ms
+DEADLINE: Final = 15.0  # s; each takes some ms, on a busy machine longer
 
 _READ: Final = """(() => {
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
@@ -51,10 +51,10 @@ class PageDocument:
     def __init__(
         self, url: str, *, serve: StoredDocument | None = None, folder: str | None = None
     ) -> None:
-        self._url = url
-        # another URL's document is not WhatsApp's page: pinned at ``/?post_logout=1`` it links for ever
-        self._serve = serve if is_storable(url) else None
-        self._store = Documents(Path(folder)) if folder and is_storable(url) else None
+        # another address is not WhatsApp's page: pinned at ``/?post_logout=1`` it would link for ever
+        self._url = page_url(url) or ""
+        self._serve = serve if self._url else None
+        self._store = Documents(Path(folder)) if folder and self._url else None
         self._session: PageSession
         self._answers: set[asyncio.Task[None]] = set()
         self._coming = self._served = False
