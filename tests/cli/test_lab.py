@@ -5,8 +5,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from waguard.cli import main
-from waguard.cli import lab
+from waguard.cli import lab, main
 
 
 @pytest.mark.parametrize("command", [["demo"], ["standin"], ["chaos", "--yes-break-things"]])
