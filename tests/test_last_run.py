@@ -172,7 +172,7 @@ async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -
     (incident,) = await over(daemon)
     assert f"waguard (pid {first['pid']}) was killed or crashed" in incident["cause"]
     assert any(
-        f"the next one died as well: waguard (pid {second['pid']})" in done
+        f"the next daemon died as well: waguard (pid {second['pid']})" in done
         for done in incident["actions"]
     )
     await noted(daemon)

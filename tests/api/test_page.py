@@ -37,7 +37,7 @@ CONDITIONS = (
         type="webhooks_down",
         blame=Blame.OPERATOR,
         reason="webhooks_down",
-        message="the receiver takes no webhooks",
+        message="the receiver accepts no webhooks",
         since=0.0,
         remedy="Repair it.",
     ),
@@ -139,7 +139,7 @@ class TestInBrowser:
             "[...$('problems').children].map((it) => [it.dataset.type, it.dataset.session ?? null])"
         )
         assert shown_conditions == [[it.type, it.session] for it in CONDITIONS]
-        assert "the receiver takes no webhooks. Repair it." in text
+        assert "the receiver accepts no webhooks. Repair it." in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
         assert "1042999 (store)" in text, "what its page is"

@@ -27,7 +27,7 @@ async def incident(world: World) -> str:
     ("also", "done"),
     [
         (False, "Done: 1 worker was adopted. Result"),
-        (True, "Done: 1 worker was gone already, 1 session was started anew. Result"),
+        (True, "Done: 1 worker was gone already, 1 session was started. Result"),
     ],
     ids=["the daemon", "both"],
 )

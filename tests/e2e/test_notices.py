@@ -224,7 +224,7 @@ async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
     await world.receiver.wait_for("message_received")
     after = await daemon.status("s1")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
-    await told_as(world, "its page was loaded anew")
+    await told_as(world, "its page was loaded again")
 
 
 @pytest.mark.long

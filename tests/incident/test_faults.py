@@ -189,7 +189,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     assert empty.session().state.phone == PHONE
     await empty.settled()
     [(_, after, reason)] = world.audited("reconciled")
-    assert after == "taken in and started"
+    assert after == "added and started"
     assert reason == "the row says connected, memory had no such session"
 
 

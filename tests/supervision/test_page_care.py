@@ -312,10 +312,10 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_reported(
     assert kinds(empty) == []
     await empty.settled()
     (incident,) = fold(world.store.entries)
-    reported = " ".join(sentences(incident))
-    assert "its page was loaded anew" in reported
-    assert "its worker was replaced, as planned" in reported
-    assert "Result: connected again" in reported
+    told = " ".join(sentences(incident))
+    assert "its page was loaded again" in told
+    assert "its worker was replaced, as planned" in told
+    assert "Result: connected again" in told
 
 
 async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, world: World) -> None:

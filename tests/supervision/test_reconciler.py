@@ -151,7 +151,7 @@ async def test_every_correction_is_on_the_trail_and_in_the_stream(
         ("running", "stopped", "it was up, and the row does not want it up"),
         (
             "not in memory",
-            "taken in and started",
+            "added and started",
             "the row says connected, memory had no such session",
         ),
     ]

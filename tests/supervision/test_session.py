@@ -316,7 +316,7 @@ async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Ma
     session = await make()
     await up(session)
     assert isinstance(session.runner.process, FakeProcess)
-    done = ("the profile was moved aside (garbage)", "the snapshot s1 was restored")
+    done = ("the profile was quarantined (garbage)", "the snapshot s1 was restored")
     session.runner.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
     session.runner.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
     await wait_until(lambda: bool(world.audited("profile_tidied")), "both are recorded")
@@ -1339,7 +1339,7 @@ async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: M
     ("code", "words"),
     [
         (None, "its exit code is unknown (adopted)"),
-        (0, "stopped as told"),
+        (0, "stopped as requested"),
         (-9, "the worker was ended by SIGKILL"),
         (13, "Chromium died"),
         (77, "the worker failed with exit code 77"),

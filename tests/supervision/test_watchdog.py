@@ -32,7 +32,7 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     await empty.settled()
-    assert world.audited("restart") == [(None, None, "the worker has been silent for 10 s")]
+    assert world.audited("restart") == [(None, None, "the worker has not answered for 10 s")]
 
 
 async def beating(
@@ -86,7 +86,7 @@ async def test_unresponsiveness_is_reported_before_anything_is_done(
     assert (await empty.it.sessions.view("s")).disconnect_details is None
     assert empty.session().runner.process is process
     await watch_for(empty, 3)
-    assert (await empty.it.sessions.view("s")).disconnect_details == "the worker is silent"
+    assert (await empty.it.sessions.view("s")).disconnect_details == "the worker does not answer"
 
 
 async def test_why_a_page_is_silent_is_reported_where_it_is_known(
