@@ -246,7 +246,7 @@ def test_where_whatsapp_serves_no_page_it_is_asked_again_and_nothing_else_is_tri
     bench.pass_time(3 * OFFLINE_LIMIT)
     assert (workers(bench), bench.state("s").restarts) == (1, 0)
     assert set(bench.records("s", "reloaded")) == {
-        "it is its turn to ask WhatsApp for its page"
+        "it is the next session to ask WhatsApp for its page"
     }  # by the fleet's schedule
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []

@@ -158,7 +158,7 @@ def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) 
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
     assert bench.effects("s", ResponsivenessChanged) == [
-        ResponsivenessChanged("the worker is silent")
+        ResponsivenessChanged("the worker does not answer")
     ]
     assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
     beat(bench, page=False)

@@ -180,7 +180,7 @@ def test_a_row_that_somebody_changed_is_written_again_and_the_application_hears_
             "row_corrected",
             before="connected",
             after="connected",
-            reason="the row said something else than what is so",
+            reason="the row was wrong",
             evidence={"lifecycle": "running", "link": "connected"},
         ),
         Publish("session_ready", {"phone_number": "49", "status": "connected"}),
