@@ -41,11 +41,11 @@ def _file(test: str) -> str:
 
 def tree() -> str | None:
     """What is tested; None: it has no name, for something is not committed."""
-    told = [
+    reported = [
         subprocess.run(["git", *command], stdout=subprocess.PIPE, text=True, check=True).stdout
         for command in (("status", "--porcelain"), ("rev-parse", "HEAD"))
     ]
-    return None if told[0] else told[1].strip()
+    return None if reported[0] else reported[1].strip()
 
 
 def passed(commit: str | None) -> list[str]:

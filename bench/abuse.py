@@ -66,9 +66,9 @@ async def _forever(port: int, attack: Callable[[Any, Any], Coroutine[Any, Any, N
 
 
 def _head(path: str, length: int, key: str = "") -> bytes:
-    told = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    told += f"X-Api-Key: {key}\r\n" if key else ""
-    return f"{told}Content-Length: {length}\r\n\r\n".encode()
+    reported = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    reported += f"X-Api-Key: {key}\r\n" if key else ""
+    return f"{reported}Content-Length: {length}\r\n\r\n".encode()
 
 
 async def _idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -323,15 +323,15 @@ async def run(names: list[str], seconds: float) -> None:
                     await measure(attack_name, ours, TURN, mine)
                 _tell(attack_name, floor, mine)
             fleet = await daemon.call("GET", "/api/incidents")
-            told = [
+            reported = [
                 (await daemon.call("GET", f"/api/sessions/{session}/incidents"))["incidents"]
                 for session in SESSIONS
             ]
             health = await daemon.call("GET", "/health/detailed")
         log = (folder / "daemon/waguard.log").read_text()
-    print(f"incidents: {len(fleet['incidents'])} of all, {sum(map(len, told))} of sessions")
+    print(f"incidents: {len(fleet['incidents'])} of all, {sum(map(len, reported))} of sessions")
     # without browsers there are no profiles, which the reconciler misses rightly
-    problems = [told for told in health["problems"] if "profile folder" not in told]
+    problems = [reported for reported in health["problems"] if "profile folder" not in reported]
     print(f"{health['sessions']['connected']} connected; other problems: {problems or 'none'}")
     print(f"longest without a sign of life for the watchdog: {watchdog.longest():.1f} s of 30")
     print(f"log: {len(log) >> 10} kB, {log.count('Traceback')} tracebacks")

@@ -195,8 +195,8 @@ async def memory(config: str, folder: Path, rounds: int) -> None:
 
 
 def _told(config: str) -> tuple[str, tuple[str, ...]]:
-    told = tomllib.loads(config)
-    return told["whatsapp"]["url"], tuple(told["browser"]["extra_args"])
+    reported = tomllib.loads(config)
+    return reported["whatsapp"]["url"], tuple(reported["browser"]["extra_args"])
 
 
 async def measure(rounds: int, weighed: int) -> None:
@@ -231,14 +231,14 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=3)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--weigh", nargs=3, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.serve:
+    reported = parser.parse_args()
+    if reported.serve:
         asyncio.run(serve())
-    elif told.weigh:
-        by, folder, config = told.weigh
+    elif reported.weigh:
+        by, folder, config = reported.weigh
         asyncio.run(weigh(by, *_told(config), Path(folder)))
     else:
-        asyncio.run(measure(told.rounds, told.memory))
+        asyncio.run(measure(reported.rounds, reported.memory))
 
 
 if __name__ == "__main__":

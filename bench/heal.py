@@ -76,9 +76,9 @@ class Heal(Bench):
                     workers.append(await spawn(number))
                     spawned = time.perf_counter()
                     await asyncio.to_thread(strays.scan)
-                    looked = time.perf_counter()
+                    checked = time.perf_counter()
                     ours.waguard.append((spawned - began) * 1000)
-                    look.waguard.append((looked - spawned) * 1000)
+                    look.waguard.append((checked - spawned) * 1000)
                     ours.floor.append(await self._trivial() * 1000)
             last = sorted(ours.waguard)[round(0.95 * len(ours.waguard)) - 1]
             median = statistics.median(ours.waguard)
@@ -309,7 +309,7 @@ class Heal(Bench):
             await daemon.pair(phones)
             before = await daemon.pids(phones)
             log = daemon.folder / "waguard.log"
-            told = log.stat().st_size
+            reported = log.stat().st_size
             for _ in range(2 * (os.cpu_count() or 1)):
                 busy = await asyncio.create_subprocess_exec(
                     sys.executable, "-c", "while True: pass"
@@ -318,7 +318,7 @@ class Heal(Bench):
             await asyncio.sleep(60 * self.rounds)
             if before != await daemon.pids(phones):
                 raise RuntimeError("false alarm: other processes than before")
-            since = log.read_bytes()[told:].decode(errors="replace")
+            since = log.read_bytes()[reported:].decode(errors="replace")
             for words, figure in figures.items():
                 figure.waguard.append(since.count(words))
         return list(figures.values())

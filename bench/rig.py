@@ -228,8 +228,10 @@ class Daemon:
 
     async def pids(self, sessions: Mapping[str, str]) -> tuple[list[int], list[int]]:
         """The workers' and the browsers'."""
-        told = [await self.call("GET", f"/api/sessions/{session}/status") for session in sessions]
-        return [one["worker_pid"] for one in told], [one["browser_pid"] for one in told]
+        reported = [
+            await self.call("GET", f"/api/sessions/{session}/status") for session in sessions
+        ]
+        return [one["worker_pid"] for one in reported], [one["browser_pid"] for one in reported]
 
     def profile(self, session: str) -> Path:
         """Where it keeps a session's profile."""

@@ -72,7 +72,7 @@ class Figure:
         if self.floor:
             compared = f"+{self.value:.2f} {self.unit}" if self.goal == "more" else ""
             compared = compared or f"{self.value:.2f} times"
-        verdict = "" if self.goal == "none" else "yes" if self.value <= self.limit else "no"
+        result = "" if self.goal == "none" else "yes" if self.value <= self.limit else "no"
         name = f"{self.name}, {self.unit}"
         return [
             name,
@@ -80,7 +80,7 @@ class Figure:
             _spread(self.floor),
             _spread(self.waguard),
             compared,
-            verdict,
+            result,
         ]
 
 

@@ -53,7 +53,7 @@ CONFIGURATION: Final = 2
 
 
 class FailedError(Exception):
-    """What did not work, in words; ``code`` is the exit code, ``said`` a command's own last words."""
+    """What did not work, in words; ``code`` is the exit code, ``said`` a command's own output."""
 
     def __init__(self, message: str, code: int = 1, said: str = "") -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ def say(text: str) -> None:
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """What it printed. Raises ``FailedError`` with its last words where it fails."""
+    """What it printed. Raises ``FailedError`` with its output where it fails."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("WAGUARD_")}
     done = subprocess.run(
         [str(part) for part in command],
@@ -272,20 +272,20 @@ class Daemon:
     def why_not_ready(self) -> str | None:
         """In words; None: it is."""
         try:
-            status, told = self.get("/health/ready")
+            status, answer = self.get("/health/ready")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return f"it does not answer: {error}"
-        return None if status == OK else str(told["error"])
+        return None if status == OK else str(answer["error"])
 
     def workers(self) -> dict[str, int]:
         """Of each session that is connected, by its worker's own word: the worker's pid."""
         try:
-            _, told = self.get("/health/detailed")
+            _, answer = self.get("/health/detailed")
         except (OSError, http.client.HTTPException, ValueError):
             return {}
         return {
             it["session_id"]: it["worker_pid"]
-            for it in told["details"] or ()
+            for it in answer["details"] or ()
             if it["status"] == "connected" and it["worker_pid"] and it["browser_pid"]
         }
 
@@ -309,7 +309,7 @@ def restart(daemon: Daemon, wanted: Mapping[str, int], within: float) -> None:
     try:
         run("systemctl", "restart", UNIT)
     except FailedError:
-        raise FailedError(f"it does not start:\n{last_words()}") from None
+        raise FailedError(f"it does not start:\n{last_lines()}") from None
     for missing, workers in states(daemon, wanted):
         took = time.monotonic() - began
         if missing is None:
@@ -317,9 +317,9 @@ def restart(daemon: Daemon, wanted: Mapping[str, int], within: float) -> None:
             say(f"ready after {took:.1f} s; sessions: {len(wanted)} connected, {kept} adopted")
             return
         if is_what("is-failed") or crashes() >= CRASHES:
-            raise FailedError(f"it has failed:\n{last_words()}")
+            raise FailedError(f"it has failed:\n{last_lines()}")
         if took > within:
-            raise FailedError(f"not ready after {within:.0f} s: {missing}\n{last_words()}")
+            raise FailedError(f"not ready after {within:.0f} s: {missing}\n{last_lines()}")
         time.sleep(POLL)
 
 
@@ -340,7 +340,7 @@ def crashes() -> int:
     return int(run("systemctl", "show", "-p", "NRestarts", "--value", UNIT))
 
 
-def last_words() -> str:
+def last_lines() -> str:
     """Its own: systemd warns of each process that goes on."""
     return run("journalctl", "-o", "cat", "-n", "8", f"_SYSTEMD_UNIT={UNIT}").strip()
 
@@ -389,7 +389,7 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
         check(host, new)
     except FailedError:
         shutil.rmtree(host.at(new))
-        say(f"nothing is changed: {old.name} goes on")
+        say(f"nothing is changed: {old.name} continues to run")
         raise
     if daemon:
         _replace(host, daemon, old, new, within)

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from waguard.cli.config_commands import default
-from waguard.config import SECTIONS
-from waguard.daemon.reload import RELOADABLE
+from waguard.config import RELOADABLE, SECTIONS
 from waguard.host.configuration import SYSTEM_FILE, VARIABLE
 
 ROOT: Final = Path(__file__).parents[1]

@@ -51,11 +51,11 @@ def no_child_left() -> Iterator[None]:
     end = time.monotonic() + ENDING
     while (left := _descendants() - before) and time.monotonic() < end:
         time.sleep(0.01)
-    told = [_describe(process) for process in left]
+    reported = [_describe(process) for process in left]
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    assert not told, f"left behind: {', '.join(told)}"
+    assert not reported, f"left behind: {', '.join(reported)}"
 
 
 def _descendants() -> set[psutil.Process]:

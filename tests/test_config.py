@@ -54,12 +54,12 @@ def refusal(text: str | bytes = "", environ: Mapping[str, str] | None = None) ->
 
 def test_nothing_given_is_the_contract(folder: Path) -> None:
     config = load(None, {})
-    told = {
+    reported = {
         f"{section}.{key}": value
         for section, keys in msgspec.structs.asdict(config).items()
         for key, value in msgspec.structs.asdict(keys).items()
     }
-    assert told == {
+    assert reported == {
         "api.host": "127.0.0.1",
         "api.port": 3001,
         "api.key_file": folder / "state/api-key",

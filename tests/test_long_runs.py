@@ -82,8 +82,8 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def ran(project: Path) -> list[str]:
-    told = project / "ran"
-    return told.read_text().split() if told.exists() else []
+    reported = project / "ran"
+    return reported.read_text().split() if reported.exists() else []
 
 
 def test_what_passed_is_not_run_again_on_this_commit(project: Path) -> None:
@@ -106,9 +106,9 @@ def test_what_passed_is_not_run_again_on_this_commit(project: Path) -> None:
 def test_nothing_is_remembered_of_what_has_no_commit(project: Path) -> None:
     commit(project)
     (project / "new.txt").touch()
-    told = [run(project), run(project)]
-    assert [one.returncode for one in told] == [0, 0]
-    assert "something is not committed" in told[1].stdout
+    reported = [run(project), run(project)]
+    assert [one.returncode for one in reported] == [0, 0]
+    assert "something is not committed" in reported[1].stdout
     assert ran(project) == ["test_a.py", "test_a.py"]
 
 
@@ -123,9 +123,9 @@ def test_a_choice_is_no_more_than_what_it_chose(project: Path) -> None:
 def test_skipped_is_not_passed(project: Path) -> None:
     (project / "test_a.py").write_text(SKIPS)
     commit(project)
-    told = [run(project), run(project)]
-    assert [one.returncode for one in told] == [0, 0]
-    assert "test_a.py: 1 skipped" in told[1].stdout
+    reported = [run(project), run(project)]
+    assert [one.returncode for one in reported] == [0, 0]
+    assert "test_a.py: 1 skipped" in reported[1].stdout
 
 
 def test_no_test_chosen_is_no_success(project: Path) -> None:

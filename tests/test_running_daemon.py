@@ -53,8 +53,8 @@ async def test_odd_files_do_not_stop_the_restore_and_are_reported(daemon: Daemon
     assert daemon.log().count("a file is unreadable and is quarantined") == len(spoilt) + 1
 
     async def on_the_trail() -> bool:
-        _, told = await daemon.call("GET", "/api/incidents")
-        causes = [one["cause"] for one in told["incidents"]]
+        _, reported = await daemon.call("GET", "/api/incidents")
+        causes = [one["cause"] for one in reported["incidents"]]
         return sum("is quarantined" in cause for cause in causes) == len(spoilt) + 1
 
     await daemon.until(on_the_trail)
@@ -90,8 +90,8 @@ class Manager:
     @property
     def status(self) -> str:
         """What ``systemctl status`` shows."""
-        told = [line for line in self.heard if line.startswith("STATUS=")]
-        return told[-1].removeprefix("STATUS=") if told else ""
+        reported = [line for line in self.heard if line.startswith("STATUS=")]
+        return reported[-1].removeprefix("STATUS=") if reported else ""
 
     def close(self) -> None:
         self._socket.close()
@@ -134,16 +134,16 @@ async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
 
 async def _shows(daemon: Daemon, hours: int) -> bool:
     """Whether its clock has been stepped so far."""
-    _, told = await daemon.call("GET", "/health")
-    shown = datetime.fromisoformat(told["timestamp"]).timestamp()
+    _, reported = await daemon.call("GET", "/health")
+    shown = datetime.fromisoformat(reported["timestamp"]).timestamp()
     return abs(shown - time.time() - hours * 3600) < 600
 
 
 async def test_its_status_is_kept_true(daemon: Daemon, manager: Manager) -> None:
     await daemon.start()
     await wait_until(lambda: manager.status == "no session", "it says that all is well")
-    told = await daemon.call("POST", "/api/sessions", {"session_id": "s", "workspace_id": 1})
-    assert told[0] == 201
+    reported = await daemon.call("POST", "/api/sessions", {"session_id": "s", "workspace_id": 1})
+    assert reported[0] == 201
     await wait_until(lambda: manager.status.startswith("0 of 1 sessions connected; "), "it follows")
     await daemon.stop()
     assert manager.status == "stopping: every session is closed in order"
@@ -162,12 +162,12 @@ async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manage
 
 
 async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
-    _, told = await daemon.call("GET", "/api/incidents")
-    incidents: list[dict[str, Any]] = told["incidents"]
+    _, reported = await daemon.call("GET", "/api/incidents")
+    incidents: list[dict[str, Any]] = reported["incidents"]
     return [one for one in incidents if "was removed under waguard" in one["cause"]]
 
 
-async def test_a_runtime_folder_that_is_removed_is_made_anew(
+async def test_a_runtime_folder_that_is_removed_is_made_again(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -190,7 +190,7 @@ async def test_a_runtime_folder_that_is_removed_is_made_anew(
     await daemon.until(over)
 
 
-async def test_a_lock_file_that_is_deleted_is_made_anew_and_excludes_all_the_time(
+async def test_a_lock_file_that_is_deleted_is_made_again_and_excludes_all_the_time(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -208,8 +208,8 @@ async def test_a_lock_file_that_is_deleted_is_made_anew_and_excludes_all_the_tim
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     async def over() -> bool:
-        told = await _fleet(daemon)
-        return bool(told) and all(one["ended"] for one in told)
+        reported = await _fleet(daemon)
+        return bool(reported) and all(one["ended"] for one in reported)
 
     await daemon.until(over)
 
@@ -305,7 +305,7 @@ async def test_signals_at_the_very_end_change_no_exit_code(daemon: Daemon) -> No
     assert daemon.process.returncode == 0, daemon.log()
 
 
-async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daemon) -> None:
+async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Daemon) -> None:
     """As where /run is root's, and the daemon is not."""
     await daemon.start()
     assert daemon.process
@@ -340,8 +340,8 @@ async def test_the_level_is_set_by_the_file_at_a_reload_and_by_the_api(daemon: D
     assert daemon.process
 
     async def levels() -> tuple[str, str]:
-        _, told = await daemon.call("GET", "/api/log-level")
-        return told["level"], told["configured"]
+        _, reported = await daemon.call("GET", "/api/log-level")
+        return reported["level"], reported["configured"]
 
     assert await levels() == ("WARNING", "WARNING")
     code, _ = await daemon.call("PUT", "/api/log-level", {"level": "DEBUG"})

@@ -49,6 +49,10 @@ KEY_LENGTH = 16
 PUBLIC_URL_LIMIT = 255
 
 
+class Reloadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A section that a running daemon takes over from a configuration that is read again."""
+
+
 class Api(msgspec.Struct, frozen=True, kw_only=True):
     """Where the HTTP API listens, which keys it takes, and what others call it by."""
 
@@ -73,13 +77,13 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
+class Lease(Reloadable, frozen=True, kw_only=True):
     """For how much longer than ``worker.orphan_grace`` no other daemon takes the database over."""
 
     margin: LeaseMargin = 15.0
 
 
-class Browser(msgspec.Struct, frozen=True, kw_only=True):
+class Browser(Reloadable, frozen=True, kw_only=True):
     """Which Chromium, and what more it is given."""
 
     executable: str | None = None
@@ -89,7 +93,7 @@ class Browser(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: bool = True
 
 
-class WhatsApp(msgspec.Struct, frozen=True, kw_only=True):
+class WhatsApp(Reloadable, frozen=True, kw_only=True):
     """The page, the script injected into it, and what to do when another client takes over."""
 
     url: str = "https://web.whatsapp.com/"
@@ -97,7 +101,7 @@ class WhatsApp(msgspec.Struct, frozen=True, kw_only=True):
     on_conflict: Literal["park", "takeover"] = "park"
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
+class Versions(Reloadable, frozen=True, kw_only=True):
     """Which version of WhatsApp Web sessions get. ``core/versions.py`` decides.
 
     - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
@@ -126,14 +130,14 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
     report_held_after: LongSeconds = 1_209_600.0
 
 
-class Restore(msgspec.Struct, frozen=True, kw_only=True):
+class Restore(Reloadable, frozen=True, kw_only=True):
     """Bringing sessions up when the daemon starts."""
 
     timeout: Seconds = 25.0
     concurrency: Count = 2
 
 
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
+class Admission(Reloadable, frozen=True, kw_only=True):
     """What the host must have left before a session starts; memory in MB, pressure in percent."""
 
     session_memory: Size = 200
@@ -141,7 +145,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     memory_pressure: Percent = 20.0
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+class Fleet(Reloadable, frozen=True, kw_only=True):
     """When more than ``threshold`` of the sessions fail alike, restarts wait for a canary."""
 
     threshold: Share = 0.5
@@ -151,7 +155,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     network: Literal["auto", "off"] = "auto"
 
 
-class Worker(msgspec.Struct, frozen=True, kw_only=True):
+class Worker(Reloadable, frozen=True, kw_only=True):
     """The worker processes; ``memory_limit`` in MB with their browsers, 0: none."""
 
     orphan_grace: Delay = 60.0
@@ -160,7 +164,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: Size = 0
 
 
-class Profiles(msgspec.Struct, frozen=True, kw_only=True):
+class Profiles(Reloadable, frozen=True, kw_only=True):
     """Copies of the credentials, and what is kept of damaged profiles; sizes in MB."""
 
     snapshot_interval: Seconds = 3600.0
@@ -175,7 +179,7 @@ class Reconcile(msgspec.Struct, frozen=True, kw_only=True):
     interval: Seconds = 30.0
 
 
-class Restart(msgspec.Struct, frozen=True, kw_only=True):
+class Restart(Reloadable, frozen=True, kw_only=True):
     """At most ``intensity`` restarts in ``period`` seconds, then the session is parked and tried again
     after ``retry_parked`` seconds, doubled each time up to an hour."""
 
@@ -187,7 +191,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
     retry_parked: Seconds = 300.0
 
 
-class Send(msgspec.Struct, frozen=True, kw_only=True):
+class Send(Reloadable, frozen=True, kw_only=True):
     """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; for
     how long a key is the same message, and a reply that was not written may be asked for again."""
 
@@ -205,7 +209,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     bulk_gap: Delay = 1.0
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(Reloadable, frozen=True, kw_only=True):
     """How much is begun at a time, and what must stay free on the disks (MB, 0: nothing)."""
 
     disk_reserve: Size = 200
@@ -213,7 +217,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     requests: Count = 200
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+class Webhook(Reloadable, frozen=True, kw_only=True):
     """Where events are delivered, and the secret that signs them."""
 
     url: str | None = None
@@ -225,7 +229,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = OLD_SERVICE
 
 
-class Inbox(msgspec.Struct, frozen=True, kw_only=True):
+class Inbox(Reloadable, frozen=True, kw_only=True):
     """Which chats are received beside those with one person, when what was missed is read, and how
     often what could not be decrypted is looked up."""
 
@@ -236,14 +240,14 @@ class Inbox(msgspec.Struct, frozen=True, kw_only=True):
     undecryptable_interval: Seconds = 3600.0
 
 
-class Media(msgspec.Struct, frozen=True, kw_only=True):
+class Media(Reloadable, frozen=True, kw_only=True):
     """How long received files are kept, and how many MB of them."""
 
     keep_days: Count = 30
     limit: Size = 1024
 
 
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
+class Retention(Reloadable, frozen=True, kw_only=True):
     """Days that the database keeps what was received and sent, webhooks that nobody took, and the
     trail."""
 
@@ -256,7 +260,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-class Log(msgspec.Struct, frozen=True, kw_only=True):
+class Log(Reloadable, frozen=True, kw_only=True):
     """What is logged, and how it looks."""
 
     level: Level = "INFO"
@@ -292,6 +296,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     field.name: field.type for field in msgspec.structs.fields(Config)
 }
+RELOADABLE: Final = frozenset(
+    name for name, section in SECTIONS.items() if issubclass(section, Reloadable)
+)
 _SQLITE: Final = "sqlite+aiosqlite:///"
 DATABASE_SCHEMES = (
     "sqlite+aiosqlite://",
@@ -582,14 +589,16 @@ def _cross_check(config: Config) -> None:
         )
     _check_versions(config.versions)
     if config.send.gap[0] > config.send.gap[1]:
-        raise _refused("send.gap", list(config.send.gap), "the least is above the most", "[2, 6]")
+        raise _refused(
+            "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
+        )
     if not config.api.host.strip():
         raise _refused("api.host", config.api.host, "it is empty", "use 127.0.0.1 or ::1")
     if not is_loopback(config.api.host) and not _has_own_key(config.api.key_file):
         raise _refused(
             "api.host",
             config.api.host,
-            "it can be reached from other machines, and there is no safe key of your own",
+            "other machines can reach it, and there is no safe key of your own",
             f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
         )
 
@@ -645,13 +654,15 @@ def _check_addresses(config: Config) -> None:
         ("webhook.url", config.webhook.url),
     ):
         if url is not None and not _is_address(url):
-            raise _refused(name, url, "it is no address", "use http://host/… or https://host/…")
+            raise _refused(name, url, "it is not an address", "use http://host/… or https://host/…")
     hook = config.webhook.url
     if hook and (why := address.url_refusal(hook, allow_private=True)):
         raise _refused("webhook.url", hook, why, "name the application's own address")
     public = config.api.public_url
     if public and (why := _public_refusal(public)):
-        raise _refused("api.public_url", public, why, "name it as others reach it: https://host/…")
+        raise _refused(
+            "api.public_url", public, why, "name the address that others use: https://host/…"
+        )
 
 
 def is_loopback(host: str) -> bool:

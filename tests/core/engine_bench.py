@@ -29,10 +29,10 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.state import Rules, SessionState, Stage, Worker
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 
 WALL = 1_732_233_600.0  # s, unix time of monotonic 0
-DOWN = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+DOWN = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
 CONNECTED: Mapping[str, Any] = {"link": Link.CONNECTED}
 LOADING: Mapping[str, Any] = {"phase": "loading", "link": Link.UNKNOWN}
 
@@ -75,7 +75,7 @@ class EngineBench:
     # ---- what a test does ----
 
     def add(
-        self, name: str, *, rules: Rules | None = None, status: Verdict = DOWN, **fields: Any
+        self, name: str, *, rules: Rules | None = None, status: DerivedStatus = DOWN, **fields: Any
     ) -> None:
         """A session that is down; ``status``: what its row says."""
         state = SessionState(session=name, status=status, rules=rules or Rules(), **fields)
@@ -187,7 +187,7 @@ class EngineBench:
     # ---- the world ----
 
     def _go_on(self) -> None:
-        while self._posted or self.fleet.look_at <= self.at:
+        while self._posted or self.fleet.read_host_at <= self.at:
             if not self._posted:
                 self._posted.append(("", self._host_read()))
             self._perform(self.engine.post(*self._posted.popleft(), self._moment()))
@@ -223,8 +223,8 @@ class EngineBench:
             self._posted.append((name, Exited(worker=worker, code=script.exits)))
             return
         for said in script.reports:
-            told: dict[str, Any] = {"phase": "ready", **said}
-            self._posted.append((name, Reported(worker=worker, at=self.at, **told)))
+            report: dict[str, Any] = {"phase": "ready", **said}
+            self._posted.append((name, Reported(worker=worker, at=self.at, **report)))
 
 
 def connected() -> EngineBench:

@@ -113,5 +113,5 @@ def test_this_machine(url: str) -> None:
     assert url_refusal(url, allow_private=False)
 
 
-def test_a_name_is_judged_when_it_is_resolved() -> None:
+def test_a_name_is_checked_when_it_is_resolved() -> None:
     assert url_refusal("https://app.example/hook?x=1", allow_private=False) is None

@@ -3,17 +3,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.announcements import Announcement, announce
-from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
+from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
 
-QR = Verdict(Status.QR_SCANNING)
-LINKED = Verdict(Status.AUTHENTICATED)
-READY = Verdict(Status.CONNECTED)
-AWAY = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
-CRASHED = Verdict(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
-PARKED = Verdict(Status.FAILED, Reason.ERROR, "TOS_BLOCK")
+QR = DerivedStatus(Status.QR_SCANNING)
+LINKED = DerivedStatus(Status.AUTHENTICATED)
+READY = DerivedStatus(Status.CONNECTED)
+AWAY = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
+CRASHED = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
+PARKED = DerivedStatus(Status.FAILED, Reason.ERROR, "TOS_BLOCK")
 
-verdicts = st.builds(
-    Verdict, st.sampled_from(Status), st.none() | st.sampled_from(Reason), st.none() | st.text()
+statuses = st.builds(
+    DerivedStatus,
+    st.sampled_from(Status),
+    st.none() | st.sampled_from(Reason),
+    st.none() | st.text(),
 )
 
 
@@ -22,7 +25,7 @@ def disconnected(reason: str, status: str, details: str) -> Announcement:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "events"),
     [
         (QR, LINKED, [("session_authenticated", {"status": "authenticated"})]),
         (LINKED, READY, [("session_ready", {"phone_number": "62811", "status": "connected"})]),
@@ -32,19 +35,19 @@ def disconnected(reason: str, status: str, details: str) -> Announcement:
         (READY, QR, []),
         (None, READY, [("session_ready", {"phone_number": "62811", "status": "connected"})]),
         (None, CRASHED, [disconnected("error", "disconnected", "Chromium died")]),
-        (CRASHED, Verdict(Status.DISCONNECTED, Reason.ERROR, "and again"), []),
+        (CRASHED, DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "and again"), []),
         (READY, READY, []),
     ],
 )
-def test_what_the_application_is_told(
-    before: Verdict | None, after: Verdict, told: list[Announcement]
+def test_what_the_application_gets(
+    before: DerivedStatus | None, after: DerivedStatus, events: list[Announcement]
 ) -> None:
-    assert announce(before, after, phone="62811") == told
+    assert announce(before, after, phone="62811") == events
 
 
-@given(st.none() | verdicts, verdicts, st.none() | st.text())
+@given(st.none() | statuses, statuses, st.none() | st.text())
 def test_at_most_one_event_whose_name_the_application_knows(
-    before: Verdict | None, after: Verdict, phone: str | None
+    before: DerivedStatus | None, after: DerivedStatus, phone: str | None
 ) -> None:
     events = announce(before, after, phone=phone)
     known = {"session_authenticated", "session_ready", "session_disconnected"}
@@ -52,8 +55,10 @@ def test_at_most_one_event_whose_name_the_application_knows(
     assert {name for name, _ in events} <= known
 
 
-@given(verdicts, verdicts)
-def test_an_end_is_told_exactly_when_the_status_changed(before: Verdict, after: Verdict) -> None:
-    told = [name for name, _ in announce(before, after, phone=None)]
+@given(statuses, statuses)
+def test_an_end_is_published_exactly_when_the_status_changed(
+    before: DerivedStatus, after: DerivedStatus
+) -> None:
+    events = [name for name, _ in announce(before, after, phone=None)]
     if after.status not in LIVE_STATUSES:
-        assert told == (["session_disconnected"] if before.status != after.status else [])
+        assert events == (["session_disconnected"] if before.status != after.status else [])

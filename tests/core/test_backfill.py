@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.backfill import Chat, Read, anchor, by_alias, due, in_order, missed
+from waguard.core.backfill import Chat, Read, anchor, by_alias, due, in_order, to_backfill
 from waguard.core.identity import People
 
 
@@ -54,8 +54,8 @@ def test_a_walk_ends_where_it_reaches_far_enough_or_finds_nothing_new() -> None:
 
 def test_what_has_no_time_at_all_may_be_new() -> None:
     page = [Read("a", 9, "old"), Read("b", 10, "new"), Read("c", 12, "newer")]
-    assert missed(page[::-1], 10) == ["new", "newer"]
-    assert missed([Read("a", None, "unknown")], 10) == ["unknown"]
+    assert to_backfill(page[::-1], 10) == ["new", "newer"]
+    assert to_backfill([Read("a", None, "unknown")], 10) == ["unknown"]
 
 
 @given(
@@ -75,7 +75,7 @@ def test_a_walk_ends_and_leaves_no_message_in_order_out(
     before, found = len(rows), set()
     for _ in range(len(rows) + 1):
         page = rows[max(0, before - size) : before]
-        found.update(missed(page, since))
+        found.update(to_backfill(page, since))
         oldest = anchor(page, since, seen)
         seen.update(one.id for one in page if one.id)
         if oldest is None:
@@ -83,4 +83,4 @@ def test_a_walk_ends_and_leaves_no_message_in_order_out(
         before = int(oldest)
     else:
         raise AssertionError("it never ended")
-    assert {row.told for row in rows if row.at is not None and row.at >= since} <= found
+    assert {row.raw for row in rows if row.at is not None and row.at >= since} <= found

@@ -88,7 +88,9 @@ def test_one_that_is_never_idle_is_loaded_between_two_calls_in_the_end(bench: En
     assert bench.reloads("s") == 1
 
 
-def test_a_notice_that_persists_is_told_after_two_loads_and_is_no_loop(bench: EngineBench) -> None:
+def test_a_notice_that_persists_is_reported_after_two_loads_and_is_no_loop(
+    bench: EngineBench,
+) -> None:
     said(bench, Link.CONNECTED, update_offered=True)
     assert bench.reloads("s") == 0  # the deadline is a fact of its own
     bench.pass_time(1)
@@ -177,7 +179,7 @@ def test_another_passkey_is_said_with_its_own_time(bench: EngineBench) -> None:
 # ---- a link that does not move ----
 
 
-def test_a_ghost_socket_is_reloaded_then_replaced_then_told(bench: EngineBench) -> None:
+def test_a_ghost_socket_is_reloaded_then_replaced_then_reported(bench: EngineBench) -> None:
     said(bench, Link.OFFLINE, socket=GHOST)
     bench.pass_time(OFFLINE_LIMIT - 1)
     assert done(bench) == (0, 0)
@@ -196,8 +198,8 @@ def test_a_ghost_socket_is_reloaded_then_replaced_then_told(bench: EngineBench) 
     assert kinds(bench) == [Kind.LINK_STUCK]
     bench.pass_time(3_000, step=5.0)
     assert (done(bench), workers(bench)) == ((1, 1), 2)
-    (told,) = bench.records("s", "link_stuck")
-    assert "neither a reload nor a replacement helped" in str(told)
+    (recorded,) = bench.records("s", "link_stuck")
+    assert "neither a reload nor a replacement helped" in str(recorded)
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
 
@@ -217,7 +219,7 @@ def test_a_link_that_moves_on_is_stuck_no_more(bench: EngineBench, link: Link) -
 @pytest.mark.parametrize(
     ("link", "limit"), [(Link.PAIRING, PAIRING_LIMIT), (Link.SYNCING, SYNCING_LIMIT)]
 )
-def test_linking_and_synchronization_end_or_are_told(
+def test_linking_and_synchronization_end_or_are_reported(
     bench: EngineBench, link: Link, limit: float
 ) -> None:
     bench.script = Script(reports=({"link": link},))
@@ -244,7 +246,7 @@ def test_where_whatsapp_serves_no_page_it_is_asked_again_and_nothing_else_is_tri
     bench.pass_time(3 * OFFLINE_LIMIT)
     assert (workers(bench), bench.state("s").restarts) == (1, 0)
     assert set(bench.records("s", "reloaded")) == {
-        "it is its turn to ask WhatsApp for its page"
+        "it is the next session to ask WhatsApp for its page"
     }  # by the fleet's schedule
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
@@ -312,7 +314,7 @@ def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(bench: Engine
 # ---- a dialog, and what the message plane notices ----
 
 
-def test_a_dialog_over_the_page_is_told_when_it_stays(bench: EngineBench) -> None:
+def test_a_dialog_over_the_page_is_reported_when_it_stays(bench: EngineBench) -> None:
     said(bench, Link.CONNECTED, covered=True)
     bench.pass_time(COVERED_LIMIT - 1)
     assert kinds(bench) == []
@@ -330,7 +332,7 @@ def test_a_dialog_that_is_closed_in_time_is_none(bench: EngineBench) -> None:
     assert bench.records("s", "action_required") == []
 
 
-def test_what_is_noticed_is_told_once_and_its_words_may_change(bench: EngineBench) -> None:
+def test_what_is_noticed_is_reported_once_and_its_words_may_change(bench: EngineBench) -> None:
     for words in ("two sends", "three sends"):
         bench.post("s", Noticed(kind=Kind.ACKS_IN_VAIN, message=words, since=5.0))
         bench.pass_time(1)
@@ -352,7 +354,7 @@ def test_a_replacement_keeps_what_is_known_and_a_stop_ends_it(bench: EngineBench
     assert next_deadline(bench.state("s")) == NEVER
 
 
-def test_a_page_in_whose_way_nothing_is_has_no_deadline_but_its_silence(bench: EngineBench) -> None:
+def test_a_healthy_page_has_no_deadline_but_those_of_its_answers(bench: EngineBench) -> None:
     silent = bench.state("s").rules.limits.notice
     assert bench.script.reports == (CONNECTED,)
     assert next_deadline(bench.state("s")) == bench.worker("s").heard_at + silent

@@ -36,7 +36,7 @@ def test_one_that_had_begun_before_changes_nothing() -> None:
     assert failed(POLICY, circuit, now=1.0, jitter=0.0) == circuit
 
 
-def test_a_wish_for_silence_is_kept_and_a_shorter_one_does_not_end_it() -> None:
+def test_a_requested_pause_is_kept_and_a_shorter_one_does_not_end_it() -> None:
     circuit = quiet(quiet(CLOSED, until=60.0), until=5.0)
     assert places(circuit, now=59.0, most=8) == 0
     assert places(circuit, now=60.0, most=8) == 1

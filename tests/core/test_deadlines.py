@@ -33,7 +33,7 @@ from waguard.core.state import (
 from waguard.core.takeover import RETRY
 
 LIMITS = Rules().limits
-SILENCES = {Due.WORKER_SILENT, Due.PAGE_SILENT, Due.UNRESPONSIVE}
+UNRESPONSIVE_DUE = {Due.WORKER_SILENT, Due.PAGE_SILENT, Due.UNRESPONSIVE}
 
 
 def of(it: Worker | None, **fields: Any) -> dict[Due, float]:
@@ -48,7 +48,7 @@ def of_link(link: Link, care: Care | None = None, **fields: Any) -> dict[Due, fl
     of_worker = {key: fields.pop(key) for key in list(fields) if key in Worker.__struct_fields__}
     it = worker(link=link, link_since=100.0, **of_worker)
     found = of(it, care=care or Care(), **fields)
-    return {due: at for due, at in found.items() if due not in SILENCES}
+    return {due: at for due, at in found.items() if due not in UNRESPONSIVE_DUE}
 
 
 def worker(stage: Stage = Stage.READY, **fields: Any) -> Worker:
@@ -94,19 +94,21 @@ def test_an_adoption_has_its_time_and_one_of_another_version_waits_for_its_slot(
 
 
 def test_each_layer_has_its_own_time() -> None:
-    silences = of(worker(link=Link.CONNECTED, heard_at=20.0, page_at=17.0))
-    assert silences == {
+    found = of(worker(link=Link.CONNECTED, heard_at=20.0, page_at=17.0))
+    assert found == {
         Due.WORKER_SILENT: 20.0 + LIMITS.worker,
         Due.PAGE_SILENT: 17.0 + LIMITS.page,
         Due.UNRESPONSIVE: 17.0 + LIMITS.notice,
     }
-    said = of(worker(link=Link.CONNECTED, silence="the page does not answer", hopeless=True))
-    assert said == {Due.WORKER_SILENT: 20.0, Due.PAGE_SILENT: 10.0 + LIMITS.hopeless_page}
+    said = of(
+        worker(link=Link.CONNECTED, unresponsive="the page does not answer", unrecoverable=True)
+    )
+    assert said == {Due.WORKER_SILENT: 20.0, Due.PAGE_SILENT: 10.0 + LIMITS.unrecoverable_page}
 
 
-def test_of_another_version_only_the_silence_counts_and_only_where_a_beat_was_understood() -> None:
+def test_of_another_version_only_answers_count_and_only_where_a_beat_was_understood() -> None:
     assert of(worker(outdated=True)) == {}
-    assert of(worker(outdated=True, page_at=11.0)).keys() == SILENCES
+    assert of(worker(outdated=True, page_at=11.0)).keys() == UNRESPONSIVE_DUE
 
 
 # ---- the link ----
@@ -119,7 +121,7 @@ def test_an_unknown_link_has_its_time_and_the_row_a_shorter_one() -> None:
     assert of_link(Link.UNKNOWN, overdue=True) == {Due.LINK_UNKNOWN: 100.0 + LIMITS.link}
 
 
-def test_a_conflict_is_looked_at_again_after_it_was_taken_back() -> None:
+def test_a_conflict_is_checked_again_after_it_was_taken_back() -> None:
     assert of_link(Link.CONFLICT) == {}
     assert of_link(Link.CONFLICT, takeovers=(50.0, 90.0)) == {Due.CONFLICT: 90.0 + RETRY}
     assert of_link(Link.CONNECTED, takeovers=(50.0, 90.0)) == {}
@@ -222,7 +224,7 @@ def test_the_gravest_comes_first() -> None:
     assert next_deadline(SessionState(session="s", status=DOWN)) == NEVER
 
 
-def test_no_silence_grows_while_the_daemon_stands_still() -> None:
+def test_nothing_becomes_unresponsive_while_the_daemon_stands_still() -> None:
     state = SessionState(session="s", status=DOWN, worker=worker(heard_at=95.0, code_at=99.0))
     moved = forgive(state, 4.0, 98.0).worker
     assert moved

@@ -15,9 +15,9 @@ from waguard.core.delivery import (
     Delivered,
     DeliveryPolicy,
     Retry,
-    judge,
-    lane,
+    decide,
     outdated,
+    partition_of,
 )
 
 POLICY = DeliveryPolicy(
@@ -25,10 +25,10 @@ POLICY = DeliveryPolicy(
 )
 
 
-def judged(status: int | None, **changes: Any) -> Delivered | Retry | Dead:
+def decided(status: int | None, **changes: Any) -> Delivered | Retry | Dead:
     given: dict[str, Any] = {"attempt": 1, "age": 0.0, "jitter": 0.5}
     named = {k: changes.pop(k) for k in ("retry_after", "error", "refused") if k in changes}
-    return judge(POLICY, answer=Answer(status=status, **named), **(given | changes))
+    return decide(POLICY, answer=Answer(status=status, **named), **(given | changes))
 
 
 EXPIRED = Cause.EXPIRED
@@ -79,7 +79,7 @@ STORY: list[tuple[str, int | None, dict[str, Any], Delivered | Retry | Dead]] = 
 def test_story(
     status: int | None, changes: dict[str, Any], wanted: Delivered | Retry | Dead
 ) -> None:
-    assert judged(status, **dict(changes)) == wanted
+    assert decided(status, **dict(changes)) == wanted
 
 
 @given(
@@ -94,11 +94,11 @@ def test_it_always_ends_and_never_waits_too_long(
 ) -> None:
     policy = DeliveryPolicy()
     answer = Answer(status=status, retry_after=retry_after)
-    verdict = judge(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
-    if isinstance(verdict, Retry):
+    decision = decide(policy, attempt=attempt, age=age, answer=answer, jitter=jitter)
+    if isinstance(decision, Retry):
         assert age < policy.give_up_after
-        assert 0 <= verdict.delay <= max(policy.longest_retry_after, policy.max_delay)
-    assert isinstance(verdict, Delivered) == (status is not None and 200 <= status < 300)
+        assert 0 <= decision.delay <= max(policy.longest_retry_after, policy.max_delay)
+    assert isinstance(decision, Delivered) == (status is not None and 200 <= status < 300)
 
 
 @given(event=st.sampled_from(sorted(EVENTS)), later=st.lists(st.sampled_from(sorted(EVENTS))))
@@ -127,5 +127,7 @@ def test_only_a_newer_session_event_makes_a_session_event_outdated(
         ("message_received", {}, ""),
     ],
 )
-def test_a_message_and_its_acks_share_a_lane(event: str, data: dict[str, Any], wanted: str) -> None:
-    assert lane(event, data) == wanted
+def test_a_message_and_its_acks_share_a_partition(
+    event: str, data: dict[str, Any], wanted: str
+) -> None:
+    assert partition_of(event, data) == wanted

@@ -6,7 +6,7 @@ import pytest
 
 from tests.documents import HTML, PORTAL, REVISION, UNSUPPORTED, URL, body
 from waguard.core import documents
-from waguard.core.documents import Refused, is_storable, judge, replayed
+from waguard.core.documents import Refused, check, replayed
 
 GOOD: Final[dict[str, Any]] = {
     "url": URL,
@@ -18,8 +18,12 @@ GOOD: Final[dict[str, Any]] = {
 
 
 def test_a_whole_document_says_its_version() -> None:
-    assert judge(**GOOD) == REVISION
-    assert judge(**(GOOD | {"body": body(7)})) == 7
+    assert check(**GOOD) == REVISION
+    assert check(**(GOOD | {"body": body(7)})) == 7
+    assert check(**(GOOD | {"body": body(10**15 - 1)})) == 10**15 - 1
+    assert check(**(GOOD | {"body": body() + b" " * ((4 << 20) - len(body()))})) == REVISION
+    longest = "y" * ((1 << 18) - len("x" + "".join(*HTML)))
+    assert check(**(GOOD | {"headers": (*HTML, ("x", longest))})) == REVISION
 
 
 @pytest.mark.parametrize(
@@ -30,11 +34,11 @@ def test_a_whole_document_says_its_version() -> None:
             "is of https://web.whatsapp.com/?post_logout=1, which is",
         ),
         ({"url": "https://login.example/"}, "is of https://login.example/, which is not"),
-        ({"url": f"{URL}?a", "wanted": f"{URL}?a"}, "is of https://web.whatsapp.com/?a, which is"),
         ({"status": 302}, "came with HTTP status 302"),
-        ({"headers": ()}, "is no page: its type is missing"),
-        ({"headers": (("Content-Type", "text/plain"),)}, "is no page: its type is text/plain"),
-        ({"headers": HTML + HTML}, "is no page: its type is text/html"),
+        ({"headers": ()}, "is not a page: its type is missing"),
+        ({"headers": (("Content-Type", "text/plain"),)}, "is not a page: its type is text/plain"),
+        ({"headers": HTML + HTML}, "is not a page: its type is text/html"),
+        ({"headers": (*HTML, ("x", "y" * (1 << 18)))}, "characters of headers; 262144 at most"),
         ({"body": PORTAL}, "names no version of WhatsApp Web: it may be a network's login page"),
         ({"body": b""}, "names no version of WhatsApp Web"),
         ({"body": UNSUPPORTED}, "is WhatsApp's page for browsers that it does not support"),
@@ -46,7 +50,7 @@ def test_a_whole_document_says_its_version() -> None:
     ],
 )
 def test_anything_else_is_refused_with_one_reason(changed: dict[str, Any], why: str) -> None:
-    found = judge(**(GOOD | changed))
+    found = check(**(GOOD | changed))
     assert isinstance(found, Refused)
     assert why in found.why
 
@@ -55,14 +59,27 @@ def test_a_cut_document_is_refused_wherever_it_is_cut() -> None:
     whole = body()
     end = whole.index(documents.FINISHED) + len(documents.FINISHED)
     for length in range(end):
-        assert isinstance(judge(**(GOOD | {"body": whole[:length]})), Refused)
-    assert judge(**(GOOD | {"body": whole[:end]})) == REVISION
+        assert isinstance(check(**(GOOD | {"body": whole[:length]})), Refused)
+    assert check(**(GOOD | {"body": whole[:end]})) == REVISION
 
 
-def test_only_the_page_itself_is_stored() -> None:
-    assert is_storable(URL)
-    others = ("https://web.whatsapp.com", f"{URL}?a", f"{URL}#a", f"{URL}send")
-    assert [url for url in others if is_storable(url)] == []
+@pytest.mark.parametrize(
+    ("url", "page"),
+    [
+        (URL, URL),
+        ("https://web.whatsapp.com", URL),
+        ("https://WEB.whatsapp.com:443/", URL),
+        ("http://127.0.0.1:80", "http://127.0.0.1/"),
+        ("https://web.whatsapp.com:8443", "https://web.whatsapp.com:8443/"),
+        (f"{URL}?a", None),
+        (f"{URL}#a", None),
+        (f"{URL}send", None),
+    ],
+)
+def test_only_the_page_itself_is_stored_by_the_name_that_chromium_has_for_it(
+    url: str, page: str | None
+) -> None:
+    assert documents.page_url(url) == page
 
 
 def test_headers_of_one_session_or_one_transfer_are_not_replayed() -> None:

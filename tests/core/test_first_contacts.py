@@ -6,12 +6,12 @@ from waguard.core.first_contacts import (
     FIRST_GUESS,
     FORGOTTEN,
     LONGEST_GUESS,
-    LOOK_UPS_REST,
+    LOOKUPS_REST,
     NO_DATE,
     Cause,
+    ChatHistory,
     Pause,
     Result,
-    Standing,
     Streak,
     after,
     by_word,
@@ -25,11 +25,11 @@ from waguard.core.first_contacts import (
 )
 
 NOW = 1_795_000_000.0
-FIRST, OTHER, ANSWERED = Standing.FIRST, Standing.OTHER, Standing.ANSWERED
+FIRST, OTHER, ANSWERED = ChatHistory.FIRST, ChatHistory.OTHER, ChatHistory.ANSWERED
 SENT, REFUSED, SILENT = Result.SENT, Result.REFUSED, Result.SILENT
 
 
-def told(*happened: tuple[Standing, Result]) -> Streak:
+def streak_of(*happened: tuple[ChatHistory, Result]) -> Streak:
     streak = Streak()
     for one in happened:
         streak = after(streak, *one)
@@ -72,15 +72,15 @@ def told(*happened: tuple[Standing, Result]) -> Streak:
     ],
 )
 def test_three_in_a_row_while_other_chats_go_on(
-    *, happened: list[tuple[Standing, Result]], locked: bool
+    *, happened: list[tuple[ChatHistory, Result]], locked: bool
 ) -> None:
-    assert is_locked(told(*happened), None, now=NOW) is locked
+    assert is_locked(streak_of(*happened), None, now=NOW) is locked
 
 
 def test_a_late_refusal_counts_once() -> None:
-    assert refused_after_all(told((FIRST, SILENT))) == Streak(refused=1)
-    assert refused_after_all(told((FIRST, SILENT), (OTHER, SENT))) == Streak(refused=1)
-    assert refused_after_all(told((FIRST, REFUSED))) == Streak(refused=2)
+    assert refused_after_all(streak_of((FIRST, SILENT))) == Streak(refused=1)
+    assert refused_after_all(streak_of((FIRST, SILENT), (OTHER, SENT))) == Streak(refused=1)
+    assert refused_after_all(streak_of((FIRST, REFUSED))) == Streak(refused=2)
 
 
 def test_without_a_date_each_pause_is_longer() -> None:
@@ -91,7 +91,7 @@ def test_without_a_date_each_pause_is_longer() -> None:
         assert is_active(pause, now=now)
         now = pause.until
         assert is_on_trial(pause, now=now)
-        assert is_locked(told((FIRST, REFUSED)), pause, now=now), "one that is tried is enough"
+        assert is_locked(streak_of((FIRST, REFUSED)), pause, now=now), "one that is tried is enough"
     hours = [1, 2, 4, 8, 16, 24, 24]
     assert lengths == [hour * 3_600.0 for hour in hours]
     assert (lengths[0], lengths[-1]) == (FIRST_GUESS, LONGEST_GUESS)
@@ -103,7 +103,7 @@ def test_a_pause_of_long_ago_is_forgotten() -> None:
     pause = lock(lock(None, now=NOW), now=NOW)
     later = pause.until + FORGOTTEN
     assert not is_on_trial(pause, now=later)
-    assert not is_locked(told((FIRST, REFUSED)), pause, now=later)
+    assert not is_locked(streak_of((FIRST, REFUSED)), pause, now=later)
     again = lock(pause, now=later)
     assert (again.since, again.times, again.until) == (later, 1, later + FIRST_GUESS)
 
@@ -154,16 +154,16 @@ def test_a_word_without_a_date_does_not_grow_while_it_is_said() -> None:
 
 def test_a_429_pauses_for_a_quarter_of_an_hour_and_shortens_nothing() -> None:
     pause = rest(None, now=NOW)
-    assert (pause.cause, pause.since, pause.until) == (Cause.LOOK_UPS, NOW, NOW + LOOK_UPS_REST)
+    assert (pause.cause, pause.since, pause.until) == (Cause.LOOKUPS, NOW, NOW + LOOKUPS_REST)
     assert not is_on_trial(pause, now=pause.until), "it is simply over"
-    assert not is_locked(told((FIRST, REFUSED)), pause, now=pause.until)
+    assert not is_locked(streak_of((FIRST, REFUSED)), pause, now=pause.until)
     assert rest(pause, now=NOW + 60).since == NOW
     locked = lock(None, now=NOW)
     assert rest(locked, now=NOW) is locked
 
 
 def test_the_words_name_cause_and_date() -> None:
-    paused = Pause(cause=Cause.LOOK_UPS, since=NOW, until=NOW + 60)
+    paused = Pause(cause=Cause.LOOKUPS, since=NOW, until=NOW + 60)
     assert "too many new numbers" in str(paused)
     assert "until 2026-11-18 11:07 UTC" in str(paused)
     assert "names no date" in str(lock(None, now=NOW))

@@ -9,7 +9,7 @@ from waguard.core.admission import Cause
 from waguard.core.admission import Reading as HostReading
 from waguard.core.blame import Blame, Failure
 from waguard.core.deadlines import NEVER
-from waguard.core.effects import RequestSlot, StandingChanged, WorkerFailed
+from waguard.core.effects import MemberChanged, RequestSlot, WorkerFailed
 from waguard.core.exits import (
     EXIT_BROWSER_GONE,
     EXIT_BROWSER_NOT_STARTED,
@@ -123,7 +123,7 @@ def test_it_closes_when_the_canary_is_up_and_the_others_follow(fleet: EngineBenc
     assert all(fleet.link(name) is Link.CONNECTED for name in "bcd")
     assert [it.opened for it in changes(fleet)] == [True, False]
     assert fleet.fleet.view.breaker is None
-    assert fleet.fleet.look_at == NEVER
+    assert fleet.fleet.read_host_at == NEVER
     # what was held and is tried now was never counted when it failed
     assert fleet.records("d", "restart") == [NOT_STARTED]
     assert fleet.state("d").restarts == 1
@@ -352,7 +352,9 @@ def test_a_session_that_is_not_connected_can_have_no_acks(fleet: EngineBench) ->
     assert "a" not in fleet.fleet.acks
 
 
-def test_the_network_is_judged_when_the_host_was_asked_and_begins_and_ends_once() -> None:
+def test_the_network_is_evaluated_when_the_host_was_read_and_an_outage_begins_and_ends_once() -> (
+    None
+):
     bench = EngineBench("a", "b")
     bench.start("a", "b")
     bench.network = Reading(reachable=False, error="refused")
@@ -374,8 +376,8 @@ def test_the_network_is_judged_when_the_host_was_asked_and_begins_and_ends_once(
     assert bench.state("b").fleet.network_since == came
 
 
-def test_one_that_does_not_judge_the_network_asks_only_its_sessions() -> None:
-    bench = EngineBench("a", "b", "c", rules=FleetRules(judge_network=False))
+def test_a_fleet_that_does_not_watch_the_network_reads_only_its_sessions() -> None:
+    bench = EngineBench("a", "b", "c", rules=FleetRules(watch_network=False))
     bench.start("a", "b", "c")
     bench.network = Reading(reachable=False, error="refused")
     bench.report("a", Link.OFFLINE)
@@ -388,13 +390,13 @@ def test_one_that_does_not_judge_the_network_asks_only_its_sessions() -> None:
 def test_nobody_reads_the_host_where_nobody_waits_for_it() -> None:
     bench = EngineBench("a")
     bench.start("a")
-    assert bench.fleet.look_at == NEVER
+    assert bench.fleet.read_host_at == NEVER
     bench.report("a", Link.OFFLINE)
-    assert bench.fleet.look_at == bench.at + 1.0
+    assert bench.fleet.read_host_at == bench.at + 1.0
     bench.pass_time(1)
-    assert bench.fleet.look_at == bench.at + 1.0
+    assert bench.fleet.read_host_at == bench.at + 1.0
     bench.report("a", Link.CONNECTED)
-    assert bench.fleet.look_at == NEVER
+    assert bench.fleet.read_host_at == NEVER
 
 
 def test_a_wait_keeps_its_turn_however_often_it_is_asked_for() -> None:
@@ -418,7 +420,7 @@ def test_what_failed_is_in_backoff_for_the_fleet_before_it_says_so(fleet: Engine
 def test_a_link_counts_since_it_is_so_whatever_the_worker_does(fleet: EngineBench) -> None:
     since = fleet.fleet.members["a"].link_since
     fleet.pass_time(5)
-    fleet.post("a", StandingChanged(State.RUNNING, Link.CONNECTED, Link.CONNECTED))
+    fleet.post("a", MemberChanged(State.RUNNING, Link.CONNECTED, Link.CONNECTED))
     assert fleet.fleet.members["a"].link_since == since
     fleet.report("a", Link.SYNCING)
     assert fleet.fleet.members["a"].link_since == fleet.at

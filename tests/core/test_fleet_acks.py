@@ -220,15 +220,15 @@ def test_while_the_network_is_away_nobody_is_replaced() -> None:
     assert replaced(bench) == []
 
 
-def test_nothing_is_looked_at_when_nobody_is_late() -> None:
+def test_nothing_is_read_when_nobody_is_late() -> None:
     bench = up("a", "b")
     late(bench, "a", Late(1, LIMIT + 1))
-    assert bench.fleet.look_at < NEVER
+    assert bench.fleet.read_host_at < NEVER
     bench.post("a", AcksSeen())
-    assert (bench.fleet.acks, bench.fleet.look_at) == ({}, NEVER)
+    assert (bench.fleet.acks, bench.fleet.read_host_at) == ({}, NEVER)
     late(bench, "a", Late(1, LIMIT + 1))
     bench.forget("a")
-    assert (bench.fleet.acks, bench.fleet.look_at) == ({}, NEVER)
+    assert (bench.fleet.acks, bench.fleet.read_host_at) == ({}, NEVER)
 
 
 def test_one_that_is_stopped_is_replaced_no_more() -> None:

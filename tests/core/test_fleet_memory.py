@@ -71,7 +71,7 @@ def test_without_a_limit_nothing_is_replaced() -> None:
     assert replaced(bench) == 0
 
 
-def test_only_a_session_that_runs_is_judged_and_none_while_the_daemon_stops() -> None:
+def test_only_a_session_that_runs_is_evaluated_and_none_while_the_daemon_stops() -> None:
     bench = up("s")
     bench.script = Script(reports=(LOADING,))
     bench.post("s", StopRequested())
@@ -81,7 +81,7 @@ def test_only_a_session_that_runs_is_judged_and_none_while_the_daemon_stops() ->
     bench.report("s")
     bench.post("", Closing())
     uses(bench, 900)
-    assert (replaced(bench), bench.fleet.look_at) == (0, NEVER)
+    assert (replaced(bench), bench.fleet.read_host_at) == (0, NEVER)
 
 
 def test_one_that_waits_for_a_passkey_is_left_alone() -> None:
@@ -93,7 +93,7 @@ def test_one_that_waits_for_a_passkey_is_left_alone() -> None:
     assert (bench.lifecycle("s"), replaced(bench)) == (State.RUNNING, 0)
 
 
-def test_what_is_large_again_is_told_and_is_no_loop() -> None:
+def test_what_is_large_again_is_reported_and_is_no_loop() -> None:
     bench = up("s")
     uses(bench, 900)
     assert (replaced(bench), conditions(bench)) == (1, [])

@@ -41,9 +41,9 @@ class Bench(EngineBench):
         """Let time pass."""
         end = self.at + seconds
         while self.at < end:
-            told = len(self.done)
+            before = len(self.done)
             self.pass_time(1.0)
-            for name, effect in self.done[told:]:
+            for name, effect in self.done[before:]:
                 if isinstance(effect, Reload):
                     self.asked.append((self.at - self.began, name))
                     self.answer(name)
@@ -182,7 +182,7 @@ def test_a_false_dawn_ends_after_three_refusals() -> None:
     assert bench.outages(KIND) == [WHY, None, WHY]
 
 
-def test_what_was_refused_anew_by_whatsapp_begins_at_the_first_pause() -> None:
+def test_what_whatsapp_refuses_again_begins_at_the_first_pause() -> None:
     bench = refused("a", "b")
     bench.live(2_000.0)
     bench.served = {"a", "b"}

@@ -66,15 +66,15 @@ def test_an_id_is_read(text: str, expected: MessageKey | None) -> None:
     assert expected is None or str(expected) == text
 
 
-def test_the_application_is_told_numbers() -> None:
+def test_the_application_gets_numbers() -> None:
     people = People([(OLD, ANNA)])
-    told = [
+    read = [
         (key(from_me=False, chat=OLD, stem="A"), f"false_{ANNA}_A"),
         (key(from_me=False, chat=GROUP, stem="A", author=OLD), f"false_{GROUP}_A_{ANNA}"),
         (key(from_me=False, chat=GROUP, stem="A", author=OTHER), f"false_{GROUP}_A_{OTHER}"),
         (key(from_me=True, chat=GROUP, stem="A", author=OLD), f"true_{GROUP}_A"),
     ]
-    for one, expected in told:
+    for one, expected in read:
         assert str(canonical(one, people)) == expected
 
 
@@ -105,10 +105,10 @@ def test_a_number_is_asked_for_once_and_again_when_that_was_long_ago() -> None:
     people = People([(OLD, ANNA)])
     assert people.exists(ANNA, 0.0) is True  # whoever has a LID has WhatsApp
     assert people.exists(BEN, 0.0) is None
-    people.note(BEN, exists=True, at=100.0)
+    people.record(BEN, exists=True, at=100.0)
     assert people.exists(BEN, 100.0 + YES_FOR - 1) is True
     assert people.exists(BEN, 100.0 + YES_FOR) is None
-    people.note(BEN, exists=False, at=200.0)
+    people.record(BEN, exists=False, at=200.0)
     assert people.exists(BEN, 200.0 + NO_FOR - 1) is False
     assert people.exists(BEN, 200.0 + NO_FOR) is None
 

@@ -12,11 +12,11 @@ from waguard.core.inbox import (
     InboxRecord,
     Kind,
     ack_key,
+    backfill_since,
     event_id,
     fitting,
     higher_acks,
     left_out,
-    missed_since,
     sent_key,
 )
 
@@ -75,7 +75,7 @@ NOW = 100 * DAY
 
 
 def test_each_chat_is_read_from_a_little_before_its_newest_message() -> None:
-    since, floor = missed_since(
+    since, floor = backfill_since(
         {"c": NOW - 10.0}, paired_at=NOW - DAY, oldest=NOW - 30 * DAY, now=NOW
     )
     assert since == {"c": int(NOW - 10.0 - OVERLAP)}
@@ -84,12 +84,12 @@ def test_each_chat_is_read_from_a_little_before_its_newest_message() -> None:
 
 def test_what_is_older_than_the_pairing_never_was_ours() -> None:
     paired = NOW - 60.0
-    since, floor = missed_since({"c": NOW - 10.0}, paired_at=paired, oldest=NOW - DAY, now=NOW)
+    since, floor = backfill_since({"c": NOW - 10.0}, paired_at=paired, oldest=NOW - DAY, now=NOW)
     assert (since, floor) == ({"c": int(paired)}, int(paired))
 
 
 def test_without_a_pairing_nothing_is_read_back() -> None:
-    assert missed_since({}, paired_at=None, oldest=NOW - DAY, now=NOW) == ({}, int(NOW))
+    assert backfill_since({}, paired_at=None, oldest=NOW - DAY, now=NOW) == ({}, int(NOW))
 
 
 @given(
@@ -100,5 +100,5 @@ def test_without_a_pairing_nothing_is_read_back() -> None:
 def test_nothing_is_read_that_the_inbox_may_have_forgotten(
     newest: dict[str, float], paired_at: float, oldest: float
 ) -> None:
-    since, floor = missed_since(newest, paired_at=paired_at, oldest=oldest, now=NOW)
+    since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=NOW)
     assert all(moment >= int(oldest) for moment in (*since.values(), floor))

@@ -74,7 +74,7 @@ HOSTILE += [b'"api_key":"', b'"api_key": ', b'"api_key":"x",', b'"\\u0061pi_key"
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_a_look_costs_as_much_as_its_text_is_long(piece: bytes) -> None:
+def test_a_check_costs_as_much_as_its_text_is_long(piece: bytes) -> None:
     def seconds(size: int) -> float:
         text = piece * (size // len(piece))
         began = time.process_time()
@@ -121,10 +121,10 @@ def test_it_is_found_however_it_is_escaped(key: str) -> None:
         {"api_key\n": "secret"},
     ],
 )
-def test_what_only_looks_like_it(body: Any) -> None:
+def test_what_only_resembles_it(body: Any) -> None:
     assert keys(json.dumps(body).encode()) == []
 
 
-def test_many_places_are_not_all_looked_at() -> None:
+def test_many_places_are_not_all_checked() -> None:
     text = b"{" + b'"api_key":"x",' * 10_000
     assert keys(text) == ["x"] * CANDIDATES

@@ -23,20 +23,20 @@ NOON = 1_790_078_400.0  # 2026-09-22 12:00:00 UTC
 RUN = Run(pid=41, start_time=900, boot="first", began=NOON - 3600)
 
 
-def told(run: Run, *, boot: str = "first", seen: float = NOON, now: float = NOON + 5) -> str:
+def summary(run: Run, *, boot: str = "first", seen: float = NOON, now: float = NOON + 5) -> str:
     (death,) = deaths(run, last_seen=seen, boot=boot, now=now)
     return account(death)
 
 
 def test_a_run_that_says_nothing_of_its_end_was_killed_or_crashed() -> None:
-    assert told(RUN) == (
+    assert summary(RUN) == (
         "waguard (pid 41) was killed or crashed between 12:00:00 UTC, when it was last seen alive, and"
         " 12:00:05 UTC, when the next one began; the machine was not rebooted"
     )
 
 
 def test_after_a_reboot_nobody_can_say_that_it_was_killed() -> None:
-    assert told(RUN, boot="second", now=NOON + 86_400) == (
+    assert summary(RUN, boot="second", now=NOON + 86_400) == (
         "waguard (pid 41) did not end in order between 2026-09-22 12:00:00 UTC, when it was last seen"
         " alive, and 2026-09-23 12:00:00 UTC, when the next one began; the machine was rebooted in"
         " between"
@@ -44,14 +44,14 @@ def test_after_a_reboot_nobody_can_say_that_it_was_killed() -> None:
 
 
 def test_what_dies_while_it_stops_says_so() -> None:
-    assert "last seen alive and was stopping (SIGTERM), and 12:" in told(
+    assert "last seen alive and was stopping (SIGTERM), and 12:" in summary(
         replace(RUN, stopping="SIGTERM")
     )
 
 
 def test_an_error_has_a_moment_of_its_own() -> None:
     failed = replace(RUN, ended=True, error="OSError(5)", stopping="SIGTERM")
-    assert told(failed) == (
+    assert summary(failed) == (
         "waguard (pid 41) ended by an error at 12:00:00 UTC: OSError(5); the next one began at"
         " 12:00:05 UTC; the machine was not rebooted"
     )
@@ -135,7 +135,7 @@ def test_a_clock_that_was_set_back_a_little_makes_no_death_after_the_next_start(
             Restoration(adopted=2, replaced=1, lost=1, started=2),
             (
                 "2 workers were adopted, 1 worker was replaced, 1 worker was gone already,"
-                " 2 sessions were started anew"
+                " 2 sessions were started"
             ),
         ),
         # two workers of one session: an earlier generation was left too

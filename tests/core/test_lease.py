@@ -42,7 +42,7 @@ def lease(holder: Holder = OTHER, **changes: Any) -> Lease:
     return replace(found, **changes)
 
 
-def first_look(found: Lease) -> Watch:
+def first_reading(found: Lease) -> Watch:
     decision = claim(ME, found, None)
     assert isinstance(decision, Wait)
     return decision.watch
@@ -67,13 +67,13 @@ def test_another_place_waits(other: Holder) -> None:
 
 
 def test_who_waits_takes_it_when_it_has_expired() -> None:
-    watch = first_look(lease())
+    watch = first_reading(lease())
     assert isinstance(claim(ME, lease(now=T + 74.9), watch), Wait)
     assert claim(ME, lease(now=T + 75), watch) == Take()
 
 
 def test_who_waits_gives_up_as_soon_as_it_is_renewed() -> None:
-    watch = first_look(lease())
+    watch = first_reading(lease())
     assert claim(ME, lease(renewed_at=T + 5, now=T + 6), watch) == Held()
     # also after its end: the holder's database was away, and it goes on
     assert claim(ME, lease(renewed_at=T + 90, now=T + 91), watch) == Held()
@@ -81,33 +81,33 @@ def test_who_waits_gives_up_as_soon_as_it_is_renewed() -> None:
 
 def test_who_waits_gives_up_when_a_third_one_was_quicker() -> None:
     third = replace(OTHER, machine="m4")
-    watch = first_look(lease())
+    watch = first_reading(lease())
     assert claim(ME, lease(third, epoch=5, renewed_at=T + 80, now=T + 81), watch) == Held()
 
 
 def test_who_waits_takes_it_as_soon_as_it_is_released() -> None:
-    watch = first_look(lease())
+    watch = first_reading(lease())
     assert claim(ME, lease(released=True, now=T + 2), watch) == Take()
 
 
 def test_one_that_expired_long_ago_is_watched_for_two_renewals_first() -> None:
     """After an outage of the database its living holder renews it at once, and must have the time."""
-    watch = first_look(lease(now=T + 500))
+    watch = first_reading(lease(now=T + 500))
     assert claim(ME, lease(now=T + 509), watch) == Wait(watch, 1.0)
     assert claim(ME, lease(now=T + 510), watch) == Take()
     assert claim(ME, lease(renewed_at=T + 503, now=T + 504), watch) == Held()
 
 
-def test_after_an_outage_of_the_database_it_is_watched_anew() -> None:
+def test_after_an_outage_of_the_database_it_is_watched_again() -> None:
     assert isinstance(claim(ME, lease(now=T + 500), None), Wait)
 
 
 def test_a_step_of_the_databases_clock_prolongs_nothing() -> None:
     ahead = lease(renewed_at=T + 3_600)  # renewed before the clock was put back an hour
-    watch = first_look(ahead)
+    watch = first_reading(ahead)
     assert claim(ME, replace(ahead, now=T + 76), watch) == Take()
     # put back while somebody waits
-    watch = first_look(lease())
+    watch = first_reading(lease())
     back = lease(now=T - 3_600)
     decision = claim(ME, back, watch)
     assert decision == Wait(Watch(4, T, T - 3_600), 75.0)

@@ -3,7 +3,7 @@ from typing import Final
 
 import pytest
 
-from waguard.core.link import BLOCKED_WORDS, TOO_OLD, Link, PageFacts, blocked_because, judge
+from waguard.core.link import BLOCKED_WORDS, TOO_OLD, Link, PageFacts, blocked_because, link_of
 
 # every word that WhatsApp Web knows, and none at all
 MODES: Final = (None, "QR", "MAIN", "SYNCING", "OFFLINE", "CONFLICT", *sorted(BLOCKED_WORDS))
@@ -89,23 +89,23 @@ STORY: Final = {
 
 @pytest.mark.parametrize(("reading", "link"), STORY.values(), ids=STORY.keys())
 def test_what_a_reading_means(reading: PageFacts, link: Link) -> None:
-    assert judge(reading) is link
+    assert link_of(reading) is link
 
 
 def test_connected_takes_all_three_words() -> None:
     """wa-js's own flags are true on the QR screen too: nothing less than this is a connection."""
-    connected = [reading for reading in EVERY_READING if judge(reading) is Link.CONNECTED]
+    connected = [reading for reading in EVERY_READING if link_of(reading) is Link.CONNECTED]
     assert {(r.authenticated, r.mode, r.socket) for r in connected} == {(True, "MAIN", "CONNECTED")}
     assert len(connected) == len(INFOS) * 2
 
 
-def test_silence_on_the_account_is_unknown_and_never_a_link() -> None:
-    links = {judge(reading) for reading in EVERY_READING if reading.authenticated is None}
+def test_no_word_on_the_account_is_unknown_and_never_a_link() -> None:
+    links = {link_of(reading) for reading in EVERY_READING if reading.authenticated is None}
     assert links == {Link.UNKNOWN, Link.CONFLICT, Link.BLOCKED, Link.NEEDS_UPDATE}
 
 
 def test_without_an_account_there_is_no_connection_and_with_one_no_code() -> None:
-    without = {judge(r) for r in EVERY_READING if r.authenticated is False}
+    without = {link_of(r) for r in EVERY_READING if r.authenticated is False}
     assert without == {
         *(
             Link.UNKNOWN,
@@ -116,7 +116,7 @@ def test_without_an_account_there_is_no_connection_and_with_one_no_code() -> Non
             Link.NEEDS_UPDATE,
         ),
     }
-    linked = {judge(r) for r in EVERY_READING if r.authenticated}
+    linked = {link_of(r) for r in EVERY_READING if r.authenticated}
     assert Link.QR_PENDING not in linked
     assert {Link.CONNECTED, Link.SYNCING, Link.PAIRING, Link.OFFLINE} <= linked
 
@@ -125,21 +125,21 @@ def test_without_an_account_there_is_no_connection_and_with_one_no_code() -> Non
 def test_a_block_wins_whoever_says_it_and_is_named(word: str) -> None:
     saying = [reading for reading in EVERY_READING if word in {reading.mode, reading.socket}]
     link = Link.NEEDS_UPDATE if word == TOO_OLD else Link.BLOCKED
-    assert {judge(reading) for reading in saying} <= {link, Link.NEEDS_UPDATE}
+    assert {link_of(reading) for reading in saying} <= {link, Link.NEEDS_UPDATE}
     assert all(blocked_because(reading) in BLOCKED_WORDS for reading in saying)
 
 
 def test_what_is_not_blocked_has_no_such_reason() -> None:
     for reading in EVERY_READING:
         assert (blocked_because(reading) is not None) == (
-            judge(reading) in {Link.BLOCKED, Link.NEEDS_UPDATE, Link.NEEDS_UPDATE}
+            link_of(reading) in {Link.BLOCKED, Link.NEEDS_UPDATE, Link.NEEDS_UPDATE}
         )
 
 
 def test_a_logout_shows_a_new_code_and_is_not_a_link_of_its_own_here() -> None:
-    assert Link.LOGGED_OUT not in {judge(reading) for reading in EVERY_READING}
+    assert Link.LOGGED_OUT not in {link_of(reading) for reading in EVERY_READING}
 
 
 def test_words_that_nobody_knows_yet_are_no_connection() -> None:
-    assert judge(facts(IN, "NEW_MODE", "NEW", "NEW")) is Link.OFFLINE
-    assert judge(facts(OUT, "NEW_MODE", "NEW", "NEW")) is Link.UNKNOWN
+    assert link_of(facts(IN, "NEW_MODE", "NEW", "NEW")) is Link.OFFLINE
+    assert link_of(facts(OUT, "NEW_MODE", "NEW", "NEW")) is Link.UNKNOWN

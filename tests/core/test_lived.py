@@ -97,7 +97,7 @@ def test_a_clock_that_began_in_1970_makes_nothing_young_when_it_is_right_again(
     assert machine.age(START) == DAY
 
 
-def test_a_clock_that_drifts_or_is_late_for_a_look_is_no_step(machine: Machine) -> None:
+def test_a_clock_that_drifts_or_is_read_late_is_no_step(machine: Machine) -> None:
     for _ in range(100):
         machine.step(STEP)
         machine.step(-1.0)

@@ -12,7 +12,7 @@ from waguard.core.log_fold import WINDOW, WINDOWS, Fold, Repeated, signature
 def said(fold: Fold[str], what: str, now: float) -> list[str]:
     """What a log would show for a line."""
     shown = [f"{it.line} x{it.times}" for it in fold.due(now)]
-    return [*shown, what] if fold.take(what, what, now) else shown
+    return [*shown, what] if fold.accept(what, what, now) else shown
 
 
 def test_a_storm_is_said_once_and_then_counted() -> None:
@@ -23,7 +23,7 @@ def test_a_storm_is_said_once_and_then_counted() -> None:
     assert list(fold.due(WINDOW)) == [Repeated("down", 37, WINDOW)]
 
 
-def test_a_storm_that_goes_on_is_said_each_minute_and_once_it_is_over_anew() -> None:
+def test_a_storm_is_logged_each_minute_and_a_later_one_from_its_first_line() -> None:
     fold = Fold[str]()
     shown = [line for second in range(130) for line in said(fold, "down", float(second))]
     assert shown == ["down", "down x59", "down x60"]
@@ -57,7 +57,7 @@ def test_no_line_is_lost(lines: list[tuple[str, float]]) -> None:
         for it in fold.due(now):
             counted[it.line] += it.times
             assert it.seconds >= WINDOW
-        counted[what] += fold.take(what, what, now)
+        counted[what] += fold.accept(what, what, now)
     for it in fold.flush(now):
         counted[it.line] += it.times
     assert counted == {what: sum(one == what for one, _ in lines) for what in "abc"}

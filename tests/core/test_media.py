@@ -45,10 +45,10 @@ def test_what_a_webhook_waits_for_stays_and_newer_ones_go_instead() -> None:
 
 def test_the_names_in_a_body() -> None:
     name = "ab" * 32
-    told = msgspec.json.encode(
+    reported = msgspec.json.encode(
         {"media": {"sha256": name, "url": None}, "body": f'"sha256":"{name}'}
     )
-    assert names_in(told) == {name}
+    assert names_in(reported) == {name}
     assert names_in(b'{"sha256":null}') == set()
 
 
@@ -56,8 +56,10 @@ def test_the_names_in_a_body() -> None:
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 50)), max_size=20),
     st.integers(0, 500),
 )
-def test_what_is_left_is_the_newest_and_fits(told: list[tuple[int, int]], size_limit: int) -> None:
-    files = [held(str(n), age=age, size=size) for n, (age, size) in enumerate(told)]
+def test_what_is_left_is_the_newest_and_fits(
+    reported: list[tuple[int, int]], size_limit: int
+) -> None:
+    files = [held(str(n), age=age, size=size) for n, (age, size) in enumerate(reported)]
     doomed = expired(files, now=NOW, keep_for=100.0, size_limit=size_limit)
     left = [file for file in files if file not in doomed]
     assert sum(file.size for file in left) <= size_limit
@@ -67,18 +69,18 @@ def test_what_is_left_is_the_newest_and_fits(told: list[tuple[int, int]], size_l
 
 
 @pytest.mark.parametrize(
-    "told", ["image/png", "audio/ogg; codecs=opus", "application/vnd.ms-excel", "a/b;c=d; e=f"]
+    "reported", ["image/png", "audio/ogg; codecs=opus", "application/vnd.ms-excel", "a/b;c=d; e=f"]
 )
-def test_a_type_that_can_be_a_header(told: str) -> None:
-    assert content_type(told) == told
+def test_a_type_that_can_be_a_header(reported: str) -> None:
+    assert content_type(reported) == reported
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [None, 7, "", "image", "a/b\r\nSet-Cookie: x=y", "a/b\n", "a/ü", "a/b; c", f"a/{'b' * 200}"],
 )
-def test_a_type_that_cannot(told: Any) -> None:
-    assert content_type(told) == UNKNOWN
+def test_a_type_that_cannot(reported: Any) -> None:
+    assert content_type(reported) == UNKNOWN
 
 
 def test_a_message_says_what_became_of_its_file() -> None:

@@ -37,12 +37,12 @@ def received(message_id: str, data: Mapping[str, Any], **more: Any) -> InboxReco
     )
 
 
-def test_ids_and_people_are_told_by_numbers_and_the_pages_own_id_is_kept() -> None:
+def test_ids_and_people_are_named_by_numbers_and_the_pages_own_id_is_kept() -> None:
     message = {"id": f"false_{LID}_A", "from": LID, "to": "me@c.us", "chat_id": LID, "body": LID}
     it = received(message["id"], {"message": message | {"sender_phone": None}}, sender=LID)
-    told = named(it, PEOPLE, f"false_{ANNA}_A", None)
-    assert told.key == f"false_{ANNA}_A"
-    assert told.events[0].data["message"] == {
+    event = named(it, PEOPLE, f"false_{ANNA}_A", None)
+    assert event.key == f"false_{ANNA}_A"
+    assert event.events[0].data["message"] == {
         "id": f"false_{ANNA}_A",
         "from": ANNA,
         "to": "me@c.us",
@@ -50,7 +50,7 @@ def test_ids_and_people_are_told_by_numbers_and_the_pages_own_id_is_kept() -> No
         "body": LID,  # what somebody wrote is nobody's id
         "sender_phone": "4917000001",
     }
-    assert told.payload()["raw_id"] == f"false_{LID}_A"
+    assert event.payload()["raw_id"] == f"false_{LID}_A"
     assert "raw_id" not in it.payload()
 
 
@@ -68,25 +68,25 @@ def test_a_text_shows_those_whom_it_mentions_by_numbers(body: str, shown: str) -
     message = received("false_g_A", {"message": {"body": body, "from": GROUP}}, mentioned=mentioned)
     edit = received("false_g_E", {"body": body, "message_id": "x"}, mentioned=mentioned)
     plain = received("false_g_P", {"message": {"body": body, "from": GROUP}})
-    told = [named(it, PEOPLE, "id", None).events[0].data for it in (message, edit, plain)]
-    assert told[0]["message"]["body"] == told[1]["body"] == shown
-    assert told[2]["message"]["body"] == body
+    event = [named(it, PEOPLE, "id", None).events[0].data for it in (message, edit, plain)]
+    assert event[0]["message"]["body"] == event[1]["body"] == shown
+    assert event[2]["message"]["body"] == body
 
 
 def test_what_is_about_a_message_names_that_one() -> None:
     data = {"message_id": f"false_{LID}_A", "chat_id": LID, "from": LID, "sender_phone": None}
     it = received(f"false_{LID}_E", data, kind=Kind.EDIT, word="edit:", target=f"false_{LID}_A")
-    told = named(it, PEOPLE, f"false_{ANNA}_E", f"false_{ANNA}_A")
-    assert told.key == f"edit:false_{ANNA}_E"
-    assert told.events[0].data["message_id"] == f"false_{ANNA}_A"
+    event = named(it, PEOPLE, f"false_{ANNA}_E", f"false_{ANNA}_A")
+    assert event.key == f"edit:false_{ANNA}_E"
+    assert event.events[0].data["message_id"] == f"false_{ANNA}_A"
 
 
 def test_an_ack_is_old_news_by_its_messages_id() -> None:
     it = received(f"true_{LID}_A", {}, kind=Kind.ACK, word="ack:2:")
     it = replace(it, events=of_ack("x", 2, 1.0))
-    told = named(it, PEOPLE, f"true_{ANNA}_A", None)
-    assert told.unless == higher_acks(f"true_{ANNA}_A", 2)
-    assert told.events[0].data["message_id"] == f"true_{ANNA}_A"
+    event = named(it, PEOPLE, f"true_{ANNA}_A", None)
+    assert event.unless == higher_acks(f"true_{ANNA}_A", 2)
+    assert event.events[0].data["message_id"] == f"true_{ANNA}_A"
 
 
 def test_the_id_that_the_application_knows_is_chosen() -> None:

@@ -8,7 +8,7 @@ import pytest
 from waguard.core.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.news import (
     Message,
-    may_be_told,
+    may_be_reported,
     notices,
     of_ack,
     of_outcome,
@@ -40,9 +40,9 @@ def message(**changes: Any) -> Message:
 
 @pytest.mark.parametrize("ack", [-1, 0, 1, 2, 3, 4, 7])
 def test_what_is_kept_of_an_ack_says_the_same(ack: int) -> None:
-    told = of_ack("true_c_1", ack, 5.5)
-    assert of_stored_ack(told[0].data) == told
-    assert all(one.data["ack_level"] == ack + 1 for one in told)
+    payload = of_ack("true_c_1", ack, 5.5)
+    assert of_stored_ack(payload[0].data) == payload
+    assert all(one.data["ack_level"] == ack + 1 for one in payload)
 
 
 def test_no_status_is_above_read() -> None:
@@ -59,28 +59,28 @@ def test_no_status_is_above_read() -> None:
         ({}, REPEATED_FOR, True),
     ],
 )
-def test_nothing_is_told_before_the_reply(
+def test_nothing_is_reported_before_the_reply(
     changes: dict[str, Any],
     age: float,
     expected: bool,  # noqa: FBT001
 ) -> None:
     given = message(**({"answered": False} | changes))
-    assert may_be_told(given, given.created_at + age) is expected
+    assert may_be_reported(given, given.created_at + age) is expected
     assert (of_outcome(given, given.created_at + age) is not None) is expected
     assert of_outcome(given, given.created_at + age, due=True)
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_is_told_of_each_state(state: State) -> None:
-    told = of_outcome(message(state=state), 200.0)
+def test_what_is_reported_of_each_state(state: State) -> None:
+    payload = of_outcome(message(state=state), 200.0)
     if state in AT_SERVER:
-        assert told
-        assert (told.kind, told.events[0].event) == (Kind.SENT, "message_sent")
+        assert payload
+        assert (payload.kind, payload.events[0].event) == (Kind.SENT, "message_sent")
     elif state in {State.FAILED, State.REFUSED}:
-        assert told
-        assert (told.kind, told.events[0].data["status"]) == (Kind.FAILED, str(state))
+        assert payload
+        assert (payload.kind, payload.events[0].data["status"]) == (Kind.FAILED, str(state))
     else:
-        assert told is None
+        assert payload is None
 
 
 def test_groups_are_groups() -> None:

@@ -72,7 +72,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 
 
 @given(session=NAMES, workspace=st.integers(0, 10**7 - 1), known=st.booleans())
-def test_what_a_start_looks_for_is_what_a_search_finds(
+def test_a_start_searches_where_an_import_finds(
     *, session: str, workspace: int, known: bool
 ) -> None:
     own = f"workspace_{workspace}/session-{session}"

@@ -129,7 +129,7 @@ class Message(RuleBasedStateMachine):
 
     @precondition(lambda self: self.row in {State.SENDING, State.UNCERTAIN} and not self.asked)
     @rule(there=st.booleans())
-    def look(self, there: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+    def poll(self, there: bool) -> None:  # noqa: FBT001 - hypothesis gives it
         """Only what left can be there, but the page may have forgotten it."""
         if not self.begun:
             self.move(after_poll(self.ack if there and self.left else None))
@@ -145,12 +145,12 @@ class Message(RuleBasedStateMachine):
         assert not (self.left and self.cancelled)
 
     @invariant()
-    def what_left_is_never_told_to_be_unsent(self) -> None:
+    def what_left_is_never_reported_unsent(self) -> None:
         if self.left:
             assert self.row not in {State.ACCEPTED, State.CANCELLED, State.FAILED}
 
     @invariant()
-    def what_is_told_to_be_sent_is(self) -> None:
+    def what_is_reported_sent_is(self) -> None:
         if self.row in AT_SERVER:
             assert self.ack
             assert self.ack >= 1

@@ -6,7 +6,7 @@ import pytest
 
 from waguard.core.ownership import Found, Refusal, Us, of_parents, of_private
 
-WAGUARD, STRANGER, OTHER_GROUP = 990, 1000, 1001
+WAGUARD, OTHER_USER, OTHER_GROUP = 990, 1000, 1001
 SERVICE = Us(uid=WAGUARD, gid=WAGUARD)
 ROOT = Us(uid=0, gid=0)
 
@@ -40,13 +40,13 @@ def test_what_is_private(found: Found, us: Us) -> None:
     ("found", "us", "why", "command"),
     [
         (
-            file(STRANGER, STRANGER, 0o600),
+            file(OTHER_USER, OTHER_USER, 0o600),
             SERVICE,
             "belongs to user 1000",
             "chown 990:990 '/etc/a b' && chmod 600 '/etc/a b'",
         ),
         (
-            folder(STRANGER, STRANGER, 0o700),
+            folder(OTHER_USER, OTHER_USER, 0o700),
             ROOT,
             "belongs to user 1000",
             "chown 0:0 /srv/x && chmod 700 /srv/x",
@@ -83,7 +83,7 @@ def test_what_is_not_and_the_command_that_mends_it(
     refusal = of_private(found, us)
     assert refusal
     assert why in refusal.why
-    assert (refusal.command, refusal.grave) == (command, True)
+    assert (refusal.command, refusal.severe) == (command, True)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_parents_that_nobody_else_can_change(parent: Found, us: Us) -> None:
 
 
 def test_parents_that_others_can_change() -> None:
-    strangers = folder(STRANGER, STRANGER, 0o700)
+    of_another_user = folder(OTHER_USER, OTHER_USER, 0o700)
     open_to_all = folder(0, 0, 0o777)
     other_group = folder(WAGUARD, OTHER_GROUP, 0o775)
     our_group = folder(WAGUARD, WAGUARD, 0o775)
-    assert of_parents([strangers, open_to_all, other_group, our_group], SERVICE) == [
+    assert of_parents([of_another_user, open_to_all, other_group, our_group], SERVICE) == [
         Refusal("/srv/x", "belongs to user 1000", "chown root /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
         Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x"),
-        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", grave=False),
+        Refusal("/srv/x", "can be written by others", "chmod go-w /srv/x", severe=False),
     ]

@@ -84,12 +84,12 @@ def test_where_the_network_may_be_away_only_a_reload_is_tried_and_late() -> None
     assert on_stuck(Link.OFFLINE, stuck=86_400.0, tried=[Step.RELOAD], unsure=True) is Step.WAIT
 
 
-@pytest.mark.parametrize("judged", list(Link))
-def test_which_links_wait_for_a_passkey(judged: Link) -> None:
-    waits = judged in {Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE}
-    assert awaits_passkey(judged, 100.0, now=50.0) is waits
+@pytest.mark.parametrize("link", list(Link))
+def test_which_links_wait_for_a_passkey(link: Link) -> None:
+    waits = link in {Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE}
+    assert awaits_passkey(link, 100.0, now=50.0) is waits
     # a code when the time is up is another attempt
-    assert awaits_passkey(judged, 100.0, now=101.0) is (waits and judged is not Link.QR_PENDING)
+    assert awaits_passkey(link, 100.0, now=101.0) is (waits and link is not Link.QR_PENDING)
 
 
 def test_every_condition_is_somebodys_fault() -> None:

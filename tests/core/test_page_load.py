@@ -13,7 +13,7 @@ from waguard.core.page_load import (
     Answers,
     Refusal,
     is_gone,
-    is_hopeless,
+    is_unrecoverable,
     pause,
     refusal,
     spent,
@@ -76,7 +76,7 @@ def test_without_any_of_its_scripts_nothing_is_waited_for(
     answers: Answers,
     expected: bool,  # noqa: FBT001
 ) -> None:
-    assert is_hopeless(answers) is expected
+    assert is_unrecoverable(answers) is expected
 
 
 GONE = Answers(

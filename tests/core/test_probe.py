@@ -1,34 +1,34 @@
 import pytest
 
-from waguard.core.probe import STALL, Hearing, listen, should_end_script
+from waguard.core.probe import STALL, PageLiveness, observe, should_end_script
 
 
-def heard_for(looks: list[float], *, answers: int = 0) -> Hearing:
+def heard_for(samples: list[float], *, answers: int = 0) -> PageLiveness:
     """Looks at these times; the first ``answers`` of them are answered."""
-    hearing = Hearing(heard_at=0.0, looked_at=0.0)
-    for number, now in enumerate(looks):
-        hearing = listen(hearing, now=now, answered=number < answers)
-    return hearing
+    liveness = PageLiveness(heard_at=0.0, sampled_at=0.0)
+    for number, now in enumerate(samples):
+        liveness = observe(liveness, now=now, answered=number < answers)
+    return liveness
 
 
-def test_silence_grows_from_the_last_answer() -> None:
+def test_the_time_without_an_answer_counts_from_the_last_one() -> None:
     assert heard_for([1, 2, 3, 4], answers=2).silent == 2
     assert heard_for([1, 2, 3, 4], answers=4).silent == 0
 
 
-def test_a_worker_that_stood_still_has_heard_no_silence() -> None:
+def test_time_in_which_the_worker_stood_still_does_not_count() -> None:
     assert heard_for([1, 2, 3600, 3601], answers=1).silent == 2
     assert heard_for([1, 1 + STALL], answers=1).silent == STALL
 
 
 def test_an_answer_is_a_new_beginning_for_help_too() -> None:
-    helped = Hearing(heard_at=0, looked_at=3, helped=True)
-    assert listen(helped, now=4, answered=False).helped
-    assert not listen(helped, now=4, answered=True).helped
+    helped = PageLiveness(heard_at=0, sampled_at=3, helped=True)
+    assert observe(helped, now=4, answered=False).helped
+    assert not observe(helped, now=4, answered=True).helped
 
 
 @pytest.mark.parametrize(
-    ("silent", "devtools", "crowded", "ends"),
+    ("silent", "devtools", "cpu_saturated", "ends"),
     [
         (2.9, 0.01, False, False),
         (3.0, 0.01, False, True),
@@ -40,10 +40,10 @@ def test_an_answer_is_a_new_beginning_for_help_too() -> None:
     ],
 )
 def test_when_the_pages_script_is_ended(
-    *, silent: float, devtools: float | None, crowded: bool, ends: bool
+    *, silent: float, devtools: float | None, cpu_saturated: bool, ends: bool
 ) -> None:
     """Only where the browser answers at once and there are cores to spare: else it may only wait."""
-    hearing = Hearing(heard_at=0, looked_at=silent)
-    assert should_end_script(hearing, devtools=devtools, crowded=crowded) is ends
-    helped = Hearing(heard_at=0, looked_at=silent, helped=True)
-    assert not should_end_script(helped, devtools=devtools, crowded=crowded)
+    liveness = PageLiveness(heard_at=0, sampled_at=silent)
+    assert should_end_script(liveness, devtools=devtools, cpu_saturated=cpu_saturated) is ends
+    helped = PageLiveness(heard_at=0, sampled_at=silent, helped=True)
+    assert not should_end_script(helped, devtools=devtools, cpu_saturated=cpu_saturated)

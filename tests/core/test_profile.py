@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from waguard.core.profile import (
     CARRIED,
-    SETTLED,
+    STORED_AFTER,
     Action,
     CarryOver,
     Copy,
@@ -35,7 +35,7 @@ from waguard.core.profile import (
     due_in,
     expired,
     in_words,
-    is_grave,
+    is_severe,
     superfluous,
 )
 
@@ -170,7 +170,7 @@ def test_what_may_be_in_use_is_not_touched(given_: Found) -> None:
 
 
 @given(everything)
-def test_nothing_is_put_over_a_profile_that_was_not_moved_aside(given_: Found) -> None:
+def test_nothing_is_put_over_a_profile_that_was_not_quarantined(given_: Found) -> None:
     kinds = [type(action) for action in decide(given_)]
     for kind in (RestoreSnapshot, CarryOver):
         if kind in kinds and not isinstance(given_.finding, Missing):
@@ -213,11 +213,11 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
 @pytest.mark.parametrize(
     ("connected_for", "last_taken_ago", "wait"),
     [
-        (0.0, None, SETTLED),
-        (SETTLED - 5.0, None, 5.0),
-        (SETTLED, None, 0.0),
-        (SETTLED - 5.0, 1e9, 5.0),
-        (SETTLED, 1000.0, 0.0),  # taken before this connection
+        (0.0, None, STORED_AFTER),
+        (STORED_AFTER - 5.0, None, 5.0),
+        (STORED_AFTER, None, 0.0),
+        (STORED_AFTER - 5.0, 1e9, 5.0),
+        (STORED_AFTER, 1000.0, 0.0),  # taken before this connection
         (500.0, 400.0, 3200.0),  # taken in it
         (5000.0, 3600.0, 0.0),
         (10.0, 5.0, 3595.0),  # taken before Chromium had written: by hand
@@ -226,8 +226,8 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
 def test_when_a_running_session_is_copied(
     connected_for: float, last_taken_ago: float | None, wait: float
 ) -> None:
-    told = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
-    assert told == wait
+    answer = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
+    assert answer == wait
 
 
 @pytest.mark.parametrize(
@@ -243,15 +243,15 @@ def test_when_a_running_session_is_copied(
         (Hold("disk full"), "disk full"),
     ],
 )
-def test_each_action_is_told_with_its_reason(action: Action, words: str | None) -> None:
-    told = in_words(action)
-    assert told is None if words is None else told is not None and words in told
+def test_each_action_has_its_reason(action: Action, words: str | None) -> None:
+    answer = in_words(action)
+    assert answer is None if words is None else answer is not None and words in answer
 
 
-def test_what_any_crash_leaves_is_not_grave() -> None:
-    assert not is_grave((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
-    assert is_grave((Quarantine("garbage"), CarryOver(), Use()))
-    assert is_grave((ShowQr("lost"),))
+def test_what_any_crash_leaves_is_not_severe() -> None:
+    assert not is_severe((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
+    assert is_severe((Quarantine("garbage"), CarryOver(), Use()))
+    assert is_severe((ShowQr("lost"),))
 
 
 def test_the_newest_two_of_this_pairing_are_kept() -> None:

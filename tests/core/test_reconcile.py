@@ -80,7 +80,7 @@ def session(
     )
 
 
-def settle(
+def converge(
     actions: list[Action], rows: Rows, sessions: Sessions, host: Host
 ) -> tuple[Rows, Sessions, Host]:
     """All sides once everything has been done, and every worker has come to rest."""
@@ -130,7 +130,7 @@ def test_a_plan_that_was_carried_out_leaves_little_and_then_nothing(
     rows: Rows, sessions: Sessions, host: Host
 ) -> None:
     for _ in range(3):  # who was still stopping can be started only the second time
-        rows, sessions, host = settle(plan(rows, sessions, host), rows, sessions, host)
+        rows, sessions, host = converge(plan(rows, sessions, host), rows, sessions, host)
     assert plan(rows, sessions, host) == []
 
 
@@ -148,10 +148,10 @@ def test_what_could_not_be_read_freezes_what_depends_on_it(
 @given(rows_like, sessions_like, hosts)
 def test_every_action_is_explained(rows: Rows, sessions: Sessions, host: Host) -> None:
     for action in plan(rows, sessions, host):
-        told = explain(action, rows, sessions)
-        assert told.session == action.session
-        assert all((told.action, told.before, told.after, told.reason))
-        assert told.before != told.after or isinstance(action, CorrectRow)
+        correction = explain(action, rows, sessions)
+        assert correction.session == action.session
+        assert all((correction.action, correction.before, correction.after, correction.reason))
+        assert correction.before != correction.after or isinstance(action, CorrectRow)
 
 
 @given(rows_like, sessions_like, hosts)
@@ -264,7 +264,7 @@ def test_a_profile_that_was_removed_from_under_its_browser_comes_back_from_the_c
     assert plan(rows, sessions, profiles(a=ONLY_COPIES)) == [Renew("a")]
 
 
-def test_without_a_copy_it_goes_on_as_long_as_it_lives_and_a_person_is_told() -> None:
+def test_without_a_copy_it_goes_on_as_long_as_it_lives_and_is_a_finding() -> None:
     rows, sessions = {"a": row()}, {"a": session(State.RUNNING)}
     assert plan(rows, sessions, profiles()) == []
     [found] = findings(rows, sessions, profiles())
@@ -278,7 +278,7 @@ def test_one_that_waits_for_a_scan_has_nothing_to_lose() -> None:
     assert findings(rows, sessions, profiles()) == []
 
 
-def test_a_profile_without_a_row_is_told_and_left_where_it_is() -> None:
+def test_a_profile_without_a_row_is_a_finding_and_stays() -> None:
     host = Host(profiles={(1, "a"): THERE, (2, "a"): THERE, (1, "old"): ONLY_COPIES})
     assert plan({"a": row()}, {"a": session(State.RUNNING)}, host) == []
     [found] = findings({"a": row()}, {"a": session(State.RUNNING)}, host)
@@ -286,7 +286,7 @@ def test_a_profile_without_a_row_is_told_and_left_where_it_is() -> None:
     assert "workspace 2" in found.about
 
 
-def test_two_rows_with_one_phone_are_told_on_both() -> None:
+def test_two_rows_with_one_phone_are_a_finding_on_both() -> None:
     rows = {
         "a": row(phone="62811"),
         "b": row(phone="+62811"),
@@ -308,5 +308,5 @@ def test_a_status_outside_the_enum_is_corrected() -> None:
     rows = {"a": row(status="error")}
     sessions = {"a": session(State.RUNNING)}
     assert plan(rows, sessions, UNKNOWN) == [CorrectRow("a")]
-    told = explain(CorrectRow("a"), rows, sessions)
-    assert (told.before, told.after) == ("error", "connected")
+    correction = explain(CorrectRow("a"), rows, sessions)
+    assert (correction.before, correction.after) == ("error", "connected")

@@ -34,13 +34,13 @@ jitters = st.floats(0, 1, exclude_max=True)
 def lives(policy: RestartPolicy, exits: list[float], jitter: float) -> list[Restart | GiveUp]:
     """What is decided when a worker exits at each of these moments."""
     history: list[float] = []
-    verdicts: list[Restart | GiveUp] = []
+    decisions: list[Restart | GiveUp] = []
     for now in exits:
-        verdict = decide(policy, history, now=now, jitter=jitter)
-        verdicts.append(verdict)
-        if isinstance(verdict, Restart):
+        decision = decide(policy, history, now=now, jitter=jitter)
+        decisions.append(decision)
+        if isinstance(decision, Restart):
             history.append(now)
-    return verdicts
+    return decisions
 
 
 def test_at_once_then_later_and_later_then_never() -> None:
@@ -86,9 +86,9 @@ def test_what_counts_happened_less_than_a_period_ago(at: float, counts: bool) ->
 def test_a_delay_is_bounded_and_the_first_is_none(
     policy: RestartPolicy, restarts: list[float], now: float, jitter: float
 ) -> None:
-    verdict = decide(policy, restarts, now=now, jitter=jitter)
+    decision = decide(policy, restarts, now=now, jitter=jitter)
     counted = len(recent(restarts, now=now, period=policy.period))
-    match verdict:
+    match decision:
         case GiveUp(number):
             assert number == counted >= policy.intensity
         case Restart(delay):
@@ -115,9 +115,9 @@ def test_more_restarts_never_mean_a_shorter_wait(
 @given(policies, times, jitters)
 def test_a_crash_loop_ends(policy: RestartPolicy, now: float, jitter: float) -> None:
     """However the numbers are set, a worker that exits at once is given up after ``intensity``."""
-    verdicts = lives(policy, [now] * (policy.intensity + 1), jitter)
-    assert verdicts[-1] == GiveUp(policy.intensity)
-    assert all(isinstance(verdict, Restart) for verdict in verdicts[:-1])
+    decisions = lives(policy, [now] * (policy.intensity + 1), jitter)
+    assert decisions[-1] == GiveUp(policy.intensity)
+    assert all(isinstance(decision, Restart) for decision in decisions[:-1])
 
 
 def test_a_parked_session_is_tried_ever_more_rarely() -> None:

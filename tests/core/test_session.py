@@ -12,8 +12,8 @@ from waguard.core.effects import (
     Kill,
     ReleaseSlot,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -43,11 +43,11 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.restart import Retries
 from waguard.core.state import Intent, Rules, Slot, Stage
-from waguard.core.status import LEFT, ParkCause, Reason, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, details, parked_for
 from waguard.core.worker import HUNG, NOT_READY
 
-ROW = Verdict(Status.CONNECTED)
+ROW = DerivedStatus(Status.CONNECTED)
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
 NOT_MOUNTED = Reading(unreadable="it is not mounted")
@@ -154,15 +154,19 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
 # ---- silence ----
 
 
-def test_a_silence_is_shown_and_over_with_the_next_beat(bench: EngineBench) -> None:
+def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) -> None:
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the worker is silent")]
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the worker does not answer")
+    ]
     assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
     beat(bench, page=False)
-    assert bench.effects("s", SilenceChanged)[1:] == [SilenceChanged("the page does not answer")]
+    assert bench.effects("s", ResponsivenessChanged)[1:] == [
+        ResponsivenessChanged("the page does not answer")
+    ]
     beat(bench)
-    assert bench.effects("s", SilenceChanged)[2:] == [SilenceChanged(None)]
+    assert bench.effects("s", ResponsivenessChanged)[2:] == [ResponsivenessChanged(None)]
     assert conditions(bench.state("s")) == ()
 
 
@@ -170,12 +174,14 @@ def test_a_page_that_still_does_not_answer_is_no_news(bench: EngineBench) -> Non
     bench.at += bench.state("s").rules.limits.notice
     beat(bench, page=False)
     bench.tick()
-    assert bench.effects("s", SilenceChanged) == [SilenceChanged("the page does not answer")]
-    before = bench.worker("s").silence
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the page does not answer")
+    ]
+    before = bench.worker("s").unresponsive
     bench.at += 1.0
     beat(bench, page=False)
-    assert bench.worker("s").silence is before
-    assert len(bench.effects("s", SilenceChanged)) == 1
+    assert bench.worker("s").unresponsive is before
+    assert len(bench.effects("s", ResponsivenessChanged)) == 1
 
 
 def test_an_older_answer_of_the_page_does_not_make_a_newer_one_undone(bench: EngineBench) -> None:
@@ -211,7 +217,7 @@ def test_those_of_high_priority_and_the_active_ones_start_first() -> None:
 # ---- a profile that nobody can see ----
 
 
-def test_a_profile_that_nobody_saw_is_looked_for_before_the_spawn_once() -> None:
+def test_a_profile_that_nobody_saw_is_checked_before_the_spawn_once() -> None:
     bench = EngineBench("s")
     bench.post("s", StartRequested(profile_unknown=True))
     bench.exit("s", EXIT_BROWSER_GONE)
@@ -220,11 +226,11 @@ def test_a_profile_that_nobody_saw_is_looked_for_before_the_spawn_once() -> None
 
 
 @pytest.mark.parametrize(
-    ("host", "unknown", "looked_for"),
+    ("host", "unknown", "checked"),
     [(NOT_MOUNTED, False, True), (SHORT, False, False), (SHORT, True, True)],
 )
 def test_whether_its_profile_is_there_may_be_unknown_only_since_it_waits(
-    *, host: Reading, unknown: bool, looked_for: bool
+    *, host: Reading, unknown: bool, checked: bool
 ) -> None:
     bench = EngineBench("s")
     bench.host = host
@@ -232,7 +238,7 @@ def test_whether_its_profile_is_there_may_be_unknown_only_since_it_waits(
     assert bench.spawned == []
     bench.host = Reading()
     bench.pass_time(1)
-    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=looked_for)]
+    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=checked)]
 
 
 def test_who_asks_again_knows_by_now_whether_the_profile_is_there() -> None:
@@ -270,7 +276,7 @@ def test_one_that_has_a_slot_or_wants_none_is_not_held_back(bench: EngineBench) 
     assert bench.state("s") is before
 
 
-def test_whoever_waits_after_a_restore_is_judged_anew_when_somebody_asks() -> None:
+def test_whoever_waits_after_a_restore_is_evaluated_again_when_somebody_asks() -> None:
     bench = EngineBench("a", "b", "s")
     bench.script = Script(reports=(LOADING,))
     bench.start("a", "b")
@@ -451,7 +457,7 @@ def test_a_start_of_one_that_is_up_changes_nothing_but_who_asked(bench: EngineBe
     assert bench.lifecycle("s") is State.RUNNING
 
 
-def test_who_starts_it_may_take_it_back_from_another_client_anew(bench: EngineBench) -> None:
+def test_a_start_renews_the_takeovers(bench: EngineBench) -> None:
     bench.post("s", RulesChanged(Rules(takeover=True)))
     bench.report("s", Link.CONFLICT)
     bench.pass_time(30)
@@ -477,10 +483,10 @@ def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
     bench = EngineBench("s")
     bench.script = Script(reports=(LOADING,))
     bench.post("s", StartRequested(expects_qr=True))
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
     bench.post("s", StopRequested())
     bench.start("s")
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING), "that is known since"
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING), "that is known since"
     bench.report("s")
     bench.post("s", StopRequested())
     bench.start("s")
@@ -568,7 +574,7 @@ def test_a_stop_ends_it_and_leaves_no_complaint(bench: EngineBench) -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.post("s", StopRequested())
     state = bench.state("s")
-    assert state.status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert state.status == DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, None)
     assert (details(state), conditions(state), next_deadline(state)) == (None, (), NEVER)
 
 
@@ -576,7 +582,9 @@ def test_a_stop_of_one_of_which_nothing_was_wanted_corrects_its_row() -> None:
     bench = EngineBench()
     bench.add("s", status=ROW)
     bench.post("s", StopRequested())
-    assert bench.state("s").status == Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.USER_INITIATED, None
+    )
 
 
 @pytest.mark.parametrize("how", ["parked", "spent"])

@@ -7,11 +7,11 @@ import pytest
 from tests.core.test_views import FAILED, session, worker
 from waguard.core.effects import (
     Effect,
+    MemberChanged,
     Publish,
     Record,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
-    StandingChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -19,10 +19,10 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.show import on_row, show
 from waguard.core.state import Intent, SessionState, Stage
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 
-CONNECTED = Verdict(Status.CONNECTED)
-WAITS = Verdict(Status.QR_SCANNING)
+CONNECTED = DerivedStatus(Status.CONNECTED)
+WAITS = DerivedStatus(Status.QR_SCANNING)
 
 
 def ready(link: Link = Link.CONNECTED, **fields: Any) -> SessionState:
@@ -54,7 +54,7 @@ def test_a_session_that_comes_up_is_written_recorded_and_announced() -> None:
     assert out == [
         Publish("lifecycle", {"from": State.STARTING, "to": State.RUNNING, "because": "timer_due"}),
         Publish("link", {"from": Link.UNKNOWN, "to": Link.CONNECTED}),
-        StandingChanged(State.RUNNING, Link.CONNECTED, Link.UNKNOWN),
+        MemberChanged(State.RUNNING, Link.CONNECTED, Link.UNKNOWN),
         WriteStatus(CONNECTED, "49"),
         Record("status", before=str(before.status), after="connected", reason=None),
         Publish("session_ready", {"phone_number": "49", "status": "connected"}),
@@ -62,23 +62,27 @@ def test_a_session_that_comes_up_is_written_recorded_and_announced() -> None:
 
 
 def test_a_new_reason_is_recorded_and_new_details_are_only_written() -> None:
-    before = ready(Link.OFFLINE, status=Verdict(Status.DISCONNECTED, Reason.ERROR, "it failed"))
+    before = ready(
+        Link.OFFLINE, status=DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "it failed")
+    )
     _, out = shown(before, before)
-    away = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "the phone or the network is away")
+    away = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "the phone or the network is away")
     assert out == [
         WriteStatus(away, None),
         Record("status", before="disconnected", after="disconnected", reason=away.details),
     ]
-    said = ready(Link.OFFLINE, status=Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "earlier words"))
+    said = ready(
+        Link.OFFLINE, status=DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "earlier words")
+    )
     assert shown(said, said)[1] == [WriteStatus(away, None)]
 
 
 def test_a_link_alone_that_moves_is_published() -> None:
-    pairing = ready(Link.PAIRING, status=Verdict(Status.AUTHENTICATED))
-    syncing = ready(Link.SYNCING, status=Verdict(Status.AUTHENTICATED))
+    pairing = ready(Link.PAIRING, status=DerivedStatus(Status.AUTHENTICATED))
+    syncing = ready(Link.SYNCING, status=DerivedStatus(Status.AUTHENTICATED))
     assert shown(pairing, syncing)[1] == [
         Publish("link", {"from": Link.PAIRING, "to": Link.SYNCING}),
-        StandingChanged(State.RUNNING, Link.SYNCING, Link.PAIRING),
+        MemberChanged(State.RUNNING, Link.SYNCING, Link.PAIRING),
     ]
 
 
@@ -150,14 +154,16 @@ def test_a_code_is_shown_when_it_is_a_new_one_to_scan(
 # ---- silence ----
 
 
-def test_silence_is_said_with_its_evidence_and_so_is_its_end() -> None:
+def test_an_unresponsive_layer_is_reported_with_its_evidence_and_so_is_its_end() -> None:
     well = ready(status=CONNECTED)
-    silent = ready(status=CONNECTED, page={"silence": "the page is silent", "evidence": "pid 7"})
-    assert shown(well, silent)[1] == [SilenceChanged("the page is silent", "pid 7")]
+    silent = ready(
+        status=CONNECTED, page={"unresponsive": "the page is silent", "evidence": "pid 7"}
+    )
+    assert shown(well, silent)[1] == [ResponsivenessChanged("the page is silent", "pid 7")]
     assert shown(silent, silent)[1] == []
-    assert shown(silent, well)[1] == [SilenceChanged(None, None)]
+    assert shown(silent, well)[1] == [ResponsivenessChanged(None, None)]
     gone = shown(silent, session(status=CONNECTED, failure=FAILED))[1]
-    assert SilenceChanged(None, None) in gone
+    assert ResponsivenessChanged(None, None) in gone
 
 
 # ---- a row that says something else ----
@@ -174,7 +180,7 @@ def test_a_row_that_somebody_changed_is_written_again_and_the_application_hears_
             "row_corrected",
             before="connected",
             after="connected",
-            reason="the row said something else than what is so",
+            reason="the row was wrong",
             evidence={"lifecycle": "running", "link": "connected"},
         ),
         Publish("session_ready", {"phone_number": "49", "status": "connected"}),
@@ -183,7 +189,7 @@ def test_a_row_that_somebody_changed_is_written_again_and_the_application_hears_
 
 
 def test_only_connected_is_said_again() -> None:
-    down = Verdict(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
+    down = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
     _, out = corrected(session(status=down, failure=FAILED))
     assert [type(it) for it in out] == [Record, WriteStatus]
     assert out[0].reason == "Chromium died"  # type: ignore[union-attr]  # the Record
@@ -192,13 +198,13 @@ def test_only_connected_is_said_again() -> None:
 
 @pytest.mark.parametrize("status", [Status.CONNECTED, Status.AUTHENTICATED, Status.QR_SCANNING])
 def test_a_row_that_promises_a_session_without_a_worker_is_corrected(status: Status) -> None:
-    after, out = corrected(session(intent=Intent.DOWN, status=Verdict(status)))
-    assert after.status == Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+    after, out = corrected(session(intent=Intent.DOWN, status=DerivedStatus(status)))
+    assert after.status == DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
     assert out[-1] == WriteStatus(after.status, None)
 
 
 def test_a_stopped_session_keeps_the_reason_for_which_it_is_down() -> None:
-    down = Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, "stopped")
+    down = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, "stopped")
     state = session(intent=Intent.DOWN, status=down)
     assert corrected(state)[0] is state
 

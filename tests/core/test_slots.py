@@ -185,24 +185,24 @@ def test_short_memory_holds_a_session_back_until_there_is_some() -> None:
 
 def test_the_host_is_read_once_a_second_and_only_where_somebody_waits_for_it() -> None:
     bench = EngineBench("s", "other")
-    assert bench.fleet.look_at == NEVER
+    assert bench.fleet.read_host_at == NEVER
     bench.host = SHORT
     bench.start("s")
     read_at = bench.fleet.host_at
-    assert (read_at, bench.fleet.look_at) == (bench.at, bench.at + 1.0)
+    assert (read_at, bench.fleet.read_host_at) == (bench.at, bench.at + 1.0)
     bench.host = AMPLE
     bench.at += 0.5
     bench.start("other")  # as the host was half a second ago
     assert (bench.waits("other"), bench.fleet.host_at) == (Cause.MEMORY, read_at)
     bench.pass_time(0.5)
     assert bench.link("s") is bench.link("other") is Link.CONNECTED
-    assert bench.fleet.look_at == NEVER
+    assert bench.fleet.read_host_at == NEVER
 
 
 def test_where_all_slots_are_taken_the_host_is_not_read() -> None:
     bench = two_are_starting("c", rules=PATIENT)
     bench.start("c")
-    assert bench.fleet.look_at == NEVER
+    assert bench.fleet.read_host_at == NEVER
 
 
 def test_other_numbers_are_no_news() -> None:
@@ -284,9 +284,9 @@ class Slots(RuleBasedStateMachine):
         self.why: dict[str, Wait] = {}
         self.fleet = FleetState()
 
-    def take(self, name: str, fact: FleetFact) -> None:
+    def handle(self, name: str, fact: FleetFact) -> None:
         self.advance(name, fact)
-        while self.fleet.look_at <= self.now:
+        while self.fleet.read_host_at <= self.now:
             self.advance("", HostRead(left=self.host))
 
     def advance(self, name: str, fact: FleetFact) -> None:
@@ -308,7 +308,7 @@ class Slots(RuleBasedStateMachine):
         if name in self.starting or self.closed:
             return
         self.asked.add(name)
-        self.take(name, RequestSlot(asked=True, priority=priority))
+        self.handle(name, RequestSlot(asked=True, priority=priority))
 
     @rule(name=NAMES)
     def release(self, name: str) -> None:
@@ -316,18 +316,18 @@ class Slots(RuleBasedStateMachine):
         self.asked.discard(name)
         self.starting.discard(name)
         self.why.pop(name, None)
-        self.take(name, ReleaseSlot())
+        self.handle(name, ReleaseSlot())
 
     @rule(short=st.booleans())
     def pass_a_second(self, short: bool) -> None:  # noqa: FBT001 - Hypothesis gives names
         self.now += 1.0
         self.host = SHORT if short else AMPLE
-        self.take("", HostRead(left=self.host))
+        self.handle("", HostRead(left=self.host))
 
     @rule()
     def close(self) -> None:
         self.closed = True
-        self.take("", Closing())
+        self.handle("", Closing())
         self.asked.clear()
 
     @invariant()

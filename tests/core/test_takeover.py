@@ -28,9 +28,9 @@ def test_never_more_than_the_limit_in_any_ten_minutes(times: list[float]) -> Non
     """A conflict at any times, until it is parked."""
     takeovers: list[float] = []
     for now in sorted(times):
-        verdict = answer(takeovers, now=now)
-        if verdict is Answer.TAKE_OVER:
+        decision = answer(takeovers, now=now)
+        if decision is Answer.TAKE_OVER:
             takeovers.append(now)
         assert len(recent(takeovers, now=now)) <= LIMIT
-        if verdict is Answer.PARK:
+        if decision is Answer.PARK:
             assert len(recent(takeovers, now=now)) == LIMIT

@@ -31,7 +31,7 @@ NEW = Waiting(message_id="new", since=1_000.0 + DAY)
         (60.0, 50.0, 60.0 + HOUR),
     ],
 )
-def test_they_are_looked_up_at_each_connect_and_hourly(
+def test_they_are_read_again_at_each_connect_and_hourly(
     last: float | None, connected: float, due: float
 ) -> None:
     assert next_due(last, connected_at=connected, interval=HOUR) == due
@@ -45,7 +45,7 @@ def test_they_are_kept_for_fourteen_days_and_known_for_longer() -> None:
     assert expired(KEPT_FOR)
 
 
-def test_a_person_is_told_after_a_day() -> None:
+def test_a_person_is_advised_after_a_day() -> None:
     assert not advice_is_due(0.0)
     assert not advice_is_due(ADVISE_AFTER - 1)
     assert advice_is_due(ADVISE_AFTER)

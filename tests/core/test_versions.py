@@ -144,6 +144,51 @@ def test_after_an_acquittal_the_pause_doubles_up_to_its_limit() -> None:
     assert bench.kinds.count(Kind.ACQUITTED) == 1
 
 
+def two_good_ones(*names: str) -> VersionBench:
+    """OLD and 150 are proven, 150 although it makes ``names`` ill by now; they have NEW."""
+    bench = VersionBench("a", "b", "c", "d")
+    bench.prove()
+    bench.release(150, "a", "b", "c", "d")
+    for name in "abcd":
+        bench.well(name)
+    bench.prove()
+    bench.release(NEW, *names)
+    return bench
+
+
+def test_after_an_acquittal_others_are_compared_with_an_older_version() -> None:
+    bench = two_good_ones("a", "b", "c")
+    bench.ill("a")
+    assert bench.reloads == [("a", 150)]
+    bench.load("a")
+    bench.ill("a")
+    bench.ill("b", "c")
+    bench.pass_time(PAUSE)
+    assert ("c", OLD) in bench.reloads
+
+
+def test_what_was_doubted_is_held_back_too() -> None:
+    bench = two_good_ones("a", "b", "c")
+    bench.ill("a")
+    bench.load("a")
+    bench.ill("a")
+    bench.ill("b", "c")
+    bench.pass_time(PAUSE)
+    confirm(bench)
+    confirm(bench)
+    it = bench.announced(Kind.ROLLED_BACK)
+    assert (it.revision, it.instead, bench.gets()) == (150, OLD, OLD)
+
+
+def test_where_all_are_doubted_the_newest_is_compared_with_all_the_same() -> None:
+    bench = broken("a")
+    bench.load("a")
+    bench.ill("a")
+    bench.release(NEWER, "b")
+    bench.ill("b")
+    assert bench.reloads[-1] == ("b", OLD)
+
+
 def test_a_newer_version_does_not_wait_for_the_pause_of_an_older_one() -> None:
     bench = broken("a")
     bench.load("a")

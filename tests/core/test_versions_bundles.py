@@ -215,6 +215,28 @@ def test_who_is_ill_with_the_bundle_before_too_acquits_it() -> None:
     assert bench.announced(Kind.ACQUITTED).wajs == OTHER
 
 
+def test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle() -> None:
+    bench = released("a", "b", "c")
+    bench.load("c")
+    bench.ill("c")
+    bench.load("c", well=True)
+    bench.pass_time(WELL_FOR)
+    bench.newest = NEW
+    bench.load("c")
+    assert (bench.verdicts[-1], bench.why) == (
+        Verdict.VOID,
+        "WhatsApp serves another version meanwhile",
+    )
+
+
+def test_a_crossover_ends_when_the_bundle_of_all_is_removed() -> None:
+    bench = released("a", "b", "c")
+    bench.load("c")
+    bench.ill("c")
+    bench.post(BundleRemoved(WAJS))
+    assert (bench.verdicts[-1], bench.state.trial) == (Verdict.VOID, None)
+
+
 def test_a_fleet_of_one_rolls_a_bundle_back_by_itself() -> None:
     bench = candidate("a")
     fails(bench)

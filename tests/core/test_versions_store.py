@@ -198,6 +198,40 @@ def test_where_the_newest_is_refused_only_a_person_can_help() -> None:
     assert unservable(bench.state, OLD) == "WhatsApp refuses it as too old"
 
 
+def test_a_page_that_was_loaded_before_its_version_was_refused_asks_for_a_newer_one_once() -> None:
+    bench = VersionBench("a", "b")
+    bench.pass_time(60)
+    for name in "ab":
+        bench.post(Refused(OLD))
+        bench.ill(name, evidence=Evidence.TOO_OLD)
+    assert bench.reloads == [("a", None), ("b", None)]
+    bench.newest = NEW
+    bench.load("a", well=True)
+    bench.newest = OLD  # there is a newer one, and b does not get it: it is asked ever more rarely
+    for _ in range(2):
+        bench.load("b")
+        bench.post(Refused(OLD))
+        bench.ill("b", evidence=Evidence.TOO_OLD)
+    assert bench.state.floor == OLD
+    assert bench.reloads[2:] == [("b", None)]
+    bench.pass_time(RULES.pause - 2)
+    assert len(bench.reloads) == 3
+    bench.pass_time(2)
+    assert bench.reloads[3:] == [("b", None)]
+
+
+def test_where_the_network_has_no_newer_one_it_is_asked_no_more() -> None:
+    bench = VersionBench("a", "b")
+    bench.pass_time(60)
+    bench.post(Refused(OLD))
+    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.load("a")
+    bench.post(Refused(OLD))
+    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.pass_time(RULES.pause_limit)
+    assert bench.reloads == [("a", None)]
+
+
 def test_an_older_refusal_changes_nothing() -> None:
     bench = VersionBench("a")
     bench.release(NEW, "a")

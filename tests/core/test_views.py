@@ -13,7 +13,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.restart import Retries
 from waguard.core.state import Care, FleetView, Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import (
     candidate,
     conditions,
@@ -122,7 +122,7 @@ def test_it_is_being_adopted_until_its_link_is_known_or_overdue(
         (worker(Stage.ADOPTING), False),
     ],
 )
-def test_a_start_needs_a_core_until_the_page_settles(*, it: Worker | None, needs: bool) -> None:
+def test_a_start_needs_a_core_until_the_page_is_loaded(*, it: Worker | None, needs: bool) -> None:
     assert needs_core(session(worker=it)) is needs
 
 
@@ -145,7 +145,7 @@ def test_what_it_waits_for_goes_before_what_failed() -> None:
 def test_offline_says_what_is_known_of_the_network_first() -> None:
     it = worker(link=Link.OFFLINE, details="its socket is OPENING")
     away = FleetView(network_down="WhatsApp cannot be reached")
-    offline = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "WhatsApp cannot be reached")
+    offline = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "WhatsApp cannot be reached")
     assert derive_status(session(worker=it, fleet=away)) == offline
     assert derive_status(session(worker=it, failure=FAILED)).details == "its socket is OPENING"
     plain = worker(link=Link.OFFLINE)
@@ -303,10 +303,10 @@ def test_the_network_explains_an_offline_link_alone() -> None:
     assert only(session(worker=syncing, fleet=away)).message == "its own words"
 
 
-def test_a_silence_began_when_the_layer_was_heard_last() -> None:
+def test_a_layer_is_unresponsive_since_it_was_last_heard() -> None:
     its: dict[str, Any] = {
         "link": Link.CONNECTED,
-        "silence": "the page does not answer",
+        "unresponsive": "the page does not answer",
         "heard_at": 9.0,
     }
     it = only(session(worker=worker(**its, page_at=4.0)))

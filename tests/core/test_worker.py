@@ -17,7 +17,7 @@ from waguard.core.effects import (
     Recycled,
     ReleaseSlot,
     RequestSlot,
-    SilenceChanged,
+    ResponsivenessChanged,
     Spawn,
     TakeOver,
     Terminate,
@@ -45,7 +45,7 @@ from waguard.core.link import Link
 from waguard.core.page_load import FIRST_PAUSE
 from waguard.core.restart import RestartPolicy
 from waguard.core.state import Intent, Rules, Slot, Stage
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, parked_for
 from waguard.core.worker import HUNG, NOT_READY
 
@@ -61,7 +61,7 @@ def bench() -> EngineBench:
 
 def adopting() -> EngineBench:
     made = EngineBench()
-    made.add("s", status=Verdict(Status.CONNECTED))
+    made.add("s", status=DerivedStatus(Status.CONNECTED))
     made.post("s", Adopted())
     return made
 
@@ -98,21 +98,21 @@ def test_one_that_is_not_ready_in_its_time_is_replaced(made: Callable[[], Engine
 def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
     bench.at += LIMITS.worker
     bench.tick()
-    why = own("worker_silent", HUNG, "the worker has been silent for 10 s")
+    why = own("worker_silent", HUNG, "the worker has not answered for 10 s")
     assert ended_for(bench) == why
 
 
 @pytest.mark.parametrize(
-    ("hopeless", "limit"), [(False, LIMITS.page), (True, LIMITS.hopeless_page)]
+    ("unrecoverable", "limit"), [(False, LIMITS.page), (True, LIMITS.unrecoverable_page)]
 )
 def test_a_page_that_is_silent_is_replaced(
-    *, hopeless: bool, limit: float, bench: EngineBench
+    *, unrecoverable: bool, limit: float, bench: EngineBench
 ) -> None:
     began = bench.at
     for second in range(1, int(limit) + 1):
         assert ended_for(bench) == []
         bench.at = began + second
-        bench.post("s", Beat(worker=1, at=bench.at, hopeless=hopeless))
+        bench.post("s", Beat(worker=1, at=bench.at, unrecoverable=unrecoverable))
         bench.tick()
     why = own("page_silent", HUNG, f"the page has not answered for {limit:.0f} s")
     assert ended_for(bench) == why
@@ -124,7 +124,7 @@ def test_a_page_that_does_not_say_how_it_stands_is_replaced(bench: EngineBench) 
     bench.pass_time(LIMITS.link - 1)
     assert ended_for(bench) == []
     bench.pass_time(1)
-    words = "the page has not said for 60 s how it stands with WhatsApp: its script waits"
+    words = "the page has not reported the state of its link to WhatsApp for 60 s: its script waits"
     assert ended_for(bench) == own("link_unknown", HUNG, words)
 
 
@@ -142,7 +142,7 @@ def test_pages_that_never_say_how_they_stand_spend_the_restarts(bench: EngineBen
     assert bench.lifecycle("s") is State.PARKED
     assert parked_for(bench.state("s")) is ParkCause.RESTART_BUDGET
     [condition] = conditions(bench.state("s"))
-    assert condition.message.startswith("5 restarts did not help: the page has not said")
+    assert condition.message.startswith("5 restarts did not help: the page has not reported")
     bench.pass_time(bench.state("s").not_before - bench.at + LIMITS.link + 1)
     assert bench.lifecycle("s") is State.PARKED, "it was tried once more, and that did not help"
     bench.script = Script()
@@ -208,8 +208,8 @@ def test_a_report_is_a_sign_of_life_of_the_worker_and_not_of_its_page(bench: Eng
     bench.at += LIMITS.notice
     bench.tick()
     bench.report("s", Link.CONNECTED)
-    silences = [it.silence for it in bench.effects("s", SilenceChanged)]
-    assert silences == ["the worker is silent", "the page does not answer"]
+    layers = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
+    assert layers == ["the worker does not answer", "the page does not answer"]
 
 
 # ---- reports ----
@@ -234,7 +234,7 @@ def test_a_browser_is_up_once() -> None:
         assert len(bench.effects("s", BrowserStarted)) == 1
 
 
-def test_the_time_in_which_it_started_is_no_silence_of_its_page() -> None:
+def test_the_time_of_its_start_does_not_count_against_its_page() -> None:
     bench = at_its_start()
     bench.at += LIMITS.start - 1
     bench.report("s", Link.UNKNOWN)
@@ -250,7 +250,7 @@ def test_an_adopted_page_counts_its_unknown_link_since_it_was_adopted() -> None:
     bench.pass_time(3)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(1)
-    assert bench.state("s").status == Verdict(Status.CONNECTED), "the row keeps its word"
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row keeps its word"
     bench.pass_time(1)
     assert bench.state("s").status.status is Status.DISCONNECTED
     bench.report("s", Link.UNKNOWN)
@@ -265,7 +265,7 @@ def test_a_row_keeps_its_word_while_a_link_is_unknown_for_a_moment(bench: Engine
     bench.pass_time(100)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(29)
-    assert bench.state("s").status == Verdict(Status.CONNECTED)
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED)
     bench.pass_time(1)
     assert bench.state("s").status.reason is Reason.UNKNOWN
 
@@ -385,9 +385,9 @@ def test_one_that_is_parked_says_since_when_and_why(bench: EngineBench) -> None:
 
 def test_one_that_was_not_wanted_yet_can_be_parked() -> None:
     bench = EngineBench()
-    bench.add("s", status=Verdict(Status.CONNECTED))
+    bench.add("s", status=DerivedStatus(Status.CONNECTED))
     bench.post("s", ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked"))
-    assert bench.state("s").status == Verdict(Status.FAILED, Reason.ERROR, "it is blocked")
+    assert bench.state("s").status == DerivedStatus(Status.FAILED, Reason.ERROR, "it is blocked")
 
 
 # ---- its end ----
@@ -397,7 +397,7 @@ def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:
     bench.script = Script(obeys=False)
     bench.at += LIMITS.worker
     bench.tick()
-    assert bench.worker("s").silence is None
+    assert bench.worker("s").unresponsive is None
     assert bench.lifecycle("s") is State.RECYCLING
     assert next_deadline(bench.state("s")) == bench.at + bench.state("s").rules.stop_grace
     assert conditions(bench.state("s"))[0].since == bench.at
@@ -439,13 +439,13 @@ def test_one_that_was_killed_because_it_did_not_end_gave_its_memory_back(
     assert bench.effects("s", RequestSlot)[-1].ended_at == bench.at
 
 
-def test_a_worker_has_the_last_word_on_its_end(bench: EngineBench) -> None:
+def test_the_workers_own_explanation_of_its_end_counts(bench: EngineBench) -> None:
     bench.report("s", Link.CONNECTED, details="its page said so")
     bench.post("s", Exited(worker=1, code=EXIT_BROWSER_GONE, details="it crashed"))
     assert bench.records("s", "restart") == ["it crashed"]
 
 
-def test_what_its_page_said_last_tells_why_it_ended(bench: EngineBench) -> None:
+def test_what_its_page_reported_last_explains_its_end(bench: EngineBench) -> None:
     bench.report("s", Link.CONNECTED, details="its page said so")
     bench.exit("s", EXIT_BROWSER_GONE)
     assert bench.records("s", "restart") == ["its page said so"]
@@ -562,7 +562,7 @@ def test_one_that_showed_a_code_is_expected_to_show_the_next_one(bench: EngineBe
     bench.script = Script(reports=(LOADING,))
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.tick()
-    assert bench.state("s").status == Verdict(Status.QR_SCANNING)
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
 
 
 def test_one_that_dies_while_it_waits_to_be_replaced_waits_for_nothing_of_that(
@@ -584,8 +584,8 @@ def test_a_page_that_loads_need_not_answer_yet() -> None:
     bench = at_its_start()
     bench.at += 10.0
     bench.report("s", Link.UNKNOWN, phase="settling")
-    assert bench.worker("s").silence is None
-    assert bench.effects("s", SilenceChanged) == []
+    assert bench.worker("s").unresponsive is None
+    assert bench.effects("s", ResponsivenessChanged) == []
 
 
 def test_a_doubt_is_over_when_the_link_is_known() -> None:
@@ -606,7 +606,7 @@ def test_one_of_another_version_whose_beats_nobody_understands_is_not_silent() -
         bench.add(name, rules=patient)
     bench.script = Script(reports=(LOADING,))
     bench.start("a", "b")
-    bench.add("s", status=Verdict(Status.CONNECTED))
+    bench.add("s", status=DerivedStatus(Status.CONNECTED))
     bench.post("s", Adopted(outdated=True))
     bench.at += 3.0
     bench.report("s", Link.CONNECTED)

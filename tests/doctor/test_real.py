@@ -159,7 +159,7 @@ async def test_a_real_postgresql(server: servers.Server) -> None:
     await store.open()
     await store.create("s1", 1, account_id=None, priority=0)
     holder = Holder(machine="m", runtime="/run/waguard", host="other", pid=7, instance="i")
-    await store.lease.take(holder, Terms(lasts=75, renewed_every=5), lambda _: True)
+    await store.lease.acquire(holder, Terms(lasts=75, renewed_every=5), lambda _: True)
     await store.close()
     seen = await database.database(url)
     assert seen.revision == seen.newest == HEAD

@@ -154,14 +154,14 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
 @PLAYED
 async def test_connect(served: Served) -> None:
     session, reply = await served.app.connect()
-    assert reply.told["status"] == "qr_scanning"
+    assert reply.answer["status"] == "qr_scanning"
     await served.app.wait_for("qr_code_generated", session)
     await served.middle()
     await served.scan(session)
     row = await served.row(session, "connected")
     assert row["phone_number"] == PHONE
-    assert (await served.app.status(session)).told["status"] == "connected"
-    assert (await served.app.status(session, with_key=False)).told["status"] == "connected"
+    assert (await served.app.status(session)).answer["status"] == "connected"
+    assert (await served.app.status(session, with_key=False)).answer["status"] == "connected"
     await served.app.hooks.queue_is_empty()  # what overtook is repaired, or never was
     await served.row(session, "connected")
     await served.comes_in(session, "hello")
@@ -174,7 +174,7 @@ async def test_disconnect(served: Served) -> None:
     assert (await served.app.disconnect(session)).good
     await served.middle()
     reply = await served.app.status(session)
-    assert (reply.status, reply.told.get("status")) == (200, "disconnected")
+    assert (reply.status, reply.answer.get("status")) == (200, "disconnected")
     await served.app.hooks.queue_is_empty()
     await served.row(session, "disconnected")
     shown = [one["event"] for one in served.app.received[after:]]
@@ -206,8 +206,8 @@ async def test_logout(served: Served) -> None:
     assert reply.good, reply
     await served.middle()
     await served.row(session, "disconnected")
-    told = await served.app.wait_for("session_disconnected", session, after=after)
-    assert told["reason"] == "user_initiated"
+    reported = await served.app.wait_for("session_disconnected", session, after=after)
+    assert reported["reason"] == "user_initiated"
     assert (await served.app.reconnect(session)).good
     await served.scan(session, after=after)
     await served.row(session, "connected")

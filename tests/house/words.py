@@ -28,7 +28,10 @@ EXCEPT: Final = {
     "docs/configuration.md": "generated from config.py, which is linted",
 }
 # a name or a text that others read: (file, name or text) and why it stays
-ALLOWED: Final[dict[tuple[str, str], str]] = {}
+ALLOWED: Final[dict[tuple[str, str], str]] = {
+    ("waguard/wire/protocol.py", name): "a field on the wire: workers of other versions send it"
+    for name in ("CatchUp", "aside", "grave", "hopeless", "silence", "standing")
+}
 
 
 class Finding(NamedTuple):

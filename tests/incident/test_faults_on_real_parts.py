@@ -56,7 +56,7 @@ def routes() -> Iterator[tuple[str, str]]:
             yield route.method, known
 
 
-async def test_06_live_and_ready_tell_the_truth(real: World) -> None:
+async def test_06_live_and_ready_report_the_truth(real: World) -> None:
     """Live was 503 always, ready looked at environment variables."""
     daemon = real.daemon
     await daemon.start()
@@ -88,8 +88,8 @@ async def test_13_nothing_is_done_without_a_key_and_no_key_is_shipped(real: Worl
     daemon = real.daemon
     await daemon.start()
     for method, path in routes():
-        code, told = await daemon.call(method, path, key=False)
-        assert (code, told["error"]) == (401, "Invalid API key"), (method, path)
+        code, reported = await daemon.call(method, path, key=False)
+        assert (code, reported["error"]) == (401, "Invalid API key"), (method, path)
     key = daemon.folder / "state/api-key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert len(daemon.key) >= 32
@@ -131,8 +131,10 @@ async def test_17_the_browser_has_processes_of_its_own(real: World) -> None:
     """With --single-process a crash of the page took the browser and unsaved storage along."""
     daemon = real.daemon
     await daemon.start()
-    told = await daemon.pair(real.standin, "a", PHONES["a"])
-    assert not [one for one in procfs.command_line(told["browser_pid"]) if "single-process" in one]
+    reported = await daemon.pair(real.standin, "a", PHONES["a"])
+    assert not [
+        one for one in procfs.command_line(reported["browser_pid"]) if "single-process" in one
+    ]
     await daemon.stop()
     extra = {"WAGUARD_BROWSER__EXTRA_ARGS": '["--single-process"]'}
     daemon.settings = dict(daemon.settings) | extra

@@ -87,8 +87,8 @@ async def test_step_4_the_row_is_corrected_by_itself(real: World, at: Places, sa
     shutil.rmtree(at.snapshots)
     says(real.daemon, said)
     await real.daemon.start()
-    told = await real.daemon.wait_status(SESSION, "disconnected")
-    assert "profile missing" in told["disconnect_details"]
+    reported = await real.daemon.wait_status(SESSION, "disconnected")
+    assert "profile missing" in reported["disconnect_details"]
 
     async def corrected() -> bool:
         return row(real.daemon) == "disconnected"
@@ -120,5 +120,5 @@ async def test_the_checklist_at_its_end(real: World, at: Places) -> None:
     real.standin.phone.incoming(from_=FRIEND, body="hello")
     await real.receiver.wait_for("message_received")
     assert row(daemon) == (await daemon.status(SESSION))["status"] == "connected"
-    code, told = await daemon.call("GET", "/api/reconcile")
-    assert (told["corrections"], told["findings"]) == ([], [])
+    code, reported = await daemon.call("GET", "/api/reconcile")
+    assert (reported["corrections"], reported["findings"]) == ([], [])

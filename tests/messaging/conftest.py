@@ -1,10 +1,12 @@
 """A receiver of webhooks, and what was logged."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from loguru import logger
 
+from tests.messaging.outbox_world import World, outbox
 from tests.messaging.receiver import Receiver, receiving
 from tests.ports import reserved_port
 from waguard.messaging.timings import SEND, SendTimings
@@ -20,6 +22,13 @@ async def receiver() -> AsyncIterator[Receiver]:
 def timings() -> SendTimings:
     """As the daemon has them; ``with_timings`` changes them for a test."""
     return SEND
+
+
+@pytest.fixture
+async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
+    """An outbox that runs; ``with_timings`` says how it waits."""
+    async with outbox(tmp_path, timings) as made:
+        yield made
 
 
 @pytest.fixture

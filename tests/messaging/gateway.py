@@ -21,7 +21,7 @@ from waguard.messaging import endpoint_queue
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
-from waguard.messaging.lane_queue import LaneWindow
+from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
@@ -83,16 +83,16 @@ async def gateway(
     policy: DeliveryPolicy | None = QUICK,
     wall: Callable[[], float] = time.time,
     ages: Ages | None = None,
-    around: Callable[[MessageStore], MessageStore] = lambda store: store,
+    wrap: Callable[[MessageStore], MessageStore] = lambda store: store,
     files: MediaStore | None = None,
     opened: bool = True,
     patience: float = 20.0,
     limits: JournalLimits | None = None,
     timings: WebhookTimings = WEBHOOK,
-    window: LaneWindow | None = None,
+    window: MemoryWindow | None = None,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
-    """Over the database in ``folder``. ``around`` may put itself before the store."""
+    """Over the database in ``folder``. ``wrap`` may put itself before the store."""
     path = folder / "w.db"
     store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
     if opened:
@@ -100,7 +100,7 @@ async def gateway(
             await template.copy_to(path)
         await store.open()
     made = Gateway(store, Webhook(url=url, **settings))
-    messages = around(store.messages)
+    messages = wrap(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
         messages,

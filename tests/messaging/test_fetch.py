@@ -139,7 +139,7 @@ async def test_redirects_are_followed_three_times(server: Server) -> None:
         "http://a b/",
     ],
 )
-async def test_each_redirect_is_judged_again(server: Server, there: str) -> None:
+async def test_each_redirect_is_checked_again(server: Server, there: str) -> None:
     assert "refused" in await failing(server, f"/to/it?there={there}", InvalidInputError)
 
 
@@ -173,7 +173,7 @@ async def test_nothing_is_fetched_from_this_machine(server: Server, host: str) -
     assert server.arrived == 0
 
 
-async def test_a_name_is_judged_by_where_it_leads(
+async def test_a_name_is_checked_by_where_it_leads(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def resolve(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:

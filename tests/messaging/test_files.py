@@ -92,7 +92,7 @@ async def test_the_webhook_has_the_file_and_the_database_has_its_name(
 
 
 @pytest.mark.parametrize("text", ["sha256", '"sha256":', "sha256:"])
-async def test_a_text_that_looks_like_a_files_name(
+async def test_a_text_that_resembles_a_files_name(
     tmp_path: Path, receiver: Receiver, text: str
 ) -> None:
     data = {"message": {"id": "false_1@c.us_1", "body": text, "media": None}}

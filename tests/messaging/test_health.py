@@ -28,7 +28,7 @@ def types(it: MessageHealth) -> list[str]:
     return [one.type for one in it.conditions()]
 
 
-async def test_what_the_database_said_stays_while_it_is_away(
+async def test_what_the_database_counted_stays_while_it_is_away(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.troubles.append(404)

@@ -47,7 +47,7 @@ def wrapped() -> list[Wrapped]:
     return []
 
 
-def around(made: list[Wrapped]) -> Any:
+def wrap(made: list[Wrapped]) -> Any:
     def wrap(store: MessageStore) -> Any:
         made.append(Wrapped(store))
         return made[-1]
@@ -72,7 +72,7 @@ async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path
 async def test_what_comes_in_meanwhile_is_one_transaction(
     tmp_path: Path, wrapped: list[Wrapped]
 ) -> None:
-    async with gateway(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped)) as it:
         it.put(event(0))
         await wait_until(lambda: wrapped[0].batches, "the first is being written")
         for number in range(1, 100):
@@ -107,7 +107,7 @@ async def test_a_database_that_is_gone_is_not_asked_all_the_time(
         return False
 
     monkeypatch.setattr(group_commit.GroupCommit, "_closes_within", noted)
-    async with gateway(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped)) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 7
         it.put(event(1))
         assert await it.journal.flushed(10.0)
@@ -133,7 +133,7 @@ async def test_what_no_database_takes_holds_nobody_up(
         received = of_event(event(number))
         it.journal.put((received,), lambda _: stored.append(received.key))
 
-    async with gateway(tmp_path, None, around=around(wrapped)) as it:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped)) as it:
         wrapped[0].indigestible = "message_received:3"
         wrapped[0].fail = [DatabaseUnavailableError("gone")]  # so that they gather
         for number in range(6):
@@ -172,7 +172,7 @@ async def test_memory_is_bounded_while_the_database_is_away(
     assert sum("too much waits" in said for said in logged) == 3
 
 
-async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: list[str]) -> None:
+async def test_what_is_not_stored_at_the_end_is_logged(tmp_path: Path, logged: list[str]) -> None:
     async with gateway(tmp_path, None, opened=False) as it:
         it.put(event(1))
         await wait_until(lambda: any("nothing can be stored" in s for s in logged), "it was tried")
@@ -191,7 +191,7 @@ async def test_what_is_not_stored_at_the_end_is_said(tmp_path: Path, logged: lis
 async def test_new_work_waits_while_the_database_is_behind(
     tmp_path: Path, wrapped: list[Wrapped], limits: JournalLimits
 ) -> None:
-    async with gateway(tmp_path, None, around=around(wrapped), limits=limits) as it:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped), limits=limits) as it:
         backlog = it.journal.backlog
         backlog.require_room()
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
@@ -208,7 +208,7 @@ async def test_what_is_withdrawn_while_the_database_is_away_counts_too(
     tmp_path: Path, wrapped: list[Wrapped]
 ) -> None:
     limits = JournalLimits(behind_count=2)
-    async with gateway(tmp_path, None, around=around(wrapped), limits=limits) as it:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped), limits=limits) as it:
         wrapped[0].fail = [DatabaseUnavailableError("gone")] * 2
         for name in "ab":
             it.journal.update(Withdrawal(name))

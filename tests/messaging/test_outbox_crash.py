@@ -1,65 +1,28 @@
 """A daemon is killed at each step of a send; a database goes away; a daemon stops in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World, with_timings
-from tests.store.test_outages import write_locked
+from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.outbox import State
-from waguard.errors import ConflictError, DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
 from waguard.messaging.commands import Media, file
 from waguard.messaging.pending_sends import KEPT_FOR, PendingSend
-from waguard.messaging.timings import SendTimings
-from waguard.ports.messages import StateUpdate
 from waguard.wire.protocol import SendMedia
-
-
-@pytest.fixture
-async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
-    made = World(tmp_path, timings=timings)
-    await made.start()
-    yield made
-    made.sessions.free.set()
-    await made.stop(0.0)
-
-
-async def restart(world: World) -> None:
-    await world.kill()
-    world.sessions.free.set()
-    await world.start()
-
-
-async def state(world: World, pending: PendingSend, *wanted: State) -> State:
-    """Its state, once it is one of these."""
-
-    async def poll() -> State:
-        while (row := await world.row(pending)).state not in wanted:
-            await asyncio.sleep(0.005)
-        return row.state
-
-    return await asyncio.wait_for(poll(), DEADLINE)
-
-
-async def in_flight(world: World, **how: Any) -> PendingSend:
-    world.sessions.free.clear()
-    pending = world.send(**how)
-    await wait_until(world.sessions.sends, "the command has left")
-    return pending
 
 
 @pytest.mark.parametrize(
     ("ack", "after"),
     [(1, State.SENT), (3, State.READ), (0, State.UNCERTAIN), (None, State.UNCERTAIN)],
 )
-async def test_killed_in_mid_send_it_is_looked_up_and_never_sent_again(
+async def test_killed_in_mid_send_it_is_polled_and_never_sent_again(
     world: World, ack: int | None, after: State
 ) -> None:
     pending = await in_flight(world)
@@ -279,209 +242,4 @@ async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None: 
         sent = await world.result(world.send())
         assert sent
         assert sent.message_id == pending.message_id
-    assert len(world.sessions.sends()) == 1
-
-
-async def test_a_send_while_the_database_is_locked_is_refused_and_leaves_nothing(
-    world: World,
-) -> None:
-    await world.result(world.send("warm"))
-    await world.stop()
-    world.busy_timeout = 0.2
-    await world.start()
-    with write_locked(f"sqlite+aiosqlite:///{world.path}"):
-        for _ in range(2):
-            with pytest.raises(DatabaseUnavailableError):
-                await world.result(world.send())
-    sent = await world.result(world.send())
-    assert sent
-    assert [call.message_id for call in world.sessions.sends()][1:] == [sent.message_id]
-    assert await world.journal.flushed(10.0)
-    assert len(await world.store.outbox.listing()) == 2
-
-
-async def test_a_kept_message_whose_commit_seemed_to_fail_is_retracted(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = world.store.messages.write
-    lost = [True]
-
-    async def torn(*given: Any, **more: Any) -> Any:
-        done = await write(*given, **more)
-        if lost and more["outgoing"]:
-            lost.pop()
-            raise DatabaseUnavailableError("the connection was lost in the commit")
-        return done
-
-    monkeypatch.setattr(world.store.messages, "write", torn)
-    with pytest.raises(DatabaseUnavailableError):
-        await world.result(world.send())
-    assert await world.journal.flushed(10.0)
-    assert await world.store.outbox.listing() == []
-    assert world.sessions.sends() == []
-    await world.result(world.send())
-    assert len(await world.store.outbox.listing()) == 1
-
-
-@with_timings(keeping=0.01)
-async def test_what_is_going_to_be_retracted_is_no_answer_to_a_key(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    back = world.tear(monkeypatch)
-    for message in ("lost in the commit", "does not know yet"):
-        with pytest.raises(UnavailableError, match=message):
-            await world.result(world.send(key="k", later=True))
-    back.set()
-    assert await world.journal.flushed(10.0)
-    pending = world.send(key="k", later=True)
-    await world.result(pending)
-    assert await state(world, pending, State.SENT)
-    assert [call.message_id for call in world.sessions.sends()] == [pending.message_id]
-    assert len(await world.store.outbox.listing()) == 1
-
-
-@with_timings(retry=0.01)
-async def test_a_turn_whose_commit_seemed_to_fail_comes_again_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.sessions.connect(UnavailableError("not yet"))
-    pending = world.send(later=True)
-    await world.result(pending)
-    write = world.store.messages.write
-    lost = [True]
-
-    async def torn(*given: Any, **more: Any) -> Any:
-        done = await write(*given, **more)
-        if lost and more["outgoing"]:
-            lost.pop()
-            raise DatabaseUnavailableError("the connection was lost in the commit")
-        return done
-
-    monkeypatch.setattr(world.store.messages, "write", torn)
-    world.sessions.connect()
-    assert await state(world, pending, State.SENT)
-    assert len(world.sessions.sends()) == 1
-
-
-async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> None:
-    pending = await in_flight(world)
-    waits = world.send("behind", later=True)
-    assert waits.replies == 1, "its reply is still to be written"
-    hopes = world.send("hopes")
-    for one in (waits, hopes):
-        await asyncio.shield(one.stored)
-    stopping = asyncio.create_task(world.stop())
-    with pytest.raises(UnavailableError, match="stopping"):
-        await world.result(hopes)
-    world.sessions.free.set()
-    assert await world.result(pending)
-    world.outbox.answered(pending)
-    await stopping
-    await world.start()
-    assert await state(world, pending, State.SENT)
-    assert await state(world, hopes, State.FAILED)
-    assert await state(world, waits, State.SENT)
-    assert len(world.sessions.sends()) == 2
-
-
-async def test_a_cancelled_one_whose_turn_comes_is_told_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await in_flight(world)
-    second = world.send("second")
-    await asyncio.shield(second.stored)
-    await world.store.messages.write(  # as a daemon whose outbox does not know yet
-        [], outgoing=[StateUpdate(id=second.id, state=State.CANCELLED)]
-    )
-    world.sessions.free.set()
-    assert await world.result(first)
-    with pytest.raises(ConflictError, match="cancelled"):
-        await world.result(second)
-    assert len(world.sessions.sends()) == 1
-
-
-async def test_a_repetition_during_a_stop_joins_what_is_on_its_way(world: World) -> None:
-    pending = await in_flight(world)
-    stopping = asyncio.create_task(world.outbox.close(5.0))
-    await asyncio.sleep(0)
-    assert world.send() is pending
-    with pytest.raises(UnavailableError, match="stopping"):
-        world.send("another")
-    world.sessions.free.set()
-    assert await world.result(pending)
-    await stopping
-    assert len(world.sessions.sends()) == 1
-
-
-async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.config = lambda: Config(send=Send(wait=0.05))
-    world.sessions.connect(UnavailableError("not yet"))
-    pending = world.send()
-    await asyncio.shield(pending.stored)
-    write, asked, hold = world.store.messages.write, asyncio.Event(), asyncio.Event()
-
-    async def slow(*given: Any, **more: Any) -> Any:
-        asked.set()
-        await hold.wait()
-        return await write(*given, **more)
-
-    monkeypatch.setattr(world.store.messages, "write", slow)
-    await asyncio.wait_for(asked.wait(), DEADLINE)  # that it has failed is being kept
-    stopping = asyncio.create_task(world.outbox.close(5.0))
-    await asyncio.sleep(0)
-    hold.set()
-    with pytest.raises(UnavailableError, match="not yet"):
-        await asyncio.wait_for(world.result(pending), DEADLINE)
-    await stopping
-    assert (await world.row(pending)).state is State.FAILED
-
-
-async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -> None:
-    pending = await in_flight(world, later=True)
-    world.sessions.outcomes.append(UnavailableError("the page is loading"))
-    stopping = asyncio.create_task(world.outbox.close(5.0))
-    await asyncio.sleep(0)
-    world.sessions.free.set()
-    await stopping
-    assert (await world.row(pending)).state is State.ACCEPTED
-    assert len(world.sessions.sends()) == 1
-    await world.stop()
-    await world.start()
-    assert await state(world, pending, State.SENT)
-    assert len(world.sessions.sends()) == 2
-
-
-async def test_what_is_just_kept_during_a_stop_is_told_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.sessions.connect(UnavailableError("not yet"))
-    write, hold = world.store.messages.write, asyncio.Event()
-
-    async def slow(*given: Any, **more: Any) -> Any:
-        await hold.wait()
-        return await write(*given, **more)
-
-    monkeypatch.setattr(world.store.messages, "write", slow)
-    pending = world.send()
-    await asyncio.sleep(0)
-    stopping = asyncio.create_task(world.stop())
-    await asyncio.sleep(0)
-    hold.set()
-    with pytest.raises(UnavailableError, match="stopping"):
-        await asyncio.wait_for(world.result(pending), DEADLINE)
-    await stopping
-    await world.start()
-    assert await state(world, pending, State.FAILED)
-
-
-async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:
-    pending = await in_flight(world)
-    await world.stop(0.01)
-    with pytest.raises(UncertainError):  # no reply would mean "send it again"
-        await asyncio.wait_for(world.result(pending), DEADLINE)
-    world.sessions.acks[pending.message_id] = 2
-    await world.start()
-    assert await state(world, pending, State.DELIVERED)
     assert len(world.sessions.sends()) == 1

@@ -48,7 +48,7 @@ async def test_one_after_the_other_in_the_order_of_acceptance(world: World) -> N
     assert began(world) == CHATS
 
 
-async def test_who_waits_for_a_reply_is_told_that_nothing_was_sent(world: World) -> None:
+async def test_who_waits_for_a_reply_hears_that_nothing_was_sent(world: World) -> None:
     await world.result(world.send(chat=CHATS[0]))
     pending = world.send(chat=CHATS[1])
     with pytest.raises(UnavailableError, match="earlier messages"):

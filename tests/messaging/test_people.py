@@ -1,4 +1,4 @@
-"""What the outbox knows of people: whom it must ask for, who rests, by what names it looks up."""
+"""What the outbox knows of people: whom it must ask for, who rests, by which names it polls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -80,7 +80,7 @@ async def aliases(world: World, chat: str, *mentions: str) -> dict[str, tuple[st
     return world.sessions.sends()[-1].aliases
 
 
-async def test_a_group_is_told_by_what_else_those_are_known_whom_it_mentions(world: World) -> None:
+async def test_a_group_gets_all_ids_of_those_whom_it_mentions(world: World) -> None:
     assert await aliases(world, GROUP, OTHER) == {}
     await learn(world, Acquainted(pairs=((LID, OTHER), (NEWER, OTHER))))
     assert await aliases(world, GROUP, OTHER, LID, CHAT) == {
@@ -141,7 +141,7 @@ async def test_then_it_goes_by_itself(world: World) -> None:
     assert sent == [first.message_id, first.message_id, second.message_id]
 
 
-async def test_a_request_is_told_to_come_back(world: World) -> None:
+async def test_a_request_gets_a_time_to_come_back(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     pending = world.send()
     with pytest.raises(UnavailableError) as raised:
@@ -233,18 +233,18 @@ async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> N
     assert [call.chat for call in world.sessions.sends()] == [CHAT, OTHER, LID, CHAT]
 
 
-async def test_a_look_up_names_every_lid_that_the_chat_ever_had(world: World) -> None:
+async def test_a_poll_names_every_lid_that_the_chat_ever_had(world: World) -> None:
     await learn(world, Acquainted(pairs=((LID, CHAT), (NEWER, CHAT))))
     world.sessions.outcomes.append(UncertainError("no answer"))
     pending = world.send()
     with pytest.raises(UncertainError):
         await world.result(pending)
-    looks: list[Acks] = []
+    polls: list[Acks] = []
 
-    def looked() -> bool:
-        looks[:] = [call for _, call, _ in world.sessions.calls if isinstance(call, Acks)]
-        return bool(looks)
+    def polled() -> bool:
+        polls[:] = [call for _, call, _ in world.sessions.calls if isinstance(call, Acks)]
+        return bool(polls)
 
-    await wait_until(looked, "it is looked up")
+    await wait_until(polled, "it is polled")
     name = pending.message_id
-    assert looks[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})
+    assert polls[0] == Acks(ids=(name,), aliases={name: (NEWER, LID)})

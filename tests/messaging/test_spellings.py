@@ -189,7 +189,7 @@ async def test_the_connection_refuses_by_itself(
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_the_peer_is_judged_before_anything_is_said(allowed: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_the_peer_is_checked_before_anything_is_sent(allowed: bool) -> None:  # noqa: FBT001 - a parameter
     """Also of a connection that was made when it was allowed."""
     heard = bytearray()
 

@@ -78,11 +78,11 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
     """One daemon; whether it was killed."""
     made: list[Doomed] = []
 
-    def around(store: MessageStore) -> Any:
+    def wrap(store: MessageStore) -> Any:
         made.append(Doomed(store, doom[0], before=doom[1]))
         return made[0]
 
-    async with gateway(folder, receiver.url, around=around) as it:
+    async with gateway(folder, receiver.url, wrap=wrap) as it:
         worker.report(it)
         ended = asyncio.create_task(it.drained())
         dying = asyncio.create_task(made[0].dead.wait())
@@ -97,7 +97,7 @@ async def run(folder: Path, receiver: Receiver, worker: Worker, doom: tuple[int,
         return killed
 
 
-def judge(receiver: Receiver, worker: Worker, kills: int) -> None:
+def evaluate(receiver: Receiver, worker: Worker, kills: int) -> None:
     taken = [one["data"]["message"]["id"] for one in receiver.taken()]
     counted = Counter(taken)
     assert set(counted) == {one.data["message"]["id"] for one in messages()}, "one is lost"
@@ -132,7 +132,7 @@ async def test_killed_at_every_step(tmp_path: Path, before: bool) -> None:  # no
             worker = Worker()
             killed = await run(folder, receiver, worker, (step, before))
             assert not await run(folder, receiver, worker, (10_000, True))
-        judge(receiver, worker, int(killed))
+        evaluate(receiver, worker, int(killed))
         await stored_once(folder)
     assert step > 4
 
@@ -154,7 +154,7 @@ async def campaign(chance: random.Random, folder: Path) -> None:
             doom = (chance.randrange(1, 25), chance.random() < 0.5)
             kills += await run(folder, receiver, worker, doom)
         assert not await run(folder, receiver, worker, (10_000, True))
-    judge(receiver, worker, kills)
+    evaluate(receiver, worker, kills)
     await stored_once(folder)
 
 
@@ -171,11 +171,11 @@ async def test_a_kill_between_the_answer_and_its_mark_repeats_that_one(
 
     made: list[NeverMarked] = []
 
-    def around(store: MessageStore) -> Any:
+    def wrap(store: MessageStore) -> Any:
         made.append(NeverMarked(store, 10_000, before=True))
         return made[0]
 
-    async with gateway(tmp_path, receiver.url, around=around) as it:
+    async with gateway(tmp_path, receiver.url, wrap=wrap) as it:
         it.put(*messages()[:1])
         await made[0].dead.wait()
         await wait_until(lambda: not made[0].busy, "no call is on its way")
@@ -198,7 +198,7 @@ async def test_what_failed_waits_for_its_time_also_after_a_restart(
         assert await it.journal.flushed(10.0)
     async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue().lanes.count, "it is known"
+            lambda: "*" in it.webhooks._queues and it.queue().partitions.count, "it is known"
         )
         assert len(receiver.attempts) == 1
         [waiting] = await it.pending()

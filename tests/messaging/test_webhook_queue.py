@@ -12,7 +12,7 @@ from waguard.core.circuit import CircuitPolicy
 from waguard.core.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging import endpoint_queue
-from waguard.messaging.lane_queue import LaneWindow
+from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
@@ -60,7 +60,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue().lanes.count == 2,
+            lambda: "*" in it.webhooks._queues and it.queue().partitions.count == 2,
             "both are done with",
         )
         waiting = await it.pending()
@@ -141,7 +141,7 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue().lanes.count == 2,
+            lambda: "*" in it.webhooks._queues and it.queue().partitions.count == 2,
             "the newer one is behind it",
         )
         receiver.free.set()
@@ -182,7 +182,7 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
         tried = sum(item.attempts for item in await it.pending("a"))
         assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
         assert it.queue("a")._circuit.probe is not None
-        assert sum("one at a time" in said for said in logged) == 1
+        assert sum("one delivery is tried at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
 
 
@@ -229,16 +229,16 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.free.clear()
-    window = LaneWindow(memory=20, lane=9, read=7)
+    window = MemoryWindow(memory=20, partition=9, read=7)
     async with gateway(tmp_path, receiver.url, window=window) as it:
         for start in range(0, 200, 10):
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
         await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and not it.queue().lanes.reader._loading,
+            lambda: "*" in it.webhooks._queues and not it.queue().partitions.reader._loading,
             "all is read",
         )
-        assert it.queue().lanes.count <= 20 + 4
+        assert it.queue().partitions.count <= 20 + 4
         receiver.free.set()
         taken = await receiver.wait_taken(200)
         assert await it.drained()
@@ -272,7 +272,7 @@ async def test_a_queue_that_cannot_be_read_is_read_again(
             return getattr(self._store, name)
 
     timings = WebhookTimings(retry=0.001)
-    async with gateway(tmp_path, receiver.url, around=Shy, timings=timings) as it:
+    async with gateway(tmp_path, receiver.url, wrap=Shy, timings=timings) as it:
         await receiver.wait_taken(0)
         await wait_until(lambda: not troubles, "it was asked again")
         troubles.append(DatabaseUnavailableError("away"))

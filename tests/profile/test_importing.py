@@ -280,7 +280,9 @@ def test_a_profile_in_use_is_refused(service: Path, sessions: Path) -> None:
     profile = old_profile(service / "7/abc/session-abc")
     (profile / "SingletonLock").write_text("nobody can say whose")
     report = run(service, sessions)
-    assert one(report).why == "whoever made its SingletonLock uses it: stop the old service"
+    assert (
+        one(report).why == "the process that made its SingletonLock uses it: stop the old service"
+    )
     assert report.failed
     assert list(sessions.iterdir()) == []
 

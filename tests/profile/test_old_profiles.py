@@ -174,7 +174,7 @@ def test_a_living_browser_is_seen_by_its_lock(tmp_path: Path) -> None:
     assert in_use(profile) is None, "this process is no browser of it"
     (profile / "SingletonLock").unlink()
     (profile / "SingletonLock").write_text("no link")
-    assert in_use(profile) == "whoever made its SingletonLock"
+    assert in_use(profile) == "the process that made its SingletonLock"
 
 
 # ---- searching ----

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.page import Page
 from waguard.core.facts import RowRead
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -17,7 +17,7 @@ class Database:
     def __init__(self, world: "World") -> None:
         self._world = world
 
-    def write(self, page: Page, status: Verdict, phone: str | None, epoch: int) -> None:
+    def write(self, page: Page, status: DerivedStatus, phone: str | None, epoch: int) -> None:
         """The newest row wins; without a database it waits. ``epoch``: of the daemon that writes."""
         world, state = self._world, self._world.state(page)
         if state is None or not page.exists or (state.status != status and epoch == world.epoch):

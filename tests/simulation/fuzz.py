@@ -21,7 +21,7 @@ from waguard.core.link import Link
 from waguard.core.network import Reading as NetworkReading
 from waguard.core.page_care import Kind
 from waguard.core.state import FleetView, Intent, Rules, SessionState, Stage
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.views import conditions, derive_status, is_adopting
 
 SPINS: Final = 50
@@ -49,7 +49,9 @@ class Fuzz:
 
     def _add(self, name: str) -> None:
         status = self._chance.choice(list(Status))
-        row = Verdict(status, None if status is Status.CONNECTED else Reason.ERROR, "as it was")
+        row = DerivedStatus(
+            status, None if status is Status.CONNECTED else Reason.ERROR, "as it was"
+        )
         rules = Rules(takeover=self._chance.random() < 0.5)
         self.engine.add(SessionState(session=name, status=row, rules=rules))
 
@@ -171,7 +173,10 @@ def _facts(
         facts.SpawnFailed: lambda name: facts.SpawnFailed(worker=number(name), failure=failure()),
         facts.Reported: reported,
         facts.Beat: lambda name: facts.Beat(
-            worker=number(name), at=flip() * 1e5, page_at=pick((None, 1e5)), hopeless=flip() < 0.2
+            worker=number(name),
+            at=flip() * 1e5,
+            page_at=pick((None, 1e5)),
+            unrecoverable=flip() < 0.2,
         ),
         facts.Exited: lambda name: facts.Exited(worker=number(name), code=pick(_EXITS)),
         facts.Stopped: lambda name: facts.Stopped(worker=number(name)),
@@ -247,7 +252,7 @@ def _facts_of_sessions(chance: random.Random) -> list[Callable[[str], FleetFact]
     return [
         lambda _: do.RequestSlot(asked=flip() < 0.5, slow=flip() < 0.3, ended_at=pick((None, 1.0))),
         lambda _: do.ReleaseSlot(),
-        lambda _: do.StandingChanged(pick(list(State)), pick(list(Link)), pick(list(Link))),
+        lambda _: do.MemberChanged(pick(list(State)), pick(list(Link)), pick(list(Link))),
         lambda _: do.WorkerFailed(Failure(pick(list(Blame)), "a", pick(("x", "y")))),
         lambda _: do.BrowserStarted(),
         lambda _: do.RefusalChanged(pick((None, "500")), pick((0.0, 600.0))),

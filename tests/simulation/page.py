@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from waguard.core.link import Link
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Page:
     """The page does not answer."""
     stopped: bool = False
     """The worker stands still."""
-    hopeless: bool = False
+    unrecoverable: bool = False
     """Its script was ended, and it does not answer all the same."""
     answered: float = 0.0
     planned: bool = False
@@ -75,7 +75,7 @@ class Page:
     """Somebody asked for the end of its worker."""
 
     # the row
-    row: Verdict = field(default_factory=lambda: Verdict(Status.CONNECTED))
+    row: DerivedStatus = field(default_factory=lambda: DerivedStatus(Status.CONNECTED))
     phone: str | None = "49"
     desired: bool = True
     exists: bool = True

@@ -32,7 +32,7 @@ from waguard.core.out import Out
 from waguard.core.page_care import Step
 from waguard.core.replace import replace
 from waguard.core.state import Replacement, SessionState, Stage, Worker
-from waguard.core.status import ParkCause, Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 Plant = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -77,13 +77,13 @@ def _final() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def adoption_is_told_as_an_outage() -> Iterator[None]:
+def adoption_is_reported_as_an_outage() -> Iterator[None]:
     """From "its worker is starting" follows "disconnected"."""
     right = views.derive_status
 
-    def derive_status(state: SessionState) -> Verdict:
+    def derive_status(state: SessionState) -> DerivedStatus:
         if state.worker and state.worker.stage is Stage.ADOPTING:
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, "the worker is starting")
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "the worker is starting")
         return right(state)
 
     with patch.object(show, "derive_status", derive_status):
@@ -220,7 +220,7 @@ def takeovers_are_unbounded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def a_standstill_is_judged_as_silence() -> Iterator[None]:
+def a_standstill_counts_as_unresponsive() -> Iterator[None]:
     """The daemon heard nobody because it stood still itself."""
 
     def forgive(state: SessionState, seconds: float, now: float) -> SessionState:
@@ -276,7 +276,7 @@ def the_row_keeps_its_word_after_an_exit() -> Iterator[None]:
     """As it does while the worker is being adopted."""
     right = views.derive_status
 
-    def derive_status(state: SessionState) -> Verdict:
+    def derive_status(state: SessionState) -> DerivedStatus:
         if views.lifecycle(state) in {State.BACKOFF, State.STARTING}:
             return state.status
         return right(state)
@@ -293,7 +293,7 @@ def all_parked_are_tried_at_once() -> Iterator[None]:
 
 
 PLANTED: Final = (
-    Planted(adoption_is_told_as_an_outage, 2, "adopted as it was"),
+    Planted(adoption_is_reported_as_an_outage, 2, "adopted as it was"),
     Planted(a_missing_executable_parks, 3, "not tried again", kinds=("executable", "kill_worker")),
     Planted(a_missing_folder_parks, 3, "parked"),
     Planted(http_500_spends_the_budget, 2, ""),
@@ -310,7 +310,7 @@ PLANTED: Final = (
     Planted(a_spent_budget_is_final, 2, "is not tried again"),
     Planted(one_phone_hides_an_outage, 6, "lost the network at once"),
     Planted(takeovers_are_unbounded, 2, "taken over"),
-    Planted(a_standstill_is_judged_as_silence, 2, "well is ended", dense=True),
+    Planted(a_standstill_counts_as_unresponsive, 2, "well is ended", dense=True),
     Planted(all_are_replaced_at_once, 6, "before the next one has a start slot"),
     Planted(planned_ends_are_counted, 2, "a planned end"),
     Planted(a_stuck_page_is_replaced_at_once, 2, "not loaded anew"),

@@ -103,7 +103,7 @@ def _lately(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool) -> 
     return list(plan)
 
 
-def tell(plan: Sequence[Fault]) -> str:
+def describe(plan: Sequence[Fault]) -> str:
     """For a person."""
     return "\n".join(
         f"  {fault.at:10.1f} s  {'all' if fault.session == EVERYWHERE else fault.session:4s}"
@@ -123,4 +123,6 @@ def report(seed: int, sessions: int, plan: Sequence[Fault], *, dense: bool = Fal
     except Violation as broken:
         why = str(broken)
     last = "\n".join(world.events)
-    return f"seed {seed}, {sessions} sessions: {why}\n{tell(short)}\nWhat happened last:\n{last}"
+    return (
+        f"seed {seed}, {sessions} sessions: {why}\n{describe(short)}\nWhat happened last:\n{last}"
+    )

@@ -15,12 +15,12 @@ from waguard.core.facts import (
 )
 from waguard.core.link import Link
 from waguard.core.state import Intent
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_TAMPERED: Final = Verdict(Status.DISCONNECTED, Reason.ERROR, "the application wrote this")
+_TAMPERED: Final = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "the application wrote this")
 _ENDED_BY_A_SCAN: Final = frozenset({"unlink", "qr_stale", "logout", "passkey"})
 _PATIENCE: Final = 30.0  # s until a person does something, at least
 
@@ -75,14 +75,14 @@ class Strikes:
             "dialog": self._uncover,
             "operator_stop": partial(self._ask, StartRequested()),
             "desired_down": self._want_up,
-            "removed": self._make_anew,
+            "removed": self._recreate,
         }
 
     def begin(self, fault: Fault) -> None:
         """It happens."""
         world, kind = self._world, fault.kind
         key = kind if fault.session == EVERYWHERE else f"{kind}:{fault.session}"
-        world.note(f"{kind} {'' if fault.session == EVERYWHERE else fault.session}")
+        world.record(f"{kind} {'' if fault.session == EVERYWHERE else fault.session}")
         world.faults[kind] += 1
         world.active[key] += 1
         world.later(fault.end, partial(self._end, fault, key))
@@ -242,7 +242,7 @@ class Strikes:
             world.persons[kind] += 1
             self._ask(StartRequested(), page)
 
-    def take_over(self, page: Page, worker: int) -> None:
+    def reclaim(self, page: Page, worker: int) -> None:
         """The page takes the session back; the other client may, too."""
         world = self._world
         if not world.workers.lives(page, worker) or page.account is not Link.CONFLICT:
@@ -285,14 +285,14 @@ class Strikes:
             return
         world.forget(page)
 
-    def _make_anew(self, page: Page) -> None:
+    def _recreate(self, page: Page) -> None:
         world = self._world
         if world.state(page) is not None:  # the last one is still on its way out
-            world.after(0.5, partial(self._make_anew, page))
+            world.after(0.5, partial(self._recreate, page))
             return
-        page.exists, page.row = True, Verdict(Status.DISCONNECTED)
+        page.exists, page.row = True, DerivedStatus(Status.DISCONNECTED)
         if world.engine and not world.stopping:
-            world.take_in(page)
+            world.add(page)
 
     def _tamper(self, page: Page) -> None:
         if self._world.draw("number", page.name, int(self._world.t)) < 0.5:

@@ -344,7 +344,7 @@ def test_acks_that_come_again_cost_nobody_a_worker() -> None:
 # ---- memory ----
 
 
-def test_a_session_that_was_stopped_is_measured_anew() -> None:
+def test_a_session_that_was_stopped_is_measured_again() -> None:
     story = Chronicle(own("memory", "s0", 1_000.0), own("operator_stop", "s0", 20.0, at=400.0))
     story.until(390.0)
     assert Kind.MEMORY_IN_VAIN in story.state("s0").care.found
@@ -382,7 +382,7 @@ def test_a_session_that_is_taken_back_for_the_fourth_time_is_parked() -> None:
     assert story.world.persons == {"conflict": 1}
 
 
-def test_a_row_that_is_removed_and_made_anew_a_second_later_lives() -> None:
+def test_a_row_that_is_removed_and_created_again_a_second_later_lives() -> None:
     story = Chronicle(own("removed", "s0", 1.0)).until(60.0)
     assert story.all_up()
 
@@ -420,11 +420,11 @@ def test_an_operators_restart_renews_the_budget() -> None:
 # ---- time ----
 
 
-def test_a_standstill_of_the_daemon_is_nobodys_silence() -> None:
+def test_a_standstill_of_the_daemon_makes_nobody_unresponsive() -> None:
     story = Chronicle(of_all("standstill", 80.0), dense=True).until(200.0)
     assert story.all_up()
     assert story.did(do.Terminate) == []
-    assert story.did(do.SilenceChanged) == []
+    assert story.did(do.ResponsivenessChanged) == []
 
 
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
@@ -434,7 +434,7 @@ def test_a_step_of_the_wall_clock_changes_nothing() -> None:
 
 def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten() -> None:
     story = Chronicle(own("page_hang", "s0", 120.0), dense=True).until(100.0)
-    silent = [at for at, _, it in story.did(do.SilenceChanged, "s0") if it.silence]
+    silent = [at for at, _, it in story.did(do.ResponsivenessChanged, "s0") if it.unresponsive]
     assert 1.0 < silent[0] <= 3.0
     assert 9.0 < story.did(do.Terminate, "s0")[0][0] <= 11.0
     assert story.all_up()

@@ -52,7 +52,7 @@ class Workers:
         page.alive, page.leftover = True, False
         page.ready = page.hung = page.stopped = page.planned = page.ending = page.old = False
         page.mute = page.refused = page.offered = page.covered = page.stale_codes = False
-        page.excused = page.adopted = page.hopeless = False
+        page.excused = page.adopted = page.unrecoverable = False
         page.stuck, page.warm, page.reported = None, None, ()
         page.phase, page.loads, page.refusals = "launching", 0, 0
         page.big = page.big and world.suffers("memory", page.name)
@@ -91,10 +91,10 @@ class Workers:
         slow = 25.0 if world.active["whatsapp_hang"] else 0.0
         load = 0.5 + slow + world.draw("load", name, worker)
         if world.draw("settle", name, worker) < 0.5:
-            world.after(load * 0.6, partial(self._settle, page, worker))
+            world.after(load * 0.6, partial(self._finish_load, page, worker))
         world.after(load, partial(self._loaded, page, worker))
 
-    def _settle(self, page: Page, worker: int) -> None:
+    def _finish_load(self, page: Page, worker: int) -> None:
         if self.lives(page, worker) and not page.ready and not page.ending:
             page.phase = "settling"
             self.report(page, worker)
@@ -293,13 +293,13 @@ class Workers:
         """Its script is ended, in vain."""
         world = self._world
         if self.lives(page, worker) and page.hung and not page.stopped:
-            page.hopeless = True
+            page.unrecoverable = True
             at = world.t if world.dense else ALWAYS
-            world.post(page.name, Beat(worker=worker, at=at, hopeless=True))
+            world.post(page.name, Beat(worker=worker, at=at, unrecoverable=True))
 
     def hear_again(self, page: Page) -> None:
         """It goes on."""
-        page.hung = page.stopped = page.hopeless = False
+        page.hung = page.stopped = page.unrecoverable = False
         page.reported = ()
         self.beat_on(page)
         self.refresh(page)

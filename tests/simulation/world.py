@@ -87,7 +87,7 @@ class World(VirtualTime):
         self._waiting: list[tuple[str, Fact | FleetFact]] = []
         self._armed: dict[str, float] = {}
         self.epoch = 0
-        self._look = ALWAYS
+        self._reads_at = ALWAYS
         self._spins: tuple[str, float, int] = ("", 0.0, 0)
         self.checks = Checks(self)
         self.workers = Workers(self)
@@ -103,7 +103,7 @@ class World(VirtualTime):
         """It is broken."""
         raise Violation(f"{self.t:.1f} s: {why}")
 
-    def note(self, what: str) -> None:
+    def record(self, what: str) -> None:
         """For the one who reads the story."""
         self.events.append(f"{self.t:10.1f} s  {what}")
 
@@ -133,16 +133,16 @@ class World(VirtualTime):
         rules = FleetRules(memory_limit=MEMORY_LIMIT)
         self.engine = WatchedEngine(FleetState(rules=rules), self.seen)
         self.epoch += 1
-        self._armed, self._look = {}, ALWAYS
+        self._armed, self._reads_at = {}, ALWAYS
         self.daemon_since, self.daemon_died, self.stopping = self.t, ALWAYS, False
-        self.note("a daemon begins")
+        self.record("a daemon begins")
         for page in self.pages.values():
             if page.exists:
-                self.take_in(page)
+                self.add(page)
             elif page.alive:  # the reconciler ends what serves no row
                 self.after(1.0, partial(self.workers.die, page, page.number, 0))
 
-    def take_in(self, page: Page) -> None:
+    def add(self, page: Page) -> None:
         """One row."""
         if (engine := self.engine) is None:
             return
@@ -172,7 +172,7 @@ class World(VirtualTime):
         """Its workers live on, for a while."""
         if self.engine is None and self.daemon_died < ALWAYS:
             return
-        self.note("the daemon dies")
+        self.record("the daemon dies")
         for page in self.pages.values():
             state = self.state(page)
             page.restarts = state.restarts if state else 0
@@ -195,7 +195,7 @@ class World(VirtualTime):
         if self.frozen_at is not None:
             self.after(1.0, self.stop_daemon)
             return
-        self.note("the daemon is stopped")
+        self.record("the daemon is stopped")
         self.stopping = True
         self.post("", Closing())
         for page in self.pages.values():
@@ -222,7 +222,7 @@ class World(VirtualTime):
             return
         late, self.frozen_at, self.daemon_since = self.t - self.frozen_at, None, self.t
         self.epoch += 1
-        self._armed, self._look = {}, ALWAYS
+        self._armed, self._reads_at = {}, ALWAYS
         for name in list(self.engine.sessions):
             self.post(name, TimerDue(late=late))
         for page in self.pages.values():
@@ -238,7 +238,7 @@ class World(VirtualTime):
                     self.post(name, fact)
         for name in list(self.engine.sessions):
             self._arm(name)
-        self._arm_look()
+        self._arm_read()
 
     # ---- facts and time ----
 
@@ -248,7 +248,7 @@ class World(VirtualTime):
             return
         page.excused, page.quiet_until = True, None
         page.takeovers.clear()  # a person gives it new ones
-        self.note(f"{page.name}: {fact}")
+        self.record(f"{page.name}: {fact}")
         self.post(page.name, fact)
 
     def post(self, name: str, fact: Fact | FleetFact) -> None:
@@ -266,7 +266,7 @@ class World(VirtualTime):
         self.steps += engine.changed
         if engine.fleet is not fleet:
             self.checks.fleet(engine, fleet)
-            self._arm_look()
+            self._arm_read()
         for to, effect in outcome.effects:
             self.perform(self.pages[to], effect)
         for of_fleet in outcome.of_fleet:
@@ -281,10 +281,12 @@ class World(VirtualTime):
         if engine is None or self.frozen_at is not None:
             return
         state = engine.sessions.get(page.name)
-        fact = Beat(worker=page.number, at=self.t, page_at=page_at, hopeless=page.hopeless)
+        fact = Beat(
+            worker=page.number, at=self.t, page_at=page_at, unrecoverable=page.unrecoverable
+        )
         if state is None or state.worker is None or state.worker.stage is Stage.ADOPTING:
             return
-        if state.worker.silence:
+        if state.worker.unresponsive:
             self.post(page.name, fact)
             return
         engine.post(page.name, fact, Moment(self.t))
@@ -300,7 +302,7 @@ class World(VirtualTime):
             self.perform(self.pages[to], effect)
         for of_fleet in outcome.of_fleet:
             self.perform_of_fleet(of_fleet)
-        self._arm_look()
+        self._arm_read()
         for touched in self.engine.touched:
             self._arm(touched)
 
@@ -333,22 +335,24 @@ class World(VirtualTime):
 
     # ---- the host ----
 
-    def _arm_look(self) -> None:
-        if self.engine and self.engine.fleet.look_at < self._look:
-            self._look = self.engine.fleet.look_at
-            self.later(max(self._look, self.t), partial(self._read_host, self._look, self.epoch))
+    def _arm_read(self) -> None:
+        if self.engine and self.engine.fleet.read_host_at < self._reads_at:
+            self._reads_at = self.engine.fleet.read_host_at
+            self.later(
+                max(self._reads_at, self.t), partial(self._read_host, self._reads_at, self.epoch)
+            )
 
     def _read_host(self, due: float, epoch: int) -> None:
-        if epoch != self.epoch or self._look != due or self.frozen_at is not None:
+        if epoch != self.epoch or self._reads_at != due or self.frozen_at is not None:
             return
-        self._look = ALWAYS
-        if self.engine is None or self.engine.fleet.look_at > self.t:
-            self._arm_look()
+        self._reads_at = ALWAYS
+        if self.engine is None or self.engine.fleet.read_host_at > self.t:
+            self._arm_read()
             return
         self.checks.host_read(self.engine)
         self.host_reads += 1
         self.post("", read_host(self.active))
-        self._arm_look()
+        self._arm_read()
 
     # ---- effects ----
 
@@ -367,7 +371,7 @@ class World(VirtualTime):
             case do.Reload(worker):
                 self.after(0.05, partial(self.workers.reload, page, worker))
             case do.TakeOver(worker):
-                self.strikes.take_over(page, worker)
+                self.strikes.reclaim(page, worker)
             case do.ReadIdle():
                 fact = IdleRead(self.plane.idle(page))
                 self.after(0.01, partial(self.post, page.name, fact))
@@ -375,12 +379,12 @@ class World(VirtualTime):
                 lag = 0.1 * self.draw("row", page.name, int(self.t * 10))
                 self.after(lag, partial(self.rows.write, page, status, phone, self.epoch))
             case do.Publish() | do.Record():
-                self.note(f"{page.name}: {_words(effect)}")
+                self.record(f"{page.name}: {_words(effect)}")
             case _:
                 pass
 
     def perform_of_fleet(self, effect: FleetEffect) -> None:
         """It is only told."""
-        self.note(str(effect))
+        self.record(str(effect))
         if self._watch:
             self._watch(self.t, "*", effect)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import LEFT, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
 
@@ -50,7 +50,7 @@ class MemoryLease:
     down: bool = False
     row: Lease | None = None
 
-    async def take(
+    async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
         self._reach()
@@ -157,7 +157,12 @@ class MemoryStore:
         return self._row(account)
 
     async def write_status(
-        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+        self,
+        session_id: str,
+        generation: int,
+        verdict: DerivedStatus,
+        *,
+        phone_number: str | None = None,
     ) -> bool:
         account = self._find(session_id)
         if account is None or generation < self._row(account).generation:

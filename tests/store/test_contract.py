@@ -9,15 +9,15 @@ from itertools import product
 import pytest
 
 from tests.store.conftest import NEWER, SHAPES, Bench
-from waguard.core.status import Reason, Status, Verdict
+from waguard.core.status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
 
 newer = [pytest.param(shape, marks=pytest.mark.long) for shape in NEWER]
 pytestmark = pytest.mark.parametrize("bench", [*SHAPES, *newer], indirect=True)
 
-CONNECTED = Verdict(Status.CONNECTED)
-TIMEOUT = Verdict(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
+CONNECTED = DerivedStatus(Status.CONNECTED)
+TIMEOUT = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")
 ODD_IDS = (
     "'; DROP TABLE whatsapp_accounts; --",
     'a" OR "1"="1',
@@ -143,7 +143,9 @@ async def test_a_change_by_the_application_is_seen(bench: Bench) -> None:
 async def test_every_status_and_reason_can_be_written(bench: Bench) -> None:
     await bench.store.create("a", 1, account_id=None, priority=0)
     for status, reason in product(Status, [None, *Reason]):
-        assert await bench.store.write_status("a", 1, Verdict(status, reason, reason and "why"))
+        assert await bench.store.write_status(
+            "a", 1, DerivedStatus(status, reason, reason and "why")
+        )
         row = await bench.store.session("a")
         assert row is not None
         assert (row.status, row.disconnect_reason) == (status, reason)
@@ -239,7 +241,7 @@ async def test_a_session_is_unpaired_until_it_is_connected_and_again_when_it_lea
 ) -> None:
     row = await bench.store.create("a", 1, account_id=None, priority=0)
     assert row.unpaired
-    stopped = Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    stopped = DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
     assert await bench.store.write_status("a", row.generation, stopped)
     assert (await connected(bench)).unpaired is False
     assert await bench.store.write_status("a", row.generation + 1, stopped)
@@ -413,13 +415,13 @@ async def test_many_tasks_write_at_once(bench: Bench) -> None:
 async def test_what_whatsapp_grants_no_more_of_is_kept_with_the_session(bench: Bench) -> None:
     row = await connected(bench)
     assert row.limits is None
-    told = '{"codes": [1795000000.5]}'
-    await bench.store.keep_limits("a", told)
-    assert await bench.store.session("a") == replace(row, limits=told)
+    reported = '{"codes": [1795000000.5]}'
+    await bench.store.keep_limits("a", reported)
+    assert await bench.store.session("a") == replace(row, limits=reported)
     assert await bench.store.write_status("a", row.generation, TIMEOUT)
-    assert (await bench.store.sessions())[0].limits == told
+    assert (await bench.store.sessions())[0].limits == reported
     await bench.store.keep_limits("a", None)
     found = await bench.store.session("a")
     assert found
     assert (found.limits, found.desired_up) == (None, True)
-    await bench.store.keep_limits("nobody", told)
+    await bench.store.keep_limits("nobody", reported)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
+from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
-from tests.store.test_telling import entry
 from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.core.inbox import InboxRecord
 from waguard.core.outbox import State
@@ -45,7 +45,7 @@ def message(
     chat: str, stem: str = "A", *, author: str | None = None, own: bool = False, **more: Any
 ) -> tuple[InboxRecord, ...]:
     parts = ("true" if own else "false", chat, stem, *((author,) if author else ()))
-    told = InboundMessage(
+    reported = InboundMessage(
         id="_".join(parts),
         chat=chat,
         sender=ME if own else author or chat,
@@ -55,7 +55,7 @@ def message(
         from_me=own,
         kind="chat",
     )
-    return translate.received(ROW, told, AT, **more)
+    return translate.received(ROW, reported, AT, **more)
 
 
 def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[InboxRecord, ...]:
@@ -68,7 +68,7 @@ async def told(store: SqlStore) -> list[dict[str, Any]]:
     found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
     bodies = [json.loads(one.body or b"") for one in found]
     for one, body in zip(found, bodies, strict=True):
-        body["lane"] = one.lane
+        body["partition"] = one.partition
     return bodies
 
 
@@ -166,7 +166,7 @@ async def test_what_a_failed_write_learned_is_forgotten(
 
     await store.messages.people("a")
     with monkeypatch.context() as broken:
-        broken.setattr("waguard.store.readers.note", fails)
+        broken.setattr("waguard.store.readers.record", fails)
         with pytest.raises(DatabaseUnavailableError):
             await take(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == LID
@@ -202,7 +202,7 @@ def changed(
 
 
 @every_database
-async def test_an_edit_names_the_message_as_it_was_told(store: SqlStore) -> None:
+async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> None:
     await take(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
     await take(
         store,
@@ -252,7 +252,7 @@ async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
 
 
 @every_database
-async def test_each_level_of_a_group_is_told_once_and_each_reader_kept(store: SqlStore) -> None:
+async def test_each_level_of_a_group_is_reported_once_and_each_reader_kept(store: SqlStore) -> None:
     number = await sending(store, GROUP)
     await take(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
     for reader in (LID, NEWER, LID):
@@ -299,7 +299,7 @@ async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall
     wall.time += 60
     await take(store, knows(LID), message(LID, "C"))
     bodies = await told(store)
-    assert [one["lane"] for one in bodies] == [ANNA] * 5
+    assert [one["partition"] for one in bodies] == [ANNA] * 5
     assert await received(store) == [
         (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("N", "A", "B", "C")
     ]
@@ -316,7 +316,7 @@ async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall
 
 
 @every_database
-async def test_when_the_number_is_known_what_was_told_already_is_not_told_again(
+async def test_when_the_number_is_known_what_was_reported_already_is_not_reported_again(
     store: SqlStore,
 ) -> None:
     await take(store, message(ANNA, "A"), message(LID, "A"), message(LID, "B"))
@@ -416,4 +416,4 @@ async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
     await take(store, knows(LID))
     [one] = await told(store)
     assert (one["data"]["from"], one["data"]["sender_phone"]) == (ANNA, "4917000001")
-    assert one["lane"] == ANNA
+    assert one["partition"] == ANNA

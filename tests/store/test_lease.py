@@ -43,7 +43,7 @@ class Bench:
             seen.append(found)
             return False
 
-        assert await self.lease.take(A, TERMS, look) is None
+        assert await self.lease.acquire(A, TERMS, look) is None
         return seen[-1]
 
     async def held(self) -> Lease:
@@ -82,20 +82,20 @@ async def test_nobody_has_it_at_first(bench: Bench) -> None:
 
 
 async def test_who_takes_it_is_named_and_each_taking_counts_the_epoch_up(bench: Bench) -> None:
-    assert await bench.lease.take(A, TERMS, always) == 1
+    assert await bench.lease.acquire(A, TERMS, always) == 1
     first = await bench.held()
     assert (first.epoch, first.holder, first.terms, first.released) == (1, A, TERMS, False)
     assert first.taken_at == pytest.approx(first.renewed_at, abs=1e-3)
     assert first.taken_at <= first.now
-    assert await bench.other.take(B, replace(TERMS, lasts=9.0), always) == 2
+    assert await bench.other.acquire(B, replace(TERMS, lasts=9.0), always) == 2
     second = await bench.held()
     assert (second.epoch, second.holder, second.terms.lasts) == (2, B, 9.0)
     assert second.taken_at >= first.taken_at
-    assert await bench.lease.take(A, TERMS, always, above=7) == 8
+    assert await bench.lease.acquire(A, TERMS, always, above=7) == 8
 
 
 async def test_the_databases_clock_counts_and_it_moves(bench: Bench) -> None:
-    await bench.lease.take(A, TERMS, always)
+    await bench.lease.acquire(A, TERMS, always)
     first = await bench.held()
     assert first.now > 1_700_000_000  # the wall clock of the store stands in 2001
 
@@ -109,18 +109,18 @@ async def test_the_databases_clock_counts_and_it_moves(bench: Bench) -> None:
     assert first.now < times[-1] < first.now + 3_600
 
 
-async def test_it_is_judged_while_nobody_else_can_take_it(bench: Bench) -> None:
+async def test_it_is_evaluated_while_nobody_else_can_take_it(bench: Bench) -> None:
     def free(found: Lease | None) -> bool:
         return found is None
 
     taken = await asyncio.gather(
-        *(store.take(who, TERMS, free) for store, who in ((bench.lease, A), (bench.other, B)))
+        *(store.acquire(who, TERMS, free) for store, who in ((bench.lease, A), (bench.other, B)))
     )
     assert sorted(taken, key=str) == [1, None]
 
 
 async def test_a_renewal_moves_its_end_and_nothing_else(bench: Bench) -> None:
-    epoch = await bench.lease.take(A, TERMS, always)
+    epoch = await bench.lease.acquire(A, TERMS, always)
     assert epoch is not None
     before = await bench.held()
     longer = Terms(lasts=100.0, renewed_every=6.0)
@@ -134,9 +134,9 @@ async def test_a_renewal_moves_its_end_and_nothing_else(bench: Bench) -> None:
 
 
 async def test_an_older_epoch_renews_and_releases_nothing(bench: Bench) -> None:
-    old = await bench.lease.take(A, TERMS, always)
+    old = await bench.lease.acquire(A, TERMS, always)
     assert old is not None
-    await bench.other.take(B, TERMS, always)
+    await bench.other.acquire(B, TERMS, always)
     before = await bench.held()
     assert not await bench.lease.renew(old, TERMS)
     await bench.lease.release(old)
@@ -144,19 +144,19 @@ async def test_an_older_epoch_renews_and_releases_nothing(bench: Bench) -> None:
 
 
 async def test_what_was_released_is_not_renewed_any_more(bench: Bench) -> None:
-    epoch = await bench.lease.take(A, TERMS, always)
+    epoch = await bench.lease.acquire(A, TERMS, always)
     assert epoch is not None
     await bench.lease.release(epoch)
     assert (await bench.held()).released
     assert not await bench.lease.renew(epoch, TERMS)
-    assert await bench.other.take(B, TERMS, always) == epoch + 1
+    assert await bench.other.acquire(B, TERMS, always) == epoch + 1
     assert not (await bench.held()).released
 
 
-async def test_a_row_that_somebody_deleted_is_made_anew_above_the_epoch_before(
+async def test_a_row_that_somebody_deleted_is_made_again_above_the_epoch_before(
     bench: Bench,
 ) -> None:
-    epoch = await bench.lease.take(A, TERMS, always)
+    epoch = await bench.lease.acquire(A, TERMS, always)
     assert epoch is not None
     if bench.url:
         await SqlApplication(bench.url).run("DELETE FROM waguard_lease")
@@ -164,7 +164,7 @@ async def test_a_row_that_somebody_deleted_is_made_anew_above_the_epoch_before(
         assert isinstance(bench.lease, MemoryLease)
         bench.lease.row = None
     assert not await bench.lease.renew(epoch, TERMS)
-    assert await bench.lease.take(A, TERMS, always, above=epoch) == epoch + 1
+    assert await bench.lease.acquire(A, TERMS, always, above=epoch) == epoch + 1
 
 
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -184,7 +184,7 @@ async def test_who_is_barred_reaches_nothing_but_the_lease(database: str) -> Non
         ):
             with pytest.raises(DatabaseUnavailableError, match="another one holds it"):
                 await call()
-        assert await store.lease.take(A, TERMS, always) == 1
+        assert await store.lease.acquire(A, TERMS, always) == 1
         assert await store.lease.renew(1, TERMS)
         why.clear()
         assert await store.sessions() == []
@@ -210,7 +210,7 @@ async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_leas
     taken: list[int | None] = []
 
     async def take() -> None:
-        taken.append(await store.lease.take(A, TERMS, always))
+        taken.append(await store.lease.acquire(A, TERMS, always))
 
     store.guard(before_migration=take)
     await store.open()
@@ -224,9 +224,9 @@ async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_leas
 async def test_before_the_database_is_open_nothing_is_known_of_it(tmp_path: Path) -> None:
     store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'w.db'}")
     with pytest.raises(DatabaseUnavailableError):
-        await store.lease.take(A, TERMS, always)
+        await store.lease.acquire(A, TERMS, always)
     await store.open()
-    assert await store.lease.take(A, TERMS, always) == 1
+    assert await store.lease.acquire(A, TERMS, always) == 1
     await store.close()
     with pytest.raises(DatabaseUnavailableError):
         await store.lease.renew(1, TERMS)

@@ -27,7 +27,7 @@ def entry(
     *,
     session: str = "a",
     body: bytes = b"{}",
-    lane: str = "c",
+    partition: str = "c",
     **more: Any,
 ) -> Entry:
     """Something to store, with one webhook."""
@@ -41,7 +41,7 @@ def entry(
         events=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
         **more,
     )
-    notice = Notice(event=event, event_id=f"id-{key}"[:32], lane=lane, body=body)
+    notice = Notice(event=event, event_id=f"id-{key}"[:32], partition=partition, body=body)
     return Entry(received=received, notices=(notice,))
 
 
@@ -71,7 +71,7 @@ async def test_what_is_written_is_kept_and_queued_in_order(
         event="message_received",
         event_id="id-k0",
         session_id="a",
-        lane="c",
+        partition="c",
         attempts=0,
         next_at=wall.time,
         created_at=wall.time,
@@ -146,30 +146,30 @@ async def test_without_any_receiver_it_is_kept_and_not_queued(
 
 @every_database
 async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: SqlMessages) -> None:
-    await messages.write([entry("m1"), entry("q1", "qr_code_generated", lane="")])
+    await messages.write([entry("m1"), entry("q1", "qr_code_generated", partition="")])
     await messages.write(
         [
-            entry("s1", "session_disconnected", lane=""),
+            entry("s1", "session_disconnected", partition=""),
             entry("m2"),
-            entry("s2", "session_ready", lane=""),
-            entry("q2", "qr_code_generated", session="b", lane=""),
+            entry("s2", "session_ready", partition=""),
+            entry("q2", "qr_code_generated", session="b", partition=""),
         ]
     )
-    told = [(item.session_id, item.event_id) for item in await waiting(messages)]
-    assert told == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
+    reported = [(item.session_id, item.event_id) for item in await waiting(messages)]
+    assert reported == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
 
 
 @every_database
 async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
-    settled = [
+    resolved = [
         DeliveryResult(id=first.id),
         DeliveryResult(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
         DeliveryResult(id=third.id, attempts=9, error="the receiver answered 404"),
         DeliveryResult(id=987_654),
     ]
-    await messages.write([], settled)
+    await messages.write([], resolved)
     assert await waiting(messages) == [
         replace(second, attempts=3, next_at=wall.time + 60),
         fourth,
@@ -244,17 +244,21 @@ async def test_each_receiver_gets_the_events_that_it_wants(messages: SqlMessages
 
 
 @every_database
-async def test_one_lane_is_read_by_itself(messages: SqlMessages) -> None:
-    lanes = ("c", "d", "c", "c")
-    await messages.write([entry(f"k{n}", lane=lane) for n, lane in enumerate(lanes)])
+async def test_one_partition_is_read_by_itself(messages: SqlMessages) -> None:
+    partitions = ("c", "d", "c", "c")
+    await messages.write(
+        [entry(f"k{n}", partition=partition) for n, partition in enumerate(partitions)]
+    )
     all_of_it = await waiting(messages)
-    of_c = [item for item in all_of_it if item.lane == "c"]
-    found = await messages.pending(GLOBAL, after=0, limit=9, lane=("a", "c"))
+    of_c = [item for item in all_of_it if item.partition == "c"]
+    found = await messages.pending(GLOBAL, after=0, limit=9, partition=("a", "c"))
     assert found == of_c
     first, last = of_c[0].id, of_c[-1].id
-    found = await messages.pending(GLOBAL, after=first, limit=9, lane=("a", "c"), until=last - 1)
+    found = await messages.pending(
+        GLOBAL, after=first, limit=9, partition=("a", "c"), until=last - 1
+    )
     assert found == of_c[1:-1]
-    assert await messages.pending(GLOBAL, after=0, limit=9, lane=("b", "c")) == []
+    assert await messages.pending(GLOBAL, after=0, limit=9, partition=("b", "c")) == []
 
 
 @every_database
@@ -292,7 +296,7 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
 
 
 @every_database
-async def test_only_received_messages_of_a_session_are_buried_with_its_number(
+async def test_only_received_messages_of_a_session_are_dead_letters_with_its_number(
     messages: SqlMessages, wall: Wall
 ) -> None:
     await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
@@ -382,12 +386,12 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
-    await messages.write([entry("old", "session_disconnected", lane="")])
+    await messages.write([entry("old", "session_disconnected", partition="")])
     await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
-    await messages.write([entry("new", "session_ready", lane="")])
+    await messages.write([entry("new", "session_ready", partition="")])
     assert await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"]) == [GLOBAL]
-    lanes = [(item.event_id, item.lane) for item in await waiting(messages)]
-    assert lanes == [("id-new", ""), ("id-old", "replayed")]
+    partitions = [(item.event_id, item.partition) for item in await waiting(messages)]
+    assert partitions == [("id-new", ""), ("id-old", "replayed")]
 
 
 @every_database
@@ -438,7 +442,7 @@ async def test_a_write_that_fails_in_its_middle_leaves_nothing(
 
 def broken() -> Notice:
     odd: Any = None
-    return Notice(event="message_received", event_id="x", lane="c", body=odd)
+    return Notice(event="message_received", event_id="x", partition="c", body=odd)
 
 
 async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
@@ -449,8 +453,8 @@ async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
 @every_database
 async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
     def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> Entry:
-        told = entry(key, **more)
-        return replace(told, received=replace(told.received, at=moment, chat=chat))
+        reported = entry(key, **more)
+        return replace(reported, received=replace(reported.received, at=moment, chat=chat))
 
     await messages.write(
         [

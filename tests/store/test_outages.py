@@ -16,7 +16,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from tests.store.memory import MemoryStore
 from tests.store.servers import Server
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 from waguard.errors import ConfigError, DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, Store
 from waguard.store.failures import answering
@@ -40,7 +40,7 @@ WRITES: tuple[Callable[[Store], Awaitable[object]], ...] = (
     lambda store: store.create("a", 1, account_id=None, priority=0),
     lambda store: store.set_desired("a", up=True),
     lambda store: store.leave("a", removed=True),
-    lambda store: store.write_status("a", 1, Verdict(Status.CONNECTED)),
+    lambda store: store.write_status("a", 1, DerivedStatus(Status.CONNECTED)),
     lambda store: store.touch("a"),
     lambda store: store.soft_delete("a"),
     lambda store: store.set_metadata("a", {}),

@@ -18,12 +18,12 @@ from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
 from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
-from tests.store.test_telling import entry
+from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
 from waguard.config import Config
 from waguard.core.backfill import by_alias
 from waguard.core.delivery import EVENTS
-from waguard.core.inbox import LOOK_BACK, InboxRecord
+from waguard.core.inbox import BACKFILL_LIMIT, InboxRecord
 from waguard.core.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
@@ -77,7 +77,7 @@ def again(past: Past, number: int) -> tuple[InboxRecord, ...]:
     chat = group(number) if "group" in form else who.number if form == "lid" else who.lid
     if form in {"edit", "reaction", "revoke"}:
         target = f"false_{who.lid}_{STEM}{0:018X}"
-        told: dict[str, Any] = {
+        reported: dict[str, Any] = {
             "id": f"false_{who.lid}_{stem}",
             "chat": who.lid,
             "sender": who.lid,
@@ -86,11 +86,11 @@ def again(past: Past, number: int) -> tuple[InboxRecord, ...]:
         }
         match form:
             case "edit":
-                return translate.happened(row, Edit(**told, body="new"), at)
+                return translate.happened(row, Edit(**reported, body="new"), at)
             case "reaction":
-                return translate.happened(row, Reaction(**told, text="👍"), at)
+                return translate.happened(row, Reaction(**reported, text="👍"), at)
             case _:
-                return translate.happened(row, Revoke(**told), at)
+                return translate.happened(row, Revoke(**reported), at)
     from_me = form.startswith("phone")
     author = own.lid if from_me else who.lid
     parts = (
@@ -200,7 +200,7 @@ async def _scan(app: SqlApplication) -> None:
 
 async def _read_times(store: SqlStore) -> None:
     for name in SESSIONS:
-        await store.messages.newest(name, after=Wall().time - LOOK_BACK)
+        await store.messages.newest(name, after=Wall().time - BACKFILL_LIMIT)
 
 
 @dataclass
@@ -236,10 +236,10 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
         after = some[-1].id
         found += [
-            (one.id, one.event_id, one.lane) for one in some if one.event == "message_received"
+            (one.id, one.event_id, one.partition) for one in some if one.event == "message_received"
         ]
     wanted = [row for row in it.past.deliveries() if row["state"] == "pending"]
-    assert [(event, lane) for _, event, lane in found] == [
+    assert [(event, partition) for _, event, partition in found] == [
         (row["event_id"], row["lane"]) for row in wanted
     ]
     return found
@@ -270,7 +270,7 @@ async def doubles_nothing(it: Upgraded, step: int) -> None:
 async def reads_chats_from_where_they_were(it: Upgraded) -> None:
     """A chat that has a LID now is read back from the time of its number's newest message."""
     name = SESSIONS[0]
-    newest = await it.store.messages.newest(name, after=it.wall.time - LOOK_BACK)
+    newest = await it.store.messages.newest(name, after=it.wall.time - BACKFILL_LIMIT)
     since = by_alias(
         {chat: int(at) for chat, at in newest.items()}, await it.store.messages.people(name)
     )

@@ -66,7 +66,7 @@ def host(world: World, row: MemoryLease) -> Host:
 
 
 async def held_by_other(row: MemoryLease) -> int:
-    epoch = await row.take(OTHER, TERMS, lambda _: True)
+    epoch = await row.acquire(OTHER, TERMS, lambda _: True)
     assert epoch is not None
     return epoch
 
@@ -82,7 +82,7 @@ async def test_before_it_is_taken_the_database_is_barred(host: Host) -> None:
 
 
 async def test_the_same_place_takes_it_without_a_pause(host: Host, row: MemoryLease) -> None:
-    await row.take(replace(ME, pid=6, instance="i6"), TERMS, lambda _: True)
+    await row.acquire(replace(ME, pid=6, instance="i6"), TERMS, lambda _: True)
     await host.keeper.acquire()
     assert host.pauses == []
     assert (row.row and row.row.epoch, row.row and row.row.holder) == (2, ME)
@@ -123,7 +123,7 @@ async def test_who_waits_gives_up_when_it_is_renewed(host: Host, row: MemoryLeas
     assert host.keeper.why_barred()
 
 
-async def test_an_outage_while_it_waits_begins_the_wait_anew(host: Host, row: MemoryLease) -> None:
+async def test_an_outage_while_it_waits_begins_the_wait_again(host: Host, row: MemoryLease) -> None:
     await held_by_other(row)
 
     def go_away() -> None:
@@ -214,7 +214,7 @@ async def test_of_two_clones_the_later_one_stays(host: Host, row: MemoryLease) -
 async def test_a_database_restored_from_a_copy_is_taken_again_with_a_newer_epoch(
     host: Host, row: MemoryLease, left: int | None
 ) -> None:
-    await row.take(ME, TERMS, lambda _: True, above=6)
+    await row.acquire(ME, TERMS, lambda _: True, above=6)
     await host.keeper.acquire()
     assert row.row
     assert row.row.epoch == 8

@@ -11,7 +11,7 @@ from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
 from tests.waiting import wait_until
 from waguard.core import pairing_codes
-from waguard.core.first_contacts import FIRST_GUESS, LOOK_UPS_REST
+from waguard.core.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
@@ -133,8 +133,8 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert condition.expires_in == FIRST_GUESS - 1
     assert view.status == "connected"
     await wait_until(lambda: world.events("incident"), "the event stream tells it")
-    (told,) = world.events("incident")
-    assert told.data["kind"] == "first_contacts_paused"
+    (reported,) = world.events("incident")
+    assert reported.data["kind"] == "first_contacts_paused"
     await empty.settled()
     (incident,) = fold(world.store.entries)
     assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]
@@ -276,13 +276,13 @@ async def test_asked_too_often_is_another_cause_of_the_same(
     page.often = True
     error = await refusal(empty, "1@c.us")
     assert "too many new numbers" in error.message
-    assert error.retry_after == LOOK_UPS_REST
+    assert error.retry_after == LOOKUPS_REST
     await refusal(empty, "2@c.us")
     assert page.held == ["2@c.us"], "WhatsApp was not asked again"
     await tick(empty)
     assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
     page.often, page.locked = False, None
-    await tick(empty, LOOK_UPS_REST)
+    await tick(empty, LOOKUPS_REST)
     assert await send(empty, "2@c.us") is None
     assert found(empty.session()) == ()
 

@@ -16,7 +16,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.probe import STALL
 from waguard.core.state import SessionState
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 from waguard.core.views import lifecycle
 from waguard.supervision.mailbox import Handle, Mailbox
 
@@ -67,7 +67,7 @@ class Desk:
 
     def add(self, name: str) -> Actor:
         actor = Actor()
-        gone = Verdict(Status.DISCONNECTED)
+        gone = DerivedStatus(Status.DISCONNECTED)
         self.it.add(SessionState(session=name, status=gone), actor)
         return actor
 
@@ -128,7 +128,7 @@ async def test_an_effect_that_fails_costs_no_other(desk: Desk) -> None:
     assert any(isinstance(it, Spawn) for it in well.effects)
 
 
-async def test_a_configuration_that_is_read_anew_counts_with_the_next_tick(desk: Desk) -> None:
+async def test_a_configuration_that_is_read_again_counts_with_the_next_tick(desk: Desk) -> None:
     desk.add("a")
     desk.config = msgspec.structs.replace(desk.config, restore=Restore(concurrency=7, timeout=5.0))
     desk.it.tick()
@@ -155,7 +155,7 @@ async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
     assert len(desk.timers) > before
     state = desk.it.state("a")
     assert state.worker is not None
-    assert state.worker.silence is None
+    assert state.worker.unresponsive is None
 
 
 @pytest.mark.parametrize(("late", "silent"), [(0.5, True), (STALL + 1, False)])
@@ -169,7 +169,7 @@ async def test_a_timer_that_is_late_says_that_the_daemon_stood_still(
     callback()
     worker = desk.it.state("a").worker
     assert worker is not None
-    assert (worker.silence is not None) is silent
+    assert (worker.unresponsive is not None) is silent
 
 
 async def test_a_session_that_is_forgotten_leaves_its_place_to_the_next(desk: Desk) -> None:
@@ -192,7 +192,7 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
     """Without a test's hands: a deadline is kept."""
     box = Mailbox(lambda: desk.config, _LoopClock(), desk.fleet)
     actor = Actor()
-    box.add(SessionState(session="a", status=Verdict(Status.DISCONNECTED)), actor)
+    box.add(SessionState(session="a", status=DerivedStatus(Status.DISCONNECTED)), actor)
     box.post("a", StartRequested())
     box.post("a", Spawned(worker=1))
     now = asyncio.get_running_loop().time()
@@ -202,7 +202,7 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
 
 def _silence(box: Mailbox) -> str | None:
     worker = box.state("a").worker
-    return worker.silence if worker else None
+    return worker.unresponsive if worker else None
 
 
 class _LoopClock:

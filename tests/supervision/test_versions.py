@@ -207,8 +207,11 @@ async def test_a_version_that_is_too_old_and_has_no_other_waits_for_a_person(dri
     await drill.up()
     process = drill.bench.process("a")
     process.report("needs_update", version=drill.loads(process.spec))
+    await drill.run(2)  # it was loaded before: there may be a newer one by now
+    again = drill.bench.process("a")
+    assert again is not process
+    again.report("needs_update", version=drill.loads(again.spec))
     await until(drill.bench.session("a"), lambda s: s.lifecycle is State.PARKED)
-    await drill.run(2)
     types = {it.type for it in drill.bench.it.health.read().conditions}
     assert "version_refused" in types
 

@@ -97,9 +97,9 @@ def running(systemd: SystemdNamespace) -> Iterator[SystemdNamespace]:
 
 
 def api(systemd: SystemdNamespace) -> ApiClient:
-    told = json.loads((systemd.root / "run/waguard/waguard.pid").read_text())
+    reported = json.loads((systemd.root / "run/waguard/waguard.pid").read_text())
     key_file = systemd.root / "var/lib/waguard/state/api-key"
-    return ApiClient(told["api"], key_file.read_text().split()[-1])
+    return ApiClient(reported["api"], key_file.read_text().split()[-1])
 
 
 def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
@@ -117,9 +117,9 @@ def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
 def status(systemd: SystemdNamespace, wanted: str) -> Callable[[], dict[str, Any] | None]:
     def look() -> dict[str, Any] | None:
         client = api(systemd)
-        told: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
+        reported: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
         # a new daemon says at once how the session stands, its worker's word comes a moment later
-        return told if told["status"] == wanted and told["browser_pid"] else None
+        return reported if reported["status"] == wanted and reported["browser_pid"] else None
 
     return look
 
@@ -177,7 +177,7 @@ def test_the_journal_has_fields_and_the_command_line_reads_it(running: SystemdNa
     assert any(line.get("program") == "systemd" for line in lines), "what systemd says of it"
 
 
-def test_another_user_is_refused_and_told_who_to_be(running: SystemdNamespace) -> None:
+def test_another_user_is_refused_and_hears_who_to_be(running: SystemdNamespace) -> None:
     refused = command(running, "status", user=AS_NOBODY)
     assert refused.returncode == 2
     assert f"{CONFIG} cannot be read: Permission denied (run this as root" in refused.stderr
@@ -419,11 +419,11 @@ async def connected(systemd: SystemdNamespace) -> AsyncIterator[dict[str, Any]]:
 
         code = await asyncio.to_thread(until, systemd, raw)
         standin.phone.scan(code, phone="6281180001")
-        told = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
+        reported = await asyncio.to_thread(until, systemd, status(systemd, "connected"))
         commands = processes(systemd)
         assert any("--user-data-dir=/var/lib/waguard/sessions/" in line for line in commands)
         assert not any("--no-sandbox" in line for line in commands)
-        yield told
+        yield reported
 
 
 async def is_adopted(

@@ -56,9 +56,9 @@ def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
         "RestartPreventExitStatus": "2 3",
         "KillMode": "process",
     }
-    told = service("waguard.service")
-    assert {name: told[name] for name in wanted} == wanted
-    assert " sweep " in told["ExecStopPost"]
+    reported = service("waguard.service")
+    assert {name: reported[name] for name in wanted} == wanted
+    assert " sweep " in reported["ExecStopPost"]
 
 
 def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:

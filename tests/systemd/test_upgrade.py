@@ -149,8 +149,8 @@ async def test_the_life_of_an_installation(systemd: SystemdNamespace) -> None:
 def is_installed(systemd: SystemdNamespace) -> None:
     verified = systemd.run("systemd-analyze", "verify", PLACES["waguard.service"])
     assert (verified.returncode, verified.stderr) == (0, "")
-    told = systemd.run("stat", "-c", "%a %U:%G", CONFIG, "/var/lib/waguard").stdout.splitlines()
-    assert told == ["640 root:waguard", "700 waguard:waguard"]
+    reported = systemd.run("stat", "-c", "%a %U:%G", CONFIG, "/var/lib/waguard").stdout.splitlines()
+    assert reported == ["640 root:waguard", "700 waguard:waguard"]
     listed = systemd.run("/opt/venv/bin/python3", "-m", "pip", "--python", tree(systemd), "freeze")
     names = {line.partition("=")[0] for line in listed.stdout.splitlines()}
     assert "aiohttp" in names

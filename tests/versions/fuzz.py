@@ -166,7 +166,13 @@ class Fuzz:
 
     def _world(self) -> None:
         """WhatsApp serves a new version; something breaks, or works again; the daemon is started anew."""
-        match self.random.randrange(7):
+        match self.random.randrange(10):
+            case 6:  # it is withdrawn
+                self.newest = max(1, self.newest - 1)
+            case 7 | 8:  # all versions of late are broken for all
+                first = self.newest - self.random.randint(0, 2)
+                late = {it: set(self.sessions) for it in range(first, self.newest + 1)}
+                self.broken |= late
             case 0 | 1:
                 self.newest += self.random.randint(1, 3)
                 share = self.random.choice((0.0, 0.0, 0.4, 1.0))
@@ -178,12 +184,12 @@ class Fuzz:
                 ill = set() if self.random.random() < 0.7 else set(self.sessions)
                 self.broken = dict.fromkeys(range(self.newest + 1), ill)
             case 4:
-                self.bad_bundles = {self.random.choice(BUNDLES[1:])}
+                self.bad_bundles = {self.random.choice((*BUNDLES[1:], self.state.wajs))}
             case 5:
                 self.state = decode(encode(self.state), self.state.rules, now=self.now)
                 self.seen["restart"] += 1
             case _:
-                mode: Mode = self.random.choice(("off", "react", "guard"))
+                mode: Mode = self.random.choice(("off", "react", "react", "guard"))
                 self.post(RulesChanged(replace(self.rules, mode=mode)))
 
     def _any(self) -> VersionFact:

@@ -94,6 +94,19 @@ def breakage(
     return story
 
 
+def one_after_the_other(world: World, it: Plan, seed: int) -> None:
+    """Two hours after the rollback what all were given breaks, too."""
+    good = [one for one in it.builds if one.at < it.bad.at][-1]
+
+    def truth(world: World, account: Account, page: Page) -> Evidence | None:
+        later = world.now >= it.bad.at + 2 * HOUR
+        first = good.revision if later else it.bad.revision
+        return Evidence.SEND_THROWS if first <= page.revision < it.repaired.revision else None
+
+    world.truths.append(truth)
+    world.at(it.bad.at + 2 * HOUR, world.judge_all)
+
+
 def too_old(world: World, it: Plan, seed: int) -> None:
     """An operator has pinned a version, and WhatsApp refuses it from one moment on."""
     pinned = [one for one in it.builds if one.at < it.bad.at - 2 * HOUR][-1]
@@ -198,6 +211,7 @@ BREAKAGES: Final[dict[str, Story]] = {
     "sends throw, 8 of 20 accounts": breakage(Evidence.SEND_THROWS, 0.4),
     "an export is renamed, 8 of 20": breakage(Evidence.EXPORTS_MISSING, 0.4),
     "never acked, over 6 hours": breakage(Evidence.UNACKED, drift=6 * HOUR),
+    "the older one breaks, too": one_after_the_other,
 }
 PINNED: Final[dict[str, Story]] = {"too old (pinned)": too_old}
 LOOK_ALIKES: Final[dict[str, Story]] = {

@@ -147,8 +147,10 @@ class World:
         self.at(self.now + seconds, what)
 
     def run(self, until: float) -> None:
+        known, due = None, float("inf")
         while True:
-            due = next_deadline(self.state)
+            if self.state is not known:
+                known, due = self.state, next_deadline(self.state)
             coming = self._queue[0][0] if self._queue else float("inf")
             if min(due, coming) > until:
                 break
@@ -168,7 +170,7 @@ class World:
         before = self.state
         self.state, effects = advance(before, fact, self.now)
         self._checked += 1
-        if self.state is not before and (effects or self._checked % 16 == 0):
+        if self.state is not before and (effects or self._checked % 64 == 0):
             check_step(before, fact, self.state, effects)
         for it in effects:
             self._perform(it)

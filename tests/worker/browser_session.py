@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from waguard.core.link import Link, judge
+from waguard.core.link import Link, link_of
 from waguard.lab.standin import StandIn
 from waguard.worker import wajs
 from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
@@ -82,7 +82,7 @@ class BrowserSession:
                 except (DevToolsError, EvaluationError):
                     pass  # it is just loading itself again
                 else:
-                    link = judge(reading.facts)
+                    link = link_of(reading.facts)
                     if link is Link.CONNECTED or (link is Link.QR_PENDING and reading.code):
                         return link, reading
                 try:

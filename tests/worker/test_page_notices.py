@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.core.link import Link, judge
+from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
@@ -65,7 +65,9 @@ async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
 CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"
 
 
-async def test_a_request_for_whatsapps_passkey_is_told_and_goes_on(browser: BrowserSession) -> None:
+async def test_a_request_for_whatsapps_passkey_is_reported_and_goes_on(
+    browser: BrowserSession,
+) -> None:
     ended, times = await asked(browser, f"{{publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}")
     assert (ended, times) == ("AbortError", 1)  # it waited for an authenticator, as it would
 
@@ -79,24 +81,24 @@ async def test_a_request_for_whatsapps_passkey_is_told_and_goes_on(browser: Brow
         "{password: true}",
     ],
 )
-async def test_other_requests_are_not_told(browser: BrowserSession, options: str) -> None:
+async def test_other_requests_are_not_reported(browser: BrowserSession, options: str) -> None:
     _, times = await asked(browser, options)
     assert times == 0
 
 
 async def test_what_is_wrapped_still_looks_native(browser: BrowserSession) -> None:
-    told = await browser.session.evaluate(
+    reported = await browser.session.evaluate(
         "[String(navigator.credentials.get), navigator.credentials.get.name,"
         " navigator.credentials.get.length].join('|')",
         timeout=LONG,
     )
-    assert "[native code]" in told
-    assert told.endswith("|get|0")
+    assert "[native code]" in reported
+    assert reported.endswith("|get|0")
 
 
 async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession) -> None:
     browser.standin.phone.needs_update()
-    assert judge((await reads(browser, update_offered=True)).facts) is Link.CONNECTED
+    assert link_of((await reads(browser, update_offered=True)).facts) is Link.CONNECTED
     browser.standin.phone.needs_update(over=True)
     await reads(browser, update_offered=False)
     await wait_until(
@@ -146,7 +148,7 @@ async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession
     before = len([kind for kind, _ in browser.told if kind == "changed"])
     browser.standin.phone.ghost()
     async with asyncio.timeout(LONG):
-        while judge((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
+        while link_of((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
             await asyncio.sleep(0.02)
     assert (reading.facts.socket, reading.facts.authenticated) == ("OPENING", True)
     assert len([kind for kind, _ in browser.told if kind == "changed"]) == before

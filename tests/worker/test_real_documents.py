@@ -10,7 +10,7 @@ import pytest
 
 from tests.documents import HTML, URL
 from tests.worker.browser_session import LONG
-from waguard.core.documents import FINISHED, Refused, judge_body
+from waguard.core.documents import FINISHED, Refused, check_body
 from waguard.host.documents import Document, Documents
 from waguard.wire.protocol import StoredDocument
 from waguard.worker import wajs
@@ -48,10 +48,10 @@ def some() -> list[Path]:
 def test_the_version_is_read_in_each_of_them() -> None:
     read, odd = 0, []
     for path in real():
-        judged = judge_body(path.read_bytes())
-        assert isinstance(judged, int), (path.name, judged)
+        evaluated = check_body(path.read_bytes())
+        assert isinstance(evaluated, int), (path.name, evaluated)
         read += 1
-        if str(judged) not in path.name:
+        if str(evaluated) not in path.name:
             odd.append(path.name)
     assert (read, len(odd)) == (COUNT, MISNAMED)
 
@@ -60,12 +60,12 @@ def test_half_of_one_is_refused() -> None:
     for path in some():
         whole = path.read_bytes()
         for end in (len(whole) // 4, len(whole) // 2, whole.index(FINISHED)):
-            assert isinstance(judge_body(whole[:end]), Refused)
+            assert isinstance(check_body(whole[:end]), Refused)
 
 
 def document(path: Path) -> Document:
     body = path.read_bytes()
-    revision = judge_body(body)
+    revision = check_body(body)
     assert isinstance(revision, int)
     return Document(revision=revision, url=URL, at=0.0, headers=HTML, body=body)
 

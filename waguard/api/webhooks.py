@@ -92,7 +92,7 @@ async def held(request: web.Request) -> web.Response:
             "held": [
                 {
                     "session_id": one.session_id,
-                    "chat_id": one.lane,
+                    "chat_id": one.partition,
                     "since": fields.iso(one.since),
                     "reason": one.why,
                 }
@@ -251,7 +251,7 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "event": letter.event,
         "event_id": letter.event_id,
         "session_id": letter.session_id,
-        "chat_id": letter.lane if "@" in letter.lane else None,
+        "chat_id": letter.partition if "@" in letter.partition else None,
         "attempts": letter.attempts,
         "state": dead_letter_state(letter.cause),
         "cause": letter.cause,

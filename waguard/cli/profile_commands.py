@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile import (
-    SETTLED,
+    STORED_AFTER,
     Copy,
     CredentialsLost,
     Damaged,
@@ -127,12 +127,12 @@ def snapshot(at: Places) -> snapshots.Taken:
         )
     with _free(at.profile) as lock:
         # a clock that was set back proves nothing: wait as well
-        if lock is None and now - since < SETTLED:
+        if lock is None and now - since < STORED_AFTER:
             raise ConflictError(
                 f"{at.session} was paired just now: Chromium has not written everything yet",
                 field="session",
                 value=at.session,
-                remedy=f"try again in {SETTLED:.0f} s, or `waguard sessions stop {at.session}` first",
+                remedy=f"try again in {STORED_AFTER:.0f} s, or `waguard sessions stop {at.session}` first",
             )
         return snapshots.create(
             at.profile, at.snapshots, pairing=token, running=lock is None, now=now

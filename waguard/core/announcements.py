@@ -1,17 +1,19 @@
-"""Which session events the world is told when a session's standing changes. Pure."""
+"""Which webhook events follow from a change of a session's status. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 
 Announcement = tuple[str, Mapping[str, Any]]
 
 
-def announce(before: Verdict | None, after: Verdict, *, phone: str | None) -> list[Announcement]:
-    """The webhook events for a change of status; QR codes are announced one by one elsewhere.
+def announce(
+    before: DerivedStatus | None, after: DerivedStatus, *, phone: str | None
+) -> list[Announcement]:
+    """The events, with their data. QR codes are published one by one elsewhere.
 
-    A new reason for the same status is no news to the application.
+    A new reason for the same status is not published.
     """
     if before is not None and before.status == after.status:
         return []

@@ -5,7 +5,7 @@ Measured on 442 documents (2026-07 to 09): each names its version in ``data-btma
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,15 +17,17 @@ HTML: Final = "text/html"
 FINISHED: Final = b"has-finished-comet-page"
 OK: Final = 200  # HTTP
 
-_MANIFEST: Final = re.compile(rb'data-btmanifest="(\d{1,15})_main"')
-_CLIENT: Final = re.compile(rb'"client_revision":(\d{1,15})\b')
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_REVISION: Final = rb"\d{1,%d}" % LONGEST_REVISION
+_MANIFEST: Final = re.compile(rb'data-btmanifest="(%s)_main"' % _REVISION)
+_CLIENT: Final = re.compile(rb'"client_revision":(%s)\b' % _REVISION)
 _UNSUPPORTED: Final = re.compile(rb"WhatsApp works with|Update Google Chrome")
-_VERSION: Final = re.compile(r"\d+\.\d+\.(\d{1,15})(?:\D.*)?")
-_OF_PAGE: Final = re.compile(r"(\d{1,15})_main")
+_VERSION: Final = re.compile(rf"\d+\.\d+\.({_REVISION.decode()})(?:\D.*)?")
+_OF_PAGE: Final = re.compile(rf"({_REVISION.decode()})_main")
 
 _NOT_REPLAYED: Final = frozenset(
     {
-        # of the session that got them, or a blow to the one that gets them
+        # they belong to the session that got them, or would harm the one that gets them
         *("set-cookie", "set-cookie2", "clear-site-data", "refresh", "location"),
         # of a transfer that is over: Chromium has decoded the body
         *("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"),
@@ -41,28 +43,34 @@ class Refused:
     why: str
 
 
-def is_storable(url: str) -> bool:
-    """Whether the document of this URL is WhatsApp's page itself: the path ``/`` without a query."""
+def page_url(url: str) -> str | None:
+    """WhatsApp's page as Chromium writes its URL; None: it is not the page itself, the path ``/`` without a
+    query. Another one's document is neither stored nor served."""
     parts = urlsplit(url)
-    return parts.path == "/" and not parts.query and not parts.fragment
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return None
+    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
+    return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
-def judge(
-    *, url: str, wanted: str, status: int, headers: Iterable[tuple[str, str]], body: bytes
+def check(
+    *, url: str, wanted: str, status: int, headers: Sequence[tuple[str, str]], body: bytes
 ) -> int | Refused:
-    """The revision of a document that came from ``url``; ``wanted`` is the URL of WhatsApp's page."""
-    if url != wanted or not is_storable(wanted):
+    """The revision of a document that came from ``url``; ``wanted``: ``page_url``."""
+    if url != wanted:
         return Refused(f"is of {url[:200]}, which is not WhatsApp's page")
     if status != OK:
         return Refused(f"came with HTTP status {status}")
     kinds = [value for name, value in headers if name.lower() == "content-type"]
     if [kind.partition(";")[0].strip().lower() for kind in kinds] != [HTML]:
-        return Refused(f"is no page: its type is {', '.join(kinds)[:100] or 'missing'}")
-    return judge_body(body)
+        return Refused(f"is not a page: its type is {', '.join(kinds)[:100] or 'missing'}")
+    if (length := sum(len(name) + len(value) for name, value in headers)) > HEADERS_LIMIT:
+        return Refused(f"has {length} characters of headers; {HEADERS_LIMIT} at most are expected")
+    return check_body(body)
 
 
-def judge_body(body: bytes) -> int | Refused:
-    """The same by the text alone."""
+def check_body(body: bytes) -> int | Refused:
+    """The same, by the text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")
     named = set(_MANIFEST.findall(body))
@@ -97,12 +105,12 @@ def replayed(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def revision_of_version(version: str) -> int | None:
-    """Of WhatsApp's word for its version, such as ``2.3000.1045220589-alpha``."""
+    """The revision in a version as WhatsApp writes it, such as ``2.3000.1045220589-alpha``."""
     found = _VERSION.fullmatch(version)
     return int(found[1]) if found else None
 
 
 def revision_of_manifest(manifest: str) -> int | None:
-    """Of what a document has as ``data-btmanifest``."""
+    """The revision in a document's ``data-btmanifest``."""
     found = _OF_PAGE.fullmatch(manifest)
     return int(found[1]) if found else None

@@ -1,8 +1,8 @@
 """What concerns all sessions: start slots, the breaker and its canary, the network, acks, memory. Pure.
 
-Starts wait in one place, here: the breaker and what the host lacks are reasons not to grant a slot, and
-a canary is a session that is granted one all the same. What is inferred about all changes who is blamed
-and who goes first; it never stops a session's own clock.
+All starts wait here. The breaker, and what the host lacks, are reasons not to grant a slot; a canary is a
+session that gets one all the same. A conclusion about all sessions changes blame and order; it never stops the
+deadlines of a single session.
 """
 
 from typing import Final, NamedTuple
@@ -12,11 +12,11 @@ from waguard.core.admission import Broken
 from waguard.core.blame import Blame
 from waguard.core.effects import (
     BrowserStarted,
+    MemberChanged,
     Recycled,
     RefusalChanged,
     ReleaseSlot,
     RequestSlot,
-    StandingChanged,
     WorkerFailed,
 )
 from waguard.core.facts import FleetChanged, Moment
@@ -52,14 +52,14 @@ from waguard.core.fleet_whatsapp import (
     forget,
     next_try,
     on_failure,
+    on_member,
     on_refusal,
-    on_standing,
 )
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.network import Reading, is_away, outage
 from waguard.core.replace import replace
-from waguard.core.slots import HOST_KINDS, LOOK_AGAIN, admit_next, report_host
+from waguard.core.slots import HOST_KINDS, READ_AGAIN, admit_next, report_host
 from waguard.core.state import FleetView
 
 ALL: Final = "*"
@@ -68,7 +68,7 @@ _DOWN: Final = frozenset({State.STOPPED, State.PARKED})
 
 
 class FleetStep(NamedTuple):
-    """The fleet afterwards, what sessions hear (``ALL``: each of them), and what the shell does."""
+    """The fleet afterwards, the facts for its sessions (``ALL``: for each of them), and effects for the shell."""
 
     fleet: FleetState
     posted: tuple[tuple[str, ToSession], ...] = ()
@@ -76,12 +76,12 @@ class FleetStep(NamedTuple):
 
 
 def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> FleetStep:
-    """Take one fact, of ``session`` where it is one's. Never raises."""
+    """Handle one fact; ``session``: the one that it is about, if any. Never raises."""
     posted: list[tuple[str, ToSession]] = []
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
     after = _handle(fleet, session, fact, now, post)
-    after = _judge_network(after, now, report, asked=isinstance(fact, HostRead))
+    after = _update_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
         after = ask_whatsapp(after, now, post, report)
         after = admit_next(after, now, post)
@@ -90,7 +90,9 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
         after = report_host(after, now, report)
     _report_breaker(fleet, after, report)
     after = _view(after, post)
-    return FleetStep(replace(after, look_at=_next_look(after, now)), tuple(posted), tuple(effects))
+    return FleetStep(
+        replace(after, read_host_at=_next_reading(after, now)), tuple(posted), tuple(effects)
+    )
 
 
 def _handle(  # noqa: C901, PLR0912 - a table of facts
@@ -107,11 +109,11 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, waiting={**fleet.waiting, session: request})
         case ReleaseSlot():
             return _release(fleet, session)
-        case StandingChanged(state=state, link=link):
-            fleet = _on_standing(fleet, session, state, link, now)
-            return on_standing(fleet, session, state, link, now)
+        case MemberChanged(state=state, link=link):
+            fleet = _on_member(fleet, session, state, link, now)
+            return on_member(fleet, session, state, link, now)
         case WorkerFailed(failure):
-            # how it stands comes after this
+            # ``MemberChanged`` follows
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
             fleet = on_failure(replace(fleet, members=members), session, failure, now)
             if failure.reason == "browser_unusable":
@@ -171,7 +173,7 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
     )
 
 
-def _on_standing(
+def _on_member(
     fleet: FleetState, session: str, state: State, link: Link, now: Moment
 ) -> FleetState:
     before = fleet.members.get(session)
@@ -180,7 +182,7 @@ def _on_standing(
     members = {**fleet.members, session: Member(state, link, since)}
     fleet = replace(fleet, members=members)
     if link is not Link.CONNECTED and (seen := fleet.acks.get(session)):
-        # no ack can come: how long its sends wait is counted anew; that it is on trial stays
+        # no ack can come: the waiting time of its sends begins again; whether it is on trial stays
         waiting = replace(seen, late=None, curable=None, overdue=False)
         fleet = _with_acks(fleet, session, waiting)
     if link is not Link.UNKNOWN:
@@ -191,20 +193,20 @@ def _on_standing(
     up = state is State.RUNNING and link is not Link.UNKNOWN
     if fleet.recycling == session and (up or state in _DOWN):
         fleet = replace(fleet, recycling=None)
-    if session in fleet.memory_in_vain and state in _DOWN:  # as its condition is
+    if session in fleet.memory_in_vain and state in _DOWN:  # its condition ends then, too
         kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
         fleet = replace(fleet, memory_in_vain=kept)
     return fleet
 
 
-def _judge_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
-    """``asked``: the host was asked a moment ago; until then only a connected session is evidence."""
+def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
+    """Whether the network is away. ``asked``: the host was read just now; else only a connected session is evidence."""
     before, offline = fleet.network_down, offline_for(fleet, now.at)
     if before is None and not offline:
         return fleet
     if not asked and offline and not connected(fleet):
         return fleet
-    reading = fleet.host.network if fleet.rules.judge_network else Reading()
+    reading = fleet.host.network if fleet.rules.watch_network else Reading()
     why = outage(
         before,
         reading,
@@ -247,8 +249,8 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
     return replace(fleet, view=view)
 
 
-def _next_look(fleet: FleetState, now: Moment) -> float:
-    """The host is read only while somebody waits for what it says."""
+def _next_reading(fleet: FleetState, now: Moment) -> float:
+    """When the host is to be read: only while something depends on it."""
     if fleet.closed:
         return NEVER
     full = len(fleet.starting) >= fleet.rules.limits.places
@@ -262,4 +264,4 @@ def _next_look(fleet: FleetState, now: Moment) -> float:
         or (offline_for(fleet, now.at) and not connected(fleet))
     )
     due = now.at if busy else next_try(fleet)
-    return max(now.at, due, fleet.host_at + LOOK_AGAIN)
+    return max(now.at, due, fleet.host_at + READ_AGAIN)

@@ -1,4 +1,4 @@
-"""Sessions that grew too big: one is replaced at a time, when that disturbs nobody. Pure."""
+"""Sessions that use too much memory: one at a time is replaced, when it is idle. Pure."""
 
 from waguard.core.facts import Moment, Noticed, RestartRequested
 from waguard.core.fleet_facts import Measured
@@ -6,19 +6,19 @@ from waguard.core.fleet_state import FleetState, Post
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.recycle import Size, judge
+from waguard.core.recycle import Size, size_of
 from waguard.core.replace import replace
 
 
 def on_measured(
     fleet: FleetState, session: str, seen: Measured, now: Moment, post: Post
 ) -> FleetState:
-    """Judge one session's memory."""
+    """Compare one session's memory with the limit, and recycle its worker where that helps."""
     member = fleet.members.get(session)
     if fleet.closed or member is None or member.state is not State.RUNNING:
         return fleet
     limit, at = fleet.rules.memory_limit, fleet.recycled_at.get(session)
-    size = judge(
+    size = size_of(
         limit=limit,
         memory=seen.memory,
         idle=seen.idle,
@@ -32,7 +32,7 @@ def on_measured(
         kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
         fleet = replace(fleet, memory_in_vain=kept)
     if member.link is Link.PASSKEY_REQUIRED:
-        return fleet  # a replacement would end that
+        return fleet  # a replacement would end the linking
     calm = fleet.recycling is None and fleet.breaker.opening is None and not fleet.network_down
     if size is Size.FAR_TOO_BIG or (size is Size.TOO_BIG and calm):
         why = f"it used {seen.memory >> 20} MB, worker.memory_limit is {limit >> 20} MB"

@@ -1,15 +1,15 @@
-"""What changed, as the row, the trail and the world are told of it. Pure."""
+"""From a change of the state to effects: the row's status, the audit log, events. Pure."""
 
 import re
 from typing import Final
 
 from waguard.core.announcements import announce
 from waguard.core.effects import (
+    MemberChanged,
     Publish,
     Record,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
-    StandingChanged,
     WriteStatus,
 )
 from waguard.core.facts import RowRead
@@ -18,14 +18,14 @@ from waguard.core.link import Link
 from waguard.core.out import Out
 from waguard.core.replace import replace
 from waguard.core.state import SessionState
-from waguard.core.status import LIVE_STATUSES, Reason, Status, Verdict
+from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
 from waguard.core.views import derive_status, is_adopting, lifecycle, link
 
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def show(before: SessionState, after: SessionState, because: str, out: Out) -> SessionState:
-    """Levels that changed, as effects."""
+    """Compare the levels before and after, and emit an effect for each that changed."""
     was, now = lifecycle(before), lifecycle(after)
     was_linked, linked = link(before), link(after)
     adopting = is_adopting(before) or is_adopting(after)
@@ -38,24 +38,25 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
             out(Publish("link", {"from": was_linked, "to": linked}))
     _show_code(before, after, out)
     if was is not now or was_linked is not linked:
-        out(StandingChanged(now, linked, was_linked))
-    _show_silence(before, after, out)
+        out(MemberChanged(now, linked, was_linked))
+    _show_responsiveness(before, after, out)
     status = derive_status(after)
-    told = (
-        before.status if after.begun else after.status
-    )  # a row that was corrected is said elsewhere
-    if status == told:
+    published = before.status if after.begun else after.status  # ``on_row`` reports a corrected row
+    if status == published:
         if after.phone != before.phone and linked is Link.CONNECTED:
             out(WriteStatus(status, after.phone))
         return after
     out(WriteStatus(status, after.phone))
-    if (status.status, status.reason) != (told.status, told.reason):
+    if (status.status, status.reason) != (published.status, published.reason):
         out(
             Record(
-                "status", before=str(told.status), after=str(status.status), reason=status.details
+                "status",
+                before=str(published.status),
+                after=str(status.status),
+                reason=status.details,
             )
         )
-    for event, data in announce(told, status, phone=after.phone):
+    for event, data in announce(published, status, phone=after.phone):
         out(Publish(event, data))
     return replace(after, status=status)
 
@@ -68,37 +69,37 @@ def _show_code(before: SessionState, after: SessionState, out: Out) -> None:
         out(ShowCode(after.worker.code))
 
 
-def _show_silence(before: SessionState, after: SessionState, out: Out) -> None:
-    was = before.worker.silence if before.worker else None
+def _show_responsiveness(before: SessionState, after: SessionState, out: Out) -> None:
+    was = before.worker.unresponsive if before.worker else None
     worker = after.worker
-    now = worker.silence if worker else None
+    now = worker.unresponsive if worker else None
     if was != now:
-        out(SilenceChanged(now, worker.evidence if worker else None))
+        out(ResponsivenessChanged(now, worker.evidence if worker else None))
 
 
 def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
-    """Write the row again: somebody else changed it, or it promises what is not so."""
-    if fact.number_only:  # to the world nothing has happened
+    """Write the row again: somebody else changed it, or it is wrong."""
+    if fact.number_only:  # the status has not changed, so nothing is published
         status = str(state.status.status)
         why = "its phone number was missing"
         out(Record("row_corrected", before=status, after=status, reason=why))
         out(WriteStatus(state.status, state.phone))
         return state
     if lifecycle(state) is State.STOPPED and state.status.status in LIVE_STATUSES:
-        none = Verdict(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
+        none = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")
         state = replace(state, status=none)
-    told = state.status
+    shown = state.status
     out(
         Record(
             "row_corrected",
             before=fact.said,
-            after=str(told.status),
-            reason=told.details or "the row said something else than what is so",
+            after=str(shown.status),
+            reason=shown.details or "the row was wrong",
             evidence={"lifecycle": str(lifecycle(state)), "link": str(link(state))},
         )
     )
-    if told.status is Status.CONNECTED:
-        for event, data in announce(None, told, phone=state.phone):
+    if shown.status is Status.CONNECTED:
+        for event, data in announce(None, shown, phone=state.phone):
             out(Publish(event, data))
-    out(WriteStatus(told, state.phone))
+    out(WriteStatus(shown, state.phone))
     return state

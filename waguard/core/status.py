@@ -1,4 +1,4 @@
-"""The status in the database: derived, never set by hand. First match wins."""
+"""The status in the database: derived, never set by hand. The first match wins. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 LIVE_STATUSES: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED, Status.CONNECTED})
-"""What a row may say only while a worker runs."""
+"""The statuses that a row may have only while a worker runs."""
 
 
 class Reason(StrEnum):
@@ -45,100 +45,100 @@ class ParkCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the supervisor knows of one session."""
+class StatusInputs:
+    """What the status of a session is derived from."""
 
     state: State
     link: Link = Link.UNKNOWN
     parked: ParkCause | None = None
     daemon_stopping: bool = False
     expects_qr: bool = False
-    """It has no credentials yet: while it starts, a QR code is what comes next."""
+    """It has no credentials yet: while it starts, it will show a QR code."""
     details: str | None = None
     left: bool = False
-    """A person had it logged out or deleted: whatever its worker still says."""
+    """It was logged out or deleted: its worker's reports do not count."""
     adopting: bool = False
-    """Its worker is an earlier daemon's and has not said anything yet: the row may be right."""
+    """Its worker is an earlier daemon's and has not reported yet: the row may be right."""
     retrying: bool = False
-    """It was parked, and is tried once more: until that has ended nothing has changed."""
+    """It was parked, and is tried once more: until the result is known the status stays."""
     link_overdue: bool = False
-    """The link has been unknown for so long that the row's old word is no promise any more."""
+    """The link has been unknown for too long: the row's status is not credible any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the row should say. ``reason`` and ``details`` are None while the session is well."""
+class DerivedStatus:
+    """What the row should say. ``reason`` and ``details`` are None while the session is healthy."""
 
     status: Status
     reason: Reason | None = None
     details: str | None = None
 
 
-LEFT: Final = Verdict(Status.DISCONNECTED, Reason.USER_INITIATED)
-"""Of a session that was logged out or deleted."""
+LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
+"""The status of a session that was logged out or deleted."""
 
 
-def derive(standing: Standing) -> Verdict | None:
-    """The row's status, or None: nothing is known that could correct the row."""
-    if standing.left:
+def derive(inputs: StatusInputs) -> DerivedStatus | None:
+    """The row's status; None: nothing is known that could correct the row."""
+    if inputs.left:
         return LEFT
-    if standing.daemon_stopping and standing.state is not State.PARKED:
-        return Verdict(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
-    match standing.state:
+    if inputs.daemon_stopping and inputs.state is not State.PARKED:
+        return DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+    match inputs.state:
         case State.STOPPED | State.STOPPING:
-            return Verdict(Status.DISCONNECTED, Reason.USER_INITIATED, standing.details)
+            return DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, inputs.details)
         case State.PARKED | State.PARKING:
-            return _parked(standing)
-        case State.STARTING if standing.adopting:
+            return _parked(inputs)
+        case State.STARTING if inputs.adopting:
             return None
-        case State.STARTING | State.BACKOFF | State.RECYCLING if standing.retrying:
+        case State.STARTING | State.BACKOFF | State.RECYCLING if inputs.retrying:
             return None
         case State.STARTING | State.BACKOFF | State.RECYCLING:
-            if standing.expects_qr and standing.state is State.STARTING:
-                return Verdict(Status.QR_SCANNING)
-            details = standing.details or f"the worker is {standing.state}"
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, details)
+            if inputs.expects_qr and inputs.state is State.STARTING:
+                return DerivedStatus(Status.QR_SCANNING)
+            details = inputs.details or f"the worker is {inputs.state}"
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, details)
         case State.RUNNING:
-            return _linked(standing)
+            return _linked(inputs)
 
 
-def _parked(standing: Standing) -> Verdict:
-    match standing.parked:
+def _parked(inputs: StatusInputs) -> DerivedStatus:
+    match inputs.parked:
         case ParkCause.QR_EXPIRED:
-            details = standing.details or "no one scanned the QR code"
-            return Verdict(Status.DISCONNECTED, Reason.QR_EXPIRED, details)
+            details = inputs.details or "no one scanned the QR code"
+            return DerivedStatus(Status.DISCONNECTED, Reason.QR_EXPIRED, details)
         case ParkCause.PROFILE_MISSING:
-            return Verdict(Status.DISCONNECTED, Reason.ERROR, standing.details)
+            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, inputs.details)
         case cause:
-            details = standing.details or str(cause)
-            return Verdict(Status.FAILED, Reason.ERROR, details)
+            details = inputs.details or str(cause)
+            return DerivedStatus(Status.FAILED, Reason.ERROR, details)
 
 
-def _linked(standing: Standing) -> Verdict | None:
-    match standing.link:
+def _linked(inputs: StatusInputs) -> DerivedStatus | None:
+    match inputs.link:
         case Link.CONNECTED:
-            return Verdict(Status.CONNECTED)
+            return DerivedStatus(Status.CONNECTED)
         case Link.PAIRING | Link.SYNCING:
-            return Verdict(Status.AUTHENTICATED)
+            return DerivedStatus(Status.AUTHENTICATED)
         case Link.QR_PENDING | Link.LOGGED_OUT:
-            return Verdict(Status.QR_SCANNING)
+            return DerivedStatus(Status.QR_SCANNING)
         case Link.PASSKEY_REQUIRED:
-            return Verdict(Status.QR_SCANNING, None, standing.details)
+            return DerivedStatus(Status.QR_SCANNING, None, inputs.details)
         case Link.OFFLINE:
-            details = standing.details or "the phone or the network is away"
-            return Verdict(Status.DISCONNECTED, Reason.TIMEOUT, details)
+            details = inputs.details or "the phone or the network is away"
+            return DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, details)
         case Link.CONFLICT | Link.BLOCKED | Link.NEEDS_UPDATE:
-            return Verdict(Status.FAILED, Reason.ERROR, standing.details or str(standing.link))
+            return DerivedStatus(Status.FAILED, Reason.ERROR, inputs.details or str(inputs.link))
         case Link.UNKNOWN:
-            if not standing.link_overdue:
+            if not inputs.link_overdue:
                 return None
-            details = standing.details or "the page does not say how it stands with WhatsApp"
-            return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, details)
+            details = inputs.details or "the page does not report the state of its link to WhatsApp"
+            return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, details)
 
 
-def understood(status: str, reason: str | None, details: str | None) -> Verdict:
-    """A row's own words; what no version of waguard writes is read as disconnected, unknown."""
+def understood(status: str, reason: str | None, details: str | None) -> DerivedStatus:
+    """The status that a row has; a value that no version of waguard writes is read as disconnected, unknown."""
     if status not in {str(known) for known in Status}:
-        return Verdict(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
+        return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
     known = {str(known) for known in Reason}
-    return Verdict(Status(status), Reason(reason) if reason in known else None, details)
+    return DerivedStatus(Status(status), Reason(reason) if reason in known else None, details)

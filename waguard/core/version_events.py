@@ -37,6 +37,8 @@ def refusal(state: VersionState, fact: Pin | Try | UseBundle) -> str | None:
 def on_captured(state: VersionState, fact: Captured, now: float) -> VersionState:
     """The network served it a moment ago, so its scripts are there."""
     revision = fact.revision
+    if revision in state.stored and revision not in state.spent:
+        return state
     newest = revision if state.newest is None else max(state.newest, revision)
     state = replace(state, newest=newest, spent=state.spent - {revision})
     return seen(replace(state, stored=state.stored | {revision}), revision, now)
@@ -51,9 +53,10 @@ def on_discarded(state: VersionState, revision: int) -> VersionState:
 
 def on_refused(state: VersionState, revision: int, now: float, post: Post) -> VersionState:
     """Older ones are refused as well; where it is the newest, it is not its age."""
-    if revision <= state.floor or revision == state.refused:
+    is_newest = state.newest is None or revision >= state.newest
+    if revision <= state.floor or (is_newest and revision == state.refused):
         return state
-    if state.newest is None or revision >= state.newest:
+    if is_newest:
         state = replace(state, refused=revision, refused_at=now)
         post(Announce(kind=Kind.REFUSED, revision=revision, person=True))
         return state

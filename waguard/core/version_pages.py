@@ -21,6 +21,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
         return state  # it came twice
     it = before or Member(arm=arm, served_by=fact.served_by, loaded_at=now)
     arrived = _fits(fact, of_all(state)) or _fits(fact, intended(state, fact.session))
+    arrived = arrived and fact.revision > state.floor  # else it is loaded again, and again
     it = replace(
         it,
         arm=arm,

@@ -88,8 +88,6 @@ def _roll_bundle_back(
     state: VersionState, found: list[Confirmation], now: float, post: Post
 ) -> VersionState:
     bad, good = found[-1].bad.wajs, found[-1].good.wajs
-    if bad == state.wajs and good not in state.bundles:
-        return state
     state = replace(
         state,
         wajs=good if bad == state.wajs else state.wajs,

@@ -36,7 +36,7 @@ def judge(state: VersionState, trial: Trial, now: float) -> Finding:
     it = state.members.get(trial.session)
     if it is None:
         return _void("the session is gone")
-    if not may_load(state, trial):
+    if not may_load(state, trial) or trial.good.wajs not in state.bundles:
         return _void("its version cannot be served any more")
     if trial.loaded_at is None or it.left_at is not None:
         return _late(trial, now, "its page was not loaded with it in time")

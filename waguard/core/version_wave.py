@@ -23,11 +23,19 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
     if arm.revision == it.arm.revision:
         return False
     if it.ill:  # also with an older one that only a trial wanted
-        return arm.revision is not None or it.served_by == "store"
+        return arm.revision is not None or it.served_by == "store" or is_outdated(state, it)
     if hold is None or not held or arm.revision is None:
         return False
     # an ack shows that sends work, and not that events come
     return not (it.acked and has_shown(it, hold.evidence))
+
+
+def is_outdated(state: VersionState, it: Member) -> bool:
+    """WhatsApp refuses what it has, and served it before that: it may serve a newer one by now."""
+    revision = it.arm.revision or 0
+    return revision <= state.floor or (
+        revision == state.refused and it.loaded_at < state.refused_at
+    )
 
 
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:

@@ -91,6 +91,8 @@ def advance(state: VersionState, fact: VersionFact, now: float) -> Step:
     after = _handle(state, fact, now, effects.append)
     if after is state and not isinstance(fact, TimerDue):
         return Step(state)
+    if isinstance(fact, Loaded | Well | Acked | Heard) and _is_usual(state, after, fact, now):
+        return Step(after)
     after = replace(after, at=now)
     after = version_pages.forget_gone(after, now)
     if after.rules.mode == "off":
@@ -99,6 +101,24 @@ def advance(state: VersionState, fact: VersionFact, now: float) -> Step:
         after = _decide(after, now, effects.append)
     after = _keep(state, after, effects.append)
     return Step(after, tuple(effects))
+
+
+def _is_usual(
+    before: VersionState, after: VersionState, fact: Loaded | Well | Acked | Heard, now: float
+) -> bool:
+    """A page that is not ill says what nothing is decided by: most facts are so. What is due meanwhile stays
+    due, for ``at`` stays as it is."""
+    busy = after.trial or after.hold or after.candidate or after.requested or after.rejected
+    was, it = before.members.get(fact.session), after.members.get(fact.session)
+    if (
+        busy
+        or it is None
+        or it.ill
+        or it.moves
+        or (was and (was.moves or was.ill_from is not None))
+    ):
+        return False
+    return now < it.loaded_at + after.rules.good_after
 
 
 def _handle(  # noqa: C901, PLR0912 - a table of facts

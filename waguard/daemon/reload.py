@@ -3,25 +3,16 @@
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from loguru import logger
 
 from waguard import config as configuration
-from waguard.config import Config
+from waguard.config import RELOADABLE, Config
 from waguard.errors import WaguardError
 from waguard.host.configuration import hidden_lines
 from waguard.supervision.log_control import LogControl
-
-# what a running daemon can take over from a configuration that is read again
-RELOADABLE: Final = frozenset(
-    {
-        *("restore", "admission", "fleet", "restart", "send", "limits", "browser", "worker"),
-        *("profiles", "whatsapp", "webhook", "inbox", "media", "retention", "log", "lease"),
-        "versions",
-    }
-)
 
 Changed = Callable[[Collection[str]], None]
 

@@ -358,9 +358,9 @@ class Daemon:
     def _report_last_run(self) -> None:
         self._fleet.trail.record(STARTED, reason=self._run_file.before)
         for death in self._run_file.deaths:
-            told = last_run.account(death)
-            logger.error("{}", told, event="daemon_died")
-            self._fleet.trail.record(DIED, reason=told, evidence=last_run.evidence(death))
+            reported = last_run.account(death)
+            logger.error("{}", reported, event="daemon_died")
+            self._fleet.trail.record(DIED, reason=reported, evidence=last_run.evidence(death))
 
     async def _report_restored(self, left: Sequence[WorkerRecord], summary: str) -> None:
         views = await self._supervisor.sessions.views()
@@ -369,9 +369,9 @@ class Daemon:
             self._lost,
             {view.session_id: view.worker_pid for view in views if view.worker_pid},
         )
-        told = last_run.result(restored)
-        logger.info("restore finished: {}; {}", summary, told, event="daemon_restored")
-        self._fleet.trail.record(RESTORED, reason=told, evidence=asdict(restored))
+        reported = last_run.result(restored)
+        logger.info("restore finished: {}; {}", summary, reported, event="daemon_restored")
+        self._fleet.trail.record(RESTORED, reason=reported, evidence=asdict(restored))
 
     async def _renew_when_reported(self) -> None:
         """At once: the next daemon reports again what is not noted as reported."""

@@ -246,9 +246,9 @@ class _Examination:
     async def _versions(self) -> list[Check]:
         """Which are known, as the daemon has them, and whether they can be read."""
         kept = await asyncio.to_thread(version_probes.kept, self._config.paths.state)
-        told, now = await self._ask("/api/versions"), self._machine.now()
+        answer, now = await self._ask("/api/versions"), self._machine.now()
         mode = self._config.versions.mode
-        return [versions.versions(kept, told, mode=mode, now=now, cli=self._cli)]
+        return [versions.versions(kept, answer, mode=mode, now=now, cli=self._cli)]
 
     async def _health(self) -> list[Check]:
         """What the daemon itself knows."""

@@ -101,7 +101,7 @@ class Documents:
     def keep(self, document: Document) -> bool:
         """Store it; False: it was there. Raises ``DocumentError`` for one that is not whole or too large, and
         where ``MOST_FILES`` are there."""
-        judged = documents.judge_body(document.body)
+        judged = documents.check_body(document.body)
         if isinstance(judged, Refused):
             raise DocumentError(f"the document {judged.why}")
         if judged != document.revision:
@@ -195,7 +195,7 @@ def _read(path: Path, revision: int) -> Document:
         raise UnreadableError(f"its format is {kept.format}, and not {FORMAT}")
     if len(body) != kept.size or hashlib.sha256(body).hexdigest() != kept.sha256:
         raise UnreadableError("it is not what was written: its SHA-256 differs")
-    judged = documents.judge_body(body)
+    judged = documents.check_body(body)
     if isinstance(judged, Refused):
         raise UnreadableError(f"the document {judged.why}")
     if {judged, kept.revision} != {revision}:

@@ -75,7 +75,7 @@ def find_executable(configured: str | None, flavour: Flavour) -> Path:
     elif not _runnable(path):
         problem = "is not an executable file"
     elif any(str(path) in known for other, known in BINARIES.items() if other != flavour):
-        problem = f"is not of the flavour {flavour}"
+        problem = f"does not have the flavour {flavour}"
     else:
         real = path.resolve()  # a link to a wrapper is a wrapper
         return Path(WRAPPERS.get(str(real), str(real)))

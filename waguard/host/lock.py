@@ -168,9 +168,7 @@ def unusable(key: str, folder: Path, error: OSError) -> ConfigError:
     """A folder that cannot be made or written, with the remedy."""
     remedy = "name a folder that this user can create and write"
     if error.errno == errno.EROFS:
-        remedy = (
-            "if it is the unit that may not write there: `waguard config check` says what to add"
-        )
+        remedy = "if the unit may not write there, `waguard config check` says what to add"
     return ConfigError(
         f"{folder} cannot be used: {error.strerror}", field=key, value=str(folder), remedy=remedy
     )

@@ -296,7 +296,7 @@ class Output:
             record = message.record
             if record["level"].no >= logging.INFO and EVERY not in record["extra"]:
                 what = log_fold.signature(line.level, line.text, line.fields)
-                if what is not None and not self._fold.take(what, line, now):
+                if what is not None and not self._fold.accept(what, line, now):
                     return
             self._say(line)
 

@@ -37,7 +37,7 @@ def require_private(field: str, path: Path, who: Us | None = None) -> list[Refus
             remedy="name a path that this user can use",
         ) from None
     for refusal in found:
-        if refusal.grave:
+        if refusal.severe:
             raise ConfigError(
                 f"{refusal.path} {refusal.why}",
                 field=field,

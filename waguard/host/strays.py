@@ -16,7 +16,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.strays import Foreign, Seen, Stray, judge
+from waguard.core.strays import Foreign, Seen, Stray, classify
 from waguard.host import procfs
 from waguard.host.patience import patience
 from waguard.ports.process import Swept
@@ -29,10 +29,10 @@ _PROFILE: Final = "--user-data-dir="
 
 
 async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
-    """End the strays of this instance; see ``core.strays.judge``. Workers first: they end in order."""
+    """End the strays of this instance; see ``core.strays.classify``. Workers first: they end in order."""
     seen = await asyncio.to_thread(scan)
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
-    found = judge(seen, kept=kept, **places)
+    found = classify(seen, kept=kept, **places)
     left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
     workers = [one for one in left if one.seen.profile is None]
     browsers = [one for one in left if one.seen.profile is not None]

@@ -25,7 +25,7 @@ from waguard.host.configuration import VARIABLE
 from waguard.host.lock import read_pid_file
 from waguard.lab.standin import StandIn
 
-SECRET: Final = "the secret of a rehearsal"  # noqa: S105 - it signs what never leaves this machine
+SECRET: Final = "the secret of the harness"  # noqa: S105 - it signs what never leaves this machine
 START_DEADLINE: Final = 60.0  # s
 POLL: Final = 0.05  # s; that a daemon is up has no event for whoever started it
 
@@ -48,7 +48,7 @@ class Receiver:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=32 << 20)
-        app.router.add_post("/webhook", self._take)
+        app.router.add_post("/webhook", self._on_request)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -64,7 +64,7 @@ class Receiver:
         """Where it takes webhooks."""
         return f"http://127.0.0.1:{self.port}/webhook"
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _on_request(self, request: web.Request) -> web.Response:
         body = await request.read()
         stamp = request.headers.get("X-Timestamp", "")
         wanted = hmac.new(SECRET.encode(), stamp.encode() + body, hashlib.sha256).hexdigest()
@@ -75,11 +75,11 @@ class Receiver:
         self._news.set()
         return web.json_response({})
 
-    async def until(self, look: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
-        """Look at all that was received, now and at each delivery, until there is something."""
+    async def until(self, find: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
+        """Search all that was received, now and at each delivery, until there is something."""
         while True:
             self._news.clear()
-            found = look(self.received)
+            found = find(self.received)
             if found is not None:
                 return found
             await self._news.wait()
@@ -87,11 +87,11 @@ class Receiver:
     async def wait_for(self, event: str, *, after: int) -> dict[str, Any]:
         """The data of the first ``event`` among those received since ``after``."""
 
-        def look(received: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        def find(received: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
             fitting = (d["data"] for d in received[after:] if d["event"] == event)
             return next(fitting, None)
 
-        return await self.until(look)
+        return await self.until(find)
 
 
 def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[str, str]:

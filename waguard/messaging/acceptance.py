@@ -24,8 +24,8 @@ from waguard.messaging.pending_sends import (
     Options,
     PendingSend,
     PendingSends,
+    apply_row,
     new_pending_send,
-    take_over,
 )
 from waguard.messaging.send_context import SendContext, stopping
 from waguard.messaging.transmission import Transmission
@@ -135,7 +135,7 @@ class Acceptance:
         if row.fingerprint != pending.fingerprint:
             raise KeyReusedError
         pending.command = None
-        take_over(pending, row)
+        apply_row(pending, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
             pending.resolve(uncertain(row.message_id))
         return True

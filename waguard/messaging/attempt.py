@@ -10,14 +10,14 @@ from waguard.core import delivery
 from waguard.core.call_backs import Fate
 from waguard.core.delivery import Answer, Cause, Dead
 from waguard.messaging.delivery_context import NOT_ANNOUNCED, DeliveryContext
-from waguard.messaging.lane_queue import Key
+from waguard.messaging.partitions import Key
 from waguard.ports.messages import Pending
 
 UNSURE: Final = (
     "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "
     "the session is connected and that it is not"
 )
-SESSION_LANE: Final = ""
+SESSION_PARTITION: Final = ""
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
 
@@ -71,10 +71,10 @@ class Attempts:
         return item.event == delivery.HELD and self._holds()
 
     def why_not(self, key: Key) -> str | None:
-        """Why the application would drop a message of this lane now."""
+        """Why the application would drop a message of this partition now."""
         session_id, name = key
-        # in the session's own lane it would wait for what is behind it
-        announced = name == SESSION_LANE or self._is_announced(session_id)
+        # in the session's own partition it would wait for what is behind it
+        announced = name == SESSION_PARTITION or self._is_announced(session_id)
         return self._ctx.gate(session_id) if announced else NOT_ANNOUNCED
 
     async def deliver(self, item: Pending, *, calls_back: bool) -> Result:
@@ -90,7 +90,7 @@ class Attempts:
         if not calls_back:
             return await self._attempt(item, body)
         # again: its file may have been read slowly
-        if why := self.why_not((item.session_id, item.lane)):
+        if why := self.why_not((item.session_id, item.partition)):
             return NotYet(why)
         with self._ctx.call_backs.watching(item.session_id) as window:
             answer = await self._attempt(item, body)
@@ -102,13 +102,13 @@ class Attempts:
         """None: its session is connected. The application believes a ``session_ready`` at once, and
         learns the contrary only from a later event."""
         now = self._ctx.connection(item.session_id)
-        if now.why_not is None or item.lane != SESSION_LANE:  # else a person replays it
+        if now.why_not is None or item.partition != SESSION_PARTITION:  # else a person replays it
             return None
         return Outdated() if now.known else NotYet(now.why_not)
 
     async def _attempt(self, item: Pending, body: bytes) -> Answer:
         try:
             return await self._post(item, body)
-        except Exception:  # noqa: BLE001 - one event must not end the lane
+        except Exception:  # noqa: BLE001 - one event must not end the partition
             logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
             return Answer(error="a bug in waguard")

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waguard.core.call_backs import Asked, Fate, judge
+from waguard.core.call_backs import Asked, Fate, fate_of
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +19,7 @@ class Window:
     @property
     def fate(self) -> Fate:
         """Of the message, if its receiver says 2xx now."""
-        return judge((self.health, self.status), shared=self.shared)
+        return fate_of((self.health, self.status), shared=self.shared)
 
 
 class CallBacks:

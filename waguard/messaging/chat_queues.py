@@ -176,7 +176,7 @@ class ChatQueues:
             if not await self._send(pending):
                 self.add(pending)
                 await asyncio.sleep(self._timings.retry)
-        except Exception:  # noqa: BLE001 - it is kept as it is; the next run looks after it
+        except Exception:  # noqa: BLE001 - it is kept as it is; the next run resumes it
             logger.exception(
                 "a bug in waguard: a message is left as it is",
                 event="bug",

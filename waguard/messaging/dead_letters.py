@@ -1,4 +1,4 @@
-"""Webhooks that nobody gets any more: made dead letters, and queued anew by a person."""
+"""Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -66,7 +66,7 @@ class DeadLetterQueue:
             )
 
     async def replay(self, number: int | None = None) -> int:
-        """Queue a dead letter anew, or all that there are now and that still have a receiver; how
+        """Queue a dead letter again, or all that there are now and that still have a receiver; how
         many.
 
         Raises ``ConflictError`` for one that has none.

@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.delivery import DeliveryPolicy
 from waguard.messaging.call_backs import CallBacks
 from waguard.messaging.journal import Journal
-from waguard.messaging.lane_queue import LaneWindow
+from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WEBHOOK
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import MessageStore
@@ -38,7 +38,7 @@ class DeliveryContext:
     wall: Callable[[], float] = time.time
     ages: Ages = field(default_factory=lambda: WallAges(time.time))
     retry: float = WEBHOOK.retry
-    window: LaneWindow = field(default_factory=LaneWindow)
+    window: MemoryWindow = field(default_factory=MemoryWindow)
 
 
 class QueueTasks:

@@ -10,8 +10,8 @@ from waguard.core import delivery
 from waguard.core.delivery import Answer, Dead, Delivered, Retry
 from waguard.messaging.attempt import NotYet, Outdated, Result
 from waguard.messaging.delivery_context import DeliveryContext
-from waguard.messaging.lane_queue import Lane
-from waguard.messaging.lane_scheduler import LaneScheduler
+from waguard.messaging.partition_scheduler import PartitionScheduler
+from waguard.messaging.partitions import Partition
 from waguard.messaging.receiver_circuit import ReceiverCircuit
 from waguard.ports.messages import DeliveryResult, Pending
 
@@ -24,44 +24,44 @@ class DeliveryHandler:
     def __init__(
         self,
         ctx: DeliveryContext,
-        lanes: LaneScheduler,
+        partitions: PartitionScheduler,
         circuit: ReceiverCircuit,
         pump: Callable[[], None],
     ) -> None:
         self._ctx = ctx
-        self._lanes = lanes
+        self._partitions = partitions
         self._circuit = circuit
         self._pump = pump
         self.unsaved = 0
         """Results that the database does not have yet."""
 
-    async def handle(self, lane: Lane, item: Pending, result: Result) -> None:
-        """``item`` was the first of its lane."""
+    async def handle(self, partition: Partition, item: Pending, result: Result) -> None:
+        """``item`` was the first of its partition."""
         match result:
             case None:
-                self._lanes.next(lane)
+                self._partitions.next(partition)
             case Outdated():
                 logger.debug(
                     "webhook left out: outdated", session=item.session_id, id=item.event_id
                 )
-                await self._finish(lane, DeliveryResult(id=item.id))
+                await self._finish(partition, DeliveryResult(id=item.id))
             case NotYet(why=why, works=works):
                 if works:
                     self._circuit.works()
-                lane.busy = False
+                partition.busy = False
                 if item.event == delivery.READY:
-                    self._lanes.arm(lane, self._ctx.retry)
+                    self._partitions.arm(partition, self._ctx.retry)
                 else:
-                    self._lanes.hold(lane, why)
+                    self._partitions.hold(partition, why)
             case Dead():
-                await self._dead_letter(lane, result)
+                await self._dead_letter(partition, result)
             case Answer():
-                await self._handle_answer(lane, item, result)
+                await self._handle_answer(partition, item, result)
 
-    async def _handle_answer(self, lane: Lane, item: Pending, answer: Answer) -> None:
+    async def _handle_answer(self, partition: Partition, item: Pending, answer: Answer) -> None:
         ctx, policy, attempt = self._ctx, self._ctx.policy(), item.attempts + 1
-        since = max(item.created_at, lane.tried_since or item.created_at)
-        verdict = delivery.judge(
+        since = max(item.created_at, partition.tried_since or item.created_at)
+        decision = delivery.decide(
             policy,
             attempt=attempt,
             age=ctx.ages.age(since),
@@ -69,20 +69,20 @@ class DeliveryHandler:
             jitter=ctx.chance.random(),
         )
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
-        match verdict:
+        match decision:
             case Delivered():
                 self._circuit.works()
                 log.debug("webhook delivered", attempt=attempt)
-                lane.tried_since = None
-                await self._finish(lane, DeliveryResult(id=item.id))
+                partition.tried_since = None
+                await self._finish(partition, DeliveryResult(id=item.id))
             case Dead():
                 if not answer.works and not answer.refused:
                     self._circuit.fails(policy, answer)
-                    self._lanes.expire_older(policy)
-                await self._dead_letter(lane, verdict, works=answer.works)
-            case Retry() if delivery.outdated(item.event, lane.behind()):
+                    self._partitions.expire_older(policy)
+                await self._dead_letter(partition, decision, works=answer.works)
+            case Retry() if delivery.outdated(item.event, partition.behind()):
                 log.debug("webhook left out: outdated")
-                await self._finish(lane, DeliveryResult(id=item.id))
+                await self._finish(partition, DeliveryResult(id=item.id))
             case Retry():
                 if attempt in LOGGED_AT:
                     log.warning(
@@ -91,22 +91,25 @@ class DeliveryHandler:
                         why=answer.summary(),
                         attempt=attempt,
                     )
-                self._try_again(lane, item, answer, self._circuit.delay(policy, verdict, answer))
+                self._try_again(
+                    partition, item, answer, self._circuit.delay(policy, decision, answer)
+                )
 
-    async def _dead_letter(self, lane: Lane, dead: Dead, *, works: bool = True) -> None:
+    async def _dead_letter(self, partition: Partition, dead: Dead, *, works: bool = True) -> None:
         """``works``: its receiver does."""
-        item = lane.waiting[0]
+        item = partition.waiting[0]
         if works:
             self._circuit.works()
-            lane.tried_since = None
+            partition.tried_since = None
         log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
         log.error("webhook is a dead letter now", event="webhook_dead", why=dead.why)
         attempts = item.attempts + 1
         await self._finish(
-            lane, DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
+            partition,
+            DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause),
         )
 
-    def _try_again(self, lane: Lane, item: Pending, answer: Answer, delay: float) -> None:
+    def _try_again(self, partition: Partition, item: Pending, answer: Answer, delay: float) -> None:
         next_at, attempts = self._ctx.wall() + delay, item.attempts + 1
         self._ctx.journal.save_later(
             DeliveryResult(
@@ -114,20 +117,20 @@ class DeliveryHandler:
                 attempts=attempts,
                 next_at=next_at,
                 error=answer.summary(),
-                tried_since=lane.tried_since,
+                tried_since=partition.tried_since,
             )
         )
-        lane.waiting[0] = replace(
-            item, attempts=attempts, next_at=next_at, tried_since=lane.tried_since, body=None
+        partition.waiting[0] = replace(
+            item, attempts=attempts, next_at=next_at, tried_since=partition.tried_since, body=None
         )
-        lane.busy = False
-        self._lanes.arm(lane, delay)
+        partition.busy = False
+        self._partitions.arm(partition, delay)
 
-    async def _finish(self, lane: Lane, result: DeliveryResult) -> None:
+    async def _finish(self, partition: Partition, result: DeliveryResult) -> None:
         self.unsaved += 1
         self._pump()  # its place is free
         try:
             await self._ctx.journal.save(result)
         finally:
             self.unsaved -= 1
-            self._lanes.next(lane)
+            self._partitions.next(partition)

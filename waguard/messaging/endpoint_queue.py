@@ -1,11 +1,11 @@
-"""The deliveries to one endpoint: in order per lane, a few at a time, behind one circuit.
+"""The deliveries to one endpoint: in order per partition, a few at a time, behind one circuit.
 
-Theory of operation: a lane delivers its first and nothing else, so nothing is overtaken and no event
-is in flight twice. Lanes alternate: the newest, the oldest, one that has failed before, so that
+Theory of operation: a partition delivers its first and nothing else, so nothing is overtaken and no event
+is in flight twice. Partitions alternate: the newest, the oldest, one that has failed before, so that
 what the receiver cannot digest is neither the only probe nor the only one tried. A received message
 waits (is *held*) while the application would drop it: until its session is connected, and the
 receiver knows that. A delivery that was taken is gone from the database before the next one of its
-lane begins, and few are taken without being saved: a crash repeats at most those.
+partition begins, and few are taken without being saved: a crash repeats at most those.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from waguard.errors import WaguardError
 from waguard.messaging.attempt import Attempts, Post
 from waguard.messaging.delivery_context import DeliveryContext, QueueTasks
 from waguard.messaging.delivery_handler import DeliveryHandler
-from waguard.messaging.lane_queue import Lane
-from waguard.messaging.lane_scheduler import LaneScheduler
+from waguard.messaging.partition_scheduler import PartitionScheduler
+from waguard.messaging.partitions import Partition
 from waguard.messaging.receiver_circuit import Failing, ReceiverCircuit
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not saved yet
@@ -42,16 +42,16 @@ class EndpointQueue:
         self.endpoint = endpoint
         self._ctx = ctx
         self._tasks = QueueTasks(endpoint)
-        self.lanes = LaneScheduler(endpoint, ctx, self._tasks, self._pump)
+        self.partitions = PartitionScheduler(endpoint, ctx, self._tasks, self._pump)
         self._circuit = ReceiverCircuit(endpoint, ctx, self._pump)
         self._attempts = Attempts(
             ctx,
             complete=complete,
             post=post,
             holds=holds,
-            is_announced=self.lanes.is_announced,
+            is_announced=self.partitions.is_announced,
         )
-        self._handler = DeliveryHandler(ctx, self.lanes, self._circuit, self._pump)
+        self._handler = DeliveryHandler(ctx, self.partitions, self._circuit, self._pump)
         self._in_flight = 0
         self._ending = False
         """Only what says how sessions stand is begun."""
@@ -59,19 +59,19 @@ class EndpointQueue:
 
     def poke(self) -> None:
         """The database has more, or can be written again."""
-        self.lanes.reader.poke()
+        self.partitions.reader.poke()
         self._pump()
 
     @property
     def idle(self) -> bool:
         """Everything is delivered, as far as is known."""
-        return not (len(self.lanes) or self.lanes.reader.unread)
+        return not (len(self.partitions) or self.partitions.reader.unread)
 
     @property
     def quiet(self) -> bool:
         """Nothing is to be done now: what is left waits for its time, or for its session."""
-        busy = self._in_flight or self._handler.unsaved or self.lanes.reader.busy
-        return not (busy or self.lanes.ready)
+        busy = self._in_flight or self._handler.unsaved or self.partitions.reader.busy
+        return not (busy or self.partitions.ready)
 
     @property
     def failing(self) -> Failing | None:
@@ -96,7 +96,11 @@ class EndpointQueue:
 
     async def answered(self) -> None:
         """Wait until nothing is in flight."""
-        await self._until(lambda: not self._in_flight and not self._handler.unsaved)
+        await self._until(self.is_saved)
+
+    def is_saved(self) -> bool:
+        """Whether nothing is in flight, and the database has all results."""
+        return not self._in_flight and not self._handler.unsaved
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -107,26 +111,26 @@ class EndpointQueue:
         """Begin nothing more; what is in flight has ``grace`` s to end. What is cut off is not
         saved: it is delivered again."""
         self._tasks.closed = True
-        self.lanes.close()
+        self.partitions.close()
         self._circuit.close()
         await self._tasks.close(grace)
 
-    # ---- whose turn it is ----
+    # ---- what is next ----
 
     def _pump(self) -> None:
-        self.lanes.reader.read()
+        self.partitions.reader.read()
         self._try_ready()
         self._moved.set()
 
     def _try_ready(self) -> None:
         places = self._circuit.places(CONCURRENT)
         while self._in_flight < places and self._may_save():
-            lane = self.lanes.ready.pick()
-            if lane is None:
+            partition = self.partitions.ready.pick()
+            if partition is None:
                 break
-            if self._may_begin(lane):
-                self._begin(lane)
-        if not places and self.lanes.ready:
+            if self._may_begin(partition):
+                self._begin(partition)
+        if not places and self.partitions.ready:
             self._circuit.await_probe()
 
     def _may_save(self) -> bool:
@@ -134,38 +138,38 @@ class EndpointQueue:
         can_write = self._ctx.journal.can_write and self._handler.unsaved < CONCURRENT
         return can_write and not self._tasks.closed
 
-    def _may_begin(self, lane: Lane) -> bool:
-        if self._ending and not lane.of_session:
+    def _may_begin(self, partition: Partition) -> bool:
+        if self._ending and not partition.of_session:
             return False
-        if not self._attempts.calls_back(lane.waiting[0]):
+        if not self._attempts.calls_back(partition.waiting[0]):
             return True
-        if self.lanes.reader.defers(lane):
+        if self.partitions.reader.defers(partition):
             return False
-        if why := self._attempts.why_not(lane.key):
-            self.lanes.hold(lane, why)
+        if why := self._attempts.why_not(partition.key):
+            self.partitions.hold(partition, why)
             return False
-        return self.lanes.held.begin(lane)
+        return self.partitions.held.begin(partition)
 
     # ---- delivery ----
 
-    def _begin(self, lane: Lane) -> None:
-        lane.busy = True
+    def _begin(self, partition: Partition) -> None:
+        partition.busy = True
         self._in_flight += 1
-        calls_back = self._attempts.calls_back(lane.waiting[0])
-        self._tasks.start(partial(self._deliver, lane, calls_back=calls_back), self._pump)
+        calls_back = self._attempts.calls_back(partition.waiting[0])
+        self._tasks.start(partial(self._deliver, partition, calls_back=calls_back), self._pump)
 
-    async def _deliver(self, lane: Lane, *, calls_back: bool) -> None:
-        item = lane.waiting[0]
+    async def _deliver(self, partition: Partition, *, calls_back: bool) -> None:
+        item = partition.waiting[0]
         try:
             result = await self._attempts.deliver(item, calls_back=calls_back)
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
-            lane.busy = False
-            self.lanes.arm(lane, self._ctx.retry)
+            partition.busy = False
+            self.partitions.arm(partition, self._ctx.retry)
             return
         finally:
             self._in_flight -= 1
             if calls_back:
-                for waiting in self.lanes.held.end(item.session_id):
-                    self.lanes.ready.add(waiting)
-        await self._handler.handle(lane, item, result)
+                for waiting in self.partitions.held.end(item.session_id):
+                    self.partitions.ready.add(waiting)
+        await self._handler.handle(partition, item, result)

@@ -72,7 +72,7 @@ class Endpoints:
         return next((one for one in found if one.session_id == session_id), None)
 
     async def put(self, endpoint: Endpoint) -> None:
-        """Set or replace a session's own; its address was judged before."""
+        """Set or replace a session's own; its address was checked before."""
         async with self._changing:
             await self._store.put_endpoint(endpoint)
             if self._own is not None:

@@ -27,7 +27,7 @@ def of_event(event: BusEvent) -> InboxRecord:
         key=fitting(f"{event.event}:{event.id}"),
         kind=Kind.SESSION,
         at=event.at,
-        chat=delivery.lane(event.event, event.data) or None,
+        chat=delivery.partition_of(event.event, event.data) or None,
         events=(EventPayload(event.event, event.data),),
     )
 

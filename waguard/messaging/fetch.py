@@ -1,4 +1,4 @@
-"""A file that is to be sent, fetched from its address: each step judged, no more than the limit."""
+"""A file that is to be sent, fetched from its address: each step checked, no more than the limit."""
 
 import asyncio
 from collections.abc import Callable

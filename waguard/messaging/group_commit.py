@@ -1,7 +1,7 @@
 """Group commit: everything that waits for the database is one transaction, and while that is on its way
 to the disk what comes in gathers for the next.
 
-A database that is locked or gone is asked again. What it refuses for ever is tried alone, so that it
+A database that is locked or gone is asked again. What it always refuses is tried alone, so that it
 holds up nobody else, and is logged.
 """
 

@@ -279,11 +279,11 @@ def of_row(row: Outgoing) -> PendingSend:
         message_id=row.message_id,
         fingerprint=row.fingerprint,
     )
-    take_over(pending, row)
+    apply_row(pending, row)
     return pending
 
 
-def take_over(pending: PendingSend, row: Outgoing) -> None:
+def apply_row(pending: PendingSend, row: Outgoing) -> None:
     """What the row says is true of it."""
     pending.id, pending.message_id, pending.key = row.id, row.message_id, row.key
     pending.queued, pending.replied = row.queued, row.answered

@@ -24,7 +24,7 @@ class AddressRefusedError(OSError):
 
 
 class CheckedResolver(AbstractResolver):
-    """Judges what a name resolves to, and the connection goes to just that: no rebinding."""
+    """Checks what a name resolves to, and the connection goes to just that: no rebinding."""
 
     def __init__(self, allow_private: Callable[[], bool]) -> None:
         self._allow_private = allow_private
@@ -36,10 +36,10 @@ class CheckedResolver(AbstractResolver):
         """Raises ``AddressRefusedError`` where nothing is left."""
         found = await self._resolver.resolve(host, port, family)
         allow = self._allow_private()
-        judged = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
-        good = [one for one, why in judged if why is None]
+        checked = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
+        good = [one for one, why in checked if why is None]
         if found and not good:
-            raise AddressRefusedError(judged[0][1])
+            raise AddressRefusedError(checked[0][1])
         return good
 
     async def close(self) -> None:
@@ -47,8 +47,8 @@ class CheckedResolver(AbstractResolver):
 
 
 class CheckedConnector(aiohttp.TCPConnector):
-    """Judges each address before it is called, however it was named: one in figures passes by the
-    resolver. And the peer before anything is said to it, also of a connection that is used again."""
+    """Checks each address before it is called, however it was named: one in figures passes by the
+    resolver. And the peer before anything is sent to it, also of a connection that is used again."""
 
     def __init__(self, allow_private: Callable[[], bool], *, limit: int = 100) -> None:
         super().__init__(
@@ -136,7 +136,7 @@ class WebhookSender:
                 return Answer(error=why, refused=True)
             return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
         except aiohttp.InvalidURL:
-            return Answer(error="the address is refused: it is no address", refused=True)
+            return Answer(error="the address is refused: it is not an address", refused=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             return Answer(error="the connection ended without an answer")
 

@@ -24,9 +24,9 @@ from waguard.messaging.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.delivery_context import DeliveryContext
 from waguard.messaging.endpoint_queue import EndpointQueue
 from waguard.messaging.endpoints import Endpoints
-from waguard.messaging.held_lanes import Held
+from waguard.messaging.held_partitions import Held
 from waguard.messaging.journal import Journal
-from waguard.messaging.lane_queue import LaneWindow
+from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.received_files import with_content
 from waguard.messaging.session_gate import SessionGate
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
@@ -52,7 +52,7 @@ class Webhooks:
         wall: Callable[[], float] = time.time,
         ages: Ages | None = None,
         timings: WebhookTimings = WEBHOOK,
-        window: LaneWindow | None = None,
+        window: MemoryWindow | None = None,
     ) -> None:
         self._timings = timings
         self._files = journal.files
@@ -78,7 +78,7 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
-            window=window or LaneWindow(),
+            window=window or MemoryWindow(),
         )
         self._queues: dict[str, EndpointQueue] = {}
         self._beginning: asyncio.Task[None] | None = None
@@ -153,7 +153,7 @@ class Webhooks:
 
     def held(self) -> list[Held]:
         """What waits for its session, of all receivers."""
-        return [held for queue in self._queues.values() for held in queue.lanes.held]
+        return [held for queue in self._queues.values() for held in queue.partitions.held]
 
     def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
         """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
@@ -161,9 +161,9 @@ class Webhooks:
         return [
             Receiver(
                 session=None if queue.endpoint == GLOBAL else queue.endpoint,
-                waiting=max(waiting.get(queue.endpoint, 0), queue.lanes.count),
-                oldest=queue.lanes.oldest,
-                late=queue.lanes.late(before),
+                waiting=max(waiting.get(queue.endpoint, 0), queue.partitions.count),
+                oldest=queue.partitions.oldest,
+                late=queue.partitions.late(before),
                 down_since=queue.failing.since if queue.failing and queue.down else None,
                 error=queue.failing.error if queue.failing else None,
             )
@@ -176,33 +176,33 @@ class Webhooks:
         if session_id is not None:
             self._gate.why_not(session_id)
         for queue in self._queues.values():
-            for waiting in queue.lanes.held.sessions():
+            for waiting in queue.partitions.held.sessions():
                 if not self.endpoints.holds(queue.endpoint) or self._gate.why_not(waiting) is None:
-                    queue.lanes.release(waiting)
-            queue.lanes.tick()
+                    queue.partitions.release(waiting)
+            queue.partitions.tick()
 
     def expect_ready(self, session_id: str) -> None:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self.endpoints.gets_ready(endpoint):
-                self._queue(endpoint).lanes.expect_ready(session_id)
+                self._queue(endpoint).partitions.expect_ready(session_id)
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
         for queue in self._queues.values():
-            queue.lanes.expect_ready(session_id, comes=False)
+            queue.partitions.expect_ready(session_id, comes=False)
 
     def _release(self, session_id: str) -> None:
         for queue in self._queues.values():
-            queue.lanes.release(session_id)
+            queue.partitions.release(session_id)
 
     def _forget(self, session_id: str, before: float) -> None:
         for queue in self._queues.values():
-            queue.lanes.forget(session_id, before)
+            queue.partitions.forget(session_id, before)
 
     def _tick(self) -> None:
         for queue in self._queues.values():
-            queue.lanes.tick()
+            queue.partitions.tick()
 
     # ---- endpoints ----
 

@@ -37,7 +37,7 @@ class Inbox(Protocol):
 
 
 class ReadyWatch(Protocol):
-    """Who must know how sessions stand before it is stored."""
+    """Hears of the state of sessions before it is stored."""
 
     def expect_ready(self, session_id: str) -> None:
         """Its ``session_ready`` is on its way to the database."""
@@ -46,7 +46,7 @@ class ReadyWatch(Protocol):
         """It was not stored, and will not come."""
 
     def check(self, session_id: str | None = None) -> None:
-        """How it stands has changed."""
+        """Its state has changed."""
 
 
 class MediaStore(Protocol):

@@ -31,7 +31,7 @@ class Pending:
     event: str
     event_id: str
     session_id: str
-    lane: str
+    partition: str
     attempts: int
     next_at: float
     created_at: float
@@ -59,7 +59,7 @@ class DeliveryResult:
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A queued webhook waits for its session since then (unix time), or no longer (None): either
-    way its attempts count anew."""
+    way its attempts count from 0 again."""
 
     id: int
     since: float | None
@@ -195,7 +195,7 @@ class DeadLetter:
     event: str
     event_id: str
     session_id: str
-    lane: str
+    partition: str
     """The id of its chat; for a session's own events "" or a word."""
     attempts: int
     error: str
@@ -282,12 +282,12 @@ class MessageStore(Undecryptables, Protocol):
         *,
         after: int,
         limit: int,
-        lane: tuple[str, str] | None = None,
+        partition: tuple[str, str] | None = None,
         until: int | None = None,
     ) -> list[Pending]:
         """What is to be delivered there, by id, which is the order of the writes.
 
-        ``lane``: of this session and lane only; ``until``: no higher ids.
+        ``partition``: of this session and partition only; ``until``: no higher ids.
         """
 
     async def body(self, number: int) -> bytes | None:
@@ -339,7 +339,7 @@ class MessageStore(Undecryptables, Protocol):
         """One of them."""
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
-        """Queue dead letters with these ids anew, some of the oldest, where they are for one of
+        """Queue dead letters with these ids again, some of the oldest, where they are for one of
         the ``receivers``; the endpoint of each. One that is uncertain or unidentified only where it
         is named alone.
 

@@ -28,7 +28,7 @@ class Process(Protocol):
         """Return when it has stood still (SIGSTOP) for a second; ``terminate`` is of no use then."""
 
     async def wait(self) -> int | None:
-        """Exit code (negative: signal), None where the kernel does not tell (adopted)."""
+        """Exit code (negative: signal), None where the kernel does not say (adopted)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Usage:
     """What a session's worker and browser use."""
 
     cpu_percent: float | None
-    """Of one core, since the look before; None: this was the first."""
+    """Of one core, since the sample before; None: this was the first."""
     memory: int
     """Bytes; what is shared counts in shares (PSS)."""
 
@@ -53,9 +53,9 @@ class Swept:
     """What ``Spawn.sweep`` found."""
 
     ended: tuple[Seen, ...] = ()
-    """Ours, left over, and gone now."""
+    """Strays of this instance; they no longer run."""
     foreign: tuple[Foreign, ...] = ()
-    """Other people's, still there."""
+    """Of others; they still run."""
 
 
 class Spawn(Protocol):

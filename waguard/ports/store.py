@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,12 @@ class Store(Protocol):
         new generation, in one step; None: there is no such row."""
 
     async def write_status(
-        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+        self,
+        session_id: str,
+        generation: int,
+        verdict: DerivedStatus,
+        *,
+        phone_number: str | None = None,
     ) -> bool:
         """Write the derived status; False: an older generation may not write, or no such row."""
 
@@ -132,10 +137,10 @@ class LeaseStore(Protocol):
     """The part of the database that says which daemon supervises what is in it, by the database's
     own clock. Errors are those of ``Store``."""
 
-    async def take(
+    async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
-        """Take it where ``may`` says so of what is there (None: nobody ever had it), in one
+        """Acquire it where ``may`` says so of what is there (None: nobody ever had it), in one
         transaction that keeps everybody else out.
 
         The new epoch, which is higher than the one before and than ``above``; None: it may not.

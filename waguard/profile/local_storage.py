@@ -140,7 +140,7 @@ def _content(content: bytes, *, handle: bytes, name: str) -> bytes:
         return block
     if kind == _SNAPPY:
         return decompress(block)
-    raise UnreadableError(f"{name}: compressed in a way that is not known here ({kind})")
+    raise UnreadableError(f"{name}: compressed by an unknown method ({kind})")
 
 
 def _block(block: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -100,7 +100,7 @@ def _credentials(stored: Path) -> tuple[Credentials, str | None]:
             return Credentials.UNPAIRED, why
         databases = snapshots.databases(stored / "Local Storage")
         if not databases:
-            return Credentials.UNKNOWN, "Local Storage is of a kind that is not known here"
+            return Credentials.UNKNOWN, "Local Storage has an unknown format"
         if any(local_storage.account(database) for database in databases):
             return Credentials.PAIRED, None
     except leveldb.DamageError as error:
@@ -132,7 +132,7 @@ def in_use(path: Path) -> str | None:
     """Which browser uses the profile; None: none. Raises ``OSError``."""
     owner = chromium_lock.owner(path)
     if isinstance(owner, LivingOwner):
-        return f"Chromium {owner.pid}" if owner.pid else "whoever made its SingletonLock"
+        return f"Chromium {owner.pid}" if owner.pid else "the process that made its SingletonLock"
     stored = stored_in(path)
     if stored is None:
         return None

@@ -263,7 +263,7 @@ def _copy_database(source: Path, target: Path) -> bool:
 
     False: it is empty.
     """
-    why: Exception = leveldb.DamageError("it never stood still")
+    why: Exception = leveldb.DamageError("it never stopped changing")
     for _ in range(ATTEMPTS):
         shutil.rmtree(target, ignore_errors=True)
         try:

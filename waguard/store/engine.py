@@ -158,7 +158,7 @@ def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:
     try:
         cursor = connection.cursor()
         cursor.execute("PRAGMA page_count")
-        if cursor.fetchone() == (0,):  # later it would be in vain, and take the writers' lock
+        if cursor.fetchone() == (0,):  # later it would have no effect, and take the writers' lock
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits with the power

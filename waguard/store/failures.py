@@ -26,7 +26,7 @@ _MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
 
 @asynccontextmanager
 async def answering(database: str, *, within: float) -> AsyncIterator[None]:
-    """Turn every outage inside into ``DatabaseUnavailableError``, also ``within`` s of silence.
+    """Turn every outage inside into ``DatabaseUnavailableError``, also ``within`` s without an answer.
 
     Mistakes of the program (syntax, a missing column, a violated constraint) pass through.
     """

@@ -47,7 +47,7 @@ async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
 
 
 async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
-    """The same of the audit trail. What an open incident tells of is kept, however old it is."""
+    """The same of the audit trail. What an open incident needs is kept, however old it is."""
     oldest, count = ages.ago(keep.audit_days * _DAY), 0
     known = {row.session_id for row in await store.sessions()}
     for session_id in await store.audited(before=oldest):
@@ -85,9 +85,9 @@ async def empty_wal(engine: AsyncEngine) -> None:
             await _pragma(connection, f"busy_timeout={before}")
 
 
-async def give_back(engine: AsyncEngine) -> bool:
+async def release_pages(engine: AsyncEngine) -> bool:
     """Some free pages of an SQLite file; whether there were any. One that another program made may
-    keep them for ever."""
+    keep them forever."""
     async with engine.connect() as connection:
         (mode,) = (await _pragma(connection, "auto_vacuum"))[0]
         (free,) = (await _pragma(connection, "freelist_count"))[0]

@@ -1,4 +1,4 @@
-"""The lease: one row, judged and written by the database's own clock."""
+"""The lease: one row, read and written by the database's own clock."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -33,16 +33,16 @@ class SqlLease:
         self._now = now_of(backend)
         self._writing = writing
 
-    async def take(
+    async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
         """See ``ports.store.LeaseStore``."""
         try:
-            return await self._take(holder, terms, may, above)
-        except IntegrityError:  # somebody inserted the row a moment ago: now it can be judged
-            return await self._take(holder, terms, may, above)
+            return await self._try_acquire(holder, terms, may, above)
+        except IntegrityError:  # somebody inserted the row a moment ago: now it can be read
+            return await self._try_acquire(holder, terms, may, above)
 
-    async def _take(
+    async def _try_acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], above: int
     ) -> int | None:
         async with self._writing() as connection:

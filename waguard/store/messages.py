@@ -50,7 +50,8 @@ from waguard.ports.messages import (
     Withdrawal,
     Written,
 )
-from waguard.store import naming, outbox, readers, telling, undecryptable, unidentified
+from waguard.store import derived_events, naming, outbox, readers, undecryptable, unidentified
+from waguard.store.derived_events import DerivedEvents
 from waguard.store.layout import Layout
 from waguard.store.models import (
     DELIVERIES,
@@ -62,7 +63,6 @@ from waguard.store.models import (
     UNDECRYPTABLE,
 )
 from waguard.store.people import Acquaintances
-from waguard.store.telling import Telling
 from waguard.store.types import length_of, storable
 from waguard.store.work import Work
 
@@ -70,7 +70,7 @@ READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
 COUNTED_EVERY: Final = 60.0  # s; dead letters, where nothing says that there are others
 REPLAYED_AT_ONCE: Final = 200  # dead letters
 _KEYS_AT_ONCE: Final = 1_000
-_TOLD: Final = (Kind.SENT.value, Kind.FAILED.value)
+_ANNOUNCEMENTS: Final = (Kind.SENT.value, Kind.FAILED.value)
 _BODIES_AT_ONCE: Final = 500
 _WITH_FILES: Final = ("message_received", "message_sent")
 
@@ -146,14 +146,14 @@ class SqlMessages:
             async with self._turn, self._writing() as work:
                 connection = work.connection
                 kept = await outbox.write(connection, outgoing, self._wall())
-                await _settle(connection, results, self._wall())
-                return await self._take(connection, entries, outgoing, kept, for_global)
+                await _record_results(connection, results, self._wall())
+                return await self._store(connection, entries, outgoing, kept, for_global)
         except BaseException:
             self._people.forget(sessions)
             self._undecryptable.forget(sessions)
             raise
 
-    async def _take(
+    async def _store(
         self,
         connection: AsyncConnection,
         entries: Sequence[Entry],
@@ -168,10 +168,10 @@ class SqlMessages:
         learned = await self._people.learn(connection, [e.received for e in entries], now)
         identified = await unidentified.queue_known(connection, learned, people, now)
         given, waiting = await naming.named(connection, entries, people)
-        told = telling.tells(outgoing)
-        known = await _known(connection, telling.keys(given, told))
-        also = Telling(connection, known, now)
-        await also.read(given, told)
+        reported = derived_events.reported_by(outgoing)
+        known = await _known(connection, derived_events.keys(given, reported))
+        also = DerivedEvents(connection, known, now)
+        await also.read(given, reported)
         everything = [entry.received for entry in given]
         remembered = await self._undecryptable.remember(connection, everything, people, now)
         await self._undecryptable.resolve(connection, everything, people)
@@ -181,10 +181,10 @@ class SqlMessages:
             for entry, is_news in zip(given, news, strict=True)
             if is_news and entry.received.kind is not Kind.UNDECRYPTABLE
         ]
-        await readers.note(connection, [entry.received for entry in given])
-        await outbox.take_acks(connection, [e.received for e in fresh], now)
+        await readers.record(connection, [entry.received for entry in given])
+        await outbox.apply_acks(connection, [e.received for e in fresh], now)
         await outbox.claim(connection, [e.received for e in fresh])
-        made = await also.make(fresh, told)
+        made = await also.make(fresh, reported)
         if rows := [self._row(one) for one in (*made, *(e.received for e in fresh))]:
             await connection.execute(insert(INBOX), rows)
         queued = await self._queue(connection, also.in_order(fresh), for_global, waiting)
@@ -262,7 +262,7 @@ class SqlMessages:
                     "event_id": notice.event_id,
                     "event": notice.event,
                     "session_id": session_id,
-                    "lane": storable(notice.lane, length_of(DELIVERIES.c.lane.type)),
+                    "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
                     "body": notice.body,
                     "attempts": 0,
                     "next_at": now,
@@ -275,19 +275,19 @@ class SqlMessages:
         *,
         after: int,
         limit: int,
-        lane: tuple[str, str] | None = None,
+        partition: tuple[str, str] | None = None,
         until: int | None = None,
     ) -> list[Pending]:
         own = DELIVERIES.c
         small = case((func.length(own.body) <= READ_AT_ONCE, own.body), else_=null())
         query = (
-            select(*(own[name] for name in _READ), small.label("body"))
+            select(*map(_column, _READ), small.label("body"))
             .where(_PENDING, own.endpoint == endpoint, own.id > after)
             .order_by(own.id)
             .limit(limit)
         )
-        if lane is not None:
-            query = query.where(own.session_id == lane[0], own.lane == lane[1])
+        if partition is not None:
+            query = query.where(own.session_id == partition[0], own.lane == partition[1])
         if until is not None:
             query = query.where(own.id <= until)
         async with self._reading() as (connection, _):
@@ -587,7 +587,7 @@ class SqlMessages:
         count = await self._dead_letter(too_old, "it waited for too long", Cause.EXPIRED, limit)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
-        may_go = or_(own.kind.not_in(_TOLD), own.stored_at < reported_before)
+        may_go = or_(own.kind.not_in(_ANNOUNCEMENTS), own.stored_at < reported_before)
         may_go &= ~undecryptable.IS_REMEMBERED
         for column, old in (
             (own.id, and_(own.stored_at < inbox_before, may_go)),
@@ -610,35 +610,35 @@ class SqlMessages:
         return count
 
 
-async def _settle(
+async def _record_results(
     connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
     """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
-    looks at it."""
+    reads it."""
     own = DELIVERIES.c
     delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _KEYS_AT_ONCE):
         some = delivered[start : start + _KEYS_AT_ONCE]
         await connection.execute(delete(DELIVERIES).where(own.id.in_(some), _PENDING))
-    for settled in results:
-        if values := _changed(settled, now):
-            same = update(DELIVERIES).where(own.id == settled.id, _PENDING)
+    for result in results:
+        if values := _changed(result, now):
+            same = update(DELIVERIES).where(own.id == result.id, _PENDING)
             await connection.execute(same.values(values))
 
 
-def _changed(settled: DeliveryResult | Hold, now: float) -> dict[str, Any]:
+def _changed(result: DeliveryResult | Hold, now: float) -> dict[str, Any]:
     """What its row says then; {}: it was delivered."""
-    match settled:
+    match result:
         case Hold(since=since):
             return {"held_since": since, "tried_since": None}
         case DeliveryResult(error=None):
             return {}
         case DeliveryResult(next_at=None):
-            more = {"state": "dead", "cause": settled.cause, "died_at": now}
+            more = {"state": "dead", "cause": result.cause, "died_at": now}
         case _:
-            more = {"next_at": settled.next_at, "tried_since": settled.tried_since}
-    error = storable(settled.error or "", 1_000)
-    return {"attempts": settled.attempts, "last_error": error, "held_since": None, **more}
+            more = {"next_at": result.next_at, "tried_since": result.tried_since}
+    error = storable(result.error or "", 1_000)
+    return {"attempts": result.attempts, "last_error": error, "held_since": None, **more}
 
 
 async def _known(
@@ -664,7 +664,7 @@ def _name(entry: Entry) -> tuple[str, str]:
     return entry.received.session_id, entry.received.key
 
 
-def _is_news(entry: Entry, known: set[tuple[str, str]], also: Telling) -> bool:
+def _is_news(entry: Entry, known: set[tuple[str, str]], also: DerivedEvents) -> bool:
     """Whether it is to be stored in the inbox."""
     received = entry.received
     if received.kind in {Kind.PEOPLE, Kind.UNDECRYPTABLE}:
@@ -747,11 +747,17 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
     )
 
 
+def _column(name: str) -> ColumnElement[Any]:
+    """Of a webhook; the column keeps its older name."""
+    column = DELIVERIES.c[name]
+    return column.label("partition") if name == "lane" else column
+
+
 def _letters() -> Select[Any]:
     own = DELIVERIES.c
     names = ("id", "endpoint", "event", "event_id", "session_id", "lane", "attempts", "cause")
     return select(
-        *(own[name] for name in (*names, "created_at")),
+        *map(_column, (*names, "created_at")),
         func.coalesce(own.last_error, "").label("error"),
         func.coalesce(own.died_at, own.created_at).label("died_at"),
         func.length(own.body).label("size"),

@@ -180,7 +180,7 @@ DELIVERIES = Table(
     Column("last_error", Text),
     Column("created_at", Double, nullable=False),
     Column("died_at", Double),
-    # of the first of a lane: since when it has been tried without a pause, or is held; unix time
+    # of the first webhook of a chat: since when it has been tried without a pause, or is held; unix time
     Column("tried_since", Double),
     Column("held_since", Double),
     Column("cause", String(16)),  # what kind of dead letter it is

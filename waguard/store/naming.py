@@ -64,8 +64,8 @@ async def named(
 
 def _waits(entry: Entry, people: People) -> bool:
     received = entry.received
-    is_told = received.ref is not None and bool(received.events)
-    return is_told and naming.waits_for_its_number(received, people)
+    is_event = received.ref is not None and bool(received.events)
+    return is_event and naming.waits_for_its_number(received, people)
 
 
 def _keys(entry: Entry, people: People) -> Keys:

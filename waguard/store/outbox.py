@@ -161,10 +161,10 @@ class SqlOutbox:
 
 
 def _has_key(prefix: str) -> ColumnElement[bool]:
-    """Whether the inbox tells this of the message. A key that was too long is never found."""
-    told, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
-    mine = and_(told.session_id == _OWN.session_id, told.key == key)
-    return select(told.id).where(mine).exists()
+    """Whether the inbox has this of the message. A key that was too long is never found."""
+    inbox, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
+    mine = and_(inbox.session_id == _OWN.session_id, inbox.key == key)
+    return select(inbox.id).where(mine).exists()
 
 
 def _outgoing(row: dict[str, Any]) -> Outgoing:
@@ -297,7 +297,7 @@ async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) ->
             await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
 
 
-async def take_acks(
+async def apply_acks(
     connection: AsyncConnection, received: Sequence[InboxRecord], now: float
 ) -> None:
     """Move what the acks among ``received`` are about."""

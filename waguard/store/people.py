@@ -19,7 +19,7 @@ _LENGTH: Final = 128  # characters of a column
 
 class Acquaintances:
     """Each session's is read once. What a transaction learned is true only after its commit: one
-    that fails is to be told to ``forget``."""
+    that fails has to be followed by ``forget``."""
 
     def __init__(self) -> None:
         self._known: dict[str, People] = {}
@@ -33,7 +33,7 @@ class Acquaintances:
             people = People((row.lid, row.number) for row in rows)
             asked = select(NUMBERS).where(NUMBERS.c.session_id == session_id)
             for row in await connection.execute(asked):
-                people.note(row.number, exists=row.known, at=row.asked_at)
+                people.record(row.number, exists=row.known, at=row.asked_at)
             self._known[session_id] = people
         return self._known[session_id]
 
@@ -49,8 +49,8 @@ class Acquaintances:
         for one in received:
             known = await self.of(connection, one.session_id)
             for number, exists in one.asked:
-                await _note(connection, one, number, exists=exists)
-                known.note(number, exists=exists, at=one.at)
+                await _record(connection, one, number, exists=exists)
+                known.record(number, exists=exists, at=one.at)
             for pair in one.pairs:
                 fits = all(len(wid) <= _LENGTH and wid == storable(wid) for wid in pair)
                 if fits and known.learn(*pair):
@@ -69,7 +69,7 @@ class Acquaintances:
             self._known.pop(session_id, None)
 
 
-async def _note(
+async def _record(
     connection: AsyncConnection, one: InboxRecord, number: str, *, exists: bool
 ) -> None:
     own = NUMBERS.c

@@ -16,7 +16,7 @@ _AT_ONCE: Final = 500
 _OWN: Final = READERS.c
 
 
-async def note(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
+async def record(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
     """Keep those of ``received`` that name a reader, as far as they are not kept."""
     said: dict[tuple[str, str, str, int], float] = {}
     for one in received:

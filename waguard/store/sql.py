@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from waguard.core.status import LEFT, Status, Verdict
+from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import (
     DatabaseUnavailableError,
     InvalidInputError,
@@ -23,7 +23,7 @@ from waguard.errors import (
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
-from waguard.store.housekeeping import ROUNDS, empty_wal, give_back
+from waguard.store.housekeeping import ROUNDS, empty_wal, release_pages
 from waguard.store.layout import Layout, reflect
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
@@ -192,7 +192,12 @@ class SqlStore:
             return await _read(work, session_id)
 
     async def write_status(
-        self, session_id: str, generation: int, verdict: Verdict, *, phone_number: str | None = None
+        self,
+        session_id: str,
+        generation: int,
+        verdict: DerivedStatus,
+        *,
+        phone_number: str | None = None,
     ) -> bool:
         """As the port says; ``phone_number`` None keeps the row's."""
         async with self._writing() as work:
@@ -283,7 +288,7 @@ class SqlStore:
         if self._url.get_backend_name() != "sqlite":
             return
         rounds = ROUNDS
-        while rounds and await self._alone(give_back):
+        while rounds and await self._alone(release_pages):
             rounds -= 1
         await self._alone(empty_wal)
 

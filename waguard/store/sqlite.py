@@ -72,10 +72,10 @@ class Cursor:
         return self
 
     async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        await self._connection.run(lambda it: self._take(it.execute(sql, parameters)))
+        await self._connection.run(lambda it: self._keep(it.execute(sql, parameters)))
 
     async def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
-        await self._connection.run(lambda it: self._take(it.executemany(sql, parameters)))
+        await self._connection.run(lambda it: self._keep(it.executemany(sql, parameters)))
 
     async def fetchall(self) -> list[Any]:
         rows, self._rows = self._rows, []
@@ -84,7 +84,7 @@ class Cursor:
     async def close(self) -> None:
         """The thread has closed its own already."""
 
-    def _take(self, done: sqlite3.Cursor) -> None:
+    def _keep(self, done: sqlite3.Cursor) -> None:
         self._rows = done.fetchall()
         self.description, self.rowcount = done.description, done.rowcount
         self.lastrowid = done.lastrowid

@@ -34,7 +34,7 @@ IS_REMEMBERED: Final[ColumnElement[bool]] = exists().where(
 
 class Remembered:
     """The ids that wait, by session: each session's are read once. What a transaction changed is true
-    only after its commit: one that fails is to be told to ``forget``."""
+    only after its commit: one that fails has to be followed by ``forget``."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[str]] = {}
@@ -215,7 +215,7 @@ def _letter(
         "event_id": notice.event_id,
         "event": notice.event,
         "session_id": row["session_id"],
-        "lane": storable(notice.lane, length_of(DELIVERIES.c.lane.type)),
+        "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
         "body": notice.body,
         "state": "dead",
         "attempts": 0,

@@ -1,7 +1,7 @@
 """Webhooks of people whose number nobody knows: the application loses what comes from a bare LID.
 
 Each is a row of its own, kept as a dead letter that is listed only after a while, and is queued under
-the number as soon as that is known. So a lane that waits takes no memory, and survives everything.
+the number as soon as that is known. So a chat that waits takes no memory, and survives everything.
 """
 
 import json
@@ -95,15 +95,15 @@ async def _queue(
 async def _rename(
     connection: AsyncConnection, session_id: str, event: str, data: dict[str, Any], people: People
 ) -> bool:
-    """Put numbers into it; False: the same message was told under another alias."""
-    for told in (data, data.get("message")):
-        if not isinstance(told, dict):
+    """Put numbers into it; False: the same message was reported under another alias."""
+    for part in (data, data.get("message")):
+        if not isinstance(part, dict):
             continue
-        sender = told.get("from") if told.get("group_id") is None else None
-        told.update(naming.numbered(told, people, sender))
+        sender = part.get("from") if part.get("group_id") is None else None
+        part.update(naming.numbered(part, people, sender))
         for name in ("id", "message_id"):
-            if isinstance(told.get(name), str):
-                told[name] = message_aliases(told[name], people)[0]
+            if isinstance(part.get(name), str):
+                part[name] = message_aliases(part[name], people)[0]
     message = data.get("message")
     if event not in {"message_received", "message_sent"} or not isinstance(message, dict):
         return True
@@ -119,7 +119,7 @@ async def _rename_row(
     others = {storable(key_of(one)) for one in message_aliases(message_id, people)} - {wanted}
     mine = INBOX.c.session_id == session_id
     if await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key == wanted)):
-        # it was told so already, or this is another receiver's copy of the one renamed before
+        # it was reported so already, or this is another receiver's copy of the one renamed before
         return not await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key.in_(others)))
     renamed = update(INBOX).where(mine, INBOX.c.key.in_(others)).values(key=wanted)
     await connection.execute(renamed)

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.status import Status, Verdict
+from waguard.core.status import DerivedStatus, Status
 from waguard.store.layout import Layout, fit
 from waguard.store.models import EVENTS, SESSIONS, Provider
 from waguard.store.rows import Held, held, rows
@@ -104,7 +104,7 @@ class Work:
             await self.update(session, {"is_active": True, "updated_at": self.now})
         await self._remember(session, {"desired": _desired(up=up), **own})
 
-    async def judge(self, session: Held, verdict: Verdict, phone_number: str | None) -> None:
+    async def judge(self, session: Held, verdict: DerivedStatus, phone_number: str | None) -> None:
         """Write the status and what belongs to it.
 
         The times are those of the change: a status that is only confirmed moves none of them.

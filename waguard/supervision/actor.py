@@ -15,6 +15,7 @@ from waguard.core.effects import (
     Effect,
     Held,
     Kill,
+    MemberChanged,
     Publish,
     ReadIdle,
     Record,
@@ -23,10 +24,9 @@ from waguard.core.effects import (
     ReleaseSlot,
     Reload,
     RequestSlot,
+    ResponsivenessChanged,
     ShowCode,
-    SilenceChanged,
     Spawn,
-    StandingChanged,
     TakeOver,
     TakeScreenshot,
     Terminate,
@@ -284,14 +284,14 @@ class SessionActor:
                 self.publisher.publish(event, data)
             case Record():
                 self.publisher.record(effect)
-            case StandingChanged(link=link, before=before) if link is not before:
+            case MemberChanged(link=link, before=before) if link is not before:
                 self.publisher.log_link(before, link)
                 self.traffic.link_changed(link)
-            case StandingChanged():
+            case MemberChanged():
                 pass
             case Recycled():
                 self.traffic.replaced()
-            case Held() | SilenceChanged():
+            case Held() | ResponsivenessChanged():
                 self.publisher.log(effect)
             case ReleaseSlot():
                 self._log.debug("place given back")

@@ -8,7 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.backfill import by_alias, deferral
-from waguard.core.inbox import LOOK_BACK, InboxRecord, Kind, missed_since
+from waguard.core.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.news import ack_of
 from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
@@ -192,9 +192,9 @@ class Intake:
     async def missed(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""
         kept_for = self._around.config().retention.inbox_days * DAY
-        oldest = self._around.ages.ago(min(kept_for, LOOK_BACK))
+        oldest = self._around.ages.ago(min(kept_for, BACKFILL_LIMIT))
         newest = await self._around.inbox.newest(self._ledger.row.session_id, after=oldest)
-        since, floor = missed_since(
+        since, floor = backfill_since(
             newest,
             paired_at=owner_mark.paired_at(profile),
             oldest=oldest,

@@ -98,7 +98,7 @@ class LeaseKeeper:
             return isinstance(judged[-1][0], Take)
 
         terms, began = self._terms(), self._clock()
-        epoch = await self._store.take(self._mine, terms, may)
+        epoch = await self._store.acquire(self._mine, terms, may)
         decision, found = judged[-1]
         if epoch is not None:
             self._hold(epoch, terms, began)
@@ -165,7 +165,7 @@ class LeaseKeeper:
             seen.append(found)
             return not lease.is_lost(epoch, found)
 
-        taken = await self._store.take(self._mine, terms, may, above=epoch)
+        taken = await self._store.acquire(self._mine, terms, may, above=epoch)
         if taken is not None:
             logger.warning(
                 "the database's lease was gone and is taken again",

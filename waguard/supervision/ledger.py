@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.status import Verdict
+from waguard.core.status import DerivedStatus
 from waguard.errors import DatabaseUnavailableError, WaguardError, printable
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, SessionRow, Store
@@ -115,10 +115,10 @@ class Ledger(Trail):
     ) -> None:
         super().__init__(row.session_id, store, clock, told=told, moved=moved)
         self.row = row
-        self._newest: tuple[Verdict, str | None] | None = None
+        self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
 
-    def write(self, verdict: Verdict, phone: str | None) -> None:
+    def write(self, verdict: DerivedStatus, phone: str | None) -> None:
         """The row should say this; the newest wins."""
         self._newest = verdict, phone
         self._unwritten.set()
@@ -140,7 +140,7 @@ class Ledger(Trail):
                 self._unwritten.clear()
             self._moved()
 
-    async def _write(self, verdict: Verdict, phone: str | None) -> bool:
+    async def _write(self, verdict: DerivedStatus, phone: str | None) -> bool:
         row = self.row
         try:
             written = await self._store.write_status(

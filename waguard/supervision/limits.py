@@ -17,9 +17,9 @@ from msgspec import Struct
 from waguard.core import pairing_codes, remedies
 from waguard.core.first_contacts import (
     Cause,
+    ChatHistory,
     Pause,
     Result,
-    Standing,
     Streak,
     after,
     by_word,
@@ -182,7 +182,7 @@ class Limits:
         standing, result = _standing(outcome.standing), _result(outcome)
         if standing is None or result is None:
             return
-        if standing is Standing.FIRST and result is Result.SILENT:
+        if standing is ChatHistory.FIRST and result is Result.SILENT:
             self._silent[_stem(message_id)] = None
             while len(self._silent) > SILENT_AT_MOST:
                 del self._silent[next(iter(self._silent))]
@@ -200,7 +200,7 @@ class Limits:
                 if refused:
                     self._judge(refused_after_all(self._streak))
                 else:
-                    self._count(Standing.FIRST, Result.SENT)
+                    self._count(ChatHistory.FIRST, Result.SENT)
 
     def said(self, locked_until: float | None) -> None:
         """By WhatsApp's page; as ``Report`` has it."""
@@ -210,9 +210,9 @@ class Limits:
         if pause is not before:
             self._pause(pause)
 
-    def _count(self, standing: Standing, result: Result) -> None:
+    def _count(self, standing: ChatHistory, result: Result) -> None:
         now, before = self._clock.wall(), self._last
-        first, active = standing is Standing.FIRST, is_active(before, now=now)
+        first, active = standing is ChatHistory.FIRST, is_active(before, now=now)
         if first and active and result is not Result.SENT:
             return  # it was on its way when the pause began
         if first and result is Result.SENT and before and is_disproved(before, now=now):
@@ -297,8 +297,8 @@ def _refusal(session: str, pause: Pause | None, paused_for: float) -> Unavailabl
     )
 
 
-def _standing(word: str | None) -> Standing | None:
-    return Standing(word) if word in set(Standing) else None
+def _standing(word: str | None) -> ChatHistory | None:
+    return ChatHistory(word) if word in set(ChatHistory) else None
 
 
 def _result(outcome: Sent | Failed) -> Result | None:

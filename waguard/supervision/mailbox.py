@@ -138,7 +138,7 @@ class Mailbox:
         for name, state in list(self._engine.sessions.items()):
             if next_deadline(state) <= now:
                 self.post(name, TimerDue())
-        if self.fleet.look_at <= now:
+        if self.fleet.read_host_at <= now:
             self.post_to_fleet(self._read_host())
 
     def stood_still(self, seconds: float) -> None:
@@ -162,7 +162,7 @@ class Mailbox:
         touched = [name for name in self._engine.touched if name in self.actors]
         for name in touched:
             self._arm(name, next_deadline(self._engine.sessions[name]))
-        self._arm(_FLEET, self.fleet.look_at)
+        self._arm(_FLEET, self.fleet.read_host_at)
         for name in touched:
             self.actors[name].notify()
         for effect in outcome.of_fleet:
@@ -190,12 +190,12 @@ class Mailbox:
     # ---- time ----
 
     def _read_host_where_it_is_due(self) -> None:
-        if not self._waiting and self.fleet.look_at <= self._moment().at:
+        if not self._waiting and self.fleet.read_host_at <= self._moment().at:
             self._waiting.append((_FLEET, self._read_host()))
 
     def _read_host(self) -> HostRead:
         offline = bool(offline_for(self.fleet, self._moment().at))
-        return self._fleet.read_host(network=offline and self.fleet.rules.judge_network)
+        return self._fleet.read_host(network=offline and self.fleet.rules.watch_network)
 
     def _arm(self, name: str, at: float) -> None:
         """One timer each. A deadline that moved away is found out when the timer fires: a heartbeat
@@ -217,8 +217,8 @@ class Mailbox:
         late = now - when
         self._at = when  # a clock that stands for a test is not asked for what its timer knows
         try:
-            if name == _FLEET and self.fleet.look_at > max(now, when):
-                self._arm(name, self.fleet.look_at)
+            if name == _FLEET and self.fleet.read_host_at > max(now, when):
+                self._arm(name, self.fleet.read_host_at)
             elif name == _FLEET:
                 self.post_to_fleet(self._read_host())
             elif (state := self._engine.sessions.get(name)) is None:

@@ -8,7 +8,7 @@ from waguard.core.state import Intent, SessionState, Stage
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.throw_watch import ThrowWatch
-from waguard.wire.protocol import PageVersion, Report
+from waguard.wire.protocol import Report
 
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
 
@@ -27,9 +27,7 @@ def seen(
     worker = state.worker
     lives = worker is not None and worker.stage in _LIVING
     number = worker.number if worker else state.workers
-    page = None
-    if lives and report and report.version:
-        page = _page(number, report, report.version, meant)
+    page = page_of(number, report, meant=meant) if lives and report else None
     refused = report is not None and report.refused
     return Seen(
         wanted=state.intent is Intent.UP and not state.left,
@@ -50,13 +48,19 @@ def seen(
     )
 
 
-def _page(worker: int, report: Report, it: PageVersion, meant: int | None) -> Page | None:
-    if it.page is None or it.wajs is None:
-        return None  # nothing can be said of it
+def page_of(worker: int, report: Report, *, meant: int | None) -> Page | None:
+    """The page that its worker reports; None: nothing can be said of it."""
+    it = report.version
+    if it is None:
+        return None
+    # a page without any module does not say which version it is, its document does
+    revision = it.document if it.page is None else it.page
+    if revision is None or it.wajs is None:
+        return None
     return Page(
         worker=worker,
         loads=report.loads,
-        revision=it.page,
+        revision=revision,
         wajs=it.wajs,
         stored=it.served_by == "store",
         spent=meant if it.spent is not None else None,

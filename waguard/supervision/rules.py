@@ -48,7 +48,7 @@ def fleet_rules(config: Config) -> FleetRules:
             canary_interval=fleet.canary_interval,
         ),
         threshold=fleet.threshold,
-        judge_network=fleet.network == "auto",
+        watch_network=fleet.network == "auto",
         ack_limit=config.send.ack_limit,
         memory_limit=config.worker.memory_limit << 20,
     )

@@ -214,7 +214,7 @@ class SessionService:
             session.publisher.ledger.record(
                 "reconciled",
                 before="not in memory",
-                after="taken in and started",
+                after="added and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
             start_or_park(session, self._around.fleet)
@@ -275,7 +275,7 @@ class SessionService:
             connected_at=row.connected_at,
             last_activity=row.last_activity,
             disconnect_reason=str(verdict.reason) if verdict.reason else None,
-            disconnect_details=verdict.details or (worker.silence if worker else None),
+            disconnect_details=verdict.details or (worker.unresponsive if worker else None),
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,

@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core.admission import Cause
 from waguard.core.blame import Failure
-from waguard.core.effects import Held, Record, SilenceChanged
+from waguard.core.effects import Held, Record, ResponsivenessChanged
 from waguard.core.incidents import incident_event
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
@@ -84,7 +84,7 @@ class StatusPublisher:
             evidence=dict(it.evidence),
         )
 
-    def log(self, it: Held | SilenceChanged) -> None:
+    def log(self, it: Held | ResponsivenessChanged) -> None:
         """What only the log is told."""
         match it:
             case Held(wait) if wait.cause is Cause.PLACE:  # a place comes by itself
@@ -95,9 +95,9 @@ class StatusPublisher:
                 self._log.error(
                     "start held back", event="start_held", condition="start", why=wait.words
                 )
-            case SilenceChanged(None):
+            case ResponsivenessChanged(None):
                 self._log.info("heard again", event="page_answers", condition="page")
-            case SilenceChanged(why, evidence):
+            case ResponsivenessChanged(why, evidence):
                 seen = {"evidence": evidence} if evidence else {}
                 self._log.warning("silence", event="page_silent", condition="page", why=why, **seen)
 

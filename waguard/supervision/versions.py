@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol, assert_never
 from loguru import logger
 
 from waguard.config import Config, version_rules
-from waguard.core import version_views, version_words, versions
+from waguard.core import version_views, version_wave, version_words, versions
 from waguard.core.blame import Condition
 from waguard.core.facts import RestartRequested
 from waguard.core.page_signs import Page, Seen, Watched, read
@@ -203,15 +203,22 @@ class Versions:
         self._watched.pop(session, None)
         self._given.pop(session, None)
 
-    def has_other(self, session: str) -> bool:
-        """Whether its next load gets it another version than its page has."""
-        page = self._watched.get(session, Watched()).page
+    def has_other(self, session: str, page: Page | None) -> bool:
+        """Whether the next load may get it another version than this page, which is too old."""
         if page is None or not self._on:
             return False
         wanted = versions.intended(self.state, session).revision
         if wanted is not None:
             return wanted != page.revision
-        return page.stored or page.revision < (self.state.newest or 0)
+        if page.stored or page.revision < (self.state.newest or 0):
+            return True
+        if page.revision != self.state.refused:
+            return True  # it is news that WhatsApp refuses it: it is asked once for a newer one
+        known = self._watched.get(session, Watched()).page
+        member = self.state.members.get(session)
+        if page != known or member is None:
+            return False
+        return version_wave.is_outdated(self.state, member)
 
     def given(self, session: str) -> int | None:
         """The stored revision that its worker was to serve; None: none."""

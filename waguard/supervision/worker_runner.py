@@ -27,6 +27,7 @@ from waguard.errors import WaguardError, printable
 from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
+from waguard.supervision.page_watch import page_of
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
@@ -289,7 +290,7 @@ class WorkerRunner:
                 # waiting for a core is no fault of the page
                 lost = hopeless and not self._ctx.crowded()
                 page_at = None if page is None else now
-                self._post(Beat(worker=worker, at=now, page_at=page_at, hopeless=lost))
+                self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
             case Report():
                 self.report = message
                 self._reporting()
@@ -298,7 +299,8 @@ class WorkerRunner:
                 self.follow_log()
 
     def _fact(self, worker: int, it: Report, now: float) -> Reported:
-        until = it.passkey_until
+        until, versions = it.passkey_until, self._ctx.versions
+        meant = versions.given(it.session)
         return Reported(
             worker=worker,
             at=now,
@@ -318,7 +320,7 @@ class WorkerRunner:
             refusals=it.refusals,
             retry_after=it.retry_after or 0.0,
             evidence=it.silence and printable(it.silence),
-            other_version=self._ctx.versions.has_other(it.session),
+            other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
         )
 
 

@@ -58,7 +58,7 @@ class StoredDocument(Struct, frozen=True, kw_only=True):
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
-    """All that a worker is told at its start (on stdin, as JSON)."""
+    """All that a worker gets at its start (on stdin, as JSON)."""
 
     instance: str
     session: str
@@ -90,7 +90,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     documents: str | None = None
     """The folder to keep documents of new versions in: an absolute path; None: none is kept."""
     left_out: tuple[str, ...] = ()
-    """How the ids of chats end of which nothing is told."""
+    """How the ids of chats end of which nothing is reported."""
     executable: str | None
     flavour: str
     extra_args: tuple[str, ...]
@@ -211,7 +211,7 @@ class Exists(Struct, tag="exists", frozen=True, kw_only=True):
 
 
 class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
-    """Tell what the chats have and no event told; in each chat live messages wait behind it.
+    """Report what the chats have and no event brought; in each chat live messages wait behind it.
 
     The same asked again while it is being done is one; another takes its place.
 
@@ -223,7 +223,7 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
 
 
 class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
-    """Tell what comes, and read nothing: the pairing is too fresh. ``CatchUp`` follows."""
+    """Report what comes, and read nothing back: the pairing is too fresh. ``CatchUp`` follows."""
 
 
 class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
@@ -231,7 +231,7 @@ class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
 
 
 class Reload(Struct, tag="reload", frozen=True, kw_only=True):
-    """Load the page anew; answered when that begins."""
+    """Reload the page; answered when that begins."""
 
 
 class Acks(Struct, tag="acks", frozen=True, kw_only=True):
@@ -380,7 +380,7 @@ class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
     devtools: RoundTrip | None
     page: RoundTrip | None
     hopeless: bool = False
-    """The page is silent, and its script was ended in vain or its process is stopped."""
+    """The page is silent, and its script was ended without effect or its process is stopped."""
 
 
 class InboundMessage(_Private, tag="message", frozen=True, kw_only=True):
@@ -406,7 +406,7 @@ class InboundMessage(_Private, tag="message", frozen=True, kw_only=True):
     media: File | None = None
     media_error: Words | None = None
     backfilled: bool = False
-    """Read from its chat later: no event told it."""
+    """Read from its chat later: no event brought it."""
 
 
 class Ack(Struct, tag="ack", frozen=True, kw_only=True):
@@ -455,7 +455,7 @@ class IncomingCall(Happening, tag="call", frozen=True, kw_only=True):
 
 
 class MessageError(_Private, tag="message_error", frozen=True, kw_only=True):
-    """What the page told and could not be read as what it says to be; kept as it came."""
+    """What the page reported and could not be read as what it says to be; kept as it came."""
 
     what: Word
     """message, ack, edit, revoke, reaction or call."""
@@ -488,7 +488,7 @@ class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
 
 
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
-    """Of this chat not all may have been told that came since then, or not in order."""
+    """Of this chat not all may have been reported that came since then, or not in order."""
 
     chat: Chat
     """Empty where even that could not be read."""
@@ -538,7 +538,7 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     ack: AckLevel | None = None
     """As the page showed it, where that is uncertain; 0: it waits for the server."""
     standing: Word | None = None
-    """What its chat was before (``core.first_contacts.Standing``), where the page said it."""
+    """What its chat was before (``core.first_contacts.ChatHistory``), where the page said it."""
     thrown: Words | None = None
     """Broken code of the page: what it threw at the send."""
 

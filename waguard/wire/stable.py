@@ -1,7 +1,7 @@
-"""What is understood of a worker of any protocol: how it stands, and that it lives.
+"""What is understood of a worker of any protocol: its state, and that it lives.
 
 Each version of the protocol keeps these: a frame, a hello, ``report`` with ``phase``, ``link`` and
-``phone``, ``heartbeat`` with ``page``. All else that such a worker says is left alone.
+``phone``, ``heartbeat`` with ``page``. All else that such a worker says is ignored.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from waguard.wire.protocol import Digits, Word
 
 
 class StableReport(Struct, frozen=True, kw_only=True):
-    """How it stands, as far as every version says it."""
+    """Its state, as far as every version says it."""
 
     phase: Word
     link: Link

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.backfill import Read, anchor, by_alias, due, missed
+from waguard.core.backfill import Read, anchor, by_alias, due, to_backfill
 from waguard.core.identity import People
 from waguard.errors import WaguardError
 from waguard.wire.protocol import BackfillGap, CatchUp
@@ -121,7 +121,7 @@ class _Reader:
     async def messages(self) -> AsyncGenerator[Any, None]:
         """All that came since, oldest first; what cannot be read is reported and left out."""
         for place, known in reversed(await self._walk_back()):
-            for told in missed(known or await self._read(place), self._since):
+            for told in to_backfill(known or await self._read(place), self._since):
                 yield told
 
     async def _walk_back(self) -> list[tuple[Place, list[Read]]]:

@@ -212,7 +212,7 @@ def _prepare_folders(spec: ChromiumSpec) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_uid != os.geteuid() and os.geteuid() != 0:
                 raise OSError("it belongs to another user")  # noqa: TRY301  # as above
-            if name == "tmpdir" and (found := [one for one in refusals(folder) if one.grave]):
+            if name == "tmpdir" and (found := [one for one in refusals(folder) if one.severe]):
                 # its name can be known before, and may lie in a folder that all share
                 raise OSError(f"{found[0].path} {found[0].why}")  # noqa: TRY301  # as above
             with tempfile.TemporaryFile(dir=folder) as probe:

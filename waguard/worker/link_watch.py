@@ -12,7 +12,7 @@ from waguard.core.link import (
     awaits_passkey,
     blocked_because,
     is_only_unwired,
-    judge,
+    link_of,
 )
 from waguard.core.page_load import MOST, Refusal
 from waguard.wire.protocol import QrCode
@@ -83,7 +83,7 @@ class LinkWatch:
             self.qr, self.qr_idle, self._codes = None, False, 0
 
     def _judge(self, facts: PageFacts) -> Link:
-        judged = judge(facts)
+        judged = link_of(facts)
         if judged is Link.SYNCING and self._was_connected and is_only_unwired(facts):
             return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
         if self.passkey_until is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.core.page_load import REFUSED, Answers, is_gone, is_hopeless
+from waguard.core.page_load import REFUSED, Answers, is_gone, is_unrecoverable
 from waguard.worker.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s
@@ -102,7 +102,7 @@ class LoadWatch:
 
     def _count(self) -> None:
         self.answers = replace(self.answers, scripts=len(self._scripts), waiting=len(self._waiting))
-        if is_hopeless(self.answers):
+        if is_unrecoverable(self.answers):
             self.hopeless.set()
         else:
             self.hopeless.clear()

@@ -39,7 +39,7 @@ from waguard.core.exits import (
 from waguard.core.identity import People
 from waguard.core.link import Link
 from waguard.core.page_load import pause
-from waguard.core.probe import Hearing, listen, should_end_script
+from waguard.core.probe import PageLiveness, observe, should_end_script
 from waguard.core.profile import CredentialsLost
 from waguard.errors import ConfigError, WaguardError
 from waguard.host import logs, procfs
@@ -489,7 +489,7 @@ class SessionWorker:
         and its late answer counts: on a busy host a page may need more than a heartbeat."""
         asked: dict[str, asyncio.Task[float | None]] = {}
         began = time.monotonic()
-        hearing = Hearing(heard_at=began, looked_at=began)
+        hearing = PageLiveness(heard_at=began, sampled_at=began)
         layers: dict[str, Callable[..., Awaitable[object]]] = {
             "devtools": chromium.devtools.version,
             "page": self._ping_page,
@@ -515,18 +515,18 @@ class SessionWorker:
                 task.cancel()
 
     async def _care_for_the_page(
-        self, chromium: Chromium, before: Hearing, told: dict[str, float | None]
-    ) -> Hearing:
+        self, chromium: Chromium, before: PageLiveness, told: dict[str, float | None]
+    ) -> PageLiveness:
         """While it is silent: evidence for the daemon, and an end of the script that it runs."""
         answered = told.get("page") is not None
         if answered and before.helped:
             logger.debug("the page answers again")
             self._to_reload.set()
-        hearing = listen(before, now=time.monotonic(), answered=answered)
+        hearing = observe(before, now=time.monotonic(), answered=answered)
         self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
         caught = self._phase == "ready" and self._silence is None
         if caught and should_end_script(
-            hearing, devtools=told.get("devtools"), crowded=cpu_is_saturated()
+            hearing, devtools=told.get("devtools"), cpu_saturated=cpu_is_saturated()
         ):
             logger.warning(
                 "the page does not answer: its script is ended",

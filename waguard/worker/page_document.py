@@ -19,8 +19,8 @@ from loguru import logger
 from waguard.core.documents import (
     OK,
     Refused,
-    is_storable,
-    judge,
+    check,
+    page_url,
     replayed,
     revision_of_manifest,
     revision_of_version,
@@ -51,10 +51,10 @@ class PageDocument:
     def __init__(
         self, url: str, *, serve: StoredDocument | None = None, folder: str | None = None
     ) -> None:
-        self._url = url
-        # another URL's document is not WhatsApp's page: pinned at ``/?post_logout=1`` it links for ever
-        self._serve = serve if is_storable(url) else None
-        self._store = Documents(Path(folder)) if folder and is_storable(url) else None
+        # another address is not WhatsApp's page: pinned at ``/?post_logout=1`` it would link for ever
+        self._url = page_url(url) or ""
+        self._serve = serve if self._url else None
+        self._store = Documents(Path(folder)) if folder and self._url else None
         self._session: PageSession
         self._answers: set[asyncio.Task[None]] = set()
         self._coming = self._served = False
@@ -190,7 +190,7 @@ class PageDocument:
         """Whether it is stored now; where it is not, the log says why."""
         assert self._store  # noqa: S101 - it has a body
         headers = replayed(answer.headers)
-        judged = judge(
+        judged = check(
             url=answer.url, wanted=self._url, status=answer.status, headers=headers, body=body
         )
         if isinstance(judged, Refused):

@@ -93,7 +93,7 @@ class ProfileCare:
         self._tell(
             ProfileMended(
                 done=tuple(told),
-                grave=policy.is_grave(prepared.actions),
+                grave=policy.is_severe(prepared.actions),
                 aside=str(prepared.quarantined) if prepared.quarantined else None,
             )
         )
@@ -138,7 +138,7 @@ class ProfileCare:
                     await self._changed.wait()
                     continue
             if not await asyncio.to_thread(self._copy, running=True):
-                await asyncio.sleep(policy.SETTLED)
+                await asyncio.sleep(policy.STORED_AFTER)
 
     def _due_in(self) -> float | None:
         """Seconds; None: not while it is not connected."""

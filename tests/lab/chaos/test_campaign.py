@@ -20,6 +20,12 @@ from waguard.lab.chaos.message_faults import MESSAGE_FAULTS
 from waguard.lab.chaos.processes import MARK, scan
 
 SEED, SESSIONS = 3, 2
+VERSION_FAULTS = (
+    "new version breaks sends",
+    "new version lacks exports",
+    "new version is never ready",
+    "pinned version too old",
+)
 PAGE_FAULTS = ("page refused", "page hangs")  # WhatsApp is left alone for a minute or two
 # of each kind of harm one
 SHORT = (
@@ -70,7 +76,11 @@ async def test_a_short_campaign_breaks_nothing(tmp_path: Path, short_path: Path)
 @pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_each_fault_heals(tmp_path: Path, short_path: Path) -> None:
-    await each_heals(tmp_path, short_path, [name for name in FAULTS if name not in PAGE_FAULTS])
+    await each_heals(
+        tmp_path,
+        short_path,
+        [name for name in FAULTS if name not in {*PAGE_FAULTS, *VERSION_FAULTS}],
+    )
 
 
 @pytest.mark.e2e
@@ -79,6 +89,14 @@ async def test_each_fault_heals(tmp_path: Path, short_path: Path) -> None:
 @pytest.mark.timeout(900)
 async def test_whatsapp_is_not_asked_too_soon(tmp_path: Path, short_path: Path) -> None:
     await each_heals(tmp_path, short_path, PAGE_FAULTS)
+
+
+@pytest.mark.e2e
+@pytest.mark.chromium
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_new_versions_are_left_without_a_person(tmp_path: Path, short_path: Path) -> None:
+    await each_heals(tmp_path, short_path, VERSION_FAULTS)
 
 
 @pytest.mark.e2e
@@ -102,8 +120,8 @@ async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
         *(word for name in names for word in ("--only", name)),
         *("--report", str(report)),
     )
-    told, _ = await running.communicate()
-    assert running.returncode == 0, told.decode()
+    reported, _ = await running.communicate()
+    assert running.returncode == 0, reported.decode()
     (line,) = report.read_text().splitlines()
     outcome = json.loads(line)
     assert outcome["seed"] == SEED
@@ -168,8 +186,8 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     """A campaign with messages: nothing is lost, nothing doubled, and nothing left behind."""
     report = folder / "report.jsonl"
     running = await campaign(world, *arguments, "--report", str(report))
-    told, _ = await running.communicate()
-    assert running.returncode == 0, told.decode()
+    reported, _ = await running.communicate()
+    assert running.returncode == 0, reported.decode()
     outcome = json.loads(report.read_text())
     assert outcome["faults"] == int(arguments[arguments.index("--faults") + 1])
     assert outcome["broken"] == []
@@ -201,7 +219,7 @@ def test_it_is_refused_without_the_word(capsys: pytest.CaptureFixture[str]) -> N
     assert "--yes-break-things" in capsys.readouterr().err
 
 
-def test_a_report_that_cannot_be_written_is_told_at_once(
+def test_a_report_that_cannot_be_written_is_reported_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = str(tmp_path / "none/report")
@@ -229,7 +247,7 @@ def test_too_few(option: str, value: str, capsys: pytest.CaptureFixture[str]) ->
 def test_faults_are_chosen_by_name_for_each_kind_of_campaign() -> None:
     assert known(messages=False) == FAULTS
     assert known(messages=True) == MESSAGE_FAULTS
-    assert set(PAGE_FAULTS) <= FAULTS.keys()
+    assert {*PAGE_FAULTS, *VERSION_FAULTS} <= FAULTS.keys()
 
 
 @pytest.mark.parametrize(

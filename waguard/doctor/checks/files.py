@@ -77,7 +77,7 @@ def _owner(one: Owned, who: Us, cli: Cli) -> list[Check]:
 
 
 def _refused(one: Owned, refusal: Refusal, repair: Repair | None = None) -> Check:
-    make = failed if refusal.grave else warning
+    make = failed if refusal.severe else warning
     seen = f"{refusal.path} ({one.key}) {refusal.why}"
     return make("owners", seen, "Make it private", refusal.command, repair)
 

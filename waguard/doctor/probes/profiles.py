@@ -83,7 +83,7 @@ def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:
         for _, record in (read_records(workers) if workers.is_dir() else ())
         if procfs.is_same(record.pid, record.start_time, record.boot_id)
     }
-    return policy.judge(
+    return policy.classify(
         machine.unsupervised(),
         records=str(workers.resolve()),
         profiles=str(config.paths.sessions.resolve()),

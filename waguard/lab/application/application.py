@@ -82,18 +82,18 @@ class Application:
         """What it handled; see ``Hooks``."""
         return self.hooks.received
 
-    async def until(self, look: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
+    async def until(self, find: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
         """See ``Hooks``."""
-        return await self.hooks.until(look)
+        return await self.hooks.until(find)
 
     async def wait_for(self, event: str, session: str, *, after: int = 0) -> dict[str, Any]:
         """The data of the first such webhook among those handled since ``after``."""
 
-        def look(received: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        def find(received: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
             fitting = (d["data"] for d in received[after:] if d["event"] == event)
             return next((data for data in fitting if data["session_id"] == session), None)
 
-        return await self.until(look)
+        return await self.until(find)
 
     async def row(self, session: str) -> dict[str, Any]:
         """Raises ``NoSuchRowError``."""
@@ -246,9 +246,9 @@ class Application:
 
 def _is_final(row: Row, reply: Reply) -> bool:
     """Note what an answer means; whether it is not tried again."""
-    row.error = reply.told.get("error")
+    row.error = reply.answer.get("error")
     if reply.good:
-        row.status, row.message_id = "sent", reply.told.get("message_id")
+        row.status, row.message_id = "sent", reply.answer.get("message_id")
         return True
     if reply.status is not None and reply.status < 500:  # noqa: PLR2004 - the client's own fault
         row.status = "failed"

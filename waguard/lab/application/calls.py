@@ -21,10 +21,10 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``status`` None: refused, hung up, empty, or not in time; ``told`` is {} where it is none."""
+    """``status`` None: refused, hung up, empty, or not in time; ``answer`` is {} where there is no JSON."""
 
     status: int | None
-    told: Mapping[str, Any]
+    answer: Mapping[str, Any]
 
     @property
     def good(self) -> bool:
@@ -78,9 +78,9 @@ class Calls:
 
 def _reply(status: int, content: bytes) -> Reply:
     try:
-        told = json.loads(content)
+        answer = json.loads(content)
     except ValueError:
-        told = None
-    if isinstance(told, dict):
-        return Reply(status, told)
+        answer = None
+    if isinstance(answer, dict):
+        return Reply(status, answer)
     return NONE if status in ALIVE else Reply(status, {})

@@ -85,7 +85,7 @@ class Hooks:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_post(PATH, self._take)
+        app.router.add_post(PATH, self._on_request)
         app.router.add_get("/storage/{name}", self._file)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -137,11 +137,11 @@ class Hooks:
         self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await self._site.start()
 
-    async def until(self, look: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
-        """Look at all that was handled, now and after each webhook, until there is something."""
+    async def until(self, find: Callable[[Sequence[dict[str, Any]]], T | None]) -> T:
+        """Search all that was handled, now and after each webhook, until there is something."""
         while True:
             self._news.clear()
-            found = look(self.received)
+            found = find(self.received)
             if found is not None:
                 return found
             await self._news.wait()
@@ -153,7 +153,7 @@ class Hooks:
 
     # ---- one request ----
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _on_request(self, request: web.Request) -> web.Response:
         if not self.window.admit(time.monotonic()):
             self.refused += 1
             return web.json_response({"message": "Too Many Attempts."}, status=429)
@@ -269,10 +269,10 @@ class Hooks:
         await asyncio.sleep(self.chance.uniform(0.0, self.manners.call_back))
         url = f"{base}/api/sessions/{session}/status"
         asked = await self.calls.get(url, self.keys.sessions, timeout=timeout)
-        connected = health.told.get("sessions", {}).get("connected")
-        told = str(asked.told.get("status")) if asked.good else None
-        if why := manners.why_not(health.status, connected, told):
-            return why if told or asked.status is None else f"{why} with {asked.status}"
+        connected = health.answer.get("sessions", {}).get("connected")
+        status = str(asked.answer.get("status")) if asked.good else None
+        if why := manners.why_not(health.status, connected, status):
+            return why if status or asked.status is None else f"{why} with {asked.status}"
         return "its sender is a lid" if manners.lost_sender(message) else None
 
     def _message_sent(self, session: str, data: _Data, event_id: str) -> None:

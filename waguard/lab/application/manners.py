@@ -23,7 +23,7 @@ class Manners:
     """Times in seconds."""
 
     limit: int = 1_000
-    """Webhooks in a window; every request makes the window begin anew."""
+    """Webhooks in a window; every request makes the window begin again."""
     window: float = 60.0
     boot: float = 0.02
     """PHP starts for each webhook."""
@@ -93,7 +93,7 @@ def why_not(health: int | None, connected: int | None, status: str | None) -> st
 
 
 def lost_sender(message: Mapping[str, Any]) -> bool:
-    """Whether it cannot tell who wrote a message."""
+    """Whether it cannot know who wrote a message."""
     return str(message.get("from", "")).endswith("@lid")
 
 

@@ -5,7 +5,7 @@ the time to heal is counted. Waiting for a condition has a deadline; where the f
 disk that is full for so long), it is a constant beside it.
 
 Here is what concerns processes, profiles and the database; the machine is in ``host_faults.py``,
-WhatsApp in ``whatsapp_faults.py``, and several versions or hosts in ``daemon_faults.py``.
+WhatsApp in ``whatsapp_faults.py`` and ``version_faults.py``, and several versions or hosts in ``daemon_faults.py``.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.cli.client import ApiCallError
-from waguard.lab.chaos import daemon_faults, host_faults, whatsapp_faults
+from waguard.lab.chaos import daemon_faults, host_faults, version_faults, whatsapp_faults
 from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,
@@ -280,6 +280,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         row_outside_the_enum,
         *host_faults.ALL,
         *whatsapp_faults.ALL,
+        *version_faults.ALL,
         *daemon_faults.ALL,
     )
 }

@@ -16,6 +16,7 @@ from waguard.host.executable import find_executable
 from waguard.lab.application import Application, Manners
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.processes import MARK
+from waguard.lab.chaos.version_faults import RULES
 from waguard.lab.chaos.world import BROWSER, DATABASE, WORKSPACE, NotInTimeError, World, until
 from waguard.lab.harness import SECRET, DaemonProcess, Receiver, settings
 from waguard.lab.standin import Policy, StandIn
@@ -82,6 +83,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
         "WAGUARD_PATHS__STATE": str((disk or folder) / "state"),
+        **{f"WAGUARD_VERSIONS__{name}": value for name, value in RULES.items()},
     }
 
 
@@ -133,7 +135,7 @@ async def _create(world: World, session: str) -> None:
     if isinstance(world.receiver, Application):
         _, reply = await world.receiver.connect(session)
         if not reply.good:
-            raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.told))}")
+            raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.answer))}")
         return
     body = {"session_id": session, "workspace_id": WORKSPACE}
     await world.call("POST", "/api/sessions", body)

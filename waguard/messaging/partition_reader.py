@@ -1,4 +1,4 @@
-"""What is pending for an endpoint, read from the database: of all lanes, and more of one."""
+"""What is pending for an endpoint, read from the database: of all partitions, and more of one."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,26 +9,26 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.messaging.delivery_context import DeliveryContext, QueueTasks
-from waguard.messaging.lane_queue import Lane, LaneQueue
-from waguard.messaging.ready_lanes import ReadyLanes
+from waguard.messaging.partitions import Partition, Partitions
+from waguard.messaging.ready_partitions import ReadyPartitions
 from waguard.ports.messages import Pending
 
-LANES_READ: Final = 4  # lanes of which more is read at the same time
+AT_ONCE: Final = 4  # partitions of which more is read at the same time
 
 
-class LaneReader:
-    """Fills ``queue``; ``go_on`` gets each lane that has something to begin with, ``pump`` is called
+class PartitionReader:
+    """Fills ``queue``; ``go_on`` gets each partition that has something to begin with, ``pump`` is called
     when something was read."""
 
     def __init__(
         self,
         endpoint: str,
         ctx: DeliveryContext,
-        queue: LaneQueue,
-        ready: ReadyLanes,
+        queue: Partitions,
+        ready: ReadyPartitions,
         tasks: QueueTasks,
         *,
-        go_on: Callable[[Lane], None],
+        go_on: Callable[[Partition], None],
         pump: Callable[[], None],
     ) -> None:
         self._endpoint = endpoint
@@ -41,10 +41,10 @@ class LaneReader:
         self._tail = 0
         self._more = False
         self._loading = False
-        self._early: list[Lane] | None = []
+        self._early: list[Partition] | None = []
         """Messages that wait until all is read once: a session_ready may be among it."""
-        self._lanes_read = 0
-        self._reading = asyncio.Semaphore(LANES_READ)
+        self._reading_now = 0
+        self._reading = asyncio.Semaphore(AT_ONCE)
 
     def poke(self) -> None:
         """The database has more."""
@@ -52,13 +52,13 @@ class LaneReader:
 
     @property
     def unread(self) -> bool:
-        """Whether the database may have lanes that are not known here."""
+        """Whether the database may have partitions that are not known here."""
         return self._more or self._loading
 
     @property
     def busy(self) -> bool:
         """Whether anything is being read, or is to be."""
-        return self.unread or self._lanes_read > 0
+        return self.unread or self._reading_now > 0
 
     def read(self) -> None:
         """Begin to read what the database has more, unless that is begun."""
@@ -66,17 +66,17 @@ class LaneReader:
             self._loading = True
             self._tasks.start(self._load, self._loaded)
 
-    def read_on(self, lane: Lane) -> None:
-        """Read what follows in a lane."""
-        lane.busy = True
-        self._lanes_read += 1
-        self._tasks.start(partial(self._read_lane, lane), self._pump)
+    def read_on(self, partition: Partition) -> None:
+        """Read what follows in a partition."""
+        partition.busy = True
+        self._reading_now += 1
+        self._tasks.start(partial(self._read_partition, partition), self._pump)
 
-    def defers(self, lane: Lane) -> bool:
+    def defers(self, partition: Partition) -> bool:
         """Whether a message must wait until all is read once; then it is ready again."""
         if self._early is None:
             return False
-        self._early.append(lane)
+        self._early.append(partition)
         return True
 
     async def _load(self) -> None:
@@ -89,31 +89,33 @@ class LaneReader:
                 continue
             for item in found:
                 self._tail = item.id
-                if lane := self._queue.admit(item):
-                    self._go_on(lane)
+                if partition := self._queue.admit(item):
+                    self._go_on(partition)
             self._more = self._more or len(found) == most
             self._pump()
 
     def _loaded(self) -> None:
         self._loading = False
         early, self._early = self._early, None
-        for lane in early or ():
-            self._ready.add(lane)
+        for partition in early or ():
+            self._ready.add(partition)
         self._pump()
 
-    async def _read_lane(self, lane: Lane) -> None:
-        most = self._ctx.window.lane
+    async def _read_partition(self, partition: Partition) -> None:
+        most = self._ctx.window.partition
         async with self._reading:
             found: list[Pending] | None = None
             while found is None and not self._tasks.closed:
-                until = lane.newest
-                found = await self._read(after=lane.loaded, limit=most, lane=lane.key, until=until)
-        lane.busy = False
-        self._lanes_read -= 1
+                until = partition.newest
+                found = await self._read(
+                    after=partition.loaded, limit=most, partition=partition.key, until=until
+                )
+        partition.busy = False
+        self._reading_now -= 1
         if found is not None and self._queue.fill(
-            lane, found, until=until, whole=len(found) < most
+            partition, found, until=until, whole=len(found) < most
         ):
-            self._go_on(lane)
+            self._go_on(partition)
 
     async def _read(self, **which: object) -> list[Pending] | None:
         """None: it could not be read, and it is time to try again."""

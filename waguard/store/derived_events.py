@@ -1,7 +1,7 @@
-"""What a write has to tell besides: how messages ended, and which acks wait for that.
+"""Events that follow from a write: how messages ended, and which acks wait for that.
 
 It is decided in the transaction that changes the state, from what is in the database: whatever
-crashes in between, each is told once, and nothing of a message before its ``message_sent``.
+crashes in between, each is reported once, and nothing of a message before its ``message_sent``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,16 +28,16 @@ Keys = set[Name]
 KEYS_AT_ONCE: Final = 1_000
 
 
-def tells(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> dict[Name, bool]:
+def reported_by(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> dict[Name, bool]:
     """The messages of which the application may have to hear; and whether without a reply too."""
-    told: dict[Name, bool] = {}
+    reported: dict[Name, bool] = {}
     for item in outgoing:
         if isinstance(item, StateUpdate) and item.reports:
-            told[item.reports] = item.due or told.get(item.reports, False)
-    return told
+            reported[item.reports] = item.due or reported.get(item.reports, False)
+    return reported
 
 
-def keys(entries: Sequence[Entry], told: Iterable[Name]) -> Iterable[Name]:
+def keys(entries: Sequence[Entry], reported: Iterable[Name]) -> Iterable[Name]:
     """What has to be known of the inbox."""
     for entry in entries:
         received = entry.received
@@ -45,7 +45,7 @@ def keys(entries: Sequence[Entry], told: Iterable[Name]) -> Iterable[Name]:
             yield received.session_id, key
         if name := _name(received):
             yield from _keys(name, received.kind)
-    for name in told:
+    for name in reported:
         yield from _keys(name, Kind.SENT)
         yield name[0], failed_key(name[1])
 
@@ -64,18 +64,18 @@ def _name(received: InboxRecord) -> Name | None:
     return received.session_id, str(received.events[0].data["message_id"])
 
 
-def _is_told(name: Name, known: Keys) -> bool:
+def _is_known(name: Name, known: Keys) -> bool:
     return (name[0], storable(sent_key(name[1]))) in known
 
 
-class Telling:
+class DerivedEvents:
     """Of one transaction. ``known`` are the keys that are in the inbox, or that are now stored."""
 
     def __init__(self, connection: AsyncConnection, known: Keys, now: float) -> None:
         self._connection = connection
         self._known = known
         self._now = now
-        self._told: set[Name] = set()
+        self._announced: set[Name] = set()
         """Those that the application knows."""
         self._own: dict[Name, Message] = {}
         """Those of the outbox that this may be about."""
@@ -83,11 +83,11 @@ class Telling:
         self._stored: dict[Name, list[Entry]] = {}
         """Acks that waited in the inbox."""
 
-    async def read(self, entries: Sequence[Entry], told: Iterable[Name]) -> None:
-        """Read from the outbox what ``entries`` and ``told`` are about, as far as it is untold."""
-        found = [*told, *(name for entry in entries if (name := _name(entry.received)))]
-        self._told = {name for name in found if _is_told(name, self._known)}
-        wanted = {*found} - self._told
+    async def read(self, entries: Sequence[Entry], reported: Iterable[Name]) -> None:
+        """Read from the outbox what ``entries`` and ``reported`` are about, as far as the application does not know it."""
+        found = [*reported, *(name for entry in entries if (name := _name(entry.received)))]
+        self._announced = {name for name in found if _is_known(name, self._known)}
+        wanted = {*found} - self._announced
         ids = sorted({storable(message_id) for _, message_id in wanted})
         for start in range(0, len(ids), KEYS_AT_ONCE):
             own = OUTBOX.c
@@ -97,15 +97,17 @@ class Telling:
                 self._own[message.session_id, message.message_id] = message
 
     def is_own(self, received: InboxRecord) -> bool:
-        """Whether the outbox tells of it itself."""
+        """Whether the outbox reports it itself."""
         return received.unless_own and _name(received) in self._own
 
-    async def make(self, fresh: Sequence[Entry], told: Mapping[Name, bool]) -> list[InboxRecord]:
+    async def make(
+        self, fresh: Sequence[Entry], reported: Mapping[Name, bool]
+    ) -> list[InboxRecord]:
         """How messages ended, by this transaction; then what waited for it is read too."""
         moved = [name for entry in fresh if (name := self._moved(entry.received))]
-        for name in dict.fromkeys((*told, *moved)):
+        for name in dict.fromkeys((*reported, *moved)):
             message = self._own.get(name)
-            due = told.get(name, False)
+            due = reported.get(name, False)
             outcome = message and news.of_outcome(message, self._now, due=due)
             if outcome and (name[0], storable(outcome.key)) not in self._known:
                 self._made.append(outcome)
@@ -166,17 +168,17 @@ class Telling:
         name = _name(entry.received)
         if name is None or entry.received.kind is not Kind.SENT:
             return [entry]
-        self._told.add(name)
+        self._announced.add(name)
         behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
         return [entry, *(one for one in behind if news.ack_of(one.received)[1] >= ACK_SERVER)]
 
     def _may_go(self, name: Name, received: InboxRecord) -> bool:
-        if name in self._told:
+        if name in self._announced:
             return True
         # it never had a message_sent, and will have none: who knows its id has to hear it now
         message = self._own.get(name)
         failed = news.ack_of(received)[1] < 0
-        return failed and message is not None and news.may_be_told(message, self._now)
+        return failed and message is not None and news.may_be_reported(message, self._now)
 
 
 _COLUMNS: Final = tuple(
@@ -196,6 +198,6 @@ def _message(row: dict[str, Any]) -> Message:
 
 
 def _of_stored(row: dict[str, Any]) -> Entry:
-    told = news.of_stored_ack(row.pop("payload"))
-    received = InboxRecord(**row, kind=Kind.ACK, events=told)
+    events = news.of_stored_ack(row.pop("payload"))
+    received = InboxRecord(**row, kind=Kind.ACK, events=events)
     return Entry(received=received, notices=news.notices(received))

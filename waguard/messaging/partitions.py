@@ -1,8 +1,8 @@
-"""The lanes of one endpoint, as far as they are in memory: each one's first, and a little more.
+"""The partitions of one endpoint, as far as they are in memory: each one's first, and a little more.
 
-The database is the queue. Every lane (a chat, or the session itself) that has something pending is
+The database is the queue. Every partition (a chat, or the session itself) that has something pending is
 known here by its first webhook; what follows is held in memory as far as there is room, and read
-by its lane otherwise. So a lane that its receiver cannot digest, or that waits for its session,
+by its partition otherwise. So a partition that its receiver cannot digest, or that waits for its session,
 takes no room from the others.
 """
 
@@ -21,17 +21,17 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneWindow:
-    """How much of an endpoint's queue is in memory, in webhooks: beside the first of each lane, at most
-    of one lane, and read at a time."""
+class MemoryWindow:
+    """How much of an endpoint's queue is in memory, in webhooks: beside the first of each partition, at most
+    of one partition, and read at a time."""
 
     memory: int = 10_000
-    lane: int = 50
+    partition: int = 50
     read: int = 500
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class Partition:
     """``waiting`` is never empty while nothing is being read for it. Times are unix time."""
 
     key: Key
@@ -70,23 +70,23 @@ class Lane:
         return (item.event for place, item in enumerate(self.waiting) if place)
 
 
-class LaneQueue:
+class Partitions:
     """``leave_out`` gets each webhook that a newer one of its session makes outdated."""
 
-    def __init__(self, leave_out: Callable[[Pending], None], window: LaneWindow) -> None:
+    def __init__(self, leave_out: Callable[[Pending], None], window: MemoryWindow) -> None:
         self._window = window
         self._leave_out = leave_out
-        self._lanes: dict[Key, Lane] = {}
+        self._partitions: dict[Key, Partition] = {}
         self._announced: dict[str, int] = {}
         """The pending ``session_ready`` of each session."""
         self.count = 0
         """Webhooks in memory."""
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self._partitions)
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(list(self._lanes.values()))
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(list(self._partitions.values()))
 
     def is_announced(self, session_id: str) -> bool:
         """Whether no ``session_ready`` of this session is still to be delivered."""
@@ -99,68 +99,72 @@ class LaneQueue:
         elif self._announced.get(session_id) == _EXPECTED:
             del self._announced[session_id]
 
-    def drop(self, lane: Lane, before: float) -> bool:
+    def drop(self, partition: Partition, before: float) -> bool:
         """Forget its received messages that were queued before then (unix time); whether its first
         was one of them. One that is in flight stays."""
-        first = lane.waiting[0] if lane.waiting else None
+        first = partition.waiting[0] if partition.waiting else None
         kept = deque(
             item
-            for item in lane.waiting
-            if item.event != HELD or item.created_at >= before or (lane.busy and item is first)
+            for item in partition.waiting
+            if item.event != HELD or item.created_at >= before or (partition.busy and item is first)
         )
-        self.count -= len(lane.waiting) - len(kept)
-        lane.waiting = kept
+        self.count -= len(partition.waiting) - len(kept)
+        partition.waiting = kept
         return bool(first) and not (kept and kept[0] is first)
 
-    def admit(self, item: Pending) -> Lane | None:
-        """Add what the database has; its lane, where that has something to begin with now."""
-        self._note_announcement(item)
-        key = (item.session_id, item.lane)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = _known(key, item)
+    def admit(self, item: Pending) -> Partition | None:
+        """Add what the database has; its partition, where that has something to begin with now."""
+        self._record_announcement(item)
+        key = (item.session_id, item.partition)
+        partition = self._partitions.get(key)
+        if partition is None:
+            partition = self._partitions[key] = _known(key, item)
         elif item.event in SESSION_EVENTS:
-            self._leave_out_outdated(lane)
-        is_first = not lane.waiting and not lane.busy
-        has_room = len(lane.waiting) < self._window.lane and self.count < self._window.memory
-        if not lane.more and (is_first or (has_room and lane.held_since is None)):
-            self._append(lane, item)
-        lane.newest = max(lane.newest, item.id)
-        return lane if is_first else None
+            self._leave_out_outdated(partition)
+        is_first = not partition.waiting and not partition.busy
+        has_room = (
+            len(partition.waiting) < self._window.partition and self.count < self._window.memory
+        )
+        if not partition.more and (is_first or (has_room and partition.held_since is None)):
+            self._append(partition, item)
+        partition.newest = max(partition.newest, item.id)
+        return partition if is_first else None
 
-    def fill(self, lane: Lane, found: Sequence[Pending], *, until: int, whole: bool) -> bool:
-        """Add what was read for a lane up to the id ``until``, ``whole`` if that was all; whether
-        the lane goes on."""
+    def fill(
+        self, partition: Partition, found: Sequence[Pending], *, until: int, whole: bool
+    ) -> bool:
+        """Add what was read for a partition up to the id ``until``, ``whole`` if that was all; whether
+        the partition goes on."""
         for item in found:
-            self._append(lane, item)
+            self._append(partition, item)
         if whole:
-            lane.loaded = max(lane.loaded, until)
-        if not lane.waiting and not lane.more:
-            del self._lanes[lane.key]
+            partition.loaded = max(partition.loaded, until)
+        if not partition.waiting and not partition.more:
+            del self._partitions[partition.key]
             return False
         return True
 
-    def pop(self, lane: Lane) -> bool:
-        """Its first is done with; whether the lane goes on: with the next one, or with what has
+    def pop(self, partition: Partition) -> bool:
+        """Its first is done with; whether the partition goes on: with the next one, or with what has
         to be read."""
-        self._forget(lane.waiting.popleft())
-        if not lane.waiting and not lane.more:
-            del self._lanes[lane.key]
+        self._forget(partition.waiting.popleft())
+        if not partition.waiting and not partition.more:
+            del self._partitions[partition.key]
             return False
         return True
 
-    def shrink(self, lane: Lane) -> None:
+    def shrink(self, partition: Partition) -> None:
         """Keep only its first, and that without its body: it may wait for long."""
-        first = replace(lane.waiting[0], body=None)
-        self.count -= len(lane.waiting) - 1
-        lane.waiting = deque((first,))
-        lane.loaded = first.id
+        first = replace(partition.waiting[0], body=None)
+        self.count -= len(partition.waiting) - 1
+        partition.waiting = deque((first,))
+        partition.loaded = first.id
 
-    def _append(self, lane: Lane, item: Pending) -> None:
+    def _append(self, partition: Partition, item: Pending) -> None:
         if self.count >= self._window.memory:
             item = replace(item, body=None)  # it is read when its turn comes
-        lane.waiting.append(item)
-        lane.loaded = item.id
+        partition.waiting.append(item)
+        partition.loaded = item.id
         self.count += 1
 
     def _forget(self, item: Pending) -> None:
@@ -168,26 +172,26 @@ class LaneQueue:
         if self._announced.get(item.session_id) == item.id:
             del self._announced[item.session_id]
 
-    def _note_announcement(self, item: Pending) -> None:
+    def _record_announcement(self, item: Pending) -> None:
         """The newest event of a session counts: the database has left out those before it."""
         if item.event == READY:
             self._announced[item.session_id] = item.id
         elif item.event in SESSION_EVENTS:
             self._announced.pop(item.session_id, None)
 
-    def _leave_out_outdated(self, lane: Lane) -> None:
+    def _leave_out_outdated(self, partition: Partition) -> None:
         kept: deque[Pending] = deque()
-        for place, item in enumerate(lane.waiting):
-            if (place == 0 and lane.busy) or item.event not in SESSION_EVENTS:
+        for place, item in enumerate(partition.waiting):
+            if (place == 0 and partition.busy) or item.event not in SESSION_EVENTS:
                 kept.append(item)
             else:
                 self._forget(item)
                 self._leave_out(item)
-        lane.waiting = kept
+        partition.waiting = kept
 
 
-def _known(key: Key, first: Pending) -> Lane:
-    return Lane(
+def _known(key: Key, first: Pending) -> Partition:
+    return Partition(
         key,
         held_since=first.held_since,
         marked=first.held_since is not None,

@@ -1,0 +1,36 @@
+"""Messages that wait for their session, as tests have them."""
+
+from dataclasses import replace
+from typing import Any
+
+from tests.messaging.gateway import QUICK, Gateway
+from tests.messaging.receiver import event
+from tests.waiting import wait_until
+from waguard.ports.bus import BusEvent
+from waguard.ports.messages import GLOBAL
+from waguard.ports.sessions import Connection
+
+AWAY = Connection(why_not="it is disconnected")
+
+
+PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
+
+
+def ready(number: int, session: str = "a") -> BusEvent:
+    return event(number, "session_ready", session=session, phone_number="4917", status="connected")
+
+
+async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
+    await wait_until(
+        lambda: (
+            endpoint in it.webhooks._queues
+            and len(list(it.queue(endpoint).partitions.held)) == count
+        ),
+        f"{count} chats wait",
+    )
+
+
+def connect(it: Gateway, session: str = "a", **now: Any) -> None:
+    """As the supervisor would say it."""
+    it.connections[session] = Connection(**now)
+    it.webhooks.check(session)

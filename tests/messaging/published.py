@@ -1,0 +1,53 @@
+"""What the application hears of messages, as tests read it."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.api.fake_sessions import SESSION
+from tests.messaging.outbox_world import CHAT, World
+from tests.waiting import DEADLINE
+from waguard.config import Send
+from waguard.core.outbox import State
+from waguard.messaging.pending_sends import PendingSend
+from waguard.ports.store import SessionRow
+from waguard.supervision import translate
+from waguard.wire.protocol import Ack, Sent
+
+ROW = SessionRow(
+    session_id=SESSION, workspace_id=1, status="connected", desired_up=True, generation=1
+)
+GRACE = Send().reply_grace
+
+
+REFUSED = Sent(outcome="refused", message_id="x", timestamp=0, error="no such number")
+
+
+async def webhooks(world: World) -> list[tuple[str, Any]]:
+    """All that wait, in order: the event and its data."""
+    assert await world.journal.flushed(10.0)
+    found = await world.store.messages.pending("*", after=0, limit=1_000)
+    events = [json.loads(one.body or b"") for one in found]
+    return [(one["event"], one["data"]) for one in events]
+
+
+async def names(world: World) -> list[str]:
+    """Of all that wait, in order."""
+    return [event for event, _ in await webhooks(world)]
+
+
+def ack(world: World, message_id: str, *levels: int) -> None:
+    """As a worker reports them."""
+    for level in levels:
+        received = translate.acks(ROW, Ack(ids=(message_id,), chat=CHAT, ack=level), 5.0)
+        world.journal.put(received, lambda _: None)
+
+
+async def until(world: World, pending: PendingSend, state: State) -> None:
+    """Wait for a state of a message."""
+
+    async def poll() -> None:
+        while (await world.row(pending)).state is not state:
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(poll(), DEADLINE)

@@ -1,0 +1,93 @@
+"""Files that are sent: whole, fetched once, in the database while they wait."""
+
+import asyncio
+
+import pytest
+
+from tests.messaging.outbox_ends import result
+from tests.messaging.outbox_world import CHAT, World
+from tests.waiting import wait_until
+from waguard.core.outbox import State
+from waguard.errors import (
+    NotFoundError,
+    UnavailableError,
+)
+from waguard.messaging.commands import Command, Media, file, text
+from waguard.messaging.pending_sends import PendingSend
+from waguard.ports.outcomes import Acked
+from waguard.wire.protocol import SendMedia
+
+
+async def test_media_are_asked_for_whole(world: World) -> None:
+    media = Media(content=b"x", mimetype="image/png", kind="image", filename="f", caption="c")
+    pending = world.accept(file(CHAT, media))
+    await world.result(pending)
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.content, call.kind, call.filename, call.caption) == (b"x", "image", "f", "c")
+    assert world.accept(file(CHAT, media)) is pending
+
+
+async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) -> None:
+    def fetched(content: bytes, address: str) -> PendingSend:
+        media = Media(content=content, mimetype="a/b", kind="document")
+        return world.accept(file(CHAT, media), scope=address)
+
+    first = fetched(b"made at 12:00", "https://files.example/bill")
+    assert fetched(b"made at 12:01", "https://files.example/bill") is first
+    assert fetched(b"made at 12:00", "https://files.example/other") is not first
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "both began")
+
+
+async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:
+    fetched: list[str] = []
+
+    async def fetch() -> Command:
+        fetched.append("bill")
+        return file(CHAT, Media(content=b"a bill", mimetype="a/b", kind="image"))
+
+    def ask() -> PendingSend:
+        asked = file(CHAT, Media(content=b"", mimetype="?/?", kind="document"))
+        return world.accept(asked, key="k", scope="https://files.example/bill", fetch=fetch)
+
+    pending = ask()
+    assert ask() is pending
+    await result(world, pending)
+    world.outbox.answered(pending)
+    row = await world.row(pending)
+    assert (row.state, row.kind) == (State.SENT, "image")
+    await world.kill()
+    await world.start()
+    assert (await result(world, ask())).message_id == pending.message_id
+    assert fetched == ["bill"]
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert call.content == b"a bill"
+
+
+async def test_a_file_that_waits_is_in_the_database_and_not_in_memory(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    pending = world.accept(file(CHAT, Media(content=b"bill", mimetype="a/b", kind="image")))
+    await asyncio.shield(pending.stored)
+    await asyncio.sleep(0)
+    assert pending.command is None
+    world.sessions.connect()
+    await result(world, pending)
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.content, call.kind) == (b"bill", "image")
+
+
+async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:
+    answers = [NotFoundError("no file"), RuntimeError("a bug"), None]
+
+    async def fetch() -> Command:
+        if answer := answers.pop(0):
+            raise answer
+        return text(CHAT, "hi")
+
+    for error in (NotFoundError, RuntimeError):
+        with pytest.raises(error):
+            await world.result(world.send(fetch=fetch))
+    assert await world.store.outbox.listing() == []
+    assert isinstance(await world.result(world.send(fetch=fetch)), Acked)

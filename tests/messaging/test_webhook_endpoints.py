@@ -1,0 +1,87 @@
+"""Receivers of sessions, and addresses that are never called."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.resolver import ThreadedResolver
+
+from tests.messaging.gateway import gateway
+from tests.messaging.receiver import (
+    Receiver,
+    event,
+    receiving,
+)
+from waguard.messaging import dead_letters
+from waguard.messaging.signing import sign
+from waguard.ports.messages import Endpoint
+
+
+async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
+    async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
+        secret = "a secret of its own"
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=secret))
+        it.put(event(1, session="a"), event(2, session="b"))
+        await receiver.wait_taken(2)
+        await own.wait_taken(1)
+        assert await it.drained()
+        [attempt] = own.attempts
+        assert attempt.payload["data"]["session_id"] == "a"
+        signed = attempt.headers["X-Timestamp"], attempt.body
+        assert attempt.headers["X-Hmac-Signature"] == sign(secret.encode(), *signed)
+        assert await it.webhooks.delete_endpoint("a")
+        await it.stored(event(3, session="a"))
+        await receiver.wait_taken(3)
+    assert len(own.attempts) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_session_may_not_send_us_to_ourselves(
+    receiver: Receiver, tmp_path: Path, host: str
+) -> None:
+    url = receiver.url.replace("127.0.0.1", host)
+    async with gateway(tmp_path, None) as it:
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
+        it.put(event(1))
+        assert await it.drained()
+        [letter] = await it.dead()
+    assert "address is refused" in letter.error
+    assert receiver.arrived == 0
+
+
+async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was harmless when it was set, and is bound to another address now."""
+
+    async def rebound(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
+        assert host == "harmless.example"
+        address = {"hostname": host, "host": "127.0.0.1", "port": port}
+        return [address | {"family": 2, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
+    url = receiver.url.replace("127.0.0.1", "harmless.example")
+    async with gateway(tmp_path, None) as it:
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
+        it.put(event(1))
+        assert await it.drained()
+        [letter] = await it.dead()
+        assert "the address is refused: it is a private address" in letter.error
+        it.configure(allow_private=True)
+        assert await it.webhooks.dead_letters.replay() == 1
+        await receiver.wait_taken(1)
+
+
+async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.free.clear()
+    async with gateway(tmp_path, receiver.url) as it:
+        await it.stored(event(1))
+    async with gateway(tmp_path, None) as it:
+        assert await it.drained()
+        assert [letter.error for letter in await it.dead()] == [dead_letters.UNSET]
+        receiver.free.set()
+        it.configure(url=receiver.url)
+        assert await it.drained()
+        assert await it.webhooks.dead_letters.replay() == 1
+        assert await it.drained()
+        assert len(receiver.taken()) == 1

@@ -1,0 +1,228 @@
+"""A webhook that fails is tried again, until it is a dead letter; a receiver that is busy has its pause."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.clocks import Clock
+from tests.messaging.gateway import QUICK, gateway
+from tests.messaging.receiver import (
+    CLOSE,
+    HANG,
+    TORN,
+    Receiver,
+    Trouble,
+    event,
+    receiving,
+)
+from tests.waiting import wait_until
+from waguard.core import delivery
+from waguard.core.delivery import Cause
+from waguard.host.lived import LivedTime
+from waguard.messaging.timings import WebhookTimings
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [500, 502, 503, 408, 425, CLOSE, (503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})],
+    ids=str,
+)
+async def test_is_tried_again_with_a_new_signature_as_the_same_event(
+    receiver: Receiver, tmp_path: Path, trouble: Trouble
+) -> None:
+    receiver.troubles.extend([trouble] * 3)
+    times = itertools.count(1_732_240_000)
+    async with gateway(tmp_path, receiver.url, wall=lambda: next(times)) as it:
+        it.put(event(1))
+        await receiver.wait_taken(1)
+    assert len(receiver.attempts) == 4
+    assert all(attempt.signed for attempt in receiver.attempts)
+    assert len({attempt.headers["X-Timestamp"] for attempt in receiver.attempts}) == 4
+    assert len({attempt.headers["X-Waguard-Event-Id"] for attempt in receiver.attempts}) == 1
+    assert len({attempt.body for attempt in receiver.attempts}) == 1
+
+
+async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:
+    async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook") as it:
+        it.put(event(1))
+        await wait_until(lambda: any("delivery failed" in line for line in logged), "it was tried")
+        async with receiving(port=dead_port) as receiver:
+            assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
+
+
+async def test_one_that_hangs_has_a_deadline(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.troubles.append(HANG)
+    async with gateway(tmp_path, receiver.url, timings=WebhookTimings(attempt=0.1)) as it:
+        it.put(event(1))
+        await receiver.wait_taken(1)
+    assert [attempt.answer for attempt in receiver.attempts] == [HANG, 200]
+
+
+async def test_a_status_is_an_answer_also_when_its_body_is_torn(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.troubles.append(TORN)
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        it.put(event(2))
+        await receiver.wait_taken(2)
+    # the application does not dedupe: 2xx was said, so it is never sent again
+    assert [attempt.answer for attempt in receiver.attempts] == [TORN, 200]
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 410, 413, 422])
+async def test_what_is_refused_for_ever_is_a_dead_letter_at_once(
+    receiver: Receiver, tmp_path: Path, logged: list[str], status: int
+) -> None:
+    receiver.troubles.append((status, {"Location": "/hook", "Set-Cookie": "a=b"}))
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        it.put(event(2))
+        await receiver.wait_taken(1)
+        assert await it.drained()
+        [letter] = await it.dead()
+    assert (letter.attempts, letter.error) == (1, f"the receiver answered {status}")
+    assert [attempt.payload["data"]["message"]["body"] for attempt in receiver.attempts] == [
+        "body 1",
+        "body 2",
+    ]
+    assert "Cookie" not in receiver.attempts[1].headers
+    [line] = [line for line in logged if "is a dead letter now" in line]
+    assert str(status) in line
+    assert "body 1" not in "".join(logged)
+
+
+async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.troubles.extend([500] * 3)
+    times = iter([0.0] * 20)
+    now = [1_000.0]
+
+    def wall() -> float:
+        now[0] += 1.0 if next(times, None) is None else 0.0
+        return now[0] + len(receiver.attempts) * 40.0
+
+    async with gateway(
+        tmp_path, receiver.url, policy=replace(QUICK, give_up_after=100.0), wall=wall
+    ) as it:
+        it.put(event(1))
+        await wait_until(lambda: len(receiver.attempts) >= 3, "it was tried for long")
+        it.put(event(2))
+        taken = await receiver.wait_taken(1)
+        assert await it.drained()
+        [letter] = await it.dead()
+    assert [payload["data"]["message"]["body"] for payload in taken] == ["body 2"]
+    assert "not taken within" in letter.error
+    assert "500" in letter.error
+
+
+async def test_what_waits_behind_a_dead_receiver_for_too_long_is_not_tried(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    now = [1_000.0]
+    policy = replace(QUICK, give_up_after=100.0)
+    async with gateway(tmp_path, None, policy=policy, wall=lambda: now[0]) as it:
+        it.settings = type(it.settings)(url=receiver.url)
+        receiver.free.clear()
+        it.put(*(event(number, session=str(number % 20)) for number in range(40)))
+        await wait_until(lambda: receiver.arrived == 8, "the places are full")
+        now[0] += 200.0
+        receiver.troubles.extend([500] * 8)
+        receiver.free.set()
+        assert await it.drained()
+        letters = await it.dead()
+    assert len(letters) == 40 - len(receiver.taken())
+    assert len(letters) >= 32
+    assert len(receiver.attempts) < 20
+
+
+@pytest.mark.parametrize("hours", [1, 24, -1, -24, 24 * 365])
+async def test_a_step_of_the_clock_ends_no_delivery(
+    receiver: Receiver, tmp_path: Path, hours: int
+) -> None:
+    clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        receiver.free.clear()
+        it.put(event(1), event(2), event(3, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "they are tried")
+        clock.at += hours * 3600.0
+        receiver.troubles.extend([500] * 4)
+        receiver.free.set()
+        await receiver.wait_taken(3)
+        assert await it.drained()
+        assert await it.dead() == []
+
+
+async def test_days_without_power_end_no_delivery(receiver: Receiver, tmp_path: Path) -> None:
+    clock, policy = Clock(), replace(QUICK, give_up_after=100.0)
+    receiver.troubles.extend([500] * 1000)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        it.put(event(1), event(2))
+        await wait_until(lambda: receiver.attempts, "it is tried")
+    ages.save()
+    clock.at, clock.up = clock.at + 2 * 86_400.0, 7.0
+    before = len(receiver.attempts)
+    ages = LivedTime(tmp_path / "state", clock)
+    async with gateway(tmp_path, receiver.url, policy=policy, wall=clock.wall, ages=ages) as it:
+        await wait_until(lambda: len(receiver.attempts) >= before + 2, "it is tried again")
+        assert await it.dead() == []
+        clock.live(200.0)  # that, however, is too long
+        assert await it.drained()
+        assert [letter.cause for letter in await it.dead()] == [Cause.EXPIRED] * 2
+
+
+async def test_after_a_429_everybody_is_quiet(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.3)
+    receiver.troubles.append(429)
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"))
+        await wait_until(lambda: receiver.attempts, "it was payload so")
+        await wait_until(
+            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.opened_until,
+            "it is quiet",
+        )
+        for number in range(2, 12):
+            it.put(event(number, session=f"s{number}"))
+        await receiver.wait_taken(11)
+    first, *later = receiver.attempts
+    assert min(attempt.at for attempt in later) - first.at >= 0.29
+
+
+async def test_what_was_in_flight_at_a_429_does_not_end_the_pause(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.4)
+    receiver.free.clear()
+    receiver.troubles.append(429)
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"), event(2, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "both are on their way")
+        receiver.free.set()
+        await receiver.wait_taken(1)
+        it.put(event(3, session="c"))
+        await receiver.wait_taken(3)
+    limited, _, *later = receiver.attempts
+    assert limited.answer == 429
+    assert min(attempt.at for attempt in later) - limited.at >= 0.39
+
+
+async def test_a_shorter_pause_does_not_end_a_longer_one(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.5)
+    receiver.free.clear()
+    receiver.troubles.extend([429, (429, {"Retry-After": "0"})])
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1, session="a"), event(2, session="b"))
+        await wait_until(lambda: receiver.arrived == 2, "both are on their way")
+        receiver.free.set()
+        await receiver.wait_taken(2)
+    first, _, *later = receiver.attempts
+    assert min(attempt.at for attempt in later) - first.at >= 0.49
