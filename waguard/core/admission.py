@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
-JUST_ENDED: Final = (
-    30.0  # s in which the memory of a session's last browser is still free for its next one
-)
+# s in which the memory of a session's last browser is still free for its next one
+JUST_ENDED: Final = 30.0
 TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
 PIDS: Final = 150  # processes and threads of a worker and its Chromium with one page, and a margin
 
