@@ -30,6 +30,7 @@ LINE: Final = re.compile(
 )
 LEVEL: Final = re.compile(r"(?<=--level )L\b")
 PLACEHOLDER: Final = re.compile(r"\b(?!INFO\b|ERROR\b)[A-Z]+\b|\"\$\(.*\)\"")
+WORDS: Final = 900  # of the architecture; details have pages of their own
 # not of this tree: what runs elsewhere, or is made
 ELSEWHERE: Final = frozenset(
     {
@@ -122,6 +123,10 @@ def test_the_files_to_know_are_in_their_folders() -> None:
         and not any(it.startswith(f"waguard/{folder}/") and Path(it).name == name for it in TREE)
     ]
     assert wrong == []
+
+
+def test_the_architecture_can_be_read_in_one_go() -> None:
+    assert len(text_of("docs/architecture.md").split()) <= WORDS
 
 
 # ---- commands ----

@@ -111,7 +111,7 @@ async def test_an_orderly_stop_is_no_incident(daemon: Daemon) -> None:
     assert "no incidents recorded" in await why(daemon)
 
 
-async def test_a_reboot_is_told_apart_from_a_crash(daemon: Daemon) -> None:
+async def test_a_reboot_is_distinguished_from_a_crash(daemon: Daemon) -> None:
     """As it looks afterwards: the machine has another boot id."""
     kept = await started(daemon)
     await daemon.stop(signal.SIGKILL)

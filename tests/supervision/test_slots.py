@@ -128,14 +128,14 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     world.host = SHORT
     await empty.it.sessions.start("s", restart=False)
     await empty.settled()
-    told = world.store.accounts["s"].disconnect_details
-    assert "310 MB" in str(told)
+    reported = world.store.accounts["s"].disconnect_details
+    assert "310 MB" in str(reported)
     world.host = Reading(memory=280 * MB)
     world.clock.advance(1.0)
     await empty.it.watchdog.watch()
     assert world.mailbox.fleet.host.left == world.host
     assert not empty.session().publisher.ledger.row_pending
-    assert world.store.accounts["s"].disconnect_details == told
+    assert world.store.accounts["s"].disconnect_details == reported
 
 
 async def test_a_restore_does_not_wait_for_memory_that_may_never_come(

@@ -73,7 +73,9 @@ async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_c
     assert empty.session().lifecycle is State.RECYCLING
 
 
-async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: World) -> None:
+async def test_unresponsiveness_is_reported_before_anything_is_done(
+    empty: Bench, world: World
+) -> None:
     process = await empty.connected()
     await beating(empty, process, 1, page=None)
     assert (await empty.it.sessions.view("s")).disconnect_details is None
@@ -87,7 +89,9 @@ async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: Wo
     assert (await empty.it.sessions.view("s")).disconnect_details == "the worker does not answer"
 
 
-async def test_why_a_page_is_silent_is_told_where_it_is_known(empty: Bench, world: World) -> None:
+async def test_why_a_page_is_silent_is_reported_where_it_is_known(
+    empty: Bench, world: World
+) -> None:
     process = await empty.connected()
     process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
     await beating(empty, process, 10, page=None, hopeless=True)
@@ -151,7 +155,7 @@ async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None
     assert len(world.spawn.started) == 2
 
 
-async def test_ones_own_sleep_is_nobody_elses_silence(empty: Bench, world: World) -> None:
+async def test_ones_own_sleep_makes_nobody_unresponsive(empty: Bench, world: World) -> None:
     """A daemon that was stopped for a minute has heard nobody: that is no evidence."""
     process = await empty.connected()
     await watch_for(empty, 1)

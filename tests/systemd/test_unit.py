@@ -177,7 +177,7 @@ def test_the_journal_has_fields_and_the_command_line_reads_it(running: SystemdNa
     assert any(line.get("program") == "systemd" for line in lines), "what systemd says of it"
 
 
-def test_another_user_is_refused_and_told_who_to_be(running: SystemdNamespace) -> None:
+def test_another_user_is_refused_and_hears_who_to_be(running: SystemdNamespace) -> None:
     refused = command(running, "status", user=AS_NOBODY)
     assert refused.returncode == 2
     assert f"{CONFIG} cannot be read: Permission denied (run this as root" in refused.stderr
