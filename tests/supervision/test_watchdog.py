@@ -122,7 +122,7 @@ async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, wo
     assert empty.session().lifecycle is State.RECYCLING
     await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
-    assert "how it stands with WhatsApp" in str(world.audited("restart")[0][2])
+    assert "the state of its link to WhatsApp" in str(world.audited("restart")[0][2])
 
 
 async def test_a_start_that_takes_too_long(empty: Bench, world: World) -> None:
