@@ -135,7 +135,7 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     await empty.it.watchdog.watch()
     assert world.mailbox.fleet.host.left == world.host
     assert not empty.session().publisher.writer.row_pending
-    assert world.store.accounts["s"].disconnect_details == told
+    assert world.store.accounts["s"].disconnect_details == reported
 
 
 async def test_a_restore_does_not_wait_for_memory_that_may_never_come(
