@@ -164,10 +164,10 @@ async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manage
 async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
     _, reported = await daemon.call("GET", "/api/incidents")
     incidents: list[dict[str, Any]] = reported["incidents"]
-    return [one for one in incidents if "was removed under waguard" in one["cause"]]
+    return [one for one in incidents if "was removed while waguard runs" in one["cause"]]
 
 
-async def test_a_runtime_folder_that_is_removed_is_made_anew(
+async def test_a_runtime_folder_that_is_removed_is_made_again(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -190,7 +190,7 @@ async def test_a_runtime_folder_that_is_removed_is_made_anew(
     await daemon.until(over)
 
 
-async def test_a_lock_file_that_is_deleted_is_made_anew_and_excludes_all_the_time(
+async def test_a_lock_file_that_is_deleted_is_made_again_and_excludes_all_the_time(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -305,7 +305,7 @@ async def test_signals_at_the_very_end_change_no_exit_code(daemon: Daemon) -> No
     assert daemon.process.returncode == 0, daemon.log()
 
 
-async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daemon) -> None:
+async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Daemon) -> None:
     """As where /run is root's, and the daemon is not."""
     await daemon.start()
     assert daemon.process
@@ -315,7 +315,7 @@ async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daem
 
     async def told() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")
-        return "cannot be made anew" in str(health["problems"])
+        return "cannot be created again" in str(health["problems"])
 
     await daemon.until(told)
     (daemon.folder / "run").unlink()

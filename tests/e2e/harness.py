@@ -224,38 +224,38 @@ class Daemon:
 
     async def status(self, session: str) -> dict[str, Any]:
         """A session's status as the API tells it."""
-        code, told = await self.call("GET", f"/api/sessions/{session}/status")
-        assert code == 200, told
-        result: dict[str, Any] = told
+        code, reported = await self.call("GET", f"/api/sessions/{session}/status")
+        assert code == 200, reported
+        result: dict[str, Any] = reported
         return result
 
     async def wait_status(self, session: str, wanted: str, **more: Any) -> dict[str, Any]:
         """Wait until the session has this status (and these fields)."""
 
         async def look() -> dict[str, Any] | None:
-            told = await self.status(session)
-            fits = told["status"] == wanted and all(
-                told[key] == value for key, value in more.items()
+            reported = await self.status(session)
+            fits = reported["status"] == wanted and all(
+                reported[key] == value for key, value in more.items()
             )
-            return told if fits else None
+            return reported if fits else None
 
         result: dict[str, Any] = await self.until(look)
         return result
 
     async def create(self, session: str) -> str:
         """Create it; the text of its QR code."""
-        code, told = await self.call(
+        code, reported = await self.call(
             "POST", "/api/sessions", {"session_id": session, "workspace_id": 1}
         )
-        assert code in {200, 201}, told
+        assert code in {200, 201}, reported
         return await self.qr(session)
 
     async def qr(self, session: str) -> str:
         """The text of its QR code."""
 
         async def look() -> str | None:
-            code, told = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
-            return str(told["raw"]) if code == 200 else None
+            code, reported = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
+            return str(reported["raw"]) if code == 200 else None
 
         return str(await self.until(look))
 

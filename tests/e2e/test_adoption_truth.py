@@ -133,10 +133,10 @@ class Observer:
                         self.events.append(event)
 
     async def _poll(self) -> None:
-        _, told = await self.daemon.call("GET", "/health/detailed")
-        counted = told["sessions"]
+        _, reported = await self.daemon.call("GET", "/health/detailed")
+        counted = reported["sessions"]
         self.counts[counted["connected"], counted["disconnected"]] += 1
-        for one in told["details"] or ():
+        for one in reported["details"] or ():
             self.told[one["session_id"], *(one[name] for name in TOLD)] += 1
             self.lifecycles[one["lifecycle"]] += 1
 

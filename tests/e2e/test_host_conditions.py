@@ -42,9 +42,9 @@ def put_back(executable: Path, held: int | None) -> None:
 
 async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
     async def look() -> dict[str, Any] | None:
-        told = await daemon.status("s1")
-        fits = told["status"] == "disconnected" and words in (told["waiting"] or "")
-        return told if fits else None
+        reported = await daemon.status("s1")
+        fits = reported["status"] == "disconnected" and words in (reported["waiting"] or "")
+        return reported if fits else None
 
     result: dict[str, Any] = await daemon.until(look)
     return result
@@ -99,8 +99,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
     await daemon.stop()
     sessions.rename(away)
     await daemon.start()
-    told = await waits(daemon, "has no profile in it")
-    assert "mount its disk" in told["disconnect_details"]
+    reported = await waits(daemon, "has no profile in it")
+    assert "mount its disk" in reported["disconnect_details"]
     await daemon.logs("restore finished: waiting 1")
     assert list(sessions.iterdir()) == [], "nothing is made where the mount belongs"
     sessions.rmdir()
@@ -111,8 +111,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
 
     async def over() -> bool:
         """It is written a moment after it was so."""
-        _, told = await daemon.call("GET", "/api/incidents")
-        found = [one["ended"] for one in told["incidents"] if "has no profile" in one["cause"]]
+        _, reported = await daemon.call("GET", "/api/incidents")
+        found = [one["ended"] for one in reported["incidents"] if "has no profile" in one["cause"]]
         return len(found) == 1 and found[0] is not None
 
     await daemon.until(over)

@@ -214,7 +214,7 @@ class SessionService:
             session.publisher.writer.record(
                 "reconciled",
                 before="not in memory",
-                after="taken in and started",
+                after="added and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
             start_or_park(session, self._ctx.fleet)
