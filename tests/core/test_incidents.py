@@ -344,7 +344,7 @@ def test_what_is_needed_is_what_still_goes_on() -> None:
     entries = [
         status(10, Status.CONNECTED, Status.DISCONNECTED, "it died"),
         status(11, Status.DISCONNECTED, Status.CONNECTED),
-        Line(20, "profile_mended", reason="put aside"),
+        Line(20, "profile_mended", reason="quarantined"),
         Line(30, "parked", reason="conflict"),
     ]
     assert needed_since(entries) == 20

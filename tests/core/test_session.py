@@ -151,7 +151,7 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
     assert next_deadline(bench.state("s")) == before
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) -> None:

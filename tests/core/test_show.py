@@ -151,7 +151,7 @@ def test_a_code_is_shown_when_it_is_a_new_one_to_scan(
     assert codes == ([code] if code else [])
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 def test_an_unresponsive_layer_is_reported_with_its_evidence_and_so_is_its_end() -> None:

@@ -1,4 +1,4 @@
-"""What comes of a worker's reports, of its silence and of its end."""
+"""A worker's reports, missing answers and end: what follows from them."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ def own(reason: str, cause: str, message: str) -> list[Failure]:
     return [Failure(Blame.SESSION, reason, cause, message)]
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 @pytest.mark.parametrize("made", [at_its_start, adopting])
@@ -250,7 +250,7 @@ def test_an_adopted_page_counts_its_unknown_link_since_it_was_adopted() -> None:
     bench.pass_time(3)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(1)
-    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row keeps its word"
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row stays as it is"
     bench.pass_time(1)
     assert bench.state("s").status.status is Status.DISCONNECTED
     bench.report("s", Link.UNKNOWN)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
-JUST_ENDED: Final = (
-    30.0  # s in which the memory of a session's last browser is still free for its next one
-)
+# s in which the memory of a session's last browser is still free for its next one
+JUST_ENDED: Final = 30.0
 TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
 PIDS: Final = 150  # processes and threads of a worker and its Chromium with one page, and a margin
 
@@ -100,7 +99,7 @@ class Cause(StrEnum):
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
-    """WhatsApp serves no page: one session asks for all."""
+    """WhatsApp serves no page: one session tries for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ def _held_back(
     if fleet is not None and not candidate.asked:
         return Wait(Cause.FLEET, fleet)
     if starting >= limits.places:
-        return Wait(Cause.PLACE, f"{starting} are starting, at most {limits.places} may")
+        return Wait(Cause.PLACE, f"{starting} sessions are starting, the limit is {limits.places}")
     if lost:
         return lost
     if candidate.ended is not None and candidate.ended <= JUST_ENDED:
@@ -190,7 +189,7 @@ def _held_back(
     if host.memory is not None and (
         host.memory < expected + limits.session_memory + limits.memory_reserve
     ):
-        others = f", the {starting} that are starting as much" if starting else ""
+        others = f", {starting} that are starting as much each" if starting else ""
         return Wait(
             Cause.MEMORY,
             f"memory: {_mb(host.memory)} available; a session needs about "
@@ -199,12 +198,10 @@ def _held_back(
     if host.pressure is not None and host.pressure > limits.memory_pressure:
         return Wait(
             Cause.PRESSURE,
-            f"memory pressure {host.pressure:.0f} %, above {limits.memory_pressure:g} % none starts",
+            f"memory pressure is {host.pressure:.0f} %; none starts above {limits.memory_pressure:g} %",
         )
     if host.pids is not None and host.pids < (starting + 1) * PIDS:
-        return Wait(
-            Cause.PIDS, f"the host has no pids left for it: {host.pids}, it needs about {PIDS}"
-        )
+        return Wait(Cause.PIDS, f"the host has {host.pids} pids left; a session needs about {PIDS}")
     return None
 
 

@@ -129,10 +129,10 @@ def on_due_care(
         case Due.UPDATE_OVER:
             return find(state, Kind.UPDATE_PERSISTS, None, now, out)
         case Due.PASSKEY_OVER:
-            reload_page(worker, "nobody showed the passkey in its time", out)
+            reload_page(worker, "nobody showed the passkey in time", out)
             return replace(state, care=replace(care, passkey_reloaded=worker.passkey_until))
         case Due.COVERED:
-            why = "a dialog lies over WhatsApp's page"
+            why = "a dialog covers WhatsApp's page"
             out(TakeScreenshot(worker.number))
             return find(state, Kind.ACTION_REQUIRED, why, now, out)
         case Due.LINK_STABLE:

@@ -23,9 +23,8 @@ SESSION_EVENTS: Final = frozenset(
         "session_error",
     }
 )
-UNIDENTIFIED_AFTER: Final = (
-    900.0  # s that a webhook waits for a LID's number before a condition reports it
-)
+# s that a webhook waits for a LID's number before a condition reports it
+UNIDENTIFIED_AFTER: Final = 900.0
 READY: Final = "session_ready"
 # the application calls back while it handles this one, and drops it unless all is connected
 HELD: Final = "message_received"

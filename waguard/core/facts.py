@@ -59,7 +59,7 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """The state of WhatsApp's socket and stream, in WhatsApp's words."""
     update_offered: bool = False
     covered: bool = False
-    """A dialog lies over the page."""
+    """A dialog covers the page."""
     passkey_until: float | None = None
     """Unix time until which the account's passkey can be shown."""
     passkey_left: float = 0.0

@@ -17,9 +17,8 @@ LONGEST_GUESS: Final = 86_400.0  # s
 LOOKUPS_REST: Final = 900.0  # s after a lookup of a number that WhatsApp answered with 429
 NO_DATE: Final = 300.0  # s; WhatsApp's page has a date one minute ahead where its server names none
 _DOUBLED_AT_MOST: Final = 10
-FORGOTTEN: Final = (
-    86_400.0  # s after a pause, after which refusals are counted from the first one again
-)
+# s after a pause, after which refusals are counted from the first one again
+FORGOTTEN: Final = 86_400.0
 
 
 class ChatHistory(StrEnum):

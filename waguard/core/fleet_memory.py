@@ -44,7 +44,7 @@ def on_measured(
 def _in_vain(fleet: FleetState, session: str, memory: int, post: Post) -> FleetState:
     if session in fleet.memory_in_vain:
         return fleet
-    why = f"recycling does not help: it uses {memory >> 20} MB again, a moment after that"
+    why = f"recycling does not help: it uses {memory >> 20} MB again soon after"
     limit = fleet.rules.memory_limit >> 20
     message = f"{why}; worker.memory_limit is {limit} MB"
     post((session, Noticed(kind=Kind.MEMORY_IN_VAIN, message=message)))

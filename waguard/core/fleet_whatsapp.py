@@ -33,9 +33,8 @@ RELEASE_APART: Final = 5.0  # s between two groups that try after one session wa
 RELEASE_ENDS: Final = 60.0  # s in which the last group gets its answers
 KIND: Final = "whatsapp_refuses"
 OPINIONS: Final = 3  # starts that are tried early, as second opinions
-FALSE_DAWN: Final = (
-    3  # refusals during a release, and more than were served: WhatsApp refuses all again
-)
+# refusals during a release, and more than were served: WhatsApp refuses all again
+FALSE_DAWN: Final = 3
 _NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
 _MAY_ASK: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _COMES: Final = frozenset({State.BACKOFF, State.STARTING, State.RECYCLING})
@@ -74,9 +73,8 @@ def on_failure(fleet: FleetState, session: str, failure: Failure, now: Moment) -
     it = fleet.whatsapp
     if failure.blame is Blame.WHATSAPP:
         it = _refused(it, session, RefusalChanged(str(failure)), now, own=False)
-    elif (
-        session in it.asking
-    ):  # it ended before the answer: a try of the schedule does not count then
+    elif session in it.asking:
+        # it ended before the answer: a try of the schedule does not count then
         turn = it.asked_at.get(session) == it.asked_last
         tries = max(0, it.tries - 1) if turn else it.tries
         it = replace(it, asking=it.asking - {session}, tries=tries)

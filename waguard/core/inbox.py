@@ -8,9 +8,8 @@ from typing import Any, Final
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
 BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; older messages are history, and not read back
-OVERLAP: Final = (
-    3_600.0  # s; messages of a chat may arrive in another order than that of their times
-)
+# s; messages of a chat may arrive in another order than that of their times
+OVERLAP: Final = 3_600.0
 _ACK_ERROR: Final = -1
 _ACK_SERVER: Final = 1
 _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played

@@ -260,7 +260,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
     incidents: list[Incident] = []
     ongoing: dict[str, Incident] = {}
     deaths: set[str] = set()
-    steps: list[str] = []  # about a version, before anything comes of them
+    steps: list[str] = []  # about a version, not yet part of an incident
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
         if entry.kind in FLEET_STEPS and entry.reason:

@@ -40,7 +40,7 @@ class PageFacts:
     update_offered: bool = False
     """There is a newer version of the page. This one goes on working until ``DEPRECATED_VERSION``."""
     covered: bool = False
-    """A dialog lies over the page."""
+    """A dialog covers the page."""
 
 
 TOO_OLD: Final = "DEPRECATED_VERSION"

@@ -80,10 +80,8 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
 def _json(body: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
-    except (
-        TypeError,
-        ValueError,
-    ):  # half a surrogate pair, or a bug: a damaged text is better than none
+    except (TypeError, ValueError):
+        # half a surrogate pair, or a bug: a damaged text is better than none
         return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 

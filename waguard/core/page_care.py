@@ -14,9 +14,8 @@ from waguard.core.blame import Blame
 from waguard.core.link import Link
 from waguard.core.recycle import IDLE
 
-UPDATE_PATIENCE: Final = (
-    3_600.0  # s; then a session that is never idle is reloaded between two calls
-)
+# s; then a session that is never idle is reloaded between two calls
+UPDATE_PATIENCE: Final = 3_600.0
 # s between two loads for one notice: a new version is rolled out in steps
 UPDATE_APART: Final = 600.0
 UPDATE_RELOADS: Final = 2

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 PROMPT: Final = 0.5  # s; where the browser answers within this, load of the host does not explain that the page does not
-STALL: Final = (
-    5.0  # s between two samples: then the worker itself stood still, and could hear nobody
-)
+# s between two samples: then the worker itself stood still, and could hear nobody
+STALL: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,9 +76,8 @@ def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
     if isinstance(fact, WorkerFact) and (worker is None or worker.number != fact.worker):
         return Step(state)  # about an earlier worker
     if isinstance(fact, Beat) and worker and not worker.unresponsive:
-        return Step(
-            workers.heard(state, worker, fact)
-        )  # the most frequent fact, and the state needs no decision
+        # the most frequent fact, and the state needs no decision
+        return Step(workers.heard(state, worker, fact))
     effects: list[Effect] = []
     after = _handle(state, fact, now, effects.append)
     after = _decide(after, now, effects.append)

@@ -119,7 +119,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     update_since: float | None = None
     """Since when the page offers a newer version of itself."""
     covered_since: float | None = None
-    """Since when a dialog lies over the page."""
+    """Since when a dialog covers the page."""
     passkey_until: float | None = None
     """Unix time."""
     passkey_ends: float = 0.0

@@ -310,9 +310,8 @@ def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) 
 
 
 def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    if (
-        state.fleet.breaker
-    ):  # many sessions fail alike: the failure is not counted, and the session waits for a slot
+    if state.fleet.breaker:
+        # many sessions fail alike: the failure is not counted, and the session waits for a slot
         retries = Retries(state.retries.tries)
         return replace(state, not_before=now.at, retries=retries, uncounted=True)
     policy = state.rules.restart
