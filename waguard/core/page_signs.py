@@ -145,8 +145,6 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
 def _of_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    if seen.page is None and not seen.unreachable:
-        return watched  # the next page is being loaded: what is seen is not of the last one
     if _is_acked(watched, seen):
         facts.append(Acked(session))
         watched = replace(watched, acked=True)
