@@ -53,22 +53,22 @@ async def started(daemon: Daemon, *, ready: bool = True) -> Mapping[str, Any]:
 async def over(daemon: Daemon) -> list[dict[str, Any]]:
     """Incidents of the fleet, when the newest one has ended."""
 
-    async def look() -> list[dict[str, Any]] | None:
+    async def check() -> list[dict[str, Any]] | None:
         _, reported = await daemon.call("GET", "/api/incidents")
         incidents: list[dict[str, Any]] = reported["incidents"]
         return incidents if incidents and incidents[-1]["ended"] else None
 
-    found: list[dict[str, Any]] = await daemon.until(look)
+    found: list[dict[str, Any]] = await daemon.until(check)
     return found
 
 
 async def noted(daemon: Daemon) -> None:
     """Wait until its run's file says that earlier deaths are on the trail."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return bool(json.loads(run_file(daemon).read_bytes())["unreported"] == [])
 
-    await daemon.until(look, deadline=20.0)
+    await daemon.until(check, deadline=20.0)
 
 
 async def why(daemon: Daemon) -> str:

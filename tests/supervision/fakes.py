@@ -40,7 +40,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions import Versions
 from waguard.wire.channel import Channel
@@ -477,7 +477,7 @@ class World:
     store: MemoryStore
     inbox: FakeInbox = field(default_factory=FakeInbox)
     spawn: FakeSpawn = field(default_factory=FakeSpawn)
-    crowded: bool = False
+    cpu_is_saturated: bool = False
     clock: FakeClock = field(default_factory=FakeClock)
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
@@ -518,7 +518,7 @@ class World:
             packed=PACKED,
             documents=self.documents,
         )
-        self.around = Surroundings(
+        self.ctx = SessionContext(
             versions=self.versions,
             config=lambda: self.config,
             instance="test",
@@ -532,7 +532,7 @@ class World:
             fleet=self.fleet,
             mailbox=self.mailbox,
             meter=self.meter,
-            crowded=lambda: self.crowded,
+            cpu_is_saturated=lambda: self.cpu_is_saturated,
             remembered=lambda: self.remembered,
         )
 

@@ -197,5 +197,5 @@ async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
     assert (writes, world.store.accounts["s"].status) == ([], "connected")
     assert world.names("session_disconnected") == []
     world.next_daemon()
-    empty.it = Supervisor(world.around)  # the fixture stops it
+    empty.it = Supervisor(world.ctx)  # the fixture stops it
     process.kill()

@@ -68,7 +68,7 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
         await session.forget()
     bench.it._trail.cancel()
     world.next_daemon()
-    bench.it = Supervisor(world.around)
+    bench.it = Supervisor(world.ctx)
     return left
 
 

@@ -14,8 +14,8 @@ from tests.supervision.test_session import connected, make, up, written
 from tests.waiting import wait_until
 from waguard.config import Log
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.ledger import Trail
 from waguard.supervision.log_control import KIND, LogControl
+from waguard.supervision.status_writer import AuditLog
 from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
 
 __all__ = ["make"]  # pytest finds fixtures by name
@@ -187,7 +187,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 ) -> None:
     applied: list[Log] = []
     entries: list[Any] = []
-    trail = Trail(None, world.store, world.clock, told=entries.append)
+    trail = AuditLog(None, world.store, world.clock, told=entries.append)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.ask("DEBUG", by="user 0")
@@ -204,7 +204,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 
 async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
     applied: list[Log] = []
-    trail = Trail(None, world.store, world.clock, told=lambda _: None)
+    trail = AuditLog(None, world.store, world.clock, told=lambda _: None)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.configure(Log())

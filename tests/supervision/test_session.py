@@ -40,8 +40,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.process import Swept
 from waguard.ports.store import SessionRow
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision import ledger as ledger_module
-from waguard.supervision import translate
+from waguard.supervision import status_writer, translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.intake import TOUCH_INTERVAL
 from waguard.wire.protocol import (
@@ -78,14 +77,14 @@ TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 @pytest.fixture
 async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Sessions with a row and a profile; all are stopped at the end."""
-    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
+    monkeypatch.setattr(status_writer, "RETRY", 0.01)
     made: list[SessionActor] = []
 
     async def one(name: str = "s", *, profile: bool = True) -> SessionActor:
         row = await world.store.create(name, 7, account_id=None, priority=0)
         if profile:
             world.profile(name)
-        made.append(SessionActor(row, world.around))
+        made.append(SessionActor(row, world.ctx))
         return made[-1]
 
     yield one
@@ -1130,7 +1129,7 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
     for link in ("offline", "connected", "offline", "syncing"):
         process.report(link, phone=PHONE)
         await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
-    assert session.publisher.ledger.row_pending
+    assert session.publisher.writer.row_pending
     assert session.state.status.status is Status.AUTHENTICATED  # memory is right all the time
     assert world.row_status("s") == ("connected", None)
     world.store.down = False
@@ -1216,7 +1215,7 @@ async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Ma
     world.store.accounts["s"].status = "connected"
     stale = await world.store.set_desired("s", up=False)
     assert stale
-    again = SessionActor(stale, world.around)
+    again = SessionActor(stale, world.ctx)
     assert again.state.status.status is Status.CONNECTED
     again.post(RowRead(said=stale.status))
     await written(again)
@@ -1255,7 +1254,7 @@ async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: s
         generation=1,
         disconnect_reason="because",
     )
-    session = SessionActor(row, world.around)
+    session = SessionActor(row, world.ctx)
     assert session.state.status.status is Status.DISCONNECTED
     await session.forget()
 

@@ -134,7 +134,7 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     world.clock.advance(1.0)
     await empty.it.watchdog.watch()
     assert world.mailbox.fleet.host.left == world.host
-    assert not empty.session().publisher.ledger.row_pending
+    assert not empty.session().publisher.writer.row_pending
     assert world.store.accounts["s"].disconnect_details == reported
 
 

@@ -61,12 +61,12 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
     assert world.audited("restart") == [(None, None, "the page has not answered for 30 s")]
 
 
-@pytest.mark.parametrize(("crowded", "limit"), [(False, 10), (True, 30)])
+@pytest.mark.parametrize(("cpu_is_saturated", "limit"), [(False, 10), (True, 30)])
 async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_cores(
-    empty: Bench, world: World, *, crowded: bool, limit: int
+    empty: Bench, world: World, *, cpu_is_saturated: bool, limit: int
 ) -> None:
     process = await empty.connected()
-    world.crowded = crowded
+    world.cpu_is_saturated = cpu_is_saturated
     await beating(empty, process, limit - 1, page=None, hopeless=True)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None, hopeless=True)

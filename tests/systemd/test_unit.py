@@ -102,11 +102,11 @@ def api(systemd: SystemdNamespace) -> ApiClient:
     return ApiClient(reported["api"], key_file.read_text().split()[-1])
 
 
-def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
+def until(systemd: SystemdNamespace, check: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            if found := look():
+            if found := check():
                 return found
         except (ApiCallError, OSError):
             pass
@@ -115,13 +115,13 @@ def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
 
 
 def status(systemd: SystemdNamespace, wanted: str) -> Callable[[], dict[str, Any] | None]:
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         client = api(systemd)
         reported: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
         # a new daemon says at once how the session stands, its worker's word comes a moment later
         return reported if reported["status"] == wanted and reported["browser_pid"] else None
 
-    return look
+    return check
 
 
 def processes(systemd: SystemdNamespace) -> list[str]:

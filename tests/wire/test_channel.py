@@ -436,7 +436,7 @@ def test_a_record_without_one_of_its_fields_is_none() -> None:
         msgspec.json.decode(b'{"pid": 1}', type=WorkerRecord)
 
 
-def test_every_exit_code_is_explained_and_none_looks_like_a_crash_of_python() -> None:
+def test_every_exit_code_is_explained_and_none_is_that_of_a_crash_of_python() -> None:
     codes = {
         value
         for name, value in vars(exits).items()

@@ -16,7 +16,7 @@ from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
 from waguard.worker.devtools import EvaluationError
-from waguard.worker.told import people
+from waguard.worker.page_reports import people
 
 pytestmark = [
     pytest.mark.chromium,

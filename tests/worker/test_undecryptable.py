@@ -8,7 +8,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG
-from tests.worker.test_missed_messages import ANN, BOB, PHONE, Bench, connected
+from tests.worker.test_backfill_messages import ANN, BOB, PHONE, Bench, connected
 from waguard.wire.protocol import InboundMessage, MessageError, Reread, Undecryptable
 from waguard.worker.inbound import Inbound
 from waguard.worker.rereading import reread

@@ -59,6 +59,9 @@ class Seen(Struct, frozen=True, kw_only=True):
     failed: str | None = None
     """The reason for which the last worker ended, while it still counts."""
     page: Page | None = None
+    """None also while it loads: what is seen then is of no known version."""
+    closing: bool = False
+    """Its worker ends, and says nothing more of its page."""
     missing: tuple[str, ...] = ()
     """Functions that waguard calls, the last good version had, and this page lacks."""
     link: Link = Link.UNKNOWN
@@ -87,6 +90,8 @@ class Watched(Struct, frozen=True, kw_only=True):
     page_at: float = 0.0
     gone: bool = False
     """It has no page now, and ``Left`` was reported."""
+    loading: bool = False
+    """``page`` is the one before: the next has not reported its version yet."""
     sign: Evidence | str | None = None
     """What was last reported of this page: evidence, ``WELL`` or ``AWAY``."""
     sign_at: float = 0.0
@@ -121,6 +126,8 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     if page is None:
         return Read(watched)
     if seen.lives and seen.worker == page.worker:
+        if seen.page is None:
+            return Read(watched if seen.closing else replace(watched, loading=True))
         watched = _of_page(session, watched, page, seen, now, facts)
     else:
         watched = _without_page(session, watched, seen, now, facts)
@@ -195,7 +202,8 @@ def _without_page(
     """Its worker ended. A page that never became ready stays ill until the next page is loaded."""
     if watched.gone or watched.sign in _OF_ENDS:
         return watched
-    if ill := _ENDS.get(seen.failed or ""):
+    ill = None if watched.loading else _ENDS.get(seen.failed or "")
+    if ill:
         facts.append(Ill(session, ill))
         return replace(watched, sign=ill, sign_at=now, acked=False)
     facts.append(Left(session))

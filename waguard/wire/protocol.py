@@ -14,7 +14,7 @@ from waguard.core.link import Link
 
 PROTOCOL: Final = 6
 
-# what a worker may say; its own bounds, in ``worker/told.py``, are no wider. Texts in characters
+# what a worker may say; its own bounds, in ``worker/page_reports.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]
 Chat = Annotated[str, Meta(max_length=128)]
 Word = Annotated[str, Meta(max_length=128)]

@@ -21,7 +21,7 @@ from waguard.wire.protocol import BackfillGap, CatchUp
 from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import PageLoadingError, WhatsAppPage
-from waguard.worker.told import ID_LIMIT, moment, word
+from waguard.worker.page_reports import ID_LIMIT, moment, word
 
 AT_ONCE: Final = 4  # chats
 COUNT: Final = 50  # messages of a page

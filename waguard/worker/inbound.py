@@ -21,7 +21,7 @@ from waguard.wire.protocol import (
     MessageError,
     Undecryptable,
 )
-from waguard.worker import told as page_words
+from waguard.worker import page_reports
 from waguard.worker.holding import LIMIT, Holding
 from waguard.worker.page import WhatsAppPage
 
@@ -90,13 +90,13 @@ class Inbound:
 
     def take(self, kind: str, told: Any) -> None:
         """Take what the page told, by the hook's word for it. Never raises."""
-        for item in page_words.read(kind, told, now=time.time()):
+        for item in page_reports.read(kind, told, now=time.time()):
             if self._is_wanted(item):
                 self._holding.take(_key(item), item)
 
     async def decrypted(self, told: Any, page: WhatsAppPage) -> Outcome:
         """Report a message that could not be decrypted before, if it can be read now."""
-        (read,) = page_words.read("message", told, now=time.time())
+        (read,) = page_reports.read("message", told, now=time.time())
         if isinstance(read, Undecryptable):
             return Outcome.UNDECRYPTABLE
         if not self._is_wanted(read):
@@ -106,7 +106,7 @@ class Inbound:
 
     async def missed(self, told: Any, page: WhatsAppPage) -> None:
         """Tell what was read back from its chat, unless it was told. Its file is fetched before."""
-        for read in page_words.read("message", told, now=time.time()):
+        for read in page_reports.read("message", told, now=time.time()):
             key = _key(read)
             if not self._is_wanted(read) or key in self._seen:
                 continue

@@ -105,8 +105,8 @@ from waguard.worker.page import (
     WhatsAppPage,
 )
 from waguard.worker.page_document import PageDocument
+from waguard.worker.page_reports import KINDS, asked, people, word
 from waguard.worker.profile_care import ProfileCare, ProfileHeldError
-from waguard.worker.told import KINDS, asked, people, word
 from waguard.worker.unstored import UnstoredEvents
 
 LOCK_DEADLINE: Final = 3.0  # s; a browser with much memory takes long to die

@@ -40,7 +40,7 @@ from waguard.worker.devtools import (
 )
 from waguard.worker.load_watch import DocumentAnswer, LoadWatch
 from waguard.worker.page_document import PageDocument
-from waguard.worker.told import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, moment, word
+from waguard.worker.page_reports import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, moment, word
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()

@@ -30,7 +30,7 @@ from waguard.host.documents import Document, DocumentError, Documents
 from waguard.wire.protocol import PageVersion, StoredDocument
 from waguard.worker.devtools import DevToolsError, PageSession
 from waguard.worker.load_watch import DocumentAnswer
-from waguard.worker.told import word
+from waguard.worker.page_reports import word
 
 DEADLINE: Final = 15.0  # s; each takes some ms, on a busy machine longer
 

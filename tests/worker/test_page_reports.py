@@ -28,15 +28,15 @@ from waguard.wire.protocol import (
     MessageError,
     Undecryptable,
 )
-from waguard.worker import told as under_test
+from waguard.worker import page_reports as under_test
 from waguard.worker.backfill import Backfill
 from waguard.worker.devtools import EvaluationError, PageSession
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import NotSendableError, WhatsAppPage
+from waguard.worker.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
 from waguard.worker.sending import judge as outcome_of
-from waguard.worker.told import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
 
 NOW = 1_732_233_600.0
 MESSAGE = {
