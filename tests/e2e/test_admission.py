@@ -27,21 +27,21 @@ async def test_four_sessions_and_one_place(world: World) -> None:
     for line in daemon.log().rpartition("\n")[0].splitlines():  # the last one may be half written
         if not line.startswith("{"):
             continue
-        told = json.loads(line)
-        if told["message"] == "worker started":
+        answer = json.loads(line)
+        if answer["message"] == "worker started":
             spawned += 1
-            held.add(told["session"])
+            held.add(answer["session"])
             most = max(most, len(held))
-        elif told["message"] == "place given back":
-            held.discard(told["session"])
+        elif answer["message"] == "place given back":
+            held.discard(answer["session"])
     assert spawned == len(NAMES)
     assert most == 1
 
     async def measured() -> bool:
-        told = [await daemon.status(name) for name in NAMES]
-        return all(s["memory_mb"] and s["cpu_percent"] is not None for s in told)
+        answer = [await daemon.status(name) for name in NAMES]
+        return all(s["memory_mb"] and s["cpu_percent"] is not None for s in answer)
 
     await daemon.until(measured)
-    told = [await daemon.status(name) for name in NAMES]
-    assert all(30 < one["memory_mb"] < 1_000 for one in told)
-    assert all(one["waiting"] is None for one in told)
+    answer = [await daemon.status(name) for name in NAMES]
+    assert all(30 < one["memory_mb"] < 1_000 for one in answer)
+    assert all(one["waiting"] is None for one in answer)

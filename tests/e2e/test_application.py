@@ -206,8 +206,8 @@ async def test_logout(served: Served) -> None:
     assert reply.good, reply
     await served.middle()
     await served.row(session, "disconnected")
-    told = await served.app.wait_for("session_disconnected", session, after=after)
-    assert told["reason"] == "user_initiated"
+    reported = await served.app.wait_for("session_disconnected", session, after=after)
+    assert reported["reason"] == "user_initiated"
     assert (await served.app.reconnect(session)).good
     await served.scan(session, after=after)
     await served.row(session, "connected")

@@ -35,11 +35,11 @@ async def paired(world: World, *, interval: float | None = None) -> None:
 async def counted(world: World, count: int) -> dict[str, Any]:
     """The session's status, when it shows so many."""
 
-    async def look() -> dict[str, Any] | None:
-        told = await world.daemon.status("s1")
-        return told if told["undecryptable"]["count"] == count else None
+    async def check() -> dict[str, Any] | None:
+        answer = await world.daemon.status("s1")
+        return answer if answer["undecryptable"]["count"] == count else None
 
-    found: dict[str, Any] = await world.daemon.until(look)
+    found: dict[str, Any] = await world.daemon.until(check)
     return found
 
 
@@ -49,19 +49,19 @@ async def sealed(world: World, body: str, **more: Any) -> str:
     message_id = phone.incoming(from_=FRIEND, body=body, sealed="e2e", **more)["id"]
     phone.incoming(from_=FRIEND, body=f"after {body}")
     await hears(world, f"after {body}")
-    told = await counted(world, 1)
-    assert told["undecryptable"]["since"]
-    assert told["conditions"] == []
+    answer = await counted(world, 1)
+    assert answer["undecryptable"]["since"]
+    assert answer["conditions"] == []
     return message_id
 
 
-async def is_told_once(world: World, body: str) -> dict[str, Any]:
+async def is_reported_once(world: World, body: str) -> dict[str, Any]:
     """It is delivered once, marked as late, and never again: a message after it is a sign."""
     message = await hears(world, body)
     assert message["backfilled"] is True
     assert message["type"] == "chat"
     await counted(world, 0)
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     await reload(world)
     await world.daemon.wait_status("s1", "connected", link="connected")
     world.standin.phone.incoming(from_=FRIEND, body="last")
@@ -84,15 +84,15 @@ def age(world: World, seconds: float) -> None:
 
 def paired_long_ago(world: World) -> None:
     (path,) = world.daemon.folder.glob(f"sessions/*/*/{PAIRING}")
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"at": told["at"] - 30 * DAY}))
+    answer = json.loads(path.read_text())
+    path.write_text(json.dumps(answer | {"at": answer["at"] - 30 * DAY}))
 
 
 async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "event")
     world.standin.phone.decrypt(message_id, "event")
-    assert (await is_told_once(world, "event"))["id"] == message_id
+    assert (await is_reported_once(world, "event"))["id"] == message_id
 
 
 @pytest.mark.long
@@ -100,7 +100,7 @@ async def test_in_its_place_without_an_event_it_is_found_in_time(world: World) -
     await paired(world, interval=1.0)
     message_id = await sealed(world, "silent")
     world.standin.phone.decrypt(message_id, "silent")
-    await is_told_once(world, "silent")
+    await is_reported_once(world, "silent")
 
 
 @pytest.mark.long
@@ -109,7 +109,7 @@ async def test_as_a_new_message_with_the_same_id_after_a_reload(world: World) ->
     message_id = await sealed(world, "again")
     world.standin.phone.decrypt(message_id, "again")
     await reload(world)
-    await is_told_once(world, "again")
+    await is_reported_once(world, "again")
 
 
 @pytest.mark.long
@@ -121,7 +121,7 @@ async def test_after_a_restart_of_the_browser_though_it_is_older_than_what_is_re
     message_id = await sealed(world, "old", timestamp=int(time.time() - 10 * DAY))
     world.standin.phone.decrypt(message_id, "stored")
     os.kill((await world.daemon.status("s1"))["browser_pid"], signal.SIGKILL)
-    await is_told_once(world, "old")
+    await is_reported_once(world, "old")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_after_a_restart_of_the_daemon_and_of_its_worker(world: World, way
     await paired(world)
     message_id = await sealed(world, way)
     await restarted(world, meanwhile=lambda: world.standin.phone.decrypt(message_id, way))
-    await is_told_once(world, way)
+    await is_reported_once(world, way)
 
 
 @pytest.mark.long
@@ -141,11 +141,11 @@ async def test_after_a_restart_of_the_daemon_alone(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "silent")
     worker = (await world.daemon.status("s1"))["worker_pid"]
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     await world.daemon.stop(signal.SIGKILL)
     world.standin.phone.decrypt(message_id, "silent")
     await world.daemon.start()
-    await is_told_once(world, "silent")
+    await is_reported_once(world, "silent")
     assert (await world.daemon.status("s1"))["worker_pid"] == worker
 
 
@@ -155,7 +155,7 @@ async def test_in_a_chat_that_has_another_name_meanwhile(world: World) -> None:
     message_id = await sealed(world, "renamed")
     world.standin.phone.migrate(FRIEND, LID)
     world.standin.phone.decrypt(message_id.split("_")[2], "silent")
-    message = await is_told_once(world, "renamed")
+    message = await is_reported_once(world, "renamed")
     assert (message["id"], message["from"]) == (message_id, f"{FRIEND}@c.us")
 
 
@@ -175,8 +175,8 @@ async def test_one_that_never_can_be_read_is_said_and_then_a_dead_letter(world: 
     assert found["type"] == "undecryptable"
     assert "1 message cannot be decrypted" in found["message"]
     assert "phone" in found["remedy"]
-    code, told = await daemon.call("GET", "/api/webhooks/dead")
-    assert (code, told["dead"]) == (200, [])
+    code, answer = await daemon.call("GET", "/api/webhooks/dead")
+    assert (code, answer["dead"]) == (200, [])
     await daemon.stop()
     age(world, KEPT_FOR - ADVISE_AFTER)
     await daemon.start()
@@ -187,8 +187,8 @@ async def test_one_that_never_can_be_read_is_said_and_then_a_dead_letter(world: 
     (letter,) = await daemon.until(letters)
     assert (letter["event"], letter["state"]) == ("message_error", "undecryptable")
     assert "could not decrypt it within 14 days" in letter["error"]
-    code, told = await daemon.call("GET", f"/api/webhooks/dead/{letter['id']}")
-    assert (code, told["body"]["data"]["message_id"]) == (200, message_id)
+    code, answer = await daemon.call("GET", f"/api/webhooks/dead/{letter['id']}")
+    assert (code, answer["body"]["data"]["message_id"]) == (200, message_id)
     await counted(world, 0)
 
     async def no_condition() -> bool:

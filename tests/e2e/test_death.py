@@ -15,12 +15,12 @@ PHONE = "6281180001"
 async def incident(world: World) -> str:
     """The newest of the fleet that has ended, in sentences."""
 
-    async def look() -> str | None:
-        _, told = await world.daemon.call("GET", "/api/incidents")
-        ended = [" ".join(one["sentences"]) for one in told["incidents"] if one["ended"]]
+    async def check() -> str | None:
+        _, answer = await world.daemon.call("GET", "/api/incidents")
+        ended = [" ".join(one["sentences"]) for one in answer["incidents"] if one["ended"]]
         return ended[-1] if ended else None
 
-    return str(await world.daemon.until(look))
+    return str(await world.daemon.until(check))
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, reada
     os.kill(before["worker_pid"], signal.SIGKILL)
 
     async def restarted() -> bool:
-        told = await daemon.status("s1")
-        return (told["status"], told["restarts"]) == ("connected", 1)
+        answer = await daemon.status("s1")
+        return (answer["status"], answer["restarts"]) == ("connected", 1)
 
     async def written() -> bool:
         return kept.exists() and '"restarts":1' in kept.read_text()
@@ -63,8 +63,8 @@ async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, reada
     if not readable:
         kept.write_text("{")
     await daemon.start()
-    told = await daemon.wait_status("s1", "connected")
-    assert told["restarts"] == readable
+    answer = await daemon.wait_status("s1", "connected")
+    assert answer["restarts"] == readable
     assert kept.with_name("restarts.json.unreadable").exists() is not readable
 
     async def said() -> str | None:

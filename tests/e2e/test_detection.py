@@ -17,7 +17,7 @@ from waguard.worker import wajs
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SUSPENDED = 14.0  # s; the longest limit of a silent worker is 10
-SETTLED = 3.0  # s; some ticks, after which a false alarm would have shown
+QUIET = 3.0  # s; some ticks, after which a false alarm would have shown
 PHONES = {"s1": "6281180001", "s2": "6281180002"}
 
 
@@ -26,10 +26,10 @@ SPINS = "\n;WPP.on('chat.new_message', (m) => { if (m.body === 'spin') for (;;);
 
 
 async def logged(daemon: Daemon, words: str) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return words in daemon.log()
 
-    await daemon.until(look)
+    await daemon.until(check)
 
 
 def signalled(tree: Iterable[int], number: signal.Signals) -> None:
@@ -86,8 +86,8 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     before = {name: await daemon.pair(world.standin, name, phone) for name, phone in PHONES.items()}
     assert daemon.process
     tree = [daemon.process.pid]
-    for told in before.values():
-        tree += [told["worker_pid"], *group_members(told["browser_pid"])]
+    for answer in before.values():
+        tree += [answer["worker_pid"], *group_members(answer["browser_pid"])]
     log = len(daemon.log())
     # who looks is stopped first and goes on last: in between it would find that others stand still
     signalled(tree, signal.SIGSTOP)
@@ -99,13 +99,13 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
 
     await daemon.until(beats)
     for name, phone in PHONES.items():  # they are more than alive
-        code, told = await daemon.send(name, "6281180009", f"from {phone}")
-        assert code == 200, told
-    await asyncio.sleep(SETTLED)
-    for name, told in before.items():
+        code, answer = await daemon.send(name, "6281180009", f"from {phone}")
+        assert code == 200, answer
+    await asyncio.sleep(QUIET)
+    for name, answer in before.items():
         after = await daemon.status(name)
         for key in ("status", "worker_pid", "browser_pid", "restarts"):
-            assert after[key] == told[key], key
+            assert after[key] == answer[key], key
         assert (after["status"], after["restarts"]) == ("connected", 0)
     assert "session unhealthy" not in daemon.log()
 
@@ -120,9 +120,9 @@ async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None
     before = await daemon.pair(world.standin, "s1", PHONES["s1"])
     world.standin.phone.incoming(phone=PHONES["s1"], from_="6281180009", body="spin")
     await logged(daemon, "the page does not answer")
-    await logged(daemon, "its script is ended")
+    await logged(daemon, "its script is terminated")
     await logged(daemon, "heard again")
-    await logged(daemon, "is loaded anew")
+    await logged(daemon, "the page is reloaded")
 
     async def sends() -> bool:
         return (await daemon.send("s1", "6281180009", "still here"))[0] == 200
@@ -162,15 +162,15 @@ async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: s
     before = await daemon.pair(world.standin, "s1", PHONES["s1"])
     world.standin.policy.update({"page": page})
     os.kill(before["browser_pid"], signal.SIGKILL)
-    told = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
-    assert told["disconnect_details"].startswith("WhatsApp")
+    answer = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
+    assert answer["disconnect_details"].startswith("WhatsApp")
 
     async def refused() -> bool:
         conditions = (await daemon.status("s1"))["conditions"]
         return {one["type"] for one in conditions} == {"whatsapp_refuses"}
 
     await daemon.until(refused)
-    worker = told["worker_pid"]
+    worker = answer["worker_pid"]
     world.standin.policy.page = "ok"
 
     async def connected() -> bool:

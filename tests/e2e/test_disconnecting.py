@@ -27,9 +27,9 @@ def row(daemon: Daemon) -> tuple[str, str | None, str | None]:
 
 
 async def assert_gone(daemon: Daemon) -> None:
-    told = await daemon.status("s1")
-    assert (told["status"], told["disconnect_reason"]) == ("disconnected", "user_initiated")
-    assert told["worker_pid"] is None
+    answer = await daemon.status("s1")
+    assert (answer["status"], answer["disconnect_reason"]) == ("disconnected", "user_initiated")
+    assert answer["worker_pid"] is None
     assert row(daemon) == ("disconnected", "user_initiated", None)
     assert (await daemon.call("GET", "/api/sessions"))[1]["total"] == 0
     health = (await daemon.call("GET", "/health"))[1]
@@ -39,12 +39,12 @@ async def assert_gone(daemon: Daemon) -> None:
 
 async def reconnect(world: World) -> None:
     daemon = world.daemon
-    code, told = await daemon.call("POST", f"{ONE}/reconnect", {})
-    assert (code, told["status"]) == (200, "qr_scanning"), told
+    code, answer = await daemon.call("POST", f"{ONE}/reconnect", {})
+    assert (code, answer["status"]) == (200, "qr_scanning"), answer
     assert row(daemon) == ("qr_scanning", None, None)
     world.standin.phone.scan(await daemon.qr("s1"), phone=NEW_PHONE)
-    told = await daemon.wait_status("s1", "connected")
-    assert (told["phone_number"], told["removed_at"]) == (NEW_PHONE, None)
+    answer = await daemon.wait_status("s1", "connected")
+    assert (answer["phone_number"], answer["removed_at"]) == (NEW_PHONE, None)
     assert (await daemon.call("GET", "/api/sessions"))[1]["total"] == 1
     assert (await daemon.send("s1", FRIEND, "hello"))[0] == 200
 
@@ -54,14 +54,14 @@ async def test_disconnect_and_reconnect(world: World) -> None:
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     await world.receiver.wait_for("session_ready")
-    code, told = await daemon.call("DELETE", ONE)
-    assert code == 200, told
+    code, answer = await daemon.call("DELETE", ONE)
+    assert code == 200, answer
     await assert_gone(daemon)
     assert (await world.receiver.wait_for("session_disconnected"))["reason"] == "user_initiated"
     assert (await daemon.send("s1", FRIEND, "too late"))[0] == 409
     assert (await daemon.call("GET", f"{ONE}/incidents"))[0] == 200
 
-    await daemon.settled()
+    await daemon.until_delivered()
     await daemon.stop(signal.SIGKILL)
     await daemon.start()
     await assert_gone(daemon)
@@ -76,10 +76,10 @@ async def test_a_kill_in_the_middle_of_a_disconnect(world: World) -> None:
     await daemon.pair(world.standin, "s1", PHONE)
     deleting = asyncio.create_task(daemon.call("DELETE", ONE))
 
-    async def told_so() -> bool:
+    async def is_reported() -> bool:
         return row(daemon)[0] == "disconnected"
 
-    await daemon.until(told_so)
+    await daemon.until(is_reported)
     await daemon.stop(signal.SIGKILL)
     with contextlib.suppress(aiohttp.ClientError):
         await deleting
@@ -93,9 +93,9 @@ async def test_stop_and_start_need_no_new_code(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
-    code, told = await daemon.call("POST", f"{ONE}/stop", {})
-    assert (code, told["status"], told["worker_pid"]) == (200, "disconnected", None), told
-    code, told = await daemon.call("POST", f"{ONE}/start", {})
-    assert code == 200, told
+    code, answer = await daemon.call("POST", f"{ONE}/stop", {})
+    assert (code, answer["status"], answer["worker_pid"]) == (200, "disconnected", None), answer
+    code, answer = await daemon.call("POST", f"{ONE}/start", {})
+    assert code == 200, answer
     assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
     assert world.receiver.count("qr_code_generated") <= 1

@@ -45,8 +45,8 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
 
     second = await daemon.pair(world.standin, "s2", "6281180002")
     assert comm(second["worker_pid"]) == "waguard.worker"
-    told = await daemon.status("s1")
-    assert (told["status"], told["worker_pid"], told["restarts"]) == (
+    answer = await daemon.status("s1")
+    assert (answer["status"], answer["worker_pid"], answer["restarts"]) == (
         *("connected", first["worker_pid"], 0),
     )
 
@@ -60,5 +60,5 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
 
     await daemon.until(lambda: ended(server))
     await daemon.start()
-    told = await daemon.wait_status("s1", "connected")
-    assert told["worker_pid"] == first["worker_pid"]
+    answer = await daemon.wait_status("s1", "connected")
+    assert answer["worker_pid"] == first["worker_pid"]

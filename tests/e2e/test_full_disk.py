@@ -38,15 +38,15 @@ async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, 
     fill_but(disk, RESERVE)
 
     async def degraded() -> list[str]:
-        _, told = await daemon.call("GET", "/health/detailed")
-        return list(told["problems"])
+        _, answer = await daemon.call("GET", "/health/detailed")
+        return list(answer["problems"])
 
     (problem,) = await daemon.until(degraded)
     assert problem == f"7 MB are free in {disk / 'sessions'}, limits.disk_reserve is 8 MB"
-    code, told = await daemon.call("POST", "/api/sessions", NEW)
-    assert (code, told["field"]) == (507, "limits.disk_reserve")
-    assert problem in told["error"]
-    assert told["remedy"]
+    code, answer = await daemon.call("POST", "/api/sessions", NEW)
+    assert (code, answer["field"]) == (507, "limits.disk_reserve")
+    assert problem in answer["error"]
+    assert answer["remedy"]
     (disk / "filler").unlink()
 
     async def well() -> bool:
@@ -56,14 +56,14 @@ async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, 
 
     async def over() -> list[dict[str, Any]]:
         """It is written a moment after it was so."""
-        _, told = await daemon.call("GET", "/api/incidents")
-        return [one for one in told["incidents"] if one["ended"]]
+        _, answer = await daemon.call("GET", "/api/incidents")
+        return [one for one in answer["incidents"] if one["ended"]]
 
     (incident,) = await daemon.until(over)
     assert incident["sentences"][0] == f"Cause: {problem}."
     assert incident["result"] == "there was room again"
-    code, told = await daemon.call("GET", "/api/sessions")
-    assert (code, told["total"]) == (200, 0)
+    code, answer = await daemon.call("GET", "/api/sessions")
+    assert (code, answer["total"]) == (200, 0)
 
 
 @pytest.fixture
@@ -123,14 +123,14 @@ async def test_a_full_disk_is_the_hosts_and_harms_no_profile(world: World, roomy
     os.kill(before["browser_pid"], signal.SIGKILL)
 
     async def full() -> list[dict[str, Any]]:
-        _, told = await daemon.call("GET", "/health/detailed")
-        return [it for it in told["conditions"] if it["reason"] == "disk_full"]
+        _, answer = await daemon.call("GET", "/health/detailed")
+        return [it for it in answer["conditions"] if it["reason"] == "disk_full"]
 
     (condition,) = await daemon.until(full)
     assert (condition["session_id"], condition["blame"]) == ("s1", "host")
     (roomy / "filler").unlink()
     await daemon.wait_status("s1", "connected")
-    assert "the profile is suspected" not in daemon.log()
+    assert "the profile is suspect" not in daemon.log()
 
 
 def fill_but(disk: Path, free: int) -> None:

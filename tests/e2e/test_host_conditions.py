@@ -41,12 +41,12 @@ def put_back(executable: Path, held: int | None) -> None:
 
 
 async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
-        told = await daemon.status("s1")
-        fits = told["status"] == "disconnected" and words in (told["waiting"] or "")
-        return told if fits else None
+    async def check() -> dict[str, Any] | None:
+        answer = await daemon.status("s1")
+        fits = answer["status"] == "disconnected" and words in (answer["waiting"] or "")
+        return answer if fits else None
 
-    result: dict[str, Any] = await daemon.until(look)
+    result: dict[str, Any] = await daemon.until(check)
     return result
 
 
@@ -75,8 +75,8 @@ async def test_chromium_is_away_while_the_package_is_upgraded(
     before = await daemon.pair(world.standin, "s1", PHONE)
     held = upgrade(executable)
     os.kill(before["browser_pid"], signal.SIGKILL)
-    told = await waits(daemon, words)
-    assert told["disconnect_reason"] == "error"
+    answer = await waits(daemon, words)
+    assert answer["disconnect_reason"] == "error"
 
     async def reported() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")
@@ -99,8 +99,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
     await daemon.stop()
     sessions.rename(away)
     await daemon.start()
-    told = await waits(daemon, "has no profile in it")
-    assert "mount its disk" in told["disconnect_details"]
+    answer = await waits(daemon, "has no profile in it")
+    assert "mount its disk" in answer["disconnect_details"]
     await daemon.logs("restore finished: waiting 1")
     assert list(sessions.iterdir()) == [], "nothing is made where the mount belongs"
     sessions.rmdir()
@@ -111,8 +111,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
 
     async def over() -> bool:
         """It is written a moment after it was so."""
-        _, told = await daemon.call("GET", "/api/incidents")
-        found = [one["ended"] for one in told["incidents"] if "has no profile" in one["cause"]]
+        _, answer = await daemon.call("GET", "/api/incidents")
+        found = [one["ended"] for one in answer["incidents"] if "has no profile" in one["cause"]]
         return len(found) == 1 and found[0] is not None
 
     await daemon.until(over)

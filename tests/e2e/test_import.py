@@ -70,8 +70,8 @@ def imported(daemon: Daemon, folder: Path) -> Report:
 
 async def connected_without_a_scan(world: World) -> None:
     body = {"session_id": SESSION, "workspace_id": 1}
-    code, told = await world.daemon.call("POST", "/api/sessions", body)
-    assert code == 201, told
+    code, answer = await world.daemon.call("POST", "/api/sessions", body)
+    assert code == 201, answer
     await world.daemon.wait_status(SESSION, "connected")
     assert world.receiver.count("qr_code_generated") == 0
 
@@ -114,8 +114,10 @@ async def test_a_start_uses_the_paired_old_profile_and_not_the_new_one_in_its_pl
     await made(world, at.profile, killed=False, paired=False)
     await world.daemon.start()
     await connected_without_a_scan(world)
-    [aside] = quarantine.quarantined(sessions)
-    assert old_profiles.examine(at.quarantine / aside.name).credentials is Credentials.UNPAIRED
+    [quarantined] = quarantine.quarantined(sessions)
+    assert (
+        old_profiles.examine(at.quarantine / quarantined.name).credentials is Credentials.UNPAIRED
+    )
 
 
 @pytest.mark.long

@@ -27,7 +27,7 @@ async def paired(world: World) -> None:
 
 async def restarted(world: World, *, meanwhile: Any = None) -> None:
     """The daemon, its worker and the browser die, and come back."""
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     worker = (await world.daemon.status("s1"))["worker_pid"]
     await world.daemon.stop(signal.SIGKILL)
     os.killpg(worker, signal.SIGKILL)
@@ -63,16 +63,16 @@ async def test_a_send_to_a_number_whose_chat_is_a_lid(world: World) -> None:
     phone.incoming(from_=FRIEND, body="before")
     await hears(world, "before")
     phone.migrate(FRIEND, LID)
-    code, told = await world.daemon.send("s1", FRIEND, "to the number")
+    code, reported = await world.daemon.send("s1", FRIEND, "to the number")
     assert code == 200
-    prefix, _, stem = told["message_id"].rpartition("_")
+    prefix, _, stem = reported["message_id"].rpartition("_")
     assert prefix == f"true_{NUMBER}"
     assert at_the_server(world, stem) == [(f"true_{LID}@lid_{stem}", 1)]
     phone.receipt(stem, 2)
     phone.receipt(stem, 3)
     for event, level in (("message_delivered", 3), ("message_read", 4)):
         data = await world.receiver.wait_for(event)
-        assert (data["message_id"], data["ack_level"]) == (told["message_id"], level)
+        assert (data["message_id"], data["ack_level"]) == (reported["message_id"], level)
 
     async def is_read() -> bool:
         return bool((await messages(world))[0]["status"] == "read")
@@ -108,7 +108,7 @@ async def test_a_migration_doubles_nothing_connected_or_not(world: World) -> Non
 
 
 @pytest.mark.long
-async def test_a_migration_between_the_kill_and_the_look_up(world: World) -> None:
+async def test_a_migration_between_the_kill_and_the_search(world: World) -> None:
     await paired(world)
     world.standin.policy.never_answer = "recorded"
     body = {"session_id": "s1", "recipient_phone": FRIEND, "message": "in mid-send"}
@@ -126,17 +126,17 @@ async def test_a_migration_between_the_kill_and_the_look_up(world: World) -> Non
 
     await restarted(world, meanwhile=while_it_is_off)
     await asyncio.gather(sending, return_exceptions=True)
-    code, told = await world.daemon.call("POST", SEND, body)  # as the application does
+    code, reported = await world.daemon.call("POST", SEND, body)  # as the application does
 
     async def is_known() -> Any:
         return [m for m in await messages(world) if m["status"] == "sent"]
 
     [row] = await world.daemon.until(is_known)
     assert code in {200, 202}
-    assert row["message_id"] == told["message_id"] == f"true_{NUMBER}_{stem}"
+    assert row["message_id"] == reported["message_id"] == f"true_{NUMBER}_{stem}"
     assert [name for name, _ in at_the_server(world, stem)] == [f"true_{LID}@lid_{stem}"]
     data = await world.receiver.wait_for("message_sent")
-    assert data["message_id"] == told["message_id"]
+    assert data["message_id"] == reported["message_id"]
 
 
 @pytest.mark.long
@@ -152,9 +152,9 @@ async def test_a_migration_in_mid_send(world: World) -> None:
     [sent] = await world.daemon.until(arrived)
     world.standin.phone.migrate(FRIEND, LID)
     acknowledge(world.standin, PHONE, sent["id"])
-    code, told = await sending
+    code, reported = await sending
     assert code == 200
-    stem = told["message_id"].rpartition("_")[2]
+    stem = reported["message_id"].rpartition("_")[2]
     assert at_the_server(world, stem) == [(f"true_{LID}@lid_{stem}", 1)]
 
 
@@ -179,12 +179,12 @@ async def test_who_has_no_number_yet_waits_and_is_heard_with_it(world: World) ->
 async def test_a_lid_may_be_the_recipient_alone_and_in_a_bulk(world: World) -> None:
     await paired(world)
     world.standin.phone.migrate(FRIEND, LID)
-    code, told = await world.daemon.send("s1", f"{LID}@lid", "by its LID")
+    code, reported = await world.daemon.send("s1", f"{LID}@lid", "by its LID")
     assert code == 200
-    assert told["message_id"].startswith(f"true_{LID}@lid_")
+    assert reported["message_id"].startswith(f"true_{LID}@lid_")
     bulk = {"session_id": "s1", "recipients": [f"{LID}@lid", FRIEND], "message": "to both"}
-    code, told = await world.daemon.call("POST", "/api/messages/bulk-send", bulk)
-    assert code in {200, 202}, told
+    code, reported = await world.daemon.call("POST", "/api/messages/bulk-send", bulk)
+    assert code in {200, 202}, reported
 
     async def sent() -> Any:
         return len([m for m in await messages(world) if m["status"] == "sent"]) == 3
@@ -194,26 +194,26 @@ async def test_a_lid_may_be_the_recipient_alone_and_in_a_bulk(world: World) -> N
     assert [m["id"].split("_")[1] for m in known] == [f"{LID}@lid"] * 3
 
 
-async def test_a_group_tells_each_level_once_and_a_reply_finds_its_message(world: World) -> None:
+async def test_a_group_reports_each_level_once_and_a_reply_finds_its_message(world: World) -> None:
     await paired(world)
     phone = world.standin.phone
     phone.migrate(FRIEND, LID)
-    code, told = await world.daemon.send("s1", GROUP, "to all")
+    code, reported = await world.daemon.send("s1", GROUP, "to all")
     assert code == 200
-    stem = told["message_id"].rpartition("_")[2]
+    stem = reported["message_id"].rpartition("_")[2]
     for reader in (f"{LID}@lid", f"{NEWER}@lid"):
         for ack in (2, 3):
             phone.receipt(stem, ack, reader=reader)
 
     async def readers() -> Any:
-        _, found = await world.daemon.call("GET", f"/api/messages/{told['message_id']}")
+        _, found = await world.daemon.call("GET", f"/api/messages/{reported['message_id']}")
         return len(found["readers"]) == 4 and found
 
     found = await world.daemon.until(readers)
     assert found["status"] == "read"
     for event in ("message_delivered", "message_read"):
         await world.receiver.wait_for(event)
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     assert world.receiver.count("message_read") == world.receiver.count("message_delivered") == 1
     phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
     asked = await hears(world, "how much?")
@@ -236,11 +236,11 @@ async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world:
     await hears(world, "the page knows the group")
     body = {"session_id": "s1", "recipient_phone": GROUP, "message": f"hi @{FRIEND}"}
     request = body | {"mentions": [FRIEND], "idempotency_key": "once"}
-    code, told = await world.daemon.call("POST", SEND, request)
-    assert code == 200, told
+    code, reported = await world.daemon.call("POST", SEND, request)
+    assert code == 200, reported
     [sent] = [it for it in phone.messages(PHONE) if it["direction"] == "out"]
     assert (sent["body"], sent["mentionedJidList"]) == (f"hi @{LID}", [f"{LID}@lid"])
-    assert await world.daemon.call("POST", SEND, request) == (code, told)
+    assert await world.daemon.call("POST", SEND, request) == (code, reported)
     mentions = {"mentionedJidList": [f"{LID}@lid"]}
     phone.incoming(from_=GROUP, author=FRIEND, body=f"@{LID}: yes", attributes=mentions)
     await hears(world, f"@{FRIEND}: yes")
@@ -250,6 +250,6 @@ async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world:
 
     await restarted(world, meanwhile=while_it_is_off)
     await hears(world, f"@{FRIEND}: no")
-    _, found = await world.daemon.call("GET", f"/api/messages/{told['message_id']}")
+    _, found = await world.daemon.call("GET", f"/api/messages/{reported['message_id']}")
     assert LID not in json.dumps([found, world.receiver.received], default=str)
     assert len([m for m in phone.messages(PHONE) if m["direction"] == "out"]) == 1

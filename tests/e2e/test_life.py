@@ -31,9 +31,9 @@ def transmitted(world: World, body: str) -> list[dict[str, object]]:
 async def test_pair_by_qr_send_and_receive(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
-    told = await daemon.pair(world.standin, "s1", PHONE)
-    assert told["phone_number"] == PHONE
-    assert (told["lifecycle"], told["link"]) == ("running", "connected")
+    result = await daemon.pair(world.standin, "s1", PHONE)
+    assert result["phone_number"] == PHONE
+    assert (result["lifecycle"], result["link"]) == ("running", "connected")
     ready = await world.receiver.wait_for("session_ready")
     assert ready == {
         "workspace_id": 1,
@@ -68,11 +68,11 @@ async def test_pair_by_code(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.create("s1")
-    code, told = await daemon.call(
+    code, result = await daemon.call(
         "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
     )
-    assert code == 200, told
-    world.standin.phone.pair(PHONE, told["code"])
+    assert code == 200, result
+    world.standin.phone.pair(PHONE, result["code"])
     assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
 
 
@@ -85,8 +85,8 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
     await daemon.pair(world.standin, "s1", PHONE)
 
     world.standin.policy.send_error = "ERROR_UNKNOWN"
-    code, told = await daemon.send("s1", FRIEND, "refuse me")
-    assert (code, told["success"], told["outcome"]) == (422, False, "refused")
+    code, result = await daemon.send("s1", FRIEND, "refuse me")
+    assert (code, result["success"], result["outcome"]) == (422, False, "refused")
     world.standin.policy.send_error = ""
 
     async def deadline(text: str) -> None:
@@ -102,15 +102,15 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
 
     await deadline("[send]\ntimeout = 2.0\n")
     world.standin.policy.never_answer = "recorded"
-    code, told = await daemon.send("s1", FRIEND, "never answered")
-    assert (code, told["success"], told["outcome"]) == (202, False, "uncertain")
-    assert told["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    code, result = await daemon.send("s1", FRIEND, "never answered")
+    assert (code, result["success"], result["outcome"]) == (202, False, "uncertain")
+    assert result["message_id"].startswith(f"true_{FRIEND}@c.us_")
     await daemon.until(recorded)
     # unsure is not "send again": the daemon is unharmed and the next send goes out
     world.standin.policy.never_answer = ""
     await deadline("")
-    code, told = await daemon.send("s1", FRIEND, "after that")
-    assert code == 200, told
+    code, result = await daemon.send("s1", FRIEND, "after that")
+    assert code == 200, result
 
 
 @pytest.mark.long
@@ -131,7 +131,7 @@ async def test_media_both_ways(world: World) -> None:
     assert base64.b64decode(message["media"]["data"]) == content
 
     url = "data:application/pdf;base64," + base64.b64encode(content).decode()
-    code, told = await daemon.call(
+    code, result = await daemon.call(
         "POST",
         "/api/messages/send-media",
         {
@@ -142,8 +142,8 @@ async def test_media_both_ways(world: World) -> None:
             "filename": "out.pdf",
         },
     )
-    assert code == 200, told
-    assert told["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    assert code == 200, result
+    assert result["message_id"].startswith(f"true_{FRIEND}@c.us_")
 
 
 async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
@@ -178,12 +178,12 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
     assert after["browser_pid"] != before["browser_pid"]
     assert after["restarts"] == 1
 
-    async def told() -> list[str] | None:
+    async def reported() -> list[str] | None:
         _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
         found = [sentence for one in answer["incidents"] for sentence in one["sentences"]]
         return found if found and found[-1].startswith("Result: ") else None
 
-    sentences = await daemon.until(told)
+    sentences = await daemon.until(reported)
     assert sentences[:2] == [
         "Cause: Chromium was killed (SIGKILL).",
         "Done: its worker was started again.",
@@ -211,10 +211,10 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
 
     async def written() -> dict[str, Any] | None:
         """Row and deliveries: what is not, the next daemon would deliver again."""
-        told = await daemon.status("s1")
+        result = await daemon.status("s1")
         with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
             [(left,)] = database.execute("SELECT count(*) FROM waguard_deliveries")
-        return told if told["connected_at"] and not left else None
+        return result if result["connected_at"] and not left else None
 
     before = await daemon.until(written)
     await daemon.stop(signal.SIGKILL)
@@ -226,8 +226,8 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
         assert after[same] == before[same], same
     message = await world.receiver.wait_for("message_received")
     assert message["message"]["body"] == "nobody home"
-    told = {delivery["event"] for delivery in world.receiver.received[seen:]}
-    assert not told & {*SESSION_EVENTS, "lifecycle", "link"}
+    result = {delivery["event"] for delivery in world.receiver.received[seen:]}
+    assert not result & {*SESSION_EVENTS, "lifecycle", "link"}
 
 
 async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world: World) -> None:
@@ -242,18 +242,18 @@ async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world:
     assert row == "connected"
     os.kill(before["worker_pid"], signal.SIGKILL)
     await daemon.start(ready=False)
-    told: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
 
     async def connected() -> bool:
         _, health = await daemon.call("GET", "/health")  # first: it may be connected in between
         code, status = await daemon.call("GET", "/api/sessions/s1/status")
         if code == 200:
-            told.append(status | {"counted": health["sessions"]["connected"]})
+            result.append(status | {"counted": health["sessions"]["connected"]})
         return code == 200 and bool(status["status"] == "connected")
 
     await daemon.until(connected)
-    assert told[-1]["worker_pid"] not in {None, before["worker_pid"]}
-    early = told[:-1]
+    assert result[-1]["worker_pid"] not in {None, before["worker_pid"]}
+    early = result[:-1]
     assert [one["counted"] for one in early] == [0] * len(early), early
 
 
@@ -273,13 +273,13 @@ async def test_logout_and_delete(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
-    code, told = await daemon.call("POST", "/api/sessions/s1/logout", {})
-    assert code == 200, told
-    told = await daemon.status("s1")
-    assert (told["status"], told["disconnect_reason"]) == ("disconnected", "user_initiated")
-    assert told["worker_pid"] is None
-    code, told = await daemon.call("DELETE", "/api/sessions/s1?purge=1")
-    assert code == 200, told
+    code, result = await daemon.call("POST", "/api/sessions/s1/logout", {})
+    assert code == 200, result
+    result = await daemon.status("s1")
+    assert (result["status"], result["disconnect_reason"]) == ("disconnected", "user_initiated")
+    assert result["worker_pid"] is None
+    code, result = await daemon.call("DELETE", "/api/sessions/s1?purge=1")
+    assert code == 200, result
     assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 404
     assert list((daemon.folder / "sessions/quarantine").iterdir())
 
@@ -289,10 +289,10 @@ async def test_a_conflict_parks_the_session(world: World) -> None:
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.phone.conflict(PHONE)
-    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert told["disconnect_reason"] == "error"
-    code, told = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
-    assert code == 200, told
+    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert result["disconnect_reason"] == "error"
+    code, result = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
+    assert code == 200, result
     await daemon.wait_status("s1", "connected")
 
 
@@ -315,8 +315,8 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
         await daemon.logs("after=conflict", times)
         await daemon.wait_status("s1", "connected", link="connected")
     world.standin.phone.conflict(PHONE)
-    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert "taken back 3 times in 10 min" in told["disconnect_details"]
+    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "taken back 3 times in 10 min" in result["disconnect_details"]
     assert daemon.log().count("taking it back") == 3
 
 
@@ -326,10 +326,12 @@ async def test_nobody_scans(world: World) -> None:
     world.standin.policy.update({"qr_first_lifetime": 3.0, "qr_lifetime": 0.5, "qr_count": 3})
     await daemon.start()
     # its codes may have expired before anybody could ask for one
-    code, told = await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
-    assert code == 201, told
-    told = await daemon.wait_status("s1", "disconnected", lifecycle="parked")
-    assert told["disconnect_reason"] == "qr_expired"
+    code, result = await daemon.call(
+        "POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1}
+    )
+    assert code == 201, result
+    result = await daemon.wait_status("s1", "disconnected", lifecycle="parked")
+    assert result["disconnect_reason"] == "qr_expired"
     assert (await daemon.call("GET", "/api/sessions/s1/qr"))[0] == 409
     world.standin.policy.update({"qr_first_lifetime": 60.0})
     code, fresh = await daemon.call("POST", "/api/sessions/s1/regenerate-qr", {})
@@ -344,8 +346,8 @@ async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.phone.block(PHONE, "TOS_BLOCK")
-    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert "TOS_BLOCK" in told["disconnect_details"]
+    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "TOS_BLOCK" in result["disconnect_details"]
 
     async def advised() -> bool:
         """It is written a moment after it was so."""
@@ -380,7 +382,7 @@ async def test_a_worker_of_another_version_is_replaced_in_order(world: World) ->
         pytest.fail("Chromium was not closed in order")
 
 
-async def test_what_came_while_nobody_listened_is_told_later_each_once(world: World) -> None:
+async def test_what_came_while_nobody_listened_is_reported_later_each_once(world: World) -> None:
     """Stored by the page, without an event: the browser dies before it is told."""
     daemon = world.daemon
     await daemon.start()
@@ -398,14 +400,14 @@ async def test_what_came_while_nobody_listened_is_told_later_each_once(world: Wo
     await world.receiver.wait_for(
         "message_received", where=lambda data: bool(data["message"]["body"] == "queued")
     )
-    told = [
+    result = [
         (one["data"]["message"]["body"], one["data"]["message"]["backfilled"])
         for one in world.receiver.received
         if one["event"] == "message_received"
     ]
-    assert told[:1] == [("first", False)]
-    assert told[1:4] == [(f"unheard {number}", True) for number in range(3)]
-    assert [body for body, _ in told[4:]] == ["queued"]
+    assert result[:1] == [("first", False)]
+    assert result[1:4] == [(f"unheard {number}", True) for number in range(3)]
+    assert [body for body, _ in result[4:]] == ["queued"]
 
 
 async def _acknowledged(world: World) -> bool:

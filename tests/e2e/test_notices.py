@@ -14,18 +14,18 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE, FRIEND = "6281180001", "6281180002"
 
 
-async def told_as(world: World, words: str) -> None:
+async def wait_incident(world: World, words: str) -> None:
     """Wait until an incident says so: it is written a moment after it was so."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return any(words in one for one in await incidents(world))
 
-    await world.daemon.until(look)
+    await world.daemon.until(check)
 
 
 async def incidents(world: World, session: str = "s1") -> list[str]:
-    _, told = await world.daemon.call("GET", f"/api/sessions/{session}/incidents")
-    return [" ".join(incident["sentences"]) for incident in told["incidents"]]
+    _, reported = await world.daemon.call("GET", f"/api/sessions/{session}/incidents")
+    return [" ".join(incident["sentences"]) for incident in reported["incidents"]]
 
 
 async def reload(world: World) -> None:
@@ -41,11 +41,11 @@ async def linked_by(world: World, way: str) -> None:
     if way == "scan":
         world.standin.phone.scan(code, phone=PHONE)
         return
-    answer, told = await world.daemon.call(
+    answer, reported = await world.daemon.call(
         "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
     )
-    assert answer == 200, told
-    world.standin.phone.pair(PHONE, told["code"])
+    assert answer == 200, reported
+    world.standin.phone.pair(PHONE, reported["code"])
 
 
 @pytest.mark.parametrize("way", ["scan", "code"])
@@ -56,8 +56,8 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     await daemon.start()
     standin.policy.passkey = True
     await linked_by(world, way)
-    told = await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
-    assert told["disconnect_details"].startswith(
+    reported = await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
+    assert reported["disconnect_details"].startswith(
         "passkey_required: WhatsApp asks for the account's"
     )
 
@@ -67,19 +67,19 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     (found,) = await daemon.until(condition)
     assert found["type"] == "passkey_required"
     assert 0 < found["expires_in"] <= 600
-    code, told = await daemon.call("GET", "/api/sessions/s1/qr")
-    assert (code, "passkey_required" in told["error"]) == (409, True)
-    assert "account's owner" in told["remedy"]
-    await told_as(world, "It goes on. Only the account's owner")
+    code, reported = await daemon.call("GET", "/api/sessions/s1/qr")
+    assert (code, "passkey_required" in reported["error"]) == (409, True)
+    assert "account's owner" in reported["remedy"]
+    await wait_incident(world, "It goes on. Only the account's owner")
     standin.phone.passkey(PHONE)
-    told = await daemon.wait_status("s1", "connected")
-    assert (told["restarts"], told["phone_number"]) == (0, PHONE)
+    reported = await daemon.wait_status("s1", "connected")
+    assert (reported["restarts"], reported["phone_number"]) == (0, PHONE)
 
     async def over() -> bool:
         return not (await daemon.status("s1"))["conditions"]
 
     await daemon.until(over)
-    await told_as(world, "Result: it is over")
+    await wait_incident(world, "Result: it is over")
     assert len(await incidents(world)) == 1
 
 
@@ -90,8 +90,8 @@ async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: 
     standin.policy.passkey = True
     await linked_by(world, "scan")
     await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
-    code, told = await daemon.call("POST", "/api/sessions/s1/regenerate-qr")
-    assert code == 200, told
+    code, reported = await daemon.call("POST", "/api/sessions/s1/regenerate-qr")
+    assert code == 200, reported
     with pytest.raises(Refusal, match="no page waits for a passkey"):
         standin.phone.passkey(PHONE)
     standin.policy.passkey = False
@@ -99,7 +99,7 @@ async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: 
     await daemon.wait_status("s1", "connected")
 
 
-async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world: World) -> None:
+async def test_a_page_that_reloads_itself_is_no_fault_and_loses_nothing(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     before = await daemon.pair(standin, "s1", PHONE)
@@ -107,8 +107,8 @@ async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
     message = (await world.receiver.wait_for("message_received"))["message"]
     assert message["body"] == "meanwhile"
-    code, told = await daemon.send("s1", FRIEND, "after it")
-    assert code == 200, told
+    code, reported = await daemon.send("s1", FRIEND, "after it")
+    assert code == 200, reported
     after = await daemon.wait_status("s1", "connected")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
     assert await incidents(world) == []
@@ -117,7 +117,7 @@ async def test_a_page_that_loads_itself_anew_is_no_fault_and_loses_nothing(world
 
 
 @pytest.mark.long
-async def test_after_a_pairing_live_messages_flow_and_what_was_missed_is_read_later(
+async def test_after_a_pairing_live_messages_flow_and_the_backfill_comes_later(
     world: World,
 ) -> None:
     daemon, standin = world.daemon, world.standin
@@ -142,7 +142,7 @@ async def test_after_a_pairing_live_messages_flow_and_what_was_missed_is_read_la
     assert daemon.process
     daemon.process.send_signal(signal.SIGHUP)
     second = await world.receiver.wait_for(
-        "message_received", where=lambda told: told["message"]["body"] == "missed"
+        "message_received", where=lambda reported: reported["message"]["body"] == "missed"
     )
     assert second["message"]["backfilled"] is True
     assert world.receiver.count("message_received") == 2
@@ -153,9 +153,9 @@ async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
     await daemon.start()
     await daemon.pair(standin, "s1", PHONE)
     standin.phone.block(PHONE, kind="DEPRECATED_VERSION")
-    told = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert told["disconnect_details"] == "DEPRECATED_VERSION"
-    await told_as(world, "Update waguard, or name a newer wa-js")
+    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert reported["disconnect_details"] == "DEPRECATED_VERSION"
+    await wait_incident(world, "Update waguard, or name a newer wa-js")
 
 
 @pytest.mark.long
@@ -165,15 +165,15 @@ async def test_a_newer_version_changes_nothing_at_once(world: World) -> None:
     before = await daemon.pair(standin, "s1", PHONE)
     for over in (False, True):
         standin.phone.needs_update(PHONE, over=over)
-        code, told = await daemon.send("s1", FRIEND, f"over: {over}")
-        assert code == 200, told
+        code, reported = await daemon.send("s1", FRIEND, f"over: {over}")
+        assert code == 200, reported
         after = await daemon.status("s1")
         assert (after["status"], after["worker_pid"]) == ("connected", before["worker_pid"])
     assert await incidents(world) == []
 
 
 @pytest.mark.long
-async def test_a_log_in_that_becomes_a_ghost_is_told_as_offline(world: World) -> None:
+async def test_a_log_in_that_becomes_a_ghost_is_reported_as_offline(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     await daemon.pair(standin, "s1", PHONE)
@@ -198,8 +198,8 @@ async def test_a_newer_version_is_loaded_when_the_session_is_idle(world: World) 
     await daemon.until(loaded, deadline=90)
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
     await world.receiver.wait_for("message_received")
-    code, told = await daemon.send("s1", FRIEND, "after it")
-    assert code == 200, told
+    code, reported = await daemon.send("s1", FRIEND, "after it")
+    assert code == 200, reported
     after = await daemon.status("s1")
     assert (after["status"], after["worker_pid"]) == ("connected", before["worker_pid"])
     assert after["conditions"] == []
@@ -217,14 +217,14 @@ async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="meanwhile")
 
     async def back() -> bool:
-        told = await daemon.status("s1")
-        return bool(told["status"] == "connected")
+        reported = await daemon.status("s1")
+        return bool(reported["status"] == "connected")
 
     await daemon.until(back, deadline=240)
     await world.receiver.wait_for("message_received")
     after = await daemon.status("s1")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
-    await told_as(world, "its page was loaded anew")
+    await wait_incident(world, "its page was loaded anew")
 
 
 @pytest.mark.long
@@ -240,7 +240,7 @@ async def test_a_dialog_that_stays_leaves_a_picture(world: World) -> None:
         return [it["type"] for it in found] == ["action_required"]
 
     await daemon.until(condition)
-    await told_as(world, "a picture of its page is kept: ")
+    await wait_incident(world, "a picture of its page is kept: ")
     (picture,) = (daemon.folder / "state/evidence").iterdir()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_mode & 0o777 == 0o600

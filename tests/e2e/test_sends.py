@@ -10,7 +10,7 @@ from tests.e2e.conftest import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
-PHONE, FRIEND, STRANGER = "6281180001", "6281180002", "6281180009"
+PHONE, FRIEND, UNKNOWN = "6281180001", "6281180002", "6281180009"
 
 
 def transmitted(world: World, message_id: str) -> dict[str, Any]:
@@ -45,23 +45,23 @@ async def refused_then_sent(world: World, address: str) -> None:
     body = {"session_id": "s1", "recipient_phone": FRIEND, "quoted_message_id": asked}
 
     file = body | {"media_url": f"{address}/bills/no%201.pdf?key=secret", "mentions": [PHONE]}
-    code, told = await daemon.call("POST", "/api/messages/send-media", file)
-    assert code == 200, told
-    message = transmitted(world, told["message_id"])
+    code, answer = await daemon.call("POST", "/api/messages/send-media", file)
+    assert code == 200, answer
+    message = transmitted(world, answer["message_id"])
     assert message["quotedStanzaID"] == asked.split("_")[2]
     assert message["mentionedJidList"] == [f"{PHONE}@c.us"]
     assert (message["type"], message["filename"]) == ("document", "no 1.pdf")
     assert world.standin.whatsapp.media[message["filehash"]] == b"%PDF the bill"
 
-    world.standin.policy.update({"exists": {STRANGER: False}})
+    world.standin.policy.update({"exists": {UNKNOWN: False}})
     refused = [
         (body | {"quoted_message_id": f"{asked}00", "message": "hi"}, "quoted_message_id"),
-        ({"session_id": "s1", "recipient_phone": STRANGER, "message": "hi"}, "recipient_phone"),
+        ({"session_id": "s1", "recipient_phone": UNKNOWN, "message": "hi"}, "recipient_phone"),
     ]
     before = len(world.standin.phone.messages(PHONE))
     for wrong, field in refused:
-        code, told = await daemon.call("POST", "/api/messages/send", wrong)
-        assert (code, told["outcome"], told["field"]) == (422, "refused", field), told
+        code, answer = await daemon.call("POST", "/api/messages/send", wrong)
+        assert (code, answer["outcome"], answer["field"]) == (422, "refused", field), answer
     assert len(world.standin.phone.messages(PHONE)) == before
     assert "secret" not in daemon.log()
 
@@ -73,9 +73,9 @@ async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World)
     await daemon.pair(world.standin, "s1", PHONE)
     numbers = [f"62811900000{n}" for n in range(6)]
     body = {"session_id": "s1", "recipients": numbers, "message": "hello"}
-    code, told = await daemon.call("POST", "/api/messages/bulk-send", body)
-    assert code == 202, told
-    path = f"/api/messages/bulk/{told['bulk_id']}"
+    code, answer = await daemon.call("POST", "/api/messages/bulk-send", body)
+    assert code == 202, answer
+    path = f"/api/messages/bulk/{answer['bulk_id']}"
 
     async def two_went() -> bool:
         return len(world.standin.phone.messages(PHONE)) >= 2
@@ -88,9 +88,11 @@ async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World)
     assert len(world.standin.phone.messages(PHONE)) < len(numbers)
     await daemon.start()
     await daemon.until(done)
-    told = (await daemon.call("GET", path))[1]
+    answer = (await daemon.call("GET", path))[1]
     # one may have been on its way when the daemon was killed: it is looked up, not sent again
-    assert told["counts"]["sent"] + told["counts"]["uncertain"] == told["total"] == len(numbers)
+    assert (
+        answer["counts"]["sent"] + answer["counts"]["uncertain"] == answer["total"] == len(numbers)
+    )
     found = world.standin.phone.messages(PHONE)
     assert sorted(m["to"] for m in found) == [f"{number}@c.us" for number in numbers]
     assert {m["times_transmitted"] for m in found} == {1}

@@ -73,9 +73,9 @@ async def fleet(world: World, count: int, **rules: str) -> AsyncIterator[Traffic
 
 
 async def versions(world: World) -> dict[str, Any]:
-    code, told = await world.daemon.call("GET", "/api/versions")
-    assert code == 200, told
-    found: dict[str, Any] = told
+    code, reported = await world.daemon.call("GET", "/api/versions")
+    assert code == 200, reported
+    found: dict[str, Any] = reported
     return found
 
 
@@ -96,8 +96,8 @@ async def restarted(traffic: Traffic, *, but: int) -> None:
     daemon = traffic.world.daemon
     for session in traffic.sessions:
         if (await daemon.status(session))["version"]["page"] != but:
-            code, told = await daemon.call("POST", f"/api/sessions/{session}/reconnect", {})
-            assert code == 200, told
+            code, reported = await daemon.call("POST", f"/api/sessions/{session}/reconnect", {})
+            assert code == 200, reported
 
 
 async def well(traffic: Traffic, *revisions: int) -> None:
@@ -107,9 +107,12 @@ async def well(traffic: Traffic, *revisions: int) -> None:
 
     async def all_well() -> bool:
         for session in traffic.sessions:
-            told = await daemon.status(session)
-            page = (told["version"] or {}).get("page")
-            if (told["status"], told["conditions"]) != ("connected", []) or page not in revisions:
+            reported = await daemon.status(session)
+            page = (reported["version"] or {}).get("page")
+            if (reported["status"], reported["conditions"]) != (
+                "connected",
+                [],
+            ) or page not in revisions:
                 return False
         return True
 
@@ -150,10 +153,10 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         await world.daemon.until(lambda: stands(world, bad, "held"), deadline=HEALED)
         better = phone.releases.publish()["revision"]  # before a canary tries the bad one again
         await well(traffic, REVISION, better)
-        told = await why(world)
-        assert f"Cause: WhatsApp Web {bad} makes sessions ill: its page throws at sends" in told
-        assert f"all sessions get version {REVISION}" in told
-        assert f"Done: WhatsApp Web {bad} is suspected" in told
+        reported = await why(world)
+        assert f"Cause: WhatsApp Web {bad} makes sessions ill: its page throws at sends" in reported
+        assert f"all sessions get version {REVISION}" in reported
+        assert f"Done: WhatsApp Web {bad} is suspected" in reported
 
         # a later good one is taken, by two canaries first; the others get it at their next load
         async def released() -> bool:
@@ -192,7 +195,7 @@ async def test_a_part_of_the_accounts_is_enough(world: World, way: Way) -> None:
         for session in ("s1", "s2"):
 
             async def cured(session: str = session) -> bool:
-                told = await world.daemon.status(session)
-                return (told["status"], told["version"]["page"]) == ("connected", REVISION)
+                reported = await world.daemon.status(session)
+                return (reported["status"], reported["version"]["page"]) == ("connected", REVISION)
 
             await world.daemon.until(cured, deadline=HEALED)
